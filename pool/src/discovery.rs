@@ -1,0 +1,29 @@
+//! The port to discovery: a watch of the whole set of daemons.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::core::DaemonName;
+
+/// One daemon of the fleet, as discovery describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonSpec<E> {
+    /// Unique in the fleet.
+    pub name: DaemonName,
+    /// How it is reached.
+    pub endpoint: E,
+    /// The most containers it may hold, counting those being launched and removed.
+    pub max_containers: u32,
+    /// The most launches in flight on it; `None` takes `min(2 x cpus, 8)`.
+    pub max_launches: Option<u32>,
+}
+
+/// The current fleet. Each value is the whole set: what is missing has left.
+pub type FleetWatch<E> = watch::Receiver<Arc<[DaemonSpec<E>]>>;
+
+/// A fleet that never changes.
+#[must_use]
+pub fn fixed<E>(daemons: Vec<DaemonSpec<E>>) -> FleetWatch<E> {
+    watch::channel(Arc::from(daemons)).1
+}

@@ -1,0 +1,276 @@
+//! The port to container engines: what the pool asks of an adapter.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use crate::core::{DaemonName, Generation, LaunchId, ServiceName};
+
+/// Runs containers on daemons.
+///
+/// The pool decides what is launched where and when; an implementation carries
+/// it out and tells the truth about it. Implementations are shared between
+/// tasks and called concurrently.
+pub trait ContainerRuntime: Send + Sync + 'static {
+    /// What a service runs: image, command, limits. Opaque to the pool.
+    type Spec: Send + Sync + 'static;
+    /// A started container, with all that the data path needs to reach it.
+    /// Dropping the last clone of its `Arc` gives back what it holds.
+    type Handle: fmt::Debug + Send + Sync + 'static;
+    /// How a daemon is reached. Opaque to the pool. A changed endpoint of a
+    /// known daemon is passed to `connect` again.
+    type Endpoint: fmt::Debug + Clone + PartialEq + Send + Sync + 'static;
+
+    /// Makes contact with a daemon and learns what it is. Called before any
+    /// other call for that daemon, and again after contact was lost.
+    ///
+    /// # Errors
+    /// The daemon cannot be reached or does not answer as an engine does.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    fn connect(
+        &self,
+        daemon: &DaemonName,
+        endpoint: &Self::Endpoint,
+    ) -> impl Future<Output = Result<DaemonFacts, CallError>> + Send;
+
+    /// Makes a daemon fit to launch a service: image present, a way to reach its containers.
+    ///
+    /// # Errors
+    /// Why this daemon cannot run this service now. It is asked again later.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the work half done; the next call goes on with it.
+    fn prepare(
+        &self,
+        daemon: &DaemonName,
+        service: &ServiceName,
+        spec: &Arc<Self::Spec>,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Creates and starts a container. Readiness is not part of it.
+    ///
+    /// Has deadlines of its own and always ends. After any error the pool
+    /// retires the launch, whatever the error says.
+    ///
+    /// # Errors
+    /// See [`LaunchError`].
+    ///
+    /// # Cancel safety
+    /// Not cancel safe for the caller: the pool never drops it. Engine calls
+    /// that are under way must go on when it is dropped, because the engine
+    /// carries them out all the same.
+    fn launch(
+        &self,
+        order: &LaunchOrder<Self::Spec>,
+    ) -> impl Future<Output = Result<Arc<Self::Handle>, LaunchError>> + Send;
+
+    /// What is left to learn of a container that failed, before it is removed:
+    /// exit code, whether the kernel killed it for memory, its last log lines.
+    /// `None` when the daemon cannot tell.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    fn autopsy(&self, target: &Target) -> impl Future<Output = Option<Autopsy>> + Send;
+
+    /// One attempt at removing a container.
+    ///
+    /// # Errors
+    /// The attempt failed; the pool tries again, for ever, with back-off.
+    ///
+    /// # Cancel safety
+    /// The engine may carry out a removal whose future was dropped.
+    fn retire(&self, target: &Target) -> impl Future<Output = Result<Removal, CallError>> + Send;
+
+    /// Every container of this instance on a daemon, whatever its state and
+    /// whichever boot made it.
+    ///
+    /// # Errors
+    /// The list could not be had, whole. A partial list is an error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    fn owned(
+        &self,
+        daemon: &DaemonName,
+    ) -> impl Future<Output = Result<Vec<Owned>, CallError>> + Send;
+
+    /// Passes on what the daemon says about this boot's containers until the
+    /// stream breaks. Only ever a hint: the list is the truth.
+    ///
+    /// # Errors
+    /// Always ends in one: why the stream broke.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the stream.
+    fn events(
+        &self,
+        daemon: &DaemonName,
+        sink: mpsc::UnboundedSender<RuntimeEvent>,
+    ) -> impl Future<Output = CallError> + Send;
+}
+
+/// What a daemon is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonFacts {
+    /// Version of the engine, for people.
+    pub version: String,
+    /// Processors it runs containers on; sets how many launches may be in flight.
+    pub cpus: u32,
+}
+
+/// One container to be launched.
+#[derive(Debug)]
+pub struct LaunchOrder<S> {
+    /// Its id, chosen by the ledger.
+    pub launch: LaunchId,
+    /// Where.
+    pub daemon: DaemonName,
+    /// For which service.
+    pub service: ServiceName,
+    /// Which version of its spec.
+    pub generation: Generation,
+    /// The spec.
+    pub spec: Arc<S>,
+}
+
+/// One container on a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The daemon it is on.
+    pub daemon: DaemonName,
+    /// Which one.
+    pub key: ContainerKey,
+}
+
+/// How a container is named to the adapter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ContainerKey {
+    /// A launch of this boot. The adapter knows the name it gave it, even when
+    /// the engine never replied.
+    Launch(LaunchId),
+    /// A container of an earlier boot, by the engine's own id.
+    Stray(String),
+}
+
+impl fmt::Display for ContainerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Launch(id) => write!(f, "launch {id}"),
+            Self::Stray(id) => f.write_str(id.get(..12).unwrap_or(id)),
+        }
+    }
+}
+
+/// What one attempt at removal came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone and stays gone: a complete list after the attempt does not
+    /// show it, and no engine call of ours for it is unresolved.
+    Gone,
+    /// Not yet: its removal is in progress, or a call that may still bring it
+    /// to life is unresolved.
+    Pending,
+}
+
+/// A container of this instance, as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// Which one: `Launch` when this boot made it.
+    pub key: ContainerKey,
+    /// Whether it runs. Created, exited, dead, and paused ones do not.
+    pub running: bool,
+}
+
+/// What happened to a container, seen on the daemon's event stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeEvent {
+    /// Whose.
+    pub launch: LaunchId,
+    /// What.
+    pub kind: RuntimeEventKind,
+}
+
+/// The kinds of [`RuntimeEvent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RuntimeEventKind {
+    /// Its process ended, it was paused, or it was removed by someone else.
+    Died,
+    /// The kernel killed one of its processes for memory; it may still run.
+    OutOfMemory,
+}
+
+/// What is left of a container that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Autopsy {
+    /// Exit code of its process; `None` while it runs.
+    pub exit_code: Option<i64>,
+    /// The kernel killed it for memory.
+    pub out_of_memory: bool,
+    /// Its last log lines, oldest first.
+    pub log: Vec<String>,
+}
+
+impl fmt::Display for Autopsy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.exit_code {
+            Some(code) => write!(f, "exited with code {code}")?,
+            None => f.write_str("still running")?,
+        }
+        if self.out_of_memory {
+            f.write_str(", out of memory")?;
+        }
+        if let Some(last) = self.log.last() {
+            write!(f, ", last log line: {last}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A call to a daemon that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct CallError {
+    /// Whether contact with the daemon itself failed, as against a refusal by a working one.
+    pub unreachable: bool,
+    /// What was wrong and, where it can be said, what to do.
+    pub message: String,
+}
+
+impl CallError {
+    /// The daemon was not reached, or did not answer in time.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self { unreachable: true, message: message.into() }
+    }
+
+    /// The daemon answered and said no.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self { unreachable: false, message: message.into() }
+    }
+}
+
+/// Why a launch failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct LaunchError {
+    /// Who is at fault, which decides who backs off.
+    pub fault: Fault,
+    /// What was wrong, with the setting that is the likely cause where there is one.
+    pub message: String,
+}
+
+/// Who is at fault for a failed launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The service: its image, command or settings. The service backs off.
+    Service,
+    /// The daemon: unreachable, slow, broken or out of ports, addresses or disk.
+    /// The daemon backs off; others are tried.
+    Daemon,
+}

@@ -1,0 +1,9 @@
+//! Ganger: a TCP proxy that gives every connection its own Docker container,
+//! already running when the client arrives.
+
+pub mod config;
+pub mod docker;
+pub mod image;
+pub mod probe;
+pub mod proxy;
+pub mod reach;

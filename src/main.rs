@@ -1,0 +1,3 @@
+//! The `ganger` program.
+
+fn main() {}
