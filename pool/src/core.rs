@@ -1,5 +1,22 @@
 //! The sans-IO brain of the pool: no clock, no tasks, no locks.
+//!
+//! [`Ledger::handle`] takes an [`Event`] and the time, and says what is to be
+//! done in [`Action`]s. Everything else in the crate carries those out and
+//! reports back.
 
+mod event;
 mod id;
+mod ledger;
+mod placement;
+mod policy;
+mod queue;
+mod sizing;
+mod state;
+mod stock;
 
-pub use id::{DaemonName, Generation, LaunchId, ServiceName, WaiterId};
+pub use event::{Action, Event, Fault, Outcome, Owned, Refusal, RetireReason, StartKind};
+pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId};
+pub use ledger::{DaemonView, Ledger, ServiceView, Snapshot, Totals};
+pub use placement::Load;
+pub use policy::{Backoff, Policy};
+pub use state::{Counts, State};

@@ -2,9 +2,26 @@
 //! leased one at a time.
 //!
 //! The crate knows no container engine: it talks to one through
-//! [`runtime::ContainerRuntime`].
+//! [`runtime::ContainerRuntime`], proves containers ready through
+//! [`probe::Probe`], and learns of daemons through [`discovery`]. Its brain,
+//! [`core::Ledger`], does no input or output at all.
 
+mod broker;
 pub mod core;
+mod desk;
 pub mod discovery;
+mod fleet;
+mod launcher;
+mod lease;
+mod options;
+mod pool;
 pub mod probe;
+mod reaper;
 pub mod runtime;
+
+pub use lease::Lease;
+pub use options::ServiceOptions;
+pub use pool::Pool;
+
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub use crate::core::{ContainerKey, Fault, Owned};
 use crate::core::{DaemonName, Generation, LaunchId, ServiceName};
 
 /// Runs containers on daemons.
@@ -147,25 +148,6 @@ pub struct Target {
     pub key: ContainerKey,
 }
 
-/// How a container is named to the adapter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ContainerKey {
-    /// A launch of this boot. The adapter knows the name it gave it, even when
-    /// the engine never replied.
-    Launch(LaunchId),
-    /// A container of an earlier boot, by the engine's own id.
-    Stray(String),
-}
-
-impl fmt::Display for ContainerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Launch(id) => write!(f, "launch {id}"),
-            Self::Stray(id) => f.write_str(id.get(..12).unwrap_or(id)),
-        }
-    }
-}
-
 /// What one attempt at removal came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
@@ -175,15 +157,6 @@ pub enum Removal {
     /// Not yet: its removal is in progress, or a call that may still bring it
     /// to life is unresolved.
     Pending,
-}
-
-/// A container of this instance, as a list shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owned {
-    /// Which one: `Launch` when this boot made it.
-    pub key: ContainerKey,
-    /// Whether it runs. Created, exited, dead, and paused ones do not.
-    pub running: bool,
 }
 
 /// What happened to a container, seen on the daemon's event stream.
@@ -245,12 +218,18 @@ pub struct CallError {
 impl CallError {
     /// The daemon was not reached, or did not answer in time.
     pub fn unreachable(message: impl Into<String>) -> Self {
-        Self { unreachable: true, message: message.into() }
+        Self {
+            unreachable: true,
+            message: message.into(),
+        }
     }
 
     /// The daemon answered and said no.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self { unreachable: false, message: message.into() }
+        Self {
+            unreachable: false,
+            message: message.into(),
+        }
     }
 }
 
@@ -262,15 +241,4 @@ pub struct LaunchError {
     pub fault: Fault,
     /// What was wrong, with the setting that is the likely cause where there is one.
     pub message: String,
-}
-
-/// Who is at fault for a failed launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The service: its image, command or settings. The service backs off.
-    Service,
-    /// The daemon: unreachable, slow, broken or out of ports, addresses or disk.
-    /// The daemon backs off; others are tried.
-    Daemon,
 }

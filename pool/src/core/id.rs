@@ -85,3 +85,22 @@ impl fmt::Display for Generation {
 /// A connection that waits for a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(pub u64);
+
+/// How a container is named to the adapter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ContainerKey {
+    /// A launch of this boot. The adapter knows the name it gave it, even when
+    /// the engine never replied.
+    Launch(LaunchId),
+    /// A container of an earlier boot, by the engine's own id.
+    Stray(String),
+}
+
+impl fmt::Display for ContainerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Launch(id) => write!(f, "launch {id}"),
+            Self::Stray(id) => f.write_str(id.get(..12).unwrap_or(id)),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The lock around the ledger, and the dispatch of its actions.
+//!
+//! An event is handled in the caller's own thread: a lease from stock must not
+//! pay for waking another one. Under the lock there is only the ledger and the
+//! look-up of who is to be told; telling happens after it is released.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tracing::{debug, trace, warn};
+
+use crate::core::{
+    Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName,
+    Snapshot, StartKind, WaiterId,
+};
+use crate::launcher::Order;
+use crate::reaper::Removal;
+use crate::runtime::{ContainerRuntime, Target};
+
+/// The ledger, shared by all who have something to tell it.
+pub(crate) struct Broker<R: ContainerRuntime> {
+    inner: Mutex<Inner<R>>,
+    launcher: mpsc::UnboundedSender<Order>,
+    reaper: mpsc::UnboundedSender<Removal>,
+    /// Counts changes, for those who wait for one.
+    changes: watch::Sender<u64>,
+    /// The next deadline moved ahead of the one the timer sleeps to.
+    alarm: Notify,
+}
+
+struct Inner<R: ContainerRuntime> {
+    ledger: Ledger,
+    handles: BTreeMap<LaunchId, Arc<R::Handle>>,
+    waiters: BTreeMap<WaiterId, oneshot::Sender<Answer<R>>>,
+    last_waiter: u64,
+    /// What the timer sleeps to.
+    armed: Option<Instant>,
+}
+
+/// A container for a waiter.
+pub(crate) struct Grant<R: ContainerRuntime> {
+    pub(crate) launch: LaunchId,
+    pub(crate) daemon: DaemonName,
+    pub(crate) handle: Arc<R::Handle>,
+    pub(crate) start: StartKind,
+    pub(crate) uses: u32,
+}
+
+pub(crate) type Answer<R> = Result<Grant<R>, Refusal>;
+
+/// What is to be told after the lock is released.
+struct Outbox<R: ContainerRuntime> {
+    answers: Vec<(oneshot::Sender<Answer<R>>, Answer<R>)>,
+    orders: Vec<Order>,
+    removals: Vec<Removal>,
+    /// Containers granted to a waiter that is not there; a mistake of ours that
+    /// must not cost a container.
+    undeliverable: Vec<LaunchId>,
+    /// Handles that are let go of; dropping them closes files.
+    dropped: Vec<Arc<R::Handle>>,
+}
+
+/// A place in the queue. Dropping it leaves the queue at once; a container
+/// that was granted in the same moment goes back unused.
+struct Waiting<'a, R: ContainerRuntime> {
+    broker: &'a Broker<R>,
+    waiter: WaiterId,
+    answer: oneshot::Receiver<Answer<R>>,
+    answered: bool,
+}
+
+// === impl Broker ===
+
+impl<R: ContainerRuntime> Broker<R> {
+    pub(crate) fn new(
+        launcher: mpsc::UnboundedSender<Order>,
+        reaper: mpsc::UnboundedSender<Removal>,
+    ) -> Self {
+        let inner = Inner {
+            ledger: Ledger::new(),
+            handles: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            last_waiter: 0,
+            armed: None,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            launcher,
+            reaper,
+            changes: watch::Sender::new(0),
+            alarm: Notify::new(),
+        }
+    }
+
+    /// Tells the ledger of an event.
+    pub(crate) fn tell(&self, event: Event) {
+        let mut outbox = Outbox::new();
+        let mut inner = self.inner.lock();
+        let rearm = inner.handle(event, &mut outbox);
+        drop(inner);
+        self.send(outbox, rearm);
+    }
+
+    /// A container was started: keeps its handle and tells the ledger.
+    pub(crate) fn started(&self, launch: LaunchId, handle: Arc<R::Handle>) {
+        let mut outbox = Outbox::new();
+        let mut inner = self.inner.lock();
+        inner.handles.insert(launch, handle);
+        let rearm = inner.handle(Event::Started { launch }, &mut outbox);
+        drop(inner);
+        self.send(outbox, rearm);
+    }
+
+    pub(crate) fn handle_of(&self, launch: LaunchId) -> Option<Arc<R::Handle>> {
+        self.inner.lock().handles.get(&launch).cloned()
+    }
+
+    /// Gets a container for a connection, at once or when its turn comes.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the queue at once.
+    pub(crate) async fn lease(&self, service: &ServiceName, deadline: Instant) -> Answer<R> {
+        let (waiter, mut receiver) = self.ask(service, deadline);
+        if let Ok(answer) = receiver.try_recv() {
+            return answer;
+        }
+        let mut waiting = Waiting {
+            broker: self,
+            waiter,
+            answer: receiver,
+            answered: false,
+        };
+        let answer = (&mut waiting.answer).await;
+        waiting.answered = true;
+        // The sender lives in `inner`, which `self` holds.
+        answer.unwrap_or(Err(Refusal::Draining))
+    }
+
+    fn ask(
+        &self,
+        service: &ServiceName,
+        deadline: Instant,
+    ) -> (WaiterId, oneshot::Receiver<Answer<R>>) {
+        let (sender, receiver) = oneshot::channel();
+        let mut outbox = Outbox::new();
+        let mut inner = self.inner.lock();
+        inner.last_waiter += 1;
+        let waiter = WaiterId(inner.last_waiter);
+        inner.waiters.insert(waiter, sender);
+        let event = Event::Lease {
+            waiter,
+            service: service.clone(),
+            deadline,
+        };
+        let rearm = inner.handle(event, &mut outbox);
+        drop(inner);
+        self.send(outbox, rearm);
+        (waiter, receiver)
+    }
+
+    /// A waiter gave up. One that was answered meanwhile is not known any more;
+    /// its container comes back when the answer cannot be delivered.
+    fn abandon(&self, waiter: WaiterId) {
+        let mut outbox = Outbox::new();
+        let mut inner = self.inner.lock();
+        let waits = inner.waiters.remove(&waiter).is_some();
+        let rearm = waits && inner.handle(Event::Abandoned { waiter }, &mut outbox);
+        drop(inner);
+        self.send(outbox, rearm);
+    }
+
+    pub(crate) fn returned(&self, launch: LaunchId, outcome: Outcome) {
+        self.tell(Event::Returned { launch, outcome });
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.inner.lock().ledger.snapshot()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Ticks the ledger whenever it is due. Runs for ever.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            let due = {
+                let mut inner = self.inner.lock();
+                inner.armed = inner.ledger.next_deadline();
+                inner.armed
+            };
+            let alarm = self.alarm.notified();
+            match due {
+                None => alarm.await,
+                Some(due) => tokio::select! {
+                    biased;
+                    () = alarm => {}
+                    () = tokio::time::sleep_until(due.into()) => self.tell(Event::Tick),
+                },
+            }
+        }
+    }
+
+    fn send(&self, outbox: Outbox<R>, rearm: bool) {
+        for (sender, answer) in outbox.answers {
+            if let Err(Ok(grant)) = sender.send(answer) {
+                self.returned(grant.launch, Outcome::Unused);
+            }
+        }
+        for launch in outbox.undeliverable {
+            warn!(%launch, "granted a container that nobody waits for");
+            self.returned(launch, Outcome::Failed);
+        }
+        // The lanes end only with the pool, when nobody is left to be told.
+        for order in outbox.orders {
+            _ = self.launcher.send(order);
+        }
+        for removal in outbox.removals {
+            debug!(target = %removal.target.key, daemon = %removal.target.daemon, reason = %removal.reason, "retiring");
+            _ = self.reaper.send(removal);
+        }
+        if rearm {
+            self.alarm.notify_one();
+        }
+        self.changes.send_modify(|n| *n += 1);
+    }
+}
+
+// === impl Inner ===
+
+impl<R: ContainerRuntime> Inner<R> {
+    /// Whether the timer must be woken.
+    fn handle(&mut self, event: Event, outbox: &mut Outbox<R>) -> bool {
+        let now = tokio::time::Instant::now().into_std();
+        for action in self.ledger.handle(now, event) {
+            self.carry_out(action, outbox);
+        }
+        let next = self.ledger.next_deadline();
+        let rearm = next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed));
+        if rearm {
+            self.armed = next;
+        }
+        rearm
+    }
+
+    fn carry_out(&mut self, action: Action, outbox: &mut Outbox<R>) {
+        match action {
+            Action::Launch {
+                launch,
+                daemon,
+                service,
+                generation,
+            } => {
+                outbox.orders.push(Order::Launch {
+                    launch,
+                    daemon,
+                    service,
+                    generation,
+                });
+            }
+            Action::Interrupt { launch } => outbox.orders.push(Order::Interrupt(launch)),
+            Action::Check { launch } => outbox.orders.push(Order::Check(launch)),
+            Action::Retire {
+                daemon,
+                key,
+                reason,
+            } => {
+                if let ContainerKey::Launch(launch) = &key {
+                    outbox.dropped.extend(self.handles.remove(launch));
+                }
+                outbox.removals.push(Removal {
+                    target: Target { daemon, key },
+                    reason,
+                });
+            }
+            Action::Grant {
+                waiter,
+                launch,
+                daemon,
+                start,
+                uses,
+            } => {
+                let handle = self.handles.get(&launch).cloned();
+                if let (Some(sender), Some(handle)) = (self.waiters.remove(&waiter), handle) {
+                    let grant = Grant {
+                        launch,
+                        daemon,
+                        handle,
+                        start,
+                        uses,
+                    };
+                    outbox.answers.push((sender, Ok(grant)));
+                } else {
+                    outbox.undeliverable.push(launch);
+                }
+            }
+            Action::Refuse { waiter, refusal } => {
+                if let Some(sender) = self.waiters.remove(&waiter) {
+                    outbox.answers.push((sender, Err(refusal)));
+                }
+            }
+            Action::Moved { launch, from, to } => trace!(%launch, %from, %to, "moved"),
+        }
+    }
+}
+
+// === impl Outbox ===
+
+impl<R: ContainerRuntime> Outbox<R> {
+    const fn new() -> Self {
+        Self {
+            answers: Vec::new(),
+            orders: Vec::new(),
+            removals: Vec::new(),
+            undeliverable: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
+}
+
+// === impl Waiting ===
+
+impl<R: ContainerRuntime> Drop for Waiting<'_, R> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        self.answer.close();
+        match self.answer.try_recv() {
+            Ok(Ok(grant)) => self.broker.returned(grant.launch, Outcome::Unused),
+            Ok(Err(_)) => {}
+            Err(_) => {
+                let sender = self.broker.inner.lock().waiters.remove(&self.waiter);
+                if sender.is_some() {
+                    self.broker.tell(Event::Abandoned {
+                        waiter: self.waiter,
+                    });
+                }
+            }
+        }
+    }
+}

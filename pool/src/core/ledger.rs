@@ -1,0 +1,328 @@
+//! The ledger: every container, every waiter, and what is to be done next.
+
+mod fleet;
+mod launches;
+mod leases;
+mod records;
+mod view;
+
+#[cfg(any(test, debug_assertions, feature = "testing"))]
+mod audit;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use indexmap::IndexMap;
+
+use super::placement::Placement;
+use super::{
+    Action, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, RetireReason,
+    ServiceName, State, WaiterId, sizing,
+};
+use records::{Contact, Container, Daemon, Service, Timer, Window};
+pub use view::{DaemonView, ServiceView, Snapshot, Totals};
+
+/// The state of the whole pool.
+///
+/// A plain value: it reads no clock, starts no task and takes no lock. After
+/// each event *wanted* is compared with *have* and the difference is launched.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    services: IndexMap<ServiceName, Service>,
+    daemons: BTreeMap<DaemonName, Daemon>,
+    containers: BTreeMap<LaunchId, Container>,
+    /// The daemons with room for a launch.
+    placement: Placement,
+    /// The services that lack containers.
+    hungry: BTreeSet<usize>,
+    /// Where each waiter waits.
+    waiting: BTreeMap<WaiterId, usize>,
+    timers: BTreeSet<(Instant, Timer)>,
+    launches: u64,
+    draining: bool,
+    actions: Vec<Action>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// A ledger with no service and no daemon.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes note of an event and says what is to be done about it.
+    ///
+    /// Events about containers that are not there any more are normal (a reply
+    /// crossed a removal) and change nothing. `now` must not go backwards.
+    pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        match event {
+            Event::ServiceAdded { service, policy } => self.service_added(service, policy),
+            Event::Lease {
+                waiter,
+                service,
+                deadline,
+            } => {
+                self.lease(now, waiter, &service, deadline);
+            }
+            Event::Abandoned { waiter } => self.abandoned(now, waiter),
+            Event::Returned { launch, outcome } => self.returned(now, launch, &outcome),
+            Event::Checked { launch, fit } => self.checked(now, launch, fit),
+            Event::Started { launch } => self.started(now, launch),
+            Event::Ready { launch } => self.ready(now, launch),
+            Event::LaunchFailed {
+                launch,
+                fault,
+                reason,
+            } => {
+                self.launch_failed(now, launch, fault, reason);
+            }
+            Event::Died { launch } => self.ended(now, launch, RetireReason::Died),
+            Event::OutOfMemory { launch } => self.ended(now, launch, RetireReason::OutOfMemory),
+            Event::Removed { daemon, key } => self.removed(now, &daemon, &key),
+            Event::DaemonJoined { daemon, capacity } => self.daemon_joined(&daemon, capacity),
+            Event::DaemonUp {
+                daemon,
+                max_launches,
+            } => self.daemon_up(&daemon, max_launches),
+            Event::DaemonDown { daemon, reason } => self.daemon_down(now, &daemon, reason),
+            Event::DaemonLeft { daemon } => self.daemon_left(now, &daemon),
+            Event::Prepared {
+                daemon,
+                service,
+                result,
+            } => {
+                self.prepared(&daemon, &service, result);
+            }
+            Event::Listed {
+                daemon,
+                began,
+                owned,
+            } => self.listed(now, &daemon, began, &owned),
+            Event::Tick => {}
+            Event::Drain => self.drain(now),
+        }
+        self.tick(now);
+        self.converge(now);
+        #[cfg(debug_assertions)]
+        self.assert_sound();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Event::Tick`] is due, if nothing else happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    fn tick(&mut self, now: Instant) {
+        while let Some((at, timer)) = self.timers.first().cloned()
+            && at <= now
+        {
+            self.timers.pop_first();
+            match timer {
+                Timer::Waiter(waiter) => self.timed_out(now, waiter),
+                Timer::Age(launch) => self.retire(now, launch, RetireReason::Age),
+                Timer::Surplus(service) => self.shrink(now, service),
+                Timer::Service(service) => {
+                    if let Some((_, service)) = self.services.get_index_mut(service) {
+                        service.retry_at = None;
+                    }
+                    self.touch(now, service);
+                }
+                Timer::Daemon(name) => {
+                    if let Some(daemon) = self.daemons.get_mut(&name) {
+                        daemon.retry_at = None;
+                    }
+                    self.replace(&name);
+                }
+            }
+        }
+    }
+
+    /// Launches what is wanted and missing, as far as daemons have room: first
+    /// for those who wait, the longest first; then for the emptiest stock.
+    fn converge(&mut self, now: Instant) {
+        let mut candidates: Vec<_> = self.hungry.iter().copied().collect();
+        while let Some(at) = (0..candidates.len())
+            .min_by_key(|at| candidates.get(*at).and_then(|service| self.need(*service)))
+        {
+            let service = candidates.swap_remove(at);
+            let daemon = self.placement.pick(|name| {
+                self.daemons
+                    .get(name)
+                    .is_some_and(|daemon| daemon.can_launch(service))
+            });
+            if let Some(daemon) = daemon.cloned() {
+                self.launch(now, service, daemon);
+                if self.hungry.contains(&service) {
+                    candidates.push(service);
+                }
+            }
+        }
+    }
+
+    /// How urgent a service's next launch is; the least is the most urgent.
+    fn need(&self, service: usize) -> Option<(Option<u64>, u64)> {
+        let (_, service) = self.services.get_index(service)?;
+        let coming = sizing::on_their_way(&service.counts);
+        let unserved = service.queue.len() > coming;
+        let oldest = service
+            .queue
+            .oldest()
+            .filter(|_| unserved)
+            .map_or(u64::MAX, |w| w.0);
+        let ready = u64::from(coming + service.counts[State::Idle]);
+        let fill = (ready << 32) / u64::from(service.policy.warm.max(1));
+        Some((Some(oldest), fill))
+    }
+
+    fn launch(&mut self, now: Instant, index: usize, daemon: DaemonName) {
+        let Some((name, service)) = self.services.get_index_mut(index) else {
+            return;
+        };
+        self.launches += 1;
+        service.totals.launched += 1;
+        let launch = LaunchId(self.launches);
+        let generation = service.generation;
+        let action = Action::Launch {
+            launch,
+            daemon: daemon.clone(),
+            service: name.clone(),
+            generation,
+        };
+        let expires = service.policy.lifetime(launch).map(|age| now + age);
+        self.containers.insert(
+            launch,
+            Container::new(index, daemon, generation, now, expires),
+        );
+        self.transit(now, launch, State::Launching);
+        self.actions.push(action);
+    }
+
+    /// The one place where a container changes its state, with all that hangs
+    /// on it: counters, stock, age timer, placement, and what is wanted.
+    fn transit(&mut self, now: Instant, launch: LaunchId, to: State) {
+        let Some(container) = self.containers.get_mut(&launch) else {
+            return;
+        };
+        let from = std::mem::replace(&mut container.state, to);
+        debug_assert!(
+            from.may_become(to) || (from == State::Removed && to == State::Launching),
+            "{launch:?} cannot go from {from} to {to}"
+        );
+        let (generation, uses) = (container.generation, container.uses);
+        let (index, name, age) = (
+            container.service,
+            container.daemon.clone(),
+            container.expires,
+        );
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            if from == State::Idle {
+                service.stock.remove(generation, uses, launch);
+            }
+            if to == State::Idle {
+                service.stock.add(generation, uses, launch);
+            }
+            service.counts.shift(from, to);
+        }
+        if let Some(daemon) = self.daemons.get_mut(&name) {
+            daemon.counts.shift(from, to);
+            match to {
+                State::Launching => _ = daemon.containers.insert(launch),
+                State::Removed => _ = daemon.containers.remove(&launch),
+                _ => {}
+            }
+        }
+        if let Some(age) = age {
+            if from == State::Idle {
+                self.timers.remove(&(age, Timer::Age(launch)));
+            }
+            if to == State::Idle {
+                self.timers.insert((age, Timer::Age(launch)));
+            }
+        }
+        if to == State::Removed {
+            self.containers.remove(&launch);
+        }
+        self.actions.push(Action::Moved { launch, from, to });
+        self.touch(now, index);
+        self.replace(&name);
+    }
+
+    fn retire(&mut self, now: Instant, launch: LaunchId, reason: RetireReason) {
+        let Some(container) = self.containers.get(&launch) else {
+            return;
+        };
+        let daemon = container.daemon.clone();
+        if let Some((_, service)) = self.services.get_index_mut(container.service) {
+            *service.totals.retired.entry(reason).or_default() += 1;
+        }
+        self.transit(now, launch, State::Retiring);
+        let key = ContainerKey::Launch(launch);
+        self.actions.push(Action::Retire {
+            daemon,
+            key,
+            reason,
+        });
+    }
+
+    /// Compares wanted with have for one service, after either changed.
+    fn touch(&mut self, now: Instant, index: usize) {
+        let Some((_, service)) = self.services.get_index_mut(index) else {
+            return;
+        };
+        let lacks = !self.draining && service.deficit() > 0;
+        if lacks {
+            self.hungry.insert(index);
+        } else {
+            self.hungry.remove(&index);
+        }
+        let stock = service.stock.len();
+        match &mut service.window {
+            Some(window) if stock > service.policy.warm => window.low = window.low.min(stock),
+            Some(window) => {
+                self.timers.remove(&(window.ends, Timer::Surplus(index)));
+                service.window = None;
+            }
+            None if stock > service.policy.warm && !self.draining => {
+                let ends = now + service.policy.surplus_after;
+                self.timers.insert((ends, Timer::Surplus(index)));
+                service.window = Some(Window { ends, low: stock });
+            }
+            None => {}
+        }
+    }
+
+    /// Retires what the stock had above `warm` all through the window that ends now.
+    fn shrink(&mut self, now: Instant, index: usize) {
+        let Some((_, service)) = self.services.get_index_mut(index) else {
+            return;
+        };
+        let Some(window) = service.window.take() else {
+            return;
+        };
+        for _ in 0..window.low.saturating_sub(service.policy.warm) {
+            let worst = self
+                .services
+                .get_index(index)
+                .and_then(|(_, s)| s.stock.worst());
+            if let Some(worst) = worst {
+                self.retire(now, worst, RetireReason::Surplus);
+            }
+        }
+        self.touch(now, index);
+    }
+
+    /// Puts a daemon where it belongs in the placement order, after its load changed.
+    fn replace(&mut self, name: &DaemonName) {
+        let load = self
+            .daemons
+            .get(name)
+            .and_then(|daemon| daemon.open(self.draining));
+        self.placement.set(name, load);
+    }
+}

@@ -1,0 +1,89 @@
+//! The invariants that can be read off the ledger itself.
+//!
+//! Asserted after each event in debug builds. Those that need the history
+//! (who was served when) are held by the simulation in `testing::sim`.
+
+use std::collections::BTreeMap;
+
+use super::super::Counts;
+use super::{Contact, Ledger, State};
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Panics with the first invariant that does not hold.
+    #[cfg(debug_assertions)]
+    #[expect(
+        clippy::panic,
+        reason = "a ledger that is wrong must not go on in a debug build"
+    )]
+    pub(super) fn assert_sound(&self) {
+        if let Err(broken) = self.audit() {
+            panic!("{broken}");
+        }
+    }
+
+    /// Recounts everything.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold, by its number in ARCHITECTURE.md.
+    pub fn audit(&self) -> Result<(), String> {
+        let mut by_service = vec![Counts::default(); self.services.len()];
+        let mut by_daemon: BTreeMap<_, Counts> = BTreeMap::new();
+        for (launch, container) in &self.containers {
+            if container.state == State::Removed {
+                return Err(format!("I1: {launch:?} is kept though it is gone"));
+            }
+            if let Some(counts) = by_service.get_mut(container.service) {
+                counts.shift(State::Removed, container.state);
+            }
+            by_daemon
+                .entry(&container.daemon)
+                .or_default()
+                .shift(State::Removed, container.state);
+            let reuse = self
+                .services
+                .get_index(container.service)
+                .map(|(_, s)| s.policy.reuse);
+            if reuse.is_none_or(|reuse| container.uses > reuse + 1) {
+                return Err(format!(
+                    "I5: {launch:?} was leased {} times",
+                    container.uses
+                ));
+            }
+        }
+        for ((name, service), counts) in self.services.iter().zip(by_service) {
+            if service.counts != counts || service.stock.len() != counts[State::Idle] {
+                return Err(format!(
+                    "I1: {name} counts {:?}, has {counts:?}",
+                    service.counts
+                ));
+            }
+            if counts.total() > service.policy.max {
+                return Err(format!("I2: {name} has {} containers", counts.total()));
+            }
+            if service.queue.len() > 0 && service.stock.len() > 0 {
+                return Err(format!("I3: {name} has waiters and stock"));
+            }
+            if self.draining && service.queue.len() + service.stock.len() > 0 {
+                return Err(format!("I6: {name} has waiters or stock though draining"));
+            }
+        }
+        for (name, daemon) in &self.daemons {
+            let counts = by_daemon.remove(name).unwrap_or_default();
+            if daemon.counts != counts {
+                return Err(format!(
+                    "I1: {name} counts {:?}, has {counts:?}",
+                    daemon.counts
+                ));
+            }
+            if matches!(daemon.contact, Contact::Down(_)) && counts[State::Idle] > 0 {
+                return Err(format!("{name} is down and has stock"));
+            }
+        }
+        match by_daemon.keys().next() {
+            Some(name) => Err(format!("I1: containers on {name}, which is not there")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Daemons: joining, contact, lists, leaving; and the drain of all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::{Owned, Refusal};
+use super::{
+    Action, Contact, ContainerKey, Daemon, DaemonName, LaunchId, Ledger, RetireReason, ServiceName,
+    State, Timer,
+};
+
+// === impl Ledger ===
+
+impl Ledger {
+    pub(super) fn daemon_joined(&mut self, name: &DaemonName, capacity: u32) {
+        let daemon = self
+            .daemons
+            .entry(name.clone())
+            .or_insert_with(|| Daemon::new(capacity));
+        daemon.capacity = capacity;
+        daemon.leaving = false;
+        self.replace(name);
+    }
+
+    pub(super) fn daemon_up(&mut self, name: &DaemonName, max_launches: u32) {
+        let Some(daemon) = self.daemons.get_mut(name) else {
+            return;
+        };
+        daemon.contact = Contact::Up;
+        daemon.max_launches = max_launches.max(1);
+        daemon.listed = false;
+        self.replace(name);
+    }
+
+    pub(super) fn daemon_down(&mut self, now: Instant, name: &DaemonName, reason: Arc<str>) {
+        let Some(daemon) = self.daemons.get_mut(name) else {
+            return;
+        };
+        daemon.contact = Contact::Down(reason);
+        for launch in self.on_daemon(name, |state| state == State::Idle) {
+            self.transit(now, launch, State::Unknown);
+        }
+        self.replace(name);
+    }
+
+    pub(super) fn daemon_left(&mut self, now: Instant, name: &DaemonName) {
+        let Some(daemon) = self.daemons.get_mut(name) else {
+            return;
+        };
+        daemon.leaving = true;
+        self.replace(name);
+        for launch in self.on_daemon(name, |s| matches!(s, State::Idle | State::Unknown)) {
+            self.retire(now, launch, RetireReason::Drain);
+        }
+        self.forget_daemon(name);
+    }
+
+    /// Drops the record of a daemon that left and holds nothing any more.
+    pub(super) fn forget_daemon(&mut self, name: &DaemonName) {
+        if let Some(daemon) = self.daemons.get(name)
+            && daemon.leaving
+            && daemon.used() == 0
+        {
+            if let Some(at) = daemon.retry_at {
+                self.timers.remove(&(at, Timer::Daemon(name.clone())));
+            }
+            self.daemons.remove(name);
+            self.placement.set(name, None);
+        }
+    }
+
+    pub(super) fn prepared(
+        &mut self,
+        name: &DaemonName,
+        service: &ServiceName,
+        result: Result<(), Arc<str>>,
+    ) {
+        if let Some(index) = self.services.get_index_of(service)
+            && let Some(daemon) = self.daemons.get_mut(name)
+        {
+            daemon.prepared.insert(index, result);
+        }
+    }
+
+    /// Holds a complete list against what is known. Only a list evicts, and
+    /// one that would evict more than half of what a daemon holds must be
+    /// confirmed by the next: a wiped or wrong engine also gives lists.
+    pub(super) fn listed(
+        &mut self,
+        now: Instant,
+        name: &DaemonName,
+        began: Instant,
+        owned: &[Owned],
+    ) {
+        let Some(daemon) = self.daemons.get_mut(name) else {
+            return;
+        };
+        daemon.listed = true;
+        let shown: BTreeMap<&ContainerKey, bool> =
+            owned.iter().map(|o| (&o.key, o.running)).collect();
+        let known: Vec<_> = self.on_daemon(name, |state| {
+            matches!(
+                state,
+                State::Probing | State::Idle | State::Leased | State::Checking | State::Unknown
+            )
+        });
+        let known: Vec<_> = known
+            .into_iter()
+            .filter(|id| {
+                self.containers
+                    .get(id)
+                    .and_then(|c| c.seen)
+                    .is_some_and(|seen| seen < began)
+            })
+            .map(|id| (id, shown.get(&ContainerKey::Launch(id)).copied()))
+            .collect();
+        let absent = known
+            .iter()
+            .filter(|(_, running)| running.is_none())
+            .count();
+        let doubtful = absent > 1 && absent * 2 > known.len();
+        for (launch, running) in known {
+            let Some(container) = self.containers.get_mut(&launch) else {
+                continue;
+            };
+            let missed = std::mem::replace(&mut container.missed, running.is_none());
+            match (running, container.state) {
+                (Some(true), State::Unknown) => self.shelve(now, launch),
+                (Some(true), _) => {}
+                (Some(false), _) => self.ended(now, launch, RetireReason::Died),
+                (None, _) if doubtful && !missed => {}
+                (None, _) => self.ended(now, launch, RetireReason::Missing),
+            }
+        }
+        for key in shown.into_keys() {
+            self.adopt_stray(name, key);
+        }
+    }
+
+    /// Retires a container that bears our labels and is in no record: left by an
+    /// earlier boot, or brought to life by a call whose reply was lost.
+    fn adopt_stray(&mut self, name: &DaemonName, key: &ContainerKey) {
+        if let ContainerKey::Launch(launch) = key
+            && self.containers.contains_key(launch)
+        {
+            return;
+        }
+        let Some(daemon) = self.daemons.get_mut(name) else {
+            return;
+        };
+        if daemon.strays.insert(key.clone()) {
+            self.replace(name);
+            self.actions.push(Action::Retire {
+                daemon: name.clone(),
+                key: key.clone(),
+                reason: RetireReason::Stray,
+            });
+        }
+    }
+
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        self.hungry.clear();
+        for index in 0..self.services.len() {
+            self.refuse_all(now, index, &Refusal::Draining);
+        }
+        let launches: Vec<_> = self
+            .containers
+            .iter()
+            .map(|(id, c)| (*id, c.state))
+            .collect();
+        for (launch, state) in launches {
+            match state {
+                State::Idle | State::Unknown => self.retire(now, launch, RetireReason::Drain),
+                State::Probing => self.actions.push(Action::Interrupt { launch }),
+                _ => {}
+            }
+        }
+        let names: Vec<_> = self.daemons.keys().cloned().collect();
+        names.iter().for_each(|name| self.replace(name));
+    }
+
+    fn on_daemon(&self, name: &DaemonName, wanted: impl Fn(State) -> bool) -> Vec<LaunchId> {
+        let Some(daemon) = self.daemons.get(name) else {
+            return Vec::new();
+        };
+        let is_wanted = |id: &&LaunchId| self.containers.get(id).is_some_and(|c| wanted(c.state));
+        daemon
+            .containers
+            .iter()
+            .filter(is_wanted)
+            .copied()
+            .collect()
+    }
+}

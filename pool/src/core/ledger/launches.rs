@@ -1,0 +1,178 @@
+//! Launches, deaths and removals.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::{Backoff, Policy, Refusal};
+use super::{
+    Action, ContainerKey, DaemonName, Fault, LaunchId, Ledger, RetireReason, Service, ServiceName,
+    State, Timer,
+};
+
+/// A container that ends unused within this time of its start counts as a
+/// failed launch, so that a service whose containers get ready and then end
+/// does not launch without pause.
+pub(super) const EARLY: Duration = Duration::from_secs(10);
+
+// === impl Ledger ===
+
+impl Ledger {
+    pub(super) fn service_added(&mut self, name: ServiceName, policy: Policy) {
+        let (index, _) = self.services.insert_full(name, Service::new(policy));
+        if self
+            .services
+            .get_index(index)
+            .is_some_and(|(_, s)| s.deficit() > 0)
+        {
+            self.hungry.insert(index);
+        }
+    }
+
+    pub(super) fn started(&mut self, now: Instant, launch: LaunchId) {
+        let Some(container) = self.containers.get_mut(&launch) else {
+            return;
+        };
+        if container.state != State::Launching {
+            return;
+        }
+        container.seen = Some(now);
+        let doomed = container.condemned.is_some();
+        if let Some(daemon) = self.daemons.get_mut(&container.daemon) {
+            daemon.failures = 0;
+        }
+        self.transit(now, launch, State::Probing);
+        if self.draining || doomed {
+            self.actions.push(Action::Interrupt { launch });
+        }
+    }
+
+    pub(super) fn ready(&mut self, now: Instant, launch: LaunchId) {
+        let Some(container) = self.containers.get(&launch) else {
+            return;
+        };
+        if container.state != State::Probing {
+            return;
+        }
+        if let Some((_, service)) = self.services.get_index_mut(container.service) {
+            service.failures = 0;
+        }
+        match container.condemned {
+            Some(reason) => self.retire(now, launch, reason),
+            None => self.shelve(now, launch),
+        }
+    }
+
+    pub(super) fn launch_failed(
+        &mut self,
+        now: Instant,
+        launch: LaunchId,
+        fault: Fault,
+        reason: Arc<str>,
+    ) {
+        let Some(container) = self.containers.get(&launch) else {
+            return;
+        };
+        if !matches!(container.state, State::Launching | State::Probing) {
+            return;
+        }
+        let (index, daemon, born) = (container.service, container.daemon.clone(), container.born);
+        if let Some((_, service)) = self.services.get_index_mut(index)
+            && !self.draining
+        {
+            service.totals.launch_failures += 1;
+            service.last_error = Some(reason.clone());
+            match fault {
+                Fault::Service => self.blame_service(now, index, born, false),
+                Fault::Daemon => self.blame_daemon(now, &daemon, born),
+            }
+        }
+        self.retire(now, launch, RetireReason::Launch);
+    }
+
+    /// A container's process ended, or it must not be used again.
+    pub(super) fn ended(&mut self, now: Instant, launch: LaunchId, reason: RetireReason) {
+        let Some(container) = self.containers.get_mut(&launch) else {
+            return;
+        };
+        match container.state {
+            State::Idle | State::Unknown => {
+                let (index, born) = (container.service, container.born);
+                let early = container.seen.is_some_and(|seen| now - seen < EARLY);
+                if early && container.uses == 0 {
+                    self.blame_service(now, index, born, true);
+                }
+                self.retire(now, launch, reason);
+            }
+            // Its lease or its check goes on to its end; the connection sees
+            // for itself what the container's death means to it.
+            State::Leased | State::Checking => container.condemned = Some(reason),
+            State::Probing => self.actions.push(Action::Interrupt { launch }),
+            State::Launching => container.condemned = Some(reason),
+            State::Retiring | State::Removed => {}
+        }
+    }
+
+    pub(super) fn removed(&mut self, now: Instant, daemon: &DaemonName, key: &ContainerKey) {
+        if let Some(record) = self.daemons.get_mut(daemon)
+            && record.strays.remove(key)
+        {
+            self.replace(daemon);
+        } else if let ContainerKey::Launch(launch) = key
+            && self
+                .containers
+                .get(launch)
+                .is_some_and(|c| c.state == State::Retiring)
+        {
+            self.transit(now, *launch, State::Removed);
+        }
+        self.forget_daemon(daemon);
+    }
+
+    /// Lengthens a service's pause. Failures of launches that were ordered
+    /// before the last failure was known are one with it.
+    fn blame_service(&mut self, now: Instant, index: usize, born: Instant, early_death: bool) {
+        let Some((_, service)) = self.services.get_index_mut(index) else {
+            return;
+        };
+        if service.failed_at.is_some_and(|at| born < at) {
+            return;
+        }
+        if early_death {
+            service.early_deaths += 1;
+        } else {
+            service.failures += 1;
+        }
+        service.failed_at = Some(now);
+        if let Some(at) = service.retry_at.take() {
+            self.timers.remove(&(at, Timer::Service(index)));
+        }
+        let pause = service
+            .policy
+            .backoff
+            .after(service.failures + service.early_deaths);
+        service.retry_at = Some(now + pause);
+        self.timers.insert((now + pause, Timer::Service(index)));
+        if let Some(reason) = service.failing().cloned() {
+            self.refuse_all(now, index, &Refusal::Failing { reason });
+        }
+        self.touch(now, index);
+    }
+
+    fn blame_daemon(&mut self, now: Instant, name: &DaemonName, born: Instant) {
+        let Some(daemon) = self.daemons.get_mut(name) else {
+            return;
+        };
+        if daemon.failed_at.is_some_and(|at| born < at) {
+            return;
+        }
+        daemon.failures += 1;
+        daemon.failed_at = Some(now);
+        if let Some(at) = daemon.retry_at.take() {
+            self.timers.remove(&(at, Timer::Daemon(name.clone())));
+        }
+        let at = now + Backoff::DAEMON.after(daemon.failures);
+        daemon.retry_at = Some(at);
+        self.timers.insert((at, Timer::Daemon(name.clone())));
+        self.replace(name);
+    }
+}

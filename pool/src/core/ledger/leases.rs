@@ -1,0 +1,241 @@
+//! Waiters and leases.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::{Outcome, Refusal, StartKind};
+use super::launches::EARLY;
+use super::{Action, Contact, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, WaiterId};
+
+// === impl Ledger ===
+
+impl Ledger {
+    pub(super) fn lease(
+        &mut self,
+        now: Instant,
+        waiter: WaiterId,
+        name: &ServiceName,
+        deadline: Instant,
+    ) {
+        let Some((index, _, service)) = self.services.get_full_mut(name) else {
+            self.actions.push(Action::Refuse {
+                waiter,
+                refusal: Refusal::UnknownService,
+            });
+            return;
+        };
+        let refusal = if self.draining {
+            Some(Refusal::Draining)
+        } else if let Some(best) = service.stock.best() {
+            self.grant(now, waiter, best, false);
+            return;
+        } else if let (Some(reason), Some(_)) = (service.failing(), service.retry_at) {
+            Some(Refusal::Failing {
+                reason: reason.clone(),
+            })
+        } else {
+            self.no_daemon_for(index)
+                .map(|reason| Refusal::NoDaemon { reason })
+        };
+        let Some((_, service)) = self.services.get_index_mut(index) else {
+            return;
+        };
+        let refusal = refusal.or_else(|| {
+            let queued = service
+                .queue
+                .push(waiter, deadline, service.policy.queue_length);
+            (!queued).then_some(Refusal::QueueFull)
+        });
+        match refusal {
+            Some(refusal) => self.refuse(index, waiter, refusal),
+            None => {
+                self.waiting.insert(waiter, index);
+                self.timers.insert((deadline, Timer::Waiter(waiter)));
+                self.touch(now, index);
+            }
+        }
+    }
+
+    pub(super) fn abandoned(&mut self, now: Instant, waiter: WaiterId) {
+        // What was launched for it stays wanted by nobody, and becomes surplus
+        // stock: launches are not aborted.
+        let Some(index) = self.waiting.remove(&waiter) else {
+            return;
+        };
+        let Some((_, service)) = self.services.get_index_mut(index) else {
+            return;
+        };
+        service.totals.abandoned += 1;
+        if let Some(deadline) = service.queue.remove(waiter) {
+            self.timers.remove(&(deadline, Timer::Waiter(waiter)));
+            self.touch(now, index);
+        }
+    }
+
+    pub(super) fn timed_out(&mut self, now: Instant, waiter: WaiterId) {
+        let Some(index) = self.waiting.remove(&waiter) else {
+            return;
+        };
+        let Some((_, service)) = self.services.get_index_mut(index) else {
+            return;
+        };
+        service.queue.remove(waiter);
+        let reason = service.last_error.clone();
+        self.refuse(index, waiter, Refusal::TimedOut { reason });
+        self.touch(now, index);
+    }
+
+    pub(super) fn returned(&mut self, now: Instant, launch: LaunchId, outcome: &Outcome) {
+        let Some(container) = self.containers.get_mut(&launch) else {
+            return;
+        };
+        if container.state != State::Leased {
+            return;
+        }
+        let condemned = container.condemned;
+        if *outcome == Outcome::Unused {
+            container.uses -= 1;
+            return match condemned {
+                Some(reason) => self.retire(now, launch, reason),
+                None => self.shelve(now, launch),
+            };
+        }
+        let Some((_, service)) = self.services.get_index_mut(container.service) else {
+            return;
+        };
+        let verdict = if let Some(reason) = condemned {
+            Some(reason)
+        } else if *outcome == Outcome::Failed {
+            Some(RetireReason::Failed)
+        } else if container.uses > service.policy.reuse {
+            Some(RetireReason::Spent)
+        } else {
+            None
+        };
+        if *outcome == Outcome::Clean {
+            service.early_deaths = 0;
+        }
+        match verdict.or_else(|| self.unwanted(now, launch)) {
+            Some(reason) => self.retire(now, launch, reason),
+            None => {
+                self.transit(now, launch, State::Checking);
+                self.actions.push(Action::Check { launch });
+            }
+        }
+    }
+
+    pub(super) fn checked(&mut self, now: Instant, launch: LaunchId, fit: bool) {
+        let Some(container) = self.containers.get(&launch) else {
+            return;
+        };
+        if container.state != State::Checking {
+            return;
+        }
+        match container.condemned {
+            Some(reason) => self.retire(now, launch, reason),
+            None if fit => self.shelve(now, launch),
+            None => self.retire(now, launch, RetireReason::Check),
+        }
+    }
+
+    /// Puts a container that can serve into stock, unless it is unwanted, and
+    /// serves whoever waits longest.
+    pub(super) fn shelve(&mut self, now: Instant, launch: LaunchId) {
+        if let Some(reason) = self.unwanted(now, launch) {
+            return self.retire(now, launch, reason);
+        }
+        self.transit(now, launch, State::Idle);
+        let Some(container) = self.containers.get(&launch) else {
+            return;
+        };
+        let down = self
+            .daemons
+            .get(&container.daemon)
+            .is_some_and(|daemon| matches!(daemon.contact, Contact::Down(_)));
+        if down {
+            self.transit(now, launch, State::Unknown);
+        } else {
+            self.serve(now, container.service);
+        }
+    }
+
+    /// Why a container must not go to stock, if so.
+    fn unwanted(&self, now: Instant, launch: LaunchId) -> Option<RetireReason> {
+        let container = self.containers.get(&launch)?;
+        let daemon = self.daemons.get(&container.daemon);
+        if self.draining || daemon.is_none_or(|daemon| daemon.leaving) {
+            Some(RetireReason::Drain)
+        } else if container.expired(now) {
+            Some(RetireReason::Age)
+        } else {
+            None
+        }
+    }
+
+    fn serve(&mut self, now: Instant, index: usize) {
+        while let Some((_, service)) = self.services.get_index_mut(index)
+            && let Some(best) = service.stock.best()
+            && let Some((waiter, deadline)) = service.queue.pop_oldest()
+        {
+            self.waiting.remove(&waiter);
+            self.timers.remove(&(deadline, Timer::Waiter(waiter)));
+            self.grant(now, waiter, best, true);
+        }
+    }
+
+    fn grant(&mut self, now: Instant, waiter: WaiterId, launch: LaunchId, waited: bool) {
+        self.transit(now, launch, State::Leased);
+        let Some(container) = self.containers.get_mut(&launch) else {
+            return;
+        };
+        let start = match (container.uses, waited) {
+            (0, true) => StartKind::Cold,
+            (0, false) => StartKind::Warm,
+            _ => StartKind::Reused,
+        };
+        container.uses += 1;
+        let (uses, daemon) = (container.uses, container.daemon.clone());
+        let proven = container.seen.is_some_and(|seen| now - seen >= EARLY);
+        if let Some((_, service)) = self.services.get_index_mut(container.service) {
+            if proven {
+                service.early_deaths = 0;
+            }
+            *service.totals.leases.entry(start).or_default() += 1;
+        }
+        self.actions.push(Action::Grant {
+            waiter,
+            launch,
+            daemon,
+            start,
+            uses,
+        });
+    }
+
+    pub(super) fn refuse(&mut self, index: usize, waiter: WaiterId, refusal: Refusal) {
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            *service.totals.refused.entry(refusal.kind()).or_default() += 1;
+        }
+        self.actions.push(Action::Refuse { waiter, refusal });
+    }
+
+    /// Refuses everybody who waits for a service.
+    pub(super) fn refuse_all(&mut self, now: Instant, index: usize, refusal: &Refusal) {
+        while let Some((_, service)) = self.services.get_index_mut(index)
+            && let Some((waiter, deadline)) = service.queue.pop_oldest()
+        {
+            self.waiting.remove(&waiter);
+            self.timers.remove(&(deadline, Timer::Waiter(waiter)));
+            self.refuse(index, waiter, refusal.clone());
+        }
+        self.touch(now, index);
+    }
+
+    /// Why no daemon can launch a service, when that is certain.
+    fn no_daemon_for(&self, index: usize) -> Option<Arc<str>> {
+        let mut reason = Arc::from("there is no daemon");
+        for (name, daemon) in &self.daemons {
+            reason = format!("{name}: {}", daemon.unfit_for(index)?).into();
+        }
+        Some(reason)
+    }
+}

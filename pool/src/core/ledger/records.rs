@@ -1,0 +1,227 @@
+//! What the ledger knows of each container, service and daemon.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::placement::Load;
+use super::super::queue::Queue;
+use super::super::stock::Stock;
+use super::super::{Counts, Policy, sizing};
+use super::{
+    ContainerKey, DaemonName, Generation, LaunchId, RetireReason, State, Totals, WaiterId,
+};
+
+#[derive(Debug)]
+pub(super) struct Container {
+    /// Index into the services.
+    pub(super) service: usize,
+    pub(super) daemon: DaemonName,
+    pub(super) generation: Generation,
+    /// Written by `Ledger::transit` alone.
+    pub(super) state: State,
+    /// Leases it had, the current one included.
+    pub(super) uses: u32,
+    /// When its launch was ordered.
+    pub(super) born: Instant,
+    /// When it was seen to exist: a list that began before says nothing of it.
+    pub(super) seen: Option<Instant>,
+    /// When it is too old to be leased.
+    pub(super) expires: Option<Instant>,
+    /// It is not to be leased again, for this reason, however its lease ends.
+    pub(super) condemned: Option<RetireReason>,
+    /// The last list did not show it.
+    pub(super) missed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) policy: Policy,
+    pub(super) generation: Generation,
+    pub(super) counts: Counts,
+    pub(super) stock: Stock,
+    pub(super) queue: Queue,
+    /// Launches that failed in a row by the service's own fault; those ordered
+    /// before the last failure was known count as one with it.
+    pub(super) failures: u32,
+    /// Containers that died in stock since one last served.
+    pub(super) early_deaths: u32,
+    pub(super) failed_at: Option<Instant>,
+    /// Nothing is launched until then.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) last_error: Option<Arc<str>>,
+    pub(super) window: Option<Window>,
+    pub(super) totals: Totals,
+}
+
+/// A time in which the stock is above `warm`.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) ends: Instant,
+    /// The smallest stock in it so far.
+    pub(super) low: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Daemon {
+    pub(super) capacity: u32,
+    pub(super) max_launches: u32,
+    pub(super) contact: Contact,
+    /// It left the fleet: nothing new is launched or leased on it.
+    pub(super) leaving: bool,
+    /// A complete list was had since contact was made.
+    pub(super) listed: bool,
+    pub(super) counts: Counts,
+    pub(super) containers: BTreeSet<LaunchId>,
+    /// Containers of ours that are in no other record; they are being removed.
+    pub(super) strays: BTreeSet<ContainerKey>,
+    /// By service, whether it can launch it. Absent: not known yet.
+    pub(super) prepared: BTreeMap<usize, Result<(), Arc<str>>>,
+    pub(super) failures: u32,
+    pub(super) failed_at: Option<Instant>,
+    /// Nothing is launched on it until then.
+    pub(super) retry_at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// Not tried yet.
+    Joining,
+    Up,
+    /// Why there is none.
+    Down(Arc<str>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A waiter's deadline.
+    Waiter(WaiterId),
+    /// A container in stock gets too old.
+    Age(LaunchId),
+    /// The end of a service's surplus window.
+    Surplus(usize),
+    /// The end of a service's back-off.
+    Service(usize),
+    /// The end of a daemon's back-off.
+    Daemon(DaemonName),
+}
+
+// === impl Container ===
+
+impl Container {
+    pub(super) fn new(
+        service: usize,
+        daemon: DaemonName,
+        generation: Generation,
+        born: Instant,
+        expires: Option<Instant>,
+    ) -> Self {
+        Self {
+            service,
+            daemon,
+            generation,
+            state: State::Removed,
+            uses: 0,
+            born,
+            seen: None,
+            expires,
+            condemned: None,
+            missed: false,
+        }
+    }
+
+    pub(super) fn expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            generation: Generation::FIRST,
+            counts: Counts::default(),
+            stock: Stock::default(),
+            queue: Queue::default(),
+            failures: 0,
+            early_deaths: 0,
+            failed_at: None,
+            retry_at: None,
+            last_error: None,
+            window: None,
+            totals: Totals::default(),
+        }
+    }
+
+    pub(super) fn deficit(&self) -> u32 {
+        if self.retry_at.is_some() {
+            return 0;
+        }
+        let struggling = self.failures + self.early_deaths > 0;
+        sizing::deficit(&self.policy, &self.counts, self.queue.len(), struggling)
+    }
+
+    /// Its launches have failed so often that nobody should wait for one.
+    pub(super) fn failing(&self) -> Option<&Arc<str>> {
+        self.last_error
+            .as_ref()
+            .filter(|_| self.failures >= self.policy.failing_after)
+    }
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    pub(super) fn new(capacity: u32) -> Self {
+        Self {
+            capacity,
+            max_launches: 1,
+            contact: Contact::Joining,
+            leaving: false,
+            listed: false,
+            counts: Counts::default(),
+            containers: BTreeSet::new(),
+            strays: BTreeSet::new(),
+            prepared: BTreeMap::new(),
+            failures: 0,
+            failed_at: None,
+            retry_at: None,
+        }
+    }
+
+    pub(super) fn used(&self) -> u32 {
+        self.counts.total() + u32::try_from(self.strays.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Its load when a launch may be ordered on it now.
+    pub(super) fn open(&self, draining: bool) -> Option<Load> {
+        let load = Load {
+            used: self.used(),
+            capacity: self.capacity,
+        };
+        let open = !draining
+            && self.contact == Contact::Up
+            && !self.leaving
+            && self.retry_at.is_none()
+            && self.counts[State::Launching] < self.max_launches
+            && load.has_room();
+        open.then_some(load)
+    }
+
+    pub(super) fn can_launch(&self, service: usize) -> bool {
+        matches!(self.prepared.get(&service), Some(Ok(())))
+    }
+
+    /// Why it cannot serve a service, for good as far as is known; `None` when
+    /// it can, or when that is not known yet.
+    pub(super) fn unfit_for(&self, service: usize) -> Option<Arc<str>> {
+        match (&self.contact, self.prepared.get(&service)) {
+            _ if self.leaving => Some("it left the fleet".into()),
+            (Contact::Down(reason), _) => Some(reason.clone()),
+            (Contact::Up, Some(Err(reason))) => Some(reason.clone()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What readers see of the ledger.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::{Counts, Generation, StartKind};
+use super::{Contact, DaemonName, Ledger, RetireReason, ServiceName};
+
+/// The pool at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// In the order they were added.
+    pub services: Vec<ServiceView>,
+    /// By name.
+    pub daemons: Vec<DaemonView>,
+    /// No new leases are given.
+    pub draining: bool,
+}
+
+/// A service at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: ServiceName,
+    /// The version of its spec that is launched.
+    pub generation: Generation,
+    /// Its containers by state.
+    pub counts: Counts,
+    /// How many ready containers are to be kept.
+    pub warm: u32,
+    /// Connections that wait.
+    pub waiting: u32,
+    /// The last failure, while its containers keep failing.
+    pub failing: Option<Arc<str>>,
+    /// The last failure of a launch, whoever was at fault.
+    pub last_error: Option<Arc<str>>,
+    /// What happened since it was added.
+    pub totals: Totals,
+}
+
+/// Counters of a service since it was added.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Launches ordered.
+    pub launched: u64,
+    /// Launches that failed.
+    pub launch_failures: u64,
+    /// Leases given, by how they were served.
+    pub leases: BTreeMap<StartKind, u64>,
+    /// Connections that got nothing, by [`super::super::Refusal::kind`].
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Connections that left before they were answered.
+    pub abandoned: u64,
+    /// Containers retired, by reason.
+    pub retired: BTreeMap<RetireReason, u64>,
+}
+
+/// A daemon at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonView {
+    /// Its name.
+    pub name: DaemonName,
+    /// The most containers it may hold.
+    pub capacity: u32,
+    /// Its containers by state.
+    pub counts: Counts,
+    /// Containers of earlier boots, and of lost replies, still to be removed.
+    pub strays: u32,
+    /// Contact was made.
+    pub up: bool,
+    /// Why there is no contact, once it was tried.
+    pub down: Option<Arc<str>>,
+    /// A complete list was had since contact was made.
+    pub listed: bool,
+    /// It left the fleet and is being drained.
+    pub leaving: bool,
+    /// By service, whether it can launch it; absent while not known.
+    pub prepared: BTreeMap<ServiceName, Result<(), Arc<str>>>,
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The service of that name.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&ServiceView> {
+        self.services
+            .iter()
+            .find(|service| service.name.as_str() == name)
+    }
+
+    /// The daemon of that name.
+    #[must_use]
+    pub fn daemon(&self, name: &str) -> Option<&DaemonView> {
+        self.daemons
+            .iter()
+            .find(|daemon| daemon.name.as_str() == name)
+    }
+
+    /// Every daemon was tried, and each that answered has nothing left of an
+    /// earlier boot and knows what it can launch.
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.daemons.iter().all(|daemon| {
+            let known = |service: &ServiceView| daemon.prepared.contains_key(&service.name);
+            daemon.down.is_some()
+                || (daemon.listed && daemon.strays == 0 && self.services.iter().all(known))
+        })
+    }
+
+    /// Every stock has what it wants.
+    #[must_use]
+    pub fn stocked(&self) -> bool {
+        self.services
+            .iter()
+            .all(|s| s.counts[super::State::Idle] >= s.warm)
+    }
+
+    /// Nothing of ours is left anywhere, as far as is known.
+    #[must_use]
+    pub fn empty(&self) -> bool {
+        self.daemons
+            .iter()
+            .all(|daemon| daemon.counts.total() == 0 && daemon.strays == 0)
+    }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// A copy of all counters, for readers. Costs what there are services and
+    /// daemons, whatever the number of containers.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let services = self.services.iter().map(|(name, service)| ServiceView {
+            name: name.clone(),
+            generation: service.generation,
+            counts: service.counts,
+            warm: service.policy.warm,
+            waiting: service.queue.len(),
+            failing: service.failing().cloned(),
+            last_error: service.last_error.clone(),
+            totals: service.totals.clone(),
+        });
+        let daemons = self.daemons.iter().map(|(name, daemon)| DaemonView {
+            name: name.clone(),
+            capacity: daemon.capacity,
+            counts: daemon.counts,
+            strays: u32::try_from(daemon.strays.len()).unwrap_or(u32::MAX),
+            up: daemon.contact == Contact::Up,
+            down: match &daemon.contact {
+                Contact::Down(reason) => Some(reason.clone()),
+                _ => None,
+            },
+            listed: daemon.listed,
+            leaving: daemon.leaving,
+            prepared: daemon
+                .prepared
+                .iter()
+                .filter_map(|(index, result)| {
+                    let (name, _) = self.services.get_index(*index)?;
+                    Some((name.clone(), result.clone()))
+                })
+                .collect(),
+        });
+        Snapshot {
+            services: services.collect(),
+            daemons: daemons.collect(),
+            draining: self.draining,
+        }
+    }
+}

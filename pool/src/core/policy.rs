@@ -1,0 +1,123 @@
+//! How a service is run, as plain data.
+
+use std::time::Duration;
+
+use super::LaunchId;
+
+/// How a service is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How often a container may be leased again after its first lease.
+    pub reuse: u32,
+    /// How many ready containers are kept ahead of demand.
+    pub warm: u32,
+    /// The most containers of this service over all daemons, counting those
+    /// being launched and removed.
+    pub max: u32,
+    /// The age at which a container is not leased any more, less up to a tenth
+    /// of it so that a stock launched together does not expire together.
+    pub max_age: Option<Duration>,
+    /// The most connections that may wait.
+    pub queue_length: u32,
+    /// How long a stock above `warm` is kept before its surplus is retired.
+    pub surplus_after: Duration,
+    /// The pause after failed launches.
+    pub backoff: Backoff,
+    /// So many failures in a row make a service failing: its clients are
+    /// refused at once during the pause instead of waiting.
+    pub failing_after: u32,
+}
+
+/// A pause that doubles with each failure in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure.
+    pub first: Duration,
+    /// Never longer than this.
+    pub cap: Duration,
+}
+
+// === impl Policy ===
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            reuse: 0,
+            warm: 1,
+            max: 16,
+            max_age: None,
+            queue_length: 64,
+            surplus_after: Duration::from_secs(30),
+            backoff: Backoff::SERVICE,
+            failing_after: 3,
+        }
+    }
+}
+
+impl Policy {
+    /// The age at which this container is not leased any more.
+    pub(super) fn lifetime(&self, launch: LaunchId) -> Option<Duration> {
+        let share = u32::try_from(scatter(launch.0) >> 40).unwrap_or(0);
+        self.max_age
+            .map(|age| age - age.mul_f64(0.1 * f64::from(share) / f64::from(1 << 24)))
+    }
+}
+
+// === impl Backoff ===
+
+impl Backoff {
+    /// For a service whose containers fail.
+    pub const SERVICE: Self = Self {
+        first: Duration::from_millis(100),
+        cap: Duration::from_secs(30),
+    };
+    /// For a daemon on which launches fail.
+    pub const DAEMON: Self = Self {
+        first: Duration::from_millis(200),
+        cap: Duration::from_secs(5),
+    };
+
+    /// The pause after so many failures in a row.
+    #[must_use]
+    pub fn after(&self, failures: u32) -> Duration {
+        let factor = 1_u32
+            .checked_shl(failures.saturating_sub(1))
+            .unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.cap)
+    }
+}
+
+/// Spreads consecutive numbers over the whole range: the finaliser of splitmix64.
+fn scatter(n: u64) -> u64 {
+    let mut z = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_cap() {
+        let pauses: Vec<_> = [1, 2, 3, 9, 10, 64]
+            .map(|n| Backoff::SERVICE.after(n).as_millis())
+            .to_vec();
+        assert_eq!(pauses, [100, 200, 400, 25_600, 30_000, 30_000]);
+    }
+
+    #[test]
+    fn lifetimes_differ_by_at_most_a_tenth() {
+        let policy = Policy {
+            max_age: Some(Duration::from_secs(100)),
+            ..Policy::default()
+        };
+        let ages: Vec<_> = (0..64)
+            .filter_map(|n| policy.lifetime(LaunchId(n)))
+            .map(|d| d.as_secs())
+            .collect();
+        assert!(ages.iter().all(|s| (90..=100).contains(s)), "{ages:?}");
+        assert!(ages.iter().max() > ages.iter().min());
+    }
+}

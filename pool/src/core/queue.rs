@@ -1,0 +1,40 @@
+//! The connections that wait for a container, oldest first.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::WaiterId;
+
+/// A bounded queue. Ids ascend, so their order is the order of arrival.
+#[derive(Debug, Default)]
+pub(super) struct Queue(BTreeMap<WaiterId, Instant>);
+
+// === impl Queue ===
+
+impl Queue {
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn oldest(&self) -> Option<WaiterId> {
+        self.0.keys().next().copied()
+    }
+
+    /// Adds a waiter unless `limit` wait already.
+    pub(super) fn push(&mut self, waiter: WaiterId, deadline: Instant, limit: u32) -> bool {
+        let fits = self.len() < limit;
+        if fits {
+            self.0.insert(waiter, deadline);
+        }
+        fits
+    }
+
+    /// Takes a waiter out; its deadline when it was there.
+    pub(super) fn remove(&mut self, waiter: WaiterId) -> Option<Instant> {
+        self.0.remove(&waiter)
+    }
+
+    pub(super) fn pop_oldest(&mut self) -> Option<(WaiterId, Instant)> {
+        self.0.pop_first()
+    }
+}

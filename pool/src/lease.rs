@@ -1,0 +1,100 @@
+//! The exclusive hold of one container by one connection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use deadpool::managed::Object;
+
+use crate::core::{DaemonName, LaunchId, Outcome, StartKind};
+use crate::desk::{Checkout, Held};
+use crate::runtime::ContainerRuntime;
+
+/// A leased container.
+///
+/// Ends with [`Lease::finish`]; one that is dropped instead counts as failed,
+/// and its container is retired.
+#[must_use = "a container that is not used should not be leased"]
+pub struct Lease<R: ContainerRuntime> {
+    /// `None` only while it is dropped.
+    object: Option<Object<Checkout<R>>>,
+    handle: Arc<R::Handle>,
+    daemon: DaemonName,
+    launch: LaunchId,
+    start: StartKind,
+    uses: u32,
+    max_uses: u32,
+}
+
+// === impl Lease ===
+
+impl<R: ContainerRuntime> Lease<R> {
+    pub(crate) fn new(mut object: Object<Checkout<R>>, max_uses: u32) -> Self {
+        object.outcome = Outcome::Failed;
+        let grant = &object.grant;
+        Self {
+            handle: grant.handle.clone(),
+            daemon: grant.daemon.clone(),
+            launch: grant.launch,
+            start: grant.start,
+            uses: grant.uses,
+            max_uses,
+            object: Some(object),
+        }
+    }
+
+    /// The container.
+    pub fn handle(&self) -> &Arc<R::Handle> {
+        &self.handle
+    }
+
+    /// The daemon that runs it.
+    pub fn daemon(&self) -> &DaemonName {
+        &self.daemon
+    }
+
+    /// The launch it came of.
+    pub fn launch(&self) -> LaunchId {
+        self.launch
+    }
+
+    /// How the lease was served.
+    pub fn start(&self) -> StartKind {
+        self.start
+    }
+
+    /// Which lease of this container it is; 1 is the first.
+    pub fn uses(&self) -> u32 {
+        self.uses
+    }
+
+    /// How many leases a container of this service may have.
+    pub fn max_uses(&self) -> u32 {
+        self.max_uses
+    }
+
+    /// Ends the lease.
+    pub fn finish(mut lease: Self, outcome: Outcome) {
+        if let Some(object) = &mut lease.object {
+            object.outcome = outcome;
+        }
+    }
+}
+
+impl<R: ContainerRuntime> Drop for Lease<R> {
+    fn drop(&mut self) {
+        // Taken, so that the desk frees the place and keeps nothing; dropping
+        // what was taken gives the container back.
+        drop(self.object.take().map(Object::<Checkout<R>>::take) as Option<Held<R>>);
+    }
+}
+
+impl<R: ContainerRuntime> fmt::Debug for Lease<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("launch", &self.launch)
+            .field("daemon", &self.daemon)
+            .field("start", &self.start)
+            .field("uses", &self.uses)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,138 @@
+//! The pool: what a program that embeds it holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::broker::Broker;
+use crate::core::{Event, Refusal, ServiceName, Snapshot};
+use crate::desk::Desk;
+use crate::discovery::FleetWatch;
+use crate::fleet::{Fleet, Nudges};
+use crate::launcher::Launcher;
+use crate::lease::Lease;
+use crate::options::ServiceOptions;
+use crate::probe::Probe;
+use crate::reaper::Reaper;
+use crate::runtime::ContainerRuntime;
+
+/// Containers launched ahead of demand, leased one at a time.
+///
+/// Dropping it ends its tasks and leaves its containers where they are: to
+/// remove them, [`Pool::drain`] it and wait until its snapshot is empty.
+pub struct Pool<R: ContainerRuntime> {
+    broker: Arc<Broker<R>>,
+    desks: BTreeMap<ServiceName, Desk<R>>,
+    /// Aborted when dropped.
+    _tasks: JoinSet<()>,
+}
+
+// === impl Pool ===
+
+impl<R: ContainerRuntime> Pool<R> {
+    /// Starts a pool: contact is made with the fleet, what earlier boots left
+    /// is removed, and the stock is launched. Must be called within a tokio
+    /// runtime, whose threads then carry the engine calls.
+    pub fn start<P: Probe<R::Handle>>(
+        services: Vec<ServiceOptions<R::Spec>>,
+        runtime: Arc<R>,
+        probe: Arc<P>,
+        fleet: FleetWatch<R::Endpoint>,
+    ) -> Self {
+        let (launcher, orders) = mpsc::unbounded_channel();
+        let (reaper, removals) = mpsc::unbounded_channel();
+        let broker = Arc::new(Broker::new(launcher, reaper));
+        let desk = |options: &ServiceOptions<R::Spec>| {
+            let desk = Desk::new(broker.clone(), options.name.clone(), &options.policy);
+            (options.name.clone(), desk)
+        };
+        let desks = services.iter().map(desk).collect();
+        for ServiceOptions { name, policy, .. } in &services {
+            let (service, policy) = (name.clone(), policy.clone());
+            broker.tell(Event::ServiceAdded { service, policy });
+        }
+        let services: Arc<BTreeMap<_, _>> =
+            Arc::new(services.into_iter().map(|s| (s.name.clone(), s)).collect());
+        let nudges = Arc::new(Nudges::default());
+
+        let mut tasks = JoinSet::new();
+        let timer = broker.clone();
+        tasks.spawn(async move { timer.keep_time().await });
+        let launches = Launcher {
+            broker: broker.clone(),
+            runtime: runtime.clone(),
+            probe,
+            services: services.clone(),
+            nudges: nudges.clone(),
+        };
+        tasks.spawn(launches.run(orders));
+        let reaper = Reaper {
+            broker: broker.clone(),
+            runtime: runtime.clone(),
+            nudges: nudges.clone(),
+            lanes: parking_lot::Mutex::default(),
+        };
+        tasks.spawn(reaper.run(removals));
+        let contact = Fleet {
+            broker: broker.clone(),
+            runtime,
+            services,
+            nudges,
+        };
+        tasks.spawn(contact.run(fleet));
+        Self {
+            broker,
+            desks,
+            _tasks: tasks,
+        }
+    }
+
+    /// Leases a container: at once from stock, else when one is returned or
+    /// launched, whichever comes first, oldest request first.
+    ///
+    /// # Errors
+    /// Why there is none; `TimedOut` at the latest at `deadline`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the queue at once. A launch it caused goes on
+    /// and its container goes to stock.
+    pub async fn lease(
+        &self,
+        service: &ServiceName,
+        deadline: Instant,
+    ) -> Result<Lease<R>, Refusal> {
+        let desk = self.desks.get(service).ok_or(Refusal::UnknownService)?;
+        desk.lease(deadline).await
+    }
+
+    /// The pool at this moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.broker.snapshot()
+    }
+
+    /// Returns the first snapshot, from now on, that satisfies the condition.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn until(&self, mut condition: impl FnMut(&Snapshot) -> bool) -> Snapshot {
+        let mut changes = self.broker.changes();
+        loop {
+            changes.mark_unchanged();
+            let snapshot = self.snapshot();
+            if condition(&snapshot) || changes.changed().await.is_err() {
+                return snapshot;
+            }
+        }
+    }
+
+    /// Gives no new leases, refuses those who wait, and retires the stock.
+    /// Running leases go on; their containers are retired when they end.
+    pub fn drain(&self) {
+        self.desks.values().for_each(Desk::close);
+        self.broker.tell(Event::Drain);
+    }
+}

@@ -1,0 +1,111 @@
+//! Carries out removals, each in a task of its own, until they are confirmed.
+//!
+//! A lane of its own, so that a storm of removals does not starve launches,
+//! nor the other way round.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use crate::broker::Broker;
+use crate::core::{Backoff, DaemonName, Event, RetireReason};
+use crate::fleet::Nudges;
+use crate::runtime::{ContainerRuntime, Removal as Attempt, Target};
+
+/// Removals in flight on one daemon. Measured on a 2-core machine: 22 removals
+/// per second at 12 in flight, with little gain beyond 8.
+const IN_FLIGHT: usize = 8;
+/// For ever, so that a container on a daemon that is away for a day still goes.
+const AGAIN: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    cap: Duration::from_secs(60),
+};
+/// A removal that needs so many attempts is worth a warning, once.
+const ODD: u32 = 5;
+
+/// A container that is to go.
+#[derive(Debug, Clone)]
+pub(crate) struct Removal {
+    pub(crate) target: Target,
+    pub(crate) reason: RetireReason,
+}
+
+pub(crate) struct Reaper<R: ContainerRuntime> {
+    pub(crate) broker: Arc<Broker<R>>,
+    pub(crate) runtime: Arc<R>,
+    pub(crate) nudges: Arc<Nudges>,
+    pub(crate) lanes: Mutex<BTreeMap<DaemonName, Arc<Semaphore>>>,
+}
+
+// === impl Reaper ===
+
+impl<R: ContainerRuntime> Reaper<R> {
+    /// Runs for ever; dropping it drops the removals under way.
+    pub(crate) async fn run(self, mut orders: mpsc::UnboundedReceiver<Removal>) {
+        let this = Arc::new(self);
+        let mut removals = JoinSet::new();
+        loop {
+            // Ended removals first, so that the set stays as small as what is under way.
+            tokio::select! {
+                biased;
+                Some(_) = removals.join_next() => {}
+                order = orders.recv() => match order {
+                    Some(removal) => _ = removals.spawn(this.clone().remove(removal)),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn remove(self: Arc<Self>, removal: Removal) {
+        let Removal { target, reason } = removal;
+        let lane = self.lane(&target.daemon);
+        let mut attempts = 0;
+        loop {
+            let attempt = {
+                // The semaphore is never closed.
+                let _permit = lane.acquire().await;
+                self.runtime.retire(&target).await
+            };
+            attempts += 1;
+            match attempt {
+                Ok(Attempt::Gone) => break,
+                Ok(Attempt::Pending) => debug!(target = %target.key, "not gone yet"),
+                Err(error) => {
+                    if error.unreachable {
+                        self.nudges.nudge(&target.daemon);
+                    }
+                    if attempts == ODD {
+                        warn!(
+                            target = %target.key, daemon = %target.daemon, %error,
+                            "cannot be removed yet; trying for ever"
+                        );
+                    }
+                }
+            }
+            // Sooner when contact with the daemon was made again.
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN.after(attempts)) => {}
+                () = self.nudges.regained(&target.daemon) => {}
+            }
+        }
+        debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
+        self.broker.tell(Event::Removed {
+            daemon: target.daemon,
+            key: target.key,
+        });
+    }
+
+    fn lane(&self, daemon: &DaemonName) -> Arc<Semaphore> {
+        self.lanes
+            .lock()
+            .entry(daemon.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(IN_FLIGHT)))
+            .clone()
+    }
+}
