@@ -127,12 +127,7 @@ impl<R: ContainerRuntime> Broker<R> {
         if let Ok(answer) = receiver.try_recv() {
             return answer;
         }
-        let mut waiting = Waiting {
-            broker: self,
-            waiter,
-            answer: receiver,
-            answered: false,
-        };
+        let mut waiting = Waiting { broker: self, waiter, answer: receiver, answered: false };
         let answer = (&mut waiting.answer).await;
         waiting.answered = true;
         // The sender lives in `inner`, which `self` holds.
@@ -150,11 +145,7 @@ impl<R: ContainerRuntime> Broker<R> {
         inner.last_waiter += 1;
         let waiter = WaiterId(inner.last_waiter);
         inner.waiters.insert(waiter, sender);
-        let event = Event::Lease {
-            waiter,
-            service: service.clone(),
-            deadline,
-        };
+        let event = Event::Lease { waiter, service: service.clone(), deadline };
         let rearm = inner.handle(event, &mut outbox);
         drop(inner);
         self.send(outbox, rearm);
@@ -248,50 +239,21 @@ impl<R: ContainerRuntime> Inner<R> {
 
     fn carry_out(&mut self, action: Action, outbox: &mut Outbox<R>) {
         match action {
-            Action::Launch {
-                launch,
-                daemon,
-                service,
-                generation,
-            } => {
-                outbox.orders.push(Order::Launch {
-                    launch,
-                    daemon,
-                    service,
-                    generation,
-                });
+            Action::Launch { launch, daemon, service, generation } => {
+                outbox.orders.push(Order::Launch { launch, daemon, service, generation });
             }
             Action::Interrupt { launch } => outbox.orders.push(Order::Interrupt(launch)),
             Action::Check { launch } => outbox.orders.push(Order::Check(launch)),
-            Action::Retire {
-                daemon,
-                key,
-                reason,
-            } => {
+            Action::Retire { daemon, key, reason } => {
                 if let ContainerKey::Launch(launch) = &key {
                     outbox.dropped.extend(self.handles.remove(launch));
                 }
-                outbox.removals.push(Removal {
-                    target: Target { daemon, key },
-                    reason,
-                });
+                outbox.removals.push(Removal { target: Target { daemon, key }, reason });
             }
-            Action::Grant {
-                waiter,
-                launch,
-                daemon,
-                start,
-                uses,
-            } => {
+            Action::Grant { waiter, launch, daemon, start, uses } => {
                 let handle = self.handles.get(&launch).cloned();
                 if let (Some(sender), Some(handle)) = (self.waiters.remove(&waiter), handle) {
-                    let grant = Grant {
-                        launch,
-                        daemon,
-                        handle,
-                        start,
-                        uses,
-                    };
+                    let grant = Grant { launch, daemon, handle, start, uses };
                     outbox.answers.push((sender, Ok(grant)));
                 } else {
                     outbox.undeliverable.push(launch);
@@ -332,14 +294,7 @@ impl<R: ContainerRuntime> Drop for Waiting<'_, R> {
         match self.answer.try_recv() {
             Ok(Ok(grant)) => self.broker.returned(grant.launch, Outcome::Unused),
             Ok(Err(_)) => {}
-            Err(_) => {
-                let sender = self.broker.inner.lock().waiters.remove(&self.waiter);
-                if sender.is_some() {
-                    self.broker.tell(Event::Abandoned {
-                        waiter: self.waiter,
-                    });
-                }
-            }
+            Err(_) => self.broker.abandon(self.waiter),
         }
     }
 }

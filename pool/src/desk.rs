@@ -44,38 +44,22 @@ pub(crate) struct Held<R: ContainerRuntime> {
 // === impl Desk ===
 
 impl<R: ContainerRuntime> Desk<R> {
-    #[expect(
-        clippy::expect_used,
-        reason = "a pool without timeouts needs no runtime to build"
-    )]
+    #[expect(clippy::expect_used, reason = "a pool without timeouts needs no runtime to build")]
     pub(crate) fn new(broker: Arc<Broker<R>>, service: ServiceName, policy: &Policy) -> Self {
         let places = policy.max.saturating_add(policy.queue_length);
         let pool = managed::Pool::builder(Checkout { broker, service })
-            .max_size(
-                usize::try_from(places)
-                    .unwrap_or(usize::MAX)
-                    .min(usize::MAX >> 4),
-            )
+            .max_size(usize::try_from(places).unwrap_or(usize::MAX).min(usize::MAX >> 4))
             .build()
             .expect("no timeouts are set");
-        Self {
-            pool,
-            max_uses: policy.reuse.saturating_add(1),
-        }
+        Self { pool, max_uses: policy.reuse.saturating_add(1) }
     }
 
     /// # Cancel safety
     /// Dropping the future leaves the queue at once.
     pub(crate) async fn lease(&self, deadline: Instant) -> Result<Lease<R>, Refusal> {
         // Nobody waits for a place: the queue is the ledger's.
-        let timeouts = Timeouts {
-            wait: Some(Duration::ZERO),
-            create: None,
-            recycle: None,
-        };
-        let object = DEADLINE
-            .scope(deadline, self.pool.timeout_get(&timeouts))
-            .await;
+        let timeouts = Timeouts { wait: Some(Duration::ZERO), create: None, recycle: None };
+        let object = DEADLINE.scope(deadline, self.pool.timeout_get(&timeouts)).await;
         match object {
             Ok(object) => Ok(Lease::new(object, self.max_uses)),
             Err(PoolError::Backend(refusal)) => Err(refusal),
@@ -97,21 +81,12 @@ impl<R: ContainerRuntime> managed::Manager for Checkout<R> {
 
     async fn create(&self) -> Result<Held<R>, Refusal> {
         let deadline = DEADLINE.with(|deadline| *deadline);
-        let grant = self
-            .broker
-            .lease(&self.service, deadline.into_std())
-            .await?;
-        Ok(Held {
-            grant,
-            outcome: Outcome::Unused,
-            broker: self.broker.clone(),
-        })
+        let grant = self.broker.lease(&self.service, deadline.into_std()).await?;
+        Ok(Held { grant, outcome: Outcome::Unused, broker: self.broker.clone() })
     }
 
     async fn recycle(&self, _: &mut Held<R>, _: &Metrics) -> RecycleResult<Refusal> {
-        Err(RecycleError::message(
-            "a lease is not recycled; it goes back to the stock",
-        ))
+        Err(RecycleError::message("a lease is not recycled; it goes back to the stock"))
     }
 }
 

@@ -22,10 +22,7 @@ const LIST_EVERY: Duration = Duration::from_secs(10);
 const MISSES: u32 = 3;
 /// How often a service that a daemon could not prepare is tried again.
 const PREPARE_EVERY: Duration = Duration::from_secs(30);
-const CONTACT: Backoff = Backoff {
-    first: Duration::from_millis(200),
-    cap: Duration::from_secs(5),
-};
+const CONTACT: Backoff = Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
 
 /// How the lanes wake the monitor of a daemon, and the other way round.
 #[derive(Default)]
@@ -92,17 +89,12 @@ impl<R: ContainerRuntime> Fleet<R> {
                 if !stays {
                     info!(daemon = %name, "left the fleet; draining it");
                     monitor.abort();
-                    this.broker.tell(Event::DaemonLeft {
-                        daemon: name.clone(),
-                    });
+                    this.broker.tell(Event::DaemonLeft { daemon: name.clone() });
                 }
                 stays
             });
             for daemon in fleet.iter() {
-                if known
-                    .get(&daemon.name)
-                    .is_some_and(|(spec, _)| spec == daemon)
-                {
+                if known.get(&daemon.name).is_some_and(|(spec, _)| spec == daemon) {
                     continue;
                 }
                 this.broker.tell(Event::DaemonJoined {
@@ -110,11 +102,7 @@ impl<R: ContainerRuntime> Fleet<R> {
                     capacity: daemon.max_containers,
                 });
                 let nudge = this.nudges.of(&daemon.name);
-                let monitor = Monitor {
-                    fleet: this.clone(),
-                    daemon: daemon.clone(),
-                    nudge,
-                };
+                let monitor = Monitor { fleet: this.clone(), daemon: daemon.clone(), nudge };
                 let handle = monitors.spawn(monitor.run());
                 if let Some((_, old)) = known.insert(daemon.name.clone(), (daemon.clone(), handle))
                 {
@@ -137,12 +125,7 @@ impl<R: ContainerRuntime> Monitor<R> {
         let mut told = false;
         let mut first = true;
         loop {
-            match self
-                .fleet
-                .runtime
-                .connect(&self.daemon.name, &self.daemon.endpoint)
-                .await
-            {
+            match self.fleet.runtime.connect(&self.daemon.name, &self.daemon.endpoint).await {
                 Ok(facts) => {
                     info!(
                         daemon = %self.daemon.name, version = %facts.version, cpus = facts.cpus,
@@ -172,23 +155,15 @@ impl<R: ContainerRuntime> Monitor<R> {
 
     fn down(&self, error: &CallError) {
         let reason = error.to_string().into();
-        self.tell(Event::DaemonDown {
-            daemon: self.daemon.name.clone(),
-            reason,
-        });
+        self.tell(Event::DaemonDown { daemon: self.daemon.name.clone(), reason });
     }
 
     /// Keeps contact until it is lost.
     async fn stay(&self, facts: &DaemonFacts) -> CallError {
         let daemon = self.daemon.name.clone();
-        let max_launches = self
-            .daemon
-            .max_launches
-            .unwrap_or_else(|| facts.cpus.saturating_mul(2).clamp(1, 8));
-        self.tell(Event::DaemonUp {
-            daemon: daemon.clone(),
-            max_launches,
-        });
+        let max_launches =
+            self.daemon.max_launches.unwrap_or_else(|| facts.cpus.saturating_mul(2).clamp(1, 8));
+        self.tell(Event::DaemonUp { daemon: daemon.clone(), max_launches });
         self.nudge.regained.notify_waiters();
         let prepare = self.prepare();
         let hear = self.hear();
@@ -225,11 +200,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                 }
                 let daemon = self.daemon.name.clone();
                 let result = result.map_err(|error| error.to_string().into());
-                self.tell(Event::Prepared {
-                    daemon,
-                    service,
-                    result,
-                });
+                self.tell(Event::Prepared { daemon, service, result });
             }
             tokio::select! {
                 () = tokio::time::sleep(PREPARE_EVERY) => {}
@@ -243,11 +214,7 @@ impl<R: ContainerRuntime> Monitor<R> {
         let (sink, mut events) = mpsc::unbounded_channel();
         let stream = async {
             loop {
-                let error = self
-                    .fleet
-                    .runtime
-                    .events(&self.daemon.name, sink.clone())
-                    .await;
+                let error = self.fleet.runtime.events(&self.daemon.name, sink.clone()).await;
                 debug!(daemon = %self.daemon.name, %error, "event stream broke");
                 self.nudge.look.notify_one();
                 tokio::time::sleep(CONTACT.first).await;
@@ -274,11 +241,7 @@ impl<R: ContainerRuntime> Monitor<R> {
             match self.fleet.runtime.owned(&daemon).await {
                 Ok(owned) => {
                     misses = 0;
-                    self.tell(Event::Listed {
-                        daemon,
-                        began,
-                        owned,
-                    });
+                    self.tell(Event::Listed { daemon, began, owned });
                 }
                 Err(error) => {
                     misses += 1;
@@ -288,11 +251,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                     }
                 }
             }
-            let pause = if misses == 0 {
-                LIST_EVERY
-            } else {
-                CONTACT.after(misses)
-            };
+            let pause = if misses == 0 { LIST_EVERY } else { CONTACT.after(misses) };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.nudge.look.notified() => tokio::time::sleep(CONTACT.first).await,

@@ -26,12 +26,7 @@ const CHECK: Duration = Duration::from_secs(2);
 /// What the ledger wants done about a container that is to be leased.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Launch {
-        launch: LaunchId,
-        daemon: DaemonName,
-        service: ServiceName,
-        generation: Generation,
-    },
+    Launch { launch: LaunchId, daemon: DaemonName, service: ServiceName, generation: Generation },
     Interrupt(LaunchId),
     Check(LaunchId),
 }
@@ -101,11 +96,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 self.nudges.nudge(&order.daemon);
             }
             let reason = error.message.into();
-            self.broker.tell(Event::LaunchFailed {
-                launch,
-                fault: error.fault,
-                reason,
-            });
+            self.broker.tell(Event::LaunchFailed { launch, fault: error.fault, reason });
         } else {
             let took = began.elapsed();
             debug!(%launch, service = %order.service, daemon = %order.daemon, ?took, "ready");
@@ -134,10 +125,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 ),
             },
         };
-        let target = Target {
-            daemon: order.daemon.clone(),
-            key: ContainerKey::Launch(order.launch),
-        };
+        let target =
+            Target { daemon: order.daemon.clone(), key: ContainerKey::Launch(order.launch) };
         let autopsy = self.runtime.autopsy(&target).await;
         if let Some(autopsy) = &autopsy
             && !autopsy.log.is_empty()
@@ -148,10 +137,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Some(autopsy) => format!("the container {why}; {autopsy}"),
             None => format!("the container {why}"),
         };
-        Err(LaunchError {
-            fault: Fault::Service,
-            message,
-        })
+        Err(LaunchError { fault: Fault::Service, message })
     }
 
     async fn check(self: Arc<Self>, launch: LaunchId) -> Option<LaunchId> {

@@ -76,18 +76,9 @@ impl<R: ContainerRuntime> Pool<R> {
             lanes: parking_lot::Mutex::default(),
         };
         tasks.spawn(reaper.run(removals));
-        let contact = Fleet {
-            broker: broker.clone(),
-            runtime,
-            services,
-            nudges,
-        };
+        let contact = Fleet { broker: broker.clone(), runtime, services, nudges };
         tasks.spawn(contact.run(fleet));
-        Self {
-            broker,
-            desks,
-            _tasks: tasks,
-        }
+        Self { broker, desks, _tasks: tasks }
     }
 
     /// Leases a container: at once from stock, else when one is returned or

@@ -21,10 +21,7 @@ use crate::runtime::{ContainerRuntime, Removal as Attempt, Target};
 /// per second at 12 in flight, with little gain beyond 8.
 const IN_FLIGHT: usize = 8;
 /// For ever, so that a container on a daemon that is away for a day still goes.
-const AGAIN: Backoff = Backoff {
-    first: Duration::from_millis(100),
-    cap: Duration::from_secs(60),
-};
+const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(60) };
 /// A removal that needs so many attempts is worth a warning, once.
 const ODD: u32 = 5;
 
@@ -95,10 +92,7 @@ impl<R: ContainerRuntime> Reaper<R> {
             }
         }
         debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
-        self.broker.tell(Event::Removed {
-            daemon: target.daemon,
-            key: target.key,
-        });
+        self.broker.tell(Event::Removed { daemon: target.daemon, key: target.key });
     }
 
     fn lane(&self, daemon: &DaemonName) -> Arc<Semaphore> {

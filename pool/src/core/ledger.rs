@@ -61,11 +61,7 @@ impl Ledger {
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         match event {
             Event::ServiceAdded { service, policy } => self.service_added(service, policy),
-            Event::Lease {
-                waiter,
-                service,
-                deadline,
-            } => {
+            Event::Lease { waiter, service, deadline } => {
                 self.lease(now, waiter, &service, deadline);
             }
             Event::Abandoned { waiter } => self.abandoned(now, waiter),
@@ -73,35 +69,20 @@ impl Ledger {
             Event::Checked { launch, fit } => self.checked(now, launch, fit),
             Event::Started { launch } => self.started(now, launch),
             Event::Ready { launch } => self.ready(now, launch),
-            Event::LaunchFailed {
-                launch,
-                fault,
-                reason,
-            } => {
+            Event::LaunchFailed { launch, fault, reason } => {
                 self.launch_failed(now, launch, fault, reason);
             }
             Event::Died { launch } => self.ended(now, launch, RetireReason::Died),
             Event::OutOfMemory { launch } => self.ended(now, launch, RetireReason::OutOfMemory),
             Event::Removed { daemon, key } => self.removed(now, &daemon, &key),
             Event::DaemonJoined { daemon, capacity } => self.daemon_joined(&daemon, capacity),
-            Event::DaemonUp {
-                daemon,
-                max_launches,
-            } => self.daemon_up(&daemon, max_launches),
+            Event::DaemonUp { daemon, max_launches } => self.daemon_up(&daemon, max_launches),
             Event::DaemonDown { daemon, reason } => self.daemon_down(now, &daemon, reason),
             Event::DaemonLeft { daemon } => self.daemon_left(now, &daemon),
-            Event::Prepared {
-                daemon,
-                service,
-                result,
-            } => {
+            Event::Prepared { daemon, service, result } => {
                 self.prepared(&daemon, &service, result);
             }
-            Event::Listed {
-                daemon,
-                began,
-                owned,
-            } => self.listed(now, &daemon, began, &owned),
+            Event::Listed { daemon, began, owned } => self.listed(now, &daemon, began, &owned),
             Event::Tick => {}
             Event::Drain => self.drain(now),
         }
@@ -152,9 +133,7 @@ impl Ledger {
         {
             let service = candidates.swap_remove(at);
             let daemon = self.placement.pick(|name| {
-                self.daemons
-                    .get(name)
-                    .is_some_and(|daemon| daemon.can_launch(service))
+                self.daemons.get(name).is_some_and(|daemon| daemon.can_launch(service))
             });
             if let Some(daemon) = daemon.cloned() {
                 self.launch(now, service, daemon);
@@ -170,11 +149,7 @@ impl Ledger {
         let (_, service) = self.services.get_index(service)?;
         let coming = sizing::on_their_way(&service.counts);
         let unserved = service.queue.len() > coming;
-        let oldest = service
-            .queue
-            .oldest()
-            .filter(|_| unserved)
-            .map_or(u64::MAX, |w| w.0);
+        let oldest = service.queue.oldest().filter(|_| unserved).map_or(u64::MAX, |w| w.0);
         let ready = u64::from(coming + service.counts[State::Idle]);
         let fill = (ready << 32) / u64::from(service.policy.warm.max(1));
         Some((Some(oldest), fill))
@@ -188,17 +163,10 @@ impl Ledger {
         service.totals.launched += 1;
         let launch = LaunchId(self.launches);
         let generation = service.generation;
-        let action = Action::Launch {
-            launch,
-            daemon: daemon.clone(),
-            service: name.clone(),
-            generation,
-        };
+        let action =
+            Action::Launch { launch, daemon: daemon.clone(), service: name.clone(), generation };
         let expires = service.policy.lifetime(launch).map(|age| now + age);
-        self.containers.insert(
-            launch,
-            Container::new(index, daemon, generation, now, expires),
-        );
+        self.containers.insert(launch, Container::new(index, daemon, generation, now, expires));
         self.transit(now, launch, State::Launching);
         self.actions.push(action);
     }
@@ -215,11 +183,7 @@ impl Ledger {
             "{launch:?} cannot go from {from} to {to}"
         );
         let (generation, uses) = (container.generation, container.uses);
-        let (index, name, age) = (
-            container.service,
-            container.daemon.clone(),
-            container.expires,
-        );
+        let (index, name, age) = (container.service, container.daemon.clone(), container.expires);
         if let Some((_, service)) = self.services.get_index_mut(index) {
             if from == State::Idle {
                 service.stock.remove(generation, uses, launch);
@@ -263,11 +227,7 @@ impl Ledger {
         }
         self.transit(now, launch, State::Retiring);
         let key = ContainerKey::Launch(launch);
-        self.actions.push(Action::Retire {
-            daemon,
-            key,
-            reason,
-        });
+        self.actions.push(Action::Retire { daemon, key, reason });
     }
 
     /// Compares wanted with have for one service, after either changed.
@@ -306,10 +266,7 @@ impl Ledger {
             return;
         };
         for _ in 0..window.low.saturating_sub(service.policy.warm) {
-            let worst = self
-                .services
-                .get_index(index)
-                .and_then(|(_, s)| s.stock.worst());
+            let worst = self.services.get_index(index).and_then(|(_, s)| s.stock.worst());
             if let Some(worst) = worst {
                 self.retire(now, worst, RetireReason::Surplus);
             }
@@ -319,10 +276,7 @@ impl Ledger {
 
     /// Puts a daemon where it belongs in the placement order, after its load changed.
     fn replace(&mut self, name: &DaemonName) {
-        let load = self
-            .daemons
-            .get(name)
-            .and_then(|daemon| daemon.open(self.draining));
+        let load = self.daemons.get(name).and_then(|daemon| daemon.open(self.draining));
         self.placement.set(name, load);
     }
 }

@@ -60,10 +60,7 @@ impl Placement {
 
     /// The least utilised daemon that will do.
     pub(super) fn pick(&self, will_do: impl Fn(&DaemonName) -> bool) -> Option<&DaemonName> {
-        self.order
-            .iter()
-            .map(|rank| &rank.2)
-            .find(|name| will_do(name))
+        self.order.iter().map(|rank| &rank.2).find(|name| will_do(name))
     }
 }
 
@@ -74,19 +71,10 @@ mod tests {
     fn order(loads: &[(&str, u32, u32)]) -> Vec<String> {
         let mut placement = Placement::default();
         for (name, used, capacity) in loads {
-            placement.set(
-                &DaemonName::from(*name),
-                Some(Load {
-                    used: *used,
-                    capacity: *capacity,
-                }),
-            );
+            placement
+                .set(&DaemonName::from(*name), Some(Load { used: *used, capacity: *capacity }));
         }
-        placement
-            .order
-            .iter()
-            .map(|rank| rank.2.to_string())
-            .collect()
+        placement.order.iter().map(|rank| rank.2.to_string()).collect()
     }
 
     #[test]
@@ -99,31 +87,19 @@ mod tests {
 
     #[test]
     fn equal_shares_go_by_fewer_containers_then_by_name() {
-        assert_eq!(
-            order(&[("large", 4, 8), ("b", 2, 4), ("a", 2, 4)]),
-            ["a", "b", "large"]
-        );
+        assert_eq!(order(&[("large", 4, 8), ("b", 2, 4), ("a", 2, 4)]), ["a", "b", "large"]);
     }
 
     #[test]
     fn shares_that_differ_little_are_told_apart() {
-        assert_eq!(
-            order(&[("a", 65_534, 65_535), ("b", 65_533, 65_534)]),
-            ["b", "a"]
-        );
+        assert_eq!(order(&[("a", 65_534, 65_535), ("b", 65_533, 65_534)]), ["b", "a"]);
     }
 
     #[test]
     fn a_daemon_without_load_is_not_picked() {
         let mut placement = Placement::default();
         let name = DaemonName::from("a");
-        placement.set(
-            &name,
-            Some(Load {
-                used: 0,
-                capacity: 1,
-            }),
-        );
+        placement.set(&name, Some(Load { used: 0, capacity: 1 }));
         assert_eq!(placement.pick(|_| true), Some(&name));
         placement.set(&name, None);
         assert_eq!(placement.pick(|_| true), None);

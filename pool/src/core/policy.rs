@@ -58,8 +58,7 @@ impl Policy {
     /// The age at which this container is not leased any more.
     pub(super) fn lifetime(&self, launch: LaunchId) -> Option<Duration> {
         let share = u32::try_from(scatter(launch.0) >> 40).unwrap_or(0);
-        self.max_age
-            .map(|age| age - age.mul_f64(0.1 * f64::from(share) / f64::from(1 << 24)))
+        self.max_age.map(|age| age - age.mul_f64(0.1 * f64::from(share) / f64::from(1 << 24)))
     }
 }
 
@@ -67,22 +66,16 @@ impl Policy {
 
 impl Backoff {
     /// For a service whose containers fail.
-    pub const SERVICE: Self = Self {
-        first: Duration::from_millis(100),
-        cap: Duration::from_secs(30),
-    };
+    pub const SERVICE: Self =
+        Self { first: Duration::from_millis(100), cap: Duration::from_secs(30) };
     /// For a daemon on which launches fail.
-    pub const DAEMON: Self = Self {
-        first: Duration::from_millis(200),
-        cap: Duration::from_secs(5),
-    };
+    pub const DAEMON: Self =
+        Self { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
 
     /// The pause after so many failures in a row.
     #[must_use]
     pub fn after(&self, failures: u32) -> Duration {
-        let factor = 1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX);
+        let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.cap)
     }
 }
@@ -101,22 +94,16 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_cap() {
-        let pauses: Vec<_> = [1, 2, 3, 9, 10, 64]
-            .map(|n| Backoff::SERVICE.after(n).as_millis())
-            .to_vec();
+        let pauses: Vec<_> =
+            [1, 2, 3, 9, 10, 64].map(|n| Backoff::SERVICE.after(n).as_millis()).to_vec();
         assert_eq!(pauses, [100, 200, 400, 25_600, 30_000, 30_000]);
     }
 
     #[test]
     fn lifetimes_differ_by_at_most_a_tenth() {
-        let policy = Policy {
-            max_age: Some(Duration::from_secs(100)),
-            ..Policy::default()
-        };
-        let ages: Vec<_> = (0..64)
-            .filter_map(|n| policy.lifetime(LaunchId(n)))
-            .map(|d| d.as_secs())
-            .collect();
+        let policy = Policy { max_age: Some(Duration::from_secs(100)), ..Policy::default() };
+        let ages: Vec<_> =
+            (0..64).filter_map(|n| policy.lifetime(LaunchId(n))).map(|d| d.as_secs()).collect();
         assert!(ages.iter().all(|s| (90..=100).contains(s)), "{ages:?}");
         assert!(ages.iter().max() > ages.iter().min());
     }

@@ -13,10 +13,7 @@ use super::{Contact, Ledger, State};
 impl Ledger {
     /// Panics with the first invariant that does not hold.
     #[cfg(debug_assertions)]
-    #[expect(
-        clippy::panic,
-        reason = "a ledger that is wrong must not go on in a debug build"
-    )]
+    #[expect(clippy::panic, reason = "a ledger that is wrong must not go on in a debug build")]
     pub(super) fn assert_sound(&self) {
         if let Err(broken) = self.audit() {
             panic!("{broken}");
@@ -37,27 +34,15 @@ impl Ledger {
             if let Some(counts) = by_service.get_mut(container.service) {
                 counts.shift(State::Removed, container.state);
             }
-            by_daemon
-                .entry(&container.daemon)
-                .or_default()
-                .shift(State::Removed, container.state);
-            let reuse = self
-                .services
-                .get_index(container.service)
-                .map(|(_, s)| s.policy.reuse);
+            by_daemon.entry(&container.daemon).or_default().shift(State::Removed, container.state);
+            let reuse = self.services.get_index(container.service).map(|(_, s)| s.policy.reuse);
             if reuse.is_none_or(|reuse| container.uses > reuse + 1) {
-                return Err(format!(
-                    "I5: {launch:?} was leased {} times",
-                    container.uses
-                ));
+                return Err(format!("I5: {launch:?} was leased {} times", container.uses));
             }
         }
         for ((name, service), counts) in self.services.iter().zip(by_service) {
             if service.counts != counts || service.stock.len() != counts[State::Idle] {
-                return Err(format!(
-                    "I1: {name} counts {:?}, has {counts:?}",
-                    service.counts
-                ));
+                return Err(format!("I1: {name} counts {:?}, has {counts:?}", service.counts));
             }
             if counts.total() > service.policy.max {
                 return Err(format!("I2: {name} has {} containers", counts.total()));
@@ -72,10 +57,7 @@ impl Ledger {
         for (name, daemon) in &self.daemons {
             let counts = by_daemon.remove(name).unwrap_or_default();
             if daemon.counts != counts {
-                return Err(format!(
-                    "I1: {name} counts {:?}, has {counts:?}",
-                    daemon.counts
-                ));
+                return Err(format!("I1: {name} counts {:?}, has {counts:?}", daemon.counts));
             }
             if matches!(daemon.contact, Contact::Down(_)) && counts[State::Idle] > 0 {
                 return Err(format!("{name} is down and has stock"));

@@ -14,10 +14,7 @@ use super::{
 
 impl Ledger {
     pub(super) fn daemon_joined(&mut self, name: &DaemonName, capacity: u32) {
-        let daemon = self
-            .daemons
-            .entry(name.clone())
-            .or_insert_with(|| Daemon::new(capacity));
+        let daemon = self.daemons.entry(name.clone()).or_insert_with(|| Daemon::new(capacity));
         daemon.capacity = capacity;
         daemon.leaving = false;
         self.replace(name);
@@ -108,17 +105,11 @@ impl Ledger {
         let known: Vec<_> = known
             .into_iter()
             .filter(|id| {
-                self.containers
-                    .get(id)
-                    .and_then(|c| c.seen)
-                    .is_some_and(|seen| seen < began)
+                self.containers.get(id).and_then(|c| c.seen).is_some_and(|seen| seen < began)
             })
             .map(|id| (id, shown.get(&ContainerKey::Launch(id)).copied()))
             .collect();
-        let absent = known
-            .iter()
-            .filter(|(_, running)| running.is_none())
-            .count();
+        let absent = known.iter().filter(|(_, running)| running.is_none()).count();
         let doubtful = absent > 1 && absent * 2 > known.len();
         for (launch, running) in known {
             let Some(container) = self.containers.get_mut(&launch) else {
@@ -165,11 +156,7 @@ impl Ledger {
         for index in 0..self.services.len() {
             self.refuse_all(now, index, &Refusal::Draining);
         }
-        let launches: Vec<_> = self
-            .containers
-            .iter()
-            .map(|(id, c)| (*id, c.state))
-            .collect();
+        let launches: Vec<_> = self.containers.iter().map(|(id, c)| (*id, c.state)).collect();
         for (launch, state) in launches {
             match state {
                 State::Idle | State::Unknown => self.retire(now, launch, RetireReason::Drain),
@@ -186,11 +173,6 @@ impl Ledger {
             return Vec::new();
         };
         let is_wanted = |id: &&LaunchId| self.containers.get(id).is_some_and(|c| wanted(c.state));
-        daemon
-            .containers
-            .iter()
-            .filter(is_wanted)
-            .copied()
-            .collect()
+        daemon.containers.iter().filter(is_wanted).copied().collect()
     }
 }

@@ -19,11 +19,7 @@ pub(super) const EARLY: Duration = Duration::from_secs(10);
 impl Ledger {
     pub(super) fn service_added(&mut self, name: ServiceName, policy: Policy) {
         let (index, _) = self.services.insert_full(name, Service::new(policy));
-        if self
-            .services
-            .get_index(index)
-            .is_some_and(|(_, s)| s.deficit() > 0)
-        {
+        if self.services.get_index(index).is_some_and(|(_, s)| s.deficit() > 0) {
             self.hungry.insert(index);
         }
     }
@@ -118,10 +114,7 @@ impl Ledger {
         {
             self.replace(daemon);
         } else if let ContainerKey::Launch(launch) = key
-            && self
-                .containers
-                .get(launch)
-                .is_some_and(|c| c.state == State::Retiring)
+            && self.containers.get(launch).is_some_and(|c| c.state == State::Retiring)
         {
             self.transit(now, *launch, State::Removed);
         }
@@ -146,10 +139,7 @@ impl Ledger {
         if let Some(at) = service.retry_at.take() {
             self.timers.remove(&(at, Timer::Service(index)));
         }
-        let pause = service
-            .policy
-            .backoff
-            .after(service.failures + service.early_deaths);
+        let pause = service.policy.backoff.after(service.failures + service.early_deaths);
         service.retry_at = Some(now + pause);
         self.timers.insert((now + pause, Timer::Service(index)));
         if let Some(reason) = service.failing().cloned() {

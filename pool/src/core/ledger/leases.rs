@@ -18,10 +18,7 @@ impl Ledger {
         deadline: Instant,
     ) {
         let Some((index, _, service)) = self.services.get_full_mut(name) else {
-            self.actions.push(Action::Refuse {
-                waiter,
-                refusal: Refusal::UnknownService,
-            });
+            self.actions.push(Action::Refuse { waiter, refusal: Refusal::UnknownService });
             return;
         };
         let refusal = if self.draining {
@@ -30,20 +27,15 @@ impl Ledger {
             self.grant(now, waiter, best, false);
             return;
         } else if let (Some(reason), Some(_)) = (service.failing(), service.retry_at) {
-            Some(Refusal::Failing {
-                reason: reason.clone(),
-            })
+            Some(Refusal::Failing { reason: reason.clone() })
         } else {
-            self.no_daemon_for(index)
-                .map(|reason| Refusal::NoDaemon { reason })
+            self.no_daemon_for(index).map(|reason| Refusal::NoDaemon { reason })
         };
         let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };
         let refusal = refusal.or_else(|| {
-            let queued = service
-                .queue
-                .push(waiter, deadline, service.policy.queue_length);
+            let queued = service.queue.push(waiter, deadline, service.policy.queue_length);
             (!queued).then_some(Refusal::QueueFull)
         });
         match refusal {
@@ -202,13 +194,7 @@ impl Ledger {
             }
             *service.totals.leases.entry(start).or_default() += 1;
         }
-        self.actions.push(Action::Grant {
-            waiter,
-            launch,
-            daemon,
-            start,
-            uses,
-        });
+        self.actions.push(Action::Grant { waiter, launch, daemon, start, uses });
     }
 
     pub(super) fn refuse(&mut self, index: usize, waiter: WaiterId, refusal: Refusal) {

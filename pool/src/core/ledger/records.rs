@@ -165,9 +165,7 @@ impl Service {
 
     /// Its launches have failed so often that nobody should wait for one.
     pub(super) fn failing(&self) -> Option<&Arc<str>> {
-        self.last_error
-            .as_ref()
-            .filter(|_| self.failures >= self.policy.failing_after)
+        self.last_error.as_ref().filter(|_| self.failures >= self.policy.failing_after)
     }
 }
 
@@ -197,10 +195,7 @@ impl Daemon {
 
     /// Its load when a launch may be ordered on it now.
     pub(super) fn open(&self, draining: bool) -> Option<Load> {
-        let load = Load {
-            used: self.used(),
-            capacity: self.capacity,
-        };
+        let load = Load { used: self.used(), capacity: self.capacity };
         let open = !draining
             && self.contact == Contact::Up
             && !self.leaving

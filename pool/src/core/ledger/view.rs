@@ -84,17 +84,13 @@ impl Snapshot {
     /// The service of that name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceView> {
-        self.services
-            .iter()
-            .find(|service| service.name.as_str() == name)
+        self.services.iter().find(|service| service.name.as_str() == name)
     }
 
     /// The daemon of that name.
     #[must_use]
     pub fn daemon(&self, name: &str) -> Option<&DaemonView> {
-        self.daemons
-            .iter()
-            .find(|daemon| daemon.name.as_str() == name)
+        self.daemons.iter().find(|daemon| daemon.name.as_str() == name)
     }
 
     /// Every daemon was tried, and each that answered has nothing left of an
@@ -111,17 +107,13 @@ impl Snapshot {
     /// Every stock has what it wants.
     #[must_use]
     pub fn stocked(&self) -> bool {
-        self.services
-            .iter()
-            .all(|s| s.counts[super::State::Idle] >= s.warm)
+        self.services.iter().all(|s| s.counts[super::State::Idle] >= s.warm)
     }
 
     /// Nothing of ours is left anywhere, as far as is known.
     #[must_use]
     pub fn empty(&self) -> bool {
-        self.daemons
-            .iter()
-            .all(|daemon| daemon.counts.total() == 0 && daemon.strays == 0)
+        self.daemons.iter().all(|daemon| daemon.counts.total() == 0 && daemon.strays == 0)
     }
 }
 
