@@ -54,6 +54,14 @@ impl<R: ContainerRuntime> Pool<R> {
             let (service, policy) = (name.clone(), policy.clone());
             broker.tell(Event::ServiceAdded { service, policy });
         }
+        // Known before the first lease and the first snapshot: a fleet that was
+        // not tried yet is not a fleet without daemons.
+        for daemon in fleet.borrow().iter() {
+            broker.tell(Event::DaemonJoined {
+                daemon: daemon.name.clone(),
+                capacity: daemon.max_containers,
+            });
+        }
         let services: Arc<BTreeMap<_, _>> =
             Arc::new(services.into_iter().map(|s| (s.name.clone(), s)).collect());
         let nudges = Arc::new(Nudges::default());

@@ -8,8 +8,6 @@ mod view;
 
 #[cfg(any(test, debug_assertions, feature = "testing"))]
 mod audit;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

@@ -127,6 +127,7 @@ impl Ledger {
         for key in shown.into_keys() {
             self.adopt_stray(name, key);
         }
+        self.replace(name);
     }
 
     /// Retires a container that bears our labels and is in no record: left by an

@@ -198,6 +198,8 @@ impl Daemon {
         let load = Load { used: self.used(), capacity: self.capacity };
         let open = !draining
             && self.contact == Contact::Up
+            // Until then nobody knows what an earlier boot left on it.
+            && self.listed
             && !self.leaving
             && self.retry_at.is_none()
             && self.counts[State::Launching] < self.max_launches

@@ -1,0 +1,324 @@
+//! A fake engine: containers in memory, and a gate before every call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+
+use super::Rng;
+use crate::core::{ContainerKey, DaemonName, Fault, LaunchId, Owned, ServiceName};
+use crate::probe::{Probe, ProbeError};
+use crate::runtime::{
+    Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Removal,
+    RuntimeEvent, RuntimeEventKind, Target,
+};
+
+/// How long a call that is gated with `Never` takes to give up.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// The calls that can be gated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Op {
+    /// `ContainerRuntime::connect`.
+    Connect,
+    /// `ContainerRuntime::prepare`.
+    Prepare,
+    /// `ContainerRuntime::launch`.
+    Launch,
+    /// `ContainerRuntime::retire`.
+    Retire,
+    /// `ContainerRuntime::owned`.
+    List,
+    /// `Probe::ready`.
+    Ready,
+    /// `Probe::check`.
+    Check,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// It works, after a latency that depends on the seed.
+    Ok,
+    /// It is refused.
+    Err,
+    /// It works after so long.
+    Slow(Duration),
+    /// It is not answered and has no effect; the caller gives up after 10 s.
+    Never,
+    /// It is carried out at once, and its reply is lost.
+    Lost,
+    /// Its caller is told that it failed; it is carried out so much later.
+    Late(Duration),
+}
+
+/// A fleet of fake daemons, which hold containers in memory.
+pub struct FakeEngine {
+    world: Arc<Mutex<World>>,
+    /// Something died: whoever probes it looks again.
+    deaths: Arc<Notify>,
+}
+
+struct World {
+    rng: Rng,
+    gates: BTreeMap<(DaemonName, Op), Gate>,
+    real: BTreeMap<(DaemonName, ContainerKey), bool>,
+    /// Launches whose call may still have an effect.
+    unsettled: Vec<ContainerKey>,
+    listeners: Vec<(DaemonName, mpsc::UnboundedSender<RuntimeEvent>)>,
+    launched: u64,
+    /// The most containers that existed on each daemon at once.
+    peak: BTreeMap<DaemonName, usize>,
+}
+
+/// A container of a [`FakeEngine`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct FakeContainer {
+    /// Which launch it came of.
+    pub launch: LaunchId,
+    /// The daemon it is on.
+    pub daemon: DaemonName,
+}
+
+/// The probe of a [`FakeEngine`]'s containers.
+pub struct FakeProbe(Arc<FakeEngine>);
+
+// === impl FakeEngine ===
+
+impl FakeEngine {
+    /// Daemons without containers; latencies depend on the seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Arc<Self> {
+        let world = World {
+            rng: Rng::new(seed),
+            gates: BTreeMap::new(),
+            real: BTreeMap::new(),
+            unsettled: Vec::new(),
+            listeners: Vec::new(),
+            launched: 0,
+            peak: BTreeMap::new(),
+        };
+        Arc::new(Self { world: Arc::new(Mutex::new(world)), deaths: Arc::default() })
+    }
+
+    /// The probe that goes with it.
+    #[must_use]
+    pub fn probe(self: &Arc<Self>) -> Arc<FakeProbe> {
+        Arc::new(FakeProbe(self.clone()))
+    }
+
+    /// From now on, this becomes of such calls.
+    pub fn gate(&self, daemon: &str, op: Op, gate: Gate) {
+        self.world.lock().gates.insert((daemon.into(), op), gate);
+    }
+
+    /// A container of an earlier boot.
+    pub fn litter(&self, daemon: &str, id: &str) {
+        let key = (daemon.into(), ContainerKey::Stray(id.into()));
+        self.world.lock().real.insert(key, true);
+    }
+
+    /// A container's process ends; `said` whether the event stream says so.
+    pub fn kill(&self, container: &FakeContainer, said: bool) {
+        let mut world = self.world.lock();
+        let key = (container.daemon.clone(), ContainerKey::Launch(container.launch));
+        if let Some(running) = world.real.get_mut(&key) {
+            *running = false;
+        }
+        if said {
+            world.say(&container.daemon, container.launch, RuntimeEventKind::Died);
+        }
+        self.deaths.notify_waiters();
+    }
+
+    /// The kernel kills a process of a container for memory; it runs on.
+    pub fn exhaust(&self, container: &FakeContainer) {
+        self.world.lock().say(&container.daemon, container.launch, RuntimeEventKind::OutOfMemory);
+    }
+
+    /// What really exists on a daemon.
+    #[must_use]
+    pub fn real(&self, daemon: &str) -> Vec<ContainerKey> {
+        let name = DaemonName::from(daemon);
+        let world = self.world.lock();
+        world.real.keys().filter(|key| key.0 == name).map(|key| key.1.clone()).collect()
+    }
+
+    /// The most containers that existed on a daemon at once.
+    #[must_use]
+    pub fn peak(&self, daemon: &str) -> usize {
+        self.world.lock().peak.get(&DaemonName::from(daemon)).copied().unwrap_or(0)
+    }
+
+    /// How many launches were asked for.
+    #[must_use]
+    pub fn launched(&self) -> u64 {
+        self.world.lock().launched
+    }
+
+    fn is_running(&self, container: &FakeContainer) -> bool {
+        let key = (container.daemon.clone(), ContainerKey::Launch(container.launch));
+        self.world.lock().real.get(&key).copied().unwrap_or(false)
+    }
+
+    /// Waits at the gate.
+    async fn pass(&self, daemon: &DaemonName, op: Op) -> Result<(), CallError> {
+        let (gate, latency) = {
+            let mut world = self.world.lock();
+            let gate = world.gates.get(&(daemon.clone(), op)).copied().unwrap_or(Gate::Ok);
+            (gate, Duration::from_millis(1 + world.rng.below(20)))
+        };
+        match gate {
+            Gate::Ok | Gate::Lost | Gate::Late(_) => tokio::time::sleep(latency).await,
+            Gate::Slow(time) => tokio::time::sleep(time).await,
+            Gate::Err => return Err(CallError::refused(format!("{op:?} was refused"))),
+            Gate::Never => {
+                tokio::time::sleep(GIVE_UP).await;
+                return Err(CallError::unreachable(format!("{op:?} was not answered")));
+            }
+        }
+        Ok(())
+    }
+
+    fn gate_of(&self, daemon: &DaemonName, op: Op) -> Gate {
+        self.world.lock().gates.get(&(daemon.clone(), op)).copied().unwrap_or(Gate::Ok)
+    }
+}
+
+impl ContainerRuntime for FakeEngine {
+    type Spec = ();
+    type Handle = FakeContainer;
+    type Endpoint = ();
+
+    async fn connect(&self, daemon: &DaemonName, (): &()) -> Result<DaemonFacts, CallError> {
+        self.pass(daemon, Op::Connect).await?;
+        Ok(DaemonFacts { version: "fake".into(), cpus: 2 })
+    }
+
+    async fn prepare(
+        &self,
+        daemon: &DaemonName,
+        _: &ServiceName,
+        _: &Arc<()>,
+    ) -> Result<(), CallError> {
+        self.pass(daemon, Op::Prepare).await
+    }
+
+    async fn launch(&self, order: &LaunchOrder<()>) -> Result<Arc<FakeContainer>, LaunchError> {
+        let key = ContainerKey::Launch(order.launch);
+        self.world.lock().launched += 1;
+        let gate = self.gate_of(&order.daemon, Op::Launch);
+        let failed = |message: &str| LaunchError { fault: Fault::Daemon, message: message.into() };
+        self.pass(&order.daemon, Op::Launch).await.map_err(|error| {
+            let fault = if error.unreachable { Fault::Daemon } else { Fault::Service };
+            LaunchError { fault, message: error.message }
+        })?;
+        match gate {
+            Gate::Lost => {
+                self.world.lock().create(&order.daemon, key);
+                Err(failed("the reply was lost"))
+            }
+            Gate::Late(time) => {
+                self.world.lock().unsettled.push(key.clone());
+                let (world, daemon) = (self.world.clone(), order.daemon.clone());
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    let mut world = world.lock();
+                    world.create(&daemon, key.clone());
+                    world.unsettled.retain(|other| *other != key);
+                });
+                Err(failed("no reply in time"))
+            }
+            _ => {
+                self.world.lock().create(&order.daemon, key);
+                let (launch, daemon) = (order.launch, order.daemon.clone());
+                Ok(Arc::new(FakeContainer { launch, daemon }))
+            }
+        }
+    }
+
+    async fn autopsy(&self, target: &Target) -> Option<Autopsy> {
+        let running = {
+            let world = self.world.lock();
+            *world.real.get(&(target.daemon.clone(), target.key.clone()))?
+        };
+        let exit_code = (!running).then_some(3);
+        Some(Autopsy { exit_code, out_of_memory: false, log: vec!["last words".into()] })
+    }
+
+    async fn retire(&self, target: &Target) -> Result<Removal, CallError> {
+        let lost = self.gate_of(&target.daemon, Op::Retire) == Gate::Lost;
+        self.pass(&target.daemon, Op::Retire).await?;
+        let mut world = self.world.lock();
+        world.real.remove(&(target.daemon.clone(), target.key.clone()));
+        if lost {
+            return Err(CallError::unreachable("the reply was lost"));
+        }
+        let settled = !world.unsettled.contains(&target.key);
+        Ok(if settled { Removal::Gone } else { Removal::Pending })
+    }
+
+    async fn owned(&self, daemon: &DaemonName) -> Result<Vec<Owned>, CallError> {
+        self.pass(daemon, Op::List).await?;
+        let world = self.world.lock();
+        let on_it = world.real.iter().filter(|((name, _), _)| name == daemon);
+        Ok(on_it.map(|((_, key), running)| Owned { key: key.clone(), running: *running }).collect())
+    }
+
+    async fn events(
+        &self,
+        daemon: &DaemonName,
+        sink: mpsc::UnboundedSender<RuntimeEvent>,
+    ) -> CallError {
+        self.world.lock().listeners.push((daemon.clone(), sink));
+        std::future::pending().await
+    }
+}
+
+// === impl World ===
+
+impl World {
+    fn create(&mut self, daemon: &DaemonName, key: ContainerKey) {
+        self.real.insert((daemon.clone(), key), true);
+        let now = self.real.keys().filter(|(name, _)| name == daemon).count();
+        let peak = self.peak.entry(daemon.clone()).or_default();
+        *peak = now.max(*peak);
+    }
+
+    fn say(&mut self, daemon: &DaemonName, launch: LaunchId, kind: RuntimeEventKind) {
+        let event = RuntimeEvent { launch, kind };
+        let told = |(name, sink): &(DaemonName, mpsc::UnboundedSender<RuntimeEvent>)| {
+            name != daemon || sink.send(event.clone()).is_ok()
+        };
+        self.listeners.retain(told);
+    }
+}
+
+// === impl FakeProbe ===
+
+impl Probe<FakeContainer> for FakeProbe {
+    async fn ready(&self, container: &FakeContainer) -> Result<(), ProbeError> {
+        let gate = self.0.pass(&container.daemon, Op::Ready);
+        let died = async {
+            loop {
+                let death = self.0.deaths.notified();
+                if !self.0.is_running(container) {
+                    break;
+                }
+                death.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = died => Err(ProbeError("it ended".into())),
+            passed = gate => passed.map_err(|error| ProbeError(error.message)),
+        }
+    }
+
+    async fn check(&self, container: &FakeContainer) -> Result<(), ProbeError> {
+        self.0.pass(&container.daemon, Op::Check).await.map_err(|e| ProbeError(e.message))?;
+        if self.0.is_running(container) { Ok(()) } else { Err(ProbeError("it ended".into())) }
+    }
+}

@@ -1,0 +1,572 @@
+//! The model world: what really exists, and what happens to it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::{Report, Rng};
+use crate::core::{
+    Action, ContainerKey, DaemonName, Event, Fault, LaunchId, Ledger, Outcome, Owned, Policy,
+    Refusal, ServiceName, State, WaiterId,
+};
+
+type Checked = Result<(), String>;
+
+pub(super) struct World {
+    rng: Rng,
+    ledger: Ledger,
+    now: Instant,
+    services: BTreeMap<ServiceName, Policy>,
+    daemons: BTreeMap<DaemonName, Engine>,
+    /// By launch, from the order until the removal is confirmed.
+    containers: BTreeMap<LaunchId, Record>,
+    /// Oldest first.
+    waiters: BTreeMap<WaiterId, ServiceName>,
+    removals: Vec<(DaemonName, ContainerKey)>,
+    last_waiter: u64,
+    draining: bool,
+    report: Report,
+    recent: VecDeque<String>,
+}
+
+/// A daemon as it really is.
+#[derive(Default)]
+struct Engine {
+    capacity: u32,
+    cut_off: bool,
+    in_fleet: bool,
+    /// What exists on it, and whether it runs.
+    real: BTreeMap<ContainerKey, bool>,
+    /// Creates whose reply was lost and that are carried out later.
+    ghosts: Vec<ContainerKey>,
+}
+
+struct Record {
+    service: ServiceName,
+    daemon: DaemonName,
+    phase: Phase,
+    leases: u32,
+    /// A lease of it failed, or it was said to be dead.
+    tainted: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Ordered,
+    Started,
+    /// The ledger wants it no longer; the launcher has yet to say so.
+    Interrupted,
+    Stock,
+    Leased,
+    Checking,
+    Retiring,
+}
+
+// === impl World ===
+
+impl World {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self {
+            rng,
+            ledger: Ledger::new(),
+            now: tokio::time::Instant::now().into_std(),
+            services: BTreeMap::new(),
+            daemons: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            removals: Vec::new(),
+            last_waiter: 0,
+            draining: false,
+            report: Report::default(),
+            recent: VecDeque::new(),
+        }
+    }
+
+    pub(super) const fn report(&self) -> Report {
+        self.report
+    }
+
+    pub(super) fn history(&self) -> Vec<String> {
+        self.recent.iter().cloned().collect()
+    }
+
+    pub(super) fn populate(&mut self) -> Checked {
+        for n in 0..=self.rng.below(3) {
+            let warm = number(self.rng.below(4));
+            let policy = Policy {
+                reuse: number(self.rng.below(4)),
+                warm,
+                max: warm + 1 + number(self.rng.below(8)),
+                max_age: self.rng.percent(30).then_some(Duration::from_secs(60)),
+                queue_length: number(self.rng.below(12)),
+                ..Policy::default()
+            };
+            let service = ServiceName::from(format!("s{n}"));
+            self.services.insert(service.clone(), policy.clone());
+            self.tell(Event::ServiceAdded { service, policy })?;
+        }
+        for n in 0..=self.rng.below(4) {
+            self.join(&DaemonName::from(format!("d{n}")))?;
+        }
+        Ok(())
+    }
+
+    /// One random thing happens.
+    pub(super) fn step(&mut self) -> Checked {
+        match self.rng.below(100) {
+            0..18 => self.arrive(),
+            18..22 => self.give_up(),
+            22..52 => self.progress(),
+            52..70 => self.confirm_removal(false),
+            70..80 => self.pass(Duration::from_millis(self.rng.clone().below(4_000))),
+            80..84 => self.kill(),
+            84..92 => self.list_one(),
+            92..95 => self.toggle_contact(),
+            95..97 => self.haunt(),
+            97..98 => self.toggle_membership(),
+            98..99 => self.prepare_one(),
+            _ => self.litter(),
+        }
+    }
+
+    /// Faults end and nobody comes: the stock must converge to its target and
+    /// everything else must go.
+    pub(super) fn calm_down(&mut self) -> Checked {
+        for name in self.daemon_names() {
+            self.join(&name)?;
+        }
+        self.settle()?;
+        let capacity: u32 = self.daemons.values().map(|d| d.capacity).sum();
+        let wanted: u32 = self.services.values().map(|p| p.warm).sum();
+        let snapshot = self.ledger.snapshot();
+        for service in &snapshot.services {
+            let stock = service.counts[State::Idle];
+            let short = capacity >= wanted && stock < service.warm;
+            if short || stock > service.warm || service.counts.total() != stock {
+                return Err(format!(
+                    "I8: {} wants {}: {:?}",
+                    service.name, service.warm, service.counts
+                ));
+            }
+        }
+        self.nothing_forgotten()
+    }
+
+    /// Nothing is launched any more and everything goes.
+    pub(super) fn drain(&mut self) -> Checked {
+        for _ in 0..self.rng.below(4) {
+            self.arrive()?;
+        }
+        self.draining = true;
+        self.tell(Event::Drain)?;
+        self.settle()?;
+        if !self.ledger.snapshot().empty() {
+            return Err("I6: something is left after the drain".into());
+        }
+        self.nothing_forgotten()
+    }
+
+    /// I7: what really exists is what the ledger holds.
+    fn nothing_forgotten(&self) -> Checked {
+        for (name, engine) in &self.daemons {
+            let held: BTreeSet<_> = self
+                .containers
+                .iter()
+                .filter(|(_, c)| c.daemon == *name)
+                .map(|(launch, _)| ContainerKey::Launch(*launch))
+                .collect();
+            if let Some((key, _)) = engine.real.iter().find(|(key, _)| !held.contains(key)) {
+                return Err(format!("I7: {key} on {name} was forgotten"));
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Checked {
+        for _ in 0..200 {
+            self.pass(Duration::from_secs(5))?;
+            self.finish_all()?;
+        }
+        Ok(())
+    }
+
+    /// All that is under way ends well, without any time going by.
+    fn finish_all(&mut self) -> Checked {
+        self.haunt()?;
+        for name in self.daemon_names() {
+            self.list(&name)?;
+        }
+        while self.finish_one()? || !self.removals.is_empty() {
+            self.confirm_removal(true)?;
+        }
+        Ok(())
+    }
+
+    fn arrive(&mut self) -> Checked {
+        let names: Vec<_> = self.services.keys().cloned().collect();
+        let Some(service) = self.rng.pick(&names).cloned() else { return Ok(()) };
+        self.last_waiter += 1;
+        let waiter = WaiterId(self.last_waiter);
+        self.waiters.insert(waiter, service.clone());
+        let deadline = self.now + Duration::from_millis(self.rng.below(8_000));
+        self.tell(Event::Lease { waiter, service, deadline })
+    }
+
+    fn give_up(&mut self) -> Checked {
+        let waiters: Vec<_> = self.waiters.keys().copied().collect();
+        let Some(waiter) = self.rng.pick(&waiters).copied() else { return Ok(()) };
+        self.waiters.remove(&waiter);
+        self.tell(Event::Abandoned { waiter })
+    }
+
+    /// Something that is under way goes on, well or badly.
+    fn progress(&mut self) -> Checked {
+        let busy = |c: &Record| !matches!(c.phase, Phase::Stock | Phase::Retiring);
+        let ids: Vec<_> =
+            self.containers.iter().filter(|(_, c)| busy(c)).map(|(id, _)| *id).collect();
+        let Some(launch) = self.rng.pick(&ids).copied() else { return Ok(()) };
+        if self.rng.percent(80) { self.go_on(launch) } else { self.go_wrong(launch) }
+    }
+
+    /// Whether there was anything under way.
+    fn finish_one(&mut self) -> Result<bool, String> {
+        let busy = |c: &Record| !matches!(c.phase, Phase::Stock | Phase::Retiring);
+        let next = self.containers.iter().find(|(_, c)| busy(c)).map(|(id, _)| *id);
+        next.map_or(Ok(false), |launch| self.go_on(launch).map(|()| true))
+    }
+
+    fn go_on(&mut self, launch: LaunchId) -> Checked {
+        let Some(container) = self.containers.get_mut(&launch) else { return Ok(()) };
+        let key = ContainerKey::Launch(launch);
+        let engine = self.daemons.entry(container.daemon.clone()).or_default();
+        let alive = engine.real.get(&key).copied().unwrap_or(false);
+        let event = match container.phase {
+            Phase::Ordered => {
+                engine.real.insert(key, true);
+                container.phase = Phase::Started;
+                Event::Started { launch }
+            }
+            Phase::Started if alive => {
+                container.phase = Phase::Stock;
+                Event::Ready { launch }
+            }
+            Phase::Started | Phase::Interrupted => {
+                let reason = "ended before it was ready".into();
+                Event::LaunchFailed { launch, fault: Fault::Service, reason }
+            }
+            Phase::Leased => {
+                container.phase = Phase::Checking;
+                Event::Returned { launch, outcome: Outcome::Clean }
+            }
+            Phase::Checking => {
+                container.phase = Phase::Stock;
+                Event::Checked { launch, fit: alive }
+            }
+            Phase::Stock | Phase::Retiring => return Ok(()),
+        };
+        self.tell(event)
+    }
+
+    fn go_wrong(&mut self, launch: LaunchId) -> Checked {
+        let kind = self.rng.below(4);
+        let Some(container) = self.containers.get_mut(&launch) else { return Ok(()) };
+        let key = ContainerKey::Launch(launch);
+        let engine = self.daemons.entry(container.daemon.clone()).or_default();
+        let event = match container.phase {
+            Phase::Ordered => {
+                // Refused, or carried out without a reply: now or later.
+                match kind {
+                    0 => _ = engine.real.insert(key, true),
+                    1 => engine.ghosts.push(key),
+                    _ => {}
+                }
+                let fault = if kind == 3 { Fault::Service } else { Fault::Daemon };
+                Event::LaunchFailed { launch, fault, reason: "went wrong".into() }
+            }
+            Phase::Started | Phase::Interrupted => {
+                let reason = "did not get ready".into();
+                Event::LaunchFailed { launch, fault: Fault::Service, reason }
+            }
+            Phase::Leased if kind == 0 => {
+                // The client hung up before it was told.
+                container.phase = Phase::Stock;
+                container.leases -= 1;
+                Event::Returned { launch, outcome: Outcome::Unused }
+            }
+            Phase::Leased => {
+                container.tainted = true;
+                container.phase = Phase::Checking;
+                Event::Returned { launch, outcome: Outcome::Failed }
+            }
+            Phase::Checking => Event::Checked { launch, fit: false },
+            Phase::Stock | Phase::Retiring => return Ok(()),
+        };
+        self.tell(event)
+    }
+
+    /// A removal is carried out, and told.
+    fn confirm_removal(&mut self, surely: bool) -> Checked {
+        let Some((daemon, key)) = self.rng.pick(&self.removals).cloned() else { return Ok(()) };
+        let engine = self.daemons.entry(daemon.clone()).or_default();
+        if !surely && (engine.cut_off || self.rng.percent(30)) {
+            return Ok(());
+        }
+        // The runtime does not call a container gone while a call for it is unresolved.
+        if engine.ghosts.contains(&key) && self.rng.percent(95) {
+            engine.ghosts.retain(|ghost| *ghost != key);
+        }
+        engine.real.remove(&key);
+        self.removals.retain(|removal| *removal != (daemon.clone(), key.clone()));
+        if let ContainerKey::Launch(launch) = &key {
+            self.containers.remove(launch);
+        }
+        self.tell(Event::Removed { daemon, key })
+    }
+
+    fn pass(&mut self, time: Duration) -> Checked {
+        self.now += time;
+        match self.ledger.next_deadline() {
+            Some(due) if due <= self.now => self.tell(Event::Tick),
+            _ => Ok(()),
+        }
+    }
+
+    /// A container dies; the daemon may or may not say so.
+    fn kill(&mut self) -> Checked {
+        let ids: Vec<_> = self.containers.keys().copied().collect();
+        let Some(launch) = self.rng.pick(&ids).copied() else { return Ok(()) };
+        let Some(container) = self.containers.get_mut(&launch) else { return Ok(()) };
+        let engine = self.daemons.entry(container.daemon.clone()).or_default();
+        match engine.real.get_mut(&ContainerKey::Launch(launch)) {
+            Some(running) => *running = false,
+            None => return Ok(()),
+        }
+        if self.rng.percent(60) {
+            container.tainted = true;
+            return self.tell(Event::Died { launch });
+        }
+        Ok(())
+    }
+
+    /// A call whose reply was lost comes to life.
+    fn haunt(&mut self) -> Checked {
+        for engine in self.daemons.values_mut() {
+            if let Some(ghost) = engine.ghosts.pop() {
+                engine.real.insert(ghost, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Something of an earlier boot is found.
+    fn litter(&mut self) -> Checked {
+        let names = self.daemon_names();
+        if let Some(name) = self.rng.pick(&names).cloned() {
+            let key = ContainerKey::Stray(format!("{:012x}", self.rng.next()));
+            self.daemons.entry(name).or_default().real.insert(key, true);
+        }
+        Ok(())
+    }
+
+    fn list_one(&mut self) -> Checked {
+        let names = self.daemon_names();
+        let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
+        self.list(&name)
+    }
+
+    fn list(&mut self, name: &DaemonName) -> Checked {
+        let Some(engine) = self.daemons.get(name) else { return Ok(()) };
+        if engine.cut_off {
+            return Ok(());
+        }
+        let owned: Vec<_> = engine
+            .real
+            .iter()
+            .map(|(key, running)| Owned { key: key.clone(), running: *running })
+            .collect();
+        for (launch, container) in &mut self.containers {
+            let key = ContainerKey::Launch(*launch);
+            let runs = engine.real.get(&key).copied().unwrap_or(false);
+            if container.daemon == *name && !runs && container.phase == Phase::Leased {
+                container.tainted = true;
+            }
+        }
+        self.now += Duration::from_millis(1);
+        self.tell(Event::Listed { daemon: name.clone(), began: self.now, owned })
+    }
+
+    fn toggle_contact(&mut self) -> Checked {
+        let names = self.daemon_names();
+        let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
+        let engine = self.daemons.entry(name.clone()).or_default();
+        engine.cut_off = !engine.cut_off;
+        if engine.cut_off {
+            return self.tell(Event::DaemonDown { daemon: name, reason: "cut off".into() });
+        }
+        self.tell(Event::DaemonUp { daemon: name.clone(), max_launches: 2 })?;
+        self.list(&name)
+    }
+
+    fn toggle_membership(&mut self) -> Checked {
+        let names = self.daemon_names();
+        let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
+        let engine = self.daemons.entry(name.clone()).or_default();
+        if !engine.in_fleet {
+            return self.join(&name);
+        }
+        engine.in_fleet = false;
+        self.tell(Event::DaemonLeft { daemon: name })
+    }
+
+    fn prepare_one(&mut self) -> Checked {
+        let names = self.daemon_names();
+        let services: Vec<_> = self.services.keys().cloned().collect();
+        let (Some(daemon), Some(service)) =
+            (self.rng.pick(&names).cloned(), self.rng.pick(&services).cloned())
+        else {
+            return Ok(());
+        };
+        let result = if self.rng.percent(50) { Ok(()) } else { Err("no image".into()) };
+        self.tell(Event::Prepared { daemon, service, result })
+    }
+
+    fn join(&mut self, name: &DaemonName) -> Checked {
+        let capacity = 1 + number(self.rng.below(10));
+        let engine = self.daemons.entry(name.clone()).or_default();
+        engine.cut_off = false;
+        engine.in_fleet = true;
+        engine.capacity = engine.capacity.max(capacity);
+        let capacity = engine.capacity;
+        self.tell(Event::DaemonJoined { daemon: name.clone(), capacity })?;
+        let max_launches = 1 + number(self.rng.below(4));
+        self.tell(Event::DaemonUp { daemon: name.clone(), max_launches })?;
+        for service in self.services.keys().cloned().collect::<Vec<_>>() {
+            self.tell(Event::Prepared { daemon: name.clone(), service, result: Ok(()) })?;
+        }
+        self.list(name)
+    }
+
+    fn daemon_names(&self) -> Vec<DaemonName> {
+        self.daemons.keys().cloned().collect()
+    }
+
+    /// Tells the ledger, and holds its answer against the invariants.
+    fn tell(&mut self, event: Event) -> Checked {
+        if self.recent.len() == 40 {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(format!("{event:?}"));
+        self.report.events += 1;
+        let actions = self.ledger.handle(self.now, event);
+        for action in actions {
+            self.recent.push_back(format!("  => {action:?}"));
+            self.take(action)?;
+        }
+        while self.recent.len() > 80 {
+            self.recent.pop_front();
+        }
+        self.ledger.audit()
+    }
+
+    fn take(&mut self, action: Action) -> Checked {
+        match action {
+            Action::Launch { launch, daemon, service, .. } => {
+                self.report.launches += 1;
+                self.ordered(launch, daemon, service)
+            }
+            Action::Interrupt { launch } => {
+                if let Some(container) = self.containers.get_mut(&launch) {
+                    container.phase = Phase::Interrupted;
+                }
+                Ok(())
+            }
+            Action::Check { launch } => match self.containers.get_mut(&launch) {
+                Some(container) if container.tainted => {
+                    Err(format!("I5: {launch:?} is to be used again after a failure"))
+                }
+                Some(container) => {
+                    container.phase = Phase::Checking;
+                    Ok(())
+                }
+                None => Err(format!("I1: check of {launch:?}, which is gone")),
+            },
+            Action::Retire { daemon, key, .. } => {
+                if let ContainerKey::Launch(launch) = &key
+                    && let Some(container) = self.containers.get_mut(launch)
+                {
+                    if container.phase == Phase::Retiring {
+                        return Err(format!("I1: {launch:?} was retired twice"));
+                    }
+                    container.phase = Phase::Retiring;
+                }
+                self.removals.push((daemon, key));
+                Ok(())
+            }
+            Action::Grant { waiter, launch, uses, .. } => self.granted(waiter, launch, uses),
+            Action::Refuse { waiter, refusal } => self.refused(waiter, &refusal),
+            Action::Moved { from: State::Removed, to: State::Launching, .. } => Ok(()),
+            Action::Moved { from, to, .. } if from.may_become(to) => Ok(()),
+            Action::Moved { launch, from, to } => {
+                Err(format!("I1: {launch:?} went from {from} to {to}"))
+            }
+        }
+    }
+
+    fn ordered(&mut self, launch: LaunchId, daemon: DaemonName, service: ServiceName) -> Checked {
+        if self.draining {
+            return Err(format!("I6: {launch:?} was ordered after the drain"));
+        }
+        let on_daemon = self.containers.values().filter(|c| c.daemon == daemon).count();
+        let capacity = self.daemons.get(&daemon).map_or(0, |engine| engine.capacity);
+        if number(on_daemon as u64) >= capacity {
+            return Err(format!("I2: {launch:?} on {daemon}, which is full"));
+        }
+        if self.daemons.get(&daemon).is_none_or(|engine| !engine.in_fleet || engine.cut_off) {
+            return Err(format!("{launch:?} was ordered on {daemon}, which is away"));
+        }
+        let of_service = self.containers.values().filter(|c| c.service == service).count();
+        let max = self.services.get(&service).map_or(0, |policy| policy.max);
+        if number(of_service as u64) >= max {
+            return Err(format!("I2: {launch:?} of {service}, which has its maximum"));
+        }
+        let phase = Phase::Ordered;
+        let record = Record { service, daemon, phase, leases: 0, tainted: false };
+        self.containers.insert(launch, record);
+        Ok(())
+    }
+
+    fn granted(&mut self, waiter: WaiterId, launch: LaunchId, uses: u32) -> Checked {
+        self.report.leases += 1;
+        let Some(service) = self.waiters.remove(&waiter) else {
+            return Err(format!("I4: {waiter:?} was answered twice, or was gone"));
+        };
+        let overtaken = self.waiters.iter().find(|(w, s)| **w < waiter && **s == service);
+        if let Some((older, _)) = overtaken {
+            return Err(format!("I4: {waiter:?} was served before {older:?}"));
+        }
+        let reuse = self.services.get(&service).map_or(0, |policy| policy.reuse);
+        let Some(container) = self.containers.get_mut(&launch) else {
+            return Err(format!("I5: {launch:?} was leased and is gone"));
+        };
+        container.leases += 1;
+        if container.phase != Phase::Stock || container.tainted || container.service != service {
+            return Err(format!("I5: {launch:?} was leased while {:?}", container.phase));
+        }
+        if container.leases != uses || uses > reuse + 1 {
+            return Err(format!("I5: {launch:?} was leased {uses} times"));
+        }
+        container.phase = Phase::Leased;
+        Ok(())
+    }
+
+    fn refused(&mut self, waiter: WaiterId, refusal: &Refusal) -> Checked {
+        self.report.refusals += 1;
+        if self.waiters.remove(&waiter).is_none() {
+            return Err(format!("I4: {waiter:?} was refused ({refusal}) twice, or was gone"));
+        }
+        Ok(())
+    }
+}
+
+fn number(n: u64) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

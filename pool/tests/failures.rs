@@ -1,0 +1,101 @@
+//! Services whose containers fail.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Bed, clean};
+use ganger_pool::core::{Policy, Refusal, State};
+use ganger_pool::testing::{FakeEngine, Gate, Op};
+
+fn policy() -> Policy {
+    Policy { warm: 1, max: 8, ..Policy::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_service_refuses_fast_with_the_reason_and_recovers() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Ready, Gate::Err);
+    let bed = Bed::with(&engine, policy(), &[8]);
+    let refusal = bed.lease().await.unwrap_err();
+    assert!(
+        matches!(&refusal, Refusal::Failing { reason } if reason.contains("last words")),
+        "{refusal}"
+    );
+    let before = tokio::time::Instant::now();
+    assert_eq!(bed.lease().await.unwrap_err(), refusal);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    engine.gate("d1", Op::Ready, Gate::Ok);
+    bed.stocked().await;
+    clean(bed.lease().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn launches_of_a_failing_service_back_off() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Launch, Gate::Err);
+    let bed = Bed::with(&engine, policy(), &[8]);
+    bed.until(|s| s.settled()).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    // 0.1 s doubling to 30 s, then one each 30 s.
+    let launched = engine.launched();
+    assert!((20..=32).contains(&launched), "{launched}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_daemon_does_not_make_the_service_fail() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Launch, Gate::Never);
+    let bed = Bed::with(&engine, Policy { warm: 4, ..policy() }, &[8, 8]);
+    bed.stocked().await;
+    assert_eq!(bed.pool.snapshot().services[0].failing, None);
+    assert_eq!(engine.peak("d1"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ends_before_it_is_ready_is_noticed_at_once() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Ready, Gate::Never);
+    let bed = Bed::with(&engine, policy(), &[8]);
+    bed.until(|s| s.services[0].counts[State::Probing] == 1).await;
+    let before = tokio::time::Instant::now();
+    let container = ganger_pool::testing::FakeContainer {
+        launch: ganger_pool::core::LaunchId(1),
+        daemon: "d1".into(),
+    };
+    engine.kill(&container, true);
+    let snapshot = bed.until(|s| s.services[0].totals.launch_failures == 1).await;
+    assert!(before.elapsed() < Duration::from_millis(50), "{:?}", before.elapsed());
+    let reason = snapshot.services[0].last_error.clone().unwrap();
+    assert!(reason.contains("exited with code 3"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn containers_that_die_in_stock_are_replaced_ever_more_slowly() {
+    let bed = Bed::new(policy(), &[8]);
+    for launch in 1..=6 {
+        bed.stocked().await;
+        let container = ganger_pool::testing::FakeContainer {
+            launch: ganger_pool::core::LaunchId(launch),
+            daemon: "d1".into(),
+        };
+        let before = tokio::time::Instant::now();
+        bed.engine.kill(&container, true);
+        bed.until(|s| s.services[0].counts[State::Idle] == 0).await;
+        bed.stocked().await;
+        let pause = Duration::from_millis(100 << (launch - 1));
+        assert!(before.elapsed() >= pause, "{launch}: {:?}", before.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_never_gets_ready_is_given_up_at_the_start_timeout() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Ready, Gate::Slow(Duration::from_secs(3600)));
+    let bed = Bed::with(&engine, policy(), &[8]);
+    let snapshot = bed.until(|s| s.services[0].totals.launch_failures == 1).await;
+    let reason = snapshot.services[0].last_error.clone().unwrap();
+    assert!(reason.contains("timeouts.start"), "{reason}");
+    bed.until(|s| s.services[0].counts[State::Retiring] == 0).await;
+    assert!(engine.real("d1").is_empty());
+}

@@ -1,0 +1,184 @@
+//! Capacity, placement, daemons that come, fail and go.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Bed, clean, daemon, options, service};
+use ganger_pool::Pool;
+use ganger_pool::core::{Policy, Refusal, State};
+use ganger_pool::testing::{FakeEngine, Gate, Op};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+fn policy() -> Policy {
+    Policy { warm: 1, max: 64, ..Policy::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_spread_by_share_of_capacity_and_never_beyond_it() {
+    let bed = Bed::new(Policy { warm: 0, ..policy() }, &[4, 8, 12]);
+    let queued: Vec<_> = (0..24).map(|_| bed.queue()).collect();
+    let mut leases = Vec::new();
+    for waiter in queued {
+        leases.push(waiter.await.unwrap().unwrap());
+    }
+    let on = |name: &str| leases.iter().filter(|l| l.daemon().as_str() == name).count();
+    assert_eq!((on("d1"), on("d2"), on("d3")), (4, 8, 12));
+    let next = bed.queue();
+    bed.waiting(1).await;
+    clean(leases.pop().unwrap());
+    clean(next.await.unwrap().unwrap());
+    let peaks = ["d1", "d2", "d3"].map(|name| bed.engine.peak(name));
+    assert_eq!(peaks, [4, 8, 12]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_boot_left_is_removed_before_the_pool_is_settled() {
+    let engine = FakeEngine::new(1);
+    engine.litter("d1", "0123456789ab");
+    let bed = Bed::with(&engine, policy(), &[2]);
+    bed.until(|s| s.settled()).await;
+    let stray = |key: &ganger_pool::core::ContainerKey| key.to_string() == "0123456789ab";
+    assert!(!engine.real("d1").iter().any(stray));
+}
+
+#[tokio::test(start_paused = true)]
+async fn strays_count_against_capacity_until_they_are_gone() {
+    let engine = FakeEngine::new(1);
+    (0..3).for_each(|n| engine.litter("d1", &format!("{n:012}")));
+    engine.gate("d1", Op::Retire, Gate::Err);
+    let bed = Bed::with(&engine, Policy { warm: 2, ..policy() }, &[3]);
+    bed.until(|s| s.daemons[0].listed && s.daemons[0].strays == 3).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(engine.peak("d1"), 0, "launched on a full daemon");
+    engine.gate("d1", Op::Retire, Gate::Ok);
+    bed.stocked().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_costs_no_container() {
+    let bed = Bed::new(policy(), &[1]);
+    bed.engine.gate("d1", Op::Launch, Gate::Lost);
+    bed.until(|s| s.services[0].totals.launch_failures == 2).await;
+    bed.engine.gate("d1", Op::Launch, Gate::Ok);
+    bed.stocked().await;
+    assert_eq!(bed.engine.real("d1").len(), 1);
+    assert_eq!(bed.engine.peak("d1"), 1, "its place was given away before it was gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_comes_to_life_late_keeps_its_place_until_it_is_gone() {
+    let bed = Bed::new(policy(), &[1]);
+    bed.engine.gate("d1", Op::Launch, Gate::Late(Duration::from_secs(300)));
+    bed.until(|s| s.services[0].counts[State::Retiring] == 1).await;
+    bed.engine.gate("d1", Op::Launch, Gate::Ok);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!(bed.pool.snapshot().services[0].counts[State::Retiring], 1);
+    bed.stocked().await;
+    assert_eq!((bed.engine.real("d1").len(), bed.engine.peak("d1")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_is_repeated_until_it_is_confirmed() {
+    let bed = Bed::new(policy(), &[4]);
+    bed.stocked().await;
+    bed.engine.gate("d1", Op::Retire, Gate::Lost);
+    clean(bed.lease().await.unwrap());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(bed.pool.snapshot().services[0].counts[State::Retiring], 1);
+    bed.engine.gate("d1", Op::Retire, Gate::Ok);
+    bed.until(|s| s.services[0].counts[State::Retiring] == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stock_of_a_daemon_that_is_down_is_not_leased_and_comes_back() {
+    let bed = Bed::new(policy(), &[4]);
+    bed.stocked().await;
+    let before = bed.engine.real("d1");
+    for op in [Op::List, Op::Connect] {
+        bed.engine.gate("d1", op, Gate::Err);
+    }
+    bed.until(|s| s.daemons[0].down.is_some()).await;
+    assert_eq!(bed.pool.snapshot().services[0].counts[State::Unknown], 1);
+    let refusal = bed.lease().await.unwrap_err();
+    assert!(
+        matches!(&refusal, Refusal::NoDaemon { reason } if reason.starts_with("d1: ")),
+        "{refusal}"
+    );
+    for op in [Op::List, Op::Connect] {
+        bed.engine.gate("d1", op, Gate::Ok);
+    }
+    bed.stocked().await;
+    assert_eq!(bed.engine.real("d1"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_failed_call_condemns_no_daemon() {
+    let bed = Bed::new(policy(), &[4, 4]);
+    bed.stocked().await;
+    bed.engine.gate("d1", Op::List, Gate::Err);
+    tokio::time::sleep(Duration::from_millis(10_100)).await;
+    bed.engine.gate("d1", Op::List, Gate::Ok);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(bed.pool.snapshot().daemons.iter().all(|daemon| daemon.up));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_cannot_prepare_a_service_is_out_for_it_alone() {
+    let engine = FakeEngine::new(3);
+    engine.gate("d1", Op::Prepare, Gate::Err);
+    let bed = Bed::with(&engine, Policy { warm: 3, ..policy() }, &[9, 3]);
+    bed.stocked().await;
+    assert_eq!((engine.peak("d1"), engine.peak("d2")), (0, 3));
+    assert!(bed.pool.snapshot().daemons[0].up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_someone_removed_is_replaced() {
+    let bed = Bed::new(policy(), &[4]);
+    bed.stocked().await;
+    let lease = bed.lease().await.unwrap();
+    bed.stocked().await;
+    // Said by the list alone.
+    bed.engine.kill(lease.handle(), false);
+    clean(lease);
+    bed.until(|s| s.services[0].counts.total() == 1 && s.stocked()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_leaves_the_fleet_is_drained() {
+    let engine = FakeEngine::new(5);
+    let both: Arc<[_]> = Arc::from(vec![daemon("d1", 4), daemon("d2", 4)]);
+    let (change, fleet) = watch::channel(both);
+    let policy = Policy { warm: 4, ..policy() };
+    let pool = Pool::start(vec![options(policy)], engine.clone(), engine.probe(), fleet);
+    pool.until(|s| s.settled() && s.stocked()).await;
+    let deadline = Instant::now() + Duration::from_secs(9);
+    let held = loop {
+        let lease = pool.lease(&service(), deadline).await.unwrap();
+        if lease.daemon().as_str() == "d1" {
+            break lease;
+        }
+    };
+    change.send_replace(Arc::from(vec![daemon("d2", 4)]));
+    pool.until(|s| s.daemon("d1").is_some_and(|d| d.counts.total() == 1)).await;
+    assert_eq!(engine.real("d1").len(), 1, "the running lease goes on");
+    clean(held);
+    pool.until(|s| s.daemon("d1").is_none()).await;
+    assert!(engine.real("d1").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_when_the_last_lease_ends() {
+    let bed = Bed::new(Policy { warm: 3, ..policy() }, &[10]);
+    bed.stocked().await;
+    let held = bed.lease().await.unwrap();
+    bed.pool.drain();
+    assert_eq!(bed.lease().await.unwrap_err(), Refusal::Draining);
+    bed.until(|s| s.services[0].counts.total() == 1).await;
+    clean(held);
+    bed.until(|s| s.empty()).await;
+    assert!(bed.engine.real("d1").is_empty());
+}

@@ -1,0 +1,175 @@
+//! Leases from stock, in the queue, reused and given back.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::{Bed, clean};
+use ganger_pool::Lease;
+use ganger_pool::core::{Outcome, Policy, Refusal, StartKind, State};
+use ganger_pool::testing::{Gate, Op};
+
+fn policy() -> Policy {
+    Policy { warm: 2, max: 4, ..Policy::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_from_stock_is_warm_and_the_stock_is_refilled() {
+    let bed = Bed::new(policy(), &[10]);
+    bed.stocked().await;
+    let lease = bed.lease().await.unwrap();
+    assert_eq!((lease.start(), lease.uses(), lease.max_uses()), (StartKind::Warm, 1, 1));
+    let snapshot = bed.until(|s| s.stocked()).await;
+    assert_eq!(snapshot.services[0].counts[State::Leased], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_from_stock_does_not_wait_for_a_daemon_that_hangs() {
+    let bed = Bed::new(policy(), &[10]);
+    bed.stocked().await;
+    bed.engine.gate("d1", Op::Launch, Gate::Never);
+    let before = tokio::time::Instant::now();
+    let _lease = bed.lease().await.unwrap();
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn strict_gives_every_connection_a_container_of_its_own() {
+    let bed = Bed::new(policy(), &[10]);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let lease = bed.lease().await.unwrap();
+        assert!(seen.insert(lease.launch()), "{} served twice", lease.launch());
+        clean(lease);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reuse_leases_a_container_so_often_and_no_more() {
+    let bed = Bed::new(Policy { reuse: 3, ..policy() }, &[10]);
+    let mut uses: BTreeMap<_, u32> = BTreeMap::new();
+    for _ in 0..50 {
+        let lease = bed.lease().await.unwrap();
+        *uses.entry(lease.launch()).or_default() += 1;
+        let reused = lease.uses() > 1;
+        assert_eq!(lease.start() == StartKind::Reused, reused);
+        clean(lease);
+    }
+    assert!(uses.values().all(|uses| *uses <= 4), "{uses:?}");
+    assert!(uses.values().any(|uses| *uses == 4), "{uses:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_failed_or_was_dropped_is_not_reused() {
+    let bed = Bed::new(Policy { reuse: 9, ..policy() }, &[10]);
+    bed.stocked().await;
+    let failed = bed.lease().await.unwrap();
+    let dropped = bed.lease().await.unwrap();
+    let gone = [failed.launch(), dropped.launch()];
+    Lease::finish(failed, Outcome::Failed);
+    drop(dropped);
+    for _ in 0..20 {
+        let lease = bed.lease().await.unwrap();
+        assert!(!gone.contains(&lease.launch()));
+        clean(lease);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ran_out_of_memory_while_leased_is_not_reused() {
+    let bed = Bed::new(Policy { reuse: 9, warm: 1, ..policy() }, &[10]);
+    bed.stocked().await;
+    let lease = bed.lease().await.unwrap();
+    let launch = lease.launch();
+    bed.engine.exhaust(lease.handle());
+    // The event is taken in by a task of its own: told once the lease is still held.
+    tokio::task::yield_now().await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    clean(lease);
+    bed.stocked().await;
+    assert_ne!(bed.lease().await.unwrap().launch(), launch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_too_old_is_retired_from_stock() {
+    let max_age = Some(Duration::from_secs(60));
+    let bed = Bed::new(Policy { warm: 1, max_age, ..policy() }, &[10]);
+    bed.stocked().await;
+    let first = bed.engine.real("d1");
+    let aged = |s: &ganger_pool::core::Snapshot| {
+        s.services[0].totals.retired.values().sum::<u64>() == 1 && s.stocked()
+    };
+    bed.until(aged).await;
+    bed.until(|s| s.services[0].counts[State::Retiring] == 0).await;
+    assert_ne!(bed.engine.real("d1"), first);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiters_are_served_oldest_first_by_whatever_comes_first() {
+    let bed = Bed::new(Policy { warm: 0, max: 1, reuse: 9, ..policy() }, &[10]);
+    let held = bed.lease().await.unwrap();
+    assert_eq!(held.start(), StartKind::Cold);
+    let first = bed.queue();
+    bed.waiting(1).await;
+    let second = bed.queue();
+    bed.waiting(2).await;
+    clean(held);
+    let lease = first.await.unwrap().unwrap();
+    assert_eq!(lease.start(), StartKind::Reused);
+    assert!(!second.is_finished());
+    clean(lease);
+    clean(second.await.unwrap().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hangs_up_leaves_the_queue_at_once() {
+    let bed = Bed::new(Policy { warm: 0, max: 1, ..policy() }, &[10]);
+    let _held = bed.lease().await.unwrap();
+    let waiter = bed.queue();
+    bed.waiting(1).await;
+    waiter.abort();
+    bed.waiting(0).await;
+    assert_eq!(bed.pool.snapshot().services[0].totals.abandoned, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_whose_client_left_goes_to_stock() {
+    let bed = Bed::new(Policy { warm: 0, max: 1, ..policy() }, &[10]);
+    bed.until(|s| s.settled()).await;
+    let waiter = bed.queue();
+    bed.waiting(1).await;
+    waiter.abort();
+    bed.until(|s| s.services[0].counts[State::Idle] == 1).await;
+    // Nobody wants it: it is kept for a while, then it is surplus.
+    bed.until(|s| s.empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_the_queue_length_connections_are_refused_at_once() {
+    let bed = Bed::new(Policy { warm: 0, max: 1, queue_length: 2, ..policy() }, &[10]);
+    let _held = bed.lease().await.unwrap();
+    let _queued = [bed.queue(), bed.queue()];
+    bed.waiting(2).await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(bed.lease().await.unwrap_err(), Refusal::QueueFull);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiter_is_refused_at_its_deadline() {
+    let bed = Bed::new(Policy { warm: 0, max: 1, ..policy() }, &[10]);
+    let _held = bed.lease().await.unwrap();
+    let before = tokio::time::Instant::now();
+    let refusal = bed.lease().await.unwrap_err();
+    assert_eq!(refusal, Refusal::TimedOut { reason: None });
+    assert_eq!(before.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_service_is_refused() {
+    let bed = Bed::new(policy(), &[10]);
+    let deadline = tokio::time::Instant::now();
+    let refusal = bed.pool.lease(&"other".into(), deadline).await.unwrap_err();
+    assert_eq!(refusal, Refusal::UnknownService);
+}
