@@ -1,3 +1,127 @@
-//! To be written.
+//! The project's task runner: `cargo xtask VERB`. CI calls the same verbs.
 
-fn main() {}
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it talks to people on a terminal"
+)]
+
+mod checks;
+mod child;
+mod command;
+mod demo;
+mod fleet;
+mod packages;
+mod wait;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// Ganger's task runner.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Starts, stops and shows a fleet of Docker daemons on this machine.
+    #[command(subcommand)]
+    Fleet(FleetVerb),
+    /// Runs `ganger demo`, on an engine of its own when the machine has none.
+    Demo,
+    /// Runs every test, with a fleet for those on real engines.
+    Test(TestArgs),
+    /// Format, lints, documentation, and every test.
+    Ci,
+    /// Runs the ledger through random histories and checks its invariants.
+    Sim(SimArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum FleetVerb {
+    /// Starts what is not running; needs root. To run one test on it:
+    /// GANGER_FLEET=/run/ganger-fleet/fleet.json cargo test --test NAME
+    Up(UpArgs),
+    /// Stops every daemon and deletes everything of theirs.
+    Down,
+    /// Shows the daemons.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What the fleet is to be.
+#[derive(Debug, Args)]
+struct UpArgs {
+    /// Daemons with a network namespace and an address of their own. One more,
+    /// host-0, runs in the machine's own namespace.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=200))]
+    hosts: u8,
+    /// How many containers each host is to hold, for whoever writes a
+    /// configuration for it; 4, 8, 12 ... when not given.
+    #[arg(long, value_delimiter = ',')]
+    capacity: Vec<u32>,
+    /// Containers outlive their daemon.
+    #[arg(long)]
+    live_restore: bool,
+    /// Published ports go through docker-proxy.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    userland_proxy: bool,
+}
+
+/// Which tests are run.
+#[derive(Debug, Default, Args)]
+pub(crate) struct TestArgs {
+    /// Leaves out the tests that need real engines (tiers T4 and T5).
+    #[arg(long)]
+    without_engines: bool,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// Which histories are simulated.
+#[derive(Debug, Args)]
+pub(crate) struct SimArgs {
+    /// How many.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Fleet(FleetVerb::Up(args)) => {
+            let settings = fleet::Settings {
+                live_restore: args.live_restore,
+                userland_proxy: args.userland_proxy,
+            };
+            fleet::Fleet::lock(fleet::Site::tests())?.up(args.hosts, &args.capacity, settings)?;
+        }
+        Verb::Fleet(FleetVerb::Down) => fleet::Fleet::lock(fleet::Site::tests())?.down()?,
+        Verb::Fleet(FleetVerb::Status { json }) => fleet::status(&fleet::Site::tests(), json)?,
+        Verb::Demo => return demo::run(),
+        Verb::Test(args) => return checks::test(&args),
+        Verb::Ci => return checks::ci(),
+        Verb::Sim(args) => return checks::sim(&args),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,134 @@
+//! `cargo xtask test`, `ci` and `sim`.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::child::Interrupts;
+use crate::command::{self, cargo};
+use crate::fleet::{Fleet, Settings, Site, is_root};
+use crate::{SimArgs, TestArgs};
+
+/// How the test targets that need real engines are named.
+const ENGINE_TARGET: &str = "engine_";
+const HOSTS: u8 = 3;
+
+/// Runs the tests; returns 1 when one failed.
+pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
+    let interrupts = Interrupts::take()?;
+    if args.without_engines {
+        println!("left out: tiers T4 (real engines) and T5 (black box on engines)");
+        let mut some = vec!["--lib".to_owned(), "--bins".to_owned()];
+        some.extend(
+            test_targets()?
+                .into_iter()
+                .flat_map(|name| ["--test".to_owned(), name]),
+        );
+        for targets in [some, vec!["--doc".to_owned()]] {
+            let mut command = all_tests(&targets, args.filter.as_deref());
+            if !interrupts
+                .run(command.env("GANGER_WITHOUT_ENGINES", "1"))?
+                .success()
+            {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let obstacle = match () {
+        () if !cfg!(target_os = "linux") => Some("this machine is not Linux"),
+        () if !is_root() => Some("you are not root"),
+        () => None,
+    };
+    if let Some(obstacle) = obstacle {
+        bail!(
+            "{obstacle}, so these tiers cannot run: T4 (real engines) and T5 (black box on \
+             engines), which start Docker daemons in network namespaces; \
+             `cargo xtask test --without-engines` runs the others"
+        );
+    }
+    let fleet = Fleet::lock(Site::tests())?;
+    let result = test_on(&fleet, &interrupts, args.filter.as_deref());
+    let down = fleet.down();
+    let code = result?;
+    down?;
+    Ok(code)
+}
+
+fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Result<ExitCode> {
+    // Whatever runs may have been started otherwise, or be in any state.
+    fleet.down()?;
+    fleet.up(HOSTS, &[], Settings::default())?;
+    if interrupts.came() {
+        bail!("interrupted");
+    }
+    let mut command = all_tests(&[], filter);
+    let status = interrupts.run(command.env("GANGER_FLEET", fleet.record()))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn all_tests(targets: &[String], filter: Option<&str>) -> Command {
+    let mut command = cargo(&["test", "--workspace", "--all-features"]);
+    command.args(targets).args(filter);
+    command
+}
+
+/// The names of the integration tests that need no engine.
+fn test_targets() -> Result<Vec<String>> {
+    let command = cargo(&["metadata", "--no-deps", "--format-version=1"]).output();
+    let metadata = command.context("`cargo metadata` could not be run")?;
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).context("cargo metadata")?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    Ok(packages
+        .flat_map(|package| package["targets"].as_array().into_iter().flatten())
+        .filter(|target| target["kind"][0] == "test")
+        .filter_map(|target| target["name"].as_str())
+        .filter(|name| !name.starts_with(ENGINE_TARGET))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// What has to pass before a change goes in.
+pub(crate) fn ci() -> Result<ExitCode> {
+    command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    command::run(&mut cargo(&clippy))?;
+    let doc = ["doc", "--workspace", "--all-features", "--no-deps"];
+    command::run(cargo(&doc).env("RUSTDOCFLAGS", "-D warnings"))?;
+    test(&TestArgs::default())
+}
+
+/// Runs the ledger's simulation; returns 1 when an invariant was broken.
+pub(crate) fn sim(args: &SimArgs) -> Result<ExitCode> {
+    let mut command = cargo(&[
+        "run",
+        "--release",
+        "--package",
+        "ganger-pool",
+        "--example",
+        "sim",
+    ]);
+    command.args(["--features", "testing", "--"]);
+    command.args([
+        "--seeds",
+        &args.seeds.to_string(),
+        "--first",
+        &args.first.to_string(),
+    ]);
+    command::run(&mut command)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,87 @@
+//! A child in the foreground that gets our signals, while we live on to clean up.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::command;
+
+/// Takes the signals that end a program, for as long as we live.
+///
+/// Children run in a process group of their own, so that each signal reaches
+/// them once: the terminal would send it to them as well as to us, and to
+/// ganger a second one says "at once".
+#[derive(Debug)]
+pub(crate) struct Interrupts {
+    /// Whether one has come.
+    came: Arc<AtomicBool>,
+    /// The process group that is to get them; 0 for none.
+    group: Arc<AtomicI32>,
+}
+
+// === impl Interrupts ===
+
+impl Interrupts {
+    /// From now on they do not end us.
+    pub(crate) fn take() -> Result<Self> {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signal handlers")?;
+        let (came, group) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicI32::new(0)),
+        );
+        let interrupts = Self {
+            came: came.clone(),
+            group: group.clone(),
+        };
+        thread::spawn(move || {
+            for signal in signals.forever() {
+                came.store(true, Ordering::SeqCst);
+                let signal = if signal == SIGINT {
+                    Signal::INT
+                } else {
+                    Signal::TERM
+                };
+                signal_group(group.load(Ordering::SeqCst), signal);
+            }
+        });
+        Ok(interrupts)
+    }
+
+    /// Whether one has come.
+    pub(crate) fn came(&self) -> bool {
+        self.came.load(Ordering::SeqCst)
+    }
+
+    /// Runs a program to its end. What it leaves behind of its process group is killed.
+    pub(crate) fn run(&self, command: &mut Command) -> Result<ExitStatus> {
+        println!("+ {}", command::line(command));
+        let mut child = command
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("`{}` could not be run", command::line(command)))?;
+        let group = i32::try_from(child.id()).context("process id")?;
+        self.group.store(group, Ordering::SeqCst);
+        if self.came() {
+            // It came when there was nobody to get it.
+            signal_group(group, Signal::TERM);
+        }
+        let status = child.wait();
+        self.group.store(0, Ordering::SeqCst);
+        signal_group(group, Signal::KILL);
+        status.with_context(|| command::line(command))
+    }
+}
+
+fn signal_group(group: i32, signal: Signal) {
+    if let Some(group) = Pid::from_raw(group) {
+        // It may be gone already.
+        let _ = kill_process_group(group, signal);
+    }
+}

@@ -1,0 +1,75 @@
+//! Running other programs, with errors that say what was run and what it said.
+
+use std::path::Path;
+use std::process::{Command, ExitStatus, Output};
+
+use anyhow::{Context, Result, bail};
+
+/// The top of the repository.
+pub(crate) fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}
+
+/// Cargo, run at the top of the repository.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(args).current_dir(root());
+    // Set by the cargo that runs us, for our own package.
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_"))
+        {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.env_remove("CARGO_MANIFEST_DIR");
+    cargo
+}
+
+/// Runs a program to its end, quietly, and returns what it printed.
+pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
+    let mut command = Command::new(program);
+    command.args(args);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .output()
+        .with_context(|| format!("`{}` could not be run", line(&command)))?;
+    if !status.success() {
+        let said = String::from_utf8_lossy(&stderr);
+        bail!("`{}` failed ({status}): {}", line(&command), said.trim());
+    }
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+/// Runs a program to its end in the foreground, where it says for itself what is wrong.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    println!("+ {}", line(command));
+    let status = command
+        .status()
+        .with_context(|| format!("`{}` could not be run", line(command)))?;
+    check(command, status)
+}
+
+/// Fails when a program has.
+pub(crate) fn check(command: &Command, status: ExitStatus) -> Result<()> {
+    if !status.success() {
+        bail!("`{}` failed ({status})", line(command));
+    }
+    Ok(())
+}
+
+/// A command as one would type it.
+pub(crate) fn line(command: &Command) -> String {
+    let program = command.get_program();
+    let program = Path::new(program).file_name().unwrap_or(program);
+    std::iter::once(program)
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

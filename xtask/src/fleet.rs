@@ -1,0 +1,307 @@
+//! A fleet of Docker daemons on this machine.
+//!
+//! Each host has a network namespace, with an address of its own, and an engine
+//! of its own; host 0 runs in the machine's namespace. The record, a file
+//! called `fleet.json`, tells tests where they are.
+
+mod daemon;
+mod mounts;
+mod network;
+mod process;
+mod remnants;
+mod site;
+
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::daemon::engine_answers;
+use self::site::Host;
+pub(crate) use self::site::Site;
+use crate::packages;
+
+/// A fleet that nobody else starts or stops meanwhile.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    site: Site,
+    /// A name that only one process can have, and that leaves no file behind.
+    _lock: UnixListener,
+}
+
+/// How its daemons are set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// Containers outlive their daemon.
+    pub(crate) live_restore: bool,
+    /// Published ports go through docker-proxy.
+    pub(crate) userland_proxy: bool,
+}
+
+/// What `fleet.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    settings: Settings,
+    before: Before,
+    hosts: Vec<HostRecord>,
+}
+
+/// What the machine had before the fleet, and keeps.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Before {
+    /// `ip netns` had been used.
+    namespaces: bool,
+    /// A dockerd had had containers.
+    cgroups: bool,
+}
+
+/// One host, as tests know it.
+#[derive(Debug, Serialize, Deserialize)]
+struct HostRecord {
+    name: String,
+    number: u8,
+    socket: PathBuf,
+    tcp_url: Option<String>,
+    netns: Option<String>,
+    /// The machine's end of the link into its namespace.
+    link: Option<String>,
+    /// The machine's address on the link.
+    gateway: Option<String>,
+    /// How many containers it is to hold.
+    capacity: u32,
+    /// Its dockerd.
+    pid: i32,
+    /// Its containerd.
+    containerd_pid: i32,
+    log: PathBuf,
+    /// What starts its dockerd.
+    command: Vec<String>,
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            live_restore: false,
+            userland_proxy: true,
+        }
+    }
+}
+
+// === impl Before ===
+
+impl Before {
+    fn now() -> Self {
+        Self {
+            namespaces: network::namespaces_known(),
+            cgroups: remnants::cgroups_known(),
+        }
+    }
+
+    /// To be careful with what may be another's.
+    fn unknown() -> Self {
+        Self {
+            namespaces: true,
+            cgroups: true,
+        }
+    }
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Takes hold of a fleet.
+    pub(crate) fn lock(site: Site) -> Result<Self> {
+        if !is_root() {
+            bail!("a fleet needs root: network namespaces, mounts, dockerd");
+        }
+        // One for all: wherever they keep their files, they share addresses.
+        let name = SocketAddr::from_abstract_name(format!("ganger-fleet/{}", site.bridge))?;
+        let lock = UnixListener::bind_addr(&name);
+        let lock =
+            lock.context("another `cargo xtask` holds the fleet; wait until it has ended")?;
+        Ok(Self { site, _lock: lock })
+    }
+
+    /// Where its record is.
+    pub(crate) fn record(&self) -> PathBuf {
+        record_of(&self.site)
+    }
+
+    /// Starts what does not run of hosts 0 to `hosts`, and stops others.
+    pub(crate) fn up(&self, hosts: u8, capacity: &[u32], settings: Settings) -> Result<()> {
+        packages::ensure()?;
+        let site = &self.site;
+        let old = read(site)?;
+        if let Some(old) = old.as_ref().filter(|old| old.settings != settings) {
+            bail!(
+                "the fleet runs with other settings, {:?}: take it down first",
+                old.settings
+            );
+        }
+        let before = old.map_or_else(Before::now, |old| old.before);
+        for host in site.hosts_found().iter().filter(|host| host.number > hosts) {
+            down_host(host)?;
+        }
+        let hosts: Vec<_> = (0..=hosts).map(|number| site.host(number)).collect();
+        let mut record = Record {
+            settings,
+            before,
+            hosts: hosts
+                .iter()
+                .map(|host| describe(site, host, settings, capacity))
+                .collect(),
+        };
+        fs::create_dir_all(&site.dir).with_context(|| site.dir.display().to_string())?;
+        // Even when the rest fails, `down` is to know what there was before.
+        write(site, &record)?;
+        for host in &hosts {
+            if network::up(site, host)? {
+                daemon::stop(host)?;
+            }
+        }
+        let started: Vec<Result<Pid>> = thread::scope(|scope| {
+            let start = |host| scope.spawn(move || daemon::up(site, host, settings));
+            let threads: Vec<_> = hosts.iter().map(start).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| bail!("panic")))
+                .collect()
+        });
+        for (entry, pid) in record.hosts.iter_mut().zip(started) {
+            entry.pid = pid?.as_raw_nonzero().get();
+            let containerd = process::containerd(&site.host(entry.number));
+            entry.containerd_pid = containerd.map_or(0, |pid| pid.as_raw_nonzero().get());
+        }
+        write(site, &record)?;
+        show(site, &record);
+        Ok(())
+    }
+
+    /// Stops every host and deletes all there is of the fleet.
+    pub(crate) fn down(&self) -> Result<()> {
+        let site = &self.site;
+        // A record that cannot be read must not keep anything alive.
+        let record = read(site).ok().flatten();
+        let before = record.map_or_else(Before::unknown, |record| record.before);
+        let hosts = site.hosts_found();
+        let results: Vec<Result<()>> = thread::scope(|scope| {
+            let threads: Vec<_> = hosts
+                .iter()
+                .map(|host| scope.spawn(move || down_host(host)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| bail!("panic")))
+                .collect()
+        });
+        results.into_iter().collect::<Result<()>>()?;
+        network::down_shared(site)?;
+        if !before.namespaces {
+            network::forget_namespaces();
+        }
+        remnants::forget(!before.cgroups);
+        for dir in [&site.dir, &site.data] {
+            if dir.exists() {
+                fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
+            }
+        }
+        if !hosts.is_empty() {
+            println!("{} hosts are down, nothing is left of them", hosts.len());
+        }
+        Ok(())
+    }
+}
+
+fn down_host(host: &Host) -> Result<()> {
+    daemon::down(host)
+        .and_then(|()| network::down(host))
+        .with_context(|| host.name())
+}
+
+fn describe(site: &Site, host: &Host, settings: Settings, capacity: &[u32]) -> HostRecord {
+    let given = usize::from(host.number)
+        .checked_sub(1)
+        .and_then(|index| capacity.get(index));
+    HostRecord {
+        name: host.name(),
+        number: host.number,
+        socket: host.socket.clone(),
+        tcp_url: host.tcp_url(),
+        netns: host.netns(),
+        link: host.link(),
+        gateway: host.link().map(|_| host.gateway()),
+        capacity: given.copied().unwrap_or(4 * u32::from(host.number.max(1))),
+        pid: 0,
+        containerd_pid: 0,
+        log: host.log(),
+        command: daemon::dockerd_command(site, host, settings),
+    }
+}
+
+/// Prints what runs.
+pub(crate) fn status(site: &Site, json: bool) -> Result<()> {
+    match (read(site)?, json) {
+        (Some(record), true) => println!("{}", serde_json::to_string_pretty(&record)?),
+        (Some(record), false) => show(site, &record),
+        (None, true) => println!("null"),
+        (None, false) => println!("no fleet in {}", site.dir.display()),
+    }
+    Ok(())
+}
+
+fn show(site: &Site, record: &Record) {
+    println!(
+        "{:8} {:6} {:>7} {:>8}  {:24} SOCKET",
+        "HOST", "ALIVE", "PID", "CAPACITY", "TCP"
+    );
+    for entry in &record.hosts {
+        let host = site.host(entry.number);
+        let pid = process::dockerd(&host);
+        println!(
+            "{:8} {:6} {:>7} {:>8}  {:24} {}",
+            entry.name,
+            if pid.is_some() && daemon::answers(&host) {
+                "yes"
+            } else {
+                "no"
+            },
+            pid.map_or_else(|| "-".to_owned(), |pid| pid.as_raw_nonzero().to_string()),
+            entry.capacity,
+            entry.tcp_url.as_deref().unwrap_or("-"),
+            entry.socket.display(),
+        );
+    }
+}
+
+fn record_of(site: &Site) -> PathBuf {
+    site.dir.join("fleet.json")
+}
+
+fn read(site: &Site) -> Result<Option<Record>> {
+    let path = record_of(site);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| path.display().to_string())?,
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .with_context(|| path.display().to_string())
+}
+
+fn write(site: &Site, record: &Record) -> Result<()> {
+    let path = record_of(site);
+    let text = serde_json::to_string_pretty(record)?;
+    fs::write(&path, text).with_context(|| path.display().to_string())
+}
+
+/// Whether we may do what a fleet needs.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

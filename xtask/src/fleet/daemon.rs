@@ -1,0 +1,232 @@
+//! The engine of one host: a dockerd with a containerd of its own.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal};
+
+use super::process;
+use super::remnants::Remnants;
+use super::site::{Host, Site};
+use super::{Settings, mounts};
+use crate::{command, packages, wait};
+
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(15);
+const PING: Duration = Duration::from_secs(3);
+/// How much of a log is shown when a daemon does not start.
+const LOG_LINES: usize = 25;
+
+/// What starts the host's dockerd. Tests start it again with this after they killed it.
+pub(crate) fn dockerd_command(site: &Site, host: &Host, settings: Settings) -> Vec<String> {
+    let path = |path: &Path| path.display().to_string();
+    let mut words = Vec::new();
+    if let Some(netns) = host.netns() {
+        // Not `ip netns exec`, which hides the cgroup mounts.
+        words.extend(["nsenter".to_owned(), format!("--net=/run/netns/{netns}")]);
+    }
+    words.push("dockerd".into());
+    // The machine's own /etc/docker/daemon.json is none of our business.
+    words.push(format!(
+        "--config-file={}",
+        path(&host.dir.join("daemon.json"))
+    ));
+    words.push(format!("--data-root={}", path(&host.data)));
+    words.push(format!("--exec-root={}", path(&host.exec_root())));
+    words.push(format!("--pidfile={}", path(&host.pidfile())));
+    words.push(format!("--containerd={}", path(&host.containerd_socket())));
+    words.push(format!("--host=unix://{}", path(&host.socket)));
+    if let Some(url) = host.tcp_url() {
+        words.extend([format!("--host={url}"), "--tls=false".into()]);
+    } else {
+        // In the machine's own namespace it is to change nothing of the
+        // machine's: published ports go through docker-proxy alone.
+        words.push(format!("--bridge={}", site.bridge));
+        words.extend(
+            [
+                "--iptables=false",
+                "--ip6tables=false",
+                "--ip-forward=false",
+            ]
+            .map(Into::into),
+        );
+    }
+    words.push("--storage-driver=overlay2".into());
+    words.push(format!("--userland-proxy={}", settings.userland_proxy));
+    words.push(format!("--live-restore={}", settings.live_restore));
+    words
+}
+
+/// Starts the host's engine unless it runs already, and waits until it answers.
+pub(crate) fn up(site: &Site, host: &Host, settings: Settings) -> Result<Pid> {
+    // A test may have frozen it, and died.
+    process::signal(&process::engine(host), Signal::CONT);
+    if let Some(dockerd) = process::dockerd(host) {
+        if answers(host) {
+            return Ok(dockerd);
+        }
+        println!(
+            "{}: runs, but does not answer; starting it again",
+            host.name()
+        );
+        stop(host)?;
+    }
+    fs::create_dir_all(host.exec_root().join("containerd"))
+        .and_then(|()| fs::create_dir_all(&host.data))
+        .with_context(|| format!("directories of {}", host.name()))?;
+    fs::write(host.dir.join("daemon.json"), "{}")?;
+    if process::containerd(host).is_none() {
+        // dockerd starts one only where the machine does not run one already,
+        // and hosts that share one see each other's containers.
+        start_containerd(host)?;
+    }
+    // dockerd refuses to start when any process has the number of a dead one.
+    remove(&host.pidfile())?;
+    let words = dockerd_command(site, host, settings);
+    let mut child = spawn(host, Command::new(&words[0]).args(&words[1..]))?;
+    let outcome = wait::until(START, || match child.try_wait() {
+        Ok(Some(status)) => Some(Err(format!("ended ({status})"))),
+        Ok(None) => answers(host).then_some(Ok(())),
+        Err(error) => Some(Err(error.to_string())),
+    });
+    let problem = match outcome {
+        Some(Ok(())) => match process::dockerd(host) {
+            Some(dockerd) => return Ok(dockerd),
+            None => "answers, but has left no process id".to_owned(),
+        },
+        Some(Err(problem)) => problem,
+        None => format!("does not answer after {} s", START.as_secs()),
+    };
+    let log = fs::read_to_string(host.log()).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+    bail!(
+        "dockerd of {} {problem}; the end of its log:\n{end}",
+        host.name()
+    );
+}
+
+fn start_containerd(host: &Host) -> Result<Child> {
+    let config = host.dir.join("containerd.toml");
+    fs::write(
+        &config,
+        "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
+    )?;
+    let mut containerd = Command::new("containerd");
+    containerd
+        .arg("--config")
+        .arg(config)
+        .arg("--address")
+        .arg(host.containerd_socket())
+        .arg("--root")
+        .arg(host.data.join("containerd"))
+        .arg("--state")
+        .arg(host.exec_root().join("containerd"));
+    spawn(host, &mut containerd)
+}
+
+/// Starts a process that outlives us, and that the terminal's signals do not reach.
+fn spawn(host: &Host, words: &mut Command) -> Result<Child> {
+    let log: File = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(host.log())?;
+    words
+        .env("PATH", packages::search_path())
+        .stdin(Stdio::null())
+        .stderr(log.try_clone()?)
+        .stdout(log)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("`{}` could not be run", command::line(words)))
+}
+
+/// Ends every process of the host, those in its containers first: to stop them
+/// in good order would take ten seconds for each that ignores SIGTERM.
+pub(crate) fn stop(host: &Host) -> Result<()> {
+    let remnants = Remnants::of(host);
+    process::signal(&process::engine(host), Signal::CONT);
+    process::signal(&process::contained(host), Signal::KILL);
+    for pid in process::dockerd(host)
+        .into_iter()
+        .chain(process::containerd(host))
+    {
+        process::signal(&[pid], Signal::TERM);
+        // What does not end is killed below.
+        process::ended(pid, STOP);
+    }
+    let left = wait::until(STOP, || {
+        let left = [process::contained(host), process::engine(host)].concat();
+        process::signal(&left, Signal::KILL);
+        left.is_empty().then_some(())
+    });
+    if left.is_none() {
+        bail!(
+            "processes of {} survive SIGKILL: {:?}",
+            host.name(),
+            process::engine(host)
+        );
+    }
+    remnants.remove();
+    Ok(())
+}
+
+/// Stops the host's engine and deletes all it has.
+pub(crate) fn down(host: &Host) -> Result<()> {
+    stop(host)?;
+    for dir in [&host.dir, &host.data] {
+        mounts::remove_below(dir)?;
+        if dir.exists() {
+            fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
+        }
+    }
+    // Elsewhere than in its directory for the demo.
+    if !engine_answers(&host.socket) {
+        remove(&host.socket)?;
+    }
+    Ok(())
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| file.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the host's API answers wherever it is offered.
+pub(crate) fn answers(host: &Host) -> bool {
+    let by_address = || -> Option<bool> {
+        let address = format!("{}:2375", host.address()).parse().ok()?;
+        let stream = TcpStream::connect_timeout(&address, PING).ok()?;
+        stream.set_read_timeout(Some(PING)).ok()?;
+        Some(pong(stream))
+    };
+    engine_answers(&host.socket) && (host.tcp_url().is_none() || by_address() == Some(true))
+}
+
+/// Whether an engine answers at this socket.
+pub(crate) fn engine_answers(socket: &Path) -> bool {
+    UnixStream::connect(socket)
+        .and_then(|stream| stream.set_read_timeout(Some(PING)).map(|()| stream))
+        .is_ok_and(pong)
+}
+
+fn pong(mut stream: impl Read + Write) -> bool {
+    let mut answer = [0; 12];
+    stream
+        .write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+        .is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        && answer.starts_with(b"HTTP/1.")
+        && answer.ends_with(b" 200")
+}

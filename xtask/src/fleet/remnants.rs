@@ -1,0 +1,94 @@
+//! What containers leave outside of their host's directories when their engine is killed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::site::Host;
+
+const CGROUPS: &str = "/sys/fs/cgroup";
+/// Below it every dockerd of a machine makes the cgroups of its containers.
+const PARENT: &str = "docker";
+/// Where every containerd of a machine puts the sockets of its shims.
+const SHIMS: [&str; 2] = ["/run/containerd/s", "/run/containerd"];
+
+/// What is to be removed once the host's processes have ended.
+#[derive(Debug)]
+pub(super) struct Remnants {
+    ids: BTreeSet<String>,
+    shim_sockets: Vec<PathBuf>,
+}
+
+/// The ids of the host's containers, as far as its files know them.
+pub(super) fn container_ids(host: &Host) -> BTreeSet<String> {
+    [host.data.join("containers"), tasks(host)]
+        .iter()
+        .flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.len() == 64)
+        .collect()
+}
+
+fn tasks(host: &Host) -> PathBuf {
+    host.exec_root()
+        .join("containerd/io.containerd.runtime.v2.task/moby")
+}
+
+/// Whether some dockerd had containers on this machine before.
+pub(super) fn cgroups_known() -> bool {
+    !parents().is_empty()
+}
+
+/// Removes what is shared by all engines of the machine, where it is empty.
+pub(super) fn forget(cgroups_too: bool) {
+    for dir in SHIMS {
+        let _ = fs::remove_dir(dir);
+    }
+    for parent in parents().iter().filter(|_| cgroups_too) {
+        let _ = fs::remove_dir(parent);
+    }
+}
+
+/// Version 2 has one tree, version 1 one for each controller.
+fn parents() -> Vec<PathBuf> {
+    let trees = fs::read_dir(CGROUPS)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let parents = trees
+        .chain([PathBuf::from(CGROUPS)])
+        .map(|tree| tree.join(PARENT));
+    parents.filter(|parent| parent.is_dir()).collect()
+}
+
+// === impl Remnants ===
+
+impl Remnants {
+    /// Takes note of them. To be called while their processes still run.
+    pub(super) fn of(host: &Host) -> Self {
+        let ids = container_ids(host);
+        let address = |id| fs::read_to_string(tasks(host).join(id).join("address"));
+        let shim_sockets = ids.iter().filter_map(|id| {
+            let address = address(id).ok()?;
+            let socket = PathBuf::from(address.trim().strip_prefix("unix://")?);
+            socket.starts_with(Path::new(SHIMS[0])).then_some(socket)
+        });
+        Self {
+            shim_sockets: shim_sockets.collect(),
+            ids,
+        }
+    }
+
+    /// Removes them; an engine that had time to clean up has left none.
+    pub(super) fn remove(&self) {
+        for socket in &self.shim_sockets {
+            let _ = fs::remove_file(socket);
+        }
+        for parent in parents() {
+            for id in &self.ids {
+                let _ = fs::remove_dir(parent.join(id));
+            }
+        }
+    }
+}

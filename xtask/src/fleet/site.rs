@@ -1,0 +1,192 @@
+//! Where a fleet lives and how its parts are named.
+
+use std::path::{Path, PathBuf};
+
+/// The place of one fleet on this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    /// Sockets, process ids, logs, and the record.
+    pub(crate) dir: PathBuf,
+    /// Images and containers; on a real disk, for overlay2.
+    pub(crate) data: PathBuf,
+    /// The bridge of the host in the machine's own namespace.
+    pub(crate) bridge: &'static str,
+    /// The address of that bridge.
+    pub(crate) bridge_address: &'static str,
+    /// The socket of that host, when it is not in its directory.
+    socket: Option<PathBuf>,
+}
+
+/// One host of a fleet: a daemon, with a network namespace of its own unless
+/// its number is 0.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// Its number.
+    pub(crate) number: u8,
+    /// Its sockets, process ids and log.
+    pub(crate) dir: PathBuf,
+    /// Its images and containers.
+    pub(crate) data: PathBuf,
+    /// Its socket.
+    pub(crate) socket: PathBuf,
+}
+
+// === impl Site ===
+
+impl Site {
+    /// The fleet that tests run on.
+    pub(crate) fn tests() -> Self {
+        let dir = std::env::var_os("GANGER_FLEET_DIR");
+        let dir = dir.map_or_else(|| PathBuf::from("/run/ganger-fleet"), PathBuf::from);
+        Self {
+            data: data_for(&dir),
+            dir,
+            bridge: "ganger0",
+            bridge_address: "10.213.250.1/24",
+            socket: None,
+        }
+    }
+
+    /// The one engine that the demo is shown on, where an engine is looked for.
+    pub(crate) fn demo() -> Self {
+        let dir = PathBuf::from("/run/ganger-demo");
+        Self {
+            data: data_for(&dir),
+            dir,
+            bridge: "ganger-demo0",
+            bridge_address: "10.213.251.1/24",
+            socket: Some("/var/run/docker.sock".into()),
+        }
+    }
+
+    /// A host of it.
+    pub(crate) fn host(&self, number: u8) -> Host {
+        let name = format!("host-{number}");
+        let dir = self.dir.join(&name);
+        let socket = match &self.socket {
+            Some(socket) if number == 0 => socket.clone(),
+            _ => dir.join("docker.sock"),
+        };
+        Host {
+            number,
+            dir,
+            data: self.data.join(name),
+            socket,
+        }
+    }
+
+    /// The socket of host 0.
+    pub(crate) fn root_socket(&self) -> PathBuf {
+        self.host(0).socket
+    }
+
+    /// Every host that has left something here, lowest number first.
+    pub(crate) fn hosts_found(&self) -> Vec<Host> {
+        let mut numbers: Vec<u8> = [&self.dir, &self.data]
+            .into_iter()
+            .flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten())
+            .filter_map(|entry| {
+                entry
+                    .file_name()
+                    .to_str()?
+                    .strip_prefix("host-")?
+                    .parse()
+                    .ok()
+            })
+            .collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+            .into_iter()
+            .map(|number| self.host(number))
+            .collect()
+    }
+}
+
+/// `/run/ganger-fleet` keeps its data in `/var/tmp/run-ganger-fleet`.
+fn data_for(dir: &Path) -> PathBuf {
+    let parts: Vec<_> = dir
+        .iter()
+        .map(|part| part.to_string_lossy())
+        .filter(|part| part != "/")
+        .collect();
+    Path::new("/var/tmp").join(parts.join("-"))
+}
+
+// === impl Host ===
+
+impl Host {
+    /// Its name in the fleet.
+    pub(crate) fn name(&self) -> String {
+        format!("host-{}", self.number)
+    }
+
+    /// Its network namespace, as `ip netns` knows it.
+    pub(crate) fn netns(&self) -> Option<String> {
+        (self.number > 0).then(|| format!("ganger-{}", self.number))
+    }
+
+    /// The machine's end of the link to it. The other end is `eth0` in its namespace.
+    pub(crate) fn link(&self) -> Option<String> {
+        self.netns()
+    }
+
+    /// The machine's address on the link.
+    pub(crate) fn gateway(&self) -> String {
+        format!("10.213.{}.1", self.number)
+    }
+
+    /// Its own address on the link.
+    pub(crate) fn address(&self) -> String {
+        format!("10.213.{}.2", self.number)
+    }
+
+    /// Where its API is reached over the network.
+    pub(crate) fn tcp_url(&self) -> Option<String> {
+        (self.number > 0).then(|| format!("tcp://{}:2375", self.address()))
+    }
+
+    /// What its daemon says.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Holds the state of running containers, and appears in the arguments of
+    /// every process of the host but those in containers.
+    pub(crate) fn exec_root(&self) -> PathBuf {
+        self.dir.join("exec")
+    }
+
+    /// The socket of its containerd.
+    pub(crate) fn containerd_socket(&self) -> PathBuf {
+        self.exec_root().join("containerd/containerd.sock")
+    }
+
+    /// Written by its dockerd.
+    pub(crate) fn pidfile(&self) -> PathBuf {
+        self.dir.join("pid")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fleet_has_a_data_directory_of_its_own() {
+        assert_eq!(data_for(Path::new("/run/a")), Path::new("/var/tmp/run-a"));
+        assert_eq!(data_for(Path::new("/srv/a/")), Path::new("/var/tmp/srv-a"));
+    }
+
+    #[test]
+    fn only_the_host_in_the_machine_s_namespace_has_no_address() {
+        let site = Site::demo();
+        assert_eq!(site.host(0).tcp_url(), None);
+        assert_eq!(site.host(0).netns(), None);
+        assert_eq!(
+            site.host(7).tcp_url().as_deref(),
+            Some("tcp://10.213.7.2:2375")
+        );
+        assert_eq!(site.host(7).netns().as_deref(), Some("ganger-7"));
+    }
+}

@@ -1,0 +1,27 @@
+//! Waiting for something that can only be looked at again and again.
+
+use std::time::{Duration, Instant};
+
+const STEP: Duration = Duration::from_millis(20);
+
+/// Looks until there is something to see, or the time is over.
+pub(crate) fn until<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + time;
+    loop {
+        if let Some(seen) = look() {
+            return Some(seen);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        step();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no runtime here, and nothing announces what we wait for"
+)]
+fn step() {
+    std::thread::sleep(STEP);
+}
