@@ -78,6 +78,8 @@ struct HostRecord {
     pid: i32,
     /// Its containerd.
     containerd_pid: i32,
+    /// Where the number of its dockerd is when a test has started it again.
+    pidfile: PathBuf,
     log: PathBuf,
     /// What starts its dockerd.
     command: Vec<String>,
@@ -240,6 +242,7 @@ fn describe(site: &Site, host: &Host, settings: Settings, capacity: &[u32]) -> H
         capacity: given.copied().unwrap_or(4 * u32::from(host.number.max(1))),
         pid: 0,
         containerd_pid: 0,
+        pidfile: host.pidfile(),
         log: host.log(),
         command: daemon::dockerd_command(site, host, settings),
     }

@@ -1,0 +1,256 @@
+//! Engines from outside, through the `docker` command line.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::fleet::Host;
+
+/// A container, as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Container {
+    /// The engine's id, 64 hexadecimal digits.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Its name.
+    #[serde(rename = "Names")]
+    pub name: String,
+    /// `running`, `exited`, `created`, `paused` ...
+    #[serde(rename = "State")]
+    pub state: String,
+    /// Its labels, as `a=b,c=d`.
+    #[serde(rename = "Labels")]
+    pub labels: String,
+}
+
+/// A container that the test itself runs; it is removed in the end.
+#[derive(Debug)]
+pub struct Running<'a> {
+    host: &'a Host,
+    /// The engine's id.
+    pub id: String,
+}
+
+/// The containers with a label (`key` or `key=value`) on these hosts, in
+/// whatever state, each with its host.
+#[must_use]
+pub fn labelled<'a>(hosts: &'a [Host], label: &str) -> Vec<(&'a Host, Container)> {
+    hosts
+        .iter()
+        .flat_map(|host| {
+            host.containers(label)
+                .into_iter()
+                .map(move |found| (host, found))
+        })
+        .collect()
+}
+
+// === impl Container ===
+
+impl Container {
+    /// The value of one of its labels.
+    #[must_use]
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels
+            .split(',')
+            .find_map(|label| label.strip_prefix(key)?.strip_prefix('='))
+    }
+}
+
+// === impl Host ===
+
+impl Host {
+    /// Runs `docker` on it, and returns what it printed.
+    ///
+    /// # Errors
+    /// What it said when it failed.
+    ///
+    /// # Panics
+    /// When there is no `docker` to run.
+    pub fn try_docker(&self, args: &[&str]) -> Result<String, String> {
+        let output = self.command(args).output().expect("docker");
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout)
+                .trim_end()
+                .to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr)
+                .trim_end()
+                .to_owned())
+        }
+    }
+
+    /// As [`Host::try_docker`].
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn docker(&self, args: &[&str]) -> String {
+        self.try_docker(args)
+            .unwrap_or_else(|said| panic!("docker {} on {}: {said}", args.join(" "), self.name))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        // Debian's own fits its engine; another one that comes first in PATH
+        // may be too new to talk to it.
+        let own = Path::new("/usr/bin/docker");
+        let mut docker = Command::new(if own.exists() {
+            own
+        } else {
+            Path::new("docker")
+        });
+        docker
+            .arg("--host")
+            .arg(self.url())
+            .args(args)
+            .stdin(Stdio::null());
+        docker
+            .env_remove("DOCKER_CONTEXT")
+            .env_remove("DOCKER_TLS_VERIFY");
+        docker
+    }
+
+    /// Loads an image archive.
+    ///
+    /// # Panics
+    /// When the engine does not take it.
+    pub fn load(&self, archive: &[u8]) {
+        let mut docker = self.command(&["load", "--quiet"]);
+        docker
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut docker = docker.spawn().expect("docker");
+        // When it fails before the end, its own words say why.
+        let _ = docker.stdin.take().expect("piped").write_all(archive);
+        let output = docker.wait_with_output().expect("docker");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "docker load on {}: {said}",
+            self.name
+        );
+    }
+
+    /// Its containers with a label (`key` or `key=value`), in whatever state.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    #[must_use]
+    pub fn containers(&self, label: &str) -> Vec<Container> {
+        let filter = format!("label={label}");
+        let format = "{{json .}}";
+        let list = self.docker(&[
+            "ps",
+            "--all",
+            "--no-trunc",
+            "--filter",
+            &filter,
+            "--format",
+            format,
+        ]);
+        list.lines()
+            .map(|line| serde_json::from_str(line).expect("a container"))
+            .collect()
+    }
+
+    /// Runs a container in the background: options of `docker run`, image, command.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Running<'_> {
+        Running {
+            host: self,
+            id: self.docker(&[&["run", "--detach"], args].concat()),
+        }
+    }
+
+    /// Kills a container's process.
+    ///
+    /// # Panics
+    /// When it cannot be.
+    pub fn kill(&self, id: &str) {
+        let _ = self.docker(&["kill", id]);
+    }
+
+    /// Pauses a container.
+    ///
+    /// # Panics
+    /// When it cannot be.
+    pub fn pause(&self, id: &str) {
+        let _ = self.docker(&["pause", id]);
+    }
+
+    /// What a container has printed, to stdout and then to stderr.
+    ///
+    /// # Panics
+    /// When it cannot be had.
+    #[must_use]
+    pub fn logs(&self, id: &str) -> String {
+        let output = self.command(&["logs", id]).output().expect("docker");
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert!(
+            output.status.success(),
+            "docker logs on {}: {text}",
+            self.name
+        );
+        text
+    }
+
+    /// Removes a container, whatever its state. That it is gone already is as good.
+    ///
+    /// # Panics
+    /// When it cannot be.
+    pub fn remove(&self, id: &str) {
+        if let Err(said) = self.try_docker(&["rm", "--force", "--volumes", id]) {
+            let gone = said.contains("No such container") || said.contains("already in progress");
+            assert!(gone, "docker rm on {}: {said}", self.name);
+        }
+    }
+}
+
+// === impl Running ===
+
+impl Running<'_> {
+    /// Where a port of it is published.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[must_use]
+    pub fn published(&self, port: u16) -> SocketAddr {
+        let line = self
+            .host
+            .docker(&["port", &self.id, &format!("{port}/tcp")]);
+        line.lines()
+            .next()
+            .and_then(|line| line.parse().ok())
+            .expect("a published port")
+    }
+
+    /// What it has printed.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        self.host.logs(&self.id)
+    }
+
+    /// One field of what the engine knows of it, by a Go template.
+    #[must_use]
+    pub fn inspect(&self, template: &str) -> String {
+        self.host
+            .docker(&["inspect", "--format", template, &self.id])
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // A panic while one unwinds would end the whole run.
+        let _ = self
+            .host
+            .try_docker(&["rm", "--force", "--volumes", &self.id]);
+    }
+}

@@ -1,0 +1,188 @@
+//! What can befall a daemon. Each fault but death ends with its guard.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::fleet::{Fleet, Host};
+use crate::poll::wait_until;
+
+const START: Duration = Duration::from_secs(60);
+
+/// Processes that were stopped, until this is dropped.
+#[derive(Debug)]
+#[must_use = "the daemon thaws when this is dropped"]
+pub struct Frozen(Vec<Pid>);
+
+/// A host that was cut off the network, until this is dropped.
+#[derive(Debug)]
+#[must_use = "the link comes back when this is dropped"]
+pub struct Cut(Host);
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Stops a dockerd with SIGSTOP: connections to it succeed, nothing answers.
+    ///
+    /// # Panics
+    /// When it does not run, or the fleet is not this test's alone.
+    pub fn freeze(&self, host: &Host) -> Frozen {
+        self.freeze_all(vec![self.dockerd(host)])
+    }
+
+    /// Stops a containerd with SIGSTOP: the API answers to what needs none of
+    /// it, and hangs on starts and removals.
+    ///
+    /// # Panics
+    /// As [`Fleet::freeze`].
+    pub fn freeze_containerd(&self, host: &Host) -> Frozen {
+        self.freeze_all(vec![
+            Pid::from_raw(host.containerd_pid).expect("its containerd"),
+        ])
+    }
+
+    fn freeze_all(&self, pids: Vec<Pid>) -> Frozen {
+        self.assert_exclusive();
+        for pid in &pids {
+            kill_process(*pid, Signal::STOP).expect("SIGSTOP");
+        }
+        let frozen = Frozen(pids);
+        // The signal is sent, but each thread stops when it gets to see it.
+        wait_until(START, "every thread has stopped", || {
+            frozen
+                .0
+                .iter()
+                .all(|pid| threads(*pid).iter().all(|state| *state == 'T'))
+        });
+        frozen
+    }
+
+    /// Takes a host's link down, at its own end: nothing comes back from it. Its
+    /// socket works on.
+    ///
+    /// # Panics
+    /// For host 0, which has no link, or when the fleet is not this test's alone.
+    pub fn cut(&self, host: &Host) -> Cut {
+        self.assert_exclusive();
+        // With this machine's end down, its packets would take the default route.
+        let netns = host.netns.as_ref().expect("a link");
+        ip(&["-n", netns, "link", "set", "eth0", "down"]);
+        Cut(host.clone())
+    }
+
+    /// Kills a dockerd. Its containers live on as the kernel sees it.
+    ///
+    /// # Panics
+    /// When it does not run, or the fleet is not this test's alone.
+    pub fn kill_daemon(&self, host: &Host) {
+        self.assert_exclusive();
+        let pid = self.dockerd(host);
+        kill_process(pid, Signal::KILL).expect("SIGKILL");
+        wait_until(START, "the dockerd is gone", || !lives(pid));
+    }
+
+    /// Starts a dockerd that was killed, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not, or the fleet is not this test's alone.
+    pub fn start_daemon(&self, host: &Host) {
+        self.assert_exclusive();
+        // dockerd refuses to start when any process has the number of the dead one.
+        let _ = fs::remove_file(&host.pidfile);
+        let log = OpenOptions::new()
+            .append(true)
+            .open(&host.log)
+            .expect("its log");
+        let mut daemon = Command::new(&host.command[0]);
+        daemon
+            .args(&host.command[1..])
+            .process_group(0)
+            .stdin(Stdio::null());
+        daemon.stderr(log.try_clone().expect("its log")).stdout(log);
+        let mut daemon = daemon.spawn().expect("dockerd");
+        wait_until(START, "the dockerd answers", || {
+            let ended = daemon.try_wait().expect("a child");
+            assert_eq!(
+                ended,
+                None,
+                "dockerd of {}; see {}",
+                host.name,
+                host.log.display()
+            );
+            host.try_docker(&["version"]).is_ok()
+        });
+    }
+
+    fn dockerd(&self, host: &Host) -> Pid {
+        let text = fs::read_to_string(&host.pidfile).expect("its pidfile");
+        text.trim()
+            .parse()
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id")
+    }
+
+    fn assert_exclusive(&self) {
+        assert!(
+            self.exclusive,
+            "faults are for tests that take Fleet::exclusive()"
+        );
+    }
+}
+
+/// One that has ended may still wait for its parent to ask.
+fn lives(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| state(&stat).is_some_and(|state| state != 'Z'))
+}
+
+/// The states of a process's threads.
+fn threads(pid: Pid) -> Vec<char> {
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    let stats = threads
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|thread| thread.path().join("stat"));
+    stats
+        .filter_map(|stat| state(&fs::read_to_string(stat).ok()?))
+        .collect()
+}
+
+/// The field after the name, which is in parentheses and may hold some itself.
+fn state(stat: &str) -> Option<char> {
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+fn ip(args: &[&str]) {
+    let output = Command::new("ip").args(args).output().expect("ip");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {}: {said}", args.join(" "));
+}
+
+// === impl Frozen ===
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            // A panic while one unwinds would end the whole run, and a process
+            // that has died meanwhile is thawed as well.
+            let _ = kill_process(*pid, Signal::CONT);
+        }
+    }
+}
+
+// === impl Cut ===
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if let (Some(netns), Some(gateway)) = (&self.0.netns, &self.0.gateway) {
+            ip(&["-n", netns, "link", "set", "eth0", "up"]);
+            // It went with the link.
+            ip(&["-n", netns, "route", "replace", "default", "via", gateway]);
+        }
+    }
+}

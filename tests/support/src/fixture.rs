@@ -1,0 +1,87 @@
+//! The images that tests run.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use ganger::image::{File, Image, archive, echo};
+
+/// What the fixture's image is called. Its containers take the arguments that
+/// `tests/fixture/src/options.rs` lists, as their command.
+pub const FIXTURE: &str = "ganger.test/fixture:1";
+
+type Archive = (&'static str, Vec<u8>);
+
+/// The echo service's image: its reference and its archive.
+#[must_use]
+pub fn echo_image() -> (&'static str, &'static [u8]) {
+    static IMAGE: OnceLock<Archive> = OnceLock::new();
+    let (reference, archive) = IMAGE.get_or_init(echo);
+    (reference, archive)
+}
+
+/// The fixture's image: its reference and its archive. Compiles it when that
+/// has not been done since it was changed.
+///
+/// # Panics
+/// When it does not compile.
+#[must_use]
+pub fn fixture_image() -> (&'static str, &'static [u8]) {
+    static IMAGE: OnceLock<Archive> = OnceLock::new();
+    let (reference, archive) = IMAGE.get_or_init(|| {
+        let content = compile();
+        let image = Image {
+            reference: FIXTURE,
+            files: &[File {
+                path: "/fixture",
+                mode: 0o755,
+                content: &content,
+            }],
+            entrypoint: &["/fixture"],
+            port: Some(7000),
+            ..Image::default()
+        };
+        (FIXTURE, archive(&image))
+    });
+    (reference, archive)
+}
+
+fn compile() -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the repository");
+    let target = root.join("target/fixture");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--release", "--package", "ganger-fixture", "--target-dir"])
+        .arg(&target)
+        .current_dir(root)
+        // A static executable: there is nothing else in its image.
+        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static -C strip=symbols")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET");
+    let output = cargo.output().expect("cargo");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "the fixture does not compile: {said}"
+    );
+    std::fs::read(target.join("release/fixture")).expect("the fixture")
+}
+
+/// The byte at a position of what the fixture sends with `--source` and
+/// `--reply-then-exit`.
+#[must_use]
+pub fn pattern(position: u64) -> u8 {
+    (position.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}
+
+/// What the fixture's `--sink` says of what it received: count and hash.
+#[must_use]
+pub fn checksum(data: &[u8]) -> String {
+    let hash = data.iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{} {hash:016x}", data.len())
+}

@@ -1,0 +1,166 @@
+//! The fleet that the tests run on, as `cargo xtask fleet` has recorded it.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::thread;
+
+use serde::Deserialize;
+
+use crate::fixture::{echo_image, fixture_image};
+
+/// The fleet, for the duration of one test.
+#[derive(Debug)]
+pub struct Fleet {
+    hosts: Vec<Host>,
+    pub(crate) exclusive: bool,
+    /// Held as long as the test uses the fleet.
+    _lock: File,
+}
+
+/// One daemon of the fleet.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// 0 in the machine's own network namespace, others have one of their own.
+    pub number: u8,
+    /// The socket of its API.
+    pub socket: PathBuf,
+    /// Its API over the network; none for host 0.
+    pub tcp_url: Option<String>,
+    /// Its network namespace, as `ip netns` knows it; none for host 0.
+    pub netns: Option<String>,
+    /// How many containers it is meant for: 4, 8, 12 for hosts 1, 2, 3.
+    pub capacity: u32,
+    pub(crate) gateway: Option<String>,
+    pub(crate) containerd_pid: i32,
+    pub(crate) pidfile: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Record {
+    hosts: Vec<Host>,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// The fleet, for a test that leaves daemons as they are. Others of the
+    /// kind may use it at the same time.
+    ///
+    /// # Panics
+    /// When there is no fleet: such a test must not pass without one.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self::open(false)
+    }
+
+    /// The fleet, for a test that freezes, kills or cuts off daemons. Waits
+    /// until no other test uses it, and lets none in.
+    ///
+    /// # Panics
+    /// As [`Fleet::shared`].
+    #[must_use]
+    pub fn exclusive() -> Self {
+        Self::open(true)
+    }
+
+    fn open(exclusive: bool) -> Self {
+        let Some(path) = std::env::var_os("GANGER_FLEET").map(PathBuf::from) else {
+            panic!(
+                "this test needs a fleet of real engines: run `cargo xtask test`, or `cargo xtask \
+                 fleet up` and set GANGER_FLEET=/run/ganger-fleet/fleet.json"
+            );
+        };
+        let text = fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("GANGER_FLEET: {}: {error}", path.display()));
+        let record: Record = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let lock = File::create(path.with_file_name("tests.lock")).expect("tests.lock");
+        if exclusive {
+            lock.lock()
+        } else {
+            lock.lock_shared()
+        }
+        .expect("lock on the fleet");
+        Self {
+            hosts: record.hosts,
+            exclusive,
+            _lock: lock,
+        }
+    }
+
+    /// The hosts that have an address of their own, lowest number first.
+    #[must_use]
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts[1..]
+    }
+
+    /// Host 0, in the machine's own namespace: what it publishes on loopback
+    /// goes through docker-proxy.
+    #[must_use]
+    pub fn local(&self) -> &Host {
+        &self.hosts[0]
+    }
+
+    /// Every host, host 0 first.
+    #[must_use]
+    pub fn all(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// Loads the echo service's image and the fixture's into every host.
+    pub fn load_images(&self) {
+        let (_, echo) = echo_image();
+        let (_, fixture) = fixture_image();
+        thread::scope(|scope| {
+            for host in &self.hosts {
+                scope.spawn(move || {
+                    host.load(echo);
+                    host.load(fixture);
+                });
+            }
+        });
+    }
+}
+
+// === impl Host ===
+
+impl Host {
+    /// Its API at its socket.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// The address that its ports are published on and reached at.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match &self.tcp_url {
+            Some(url) => url
+                .trim_start_matches("tcp://")
+                .trim_end_matches(":2375")
+                .to_owned(),
+            None => "127.0.0.1".to_owned(),
+        }
+    }
+
+    /// It as a daemon in a configuration, reached at its socket.
+    #[must_use]
+    pub fn daemon(&self, max_containers: u32) -> String {
+        let (name, url) = (&self.name, self.url());
+        format!("(name: {name:?}, url: {url:?}, max_containers: {max_containers})")
+    }
+
+    /// It as a daemon in a configuration, reached over the network.
+    ///
+    /// # Panics
+    /// For host 0, which is not.
+    #[must_use]
+    pub fn remote_daemon(&self, max_containers: u32) -> String {
+        let (name, url) = (&self.name, self.tcp_url.as_ref().expect("an address"));
+        format!("(name: {name:?}, url: {url:?}, insecure: true, max_containers: {max_containers})")
+    }
+}

@@ -1,0 +1,225 @@
+//! The built program as a child process.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::docker::labelled;
+use crate::fleet::{Fleet, Host};
+use crate::poll::wait_until;
+
+/// Longer than the program may drain.
+const STOP: Duration = Duration::from_secs(60);
+
+/// A running `ganger`. It is killed when this is dropped, and containers of its
+/// instance are removed.
+#[derive(Debug)]
+pub struct Ganger {
+    child: Child,
+    instance: String,
+    /// Where its configuration is.
+    dir: PathBuf,
+    hosts: Vec<Host>,
+    /// What it has printed, to stdout and stderr, in the order of arrival.
+    lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+// === impl Ganger ===
+
+impl Ganger {
+    /// Starts `ganger run` with this configuration, which is to say `instance:
+    /// "INSTANCE"`. `program` is `env!("CARGO_BIN_EXE_ganger")`.
+    ///
+    /// # Panics
+    /// When it cannot be started, or the configuration does not name the instance.
+    #[must_use]
+    pub fn run(program: &str, fleet: &Fleet, instance: &str, config: &str) -> Self {
+        assert!(
+            config.contains(&format!("{instance:?}")),
+            "the config lacks {instance:?}"
+        );
+        Self::start(program, fleet, instance, config, &["run"])
+    }
+
+    /// Starts another verb of it, with `--config FILE` at the end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(
+        program: &str,
+        fleet: &Fleet,
+        instance: &str,
+        config: &str,
+        args: &[&str],
+    ) -> Self {
+        let dir = std::env::temp_dir().join(format!("ganger-test-{instance}"));
+        fs::create_dir_all(&dir).expect("a directory for the configuration");
+        let path = dir.join("ganger.ron");
+        fs::write(&path, config).expect("the configuration");
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .arg("--config")
+            .arg(&path)
+            .env_remove("GANGER_CONFIG_FILE");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        let lines = Arc::default();
+        let readers = vec![
+            collect(child.stdout.take().expect("piped"), &lines),
+            collect(child.stderr.take().expect("piped"), &lines),
+        ];
+        let hosts = fleet.all().to_vec();
+        Self {
+            child,
+            instance: instance.to_owned(),
+            dir,
+            hosts,
+            lines,
+            readers,
+        }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().clone()
+    }
+
+    /// Waits for a line for which `wanted` is true, also among those that are
+    /// there already, and returns the first.
+    ///
+    /// # Panics
+    /// When there is none by the deadline, or it ended without one.
+    pub fn wait_for_line(&self, deadline: Duration, wanted: impl Fn(&str) -> bool) -> String {
+        let mut found = None;
+        wait_until(deadline, "ganger prints the line", || {
+            // Looked at first, so that nothing is printed between the two.
+            let ended = self.readers.iter().all(JoinHandle::is_finished);
+            found = self.lines.lock().iter().find(|line| wanted(line)).cloned();
+            assert!(
+                found.is_some() || !ended,
+                "ganger ended without printing the line"
+            );
+            found.is_some()
+        });
+        found.expect("waited for")
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.process(), signal).expect("ganger lives");
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it does not by the deadline.
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        let mut status = None;
+        wait_until(deadline, "ganger ends", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader");
+        }
+        status.expect("waited for")
+    }
+
+    /// Ends it as an operator would, with SIGTERM; returns its exit code.
+    ///
+    /// # Panics
+    /// When it does not end, is killed by a signal, or leaves a container behind.
+    pub fn stop(&mut self) -> i32 {
+        self.signal(Signal::TERM);
+        let status = self.wait(STOP);
+        self.assert_nothing_left();
+        status
+            .code()
+            .unwrap_or_else(|| panic!("ganger was killed: {status}"))
+    }
+
+    /// Kills it, as the kernel does when memory runs out: it cannot clean up.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.wait(STOP);
+    }
+
+    /// Fails when any daemon has a container of its instance, in whatever state.
+    ///
+    /// # Panics
+    /// When one has.
+    pub fn assert_nothing_left(&self) {
+        let left = labelled(&self.hosts, &self.label());
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+
+    /// The label that all containers of its instance bear, as `key=value`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("io.ganger.instance={}", self.instance)
+    }
+
+    fn process(&self) -> Pid {
+        let pid = i32::try_from(self.child.id()).ok();
+        pid.and_then(Pid::from_raw).expect("a process id")
+    }
+}
+
+impl Drop for Ganger {
+    fn drop(&mut self) {
+        // Nothing here may panic: it may run because something has.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let printed = self.lines.lock().join("\n");
+            eprintln!("--- ganger {} printed:\n{printed}\n---", self.instance);
+        }
+        let filter = format!("label={}", self.label());
+        for host in &self.hosts {
+            let list = host.try_docker(&["ps", "--all", "--quiet", "--filter", &filter]);
+            for id in list.unwrap_or_default().lines() {
+                let _ = host.try_docker(&["rm", "--force", "--volumes", id]);
+            }
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+    let lines = lines.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            lines
+                .lock()
+                .push(String::from_utf8_lossy(&line).into_owned());
+        }
+    })
+}

@@ -1,0 +1,25 @@
+//! What the tests on real engines have in common: the fleet, faults to do to
+//! it, images, and the built program as a child process.
+//!
+//! Everything here panics when it fails, saying what was expected: a test that
+//! cannot do what it says must not pass.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "only tests use it, and a failure is to end them"
+)]
+
+mod docker;
+mod faults;
+mod fixture;
+mod fleet;
+mod ganger;
+mod poll;
+
+pub use self::docker::{Container, Running, labelled};
+pub use self::faults::{Cut, Frozen};
+pub use self::fixture::{FIXTURE, checksum, echo_image, fixture_image, pattern};
+pub use self::fleet::{Fleet, Host};
+pub use self::ganger::Ganger;
+pub use self::poll::{free_port, unique, wait_until};

@@ -1,0 +1,76 @@
+//! Waiting with a deadline, and names and ports that nobody else has.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const STEP: Duration = Duration::from_millis(10);
+
+/// Waits until it is so.
+///
+/// # Panics
+/// When it is not so by the deadline; `what` says what was waited for.
+pub fn wait_until(deadline: Duration, what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + deadline;
+    while !so() {
+        assert!(
+            Instant::now() < end,
+            "after {deadline:?} still not so: {what}"
+        );
+        step();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing announces what is polled for"
+)]
+pub(crate) fn step() {
+    std::thread::sleep(STEP);
+}
+
+/// A name that starts so and that no other test has, for `instance:` and labels.
+#[must_use]
+pub fn unique(name: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "{name}-{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// A port on which nothing listens, and on which the kernel lets nothing
+/// listen by itself: below the range of ephemeral ports.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Tests of two checkouts may run at once.
+    let start = u16::try_from(std::process::id() % u32::from(COUNT)).expect("less than COUNT");
+    (0..COUNT)
+        .map(|_| FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT)
+        .find(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
+        .expect("a free port")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_ports_are_given_out_once() {
+        assert_ne!(unique("a"), unique("a"));
+        assert_ne!(free_port(), free_port());
+    }
+
+    #[test]
+    #[should_panic(expected = "still not so: the impossible")]
+    fn what_does_not_come_about_is_a_failure() {
+        wait_until(Duration::from_millis(1), "the impossible", || false);
+    }
+}
