@@ -1,3 +1,5 @@
+//! Archives are the same for the same image, and hold what it says.
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Duration;
