@@ -153,31 +153,3 @@ fn the_fixture_s_streams_are_what_the_support_expects() {
         format!("{}\n", checksum(&expected))
     );
 }
-
-#[test]
-fn a_frozen_daemon_answers_again_when_it_thaws_and_a_cut_one_when_it_heals() {
-    let fleet = Fleet::exclusive();
-    let host = &fleet.hosts()[2];
-    let address: std::net::SocketAddr = format!("{}:2375", host.address()).parse().unwrap();
-    let answers = || {
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(300))?;
-        stream.set_read_timeout(Some(Duration::from_millis(300)))?;
-        stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")?;
-        stream.read_exact(&mut [0; 12])
-    };
-    answers().unwrap();
-    let frozen = fleet.freeze(host);
-    assert!(answers().is_err());
-    drop(frozen);
-    wait_until(DEADLINE, "the daemon has thawed", || answers().is_ok());
-    let cut = fleet.cut(host);
-    assert!(answers().is_err());
-    drop(cut);
-    wait_until(DEADLINE, "the daemon is reached again", || {
-        answers().is_ok()
-    });
-    fleet.kill_daemon(host);
-    assert!(answers().is_err());
-    fleet.start_daemon(host);
-    answers().unwrap();
-}

@@ -1,7 +1,7 @@
 //! A child in the foreground that gets our signals, while we live on to clean up.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
@@ -64,6 +64,8 @@ impl Interrupts {
         println!("+ {}", command::line(command));
         let mut child = command
             .process_group(0)
+            // In the background of its terminal, to read it would stop the child.
+            .stdin(Stdio::null())
             .spawn()
             .with_context(|| format!("`{}` could not be run", command::line(command)))?;
         let group = i32::try_from(child.id()).context("process id")?;

@@ -215,7 +215,8 @@ impl Fleet {
             }
         }
         if !hosts.is_empty() {
-            println!("{} hosts are down, nothing is left of them", hosts.len());
+            let names: Vec<_> = hosts.iter().map(Host::name).collect();
+            println!("down, with nothing left: {}", names.join(", "));
         }
         Ok(())
     }

@@ -61,6 +61,16 @@ pub(crate) fn ensure() -> Result<()> {
         missing.as_slice(),
     ]
     .concat())?;
+    if !present("docker") {
+        // Since Debian 13 the command line has a package of its own.
+        apt(&[
+            "install",
+            "-q",
+            "-y",
+            "--no-install-recommends",
+            "docker-cli",
+        ])?;
+    }
     drop(quiet);
     match NEEDED.iter().find(|(program, _)| !present(program)) {
         Some((program, package)) => bail!("package {package} is installed, but has no `{program}`"),

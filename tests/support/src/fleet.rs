@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread;
 
 use serde::Deserialize;
@@ -111,17 +112,17 @@ impl Fleet {
         &self.hosts
     }
 
-    /// Loads the echo service's image and the fixture's into every host.
+    /// Loads the echo service's image and the fixture's into every host, unless
+    /// this process has done so before.
     pub fn load_images(&self) {
-        let (_, echo) = echo_image();
-        let (_, fixture) = fixture_image();
-        thread::scope(|scope| {
-            for host in &self.hosts {
-                scope.spawn(move || {
-                    host.load(echo);
-                    host.load(fixture);
-                });
-            }
+        static LOADED: OnceLock<()> = OnceLock::new();
+        LOADED.get_or_init(|| {
+            let images = [echo_image().1, fixture_image().1];
+            thread::scope(|scope| {
+                for host in &self.hosts {
+                    scope.spawn(move || images.into_iter().for_each(|image| host.load(image)));
+                }
+            });
         });
     }
 }

@@ -36,8 +36,9 @@ pub(crate) struct Host {
 impl Site {
     /// The fleet that tests run on.
     pub(crate) fn tests() -> Self {
-        let dir = std::env::var_os("GANGER_FLEET_DIR");
-        let dir = dir.map_or_else(|| PathBuf::from("/run/ganger-fleet"), PathBuf::from);
+        let dir = std::env::var_os("GANGER_FLEET_DIR").unwrap_or("/run/ganger-fleet".into());
+        // Daemons and tests have working directories of their own.
+        let dir = std::path::absolute(&dir).unwrap_or_else(|_| dir.into());
         Self {
             data: data_for(&dir),
             dir,
