@@ -7,3 +7,4 @@ pub mod image;
 pub mod probe;
 pub mod proxy;
 pub mod reach;
+pub mod telemetry;

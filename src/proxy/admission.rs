@@ -1,0 +1,236 @@
+//! Who may come in: the cap on connections, and the counters of those who did
+//! and of those who did not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use ganger_pool::core::ServiceName;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::supply::Refusal;
+
+/// The door of the whole process.
+#[derive(Debug)]
+pub struct Admission {
+    permits: Arc<Semaphore>,
+    /// Every service that ever asked for its counters.
+    services: Mutex<BTreeMap<ServiceName, Arc<Counters>>>,
+}
+
+/// The right of one connection to be there. Dropping it gives it back.
+#[derive(Debug)]
+#[must_use = "dropping the ticket lets another connection in"]
+pub struct Ticket {
+    _permit: OwnedSemaphorePermit,
+    counters: Arc<Counters>,
+}
+
+/// Why a connection was refused before it had a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefusedFor {
+    /// The cap on connections.
+    ConnectionCap,
+    /// The service's queue was full.
+    QueueFull,
+    /// It waited too long.
+    QueueTimeout,
+    /// The service's containers keep failing.
+    Failing,
+    /// No daemon was available.
+    NoDaemon,
+    /// The process is draining.
+    Draining,
+    /// The pool did not know the service.
+    UnknownService,
+}
+
+/// One service's counters. Written by its sessions, read at any time.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    accepted: AtomicU64,
+    open: AtomicU64,
+    pub(super) failovers: AtomicU64,
+    pub(super) cut: AtomicU64,
+    pub(super) bytes_in: AtomicU64,
+    pub(super) bytes_out: AtomicU64,
+    refused: [AtomicU64; RefusedFor::ALL.len()],
+}
+
+/// A reading of one service's counters. Each is right; together they may be a
+/// connection apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections accepted, whether refused later or not.
+    pub accepted: u64,
+    /// Connections there now, waiting or served.
+    pub open: u64,
+    /// Containers that failed before their first byte and were replaced.
+    pub failovers: u64,
+    /// Connections cut by the operator.
+    pub cut: u64,
+    /// Bytes from clients of connections that have ended.
+    pub bytes_in: u64,
+    /// Bytes to clients of connections that have ended.
+    pub bytes_out: u64,
+    /// Connections refused, by reason; every reason is there.
+    pub refused: BTreeMap<RefusedFor, u64>,
+}
+
+// === impl Admission ===
+
+impl Admission {
+    /// A door that lets `cap` connections in at a time.
+    #[must_use]
+    pub fn new(cap: usize) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(cap.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self {
+            permits,
+            services: Mutex::default(),
+        })
+    }
+
+    /// All services' counters.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<ServiceName, Counts> {
+        let services = self.services.lock();
+        services
+            .iter()
+            .map(|(name, counters)| (name.clone(), counters.read()))
+            .collect()
+    }
+
+    pub(super) fn counters(&self, service: &ServiceName) -> Arc<Counters> {
+        Arc::clone(self.services.lock().entry(service.clone()).or_default())
+    }
+
+    /// Lets a connection in, or not.
+    pub(super) fn admit(&self, counters: &Arc<Counters>) -> Option<Ticket> {
+        counters.accepted.fetch_add(1, Relaxed);
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            counters.refuse(RefusedFor::ConnectionCap);
+            return None;
+        };
+        counters.open.fetch_add(1, Relaxed);
+        Some(Ticket {
+            _permit: permit,
+            counters: Arc::clone(counters),
+        })
+    }
+}
+
+// === impl Ticket ===
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.counters.open.fetch_sub(1, Relaxed);
+    }
+}
+
+// === impl RefusedFor ===
+
+impl RefusedFor {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::ConnectionCap,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::Failing,
+        Self::NoDaemon,
+        Self::Draining,
+        Self::UnknownService,
+    ];
+
+    /// The word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectionCap => "connection_cap",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Failing => "failing",
+            Self::NoDaemon => "no_daemon",
+            Self::Draining => "draining",
+            Self::UnknownService => "unknown_service",
+        }
+    }
+}
+
+impl From<&Refusal> for RefusedFor {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::QueueFull => Self::QueueFull,
+            Refusal::TimedOut { .. } => Self::QueueTimeout,
+            Refusal::Failing { .. } => Self::Failing,
+            Refusal::NoDaemon { .. } => Self::NoDaemon,
+            Refusal::Draining => Self::Draining,
+            Refusal::UnknownService => Self::UnknownService,
+        }
+    }
+}
+
+// === impl Counters ===
+
+impl Counters {
+    pub(super) fn refuse(&self, reason: RefusedFor) {
+        self.refused[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    fn read(&self) -> Counts {
+        Counts {
+            accepted: self.accepted.load(Relaxed),
+            open: self.open.load(Relaxed),
+            failovers: self.failovers.load(Relaxed),
+            cut: self.cut.load(Relaxed),
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+            refused: RefusedFor::ALL
+                .map(|reason| (reason, self.refused[reason as usize].load(Relaxed)))
+                .into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cap_is_for_all_services_and_the_counters_for_each() {
+        let door = Admission::new(2);
+        let (a, b) = (door.counters(&"a".into()), door.counters(&"b".into()));
+        let first = door.admit(&a).unwrap();
+        let _second = door.admit(&b).unwrap();
+        assert!(door.admit(&b).is_none());
+        drop(first);
+        let _third = door.admit(&b).unwrap();
+
+        let counts = door.counts();
+        let (a, b) = (&counts[&"a".into()], &counts[&"b".into()]);
+        assert_eq!(
+            (a.accepted, a.open, a.refused[&RefusedFor::ConnectionCap]),
+            (1, 0, 0)
+        );
+        assert_eq!(
+            (b.accepted, b.open, b.refused[&RefusedFor::ConnectionCap]),
+            (3, 2, 1)
+        );
+    }
+
+    #[test]
+    fn every_reason_has_its_own_counter() {
+        let counters = Counters::default();
+        for (times, reason) in RefusedFor::ALL.into_iter().enumerate() {
+            (0..=times).for_each(|_| counters.refuse(reason));
+        }
+        for (times, reason) in RefusedFor::ALL.into_iter().enumerate() {
+            assert_eq!(
+                counters.read().refused[&reason],
+                times as u64 + 1,
+                "{}",
+                reason.as_str()
+            );
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! How many connections the process has file descriptors for.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
+
+/// Descriptors for all that is not a connection or a container: engine calls,
+/// event streams, listeners, logs.
+const RESERVE: u64 = 256;
+/// A client's socket and a container's.
+const PER_CONNECTION: u64 = 2;
+/// A namespace and a process, or a socket held open.
+const PER_CONTAINER: u64 = 2;
+/// What "unlimited" counts as.
+const UNLIMITED: u64 = 1 << 20;
+
+/// The limit on open files leaves no room for connections.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "the limit on open files is {limit} and {containers} containers need at least {needed}; \
+     raise it (`ulimit -n`, or LimitNOFILE= in a systemd unit) or lower the services' max"
+)]
+pub struct TooFewFiles {
+    /// The limit.
+    pub limit: u64,
+    /// The most containers at a time.
+    pub containers: u64,
+    /// What they and one connection need.
+    pub needed: u64,
+}
+
+/// Raises the soft limit on open files to the hard one. Answers with the limit
+/// in force.
+///
+/// # Errors
+/// As for setrlimit(2); the old limit is in force then.
+pub fn raise_open_files() -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: limit.maximum,
+                maximum: limit.maximum,
+            },
+        )?;
+    }
+    Ok(limit.maximum.unwrap_or(UNLIMITED))
+}
+
+/// The most connections at a time under a limit on open files, beside the most
+/// containers at a time.
+///
+/// # Errors
+/// Not one fits.
+pub fn connection_cap(limit: u64, containers: u64) -> Result<usize, TooFewFiles> {
+    let reserve = RESERVE.saturating_add(containers.saturating_mul(PER_CONTAINER));
+    match limit.saturating_sub(reserve) / PER_CONNECTION {
+        0 => {
+            let needed = reserve.saturating_add(PER_CONNECTION);
+            Err(TooFewFiles {
+                limit,
+                containers,
+                needed,
+            })
+        }
+        cap => Ok(usize::try_from(cap).unwrap_or(usize::MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_files_per_connection_and_container_beside_the_reserve() {
+        assert_eq!(connection_cap(1024, 16), Ok((1024 - 256 - 32) / 2));
+        assert_eq!(
+            connection_cap(1 << 20, 1000),
+            Ok(((1 << 20) - 256 - 2000) / 2)
+        );
+        assert_eq!(connection_cap(256 + 2, 0), Ok(1));
+        assert_eq!(connection_cap(256 + 3, 0), Ok(1));
+    }
+
+    #[test]
+    fn too_few_is_an_error_that_says_how_many_are_needed() {
+        let error = connection_cap(256 + 2 * 10 + 1, 10).unwrap_err();
+        assert_eq!(
+            error,
+            TooFewFiles {
+                limit: 277,
+                containers: 10,
+                needed: 278
+            }
+        );
+        assert_eq!(connection_cap(error.needed, 10), Ok(1));
+        assert!(connection_cap(u64::MAX, u64::MAX).is_err());
+    }
+
+    #[test]
+    fn the_soft_limit_becomes_the_hard_one() {
+        let limit = raise_open_files().unwrap();
+        let now = getrlimit(Resource::Nofile);
+        assert_eq!(now.current, now.maximum);
+        assert_eq!(limit, now.maximum.unwrap_or(UNLIMITED));
+    }
+}

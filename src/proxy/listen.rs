@@ -1,0 +1,316 @@
+//! Accepts a service's connections and starts a session for each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use ganger_pool::core::ServiceName;
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::end::{End, Line, Phase, Who};
+use super::session::{self, Arrival};
+use super::supply::Supply;
+use super::{Service, socket};
+
+/// Connections that the kernel completes ahead of us, as far as
+/// net.core.somaxconn allows.
+const BACKLOG: i32 = 4096;
+/// How long nothing is accepted when the process or machine is out of something.
+const PAUSE: Duration = Duration::from_millis(75);
+/// The least time between two log lines about that.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// A bound socket that nobody has been accepted from.
+#[derive(Debug)]
+pub struct Listener {
+    inner: TcpListener,
+}
+
+/// How [`run`] is ended.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    /// Accept no more; sessions go on. `run` returns when the last one ends.
+    pub drain: CancellationToken,
+    /// End sessions now. Cancel `drain` first, or new ones come in and are cut.
+    pub cut: CancellationToken,
+}
+
+/// How a drain went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drained {
+    /// Sessions that were cut.
+    pub cut: u64,
+}
+
+/// A service cannot listen.
+#[derive(Debug, Error)]
+#[error("service {service} cannot listen on {address}: {source}{}", hint(.source, .address))]
+pub struct BindError {
+    /// The service.
+    pub service: ServiceName,
+    /// Its address.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+/// Opens a service's listening socket. Needs a tokio runtime.
+///
+/// # Errors
+/// See [`BindError`].
+pub fn bind(service: &ServiceName, address: SocketAddr) -> Result<Listener, BindError> {
+    let fail = |source| BindError {
+        service: service.clone(),
+        address,
+        source,
+    };
+    open(address).map(|inner| Listener { inner }).map_err(fail)
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // The same address means the same on every machine, whatever bindv6only says.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket::tune(SockRef::from(&socket))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn hint(error: &io::Error, address: &SocketAddr) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; see who has it with `ss -ltnp 'sport = :{port}'`, or choose another port")
+        }
+        io::ErrorKind::PermissionDenied if port < 1024 => {
+            "; choose a port from 1024 up, or give Ganger CAP_NET_BIND_SERVICE".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; no interface of this machine has this address".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
+/// Serves a listener's clients until `shutdown` says otherwise and all sessions
+/// have ended.
+///
+/// # Cancel safety
+/// Dropping the future closes the listener; sessions go on until `cut`.
+pub async fn run<S: Supply>(
+    listener: Listener,
+    service: Arc<Service<S>>,
+    shutdown: Shutdown,
+) -> Drained {
+    let sessions = TaskTracker::new();
+    let cut_before = service.counters.cut.load(Relaxed);
+    let mut drain = pin!(shutdown.drain.cancelled());
+    let mut complained: Option<Instant> = None;
+    loop {
+        // The end first: a flood of clients must not hold it up.
+        let accepted = tokio::select! {
+            biased;
+            () = &mut drain => break,
+            accepted = listener.inner.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, peer)) => admit(&service, client, peer, &sessions, &shutdown.cut),
+            // That one client is gone; accept(2) passes its errors on.
+            Err(error) if !is_shortage(&error) => {
+                tracing::debug!(service = %service.settings.name, %error, "a client left before accept");
+            }
+            Err(error) => {
+                let now = Instant::now();
+                if complained.is_none_or(|then| now - then >= QUIET) {
+                    complained = Some(now);
+                    tracing::warn!(service = %service.settings.name, %error, "cannot accept; pausing");
+                }
+                tokio::select! {
+                    biased;
+                    () = &mut drain => break,
+                    () = sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+    drop(listener);
+    sessions.close();
+    sessions.wait().await;
+    Drained {
+        cut: service.counters.cut.load(Relaxed) - cut_before,
+    }
+}
+
+fn admit<S: Supply>(
+    service: &Arc<Service<S>>,
+    client: TcpStream,
+    peer: SocketAddr,
+    sessions: &TaskTracker,
+    cut: &CancellationToken,
+) {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+
+    let accepted = Instant::now();
+    let name = &service.settings.name;
+    let Some(ticket) = service.admission.admit(&service.counters) else {
+        socket::reset_on_close(&client);
+        drop(client);
+        let end = End::new(
+            Who::Resources,
+            Phase::Queue,
+            "the connection cap is reached",
+        );
+        Line::new(name.clone(), peer).log(&end, accepted.elapsed());
+        return;
+    };
+    // At debug level, because a span is dear: the end line has all of it.
+    let span = tracing::debug_span!(
+        "conn", conn = NEXT.fetch_add(1, Relaxed), client = %peer, service = %name
+    );
+    let arrival = Arrival {
+        client,
+        peer,
+        accepted,
+        ticket,
+    };
+    let session = session::serve(Arc::clone(service), arrival, cut.clone());
+    sessions.spawn(session.instrument(span));
+}
+
+/// Whether accept(2) failed for want of something that may come free, so that
+/// trying again at once would only spin. Unknown errors count.
+fn is_shortage(error: &io::Error) -> bool {
+    !matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH
+                | Errno::TIMEDOUT
+        )
+    )
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// The address in use; tells the port when 0 was asked for.
+    ///
+    /// # Errors
+    /// As for getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_address_is_named_with_its_service() {
+        let taken = bind(&"first".into(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = bind(&"second".into(), address).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("service second cannot listen on {address}: ")),
+            "{error}"
+        );
+        assert!(error.contains("ss -ltnp"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_of_no_interface_is_explained() {
+        let error = bind(&"echo".into(), "192.0.2.1:0".parse().unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.ends_with("no interface of this machine has this address"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_low_port_without_permission_is_explained() {
+        let error = io::ErrorKind::PermissionDenied.into();
+        assert!(hint(&error, &"0.0.0.0:80".parse().unwrap()).contains("CAP_NET_BIND_SERVICE"));
+        assert_eq!(hint(&error, &"0.0.0.0:8080".parse().unwrap()), "");
+    }
+
+    #[tokio::test]
+    async fn v4_and_v6_can_share_a_port() {
+        let v6 = match bind(&"six".into(), "[::]:0".parse().unwrap()) {
+            Ok(v6) => v6,
+            // A machine without IPv6 has nothing to tell apart.
+            Err(error)
+                if error.source.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) =>
+            {
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let port = v6.local_addr().unwrap().port();
+        bind(
+            &"four".into(),
+            (std::net::Ipv4Addr::UNSPECIFIED, port).into(),
+        )
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn accepted_sockets_inherit_the_options() {
+        let listener = bind(&"echo".into(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.inner.accept());
+        let (_near, (far, _)) = (near.unwrap(), far.unwrap());
+        let socket = SockRef::from(&far);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.out_of_band_inline().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(5));
+        assert_eq!(
+            socket.tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(2)
+        );
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(
+            socket.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(15))
+        );
+        socket::be_patient(&far);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+    }
+
+    #[test]
+    fn only_a_shortage_pauses() {
+        let is = |errno: Errno| is_shortage(&io::Error::from(errno));
+        assert!(is(Errno::MFILE) && is(Errno::NFILE) && is(Errno::NOBUFS) && is(Errno::NOMEM));
+        assert!(!is(Errno::CONNABORTED) && !is(Errno::INTR));
+    }
+}

@@ -1,0 +1,412 @@
+//! One connection, from accept to its log line.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::admission::{RefusedFor, Ticket};
+use super::end::{End, EndCode, Line, Phase, Who};
+use super::relay::{Event, Relay, Side};
+use super::supply::{Leased, Outcome, Refusal, Supply};
+use super::{Service, Settings, socket};
+use crate::reach::{Backend, Fate};
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) client: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) accepted: Instant,
+    pub(super) ticket: Ticket,
+}
+
+struct Session<S: Supply> {
+    service: Arc<Service<S>>,
+    client: TcpStream,
+    accepted: Instant,
+    phase: Phase,
+    /// Held from the pool's yes until the connection, or the attempt, is over.
+    lease: Option<S::Lease>,
+    /// The connection into the leased container.
+    container: Option<TcpStream>,
+    relay: Relay,
+    /// When the session time-out strikes; set by the first container's connection.
+    expires: Option<Instant>,
+    /// The container exited with code 0: a normal end, but nothing to use again.
+    exited: bool,
+    line: Line,
+    /// Given back when all is over.
+    _ticket: Ticket,
+}
+
+/// What has become of one container.
+enum Tried {
+    /// The connection is over.
+    Over(End),
+    /// The container failed and the client has not had a byte of it.
+    Failed(End),
+}
+
+/// Why there is no lease.
+enum Unserved {
+    Left(&'static str),
+    Refused(Refusal),
+}
+
+/// Serves one client. Writes the log line, whatever happens.
+///
+/// # Cancel safety
+/// Not meant to be dropped: `cut` ends it in good order.
+pub(super) async fn serve<S: Supply>(
+    service: Arc<Service<S>>,
+    arrival: Arrival,
+    cut: CancellationToken,
+) {
+    let mut session = Session::new(service, arrival);
+    let end = tokio::select! {
+        biased;
+        () = cut.cancelled() => session.cut(),
+        end = session.run() => end,
+    };
+    // Boxed, like all that is cold: the task is as large as its largest state.
+    Box::pin(session.settle(end, cut)).await;
+}
+
+// === impl Session ===
+
+impl<S: Supply> Session<S> {
+    fn new(service: Arc<Service<S>>, arrival: Arrival) -> Self {
+        let Arrival {
+            client,
+            peer,
+            accepted,
+            ticket,
+        } = arrival;
+        Self {
+            client,
+            accepted,
+            phase: Phase::Queue,
+            lease: None,
+            container: None,
+            relay: Relay::new(service.settings.replay, accepted),
+            expires: None,
+            exited: false,
+            line: Line::new(service.settings.name.clone(), peer),
+            service,
+            _ticket: ticket,
+        }
+    }
+
+    /// Tries containers until one serves the client or nothing is left to try.
+    async fn run(&mut self) -> End {
+        let Settings {
+            queue_timeout,
+            connect_timeout,
+            retries,
+            ..
+        } = self.service.settings;
+        let mut deadline = self.accepted + queue_timeout;
+        let mut connecting = false;
+        let mut failure: Option<End> = None;
+        let mut left = retries;
+        loop {
+            if let Err(unserved) = Box::pin(self.take_lease(deadline)).await {
+                return self.unserved(unserved, failure);
+            }
+            if failure.is_some() {
+                self.service.counters.failovers.fetch_add(1, Relaxed);
+            }
+            self.phase = Phase::Connect;
+            if !connecting {
+                connecting = true;
+                deadline = Instant::now() + connect_timeout;
+            }
+            let end = match Box::pin(self.dial(deadline)).await {
+                Ok(()) => {
+                    self.phase = Phase::Data;
+                    match self.relay().await {
+                        Tried::Failed(end) if left > 0 && self.relay.rewind() => {
+                            deadline = Instant::now() + connect_timeout;
+                            end
+                        }
+                        Tried::Over(end) | Tried::Failed(end) => return end,
+                    }
+                }
+                Err(end) if left > 0 && end.code.who == Who::Container => end,
+                Err(end) => return end,
+            };
+            left -= 1;
+            self.give_up(&end);
+            failure = Some(end);
+        }
+    }
+
+    async fn take_lease(&mut self, deadline: Instant) -> Result<(), Unserved> {
+        let Service {
+            supply, settings, ..
+        } = &*self.service;
+        // The lease first: from stock it is there at once, and the client's
+        // socket need not be asked.
+        let lease = tokio::select! {
+            biased;
+            lease = supply.lease(&settings.name, deadline) => lease.map_err(Unserved::Refused)?,
+            how = socket::left(&self.client) => return Err(Unserved::Left(how)),
+        };
+        self.line
+            .wait
+            .get_or_insert_with(|| self.accepted.elapsed());
+        self.line.container = Some(lease.backend().id().to_owned());
+        self.line.daemon = Some(lease.daemon().clone());
+        self.line.start = Some(lease.start());
+        self.line.uses = Some((lease.uses(), lease.max_uses()));
+        self.lease = Some(lease);
+        Ok(())
+    }
+
+    fn unserved(&self, unserved: Unserved, failure: Option<End>) -> End {
+        match (unserved, failure) {
+            (Unserved::Left(how), _) => End::new(Who::Client, self.phase, how),
+            (Unserved::Refused(refusal), None) => {
+                self.service.counters.refuse(RefusedFor::from(&refusal));
+                refusal.into()
+            }
+            // The client had a container: that it failed is what matters.
+            (Unserved::Refused(refusal), Some(mut failure)) => {
+                let reason = failure.reason.unwrap_or_default();
+                failure.reason = Some(format!("{reason}; then {refusal}"));
+                failure
+            }
+        }
+    }
+
+    /// Connects to the leased container.
+    async fn dial(&mut self, deadline: Instant) -> Result<(), End> {
+        let Some(lease) = &self.lease else {
+            return Err(End::new(Who::Internal, Phase::Connect, "no lease to dial"));
+        };
+        let started = Instant::now();
+        let backend = Arc::clone(lease.backend());
+        let container = match timeout_at(deadline, backend.dial()).await {
+            Ok(Ok(container)) => container,
+            Ok(Err(error)) => {
+                let reason = format!("cannot connect to the container: {error}");
+                return Err(End::new(Who::Container, Phase::Connect, reason));
+            }
+            Err(_) => {
+                let reason = "the container did not take the connection in time";
+                return Err(End::new(Who::ContainerTimeout, Phase::Connect, reason));
+            }
+        };
+        if let Err(error) = socket::tune(SockRef::from(&container)) {
+            // A socket that was reset already: the container's doing.
+            let reason = format!("cannot set up the connection to the container: {error}");
+            return Err(End::new(Who::Container, Phase::Connect, reason));
+        }
+        let now = Instant::now();
+        self.line.connect.get_or_insert(now - started);
+        self.relay.touch(now);
+        if let (None, Some(session)) = (self.expires, self.service.settings.session) {
+            self.expires = Some(now + session);
+        }
+        self.container = Some(container);
+        Ok(())
+    }
+
+    /// Ends the lease of a container that failed, to take another.
+    fn give_up(&mut self, end: &End) {
+        let reason = end.reason.clone().unwrap_or_default();
+        tracing::debug!(container = ?self.line.container, reason, "the container failed");
+        if let Some(container) = self.container.take() {
+            socket::reset_on_close(&container);
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.finish(Outcome::Failed(reason));
+        }
+    }
+
+    /// Moves bytes until the connection is over or the container failed early.
+    async fn relay(&mut self) -> Tried {
+        loop {
+            match self.next_event().await {
+                Ok(Event::Closed) => return Tried::Over(End::NORMAL),
+                Ok(Event::ContainerEnded) => match Box::pin(self.fate()).await {
+                    Fate::Running => self.relay.pass_end(&self.client),
+                    // Nobody is left to read what the client may still send.
+                    Fate::Finished => {
+                        self.exited = true;
+                        self.relay.pass_end(&self.client);
+                        return Tried::Over(End::NORMAL);
+                    }
+                    Fate::Died { reason } => {
+                        return Tried::Failed(died(&reason));
+                    }
+                },
+                Ok(Event::Broken { side, error }) => {
+                    let gone = error.kind() == std::io::ErrorKind::TimedOut;
+                    let (who, reason) = match (side, gone) {
+                        (Side::Client, false) => (Who::Client, "the client reset the connection"),
+                        (Side::Client, true) => (Who::ClientTimeout, "the client vanished"),
+                        (Side::Container, false) => {
+                            (Who::Container, "the container reset the connection")
+                        }
+                        (Side::Container, true) => {
+                            (Who::ContainerTimeout, "the container vanished")
+                        }
+                    };
+                    let end = End::new(who, Phase::Data, reason);
+                    return match side {
+                        Side::Client => Tried::Over(end),
+                        Side::Container => Tried::Failed(end),
+                    };
+                }
+                Err(end) => return Tried::Over(end),
+            }
+        }
+    }
+
+    /// Runs the relay up to its next event or a time-out. The timer is set
+    /// once and looks at what has moved only when it fires.
+    async fn next_event(&mut self) -> Result<Event, End> {
+        let Self {
+            relay,
+            client,
+            container,
+            service,
+            expires,
+            ..
+        } = self;
+        let Some(container) = container else {
+            return Err(End::new(
+                Who::Internal,
+                Phase::Data,
+                "no container to relay to",
+            ));
+        };
+        let (idle, expires) = (service.settings.idle, *expires);
+        let next = |relay: &Relay| {
+            let idle = idle.map(|idle| relay.active() + idle);
+            idle.into_iter().chain(expires).min()
+        };
+        let mut timer = pin!(next(relay).map(sleep_until));
+        poll_fn(|cx| {
+            if let Poll::Ready(event) = relay.poll(cx, client, container) {
+                return Poll::Ready(Ok(event));
+            }
+            while let Some(timer) = timer.as_mut().as_pin_mut() {
+                let Some(due) = next(relay) else { break };
+                if timer.deadline() < due && timer.is_elapsed() {
+                    timer.reset(due);
+                    continue;
+                }
+                std::task::ready!(timer.poll(cx));
+                if Instant::now() >= due {
+                    let late = expires.is_some_and(|expires| expires <= due);
+                    return Poll::Ready(Err(timed_out(late, relay.laggard())));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn fate(&mut self) -> Fate {
+        let Some(lease) = &self.lease else {
+            return Fate::Running;
+        };
+        let backend = Arc::clone(lease.backend());
+        backend.fate().await
+    }
+
+    /// The operator's word.
+    fn cut(&self) -> End {
+        self.service.counters.cut.fetch_add(1, Relaxed);
+        End::new(Who::Operator, self.phase, "cut by the operator")
+    }
+
+    /// Ends both connections and the lease in the way that `end` asks for.
+    async fn settle(mut self, mut end: End, cut: CancellationToken) {
+        const RESET: EndCode = EndCode::new(Who::Container, Phase::Data);
+
+        // A container that is killed may reset or end; the log is to tell why.
+        if end.code == RESET
+            && let Fate::Died { reason } = self.fate().await
+        {
+            end = died(&reason);
+        }
+        if let Some(container) = self.container.take()
+            && !end.is_normal()
+        {
+            socket::reset_on_close(&container);
+        }
+        if let Some(lease) = self.lease.take() {
+            lease.finish(match &end.reason {
+                _ if self.exited => Outcome::Failed("exited".into()),
+                None => Outcome::Clean,
+                Some(reason) => Outcome::Failed(reason.clone()),
+            });
+        }
+        let farewell = async {
+            match end.code {
+                EndCode::NORMAL if self.exited => socket::close_gently(self.client).await,
+                EndCode::NORMAL => drop(self.client),
+                RESET
+                | EndCode {
+                    who: Who::Death,
+                    phase: Phase::Data,
+                } => {
+                    socket::reset_after_delivery(self.client).await;
+                }
+                _ => socket::reset_on_close(&self.client),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = farewell => {}
+            () = cut.cancelled() => {}
+        }
+        let Self {
+            service,
+            accepted,
+            relay,
+            mut line,
+            ..
+        } = self;
+        line.first_byte = relay.first_byte().map(|then| then - accepted);
+        line.bytes_in = relay.bytes_in();
+        line.bytes_out = relay.bytes_out();
+        service.counters.bytes_in.fetch_add(line.bytes_in, Relaxed);
+        service
+            .counters
+            .bytes_out
+            .fetch_add(line.bytes_out, Relaxed);
+        line.log(&end, accepted.elapsed());
+    }
+}
+
+fn died(reason: &str) -> End {
+    End::new(
+        Who::Death,
+        Phase::Data,
+        format!("the container died: {reason}"),
+    )
+}
+
+fn timed_out(session: bool, laggard: Side) -> End {
+    match (session, laggard) {
+        (true, _) => End::new(Who::Limit, Phase::Data, "the session time-out"),
+        (false, Side::Client) => End::new(Who::ClientTimeout, Phase::Data, "idle"),
+        (false, Side::Container) => End::new(
+            Who::ContainerTimeout,
+            Phase::Data,
+            "idle: the container does not read",
+        ),
+    }
+}

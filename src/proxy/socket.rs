@@ -1,0 +1,128 @@
+//! Socket options, and the ways a connection is ended.
+
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+/// A silent peer is asked whether it is there, so that one that is gone
+/// without a word is found.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_PROBES: u32 = 3;
+/// How long it may leave the question, or data, unanswered. Keepalive alone
+/// does not work while data is on its way.
+const USER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a client may take to take in the last bytes of a container that died.
+const DELIVERY: Duration = Duration::from_secs(60);
+/// How long a client may go on sending to a container that has ended well.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Sets what both legs of a session need. On a listening socket, what it
+/// accepts inherits it (Linux), which saves six calls per connection.
+///
+/// Urgent data is kept in line: out of line, one urgent byte is lost to the
+/// reader.
+///
+/// # Errors
+/// As for setsockopt(2).
+pub(super) fn tune(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_PROBES),
+    )?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Lifts the time-out for data that the peer has not acknowledged.
+///
+/// The kernel applies it to a closed window too, so that a peer that is alive
+/// and merely does not read would be cut off after 15 s (seen). Once a peer has
+/// shown that it can be slow, the idle time-out alone decides.
+pub(super) fn be_patient(stream: &TcpStream) {
+    // An error would leave the stricter time-out in force, which is safe.
+    let _ = SockRef::from(stream).set_tcp_user_timeout(None);
+}
+
+/// Makes the coming close a reset, whenever it happens: what was cut must not
+/// be taken for whole.
+pub(super) fn reset_on_close(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Resets a connection once its peer has all that was sent.
+///
+/// A reset throws away what still waits to be sent, and there is no safe
+/// wrapper of SIOCOUTQ to ask for that. Instead: a socket whose send buffer is
+/// as small as can be, and that calls itself writable only with nothing unsent,
+/// is writable when everything was sent and less than one small packet of it
+/// is unacknowledged. Only if that very packet is lost on its way, the peer sees
+/// the reset without it. Gives up after a minute.
+///
+/// # Cancel safety
+/// Dropping the future resets at once.
+pub(super) async fn reset_after_delivery(stream: TcpStream) {
+    reset_on_close(&stream);
+    let socket = SockRef::from(&stream);
+    if socket.set_send_buffer_size(1).is_err() || socket.set_tcp_notsent_lowat(1).is_err() {
+        return;
+    }
+    let deadline = Instant::now() + DELIVERY;
+    let mut pause = Duration::from_millis(1);
+    while !is_writable(&stream) && Instant::now() < deadline {
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Whether the kernel says so now; a broken connection counts.
+fn is_writable(stream: &TcpStream) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec::default())) != Ok(0)
+}
+
+/// Ends a connection whose peer may still be sending: closing it outright would
+/// reset it, and the reset could overtake what the peer has yet to read.
+///
+/// # Cancel safety
+/// Dropping the future closes at once.
+pub(super) async fn close_gently(stream: TcpStream) {
+    let _ = SockRef::from(&stream).shutdown(Shutdown::Write);
+    let _ = timeout(LINGER, async {
+        let mut sink = [0; 512];
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut sink) {
+                Ok(0) => break,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
+                _ => {}
+            }
+        }
+    })
+    .await;
+}
+
+/// Returns when the client has left, and says how. A client that has sent
+/// something and then ended its direction may still want the answer, and stays.
+///
+/// # Cancel safety
+/// Nothing is taken from the socket.
+pub(super) async fn left(client: &TcpStream) -> &'static str {
+    match client.peek(&mut [0]).await {
+        Ok(0) => return "the client hung up",
+        // What it sent hides an end, but not a reset.
+        Ok(_) => {
+            let _ = client.ready(tokio::io::Interest::ERROR).await;
+        }
+        Err(_) => {}
+    }
+    "the client reset the connection"
+}

@@ -1,0 +1,149 @@
+//! The log: set up once, text or JSON, on standard error.
+
+use std::io::{self, IsTerminal};
+
+use thiserror::Error;
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::{self, MakeWriter};
+
+/// What log lines look like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people: time, level, message, `key=value`.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line, the fields at its top level.
+    Json,
+}
+
+/// Why the log cannot be set up.
+#[derive(Debug, Error)]
+pub enum TelemetryError {
+    /// The filter is not understood.
+    #[error(
+        "log filter {filter:?} is not understood: {source}; try for example \"info\" or \"ganger=debug\""
+    )]
+    Filter {
+        /// As given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// A log is set up already.
+    #[error("the log is set up already")]
+    Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Sets the log up for the whole process.
+///
+/// `filter` is in the language of tracing-subscriber's `EnvFilter`: a level, or
+/// `target=level` pairs separated by commas.
+///
+/// # Errors
+/// See [`TelemetryError`].
+pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
+    let parsed = EnvFilter::builder()
+        .parse(filter)
+        .map_err(|source| TelemetryError::Filter {
+            filter: filter.to_owned(),
+            source,
+        })?;
+    let ansi = io::stderr().is_terminal();
+    tracing::subscriber::set_global_default(subscriber(format, parsed, ansi, io::stderr))?;
+    Ok(())
+}
+
+fn subscriber<W>(
+    format: Format,
+    filter: EnvFilter,
+    ansi: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = fmt::Subscriber::builder()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(ansi)
+        .with_target(false);
+    match format {
+        Format::Text => Box::new(builder.finish()),
+        Format::Json => Box::new(builder.json().flatten_event(true).finish()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing::subscriber::DefaultGuard;
+
+    use super::*;
+
+    /// What this thread logs.
+    #[derive(Clone, Default)]
+    pub(crate) struct Capture(Arc<Mutex<Vec<u8>>>);
+
+    type Build = fn(Capture) -> Box<dyn Subscriber + Send + Sync>;
+
+    pub(crate) fn text(capture: Capture) -> Box<dyn Subscriber + Send + Sync> {
+        subscriber(Format::Text, EnvFilter::new("info"), false, move || {
+            capture.clone()
+        })
+    }
+
+    pub(crate) fn json(capture: Capture) -> Box<dyn Subscriber + Send + Sync> {
+        subscriber(Format::Json, EnvFilter::new("info"), false, move || {
+            capture.clone()
+        })
+    }
+
+    impl Capture {
+        /// Captures until the guard is dropped.
+        pub(crate) fn install(build: Build) -> (Self, DefaultGuard) {
+            let capture = Self::default();
+            let guard = tracing::subscriber::set_default(build(capture.clone()));
+            (capture, guard)
+        }
+
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().clone()).unwrap()
+        }
+    }
+
+    impl io::Write for Capture {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_wrong_filter_is_named() {
+        let error = init(Format::Text, "ganger=loud").unwrap_err().to_string();
+        assert!(
+            error.starts_with("log filter \"ganger=loud\" is not understood"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_filter_holds() {
+        let (capture, _guard) = Capture::install(text);
+        tracing::debug!("hidden");
+        tracing::warn!(fd = 3, "shown");
+        assert!(
+            capture.text().ends_with("  WARN shown fd=3\n"),
+            "{}",
+            capture.text()
+        );
+        assert!(!capture.text().contains("hidden"));
+    }
+}
