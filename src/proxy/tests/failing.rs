@@ -1,0 +1,249 @@
+//! Containers that fail: before their first byte the client does not notice,
+//! after it the client is not deceived.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+
+use super::fake::*;
+use crate::proxy::{Outcome, Refusal};
+use crate::reach::Fate;
+
+const RESET: &str = "the container reset the connection";
+
+fn killed() -> Fate {
+    Fate::Died {
+        reason: "exit code 137".into(),
+    }
+}
+
+/// A container that reads some and then resets.
+async fn reset_after(bytes: usize) -> Give {
+    let address = container(move |mut stream| async move {
+        stream.read_exact(&mut vec![0; bytes]).await.unwrap();
+        reset(stream);
+    })
+    .await;
+    Give::Container(address, Fate::Running)
+}
+
+#[test]
+fn another_container_is_given_what_the_client_sent() {
+    test(async {
+        let proxy = Proxy::start([reset_after(3).await, reset_after(1).await, echo().await]);
+        let mut client = proxy.connect().await;
+        client.write_all(b"hello, ").await.unwrap();
+        let mut back = [0; 7];
+        client.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, b"hello, ");
+        client.write_all(b"world").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (rest, end) = read_all(&mut client).await;
+        end.unwrap();
+        assert_eq!(rest, b"world");
+        let mut ended = proxy.end().await;
+        ended.line(&["in=12B out=12B end=--"]);
+        ended.outcomes(&[failed(RESET), failed(RESET), Outcome::Clean]);
+        assert_eq!(ended.counts.failovers, 2);
+    });
+}
+
+#[test]
+fn a_large_record_is_replayed_whole() {
+    test(async {
+        let sent = noise(51, 64 * 1024);
+        let proxy = Proxy::start([reset_after(30_000).await, echo().await]);
+        let (mut from, mut to) = proxy.connect().await.into_split();
+        let mut back = Vec::new();
+        tokio::join!(
+            async {
+                to.write_all(&sent).await.unwrap();
+                to.shutdown().await.unwrap();
+            },
+            async {
+                from.read_to_end(&mut back).await.unwrap();
+            }
+        );
+        assert!(back == sent, "{} bytes", back.len());
+        proxy.end().await.outcomes(&[failed(RESET), Outcome::Clean]);
+    });
+}
+
+#[test]
+fn the_clients_end_is_replayed_too() {
+    test(async {
+        // Waits for the end before it dies, so that the end has been passed on.
+        let first = container(|mut stream| async move {
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+        })
+        .await;
+        let proxy = Proxy::start([Give::Container(first, killed()), echo().await]);
+        let mut client = proxy.connect().await;
+        client.write_all(b"echo hi | nc").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (back, end) = read_all(&mut client).await;
+        end.unwrap();
+        assert_eq!(back, b"echo hi | nc");
+        proxy
+            .end()
+            .await
+            .outcomes(&[failed("the container died: exit code 137"), Outcome::Clean]);
+    });
+}
+
+#[test]
+fn past_the_record_there_is_no_other_container() {
+    test(async {
+        let proxy = Proxy::start_with([reset_after(9).await, echo().await], 10, |settings| {
+            settings.replay = 8;
+        });
+        let mut client = proxy.connect().await;
+        client.write_all(b"123456789").await.unwrap();
+        assert_reset(&read_all(&mut client).await.1);
+        let mut ended = proxy.end().await;
+        ended.line(&["end=SD", "in=9B out=0B"]);
+        ended.outcomes(&[failed(RESET)]);
+        assert_eq!(ended.counts.failovers, 0);
+    });
+}
+
+#[test]
+fn a_container_that_died_early_is_replaced_and_one_that_ended_is_not() {
+    test(async {
+        let silent = || container(|stream| async move { drop(stream) });
+        let proxy = Proxy::start([
+            Give::Container(silent().await, killed()),
+            Give::Container(silent().await, Fate::Running),
+        ]);
+        let mut client = proxy.connect().await;
+        let (bytes, end) = read_all(&mut client).await;
+        end.unwrap();
+        assert_eq!(bytes, b"");
+        drop(client);
+        let mut ended = proxy.end().await;
+        ended.line(&["end=--"]);
+        ended.outcomes(&[failed("the container died: exit code 137"), Outcome::Clean]);
+    });
+}
+
+#[test]
+fn the_retries_are_counted_over_dials_and_failures() {
+    test(async {
+        let nobody = nobody().await;
+        let proxy = Proxy::start_with(
+            [
+                Give::Container(nobody, Fate::Running),
+                reset_after(1).await,
+                Give::Container(nobody, Fate::Running),
+                echo().await,
+            ],
+            10,
+            |settings| settings.retries = 2,
+        );
+        let mut client = proxy.connect().await;
+        client.write_all(b"x").await.unwrap();
+        assert_reset(&read_all(&mut client).await.1);
+        let mut ended = proxy.end().await;
+        ended.line(&["end=SC", "reason=\"cannot connect to the container: "]);
+        let refused = "cannot connect to the container: Connection refused (os error 111)";
+        ended.outcomes(&[failed(refused), failed(RESET), failed(refused)]);
+    });
+}
+
+#[test]
+fn a_dial_that_hangs_is_given_up() {
+    test(async {
+        let proxy = Proxy::start_with([Give::Deaf, echo().await], 10, |settings| {
+            settings.connect_timeout = std::time::Duration::from_millis(50);
+        });
+        let mut client = proxy.connect().await;
+        assert_reset(&read_all(&mut client).await.1);
+        let mut ended = proxy.end().await;
+        ended.line(&["end=sC", "container=c0ffee00c0ff", "connect=- first_byte=-"]);
+        ended.outcomes(&[failed("the container did not take the connection in time")]);
+    });
+}
+
+#[test]
+fn when_no_other_container_is_to_be_had_the_first_failure_is_told() {
+    test(async {
+        let proxy = Proxy::start([reset_after(1).await, Give::Refuse(Refusal::QueueFull)]);
+        let mut client = proxy.connect().await;
+        client.write_all(b"x").await.unwrap();
+        assert_reset(&read_all(&mut client).await.1);
+        let mut ended = proxy.end().await;
+        ended.line(&[
+            "end=SD",
+            "reason=\"the container reset the connection; then the queue is full\"",
+        ]);
+        ended.outcomes(&[failed(RESET)]);
+        assert_eq!(ended.counts.refused.values().sum::<u64>(), 0);
+    });
+}
+
+/// A container that sends all of this and ends.
+async fn send_and_end(bytes: Vec<u8>, fate: Fate) -> Give {
+    let address = container(move |mut stream| async move {
+        stream.write_all(&bytes).await.unwrap();
+    })
+    .await;
+    Give::Container(address, fate)
+}
+
+#[test]
+fn the_client_of_a_container_that_died_gets_all_its_bytes_and_a_reset() {
+    test(async {
+        let sent = noise(61, 400_000);
+        let mut proxy = Proxy::start([send_and_end(sent.clone(), killed()).await]);
+        let socket = TcpSocket::new_v4().unwrap();
+        // So small that the proxy's side holds most of it when the container is gone.
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = socket.connect(proxy.address).await.unwrap();
+        assert_eq!(proxy.note().await, Note::Asked);
+        let why = "the container died: exit code 137";
+        assert_eq!(proxy.note().await, Note::Finished(failed(why)));
+        let (got, result) = read_all(&mut client).await;
+        assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
+        assert_reset(&result);
+        proxy
+            .end()
+            .await
+            .line(&["out=400000B end=DD", "exit code 137"]);
+    });
+}
+
+#[test]
+fn the_client_of_a_container_that_finished_gets_an_end() {
+    test(async {
+        let sent = noise(62, 400_000);
+        let mut proxy = Proxy::start([send_and_end(sent.clone(), Fate::Finished).await]);
+        let mut client = proxy.connect().await;
+        assert_eq!(proxy.note().await, Note::Asked);
+        // The container is given back although the client is still there.
+        assert_eq!(proxy.note().await, Note::Finished(failed("exited")));
+        // Nobody will read this; it must not turn the end into a reset.
+        client.write_all(b"too late").await.unwrap();
+        let (got, result) = read_all(&mut client).await;
+        result.unwrap();
+        assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
+        drop(client);
+        proxy.end().await.line(&["out=400000B end=--"]);
+    });
+}
+
+#[test]
+fn a_reset_by_a_container_that_was_killed_is_logged_as_its_death() {
+    test(async {
+        let address = container(|mut stream| async move {
+            stream.write_all(b"first").await.unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+            reset(stream);
+        })
+        .await;
+        let proxy = Proxy::start([Give::Container(address, killed())]);
+        let mut client = proxy.connect().await;
+        client.read_exact(&mut [0; 5]).await.unwrap();
+        client.write_all(b"x").await.unwrap();
+        assert_reset(&read_all(&mut client).await.1);
+        proxy.end().await.line(&["end=DD", "exit code 137"]);
+    });
+}

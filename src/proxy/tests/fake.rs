@@ -1,0 +1,369 @@
+//! The fake supply, containers to order, and a proxy around them.
+
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_pool::core::{DaemonName, ServiceName};
+use parking_lot::Mutex;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::subscriber::DefaultGuard;
+
+use crate::proxy::{
+    Admission, Counts, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind, Supply,
+    bind, run,
+};
+use crate::reach::{Backend, Fate};
+use crate::telemetry::tests::{Capture, text};
+
+/// What the next lease is to be.
+pub(super) enum Give {
+    /// A container at an address, and what becomes of it.
+    Container(SocketAddr, Fate),
+    /// A container whose dial never ends.
+    Deaf,
+    Refuse(Refusal),
+    /// No answer, ever.
+    Wait,
+}
+
+/// What the supply saw, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// A lease that is not to be had is waited for.
+    Waiting,
+    /// ... and no longer, without an answer.
+    Abandoned,
+    Asked,
+    Finished(Outcome),
+    /// A lease was dropped without a word.
+    Dropped,
+}
+
+pub(super) struct FakeSupply {
+    pub(super) script: Mutex<VecDeque<Give>>,
+    pub(super) notes: mpsc::UnboundedSender<Note>,
+}
+
+pub(super) struct FakeLease {
+    backend: Arc<FakeBackend>,
+    daemon: DaemonName,
+    notes: Option<mpsc::UnboundedSender<Note>>,
+}
+
+#[derive(Debug)]
+pub(super) struct FakeBackend {
+    address: Option<SocketAddr>,
+    fate: Fate,
+    notes: mpsc::UnboundedSender<Note>,
+}
+
+/// A running proxy.
+pub(super) struct Proxy {
+    pub(super) address: SocketAddr,
+    pub(super) shutdown: Shutdown,
+    notes: mpsc::UnboundedReceiver<Note>,
+    admission: Arc<Admission>,
+    task: JoinHandle<crate::proxy::Drained>,
+    log: Capture,
+    _guard: DefaultGuard,
+}
+
+// === impl FakeSupply ===
+
+impl Supply for FakeSupply {
+    type Lease = FakeLease;
+
+    async fn lease(&self, _: &ServiceName, _: Instant) -> Result<FakeLease, Refusal> {
+        struct Guard(mpsc::UnboundedSender<Note>);
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                let _ = self.0.send(Note::Abandoned);
+            }
+        }
+        let give = self.script.lock().pop_front();
+        let (address, fate) = match give.expect("the script has a lease for this") {
+            Give::Container(address, fate) => (Some(address), fate),
+            Give::Deaf => (None, Fate::Running),
+            Give::Refuse(refusal) => return Err(refusal),
+            Give::Wait => {
+                let _ = self.notes.send(Note::Waiting);
+                let _guard = Guard(self.notes.clone());
+                pending().await
+            }
+        };
+        let notes = self.notes.clone();
+        let backend = Arc::new(FakeBackend {
+            address,
+            fate,
+            notes: notes.clone(),
+        });
+        Ok(FakeLease {
+            backend,
+            daemon: "local".into(),
+            notes: Some(notes),
+        })
+    }
+}
+
+// === impl FakeLease ===
+
+impl Leased for FakeLease {
+    type Backend = FakeBackend;
+
+    fn backend(&self) -> &Arc<FakeBackend> {
+        &self.backend
+    }
+    fn daemon(&self) -> &DaemonName {
+        &self.daemon
+    }
+    fn start(&self) -> StartKind {
+        StartKind::Warm
+    }
+    fn uses(&self) -> u32 {
+        1
+    }
+    fn max_uses(&self) -> u32 {
+        1
+    }
+    fn finish(mut self, outcome: Outcome) {
+        let notes = self.notes.take().expect("a lease is finished once");
+        let _ = notes.send(Note::Finished(outcome));
+    }
+}
+
+impl Drop for FakeLease {
+    fn drop(&mut self) {
+        if let Some(notes) = self.notes.take() {
+            let _ = notes.send(Note::Dropped);
+        }
+    }
+}
+
+// === impl FakeBackend ===
+
+impl Backend for FakeBackend {
+    fn id(&self) -> &str {
+        "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
+    }
+
+    async fn dial(&self) -> io::Result<TcpStream> {
+        match self.address {
+            Some(address) => TcpStream::connect(address).await,
+            None => pending().await,
+        }
+    }
+
+    async fn fate(&self) -> Fate {
+        let _ = self.notes.send(Note::Asked);
+        self.fate.clone()
+    }
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    pub(super) fn start(script: impl Into<VecDeque<Give>>) -> Self {
+        Self::start_with(script, 1000, |_| {})
+    }
+
+    pub(super) fn start_with(
+        script: impl Into<VecDeque<Give>>,
+        cap: usize,
+        tweak: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let (log, guard) = Capture::install(text);
+        let (sender, notes) = mpsc::unbounded_channel();
+        let supply = Arc::new(FakeSupply {
+            script: Mutex::new(script.into()),
+            notes: sender,
+        });
+        let mut settings = Settings {
+            name: "echo".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            queue_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(60),
+            retries: 3,
+            replay: 64 * 1024,
+            idle: Some(Duration::from_secs(60)),
+            session: None,
+        };
+        tweak(&mut settings);
+        let listener = bind(&settings.name, settings.listen).unwrap();
+        let address = listener.local_addr().unwrap();
+        let admission = Admission::new(cap);
+        let service = Service::new(settings, supply, Arc::clone(&admission));
+        let shutdown = Shutdown::default();
+        let task = tokio::spawn(run(listener, service, shutdown.clone()));
+        Self {
+            address,
+            shutdown,
+            notes,
+            admission,
+            task,
+            log,
+            _guard: guard,
+        }
+    }
+
+    pub(super) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// What the supply saw next.
+    pub(super) async fn note(&mut self) -> Note {
+        self.notes.recv().await.unwrap()
+    }
+
+    /// Waits for all sessions to end. Answers with the log.
+    pub(super) async fn end(self) -> Ended {
+        self.shutdown.drain.cancel();
+        let drained = self.task.await.unwrap();
+        let counts = self.admission.counts().remove(&"echo".into()).unwrap();
+        assert_eq!(counts.open, 0);
+        Ended {
+            log: self.log.text(),
+            counts,
+            cut: drained.cut,
+            notes: self.notes,
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.admission.counts().remove(&"echo".into()).unwrap()
+    }
+}
+
+/// What a proxy leaves behind.
+pub(super) struct Ended {
+    pub(super) log: String,
+    pub(super) counts: Counts,
+    pub(super) cut: u64,
+    notes: mpsc::UnboundedReceiver<Note>,
+}
+
+impl Ended {
+    /// Asserts the outcomes of all leases, in order.
+    #[track_caller]
+    pub(super) fn outcomes(&mut self, expected: &[Outcome]) {
+        let mut seen = Vec::new();
+        while let Ok(note) = self.notes.try_recv() {
+            match note {
+                Note::Finished(outcome) => seen.push(outcome),
+                Note::Dropped => panic!("a lease was dropped unfinished"),
+                _ => {}
+            }
+        }
+        assert_eq!(seen, expected);
+    }
+
+    /// Asserts that the log has one line, with all of these in it.
+    #[track_caller]
+    pub(super) fn line(&self, parts: &[&str]) {
+        assert_eq!(self.log.lines().count(), 1, "{}", self.log);
+        for part in parts {
+            assert!(self.log.contains(part), "{part} is not in {}", self.log);
+        }
+    }
+}
+
+// === containers and clients ===
+
+/// Runs a test in a runtime of its own. The limit is for a test that hangs.
+pub(super) fn test(body: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), body)
+            .await
+            .expect("the test ends");
+    });
+}
+
+/// A container that treats its one connection as it is told.
+pub(super) async fn container<F>(serve: impl FnOnce(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        serve(stream).await;
+    });
+    address
+}
+
+/// A container that echoes and ends when its client does.
+pub(super) async fn echo() -> Give {
+    Give::Container(container(echo_all).await, Fate::Running)
+}
+
+pub(super) async fn echo_all(stream: TcpStream) {
+    let (mut from, mut to) = stream.into_split();
+    // A client that resets is no concern of the container's.
+    let _ = tokio::io::copy(&mut from, &mut to).await;
+    let _ = to.shutdown().await;
+}
+
+/// An address that refuses connections.
+pub(super) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// Resets a connection.
+pub(super) fn reset(stream: TcpStream) {
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+}
+
+/// Reads to the end, or to the reset. Answers with what came before.
+pub(super) async fn read_all(stream: &mut TcpStream) -> (Vec<u8>, io::Result<()>) {
+    let mut all = Vec::new();
+    let result = stream.read_to_end(&mut all).await.map(|_| ());
+    (all, result)
+}
+
+#[track_caller]
+pub(super) fn assert_reset(result: &io::Result<()>) {
+    let error = result.as_ref().expect_err("a reset and not an end");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+}
+
+pub(super) fn failed(reason: &str) -> Outcome {
+    Outcome::Failed(reason.to_owned())
+}
+
+/// Bytes that tell where they are from.
+pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..length).map(|_| random.next() as u8).collect()
+}
+
+/// xorshift64*
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32
+    }
+}

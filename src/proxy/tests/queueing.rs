@@ -1,0 +1,136 @@
+//! Before there is a container: waiting, leaving, being refused.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::fake::*;
+use crate::proxy::{Outcome, Refusal, RefusedFor};
+
+#[test]
+fn a_client_that_hangs_up_leaves_the_queue() {
+    test(async {
+        let mut proxy = Proxy::start([Give::Wait]);
+        let client = proxy.connect().await;
+        assert_eq!(proxy.note().await, Note::Waiting);
+        drop(client);
+        assert_eq!(proxy.note().await, Note::Abandoned);
+        proxy
+            .end()
+            .await
+            .line(&["wait=-", "end=CQ", "reason=\"the client hung up\""]);
+    });
+}
+
+#[test]
+fn a_client_that_resets_leaves_the_queue_even_with_bytes_unread() {
+    test(async {
+        let mut proxy = Proxy::start([Give::Wait, Give::Wait]);
+        for sent in [&b""[..], b"something"] {
+            let mut client = proxy.connect().await;
+            assert_eq!(proxy.note().await, Note::Waiting);
+            client.write_all(sent).await.unwrap();
+            reset(client);
+            assert_eq!(proxy.note().await, Note::Abandoned);
+        }
+        let log = proxy.end().await.log;
+        assert_eq!(log.matches("end=CQ").count(), 2, "{log}");
+    });
+}
+
+#[test]
+fn a_client_that_has_said_all_it_has_to_say_stays() {
+    test(async {
+        let mut proxy = Proxy::start([Give::Wait, Give::Wait]);
+        let mut stays = proxy.connect().await;
+        assert_eq!(proxy.note().await, Note::Waiting);
+        stays.write_all(b"hi").await.unwrap();
+        stays.shutdown().await.unwrap();
+        // Came later and hangs up later: when it is seen to leave, the other was seen too.
+        let leaves = proxy.connect().await;
+        assert_eq!(proxy.note().await, Note::Waiting);
+        drop(leaves);
+        assert_eq!(proxy.note().await, Note::Abandoned);
+        assert_eq!(
+            proxy.counts().open,
+            1,
+            "the one that only ended its direction is there"
+        );
+        proxy.shutdown.cut.cancel();
+        assert_eq!(proxy.note().await, Note::Abandoned);
+        assert_reset(&read_all(&mut stays).await.1);
+        let ended = proxy.end().await;
+        assert!(ended.log.contains("end=KQ"), "{}", ended.log);
+    });
+}
+
+#[test]
+fn a_refused_client_is_reset_and_counted() {
+    test(async {
+        let refusals = [
+            (Refusal::QueueFull, RefusedFor::QueueFull, "PQ"),
+            (
+                Refusal::TimedOut {
+                    reason: "full".into(),
+                },
+                RefusedFor::QueueTimeout,
+                "PQ",
+            ),
+            (
+                Refusal::Failing {
+                    reason: "exit code 3".into(),
+                },
+                RefusedFor::Failing,
+                "DL",
+            ),
+            (
+                Refusal::NoDaemon {
+                    reason: "down".into(),
+                },
+                RefusedFor::NoDaemon,
+                "DQ",
+            ),
+            (Refusal::Draining, RefusedFor::Draining, "KQ"),
+            (Refusal::UnknownService, RefusedFor::UnknownService, "IQ"),
+        ];
+        for (refusal, counted, code) in refusals {
+            let reason = refusal.to_string();
+            let proxy = Proxy::start([Give::Refuse(refusal)]);
+            let mut client = proxy.connect().await;
+            assert_reset(&read_all(&mut client).await.1);
+            let ended = proxy.end().await;
+            ended.line(&[
+                &format!("end={code} uses=- reason=\"{reason}\""),
+                "container=-",
+            ]);
+            assert_eq!(ended.counts.refused[&counted], 1);
+            assert_eq!(ended.counts.refused.values().sum::<u64>(), 1);
+        }
+    });
+}
+
+#[test]
+fn past_the_connection_cap_clients_are_reset_at_once() {
+    test(async {
+        let mut proxy = Proxy::start_with([Give::Wait, echo().await], 1, |_| {});
+        let first = proxy.connect().await;
+        assert_eq!(proxy.note().await, Note::Waiting);
+        let mut second = proxy.connect().await;
+        assert_reset(&read_all(&mut second).await.1);
+        assert_eq!(proxy.counts().refused[&RefusedFor::ConnectionCap], 1);
+
+        // Its place is free again when the first has gone.
+        drop(first);
+        assert_eq!(proxy.note().await, Note::Abandoned);
+        while proxy.counts().open > 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut third: TcpStream = proxy.connect().await;
+        third.write_all(b"x").await.unwrap();
+        third.read_exact(&mut [0]).await.unwrap();
+        drop(third);
+        let mut ended = proxy.end().await;
+        ended.outcomes(&[Outcome::Clean]);
+        assert_eq!(ended.log.matches("end=RQ").count(), 1, "{}", ended.log);
+        assert_eq!(ended.counts.accepted, 3);
+    });
+}

@@ -1,0 +1,114 @@
+//! Drain and cut, and what a session costs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::fake::*;
+use crate::proxy::session::{self, Arrival};
+use crate::proxy::{Admission, Outcome, Service, Settings};
+use crate::reach::Fate;
+
+#[test]
+fn a_drain_accepts_no_more_and_lets_sessions_end() {
+    test(async {
+        let proxy = Proxy::start([echo().await]);
+        let address = proxy.address;
+        let mut client = proxy.connect().await;
+        client.write_all(b"x").await.unwrap();
+        client.read_exact(&mut [0]).await.unwrap();
+        proxy.shutdown.drain.cancel();
+        // Closing the listener is not instant; being refused is the end of it.
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        client.write_all(b"still here").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (back, end) = read_all(&mut client).await;
+        end.unwrap();
+        assert_eq!(back, b"still here");
+        let mut ended = proxy.end().await;
+        ended.outcomes(&[Outcome::Clean]);
+        assert_eq!(ended.cut, 0);
+    });
+}
+
+#[test]
+fn a_cut_ends_what_a_drain_left() {
+    test(async {
+        let (ended, on_end) = tokio::sync::oneshot::channel();
+        let served = container(|mut stream| async move {
+            stream.write_all(b"x").await.unwrap();
+            ended.send(read_all(&mut stream).await.1).unwrap();
+        })
+        .await;
+        let mut proxy = Proxy::start([
+            Give::Container(served, Fate::Running),
+            Give::Wait,
+            Give::Deaf,
+        ]);
+        let mut serving = proxy.connect().await;
+        serving.read_exact(&mut [0]).await.unwrap();
+        let mut waiting = proxy.connect().await;
+        assert_eq!(proxy.note().await, Note::Waiting);
+        let mut dialling = proxy.connect().await;
+        while proxy.counts().open < 3 {
+            tokio::task::yield_now().await;
+        }
+        proxy.shutdown.drain.cancel();
+        proxy.shutdown.cut.cancel();
+        for client in [&mut serving, &mut waiting, &mut dialling] {
+            assert_reset(&read_all(client).await.1);
+        }
+        assert_reset(&on_end.await.unwrap());
+        let mut ended = proxy.end().await;
+        assert_eq!(ended.cut, 3);
+        assert_eq!(ended.log.matches("end=KD").count(), 1, "{}", ended.log);
+        assert_eq!(ended.log.matches("end=KQ").count(), 1, "{}", ended.log);
+        assert_eq!(ended.log.matches("end=KC").count(), 1, "{}", ended.log);
+        ended.outcomes(&[failed("cut by the operator"), failed("cut by the operator")]);
+    });
+}
+
+#[test]
+fn a_session_is_small() {
+    test(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let admission = Admission::new(1);
+        let settings = Settings {
+            name: "echo".into(),
+            listen: listener.local_addr().unwrap(),
+            queue_timeout: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
+            retries: 0,
+            replay: 0,
+            idle: None,
+            session: None,
+        };
+        let (notes, _keep) = tokio::sync::mpsc::unbounded_channel();
+        let supply = FakeSupply {
+            script: Mutex::default(),
+            notes,
+        };
+        let service = Service::new(settings, Arc::new(supply), Arc::clone(&admission));
+        let ticket = admission.admit(&service.counters).unwrap();
+        let peer = client.peer_addr().unwrap();
+        let arrival = Arrival {
+            client,
+            peer,
+            accepted: tokio::time::Instant::now(),
+            ticket,
+        };
+        let session = session::serve(service, arrival, CancellationToken::new());
+        let size = size_of_val(&session);
+        println!("a session's task: {size} bytes");
+        assert!(size <= 2560, "{size} bytes");
+    });
+}
