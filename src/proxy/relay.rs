@@ -386,3 +386,96 @@ fn is_retry(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Both ends of a connection, the far one tuned as a session's is.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        socket::tune(SockRef::from(&far)).unwrap();
+        near.writable().await.unwrap();
+        far.writable().await.unwrap();
+        (near, far)
+    }
+
+    /// Writes until the kernel takes no more.
+    fn fill(stream: &TcpStream) -> u64 {
+        let mut filled = 0;
+        while let Ok(written) = stream.try_write(&[7; BUFFER_BYTES]) {
+            filled += written as u64;
+        }
+        filled
+    }
+
+    #[tokio::test]
+    async fn one_poll_moves_a_bounded_number_of_bytes() {
+        let (_client, client_far) = pair().await;
+        let (container, container_far) = pair().await;
+        let filled = fill(&container);
+        container_far.readable().await.unwrap();
+        let mut relay = Relay::new(0, Instant::now());
+        let mut most = 0;
+        while relay.bytes_out() < filled.min(2 << 20) {
+            let before = relay.bytes_out();
+            poll_fn(|cx| {
+                let event = relay.poll(cx, &client_far, &container_far);
+                assert!(event.is_pending(), "{event:?}");
+                Poll::Ready(())
+            })
+            .await;
+            most = most.max(relay.bytes_out() - before);
+            if relay.bytes_out() == before {
+                break;
+            }
+        }
+        assert!(most > 0);
+        assert!(
+            most <= (BURST * BUFFER_BYTES) as u64,
+            "{most} of {filled} bytes in one poll"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_only_bound_by_the_idle_time_out() {
+        let (mut client, client_far) = pair().await;
+        let (container, container_far) = pair().await;
+        let user_timeout = || SockRef::from(&client_far).tcp_user_timeout().unwrap();
+        assert_eq!(user_timeout(), Some(Duration::from_secs(15)));
+        let mut relay = Relay::new(0, Instant::now());
+        // Until the far side's memory is full and a rest is left.
+        while relay.down.rest.is_empty() {
+            fill(&container);
+            poll_fn(|cx| {
+                let _ = relay.poll(cx, &client_far, &container_far);
+                Poll::Ready(())
+            })
+            .await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(user_timeout(), None);
+        assert!(relay.down.rest.len() <= BUFFER_BYTES);
+        // And memory of its own is given back with the rest.
+        let mut sink = vec![0; BUFFER_BYTES];
+        while !relay.down.rest.is_empty() {
+            let _ = client.read(&mut sink).await.unwrap();
+            poll_fn(|cx| {
+                let _ = relay.down.flush(cx, &client_far);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        assert_eq!(relay.down.rest.capacity(), 0);
+    }
+}

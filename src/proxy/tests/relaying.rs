@@ -352,33 +352,6 @@ fn a_session_is_ended_by_its_time_out_whatever_moves() {
 }
 
 #[test]
-fn one_thread_serves_many_while_some_are_bulk() {
-    test(async {
-        let endless = container(|mut stream| async move {
-            let block = vec![0; 1 << 20];
-            while stream.write_all(&block).await.is_ok() {}
-        })
-        .await;
-        let proxy = Proxy::start([Give::Container(endless, Fate::Running), echo().await]);
-        let mut bulk = proxy.connect().await;
-        bulk.read_exact(&mut [0]).await.unwrap();
-        let sink = tokio::spawn(async move {
-            let mut buffer = vec![0; 1 << 20];
-            while bulk.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
-        });
-        let mut client = proxy.connect().await;
-        for _ in 0..100 {
-            client.write_all(b"ping").await.unwrap();
-            client.read_exact(&mut [0; 4]).await.unwrap();
-        }
-        sink.abort();
-        drop(client);
-        proxy.shutdown.cut.cancel();
-        proxy.end().await;
-    });
-}
-
-#[test]
 fn a_v6_client_is_served() {
     test(async {
         if Socket::new(Domain::IPV6, Type::STREAM, None).is_err() {
