@@ -1,1 +1,266 @@
-//! To be written.
+//! The adapter to Docker, and to what speaks its API.
+//!
+//! What the code rests on, each seen on a real engine: a call that was given up
+//! is carried out all the same; a list answers when nothing else does; an
+//! answer of 404 or 409 means different things to different calls. So names
+//! come before calls, removal is confirmed by list, and messages are read
+//! before codes.
+
+mod autopsy;
+mod body;
+mod calls;
+mod container;
+mod daemon;
+mod endpoint;
+mod events;
+mod explain;
+#[cfg(test)]
+mod fake;
+mod fault;
+mod image;
+mod launch;
+mod naming;
+mod retire;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod view;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_pool::core::{DaemonName, ServiceName};
+use ganger_pool::runtime::{
+    Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Owned, Removal,
+    RuntimeEvent, Target,
+};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+pub use container::{Address, Container};
+pub use endpoint::{Endpoint, EndpointError};
+pub use explain::explain;
+pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
+pub use spec::{Mount, Network, Pull, Reach, Ready, Spec};
+
+use crate::reach::netns::Dialer;
+use daemon::Daemon;
+
+/// Runs containers on Docker engines. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    identity: Arc<Identity>,
+    builtin: Arc<[Builtin]>,
+    deadlines: Deadlines,
+    calls: Arc<calls::Calls>,
+    dialer: Arc<Dialer>,
+    daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
+}
+
+/// An image that the program brings with it. It is loaded where it is absent,
+/// and never pulled.
+#[derive(Clone)]
+pub struct Builtin {
+    /// What services call it.
+    pub reference: String,
+    /// Makes the archive, as `docker save` does.
+    pub archive: fn() -> Vec<u8>,
+}
+
+/// How long an engine has for each call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// The first contact, all of it.
+    pub negotiate: Duration,
+    /// A list, its body included.
+    pub list: Duration,
+    /// An inspection, its body included.
+    pub inspect: Duration,
+    /// A create. The call itself goes on after it.
+    pub create: Duration,
+    /// A start. The call itself goes on after it.
+    pub start: Duration,
+    /// A removal. The call itself goes on after it.
+    pub remove: Duration,
+    /// The longest that a pull may go without any progress.
+    pub pull_idle: Duration,
+    /// Each of the two calls of an autopsy.
+    pub autopsy: Duration,
+    /// When a call that goes on is given up for lost.
+    pub bound: Duration,
+    /// How long an engine must have answered lists again before a call that was
+    /// lost counts as without effect.
+    pub ghost_grace: Duration,
+}
+
+// === impl Deadlines ===
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            negotiate: Duration::from_secs(3),
+            list: Duration::from_secs(3),
+            inspect: Duration::from_secs(3),
+            create: Duration::from_secs(10),
+            start: Duration::from_secs(30),
+            // A removal that has to kill takes an engine up to 15 s.
+            remove: Duration::from_secs(40),
+            pull_idle: Duration::from_secs(60),
+            autopsy: Duration::from_secs(3),
+            bound: Duration::from_secs(600),
+            ghost_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+// === impl Builtin ===
+
+impl fmt::Debug for Builtin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builtin").field("reference", &self.reference).finish_non_exhaustive()
+    }
+}
+
+// === impl Docker ===
+
+impl Docker {
+    /// An adapter that makes no contact until it is told to.
+    #[must_use]
+    pub fn new(identity: Identity, builtin: Vec<Builtin>) -> Self {
+        Self::with_deadlines(identity, builtin, Deadlines::default())
+    }
+
+    /// The same with other deadlines.
+    #[must_use]
+    pub fn with_deadlines(
+        identity: Identity,
+        builtin: Vec<Builtin>,
+        deadlines: Deadlines,
+    ) -> Self {
+        Self {
+            identity: Arc::new(identity),
+            builtin: builtin.into(),
+            deadlines,
+            calls: Arc::default(),
+            dialer: Arc::default(),
+            daemons: Arc::default(),
+        }
+    }
+
+    /// How a service's containers are reached on a daemon that was prepared for
+    /// it; never `Auto`.
+    #[must_use]
+    pub fn reach_of(&self, daemon: &DaemonName, service: &ServiceName) -> Option<Reach> {
+        self.daemon(daemon).ok()?.reach_of(service)
+    }
+
+    fn daemon(&self, name: &DaemonName) -> Result<Arc<Daemon>, CallError> {
+        let known = self.daemons.lock().get(name).cloned();
+        known.ok_or_else(|| {
+            CallError::unreachable(format!("no contact with daemon {name} has been made yet"))
+        })
+    }
+
+    /// The daemon of this name; what was known of it goes when its endpoint changes.
+    fn daemon_at(&self, name: &DaemonName, endpoint: &Endpoint) -> Arc<Daemon> {
+        let mut daemons = self.daemons.lock();
+        let fresh = || Arc::new(Daemon::new(name.clone(), endpoint.clone(), self.deadlines));
+        let known = daemons.entry(name.clone()).or_insert_with(fresh);
+        if known.endpoint != *endpoint {
+            *known = fresh();
+        }
+        Arc::clone(known)
+    }
+
+    async fn prepare_service(
+        &self,
+        daemon: &Daemon,
+        service: &ServiceName,
+        spec: &Arc<Spec>,
+    ) -> Result<(), CallError> {
+        let contact = daemon.contact()?;
+        let reach = contact.reach(spec).map_err(|why| {
+            CallError::refused(format!("service {service} on daemon {}: {why}", daemon.name))
+        })?;
+        let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
+        let image = daemon.image(&spec.image, spec.pull, builtin).await?;
+        if daemon.reach_of(service) != Some(reach) {
+            match (reach, contact.why_published()) {
+                (Reach::Published, why) => {
+                    let why = why.filter(|_| spec.reach == Reach::Auto).unwrap_or_default();
+                    tracing::info!(daemon = %daemon.name, %service, why,
+                        "containers are reached by published port");
+                }
+                _ => tracing::info!(daemon = %daemon.name, %service,
+                        "containers are reached by namespace"),
+            }
+        }
+        daemon.set_prepared(service, spec, image, reach);
+        Ok(())
+    }
+}
+
+impl ContainerRuntime for Docker {
+    type Spec = Spec;
+    type Handle = Container;
+    type Endpoint = Endpoint;
+
+    async fn connect(
+        &self,
+        daemon: &DaemonName,
+        endpoint: &Endpoint,
+    ) -> Result<DaemonFacts, CallError> {
+        self.daemon_at(daemon, endpoint).connect().await
+    }
+
+    async fn prepare(
+        &self,
+        daemon: &DaemonName,
+        service: &ServiceName,
+        spec: &Arc<Spec>,
+    ) -> Result<(), CallError> {
+        let daemon = self.daemon(daemon)?;
+        self.prepare_service(&daemon, service, spec).await
+    }
+
+    async fn launch(&self, order: &LaunchOrder<Spec>) -> Result<Arc<Container>, LaunchError> {
+        self.start_container(order).await
+    }
+
+    async fn autopsy(&self, target: &Target) -> Option<Autopsy> {
+        self.look_at(target).await
+    }
+
+    async fn retire(&self, target: &Target) -> Result<Removal, CallError> {
+        self.remove(target).await
+    }
+
+    async fn owned(&self, daemon: &DaemonName) -> Result<Vec<Owned>, CallError> {
+        let daemon = self.daemon(daemon)?;
+        let listed = daemon.list(&[self.ours()], None).await?;
+        let none = BTreeMap::new();
+        Ok(listed
+            .iter()
+            .map(|container| Owned {
+                key: self
+                    .identity
+                    .key(&container.id, container.labels.as_ref().unwrap_or(&none)),
+                running: container.state.as_deref() == Some("running"),
+            })
+            .collect())
+    }
+
+    async fn events(
+        &self,
+        daemon: &DaemonName,
+        sink: mpsc::UnboundedSender<RuntimeEvent>,
+    ) -> CallError {
+        match self.daemon(daemon) {
+            Ok(daemon) => self.follow(&daemon, sink).await,
+            Err(error) => error,
+        }
+    }
+}

@@ -1,5 +1,9 @@
 //! How a container is reached: the data path's view of one.
 
+pub mod capability;
+pub mod netns;
+pub mod process;
+
 use std::fmt;
 use std::future::Future;
 use std::io;

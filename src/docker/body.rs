@@ -1,0 +1,103 @@
+//! The request that creates a container.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+    PortBinding, RestartPolicy, RestartPolicyNameEnum,
+};
+
+use super::{Network, Ready, Spec};
+
+/// Makes the request. `publish` is the address to publish the port on, if it is to be.
+///
+/// What a container may do is little by default: no capabilities, no new
+/// privileges, bounded logs, first in line when memory is short.
+pub(super) fn body(
+    spec: &Spec,
+    image: &str,
+    labels: HashMap<String, String>,
+    publish: Option<IpAddr>,
+) -> ContainerCreateBody {
+    let port = format!("{}/tcp", spec.port);
+    // HEALTHCHECKs are programs run in the container again and again.
+    let healthcheck = (spec.ready != Ready::Healthcheck)
+        .then(|| HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() });
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: spec.command.clone(),
+        env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        user: spec.user.clone(),
+        exposed_ports: publish.is_some().then(|| vec![port.clone()]),
+        healthcheck,
+        labels: Some(labels),
+        host_config: Some(HostConfig {
+            port_bindings: publish.map(|address| HashMap::from([(port, binding(address))])),
+            ..host_config(spec)
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn host_config(spec: &Spec) -> HostConfig {
+    let memory = spec.memory.map(signed);
+    HostConfig {
+        network_mode: Some(match &spec.network {
+            Network::Bridge => "bridge".to_owned(),
+            Network::Sealed => "none".to_owned(),
+            Network::Named(name) => name.clone(),
+        }),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(spec.cap_add.clone()),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        memory,
+        // Swap counts in: without this, as much again may be swapped.
+        memory_swap: memory,
+        #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+        nano_cpus: spec.cpus.map(|cpus| (cpus * 1e9) as i64),
+        pids_limit: spec.pids.map(i64::from),
+        oom_score_adj: Some(500),
+        readonly_rootfs: Some(spec.read_only),
+        tmpfs: (!spec.tmpfs.is_empty())
+            .then(|| spec.tmpfs.iter().map(|(k, v)| (k.clone(), v.clone())).collect()),
+        // Unlike `Binds`, these fail when the source is absent.
+        mounts: (!spec.mounts.is_empty()).then(|| spec.mounts.iter().map(mount).collect()),
+        runtime: spec.runtime.clone(),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        // Every engine can read this one back, which `Ready::Log` needs.
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(HashMap::from([
+                ("max-size".to_owned(), "1m".to_owned()),
+                ("max-file".to_owned(), "1".to_owned()),
+            ])),
+        }),
+        ..HostConfig::default()
+    }
+}
+
+/// The engine chooses the port. Later engines refuse a binding that leaves it out.
+fn binding(address: IpAddr) -> Option<Vec<PortBinding>> {
+    Some(vec![PortBinding {
+        host_ip: Some(address.to_string()),
+        host_port: Some(String::new()),
+    }])
+}
+
+fn mount(mount: &super::Mount) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(mount.source.clone()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..Mount::default()
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

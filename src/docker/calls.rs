@@ -1,0 +1,251 @@
+//! Engine calls that may bring a container to life, and what is known of them.
+//!
+//! An engine carries out a call whose caller has gone: a create that was
+//! abandoned on a stopped engine comes to life when it goes on. So such calls
+//! run in tasks of their own, nobody cancels them, and a launch is gone only
+//! when none of its calls can still have an effect.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use ganger_pool::core::LaunchId;
+use ganger_pool::runtime::Target;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+/// Why a call brought nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No answer in time. The call goes on.
+    Late(Duration),
+    /// The engine said no, or contact with it failed.
+    Engine(Error),
+}
+
+/// The calls of this run, by launch.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    launches: Mutex<BTreeMap<LaunchId, Launch>>,
+    removals: Mutex<BTreeSet<(String, String)>>,
+}
+
+#[derive(Debug)]
+struct Launch {
+    name: String,
+    running: u32,
+    lost: Option<Lost>,
+}
+
+/// A call ended without an answer, so that its effect may be still to come.
+#[derive(Debug, Clone, Copy)]
+enum Lost {
+    /// The engine has not answered anything since.
+    Silent,
+    /// The engine answers again since then.
+    Answering(Instant),
+}
+
+/// Settles a call however its task ends.
+struct Running {
+    calls: Arc<Calls>,
+    launch: LaunchId,
+    lost: bool,
+}
+
+// === impl Calls ===
+
+impl Calls {
+    /// Notes the name of a launch's container, before the engine hears of it.
+    pub(super) fn register(&self, launch: LaunchId, name: String) {
+        self.launches.lock().insert(launch, Launch { name, running: 0, lost: None });
+    }
+
+    /// The name that [`Calls::register`] noted.
+    pub(super) fn name(&self, launch: LaunchId) -> Option<String> {
+        self.launches.lock().get(&launch).map(|known| known.name.clone())
+    }
+
+    /// Makes a call for a registered launch in a task of its own, and waits
+    /// for it until `deadline`. The task ends with the call, or after `bound`.
+    pub(super) async fn run<T, F>(
+        self: &Arc<Self>,
+        launch: LaunchId,
+        deadline: Duration,
+        bound: Duration,
+        call: F,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let running = Running::begin(self, launch);
+        detached(deadline, async move {
+            let result = timeout(bound, call).await.unwrap_or(Err(Error::RequestTimeoutError));
+            running.end(result.as_ref().is_err_and(|error| !is_settled(error)));
+            result
+        })
+        .await
+    }
+
+    /// Whether a launch that a complete list just now did not show stays gone.
+    ///
+    /// After a lost call it does so only when the engine has been answering for
+    /// `grace`: an engine that was stopped first reads what it was sent.
+    pub(super) fn is_settled(&self, launch: LaunchId, grace: Duration) -> bool {
+        let mut launches = self.launches.lock();
+        let Some(known) = launches.get_mut(&launch) else { return true };
+        if known.running > 0 {
+            return false;
+        }
+        match known.lost {
+            None => true,
+            Some(Lost::Silent) => {
+                known.lost = Some(Lost::Answering(Instant::now()));
+                false
+            }
+            Some(Lost::Answering(since)) => since.elapsed() >= grace,
+        }
+    }
+
+    /// Forgets a launch that is gone.
+    pub(super) fn forget(&self, launch: LaunchId) {
+        self.launches.lock().remove(&launch);
+    }
+
+    /// Makes a removal in a task of its own, unless one of the same container
+    /// is under way: attempts at a stuck one must not pile up in the engine.
+    pub(super) async fn remove<F>(
+        self: &Arc<Self>,
+        target: &Target,
+        id: &str,
+        deadline: Duration,
+        bound: Duration,
+        call: F,
+    ) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let key = (target.daemon.to_string(), id.to_owned());
+        if !self.removals.lock().insert(key.clone()) {
+            return Ok(());
+        }
+        let calls = Arc::clone(self);
+        detached(deadline, async move {
+            let result = timeout(bound, call).await.unwrap_or(Err(Error::RequestTimeoutError));
+            calls.removals.lock().remove(&key);
+            result
+        })
+        .await
+    }
+}
+
+async fn detached<T, F>(deadline: Duration, call: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let (sender, receiver) = oneshot::channel();
+    tokio::spawn(async move {
+        // Nobody may be waiting any more.
+        let _ = sender.send(call.await);
+    });
+    match timeout(deadline, receiver).await {
+        Ok(Ok(result)) => result.map_err(Failure::Engine),
+        // A task that panicked, or a runtime that shuts down.
+        Ok(Err(_)) => Err(Failure::Engine(Error::RequestTimeoutError)),
+        Err(_) => Err(Failure::Late(deadline)),
+    }
+}
+
+/// Whether a failed call can have no effect that is still to come: the engine
+/// answered, or it was never asked.
+fn is_settled(error: &Error) -> bool {
+    match error {
+        Error::RequestTimeoutError | Error::IOError { .. } => false,
+        Error::HyperLegacyError { err } => err.is_connect(),
+        _ => true,
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn begin(calls: &Arc<Calls>, launch: LaunchId) -> Self {
+        if let Some(known) = calls.launches.lock().get_mut(&launch) {
+            known.running += 1;
+        }
+        Self { calls: Arc::clone(calls), launch, lost: true }
+    }
+
+    fn end(mut self, lost: bool) {
+        self.lost = lost;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(known) = self.calls.launches.lock().get_mut(&self.launch) {
+            known.running -= 1;
+            if self.lost {
+                known.lost = Some(Lost::Silent);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAUNCH: LaunchId = LaunchId(1);
+    const GRACE: Duration = Duration::from_secs(10);
+
+    fn calls() -> Arc<Calls> {
+        let calls = Arc::new(Calls::default());
+        calls.register(LAUNCH, "name".into());
+        calls
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_call_goes_on_and_holds_its_launch() {
+        let calls = calls();
+        let (answer, answered) = oneshot::channel::<()>();
+        let call = async move { answered.await.map_err(|_| Error::RequestTimeoutError) };
+        let minute = Duration::from_secs(60);
+        let result = calls.run(LAUNCH, Duration::from_secs(1), minute, call).await;
+        assert!(matches!(result, Err(Failure::Late(_))));
+        assert!(!calls.is_settled(LAUNCH, GRACE));
+        answer.send(()).unwrap();
+        while !calls.is_settled(LAUNCH, GRACE) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_call_holds_its_launch_until_the_engine_answers_for_a_while() {
+        let calls = calls();
+        let second = Duration::from_secs(1);
+        let never = std::future::pending::<Result<(), Error>>();
+        let result = calls.run(LAUNCH, 3 * second, 2 * second, never).await;
+        assert!(matches!(result, Err(Failure::Engine(Error::RequestTimeoutError))));
+        tokio::time::advance(2 * GRACE).await;
+        assert!(!calls.is_settled(LAUNCH, GRACE), "the first answer since");
+        tokio::time::advance(GRACE - second).await;
+        assert!(!calls.is_settled(LAUNCH, GRACE));
+        tokio::time::advance(second).await;
+        assert!(calls.is_settled(LAUNCH, GRACE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_call_is_settled() {
+        let calls = calls();
+        let no = Error::DockerResponseServerError { status_code: 400, message: "no".into() };
+        let second = Duration::from_secs(1);
+        let result = calls.run(LAUNCH, second, second, async { Err::<(), _>(no) }).await;
+        assert!(matches!(result, Err(Failure::Engine(_))));
+        assert!(calls.is_settled(LAUNCH, GRACE));
+    }
+}

@@ -1,0 +1,244 @@
+//! A started container: how it is reached, and what becomes of it.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptionsBuilder};
+use futures_util::{Stream, StreamExt};
+use ganger_pool::runtime::CallError;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Spec;
+use super::daemon::{Contact, Daemon};
+use super::explain::explain;
+use super::view::{Binding, End, Inspected};
+use crate::reach::netns::{Dialer, NetNs};
+use crate::reach::process::Process;
+use crate::reach::{Backend, Fate};
+
+/// How long an engine may take to notice that a process has ended.
+const NOTICE: Duration = Duration::from_secs(2);
+/// How long the word of an engine lags behind the end of a published connection.
+const LAG: Duration = Duration::from_millis(50);
+
+/// A started container.
+pub struct Container {
+    pub(super) id: String,
+    pub(super) daemon: Arc<Daemon>,
+    pub(super) spec: Arc<Spec>,
+    pub(super) address: Address,
+    pub(super) launched: Instant,
+}
+
+/// How one container is reached.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Address {
+    /// From inside its network namespace.
+    Namespace {
+        /// The namespace.
+        namespace: NetNs,
+        /// The process that it was taken from, the container's first.
+        process: Process,
+    },
+    /// At a port published for it.
+    Published(SocketAddr),
+}
+
+// === impl Address ===
+
+impl Address {
+    /// Takes hold of the namespace of the container `id`, whose first process is `pid`.
+    pub(super) async fn in_namespace(
+        dialer: &Arc<Dialer>,
+        id: &str,
+        seen: &Inspected,
+        port: u16,
+    ) -> Result<Self, String> {
+        let pid = seen.state.pid;
+        let ip = seen
+            .network_settings
+            .networks
+            .iter()
+            .flatten()
+            .find_map(|(_, network)| network.ip_address.parse::<IpAddr>().ok());
+        let cannot = |error: io::Error| format!("its process {pid} is out of reach: {error}");
+        let process = Process::open(pid).map_err(cannot)?;
+        let namespace = NetNs::open(dialer, pid, port, ip).await.map_err(cannot)?;
+        // Asked after both are open, so that both are this container's.
+        if !process.belongs_to(id) {
+            return Err(format!("the process {pid} on this machine is not the container's"));
+        }
+        Ok(Self::Namespace { namespace, process })
+    }
+
+    /// Finds the port that was published for it.
+    pub(super) fn published(contact: &Contact, seen: &Inspected, port: u16) -> Option<Self> {
+        let ports = seen.network_settings.ports.as_ref()?;
+        let bindings = ports.get(&format!("{port}/tcp"))?.as_ref()?;
+        let wanted = |binding: &&Binding| match binding.host_ip.parse::<IpAddr>() {
+            Ok(ip) => ip.is_ipv4() == contact.address.is_ipv4(),
+            Err(_) => true,
+        };
+        let binding = bindings.iter().find(wanted).or_else(|| bindings.first())?;
+        let port = binding.host_port.parse().ok()?;
+        Some(Self::Published((contact.address, port).into()))
+    }
+}
+
+// === impl Container ===
+
+impl Container {
+    /// What it runs.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// How it is reached.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// When its launch began.
+    pub(crate) fn launched(&self) -> Instant {
+        self.launched
+    }
+
+    /// What the engine says of it; `None` when it is gone.
+    pub(crate) async fn inspect(&self) -> Result<Option<Inspected>, CallError> {
+        self.daemon.inspect(&self.id).await
+    }
+
+    /// Waits until its process has ended, and says how.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn ended(&self) -> End {
+        match &self.address {
+            Address::Namespace { process, .. } => {
+                process.ended().await;
+                self.end().await
+            }
+            Address::Published(_) => loop {
+                if let Some(end) = self.wait().await {
+                    return end;
+                }
+                // No word from the daemon is no word on the container.
+                sleep(Duration::from_secs(1)).await;
+            },
+        }
+    }
+
+    async fn wait(&self) -> Option<End> {
+        let contact = self.daemon.contact().ok()?;
+        let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
+        let waiting = contact.client.wait_container(&self.id, Some(options));
+        let answer = std::pin::pin!(waiting).next().await?;
+        match answer {
+            Ok(_) => Some(End::Exited { code: 0, out_of_memory: false }),
+            Err(Error::DockerContainerWaitError { code, .. }) => {
+                Some(End::Exited { code, out_of_memory: false })
+            }
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Some(End::Removed),
+            Err(_) => None,
+        }
+    }
+
+    /// Follows its log from the beginning.
+    pub(crate) fn follow_log(
+        &self,
+    ) -> Result<impl Stream<Item = Result<LogOutput, String>> + use<>, CallError> {
+        let contact = self.daemon.contact()?;
+        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
+        let endpoint = self.daemon.endpoint.clone();
+        let lines = contact.client.logs(&self.id, Some(options));
+        Ok(lines.map(move |line| line.map_err(|error| explain(&endpoint, &error))))
+    }
+
+    /// How it ended, once its process has: asked until the engine has noticed.
+    async fn end(&self) -> End {
+        let noticed = async {
+            loop {
+                match self.inspect().await {
+                    Ok(Some(seen)) => match seen.state.end() {
+                        Some(end) => return end,
+                        None => sleep(Duration::from_millis(10)).await,
+                    },
+                    Ok(None) => return End::Removed,
+                    Err(_) => return End::Unknown,
+                }
+            }
+        };
+        timeout(NOTICE, noticed).await.unwrap_or(End::Unknown)
+    }
+}
+
+impl fmt::Debug for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Container")
+            .field("id", &self.id)
+            .field("daemon", &self.daemon.name)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Backend for Container {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    async fn dial(&self) -> io::Result<TcpStream> {
+        match &self.address {
+            Address::Namespace { namespace, .. } => namespace.dial().await,
+            Address::Published(address) => TcpStream::connect(*address).await,
+        }
+    }
+
+    /// By namespace the answer is the kernel's, and at once while the container
+    /// lives. A published connection may end before the engine has seen its
+    /// container's end, so that a second look is taken after 50 ms: an end that
+    /// comes from the container's side is passed on that much later.
+    async fn fate(&self) -> Fate {
+        match &self.address {
+            Address::Namespace { process, .. } => {
+                if !process.is_ending() {
+                    return Fate::Running;
+                }
+                fate(self.end().await)
+            }
+            Address::Published(_) => {
+                for look in 0..2 {
+                    if look > 0 {
+                        sleep(LAG).await;
+                    }
+                    match timeout(NOTICE, self.inspect()).await {
+                        Ok(Ok(Some(seen))) => {
+                            if let Some(end) = seen.state.end() {
+                                return fate(end);
+                            }
+                        }
+                        Ok(Ok(None)) => return fate(End::Removed),
+                        Ok(Err(_)) | Err(_) => return Fate::Running,
+                    }
+                }
+                Fate::Running
+            }
+        }
+    }
+}
+
+/// What is not known to be a good end is not taken for one.
+fn fate(end: End) -> Fate {
+    match end {
+        End::Exited { code: 0, .. } => Fate::Finished,
+        end => Fate::Died { reason: end.to_string() },
+    }
+}

@@ -1,0 +1,257 @@
+//! One engine, as far as we have come to know it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::API_DEFAULT_VERSION;
+use bollard::errors::Error;
+use ganger_pool::core::{DaemonName, ServiceName};
+use ganger_pool::runtime::{CallError, DaemonFacts};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::explain::{self, explain};
+use super::view::{Info, Inspected};
+use super::wire::{self, Peer, WireError};
+use super::{Deadlines, Endpoint, Network, Reach, Spec};
+use crate::reach::capability::{can_enter_namespaces, sees_process};
+
+/// One engine, as far as we have come to know it.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    pub(super) name: DaemonName,
+    pub(super) endpoint: Endpoint,
+    pub(super) deadlines: Deadlines,
+    contact: Mutex<Option<Arc<Contact>>>,
+    services: Mutex<BTreeMap<ServiceName, Vec<Prepared>>>,
+    pub(super) pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<tokio::time::Instant>>>>>,
+}
+
+/// What one successful `connect` found out.
+#[derive(Debug)]
+pub(super) struct Contact {
+    pub(super) client: bollard::Docker,
+    /// Of the API, `MAJOR.MINOR`, as negotiated.
+    version: String,
+    /// Which installation of an engine it is.
+    id: String,
+    /// Where ports are published, and dialled.
+    pub(super) address: IpAddr,
+    /// Why containers cannot be reached by namespace, if so.
+    namespace: Mutex<Result<(), String>>,
+}
+
+/// A service that this daemon is fit to launch.
+#[derive(Debug, Clone)]
+struct Prepared {
+    spec: Arc<Spec>,
+    image: String,
+    reach: Reach,
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    pub(super) fn new(name: DaemonName, endpoint: Endpoint, deadlines: Deadlines) -> Self {
+        Self {
+            name,
+            endpoint,
+            deadlines,
+            contact: Mutex::default(),
+            services: Mutex::default(),
+            pulls: Mutex::default(),
+        }
+    }
+
+    /// Makes contact anew: a client's version only ever goes down, so that an
+    /// engine that was upgraded needs a fresh one.
+    pub(super) async fn connect(&self) -> Result<DaemonFacts, CallError> {
+        let deadline = self.deadlines.negotiate;
+        timeout(deadline, self.negotiate()).await.unwrap_or_else(|_| {
+            Err(CallError::unreachable(explain::late(&self.endpoint, "the first call", deadline)))
+        })
+    }
+
+    async fn negotiate(&self) -> Result<DaemonFacts, CallError> {
+        // Asked first, because its errors keep their causes.
+        let (info, peer) = wire::get::<Info>(&self.endpoint, "/info")
+            .await
+            .map_err(|error| explain::wire(&self.endpoint, &error))?;
+        let fresh = client(&self.endpoint)
+            .map_err(|error| CallError::unreachable(explain(&self.endpoint, &error)))?;
+        let client = fresh
+            .negotiate_version()
+            .await
+            .map_err(|error| CallError::unreachable(explain(&self.endpoint, &error)))?;
+        if !info.os.is_empty() && info.os != "linux" {
+            return Err(CallError::refused(format!(
+                "{} runs {} containers, and Ganger needs Linux ones",
+                self.endpoint, info.os
+            )));
+        }
+        let address = match peer {
+            Peer::Process(_) => Ipv4Addr::LOCALHOST.into(),
+            Peer::Address(address) => address.ip().to_canonical(),
+        };
+        let contact = Contact {
+            version: client.client_version().to_string(),
+            client,
+            id: info.id,
+            address,
+            namespace: Mutex::new(is_local(peer)),
+        };
+        let mut known = self.contact.lock();
+        if known.as_ref().is_some_and(|known| known.id != contact.id) {
+            // Another installation at the same place has other images.
+            self.services.lock().clear();
+        }
+        *known = Some(Arc::new(contact));
+        Ok(DaemonFacts { version: info.version, cpus: info.cpus })
+    }
+
+    pub(super) fn contact(&self) -> Result<Arc<Contact>, CallError> {
+        let contact = self.contact.lock().clone();
+        contact.ok_or_else(|| {
+            CallError::unreachable(format!("no contact with {} has been made yet", self.endpoint))
+        })
+    }
+
+    /// A GET on the negotiated version of the API, under a deadline for all of it.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        deadline: Duration,
+    ) -> Result<T, Result<WireError, CallError>> {
+        let version = self.contact().map_err(Err)?.version.clone();
+        let path = format!("/v{version}{path}");
+        match timeout(deadline, wire::get(&self.endpoint, &path)).await {
+            Ok(Ok((answer, _))) => Ok(answer),
+            Ok(Err(error)) => Err(Ok(error)),
+            Err(_) => {
+                let what = path.split('?').next().unwrap_or(&path);
+                let message = explain::late(&self.endpoint, what, deadline);
+                Err(Err(CallError::unreachable(message)))
+            }
+        }
+    }
+
+    /// Inspects a container by its name or id; `None` when there is none.
+    pub(crate) async fn inspect(&self, container: &str) -> Result<Option<Inspected>, CallError> {
+        let path = format!("/containers/{container}/json");
+        match self.get(&path, self.deadlines.inspect).await {
+            Ok(seen) => Ok(Some(seen)),
+            Err(Ok(WireError::Status { code: 404, .. })) => Ok(None),
+            Err(Ok(error)) => Err(explain::wire(&self.endpoint, &error)),
+            Err(Err(error)) => Err(error),
+        }
+    }
+
+    pub(super) fn prepared(
+        &self,
+        service: &ServiceName,
+        spec: &Arc<Spec>,
+    ) -> Option<String> {
+        let services = self.services.lock();
+        let known = services.get(service)?.iter().find(|known| Arc::ptr_eq(&known.spec, spec))?;
+        Some(known.image.clone())
+    }
+
+    pub(super) fn set_prepared(
+        &self,
+        service: &ServiceName,
+        spec: &Arc<Spec>,
+        image: String,
+        reach: Reach,
+    ) {
+        let mut services = self.services.lock();
+        let all = services.entry(service.clone()).or_default();
+        // Specs that nobody else holds any more are of generations gone by.
+        all.retain(|known| Arc::strong_count(&known.spec) > 1 && !Arc::ptr_eq(&known.spec, spec));
+        all.push(Prepared { spec: Arc::clone(spec), image, reach });
+    }
+
+    pub(super) fn forget_prepared(&self, service: &ServiceName, spec: &Arc<Spec>) {
+        if let Some(all) = self.services.lock().get_mut(service) {
+            all.retain(|known| !Arc::ptr_eq(&known.spec, spec));
+        }
+    }
+
+    /// How the newest spec that was prepared reaches its containers.
+    pub(super) fn reach_of(&self, service: &ServiceName) -> Option<Reach> {
+        self.services.lock().get(service)?.last().map(|known| known.reach)
+    }
+}
+
+// === impl Contact ===
+
+impl Contact {
+    /// Decides how a service's containers are reached on this daemon.
+    pub(super) fn reach(&self, spec: &Spec) -> Result<Reach, String> {
+        let sealed = spec.network == Network::Sealed;
+        let foreign = spec.runtime.as_deref().filter(|name| !["runc", "crun"].contains(name));
+        let usable = match foreign {
+            // Such runtimes keep their sockets to themselves.
+            Some(name) => Err(format!("the runtime {name} may have a network stack of its own")),
+            None => self.namespace.lock().clone(),
+        };
+        match (spec.reach, usable) {
+            (Reach::Namespace, _) => can_enter_namespaces()
+                .map(|()| Reach::Namespace)
+                .map_err(|why| format!("`reach: Namespace` is not possible: {why}")),
+            (Reach::Auto, Ok(())) => Ok(Reach::Namespace),
+            (Reach::Published, _) if sealed => Err("`network: Sealed` leaves no port to publish: \
+                 it needs `reach: Namespace` or `Auto`"
+                .to_owned()),
+            (Reach::Auto, Err(why)) if sealed => Err(format!(
+                "`network: Sealed` needs reach by namespace, which is not possible here: {why}"
+            )),
+            (Reach::Published | Reach::Auto, _) => Ok(Reach::Published),
+        }
+    }
+
+    /// Every address of the daemon's machine.
+    pub(super) fn any_address(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
+    /// Why `Auto` does not reach containers by namespace, if so.
+    pub(super) fn why_published(&self) -> Option<String> {
+        self.namespace.lock().clone().err()
+    }
+
+    /// Notes that reach by namespace was tried and does not work.
+    pub(super) fn deny_namespace(&self, why: String) {
+        *self.namespace.lock() = Err(why);
+    }
+}
+
+/// Whether an engine's containers run on our kernel, in our view of processes.
+/// Each launch proves it again; this only keeps hopeless ones from being tried.
+fn is_local(peer: Peer) -> Result<(), String> {
+    match peer {
+        Peer::Process(Some(pid)) if sees_process(pid) => can_enter_namespaces(),
+        Peer::Process(_) => Err("the engine's process cannot be seen from here".to_owned()),
+        Peer::Address(_) => Err("the engine is reached over TCP".to_owned()),
+    }
+}
+
+fn client(endpoint: &Endpoint) -> Result<bollard::Docker, Error> {
+    // Seconds, and only for the wait for headers: a backstop. Deadlines are ours.
+    const BACKSTOP: u64 = 900;
+    match endpoint {
+        Endpoint::Unix(path) => {
+            bollard::Docker::connect_with_unix(&path.to_string_lossy(), BACKSTOP, API_DEFAULT_VERSION)
+        }
+        Endpoint::Tcp { .. } => bollard::Docker::connect_with_http(
+            &format!("tcp://{}", endpoint.authority()),
+            BACKSTOP,
+            API_DEFAULT_VERSION,
+        ),
+    }
+}

@@ -1,0 +1,155 @@
+//! What went wrong between us and an engine, in words that help.
+
+use std::io;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use ganger_pool::runtime::CallError;
+
+use super::Endpoint;
+use super::calls::Failure;
+use super::wire::WireError;
+
+/// Says what a failure of the engine's API means and, where it can be said, what to do.
+#[must_use]
+pub fn explain(endpoint: &Endpoint, error: &Error) -> String {
+    match error {
+        Error::SocketNotFoundError(_) => {
+            explain_io(endpoint, &io::Error::from(io::ErrorKind::NotFound))
+        }
+        Error::DockerResponseServerError { status_code, message } => {
+            status(*status_code, message)
+        }
+        Error::DockerStreamError { error } => error.clone(),
+        Error::RequestTimeoutError => format!("{endpoint} gave no answer"),
+        other => match io_cause(other) {
+            Some(cause) => explain_io(endpoint, cause),
+            None => format!("{endpoint} does not answer as an engine does: {}", chain(other)),
+        },
+    }
+}
+
+/// The same for an error of the connection itself.
+pub(super) fn explain_io(endpoint: &Endpoint, error: &io::Error) -> String {
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound,
+        PermissionDenied, TimedOut,
+    };
+    let unix = matches!(endpoint, Endpoint::Unix(_));
+    match error.kind() {
+        NotFound if unix => {
+            format!("no container engine at {endpoint}: is Docker installed and running?")
+        }
+        PermissionDenied if unix => format!(
+            "permission denied at {endpoint}: add the user to the group docker and log in again, \
+             or run as root"
+        ),
+        ConnectionRefused if unix => format!(
+            "nobody listens at {endpoint}: the container engine has stopped, start it again"
+        ),
+        ConnectionRefused => format!(
+            "connection refused by {endpoint}: is the container engine running, and does it \
+             listen on TCP?"
+        ),
+        ConnectionReset => format!("{endpoint} broke the connection"),
+        HostUnreachable | NetworkUnreachable | TimedOut => {
+            format!("no way to {endpoint}: {error}")
+        }
+        _ => format!("cannot reach {endpoint}: {error}"),
+    }
+}
+
+/// Says that there was no answer in time.
+pub(super) fn late(endpoint: &Endpoint, what: &str, deadline: Duration) -> String {
+    format!("{endpoint} did not answer {what} within {deadline:?}")
+}
+
+/// The pool's view of a failed GET.
+pub(super) fn wire(endpoint: &Endpoint, error: &WireError) -> CallError {
+    match error {
+        WireError::Connect(cause) => CallError::unreachable(explain_io(endpoint, cause)),
+        WireError::Status { code, message } => CallError::refused(status(*code, message)),
+        WireError::Broken(_) | WireError::Decode(_) => {
+            CallError::unreachable(format!("{endpoint} does not answer as an engine does: {error}"))
+        }
+    }
+}
+
+/// The pool's view of a failed call.
+pub(super) fn call(endpoint: &Endpoint, what: &str, failure: &Failure) -> CallError {
+    match failure {
+        Failure::Late(deadline) => CallError::unreachable(late(endpoint, what, *deadline)),
+        Failure::Engine(error) => {
+            let message = explain(endpoint, error);
+            let answered = matches!(
+                error,
+                Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. }
+            );
+            CallError { unreachable: !answered, message }
+        }
+    }
+}
+
+fn status(code: u16, message: &str) -> String {
+    let message = message.trim();
+    if message.contains("HTTP request to an HTTPS server") {
+        return "the engine speaks TLS there, which is not supported yet".to_owned();
+    }
+    if message.is_empty() {
+        return format!("the engine refused with status {code} and no reason");
+    }
+    format!("the engine says: {message} (status {code})")
+}
+
+fn io_cause(error: &Error) -> Option<&io::Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// An error with all its causes, which the client library's own text leaves out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failures_say_what_to_do() {
+        let unix: Endpoint = "unix:///run/docker.sock".parse().unwrap();
+        let tcp: Endpoint = "tcp://192.0.2.7:2375".parse().unwrap();
+        let absent = explain(&unix, &Error::SocketNotFoundError("/run/docker.sock".into()));
+        assert_eq!(
+            absent,
+            "no container engine at unix:///run/docker.sock: is Docker installed and running?"
+        );
+        let denied = explain(
+            &unix,
+            &Error::IOError { err: io::Error::from(io::ErrorKind::PermissionDenied) },
+        );
+        assert!(denied.contains("group docker"), "{denied}");
+        let refused = explain(
+            &tcp,
+            &Error::IOError { err: io::Error::from(io::ErrorKind::ConnectionRefused) },
+        );
+        assert!(refused.contains("listen on TCP"), "{refused}");
+        let tls = status(400, "Client sent an HTTP request to an HTTPS server.\n");
+        assert!(tls.contains("TLS"), "{tls}");
+    }
+}

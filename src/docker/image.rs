@@ -1,0 +1,237 @@
+//! Getting an image onto a daemon, and pinning what it is there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{CreateImageInfo, ImageInspect};
+use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptions};
+use futures_util::{Stream, StreamExt};
+use ganger_pool::runtime::CallError;
+use tokio::time::{Instant, timeout};
+
+use super::calls::Failure;
+use super::daemon::Daemon;
+use super::{Builtin, Pull, explain};
+
+/// How often the progress of a pull is logged.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// An image reference in its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reference<'a> {
+    name: &'a str,
+    /// Tag or digest; an engine that is given neither fetches every tag.
+    version: &'a str,
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Makes sure that the image is there and returns its id.
+    pub(super) async fn image(
+        &self,
+        reference: &str,
+        pull: Pull,
+        builtin: Option<&Builtin>,
+    ) -> Result<String, CallError> {
+        let full = Reference::parse(reference)?.to_string();
+        let asked = Instant::now();
+        if pull != Pull::Always || builtin.is_some() {
+            if let Some(id) = self.image_id(&full).await? {
+                return Ok(id);
+            }
+        }
+        let turn = std::sync::Arc::clone(self.pulls.lock().entry(full.clone()).or_default());
+        let mut fetched = turn.lock().await;
+        // Somebody may have fetched it while we waited.
+        if fetched.is_none_or(|at| at < asked) {
+            match builtin {
+                Some(builtin) => self.load(builtin).await?,
+                None if pull == Pull::Never => {
+                    return Err(CallError::refused(format!(
+                        "the image {reference} is not on daemon {}: get it there with \
+                         `docker pull {reference}`, or set `pull: IfMissing`",
+                        self.name
+                    )));
+                }
+                None => self.fetch(reference).await?,
+            }
+            *fetched = Some(Instant::now());
+        }
+        // The end of a stream proves nothing: what counts is that it is there.
+        self.image_id(&full).await?.ok_or_else(|| {
+            CallError::refused(format!(
+                "the image {reference} is not on daemon {} although it was fetched",
+                self.name
+            ))
+        })
+    }
+
+    async fn image_id(&self, reference: &str) -> Result<Option<String>, CallError> {
+        let deadline = self.deadlines.inspect;
+        let contact = self.contact()?;
+        let result = timeout(deadline, contact.client.inspect_image(reference)).await;
+        match result.unwrap_or(Err(Error::RequestTimeoutError)) {
+            Ok(ImageInspect { id: Some(id), .. }) => Ok(Some(id)),
+            Ok(_) => Err(CallError::refused(format!("the image {reference} has no id"))),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(Error::RequestTimeoutError) => {
+                Err(CallError::unreachable(explain::late(&self.endpoint, "inspect", deadline)))
+            }
+            Err(error) => Err(explain::call(&self.endpoint, "inspect", &Failure::Engine(error))),
+        }
+    }
+
+    async fn load(&self, builtin: &Builtin) -> Result<(), CallError> {
+        tracing::info!(daemon = %self.name, image = builtin.reference, "loading built-in image");
+        let contact = self.contact()?;
+        let options = ImportImageOptions { quiet: true, ..ImportImageOptions::default() };
+        let archive = bollard::body_full((builtin.archive)().into());
+        let stream = contact.client.import_image(options, archive, None);
+        self.drain(stream, &builtin.reference, |_| ()).await
+    }
+
+    async fn fetch(&self, reference: &str) -> Result<(), CallError> {
+        tracing::info!(daemon = %self.name, image = reference, "pulling image");
+        let contact = self.contact()?;
+        let Reference { name, version } = Reference::parse(reference)?;
+        let options = CreateImageOptionsBuilder::new().from_image(name).tag(version).build();
+        let stream = contact.client.create_image(Some(options), None, None);
+        let mut progress = Progress::new();
+        self.drain(stream, reference, |info| {
+            if let Some((done, total)) = progress.update(info) {
+                tracing::info!(daemon = %self.name, image = reference, done, total, "pulling image");
+            }
+        })
+        .await?;
+        tracing::info!(daemon = %self.name, image = reference, "image pulled");
+        Ok(())
+    }
+
+    /// Reads a stream to its end, unless it says nothing for too long.
+    async fn drain<T>(
+        &self,
+        stream: impl Stream<Item = Result<T, Error>>,
+        reference: &str,
+        mut each: impl FnMut(&T),
+    ) -> Result<(), CallError> {
+        let idle = self.deadlines.pull_idle;
+        let mut stream = std::pin::pin!(stream);
+        loop {
+            match timeout(idle, stream.next()).await {
+                Ok(Some(Ok(item))) => each(&item),
+                Ok(Some(Err(error))) => return Err(self.fetch_error(reference, error)),
+                Ok(None) => return Ok(()),
+                Err(_) => {
+                    return Err(CallError::refused(format!(
+                        "fetching the image {reference} has made no progress for {idle:?}"
+                    )));
+                }
+            }
+        }
+    }
+
+    fn fetch_error(&self, reference: &str, error: Error) -> CallError {
+        let mut error = explain::call(&self.endpoint, "the pull", &Failure::Engine(error));
+        let lower = error.message.to_lowercase();
+        let advice = if ["unauthorized", "denied", "no basic auth"].iter().any(|p| lower.contains(p))
+        {
+            ": it may not exist, or need a login: then pull it on the daemon by hand and set \
+             `pull: Never`"
+        } else if lower.contains("not found") || lower.contains("manifest unknown") {
+            ": check the spelling of `image`, and its tag"
+        } else {
+            ""
+        };
+        error.message = format!("cannot pull the image {reference}: {}{advice}", error.message);
+        error
+    }
+}
+
+// === impl Reference ===
+
+impl<'a> Reference<'a> {
+    fn parse(text: &'a str) -> Result<Self, CallError> {
+        // It becomes part of a path, which the client library does not escape.
+        let valid = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+        let odd = text.is_empty()
+            || !text.chars().all(valid)
+            || text.split('/').any(|part| part.is_empty() || part.chars().all(|c| c == '.'));
+        if odd {
+            return Err(CallError::refused(format!("\"{text}\" is not an image reference")));
+        }
+        let path = text.rfind('/').map_or(0, |at| at + 1);
+        let split = match text.find('@') {
+            Some(at) => Some(at),
+            None => text[path..].find(':').map(|at| path + at),
+        };
+        let (name, version) =
+            split.map_or((text, "latest"), |at| (&text[..at], &text[at + 1..]));
+        if name.is_empty() || version.is_empty() {
+            return Err(CallError::refused(format!("\"{text}\" is not an image reference")));
+        }
+        Ok(Self { name, version })
+    }
+}
+
+impl fmt::Display for Reference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.version.contains(':') { '@' } else { ':' };
+        write!(f, "{}{separator}{}", self.name, self.version)
+    }
+}
+
+/// Adds up what a pull reports per layer.
+#[derive(Debug)]
+struct Progress {
+    layers: BTreeMap<String, (i64, i64)>,
+    said: Instant,
+}
+
+// === impl Progress ===
+
+impl Progress {
+    fn new() -> Self {
+        Self { layers: BTreeMap::new(), said: Instant::now() }
+    }
+
+    /// Bytes done and in all, when it is time to say so.
+    fn update(&mut self, info: &CreateImageInfo) -> Option<(i64, i64)> {
+        let CreateImageInfo { id: Some(id), progress_detail: Some(detail), .. } = info else {
+            return None;
+        };
+        // Unpacking counts from the start again: then the layer is here.
+        let total = detail.total?;
+        let known = self.layers.entry(id.clone()).or_default();
+        *known = (known.0.max(detail.current.unwrap_or(0)), total);
+        if self.said.elapsed() < PROGRESS {
+            return None;
+        }
+        self.said = Instant::now();
+        Some(self.layers.values().fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_always_has_a_tag_or_digest() {
+        let parts = |text| {
+            let Reference { name, version } = Reference::parse(text).unwrap();
+            (name, version)
+        };
+        assert_eq!(parts("redis"), ("redis", "latest"));
+        assert_eq!(parts("redis:7"), ("redis", "7"));
+        assert_eq!(parts("127.0.0.1:5000/a/b"), ("127.0.0.1:5000/a/b", "latest"));
+        assert_eq!(parts("127.0.0.1:5000/a/b:2"), ("127.0.0.1:5000/a/b", "2"));
+        assert_eq!(parts("a@sha256:00ff"), ("a", "sha256:00ff"));
+        assert_eq!(Reference::parse("a@sha256:00ff").unwrap().to_string(), "a@sha256:00ff");
+        for bad in ["", "../x", "a//b", "a?b", "a b", ":1", "a:", "/a"] {
+            assert!(Reference::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! One launch: create, start, and find out how the container is reached.
+
+use std::sync::Arc;
+
+use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
+use ganger_pool::core::{LaunchId, ServiceName};
+use ganger_pool::runtime::{CallError, Fault, LaunchError, LaunchOrder};
+use tokio::time::{Instant, timeout};
+
+use super::body::body;
+use super::calls::Failure;
+use super::container::{Address, Container};
+use super::daemon::{Contact, Daemon};
+use super::fault::{self, Operation, is_image_missing, launch_error};
+use super::naming::is_id;
+use super::{Docker, Reach, Spec};
+
+// === impl Docker ===
+
+impl Docker {
+    pub(super) async fn start_container(
+        &self,
+        order: &LaunchOrder<Spec>,
+    ) -> Result<Arc<Container>, LaunchError> {
+        let launched = Instant::now();
+        // First of all: from here on the container can be found and removed.
+        let name = self.identity.container(&order.service, order.launch);
+        self.calls.register(order.launch, name.clone());
+        let daemon = self.daemon(&order.daemon).map_err(daemon_fault)?;
+        let contact = daemon.contact().map_err(daemon_fault)?;
+        let reach = contact.reach(&order.spec).map_err(fault::daemon)?;
+
+        let id = self.create(&daemon, &contact, order, &name, reach).await?;
+        let client = contact.client.clone();
+        let started = id.clone();
+        let start = async move {
+            client.start_container(&started, None::<StartContainerOptions>).await
+        };
+        let deadlines = &daemon.deadlines;
+        self.calls
+            .run(order.launch, deadlines.start, deadlines.bound, start)
+            .await
+            .map_err(|failure| launch_error(&daemon.endpoint, Operation::Start, &failure))?;
+
+        let seen = daemon.inspect(&id).await.map_err(daemon_fault)?.ok_or_else(|| {
+            fault::daemon("somebody removed the container as soon as it was started".to_owned())
+        })?;
+        if let Some(end) = seen.state.end() {
+            return Err(fault::service(format!("the container {end} as soon as it was started")));
+        }
+        let port = order.spec.port;
+        let address = match reach {
+            Reach::Published => Address::published(&contact, &seen, port).ok_or_else(|| {
+                fault::daemon(format!("the engine published no port for port {port}"))
+            })?,
+            Reach::Auto | Reach::Namespace => {
+                match Address::in_namespace(&self.dialer, &id, &seen, port).await {
+                    Ok(address) => address,
+                    Err(why) => return Err(self.out_of_reach(&daemon, &contact, order, &id, why).await),
+                }
+            }
+        };
+        let spec = Arc::clone(&order.spec);
+        Ok(Arc::new(Container { id, daemon, spec, address, launched }))
+    }
+
+    async fn create(
+        &self,
+        daemon: &Arc<Daemon>,
+        contact: &Contact,
+        order: &LaunchOrder<Spec>,
+        name: &str,
+        reach: Reach,
+    ) -> Result<String, LaunchError> {
+        let publish = (reach == Reach::Published).then(|| {
+            if order.spec.publish_any { contact.any_address() } else { contact.address }
+        });
+        let mut again = true;
+        let created = loop {
+            let image = match daemon.prepared(&order.service, &order.spec) {
+                Some(image) => image,
+                None => self.prepare_now(daemon, &order.service, &order.spec).await?,
+            };
+            let labels = self.identity.labels(order);
+            let request = body(&order.spec, &image, labels, publish);
+            match self.call_create(daemon, contact, order.launch, name, request).await {
+                Ok(created) => break created,
+                // It was pruned: pinned to an id, it cannot come back by itself.
+                Err(failure) if again && is_image_missing(Operation::Create, &failure) => {
+                    again = false;
+                    daemon.forget_prepared(&order.service, &order.spec);
+                }
+                Err(failure) => {
+                    return Err(launch_error(&daemon.endpoint, Operation::Create, &failure));
+                }
+            }
+        };
+        for warning in &created.warnings {
+            tracing::warn!(daemon = %daemon.name, service = %order.service, warning, "the engine warns");
+        }
+        if !is_id(&created.id) {
+            return Err(fault::daemon(format!("\"{}\" is not a container's id", created.id)));
+        }
+        Ok(created.id)
+    }
+
+    async fn call_create(
+        &self,
+        daemon: &Daemon,
+        contact: &Contact,
+        launch: LaunchId,
+        name: &str,
+        request: ContainerCreateBody,
+    ) -> Result<ContainerCreateResponse, Failure> {
+        let client = contact.client.clone();
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let create = async move { client.create_container(Some(options), request).await };
+        let deadlines = &daemon.deadlines;
+        self.calls.run(launch, deadlines.create, deadlines.bound, create).await
+    }
+
+    /// Fetches the image for a launch that found it absent. A pull outlives the
+    /// launch's patience and serves the next one.
+    async fn prepare_now(
+        &self,
+        daemon: &Arc<Daemon>,
+        service: &ServiceName,
+        spec: &Arc<Spec>,
+    ) -> Result<String, LaunchError> {
+        let (docker, daemon, service, spec) =
+            (self.clone(), Arc::clone(daemon), service.clone(), Arc::clone(spec));
+        let patience = daemon.deadlines.create;
+        let absent = format!("the image {} is not on daemon {}", spec.image, daemon.name);
+        let work = tokio::spawn(async move {
+            docker.prepare_service(&daemon, &service, &spec).await?;
+            daemon
+                .prepared(&service, &spec)
+                .ok_or_else(|| CallError::refused("prepared, and forgotten again"))
+        });
+        match timeout(patience, work).await {
+            Ok(Ok(result)) => result.map_err(daemon_fault),
+            Ok(Err(_)) => Err(fault::daemon(format!("{absent}, and fetching it broke off"))),
+            Err(_) => Err(fault::daemon(format!("{absent} any more and is being fetched again"))),
+        }
+    }
+
+    /// Why a started container could not be reached by namespace.
+    async fn out_of_reach(
+        &self,
+        daemon: &Daemon,
+        contact: &Contact,
+        order: &LaunchOrder<Spec>,
+        id: &str,
+        why: String,
+    ) -> LaunchError {
+        // A process that has ended meanwhile is out of reach, too.
+        if let Ok(Some(seen)) = daemon.inspect(id).await
+            && let Some(end) = seen.state.end()
+        {
+            return fault::service(format!("the container {end} as soon as it was started"));
+        }
+        if order.spec.reach == Reach::Namespace {
+            return fault::daemon(format!("`reach: Namespace` does not work there: {why}"));
+        }
+        tracing::warn!(daemon = %daemon.name, why, "containers cannot be reached by namespace");
+        contact.deny_namespace(why.clone());
+        fault::daemon(format!("not reached by namespace, which is not tried there again: {why}"))
+    }
+}
+
+fn daemon_fault(error: CallError) -> LaunchError {
+    LaunchError { fault: Fault::Daemon, message: error.message }
+}

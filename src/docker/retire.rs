@@ -1,0 +1,120 @@
+//! Removal, and the list that it is confirmed by.
+
+use bollard::errors::Error;
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
+use ganger_pool::runtime::{CallError, ContainerKey, Removal, Target};
+
+use super::calls::Failure;
+use super::daemon::Daemon;
+use super::naming::{INSTANCE, LAUNCH, is_id};
+use super::view::Listed;
+use super::{Docker, explain, wire};
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Every container that has these labels and, if given, this id.
+    pub(super) async fn list(
+        &self,
+        labels: &[String],
+        id: Option<&str>,
+    ) -> Result<Vec<Listed>, CallError> {
+        let mut filters = serde_json::json!({ "label": labels });
+        if let Some(id) = id {
+            filters["id"] = serde_json::json!([id]);
+        }
+        let path =
+            format!("/containers/json?all=1&filters={}", wire::escape(&filters.to_string()));
+        self.get(&path, self.deadlines.list).await.map_err(|error| match error {
+            Ok(error) => explain::wire(&self.endpoint, &error),
+            Err(error) => error,
+        })
+    }
+}
+
+// === impl Docker ===
+
+impl Docker {
+    /// The label that all of ours have.
+    pub(super) fn ours(&self) -> String {
+        format!("{INSTANCE}={}", self.identity.instance)
+    }
+
+    /// What a list shows of a target.
+    pub(super) async fn find(
+        &self,
+        daemon: &Daemon,
+        key: &ContainerKey,
+    ) -> Result<Vec<Listed>, CallError> {
+        match key {
+            ContainerKey::Launch(launch) => {
+                let label = format!("{LAUNCH}={}", self.identity.launch(*launch));
+                daemon.list(&[self.ours(), label], None).await
+            }
+            ContainerKey::Stray(id) => {
+                if !is_id(id) {
+                    return Err(CallError::refused(format!("\"{id}\" is not a container's id")));
+                }
+                let mut found = daemon.list(&[self.ours()], Some(id)).await?;
+                found.retain(|listed| listed.id == *id);
+                Ok(found)
+            }
+        }
+    }
+
+    pub(super) async fn remove(&self, target: &Target) -> Result<Removal, CallError> {
+        let daemon = self.daemon(&target.daemon)?;
+        let known = match &target.key {
+            ContainerKey::Launch(launch) => self.calls.name(*launch),
+            // Only what bears our label is touched, so it is looked up first.
+            ContainerKey::Stray(_) => None,
+        };
+        let doomed = match known {
+            Some(name) => vec![name],
+            None => {
+                let found = self.find(&daemon, &target.key).await?;
+                found.into_iter().map(|listed| listed.id).filter(|id| is_id(id)).collect()
+            }
+        };
+        let mut failed = None;
+        for container in doomed {
+            failed = self.delete(&daemon, target, &container).await.err().or(failed);
+        }
+        if !self.find(&daemon, &target.key).await?.is_empty() {
+            return failed.map_or(Ok(Removal::Pending), Err);
+        }
+        // Whatever the engine said: it is not there.
+        let ContainerKey::Launch(launch) = target.key else { return Ok(Removal::Gone) };
+        if !self.calls.is_settled(launch, daemon.deadlines.ghost_grace) {
+            return Ok(Removal::Pending);
+        }
+        self.calls.forget(launch);
+        Ok(Removal::Gone)
+    }
+
+    async fn delete(
+        &self,
+        daemon: &Daemon,
+        target: &Target,
+        container: &str,
+    ) -> Result<(), CallError> {
+        let client = daemon.contact()?.client.clone();
+        let name = container.to_owned();
+        let call = async move {
+            // Without `v`, the anonymous volumes of the image would stay.
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            client.remove_container(&name, Some(options)).await
+        };
+        let deadlines = &daemon.deadlines;
+        let result =
+            self.calls.remove(target, container, deadlines.remove, deadlines.bound, call).await;
+        match result {
+            // Gone already, or another removal is under way: the list tells.
+            Ok(())
+            | Err(Failure::Engine(Error::DockerResponseServerError {
+                status_code: 404 | 409, ..
+            })) => Ok(()),
+            Err(failure) => Err(explain::call(&daemon.endpoint, "the removal", &failure)),
+        }
+    }
+}

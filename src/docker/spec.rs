@@ -1,0 +1,159 @@
+//! What a service runs, in the adapter's terms.
+
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+/// What a service runs: image, process, limits, and how its containers are reached.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// Reference of the image; without tag or digest, `latest` is meant.
+    pub image: String,
+    /// Arguments for the image's entrypoint, or the program when it has none.
+    pub command: Option<Vec<String>>,
+    /// Environment, added to the image's.
+    pub env: IndexMap<String, String>,
+    /// TCP port that the service listens on in its container.
+    pub port: u16,
+    /// When the image is fetched.
+    pub pull: Pull,
+    /// Bytes of memory, swap included; `None` sets no limit.
+    pub memory: Option<u64>,
+    /// Processors, in parts; `None` sets no limit.
+    pub cpus: Option<f64>,
+    /// Processes and threads; `None` sets no limit.
+    pub pids: Option<u32>,
+    /// What the container can reach.
+    pub network: Network,
+    /// How the container is reached.
+    pub reach: Reach,
+    /// Publishes on every address of the daemon's machine. Anyone who gets to
+    /// one of them then gets past the proxy.
+    pub publish_any: bool,
+    /// What shows that a container can serve.
+    pub ready: Ready,
+    /// How long a launch may take, readiness included.
+    pub start_timeout: Duration,
+    /// User, and group after a colon; `None` takes the image's.
+    pub user: Option<String>,
+    /// Mounts the root file system read-only.
+    pub read_only: bool,
+    /// File systems in memory: path in the container to mount options.
+    pub tmpfs: IndexMap<String, String>,
+    /// Capabilities given back after all were dropped.
+    pub cap_add: Vec<String>,
+    /// Paths of the daemon's machine that the container sees.
+    pub mounts: Vec<Mount>,
+    /// The engine's runtime, for example `runsc`; `None` takes its default.
+    pub runtime: Option<String>,
+}
+
+/// When an image is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pull {
+    /// When the daemon does not have it.
+    #[default]
+    IfMissing,
+    /// Whenever a daemon is prepared for the service.
+    Always,
+    /// Never: it must be there.
+    Never,
+}
+
+/// What a container can reach.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Network {
+    /// What the engine's default network reaches.
+    #[default]
+    Bridge,
+    /// Nothing at all.
+    Sealed,
+    /// What a network of the user's reaches.
+    Named(String),
+}
+
+/// How a container is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// By namespace where that works, else by published port.
+    #[default]
+    Auto,
+    /// From inside its network namespace: same kernel and `CAP_SYS_ADMIN` needed.
+    Namespace,
+    /// Through a port that the engine publishes for it.
+    Published,
+}
+
+/// What shows that a container can serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// It accepts a connection and keeps it.
+    Tcp {
+        /// How long it must keep it where something else accepts on its behalf.
+        linger: Duration,
+    },
+    /// It says this first.
+    Banner(String),
+    /// It answers so when spoken to.
+    Exchange {
+        /// What is sent.
+        send: String,
+        /// What its answer starts with.
+        expect: String,
+    },
+    /// The image's HEALTHCHECK says so.
+    Healthcheck,
+    /// It logs this.
+    Log(String),
+    /// Its process runs.
+    Started,
+}
+
+/// A path of the daemon's machine that the container sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Absolute path on the daemon's machine; it must exist.
+    pub source: String,
+    /// Absolute path in the container.
+    pub target: String,
+    /// The container cannot write to it.
+    pub read_only: bool,
+}
+
+// === impl Spec ===
+
+impl Spec {
+    /// A service with nothing set but its image and port.
+    #[must_use]
+    pub fn new(image: impl Into<String>, port: u16) -> Self {
+        Self {
+            image: image.into(),
+            command: None,
+            env: IndexMap::new(),
+            port,
+            pull: Pull::default(),
+            memory: None,
+            cpus: None,
+            pids: None,
+            network: Network::default(),
+            reach: Reach::default(),
+            publish_any: false,
+            ready: Ready::default(),
+            start_timeout: Duration::from_secs(30),
+            user: None,
+            read_only: false,
+            tmpfs: IndexMap::new(),
+            cap_add: Vec::new(),
+            mounts: Vec::new(),
+            runtime: None,
+        }
+    }
+}
+
+// === impl Ready ===
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self::Tcp { linger: Duration::from_millis(50) }
+    }
+}

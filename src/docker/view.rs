@@ -1,0 +1,163 @@
+//! What is read of an engine's answers: as little as will do, as loosely as it can be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+/// One container in a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Listed {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(super) state: Option<String>,
+}
+
+/// One container, inspected.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Inspected {
+    pub(crate) state: State,
+    pub(crate) network_settings: NetworkSettings,
+}
+
+/// What a container does.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct State {
+    pub(crate) running: bool,
+    pub(crate) paused: bool,
+    pub(crate) pid: i32,
+    pub(crate) exit_code: i64,
+    #[serde(rename = "OOMKilled")]
+    pub(crate) oom_killed: bool,
+    pub(crate) health: Option<Health>,
+}
+
+/// What a container's HEALTHCHECK says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Health {
+    pub(crate) status: String,
+    pub(crate) log: Option<Vec<HealthLog>>,
+}
+
+/// One run of a HEALTHCHECK.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct HealthLog {
+    pub(crate) output: String,
+}
+
+/// Where a container is on its networks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct NetworkSettings {
+    pub(crate) ports: Option<BTreeMap<String, Option<Vec<Binding>>>>,
+    pub(crate) networks: Option<BTreeMap<String, Attached>>,
+}
+
+/// One published port.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Binding {
+    pub(crate) host_ip: String,
+    pub(crate) host_port: String,
+}
+
+/// A container's place on one network.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Attached {
+    #[serde(rename = "IPAddress", default)]
+    pub(crate) ip_address: String,
+}
+
+/// The engine itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Info {
+    #[serde(rename = "ID")]
+    pub(super) id: String,
+    #[serde(rename = "NCPU")]
+    pub(super) cpus: u32,
+    #[serde(rename = "ServerVersion")]
+    pub(super) version: String,
+    #[serde(rename = "OSType")]
+    pub(super) os: String,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Its process exited, or was killed.
+    Exited {
+        /// Exit code; 128 and the signal's number when it was killed.
+        code: i64,
+        /// The kernel killed it for memory.
+        out_of_memory: bool,
+    },
+    /// It was removed.
+    Removed,
+    /// Its process is gone and the engine does not say how it ended.
+    Unknown,
+}
+
+// === impl State ===
+
+impl State {
+    /// How it ended; `None` while it runs.
+    pub(crate) fn end(&self) -> Option<End> {
+        (!self.running)
+            .then_some(End::Exited { code: self.exit_code, out_of_memory: self.oom_killed })
+    }
+}
+
+// === impl End ===
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { code, out_of_memory: false } => write!(f, "exited with code {code}"),
+            Self::Exited { code, out_of_memory: true } => {
+                write!(f, "exited with code {code}, out of memory")
+            }
+            Self::Removed => f.write_str("was removed"),
+            Self::Unknown => f.write_str("its process ended"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_odd_container_does_not_blind_the_list() {
+        let list = r#"[
+            {"Id": "a", "Labels": {"io.ganger.boot": "x"}, "State": "running"},
+            {"Id": "b", "Labels": null, "State": "configured", "Ports": [{"PublicPort": 70000}]},
+            {"Id": "c"}
+        ]"#;
+        let listed: Vec<Listed> = serde_json::from_str(list).unwrap();
+        let ids: Vec<_> = listed.iter().map(|c| c.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "c"]);
+        assert_eq!(listed[1].state.as_deref(), Some("configured"));
+    }
+
+    #[test]
+    fn an_inspection_is_read_across_dialects() {
+        // 20.10 has nulls where later engines leave fields out.
+        let old = r#"{"Id": "a", "State": {"Status": "exited", "Running": false, "ExitCode": 137,
+            "OOMKilled": true, "Pid": 0}, "NetworkSettings": {"IPAddress": "172.17.0.2",
+            "Ports": {"7000/tcp": null}, "Networks": {"bridge": {"IPAddress": "172.17.0.2"}}}}"#;
+        let seen: Inspected = serde_json::from_str(old).unwrap();
+        assert_eq!(seen.state.end().unwrap().to_string(), "exited with code 137, out of memory");
+        let new = r#"{"State": {"Running": true, "Pid": 12, "Health": {"Status": "odd"}},
+            "NetworkSettings": {"Ports": {}, "Networks": null}}"#;
+        let seen: Inspected = serde_json::from_str(new).unwrap();
+        assert_eq!((seen.state.end(), seen.state.pid), (None, 12));
+    }
+}

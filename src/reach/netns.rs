@@ -1,0 +1,241 @@
+//! Sockets in a container's network namespace.
+//!
+//! A socket belongs for life to the namespace it was made in, whichever thread
+//! connects it. So one thread of its own enters the namespace, makes a socket
+//! and comes back; nothing is waited for in there. Each container keeps one
+//! socket made ahead, so that a dial is a connect(2) and no hop to that thread.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+
+use parking_lot::Mutex;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+
+use super::process::network_namespace;
+
+/// Makes sockets in other network namespaces, on a thread of its own.
+#[derive(Debug, Default)]
+pub struct Dialer {
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+}
+
+struct Job {
+    namespace: Arc<OwnedFd>,
+    domain: Domain,
+    done: Box<dyn FnOnce(io::Result<Socket>) + Send>,
+}
+
+/// A container's network namespace. It can never become another container's.
+#[derive(Debug)]
+pub struct NetNs {
+    fd: Arc<OwnedFd>,
+    dialer: Arc<Dialer>,
+    spare: Arc<Mutex<Option<Socket>>>,
+    candidates: Vec<SocketAddr>,
+    found: OnceLock<SocketAddr>,
+}
+
+// === impl Dialer ===
+
+impl Dialer {
+    fn make(
+        &self,
+        namespace: Arc<OwnedFd>,
+        domain: Domain,
+        done: impl FnOnce(io::Result<Socket>) + Send + 'static,
+    ) {
+        let mut job = Job { namespace, domain, done: Box::new(done) };
+        let mut jobs = self.jobs.lock();
+        if let Some(sender) = &*jobs {
+            match sender.send(job) {
+                Ok(()) => return,
+                // The thread could not come back from a namespace, and ended.
+                Err(mpsc::SendError(returned)) => job = returned,
+            }
+        }
+        let (sender, receiver) = mpsc::channel();
+        let spawned =
+            thread::Builder::new().name("ganger-netns".to_owned()).spawn(move || work(&receiver));
+        match spawned {
+            Ok(_) => {
+                // The receiver is alive: the thread ends only after a job.
+                let _ = sender.send(job);
+                *jobs = Some(sender);
+            }
+            Err(error) => (job.done)(Err(error)),
+        }
+    }
+}
+
+/// Ends when the dialer does, or when it cannot come back: a thread that is in
+/// a container's namespace must not do anything else.
+fn work(jobs: &mpsc::Receiver<Job>) {
+    let home = std::fs::File::open("/proc/thread-self/ns/net");
+    while let Ok(Job { namespace, domain, done }) = jobs.recv() {
+        let home = match &home {
+            Ok(home) => home,
+            Err(error) => {
+                done(Err(io::Error::new(error.kind(), error.to_string())));
+                continue;
+            }
+        };
+        let made = enter(namespace.as_fd()).and_then(|()| socket(domain));
+        let back = enter(home.as_fd());
+        done(made);
+        if let Err(error) = back {
+            tracing::error!(%error, "cannot leave a container's namespace, replacing the thread");
+            return;
+        }
+    }
+}
+
+fn enter(namespace: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
+    Ok(move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?)
+}
+
+fn socket(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
+}
+
+// === impl NetNs ===
+
+impl NetNs {
+    /// Opens the namespace of the process `pid`, whose service listens on
+    /// `port` of all addresses, of loopback, or of `address`.
+    ///
+    /// # Errors
+    /// There is no such process, or we lack the right to see or enter its namespace.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn open(
+        dialer: &Arc<Dialer>,
+        pid: i32,
+        port: u16,
+        address: Option<std::net::IpAddr>,
+    ) -> io::Result<Self> {
+        let candidates = [Some(Ipv4Addr::LOCALHOST.into()), address, Some(Ipv6Addr::LOCALHOST.into())];
+        let namespace = Self {
+            fd: Arc::new(network_namespace(pid)?),
+            dialer: Arc::clone(dialer),
+            spare: Arc::default(),
+            candidates: candidates.into_iter().flatten().map(|ip| (ip, port).into()).collect(),
+            found: OnceLock::new(),
+        };
+        // Shows that it can be entered, and makes the first socket ahead.
+        let socket = namespace.socket(Domain::IPV4).await?;
+        *namespace.spare.lock() = Some(socket);
+        Ok(namespace)
+    }
+
+    /// Connects to the service from inside the namespace. Where it has listened
+    /// once, it is looked for from then on.
+    ///
+    /// # Errors
+    /// As for connect(2): exact, nobody else accepts in there.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a connection under way is closed.
+    pub async fn dial(&self) -> io::Result<TcpStream> {
+        if let Some(address) = self.found.get() {
+            return self.connect(*address).await;
+        }
+        let mut first = None;
+        for address in &self.candidates {
+            match self.connect(*address).await {
+                Ok(stream) => {
+                    // Another dial may have been faster, and found the same.
+                    let _ = self.found.set(*address);
+                    return Ok(stream);
+                }
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = self.socket(Domain::for_address(address)).await?;
+        TcpSocket::from_std_stream(socket.into()).connect(address).await
+    }
+
+    async fn socket(&self, domain: Domain) -> io::Result<Socket> {
+        if domain == Domain::IPV4 {
+            let spare = self.spare.lock().take();
+            if let Some(socket) = spare {
+                self.refill();
+                return Ok(socket);
+            }
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.dialer.make(Arc::clone(&self.fd), domain, move |made| {
+            // The dial may have been given up.
+            let _ = sender.send(made);
+        });
+        receiver.await.unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
+    }
+
+    /// Makes the next socket ahead, for whoever dials next.
+    fn refill(&self) {
+        let spare = Arc::downgrade(&self.spare);
+        self.dialer.make(Arc::clone(&self.fd), Domain::IPV4, move |made| {
+            // When it fails, the next dial asks again and gets to know why.
+            if let (Some(spare), Ok(socket)) = (spare.upgrade(), made) {
+                *spare.lock() = Some(socket);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reach::capability::can_enter_namespaces;
+
+    // Our own namespace stands in for a container's: what differs is tried on
+    // real engines.
+    #[tokio::test]
+    async fn dials_loopback_and_is_refused_exactly() {
+        if let Err(reason) = can_enter_namespaces() {
+            eprintln!("not tried: {reason}");
+            return;
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dialer = Arc::new(Dialer::default());
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+        for _ in 0..3 {
+            let stream = namespace.dial().await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
+        }
+        drop(listener);
+        let refused = namespace.dial().await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn finds_a_service_on_the_other_loopback() {
+        let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else { return };
+        if can_enter_namespaces().is_err() {
+            return;
+        }
+        let port = listener.local_addr().unwrap().port();
+        let dialer = Arc::new(Dialer::default());
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+        assert!(namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv6());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_not_there_has_no_namespace() {
+        let dialer = Arc::new(Dialer::default());
+        assert!(NetNs::open(&dialer, i32::MAX, 1, None).await.is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! A container's first process on this machine.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A container's first process. Its end is seen at once, and by no other
+/// process that got its number later.
+#[derive(Debug)]
+pub struct Process {
+    pid: i32,
+    fd: AsyncFd<OwnedFd>,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Takes hold of the process with this number.
+    ///
+    /// # Errors
+    /// There is none, or it may not be watched.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn open(pid: i32) -> io::Result<Self> {
+        let number = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
+        let fd = pidfd_open(number, PidfdFlags::NONBLOCK)?;
+        #[expect(
+            deprecated,
+            reason = "unsound only for types that change their descriptor, which OwnedFd does not; \
+                      its successor needs unsafe code"
+        )]
+        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        Ok(Self { pid, fd })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Whether it belongs to the container with this id: its control group names it.
+    #[must_use]
+    pub fn belongs_to(&self, id: &str) -> bool {
+        fs::read_to_string(format!("/proc/{}/cgroup", self.pid))
+            .is_ok_and(|groups| groups.contains(id))
+            // Otherwise another process may have had the number just now.
+            && !self.has_ended()
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Whether it has ended or is about to. A process that is killed closes its
+    /// connections a moment before it has ended; the kernel marks it first.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.has_ended() || exiting(self.pid) || self.has_ended()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn ended(&self) {
+        while !self.has_ended() {
+            match self.fd.readable().await {
+                // Readable for good once it has ended.
+                Ok(mut ready) if !self.has_ended() => ready.clear_ready(),
+                Ok(_) => return,
+                // The runtime that watches it is shutting down.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// Whether the kernel has begun to end a process: `PF_EXITING` in the flags word,
+/// the seventh field after the name of /proc/PID/stat.
+fn exiting(pid: i32) -> bool {
+    const PF_EXITING: u64 = 0x4;
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    // The name is in parentheses and may contain anything.
+    let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
+    let flags = after.split(' ').nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
+/// The namespace of network interfaces of a process.
+///
+/// # Errors
+/// There is no such process, or we lack the right.
+pub(super) fn network_namespace(pid: i32) -> io::Result<OwnedFd> {
+    fs::File::open(format!("/proc/{pid}/ns/net")).map(Into::into)
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_ends_is_seen_to() {
+        let mut child = tokio::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id().unwrap()).unwrap();
+        let process = Process::open(pid).unwrap();
+        assert!(!process.has_ended() && !process.is_ending());
+        assert!(!process.belongs_to("no such container"));
+        drop(child.stdin.take());
+        process.ended().await;
+        assert!(process.has_ended() && process.is_ending());
+        child.wait().await.unwrap();
+        assert!(process.has_ended(), "also when its number is free again");
+    }
+
+    #[test]
+    fn nobody_is_nobody() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _guard = runtime.enter();
+        assert!(Process::open(0).is_err());
+        assert!(Process::open(i32::MAX).is_err());
+    }
+}
