@@ -120,7 +120,9 @@ impl Default for Deadlines {
 
 impl fmt::Debug for Builtin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builtin").field("reference", &self.reference).finish_non_exhaustive()
+        f.debug_struct("Builtin")
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,11 +137,7 @@ impl Docker {
 
     /// The same with other deadlines.
     #[must_use]
-    pub fn with_deadlines(
-        identity: Identity,
-        builtin: Vec<Builtin>,
-        deadlines: Deadlines,
-    ) -> Self {
+    pub fn with_deadlines(identity: Identity, builtin: Vec<Builtin>, deadlines: Deadlines) -> Self {
         Self {
             identity: Arc::new(identity),
             builtin: builtin.into(),
@@ -183,19 +181,26 @@ impl Docker {
     ) -> Result<(), CallError> {
         let contact = daemon.contact()?;
         let reach = contact.reach(spec).map_err(|why| {
-            CallError::refused(format!("service {service} on daemon {}: {why}", daemon.name))
+            CallError::refused(format!(
+                "service {service} on daemon {}: {why}",
+                daemon.name
+            ))
         })?;
-        let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
+        let builtin = self
+            .builtin
+            .iter()
+            .find(|builtin| builtin.reference == spec.image);
         let image = daemon.image(&spec.image, spec.pull, builtin).await?;
         if daemon.reach_of(service) != Some(reach) {
-            match (reach, contact.why_published()) {
-                (Reach::Published, why) => {
-                    let why = why.filter(|_| spec.reach == Reach::Auto).unwrap_or_default();
-                    tracing::info!(daemon = %daemon.name, %service, why,
-                        "containers are reached by published port");
+            let (daemon, why) = (&daemon.name, contact.why_published());
+            match (reach, why.filter(|_| spec.reach == Reach::Auto)) {
+                (Reach::Published, Some(why)) => {
+                    tracing::info!(%daemon, %service, why, "containers are reached by published port");
                 }
-                _ => tracing::info!(daemon = %daemon.name, %service,
-                        "containers are reached by namespace"),
+                (Reach::Published, None) => {
+                    tracing::info!(%daemon, %service, "containers are reached by published port");
+                }
+                _ => tracing::info!(%daemon, %service, "containers are reached by namespace"),
             }
         }
         daemon.set_prepared(service, spec, image, reach);

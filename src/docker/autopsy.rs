@@ -24,7 +24,10 @@ impl Docker {
             ContainerKey::Stray(_) => return None,
         };
         let deadline = daemon.deadlines.autopsy;
-        let seen = timeout(deadline, daemon.inspect(&container)).await.ok()?.ok()??;
+        let seen = timeout(deadline, daemon.inspect(&container))
+            .await
+            .ok()?
+            .ok()??;
         // Half a log is better than none.
         let mut log = Vec::new();
         let _ = timeout(deadline, last_lines(&daemon, &container, &mut log)).await;
@@ -37,9 +40,15 @@ impl Docker {
 }
 
 async fn last_lines(daemon: &Daemon, container: &str, log: &mut Vec<String>) {
-    let Ok(contact) = daemon.contact() else { return };
+    let Ok(contact) = daemon.contact() else {
+        return;
+    };
     let tail = LINES.to_string();
-    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
+    let options = LogsOptionsBuilder::new()
+        .stdout(true)
+        .stderr(true)
+        .tail(&tail)
+        .build();
     let mut lines = std::pin::pin!(contact.client.logs(container, Some(options)));
     while let Some(Ok(line)) = lines.next().await {
         log.extend(readable(&line.into_bytes()));
@@ -52,9 +61,16 @@ async fn last_lines(daemon: &Daemon, container: &str, log: &mut Vec<String>) {
 fn readable(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let clean = |line: &str| -> String {
-        line.trim_end().chars().filter(|c| !c.is_control() || *c == '\t').take(WIDTH).collect()
+        line.trim_end()
+            .chars()
+            .filter(|c| !c.is_control() || *c == '\t')
+            .take(WIDTH)
+            .collect()
     };
-    text.lines().map(clean).filter(|line| !line.is_empty()).collect()
+    text.lines()
+        .map(clean)
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 #[cfg(test)]

@@ -35,8 +35,21 @@ pub(super) struct Calls {
 #[derive(Debug)]
 struct Launch {
     name: String,
+    /// The engine may have heard of it.
+    known: bool,
     running: u32,
     lost: Option<Lost>,
+}
+
+/// What a call that ended may have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Nothing: the engine never heard of it.
+    Unsent,
+    /// Whatever the engine said.
+    Answered,
+    /// Nobody knows, and it may be still to come.
+    Lost,
 }
 
 /// A call ended without an answer, so that its effect may be still to come.
@@ -52,7 +65,7 @@ enum Lost {
 struct Running {
     calls: Arc<Calls>,
     launch: LaunchId,
-    lost: bool,
+    ended: Ended,
 }
 
 // === impl Calls ===
@@ -60,12 +73,31 @@ struct Running {
 impl Calls {
     /// Notes the name of a launch's container, before the engine hears of it.
     pub(super) fn register(&self, launch: LaunchId, name: String) {
-        self.launches.lock().insert(launch, Launch { name, running: 0, lost: None });
+        self.launches.lock().insert(
+            launch,
+            Launch {
+                name,
+                known: false,
+                running: 0,
+                lost: None,
+            },
+        );
+    }
+
+    /// Whether no engine can have heard of a launch.
+    pub(super) fn is_unheard_of(&self, launch: LaunchId) -> bool {
+        self.launches
+            .lock()
+            .get(&launch)
+            .is_some_and(|known| !known.known && known.running == 0)
     }
 
     /// The name that [`Calls::register`] noted.
     pub(super) fn name(&self, launch: LaunchId) -> Option<String> {
-        self.launches.lock().get(&launch).map(|known| known.name.clone())
+        self.launches
+            .lock()
+            .get(&launch)
+            .map(|known| known.name.clone())
     }
 
     /// Makes a call for a registered launch in a task of its own, and waits
@@ -83,8 +115,10 @@ impl Calls {
     {
         let running = Running::begin(self, launch);
         detached(deadline, async move {
-            let result = timeout(bound, call).await.unwrap_or(Err(Error::RequestTimeoutError));
-            running.end(result.as_ref().is_err_and(|error| !is_settled(error)));
+            let result = timeout(bound, call)
+                .await
+                .unwrap_or(Err(Error::RequestTimeoutError));
+            running.end(result.as_ref().map_or_else(ended, |_| Ended::Answered));
             result
         })
         .await
@@ -96,7 +130,9 @@ impl Calls {
     /// `grace`: an engine that was stopped first reads what it was sent.
     pub(super) fn is_settled(&self, launch: LaunchId, grace: Duration) -> bool {
         let mut launches = self.launches.lock();
-        let Some(known) = launches.get_mut(&launch) else { return true };
+        let Some(known) = launches.get_mut(&launch) else {
+            return true;
+        };
         if known.running > 0 {
             return false;
         }
@@ -134,7 +170,9 @@ impl Calls {
         }
         let calls = Arc::clone(self);
         detached(deadline, async move {
-            let result = timeout(bound, call).await.unwrap_or(Err(Error::RequestTimeoutError));
+            let result = timeout(bound, call)
+                .await
+                .unwrap_or(Err(Error::RequestTimeoutError));
             calls.removals.lock().remove(&key);
             result
         })
@@ -160,13 +198,15 @@ where
     }
 }
 
-/// Whether a failed call can have no effect that is still to come: the engine
-/// answered, or it was never asked.
-fn is_settled(error: &Error) -> bool {
+/// What a failed call may have done.
+fn ended(error: &Error) -> Ended {
     match error {
-        Error::RequestTimeoutError | Error::IOError { .. } => false,
-        Error::HyperLegacyError { err } => err.is_connect(),
-        _ => true,
+        // The transport has these only from before a request is sent.
+        Error::IOError { .. } => Ended::Unsent,
+        Error::RequestTimeoutError
+        | Error::HyperResponseError { .. }
+        | Error::HyperLegacyError { .. } => Ended::Lost,
+        _ => Ended::Answered,
     }
 }
 
@@ -177,11 +217,15 @@ impl Running {
         if let Some(known) = calls.launches.lock().get_mut(&launch) {
             known.running += 1;
         }
-        Self { calls: Arc::clone(calls), launch, lost: true }
+        Self {
+            calls: Arc::clone(calls),
+            launch,
+            ended: Ended::Lost,
+        }
     }
 
-    fn end(mut self, lost: bool) {
-        self.lost = lost;
+    fn end(mut self, ended: Ended) {
+        self.ended = ended;
     }
 }
 
@@ -189,7 +233,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(known) = self.calls.launches.lock().get_mut(&self.launch) {
             known.running -= 1;
-            if self.lost {
+            known.known |= self.ended != Ended::Unsent;
+            if self.ended == Ended::Lost {
                 known.lost = Some(Lost::Silent);
             }
         }
@@ -215,7 +260,9 @@ mod tests {
         let (answer, answered) = oneshot::channel::<()>();
         let call = async move { answered.await.map_err(|_| Error::RequestTimeoutError) };
         let minute = Duration::from_secs(60);
-        let result = calls.run(LAUNCH, Duration::from_secs(1), minute, call).await;
+        let result = calls
+            .run(LAUNCH, Duration::from_secs(1), minute, call)
+            .await;
         assert!(matches!(result, Err(Failure::Late(_))));
         assert!(!calls.is_settled(LAUNCH, GRACE));
         answer.send(()).unwrap();
@@ -230,7 +277,10 @@ mod tests {
         let second = Duration::from_secs(1);
         let never = std::future::pending::<Result<(), Error>>();
         let result = calls.run(LAUNCH, 3 * second, 2 * second, never).await;
-        assert!(matches!(result, Err(Failure::Engine(Error::RequestTimeoutError))));
+        assert!(matches!(
+            result,
+            Err(Failure::Engine(Error::RequestTimeoutError))
+        ));
         tokio::time::advance(2 * GRACE).await;
         assert!(!calls.is_settled(LAUNCH, GRACE), "the first answer since");
         tokio::time::advance(GRACE - second).await;
@@ -242,10 +292,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refused_call_is_settled() {
         let calls = calls();
-        let no = Error::DockerResponseServerError { status_code: 400, message: "no".into() };
+        let no = Error::DockerResponseServerError {
+            status_code: 400,
+            message: "no".into(),
+        };
         let second = Duration::from_secs(1);
-        let result = calls.run(LAUNCH, second, second, async { Err::<(), _>(no) }).await;
+        let result = calls
+            .run(LAUNCH, second, second, async { Err::<(), _>(no) })
+            .await;
         assert!(matches!(result, Err(Failure::Engine(_))));
         assert!(calls.is_settled(LAUNCH, GRACE));
+        assert!(!calls.is_unheard_of(LAUNCH));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_was_never_sent_leaves_nothing_to_look_for() {
+        let calls = calls();
+        let refused = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        let second = Duration::from_secs(1);
+        let result = calls
+            .run(LAUNCH, second, second, async { Err::<(), _>(refused) })
+            .await;
+        assert!(matches!(result, Err(Failure::Engine(_))));
+        assert!(calls.is_unheard_of(LAUNCH) && calls.is_settled(LAUNCH, GRACE));
     }
 }

@@ -1,17 +1,16 @@
 //! One engine, as far as we have come to know it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error;
 use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::{CallError, DaemonFacts};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::explain::{self, explain};
 use super::view::{Info, Inspected};
@@ -27,7 +26,10 @@ pub(crate) struct Daemon {
     pub(super) deadlines: Deadlines,
     contact: Mutex<Option<Arc<Contact>>>,
     services: Mutex<BTreeMap<ServiceName, Vec<Prepared>>>,
-    pub(super) pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<tokio::time::Instant>>>>>,
+    /// By image: who fetches it now, and when it was fetched last.
+    pub(super) pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
+    /// What the engine warned of already: it says so at every create.
+    warnings: Mutex<BTreeSet<String>>,
 }
 
 /// What one successful `connect` found out.
@@ -63,6 +65,7 @@ impl Daemon {
             contact: Mutex::default(),
             services: Mutex::default(),
             pulls: Mutex::default(),
+            warnings: Mutex::default(),
         }
     }
 
@@ -70,22 +73,34 @@ impl Daemon {
     /// engine that was upgraded needs a fresh one.
     pub(super) async fn connect(&self) -> Result<DaemonFacts, CallError> {
         let deadline = self.deadlines.negotiate;
-        timeout(deadline, self.negotiate()).await.unwrap_or_else(|_| {
-            Err(CallError::unreachable(explain::late(&self.endpoint, "the first call", deadline)))
-        })
+        timeout(deadline, self.negotiate())
+            .await
+            .unwrap_or_else(|_| {
+                Err(CallError::unreachable(explain::late(
+                    &self.endpoint,
+                    "the first call",
+                    deadline,
+                )))
+            })
     }
 
     async fn negotiate(&self) -> Result<DaemonFacts, CallError> {
-        // Asked first, because its errors keep their causes.
-        let (info, peer) = wire::get::<Info>(&self.endpoint, "/info")
+        let failed = |error: &Error| CallError::unreachable(explain(&self.endpoint, error));
+        let (_, peer) = wire::open(&self.endpoint)
             .await
-            .map_err(|error| explain::wire(&self.endpoint, &error))?;
-        let fresh = client(&self.endpoint)
-            .map_err(|error| CallError::unreachable(explain(&self.endpoint, &error)))?;
+            .map_err(|err| failed(&err.into()))?;
+        let pinned = Arc::new(OnceLock::new());
+        let fresh = wire::client(&self.endpoint, &pinned).map_err(|error| failed(&error))?;
         let client = fresh
             .negotiate_version()
             .await
-            .map_err(|error| CallError::unreachable(explain(&self.endpoint, &error)))?;
+            .map_err(|error| failed(&error))?;
+        let version = pinned
+            .get_or_init(|| client.client_version().to_string())
+            .clone();
+        let info = wire::get::<Info>(&self.endpoint, &format!("/v{version}/info"))
+            .await
+            .map_err(|error| explain::wire(&self.endpoint, &error))?;
         if !info.os.is_empty() && info.os != "linux" {
             return Err(CallError::refused(format!(
                 "{} runs {} containers, and Ganger needs Linux ones",
@@ -96,12 +111,13 @@ impl Daemon {
             Peer::Process(_) => Ipv4Addr::LOCALHOST.into(),
             Peer::Address(address) => address.ip().to_canonical(),
         };
+        let namespace = Mutex::new(is_local(peer));
         let contact = Contact {
-            version: client.client_version().to_string(),
             client,
+            version,
             id: info.id,
             address,
-            namespace: Mutex::new(is_local(peer)),
+            namespace,
         };
         let mut known = self.contact.lock();
         if known.as_ref().is_some_and(|known| known.id != contact.id) {
@@ -109,13 +125,19 @@ impl Daemon {
             self.services.lock().clear();
         }
         *known = Some(Arc::new(contact));
-        Ok(DaemonFacts { version: info.version, cpus: info.cpus })
+        Ok(DaemonFacts {
+            version: info.version,
+            cpus: info.cpus,
+        })
     }
 
     pub(super) fn contact(&self) -> Result<Arc<Contact>, CallError> {
         let contact = self.contact.lock().clone();
         contact.ok_or_else(|| {
-            CallError::unreachable(format!("no contact with {} has been made yet", self.endpoint))
+            CallError::unreachable(format!(
+                "no contact with {} has been made yet",
+                self.endpoint
+            ))
         })
     }
 
@@ -128,7 +150,7 @@ impl Daemon {
         let version = self.contact().map_err(Err)?.version.clone();
         let path = format!("/v{version}{path}");
         match timeout(deadline, wire::get(&self.endpoint, &path)).await {
-            Ok(Ok((answer, _))) => Ok(answer),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Ok(error)),
             Err(_) => {
                 let what = path.split('?').next().unwrap_or(&path);
@@ -149,13 +171,12 @@ impl Daemon {
         }
     }
 
-    pub(super) fn prepared(
-        &self,
-        service: &ServiceName,
-        spec: &Arc<Spec>,
-    ) -> Option<String> {
+    pub(super) fn prepared(&self, service: &ServiceName, spec: &Arc<Spec>) -> Option<String> {
         let services = self.services.lock();
-        let known = services.get(service)?.iter().find(|known| Arc::ptr_eq(&known.spec, spec))?;
+        let known = services
+            .get(service)?
+            .iter()
+            .find(|known| Arc::ptr_eq(&known.spec, spec))?;
         Some(known.image.clone())
     }
 
@@ -170,7 +191,11 @@ impl Daemon {
         let all = services.entry(service.clone()).or_default();
         // Specs that nobody else holds any more are of generations gone by.
         all.retain(|known| Arc::strong_count(&known.spec) > 1 && !Arc::ptr_eq(&known.spec, spec));
-        all.push(Prepared { spec: Arc::clone(spec), image, reach });
+        all.push(Prepared {
+            spec: Arc::clone(spec),
+            image,
+            reach,
+        });
     }
 
     pub(super) fn forget_prepared(&self, service: &ServiceName, spec: &Arc<Spec>) {
@@ -179,9 +204,20 @@ impl Daemon {
         }
     }
 
+    /// Logs a warning of the engine, once.
+    pub(super) fn warn(&self, service: &ServiceName, warning: &str) {
+        if self.warnings.lock().insert(warning.to_owned()) {
+            tracing::warn!(daemon = %self.name, %service, warning, "the engine warns");
+        }
+    }
+
     /// How the newest spec that was prepared reaches its containers.
     pub(super) fn reach_of(&self, service: &ServiceName) -> Option<Reach> {
-        self.services.lock().get(service)?.last().map(|known| known.reach)
+        self.services
+            .lock()
+            .get(service)?
+            .last()
+            .map(|known| known.reach)
     }
 }
 
@@ -191,10 +227,15 @@ impl Contact {
     /// Decides how a service's containers are reached on this daemon.
     pub(super) fn reach(&self, spec: &Spec) -> Result<Reach, String> {
         let sealed = spec.network == Network::Sealed;
-        let foreign = spec.runtime.as_deref().filter(|name| !["runc", "crun"].contains(name));
+        let foreign = spec
+            .runtime
+            .as_deref()
+            .filter(|name| !["runc", "crun"].contains(name));
         let usable = match foreign {
             // Such runtimes keep their sockets to themselves.
-            Some(name) => Err(format!("the runtime {name} may have a network stack of its own")),
+            Some(name) => Err(format!(
+                "the runtime {name} may have a network stack of its own"
+            )),
             None => self.namespace.lock().clone(),
         };
         match (spec.reach, usable) {
@@ -238,20 +279,5 @@ fn is_local(peer: Peer) -> Result<(), String> {
         Peer::Process(Some(pid)) if sees_process(pid) => can_enter_namespaces(),
         Peer::Process(_) => Err("the engine's process cannot be seen from here".to_owned()),
         Peer::Address(_) => Err("the engine is reached over TCP".to_owned()),
-    }
-}
-
-fn client(endpoint: &Endpoint) -> Result<bollard::Docker, Error> {
-    // Seconds, and only for the wait for headers: a backstop. Deadlines are ours.
-    const BACKSTOP: u64 = 900;
-    match endpoint {
-        Endpoint::Unix(path) => {
-            bollard::Docker::connect_with_unix(&path.to_string_lossy(), BACKSTOP, API_DEFAULT_VERSION)
-        }
-        Endpoint::Tcp { .. } => bollard::Docker::connect_with_http(
-            &format!("tcp://{}", endpoint.authority()),
-            BACKSTOP,
-            API_DEFAULT_VERSION,
-        ),
     }
 }

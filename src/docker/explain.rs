@@ -14,23 +14,24 @@ use super::wire::WireError;
 #[must_use]
 pub fn explain(endpoint: &Endpoint, error: &Error) -> String {
     match error {
-        Error::SocketNotFoundError(_) => {
-            explain_io(endpoint, &io::Error::from(io::ErrorKind::NotFound))
-        }
-        Error::DockerResponseServerError { status_code, message } => {
-            status(*status_code, message)
-        }
+        Error::DockerResponseServerError {
+            status_code,
+            message,
+        } => status(*status_code, message),
         Error::DockerStreamError { error } => error.clone(),
         Error::RequestTimeoutError => format!("{endpoint} gave no answer"),
         other => match io_cause(other) {
             Some(cause) => explain_io(endpoint, cause),
-            None => format!("{endpoint} does not answer as an engine does: {}", chain(other)),
+            None => format!(
+                "{endpoint} does not answer as an engine does: {}",
+                chain(other)
+            ),
         },
     }
 }
 
 /// The same for an error of the connection itself.
-pub(super) fn explain_io(endpoint: &Endpoint, error: &io::Error) -> String {
+fn explain_io(endpoint: &Endpoint, error: &io::Error) -> String {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound,
         PermissionDenied, TimedOut,
@@ -55,7 +56,7 @@ pub(super) fn explain_io(endpoint: &Endpoint, error: &io::Error) -> String {
         HostUnreachable | NetworkUnreachable | TimedOut => {
             format!("no way to {endpoint}: {error}")
         }
-        _ => format!("cannot reach {endpoint}: {error}"),
+        _ => format!("the connection to {endpoint} failed: {error}"),
     }
 }
 
@@ -69,9 +70,9 @@ pub(super) fn wire(endpoint: &Endpoint, error: &WireError) -> CallError {
     match error {
         WireError::Connect(cause) => CallError::unreachable(explain_io(endpoint, cause)),
         WireError::Status { code, message } => CallError::refused(status(*code, message)),
-        WireError::Broken(_) | WireError::Decode(_) => {
-            CallError::unreachable(format!("{endpoint} does not answer as an engine does: {error}"))
-        }
+        WireError::Broken(_) | WireError::Decode(_) => CallError::unreachable(format!(
+            "{endpoint} does not answer as an engine does: {error}"
+        )),
     }
 }
 
@@ -85,7 +86,10 @@ pub(super) fn call(endpoint: &Endpoint, what: &str, failure: &Failure) -> CallEr
                 error,
                 Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. }
             );
-            CallError { unreachable: !answered, message }
+            CallError {
+                unreachable: !answered,
+                message,
+            }
         }
     }
 }
@@ -102,6 +106,10 @@ fn status(code: u16, message: &str) -> String {
 }
 
 fn io_cause(error: &Error) -> Option<&io::Error> {
+    // Transparent: as a cause, it would be skipped.
+    if let Error::IOError { err } = error {
+        return Some(err);
+    }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<io::Error>() {
@@ -134,19 +142,28 @@ mod tests {
     fn the_first_failures_say_what_to_do() {
         let unix: Endpoint = "unix:///run/docker.sock".parse().unwrap();
         let tcp: Endpoint = "tcp://192.0.2.7:2375".parse().unwrap();
-        let absent = explain(&unix, &Error::SocketNotFoundError("/run/docker.sock".into()));
+        let absent = explain(
+            &unix,
+            &Error::IOError {
+                err: io::Error::from(io::ErrorKind::NotFound),
+            },
+        );
         assert_eq!(
             absent,
             "no container engine at unix:///run/docker.sock: is Docker installed and running?"
         );
         let denied = explain(
             &unix,
-            &Error::IOError { err: io::Error::from(io::ErrorKind::PermissionDenied) },
+            &Error::IOError {
+                err: io::Error::from(io::ErrorKind::PermissionDenied),
+            },
         );
         assert!(denied.contains("group docker"), "{denied}");
         let refused = explain(
             &tcp,
-            &Error::IOError { err: io::Error::from(io::ErrorKind::ConnectionRefused) },
+            &Error::IOError {
+                err: io::Error::from(io::ErrorKind::ConnectionRefused),
+            },
         );
         assert!(refused.contains("listen on TCP"), "{refused}");
         let tls = status(400, "Client sent an HTTP request to an HTTPS server.\n");

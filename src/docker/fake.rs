@@ -1,1 +1,188 @@
-//! x
+//! A fake engine for tests: as much HTTP as the adapter needs, answers by closure.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Endpoint;
+
+/// One request as it came, its path without the API's version.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) version: String,
+    pub(super) line: String,
+    pub(super) body: Value,
+}
+
+/// What the engine does about a request.
+pub(super) enum Reply {
+    Json(u16, Value),
+    /// Answers once the gate is open, with what is true by then.
+    Held(watch::Receiver<bool>, Box<dyn FnOnce() -> Reply + Send>),
+    /// Sends headers and a part of the body, and no more.
+    Stalled,
+    /// Sends this as the body and breaks the connection before its end.
+    Truncated(String),
+}
+
+/// A fake engine. It stops when dropped.
+pub(super) struct Engine {
+    path: PathBuf,
+    pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+    server: JoinHandle<()>,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Starts one that asks `answer` first and knows the usual answers itself.
+    pub(super) fn start(answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ganger-fake-{}-{count}.sock", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let listener = UnixListener::bind(&path).unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (log, answer) = (Arc::clone(&seen), Arc::new(answer));
+        let server = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    let request = read(&mut stream).await;
+                    log.lock().push(request.clone());
+                    let reply = answer(&request).unwrap_or_else(|| usual(&request));
+                    write(stream.into_inner(), reply).await;
+                });
+            }
+        });
+        Self { path, seen, server }
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::Unix(self.path.clone())
+    }
+
+    /// The requests whose first line contains `part`.
+    pub(super) fn requests(&self, part: &str) -> Vec<Seen> {
+        self.seen
+            .lock()
+            .iter()
+            .filter(|seen| seen.line.contains(part))
+            .cloned()
+            .collect()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.server.abort();
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn read(stream: &mut BufReader<UnixStream>) -> Seen {
+    let (mut first, mut length) = (String::new(), 0);
+    stream.read_line(&mut first).await.unwrap();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    let (method, rest) = first.trim().split_once(' ').unwrap();
+    let path = rest.strip_suffix(" HTTP/1.1").unwrap();
+    let (version, path) = match path.strip_prefix("/v1.") {
+        Some(rest) => rest.split_once('/').unwrap(),
+        None => ("", path.strip_prefix('/').unwrap()),
+    };
+    Seen {
+        version: version.to_owned(),
+        line: format!("{method} /{path}"),
+        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+    }
+}
+
+async fn write(mut stream: UnixStream, mut reply: Reply) {
+    loop {
+        let text = match reply {
+            Reply::Held(mut gate, then) => {
+                gate.wait_for(|open| *open).await.unwrap();
+                reply = then();
+                continue;
+            }
+            Reply::Json(status, body) => {
+                let body = if body.is_null() {
+                    String::new()
+                } else {
+                    body.to_string()
+                };
+                let length = body.len();
+                format!(
+                    "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\
+                     Connection: close\r\n\r\n{body}"
+                )
+            }
+            Reply::Stalled => {
+                stream
+                    .write_all(b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n[")
+                    .await
+                    .unwrap();
+                return std::future::pending().await;
+            }
+            Reply::Truncated(body) => {
+                let length = body.len();
+                format!(
+                    "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n"
+                )
+            }
+        };
+        // The adapter may have given up.
+        let _ = stream.write_all(text.as_bytes()).await;
+        return;
+    }
+}
+
+fn usual(seen: &Seen) -> Reply {
+    let line = seen.line.as_str();
+    if line == "GET /version" {
+        return Reply::Json(200, json!({"ApiVersion": "1.41", "Version": "20.10.24"}));
+    }
+    if line == "GET /info" {
+        let info = json!({"ID": "one", "NCPU": 2, "ServerVersion": "20.10.24", "OSType": "linux"});
+        return Reply::Json(200, info);
+    }
+    if line.starts_with("GET /images/") {
+        return Reply::Json(200, json!({"Id": "sha256:pinned"}));
+    }
+    if line.starts_with("GET /containers/json") {
+        return Reply::Json(200, json!([]));
+    }
+    if line.starts_with("POST /containers/create") {
+        return Reply::Json(201, json!({"Id": "c".repeat(64), "Warnings": []}));
+    }
+    if line.ends_with("/start") || line.starts_with("DELETE") {
+        return Reply::Json(204, Value::Null);
+    }
+    if line.ends_with("/json") {
+        let ports = json!({"7000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}]});
+        let state = json!({"Running": true, "Pid": 4_000_000});
+        let seen = json!({"State": state, "NetworkSettings": {"Ports": ports}});
+        return Reply::Json(200, seen);
+    }
+    Reply::Json(404, json!({"message": format!("nothing at {line}")}))
+}

@@ -35,7 +35,9 @@ impl Docker {
         let client = contact.client.clone();
         let started = id.clone();
         let start = async move {
-            client.start_container(&started, None::<StartContainerOptions>).await
+            client
+                .start_container(&started, None::<StartContainerOptions>)
+                .await
         };
         let deadlines = &daemon.deadlines;
         self.calls
@@ -43,11 +45,17 @@ impl Docker {
             .await
             .map_err(|failure| launch_error(&daemon.endpoint, Operation::Start, &failure))?;
 
-        let seen = daemon.inspect(&id).await.map_err(daemon_fault)?.ok_or_else(|| {
-            fault::daemon("somebody removed the container as soon as it was started".to_owned())
-        })?;
+        let seen = daemon
+            .inspect(&id)
+            .await
+            .map_err(daemon_fault)?
+            .ok_or_else(|| {
+                fault::daemon("somebody removed the container as soon as it was started".to_owned())
+            })?;
         if let Some(end) = seen.state.end() {
-            return Err(fault::service(format!("the container {end} as soon as it was started")));
+            return Err(fault::service(format!(
+                "the container {end} as soon as it was started"
+            )));
         }
         let port = order.spec.port;
         let address = match reach {
@@ -57,12 +65,20 @@ impl Docker {
             Reach::Auto | Reach::Namespace => {
                 match Address::in_namespace(&self.dialer, &id, &seen, port).await {
                     Ok(address) => address,
-                    Err(why) => return Err(self.out_of_reach(&daemon, &contact, order, &id, why).await),
+                    Err(why) => {
+                        return Err(self.out_of_reach(&daemon, &contact, order, &id, why).await);
+                    }
                 }
             }
         };
         let spec = Arc::clone(&order.spec);
-        Ok(Arc::new(Container { id, daemon, spec, address, launched }))
+        Ok(Arc::new(Container {
+            id,
+            daemon,
+            spec,
+            address,
+            launched,
+        }))
     }
 
     async fn create(
@@ -74,17 +90,27 @@ impl Docker {
         reach: Reach,
     ) -> Result<String, LaunchError> {
         let publish = (reach == Reach::Published).then(|| {
-            if order.spec.publish_any { contact.any_address() } else { contact.address }
+            if order.spec.publish_any {
+                contact.any_address()
+            } else {
+                contact.address
+            }
         });
         let mut again = true;
         let created = loop {
             let image = match daemon.prepared(&order.service, &order.spec) {
                 Some(image) => image,
-                None => self.prepare_now(daemon, &order.service, &order.spec).await?,
+                None => {
+                    self.prepare_now(daemon, &order.service, &order.spec)
+                        .await?
+                }
             };
             let labels = self.identity.labels(order);
             let request = body(&order.spec, &image, labels, publish);
-            match self.call_create(daemon, contact, order.launch, name, request).await {
+            match self
+                .call_create(daemon, contact, order.launch, name, request)
+                .await
+            {
                 Ok(created) => break created,
                 // It was pruned: pinned to an id, it cannot come back by itself.
                 Err(failure) if again && is_image_missing(Operation::Create, &failure) => {
@@ -97,10 +123,13 @@ impl Docker {
             }
         };
         for warning in &created.warnings {
-            tracing::warn!(daemon = %daemon.name, service = %order.service, warning, "the engine warns");
+            daemon.warn(&order.service, warning);
         }
         if !is_id(&created.id) {
-            return Err(fault::daemon(format!("\"{}\" is not a container's id", created.id)));
+            return Err(fault::daemon(format!(
+                "\"{}\" is not a container's id",
+                created.id
+            )));
         }
         Ok(created.id)
     }
@@ -117,7 +146,9 @@ impl Docker {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let create = async move { client.create_container(Some(options), request).await };
         let deadlines = &daemon.deadlines;
-        self.calls.run(launch, deadlines.create, deadlines.bound, create).await
+        self.calls
+            .run(launch, deadlines.create, deadlines.bound, create)
+            .await
     }
 
     /// Fetches the image for a launch that found it absent. A pull outlives the
@@ -128,8 +159,12 @@ impl Docker {
         service: &ServiceName,
         spec: &Arc<Spec>,
     ) -> Result<String, LaunchError> {
-        let (docker, daemon, service, spec) =
-            (self.clone(), Arc::clone(daemon), service.clone(), Arc::clone(spec));
+        let (docker, daemon, service, spec) = (
+            self.clone(),
+            Arc::clone(daemon),
+            service.clone(),
+            Arc::clone(spec),
+        );
         let patience = daemon.deadlines.create;
         let absent = format!("the image {} is not on daemon {}", spec.image, daemon.name);
         let work = tokio::spawn(async move {
@@ -140,8 +175,12 @@ impl Docker {
         });
         match timeout(patience, work).await {
             Ok(Ok(result)) => result.map_err(daemon_fault),
-            Ok(Err(_)) => Err(fault::daemon(format!("{absent}, and fetching it broke off"))),
-            Err(_) => Err(fault::daemon(format!("{absent} any more and is being fetched again"))),
+            Ok(Err(_)) => Err(fault::daemon(format!(
+                "{absent}, and fetching it broke off"
+            ))),
+            Err(_) => Err(fault::daemon(format!(
+                "{absent} any more and is being fetched again"
+            ))),
         }
     }
 
@@ -165,10 +204,15 @@ impl Docker {
         }
         tracing::warn!(daemon = %daemon.name, why, "containers cannot be reached by namespace");
         contact.deny_namespace(why.clone());
-        fault::daemon(format!("not reached by namespace, which is not tried there again: {why}"))
+        fault::daemon(format!(
+            "not reached by namespace, which is not tried there again: {why}"
+        ))
     }
 }
 
 fn daemon_fault(error: CallError) -> LaunchError {
-    LaunchError { fault: Fault::Daemon, message: error.message }
+    LaunchError {
+        fault: Fault::Daemon,
+        message: error.message,
+    }
 }

@@ -154,6 +154,8 @@ impl Spec {
 
 impl Default for Ready {
     fn default() -> Self {
-        Self::Tcp { linger: Duration::from_millis(50) }
+        Self::Tcp {
+            linger: Duration::from_millis(50),
+        }
     }
 }

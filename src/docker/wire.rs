@@ -1,29 +1,46 @@
-//! A plain GET over the engine's API, beside the client library.
+//! The connection to an engine's API.
 //!
-//! What leak safety rests on must not depend on generated models: one value
-//! unknown to them fails a whole list. It also bounds the body in time and
-//! size, where the library bounds only the wait for headers.
+//! Every request has a connection of its own, as in the client library, but one
+//! that notices when the other end is gone for good: a stream of events over a
+//! cut line would be silent for ever.
+//!
+//! Beside the client there is a plain GET. What leak safety rests on must not
+//! depend on generated models, where one unknown value fails a whole list. It
+//! also bounds the body in size, and together with its caller's deadline in
+//! time, where the client bounds only the wait for headers.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, BollardRequest};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::HOST;
-use hyper::{Request, StatusCode};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use socket2::{SockRef, TcpKeepalive};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use super::Endpoint;
 
 /// The most bytes of an answer that are read.
 const LIMIT: usize = 64 << 20;
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long the other end may leave what it was sent unacknowledged.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+/// The client's own timeout, in seconds and for headers only: a backstop.
+const BACKSTOP: u64 = 900;
 
-/// Who answered.
+/// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer {
     /// A process on this machine; `None` when it is not in our view of processes.
@@ -49,65 +66,115 @@ pub(super) enum WireError {
     Decode(#[from] serde_json::Error),
 }
 
+/// Makes a connection.
+pub(super) async fn open(endpoint: &Endpoint) -> io::Result<(Box<dyn Stream>, Peer)> {
+    let connect = async {
+        match endpoint {
+            Endpoint::Unix(socket) => {
+                let stream = UnixStream::connect(socket).await?;
+                let pid = stream.peer_cred().ok().and_then(|cred| cred.pid());
+                let peer = Peer::Process(pid.filter(|pid| *pid > 0));
+                Ok((Box::new(stream) as Box<dyn Stream>, peer))
+            }
+            Endpoint::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                let peer = Peer::Address(stream.peer_addr()?);
+                let keepalive = TcpKeepalive::new()
+                    .with_time(Duration::from_secs(5))
+                    .with_interval(Duration::from_secs(2))
+                    .with_retries(3);
+                let socket = SockRef::from(&stream);
+                socket.set_tcp_keepalive(&keepalive)?;
+                socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+                socket.set_tcp_nodelay(true)?;
+                Ok((Box::new(stream) as Box<dyn Stream>, peer))
+            }
+        }
+    };
+    timeout(CONNECT, connect)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// A connection of either kind.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Makes a client for the engine, that nothing is sent by yet. It asks for the
+/// version of the API that `version` is set to, once it is set.
+pub(super) fn client(
+    endpoint: &Endpoint,
+    version: &Arc<OnceLock<String>>,
+) -> Result<bollard::Docker, Error> {
+    let (endpoint, version) = (endpoint.clone(), Arc::clone(version));
+    let transport = move |request: BollardRequest| {
+        let (endpoint, version) = (endpoint.clone(), Arc::clone(&version));
+        async move {
+            let path = request
+                .uri()
+                .path_and_query()
+                .map_or("/", |path| path.as_str());
+            let path = match version.get() {
+                // The client leaves it out, which engines mean to stop accepting.
+                Some(version) if !path.starts_with("/v1.") => format!("/v{version}{path}"),
+                _ => path.to_owned(),
+            };
+            // The one place where an io::Error comes from: nothing was sent.
+            let (stream, _) = open(&endpoint).await?;
+            Ok(send(stream, &endpoint, &path, request).await?)
+        }
+    };
+    let name = Some("http://engine");
+    bollard::Docker::connect_with_custom_transport(transport, name, BACKSTOP, API_DEFAULT_VERSION)
+}
+
+/// Sends one request. The connection closes with the answer's body.
+async fn send<B>(
+    stream: Box<dyn Stream>,
+    endpoint: &Endpoint,
+    path: &str,
+    mut request: Request<B>,
+) -> Result<Response<Incoming>, hyper::Error>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if let (Ok(uri), Ok(host)) = (
+        path.parse::<Uri>(),
+        HeaderValue::from_str(&endpoint.authority()),
+    ) {
+        *request.uri_mut() = uri;
+        request.headers_mut().insert(HOST, host);
+    }
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Ends when the answer was read or dropped; its error is the request's, too.
+    tokio::spawn(connection);
+    sender.send_request(request).await
+}
+
 /// Asks `path` of the engine and decodes the answer. Has no deadline.
 pub(super) async fn get<T: DeserializeOwned>(
     endpoint: &Endpoint,
     path: &str,
-) -> Result<(T, Peer), WireError> {
-    let (status, body, peer) = match endpoint {
-        Endpoint::Unix(socket) => {
-            let stream = UnixStream::connect(socket).await.map_err(WireError::Connect)?;
-            let pid = stream.peer_cred().ok().and_then(|cred| cred.pid());
-            let peer = Peer::Process(pid.filter(|pid| *pid > 0));
-            let (status, body) = exchange(stream, endpoint, path).await?;
-            (status, body, peer)
-        }
-        Endpoint::Tcp { host, port } => {
-            let stream =
-                TcpStream::connect((host.as_str(), *port)).await.map_err(WireError::Connect)?;
-            let peer = Peer::Address(stream.peer_addr().map_err(WireError::Connect)?);
-            let (status, body) = exchange(stream, endpoint, path).await?;
-            (status, body, peer)
-        }
-    };
-    if !status.is_success() {
-        return Err(WireError::Status { code: status.as_u16(), message: message(&body) });
-    }
-    Ok((serde_json::from_slice(&body)?, peer))
-}
-
-async fn exchange<S>(
-    stream: S,
-    endpoint: &Endpoint,
-    path: &str,
-) -> Result<(StatusCode, Bytes), WireError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let broken = |error: hyper::Error| WireError::Broken(error.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let request = Request::get(path)
-        .header(HOST, endpoint.authority())
-        .body(Empty::<Bytes>::new())
+) -> Result<T, WireError> {
+    let (stream, _) = open(endpoint).await.map_err(WireError::Connect)?;
+    let request = Request::new(Empty::<Bytes>::new());
+    let response = send(stream, endpoint, path, request)
+        .await
         .map_err(|error| WireError::Broken(error.to_string()))?;
-    // The connection is driven here, so that it ends with this future.
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LIMIT).collect().await;
-        let body = body.map_err(|error| WireError::Broken(error.to_string()))?.to_bytes();
-        Ok((status, body))
-    };
-    let drive = async {
-        // Its error also ends the request; its end does when the answer is whole.
-        let _ = connection.await;
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        biased;
-        answer = answer => answer,
-        () = drive => unreachable!("the connection's driver never returns"),
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LIMIT).collect().await;
+    let body = body
+        .map_err(|error| WireError::Broken(error.to_string()))?
+        .to_bytes();
+    if !status.is_success() {
+        return Err(WireError::Status {
+            code: status.as_u16(),
+            message: message(&body),
+        });
     }
+    Ok(serde_json::from_slice(&body)?)
 }
 
 /// The message in an engine's error, or all of it when it is not the engine's.
@@ -117,7 +184,11 @@ fn message(body: &[u8]) -> String {
         message: String,
     }
     serde_json::from_slice(body).map_or_else(
-        |_| String::from_utf8_lossy(&body[..body.len().min(300)]).trim().to_owned(),
+        |_| {
+            String::from_utf8_lossy(&body[..body.len().min(300)])
+                .trim()
+                .to_owned()
+        },
         |Message { message }| message,
     )
 }

@@ -54,7 +54,10 @@ where
 }
 
 fn judge(outcome: io::Result<()>) -> Verdict {
-    outcome.map_or_else(|error| Verdict::NotYet(error.to_string()), |()| Verdict::Ready)
+    outcome.map_or_else(
+        |error| Verdict::NotYet(error.to_string()),
+        |()| Verdict::Ready,
+    )
 }
 
 /// The connection is kept for `linger`, or something is said on it.
@@ -76,7 +79,11 @@ async fn says(mut stream: TcpStream, expected: &[u8]) -> io::Result<()> {
     let mut length = 0;
     while length < said.len() {
         match stream.read(&mut said[length..]).await? {
-            0 => return Err(closed("it closes the connection before it has said what is expected")),
+            0 => {
+                return Err(closed(
+                    "it closes the connection before it has said what is expected",
+                ));
+            }
             more => length += more,
         }
         if said[..length] != expected[..length] {
@@ -128,9 +135,10 @@ pub(super) async fn runs(container: &Container) -> Verdict {
     }
     match container.inspect().await {
         Ok(Some(seen)) if seen.state.paused => Verdict::NotYet("it is paused".to_owned()),
-        Ok(Some(seen)) => {
-            seen.state.end().map_or(Verdict::Ready, |end| Verdict::Never(end.to_string()))
-        }
+        Ok(Some(seen)) => seen
+            .state
+            .end()
+            .map_or(Verdict::Ready, |end| Verdict::Never(end.to_string())),
         Ok(None) => Verdict::Never("it was removed".to_owned()),
         Err(error) => Verdict::NotYet(error.message),
     }
@@ -148,7 +156,9 @@ mod tests {
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         tokio::spawn(server(listener.accept().await.unwrap().0));
         client
     }
@@ -162,7 +172,9 @@ mod tests {
         assert!(error.to_string().contains("closes it"), "{error}");
 
         let reset = with(async |stream| {
-            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            socket2::SockRef::from(&stream)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
         });
         assert!(stays(reset.await, LONG).await.is_err());
     }
@@ -192,9 +204,16 @@ mod tests {
                 }
             })
         };
-        says(banner(&[b"SS", b"H-", b"2.0"]).await, b"SSH-").await.unwrap();
-        let wrong = says(banner(&[b"-LOADING"]).await, b"+PONG").await.unwrap_err();
-        assert!(wrong.to_string().contains("instead of \"+PONG\""), "{wrong}");
+        says(banner(&[b"SS", b"H-", b"2.0"]).await, b"SSH-")
+            .await
+            .unwrap();
+        let wrong = says(banner(&[b"-LOADING"]).await, b"+PONG")
+            .await
+            .unwrap_err();
+        assert!(
+            wrong.to_string().contains("instead of \"+PONG\""),
+            "{wrong}"
+        );
         let short = says(banner(&[b"SS"]).await, b"SSH-").await.unwrap_err();
         assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
     }

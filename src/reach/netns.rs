@@ -5,6 +5,7 @@
 //! and comes back; nothing is waited for in there. Each container keeps one
 //! socket made ahead, so that a dial is a connect(2) and no hop to that thread.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,9 +13,10 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::process::network_namespace;
@@ -32,7 +34,6 @@ struct Job {
 }
 
 /// A container's network namespace. It can never become another container's.
-#[derive(Debug)]
 pub struct NetNs {
     fd: Arc<OwnedFd>,
     dialer: Arc<Dialer>,
@@ -50,7 +51,11 @@ impl Dialer {
         domain: Domain,
         done: impl FnOnce(io::Result<Socket>) + Send + 'static,
     ) {
-        let mut job = Job { namespace, domain, done: Box::new(done) };
+        let mut job = Job {
+            namespace,
+            domain,
+            done: Box::new(done),
+        };
         let mut jobs = self.jobs.lock();
         if let Some(sender) = &*jobs {
             match sender.send(job) {
@@ -60,8 +65,9 @@ impl Dialer {
             }
         }
         let (sender, receiver) = mpsc::channel();
-        let spawned =
-            thread::Builder::new().name("ganger-netns".to_owned()).spawn(move || work(&receiver));
+        let spawned = thread::Builder::new()
+            .name("ganger-netns".to_owned())
+            .spawn(move || work(&receiver));
         match spawned {
             Ok(_) => {
                 // The receiver is alive: the thread ends only after a job.
@@ -77,7 +83,12 @@ impl Dialer {
 /// a container's namespace must not do anything else.
 fn work(jobs: &mpsc::Receiver<Job>) {
     let home = std::fs::File::open("/proc/thread-self/ns/net");
-    while let Ok(Job { namespace, domain, done }) = jobs.recv() {
+    while let Ok(Job {
+        namespace,
+        domain,
+        done,
+    }) = jobs.recv()
+    {
         let home = match &home {
             Ok(home) => home,
             Err(error) => {
@@ -96,11 +107,18 @@ fn work(jobs: &mpsc::Receiver<Job>) {
 }
 
 fn enter(namespace: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
-    Ok(move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?)
+    Ok(move_into_link_name_space(
+        namespace,
+        Some(LinkNameSpaceType::Network),
+    )?)
 }
 
 fn socket(domain: Domain) -> io::Result<Socket> {
-    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
+    Socket::new(
+        domain,
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )
 }
 
 // === impl NetNs ===
@@ -120,12 +138,20 @@ impl NetNs {
         port: u16,
         address: Option<std::net::IpAddr>,
     ) -> io::Result<Self> {
-        let candidates = [Some(Ipv4Addr::LOCALHOST.into()), address, Some(Ipv6Addr::LOCALHOST.into())];
+        let candidates = [
+            Some(Ipv4Addr::LOCALHOST.into()),
+            address,
+            Some(Ipv6Addr::LOCALHOST.into()),
+        ];
         let namespace = Self {
             fd: Arc::new(network_namespace(pid)?),
             dialer: Arc::clone(dialer),
             spare: Arc::default(),
-            candidates: candidates.into_iter().flatten().map(|ip| (ip, port).into()).collect(),
+            candidates: candidates
+                .into_iter()
+                .flatten()
+                .map(|ip| (ip, port).into())
+                .collect(),
             found: OnceLock::new(),
         };
         // Shows that it can be entered, and makes the first socket ahead.
@@ -161,15 +187,28 @@ impl NetNs {
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = self.socket(Domain::for_address(address)).await?;
-        TcpSocket::from_std_stream(socket.into()).connect(address).await
+        let domain = Domain::for_address(address);
+        let socket = self.socket(domain).await?;
+        let connected = socket.connect(&address.into());
+        if domain == Domain::IPV4 {
+            self.refill();
+        }
+        match connected {
+            // In there, the other end has answered before the call returns.
+            Ok(()) => TcpStream::from_std(socket.into()),
+            Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
+                let stream = TcpStream::from_std(socket.into())?;
+                stream.writable().await?;
+                stream.take_error()?.map_or(Ok(stream), Err)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn socket(&self, domain: Domain) -> io::Result<Socket> {
         if domain == Domain::IPV4 {
             let spare = self.spare.lock().take();
             if let Some(socket) = spare {
-                self.refill();
                 return Ok(socket);
             }
         }
@@ -178,18 +217,29 @@ impl NetNs {
             // The dial may have been given up.
             let _ = sender.send(made);
         });
-        receiver.await.unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
     }
 
     /// Makes the next socket ahead, for whoever dials next.
     fn refill(&self) {
         let spare = Arc::downgrade(&self.spare);
-        self.dialer.make(Arc::clone(&self.fd), Domain::IPV4, move |made| {
-            // When it fails, the next dial asks again and gets to know why.
-            if let (Some(spare), Ok(socket)) = (spare.upgrade(), made) {
-                *spare.lock() = Some(socket);
-            }
-        });
+        self.dialer
+            .make(Arc::clone(&self.fd), Domain::IPV4, move |made| {
+                // When it fails, the next dial asks again and gets to know why.
+                if let (Some(spare), Ok(socket)) = (spare.upgrade(), made) {
+                    *spare.lock() = Some(socket);
+                }
+            });
+    }
+}
+
+impl fmt::Debug for NetNs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetNs")
+            .field("address", &self.found.get())
+            .finish_non_exhaustive()
     }
 }
 
@@ -222,7 +272,9 @@ mod tests {
 
     #[tokio::test]
     async fn finds_a_service_on_the_other_loopback() {
-        let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else { return };
+        let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else {
+            return;
+        };
         if can_enter_namespaces().is_err() {
             return;
         }
@@ -230,7 +282,15 @@ mod tests {
         let dialer = Arc::new(Dialer::default());
         let pid = i32::try_from(std::process::id()).unwrap();
         let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
-        assert!(namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv6());
+        assert!(
+            namespace
+                .dial()
+                .await
+                .unwrap()
+                .peer_addr()
+                .unwrap()
+                .is_ipv6()
+        );
     }
 
     #[tokio::test]

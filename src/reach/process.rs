@@ -1,8 +1,9 @@
 //! A container's first process on this machine.
 
+use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -11,7 +12,6 @@ use tokio::io::unix::AsyncFd;
 
 /// A container's first process. Its end is seen at once, and by no other
 /// process that got its number later.
-#[derive(Debug)]
 pub struct Process {
     pid: i32,
     fd: AsyncFd<OwnedFd>,
@@ -89,10 +89,15 @@ impl Process {
 /// the seventh field after the name of /proc/PID/stat.
 fn exiting(pid: i32) -> bool {
     const PF_EXITING: u64 = 0x4;
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
     // The name is in parentheses and may contain anything.
     let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
-    let flags = after.split(' ').nth(6).and_then(|flags| flags.parse::<u64>().ok());
+    let flags = after
+        .split(' ')
+        .nth(6)
+        .and_then(|flags| flags.parse::<u64>().ok());
     flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
@@ -104,9 +109,9 @@ pub(super) fn network_namespace(pid: i32) -> io::Result<OwnedFd> {
     fs::File::open(format!("/proc/{pid}/ns/net")).map(Into::into)
 }
 
-impl AsFd for Process {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.fd.as_fd()
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Process").field(&self.pid).finish()
     }
 }
 
@@ -133,7 +138,10 @@ mod tests {
 
     #[test]
     fn nobody_is_nobody() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
         let _guard = runtime.enter();
         assert!(Process::open(0).is_err());
         assert!(Process::open(i32::MAX).is_err());
