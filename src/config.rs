@@ -1,1 +1,162 @@
-//! To be written.
+//! The configuration: a RON file, read whole, with all its mistakes reported
+//! at once.
+
+mod daemon;
+mod decode;
+mod image;
+mod instance;
+mod lex;
+mod read;
+mod ready;
+mod report;
+mod service;
+mod tree;
+mod value;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use daemon::{Daemon, DaemonUrl};
+pub use image::ImageRef;
+pub use ready::Ready;
+pub use report::Report;
+pub use service::{
+    Connect, Env, Limits, Mount, Network, Publish, Pull, Queue, Reach, Service, Timeouts,
+};
+pub use value::Name;
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// What one process of Ganger does. Everything in it is valid, each by itself
+/// and all together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where containers run, in the order of the file. Never empty.
+    pub daemons: Vec<Daemon>,
+    /// What clients connect to, in the order of the file. Never empty.
+    pub services: Vec<Service>,
+    /// The name containers are labelled with; see [`Config::instance`].
+    pub instance: Option<Name>,
+    /// How long running leases may go on when Ganger is told to stop; 0 cuts
+    /// them at once.
+    pub drain_timeout: Duration,
+    /// What the log looks like.
+    pub log: Log,
+}
+
+/// What the log looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Log {
+    /// How a line is written.
+    pub format: LogFormat,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}{}", path.display(), advice(source))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is no text, or too much of it.
+    #[error("{} is not a configuration: {why}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file has mistakes.
+    #[error(transparent)]
+    Invalid(#[from] Report),
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or has mistakes: then all of them.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+            .map_err(|source| ConfigError::Unreadable {
+                path: path.to_owned(),
+                source,
+            })?;
+        let not_text = |why: String| ConfigError::NotText {
+            path: path.to_owned(),
+            why,
+        };
+        if bytes.len() as u64 > LARGEST {
+            return Err(not_text(format!("it is larger than {} KiB", LARGEST >> 10)));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            not_text(format!("byte {at} is not UTF-8 text"))
+        })?;
+        Ok(Self::parse(&text, &path.display().to_string())?)
+    }
+
+    /// Reads text that came from `origin`, which messages name.
+    ///
+    /// # Errors
+    /// All mistakes of it.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, Report> {
+        read::config(text).map_err(|mistakes| Report::new(origin, text, mistakes))
+    }
+
+    /// A commented configuration to start from: one echo service on this
+    /// machine's daemon.
+    #[must_use]
+    pub const fn default_text() -> &'static str {
+        include_str!("../config/ganger.ron")
+    }
+
+    /// The name that tells this process's containers from those of others: the
+    /// configured one, else one of the machine's name and the file's path.
+    /// The same for every start with one file on one machine.
+    #[must_use]
+    pub fn instance(&self, path: &Path) -> String {
+        match &self.instance {
+            Some(name) => name.to_string(),
+            None => instance::derived(path),
+        }
+    }
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => {
+            "; name another with --config or GANGER_CONFIG_FILE, or write one with `ganger init`"
+        }
+        io::ErrorKind::PermissionDenied => "; the user Ganger runs as has to be able to read it",
+        io::ErrorKind::IsADirectory => "; name a file in it",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests;

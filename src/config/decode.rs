@@ -1,0 +1,510 @@
+//! Turns the tree of a file into values, and collects what is wrong with them.
+
+use std::hash::Hash;
+use std::ops::RangeInclusive;
+
+use indexmap::IndexMap;
+use ron::error::Position;
+use ron::extensions::Extensions;
+use serde::de::DeserializeOwned;
+
+use super::report::{Mistake, Span};
+use super::tree::{Item, Node, Shape};
+
+/// A value that can be read from a file.
+pub(super) trait Decode: Sized {
+    /// What it is, with an example, to follow "expected".
+    const WHAT: &'static str;
+
+    /// Reads it. `None` when that is impossible and the reason is reported.
+    /// Call [`Cx::decode`] instead, which accepts `Some(…)` too.
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self>;
+}
+
+/// A value and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spanned<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+}
+
+/// What is wrong with a scalar of the right type.
+#[derive(Debug)]
+pub(super) struct Flaw {
+    title: String,
+    help: Option<String>,
+}
+
+/// The file that is read, and the mistakes found so far.
+#[derive(Debug)]
+pub(super) struct Cx<'t> {
+    pub(super) text: &'t str,
+    pub(super) mistakes: Vec<Mistake>,
+}
+
+/// The fields of one struct, see [`Cx::fields`].
+pub(super) struct Fields<'c, 't, 'n> {
+    pub(super) cx: &'c mut Cx<'t>,
+    given: IndexMap<&'t str, &'n Item>,
+    known: Vec<&'static str>,
+    /// Of these, the ones that have no effect yet.
+    later: Vec<&'static str>,
+    /// Required, and not given: name and what it takes.
+    missing: Vec<(&'static str, &'static str)>,
+}
+
+// === impl Flaw ===
+
+impl Flaw {
+    pub(super) fn new(title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            help: None,
+        }
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+// === impl Cx ===
+
+impl<'t> Cx<'t> {
+    pub(super) fn report(&mut self, mistake: Mistake) {
+        self.mistakes.push(mistake);
+    }
+
+    pub(super) fn source(&self, span: &Span) -> &'t str {
+        &self.text[span.clone()]
+    }
+
+    /// The line a place is in, from 1.
+    pub(super) fn line(&self, span: &Span) -> usize {
+        self.text[..span.start].matches('\n').count() + 1
+    }
+
+    /// Reads a value, out of `Some( )` if it is wrapped.
+    pub(super) fn decode<T: Decode>(&mut self, node: &Node) -> Option<T> {
+        T::decode(self.unwrapped(node), self)
+    }
+
+    fn unwrapped<'n>(&self, node: &'n Node) -> &'n Node {
+        match &node.shape {
+            Shape::Struct {
+                name: Some(name),
+                items,
+                ..
+            } if self.source(name) == "Some" => match items.as_slice() {
+                [Item { key: None, value }] => value,
+                _ => node,
+            },
+            _ => node,
+        }
+    }
+
+    /// Reports a value of the wrong type.
+    pub(super) fn expected<T>(&mut self, node: &Node, what: &str) -> Option<T> {
+        let text = self.source(&node.span);
+        let found = match &node.shape {
+            Shape::Bad => return None,
+            Shape::Atom if text.contains('"') => "text".to_owned(),
+            Shape::Atom => format!("the number {text}"),
+            Shape::Name => format!("the word `{text}`"),
+            Shape::Struct {
+                name: Some(name), ..
+            } => format!("`{}( )`", self.source(name)),
+            Shape::Struct { .. } => "a struct `( )`".to_owned(),
+            Shape::List(_) => "a list `[ ]`".to_owned(),
+            Shape::Map(_) => "a map `{ }`".to_owned(),
+        };
+        // Of what is long only the start is underlined.
+        let span = match &node.shape {
+            Shape::Atom | Shape::Name => node.span.clone(),
+            Shape::Struct {
+                name: Some(name), ..
+            } => name.clone(),
+            _ => node.span.start..node.span.start + 1,
+        };
+        self.report(Mistake::new(
+            &span,
+            format!("expected {what}, found {found}"),
+        ));
+        None
+    }
+
+    /// Reads a scalar with `ron`, then looks whether it makes sense.
+    pub(super) fn scalar<R: DeserializeOwned, T>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        check: impl FnOnce(R) -> Result<T, Flaw>,
+    ) -> Option<T> {
+        if !matches!(node.shape, Shape::Atom | Shape::Name) {
+            return self.expected(node, what);
+        }
+        let text = self.source(&node.span);
+        let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
+        let flaw = match options.from_str::<R>(text) {
+            Ok(raw) => match check(raw) {
+                Ok(value) => return Some(value),
+                Err(flaw) => flaw,
+            },
+            Err(error) => match error.code {
+                ron::Error::InvalidEscape(why) => {
+                    let end = offset(text, error.span.end).max(1);
+                    let start = text[..end].rfind('\\').unwrap_or(end - 1);
+                    let span = node.span.start + start..node.span.start + end;
+                    let title = format!("bad escape in text: {}", why.to_lowercase());
+                    self.report(
+                        Mistake::new(&span, title).help("a backslash itself is written `\\\\`"),
+                    );
+                    return None;
+                }
+                ron::Error::IntegerOutOfBounds => Flaw::new(format!("{text} is out of range")),
+                _ => return self.expected(node, what),
+            },
+        };
+        let mut mistake = Mistake::new(&node.span, flaw.title);
+        if let Some(help) = flaw.help {
+            mistake = mistake.help(help);
+        }
+        self.report(mistake);
+        None
+    }
+
+    /// The elements of a list.
+    pub(super) fn list<T: Decode>(&mut self, node: &Node, what: &str) -> Option<Vec<Spanned<T>>> {
+        let Shape::List(elements) = &node.shape else {
+            return self.expected(node, what);
+        };
+        Some(
+            elements
+                .iter()
+                .filter_map(|element| self.decode(element))
+                .collect(),
+        )
+    }
+
+    /// The entries of a map whose keys are unique; values are yet to be read.
+    pub(super) fn map<'n, K: Decode + Eq + Hash + Clone>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+    ) -> Option<Vec<(Spanned<K>, &'n Node)>> {
+        let Shape::Map(entries) = &node.shape else {
+            return self.expected(node, what);
+        };
+        let mut places: IndexMap<K, Span> = IndexMap::new();
+        let mut read = Vec::new();
+        for (key, value) in entries {
+            let Some(key) = self.decode::<Spanned<K>>(key) else {
+                continue;
+            };
+            if let Some(first) = places.get(&key.value) {
+                self.repeated(&key.span, first);
+            } else {
+                places.insert(key.value.clone(), key.span.clone());
+            }
+            read.push((key, value));
+        }
+        Some(read)
+    }
+
+    /// Reports something that may be there once only.
+    pub(super) fn repeated(&mut self, second: &Span, first: &Span) {
+        let title = format!(
+            "{} is there already, in line {}",
+            quoted(self.source(second)),
+            self.line(first)
+        );
+        self.report(Mistake::new(second, title).also(first, "the first"));
+    }
+
+    /// Which variant a value is. Its payload is yet to be read, with
+    /// [`Cx::payload`] or [`Cx::fields`].
+    pub(super) fn variant(&mut self, node: &Node, known: &[&'static str]) -> Option<&'static str> {
+        let what = listed(known, "or");
+        let span = match &node.shape {
+            Shape::Name => &node.span,
+            Shape::Struct {
+                name: Some(name), ..
+            } => name,
+            Shape::Atom => {
+                let bare = self.source(&node.span).trim_matches('"');
+                if let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(bare)) {
+                    let title = format!("expected {what}, found text");
+                    let help = format!("write it without quotes: `{name}`");
+                    self.report(Mistake::new(&node.span, title).help(help));
+                    return None;
+                }
+                return self.expected(node, &what);
+            }
+            _ => return self.expected(node, &what),
+        };
+        let found = self.source(span);
+        let name = known.iter().find(|name| **name == found);
+        if name.is_none() {
+            let mistake = Mistake::new(span, format!("unknown variant `{found}`: expected {what}"));
+            self.report(match similar(found, known) {
+                Some(name) => mistake.help(format!("did you mean `{name}`?")),
+                None => mistake,
+            });
+        }
+        name.copied()
+    }
+
+    /// Which of several values without payload it is.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        node: &Node,
+        known: &[(&'static str, T)],
+    ) -> Option<T> {
+        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        let name = self.variant(node, &names)?;
+        if let Shape::Struct { .. } = node.shape {
+            let title = format!("`{name}` takes nothing in brackets");
+            self.report(Mistake::new(&node.span, title));
+        }
+        known
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
+    }
+
+    /// The one value in a variant's brackets, as in `Banner("SSH-")`.
+    pub(super) fn payload<T: Decode>(&mut self, node: &Node) -> Option<T> {
+        if let Shape::Struct { items, .. } = &node.shape
+            && let [Item { key: None, value }] = items.as_slice()
+        {
+            return self.decode(value);
+        }
+        if node.whole {
+            let name = self
+                .source(&node.span)
+                .split('(')
+                .next()
+                .unwrap_or_default();
+            let title = format!("`{name}` takes one value in brackets, {}", T::WHAT);
+            self.report(Mistake::new(&node.span, title));
+        }
+        None
+    }
+
+    /// A setting that has a name and no effect yet.
+    pub(super) fn not_yet(&mut self, span: &Span, what: &str, help: &str) {
+        let title = format!("{what} is not supported yet by this version");
+        self.report(Mistake::new(span, title).help(help));
+    }
+
+    /// Reads a struct: `read` asks for its fields; then those nobody asked for
+    /// and those that are missing are reported. `of` names the struct to people.
+    pub(super) fn fields<'n, T>(
+        &mut self,
+        node: &'n Node,
+        of: &str,
+        read: impl FnOnce(&mut Fields<'_, 't, 'n>) -> T,
+    ) -> Option<T> {
+        let (items, open): (&[Item], &Span) = match &node.shape {
+            Shape::Struct { items, open, .. } => (items, open),
+            // A variant that was written without brackets.
+            Shape::Name => (&[], &node.span),
+            _ => return self.expected(node, &format!("{of} in `( )`")),
+        };
+        let mut fields = Fields {
+            cx: self,
+            given: IndexMap::new(),
+            known: Vec::new(),
+            later: Vec::new(),
+            missing: Vec::new(),
+        };
+        for item in items {
+            fields.add(item, of, node.whole);
+        }
+        let value = read(&mut fields);
+        fields.finish(open, of, node.whole);
+        Some(value)
+    }
+}
+
+// === impl Fields ===
+
+impl<'t, 'n> Fields<'_, 't, 'n> {
+    fn add(&mut self, item: &'n Item, of: &str, whole: bool) {
+        let Some(key) = &item.key else {
+            // In a file that was cut off the name may be all there is.
+            if item.value.whole && whole {
+                let title = format!("the name of a setting of {of} is missing before this");
+                self.cx
+                    .report(Mistake::new(&item.value.span, title).help("write `name: value`"));
+            }
+            return;
+        };
+        let written = self.cx.source(&key.span);
+        let name = written.trim_matches('"').trim_start_matches("r#");
+        if key.quoted {
+            let title = format!("names of settings are written without quotes: `{name}`");
+            self.cx.report(Mistake::new(&key.span, title));
+        }
+        if let Some(Item {
+            key: Some(first), ..
+        }) = self.given.get(name)
+        {
+            self.cx.repeated(&key.span, &first.span);
+            return;
+        }
+        self.given.insert(name, item);
+    }
+
+    /// The value of a field as it stands in the file.
+    pub(super) fn node(&mut self, name: &'static str) -> Option<&'n Node> {
+        self.known.push(name);
+        self.given.get(name).map(|item| &item.value)
+    }
+
+    /// Whether a field is there at all.
+    pub(super) fn given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// A field that may be left out, or be `None`.
+    pub(super) fn optional<T: Decode>(&mut self, name: &'static str) -> Option<T> {
+        let node = self.node(name)?;
+        if matches!(node.shape, Shape::Name) && self.cx.source(&node.span) == "None" {
+            return None;
+        }
+        self.cx.decode(node)
+    }
+
+    /// A field that may be left out.
+    pub(super) fn or<T: Decode>(&mut self, name: &'static str, default: T) -> T {
+        self.optional(name).unwrap_or(default)
+    }
+
+    /// A field that has to be there.
+    pub(super) fn required<T: Decode>(&mut self, name: &'static str) -> Option<T> {
+        let Some(node) = self.node(name) else {
+            self.missing.push((name, T::WHAT));
+            return None;
+        };
+        self.cx.decode(node)
+    }
+
+    /// A field that has a name and no effect yet.
+    pub(super) fn not_yet(&mut self, name: &'static str, help: &str) {
+        self.later.push(name);
+        self.known.push(name);
+        if let Some(Item { key: Some(key), .. }) = self.given.get(name) {
+            self.cx.not_yet(&key.span, &format!("`{name}`"), help);
+        }
+    }
+
+    fn finish(mut self, open: &Span, of: &str, whole: bool) {
+        let shown: Vec<_> = self
+            .known
+            .iter()
+            .copied()
+            .filter(|name| !self.later.contains(name))
+            .collect();
+        for (name, item) in &self.given {
+            if self.known.contains(name) {
+                continue;
+            }
+            let Some(key) = &item.key else { continue };
+            let mistake = Mistake::new(&key.span, format!("unknown setting `{name}` of {of}"));
+            self.cx.report(match similar(name, &self.known) {
+                Some(meant) => {
+                    // One slip is one mistake: what was meant is not missing.
+                    self.missing.retain(|(missing, _)| *missing != meant);
+                    mistake.help(format!("did you mean `{meant}`?"))
+                }
+                None => mistake.help(format!("it has {}", listed(&shown, "and"))),
+            });
+        }
+        // What is missing may have been in the part that could not be read.
+        if !self.missing.is_empty() && whole {
+            let names: Vec<_> = self.missing.iter().map(|(name, _)| *name).collect();
+            let help: Vec<_> = self
+                .missing
+                .iter()
+                .map(|(name, what)| format!("`{name}`: {what}"))
+                .collect();
+            let title = format!("{of} lacks {}", listed(&names, "and"));
+            self.cx
+                .report(Mistake::new(open, title).help(format!("add {}", help.join("; "))));
+        }
+    }
+}
+
+// === impl Spanned ===
+
+impl<T: Decode> Decode for Spanned<T> {
+    const WHAT: &'static str = T::WHAT;
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        Some(Self {
+            value: T::decode(node, cx)?,
+            span: node.span.clone(),
+        })
+    }
+}
+
+/// Checks that a number is within bounds.
+pub(super) fn within(value: i64, bounds: &RangeInclusive<i64>) -> Result<i64, Flaw> {
+    if value < *bounds.start() {
+        return Err(Flaw::new(format!(
+            "{value} is too small: at least {}",
+            bounds.start()
+        )));
+    }
+    if value > *bounds.end() {
+        return Err(Flaw::new(format!(
+            "{value} is too large: at most {}",
+            bounds.end()
+        )));
+    }
+    Ok(value)
+}
+
+/// Names for a sentence: `a`, `b` and `c`.
+fn listed(names: &[&str], last_word: &str) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {last_word} {last}", rest.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => "none".to_owned(),
+    }
+}
+
+/// The known name that was likely meant.
+pub(super) fn similar(found: &str, known: &[&'static str]) -> Option<&'static str> {
+    let plain = |name: &str| name.to_lowercase().replace('-', "_");
+    let found = plain(found);
+    let slips = |name: &str| strsim::damerau_levenshtein(&found, &plain(name));
+    let best = known.iter().copied().min_by_key(|name| slips(name))?;
+    (slips(best) <= (found.chars().count() / 3).max(1)).then_some(best)
+}
+
+fn quoted(text: &str) -> String {
+    if text.starts_with('"') {
+        text.to_owned()
+    } else {
+        format!("`{text}`")
+    }
+}
+
+/// Where a position of `ron` is, in bytes. Its lines and columns count from 1.
+fn offset(text: &str, position: Position) -> usize {
+    let line: usize = text
+        .split_inclusive('\n')
+        .take(position.line.saturating_sub(1))
+        .map(str::len)
+        .sum();
+    let rest = &text[line.min(text.len())..];
+    let column = rest
+        .char_indices()
+        .nth(position.col.saturating_sub(1))
+        .map_or(rest.len(), |(i, _)| i);
+    line.min(text.len()) + column
+}

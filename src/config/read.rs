@@ -1,0 +1,207 @@
+//! Reads the whole file: its top level, and what has to fit together.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::daemon::FoundDaemon;
+use super::decode::{Cx, Decode, Fields, Spanned};
+use super::report::{Mistake, Span};
+use super::service::{Found, service};
+use super::tree::{Node, parse};
+use super::value::Name;
+use super::{Config, Daemon, Log, LogFormat};
+
+/// Daemons, and the place of the list.
+type Fleet = Spanned<Vec<Daemon>>;
+
+/// Reads a file. An error is never empty.
+pub(super) fn config(text: &str) -> Result<Config, Vec<Mistake>> {
+    let mut cx = Cx {
+        text,
+        mistakes: Vec::new(),
+    };
+    let tree = parse(text, &mut cx.mistakes);
+    let config = tree.and_then(|tree| cx.fields(&tree, "the configuration", top).flatten());
+    match config {
+        Some(config) if cx.mistakes.is_empty() => Ok(config),
+        _ => {
+            debug_assert!(
+                !cx.mistakes.is_empty(),
+                "nothing was read and nothing reported"
+            );
+            Err(cx.mistakes)
+        }
+    }
+}
+
+fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
+    let daemons = f
+        .required::<Daemons>("daemons")
+        .and_then(|daemons| daemons.0);
+    let services = f.required::<Services>("services");
+    let instance = f.optional("instance");
+    let drain_timeout = f.or("drain_timeout", Duration::from_secs(30));
+    let log = f.optional("log").unwrap_or_default();
+    f.not_yet("admin", "leave it out: nothing is served there yet");
+    let (daemons, services) = (daemons?, services?.0);
+    check_capacity(&daemons, &services, f.cx);
+    let services = services
+        .into_iter()
+        .filter_map(|found| found.service)
+        .collect();
+    Some(Config {
+        daemons: daemons.value,
+        services,
+        instance,
+        drain_timeout,
+        log,
+    })
+}
+
+/// `Static([…])`; nothing when it is another kind.
+struct Daemons(Option<Fleet>);
+
+impl Decode for Daemons {
+    const WHAT: &'static str =
+        "Static([(name: \"local\", url: \"unix:///var/run/docker.sock\", max_containers: 20)])";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let variant = cx.variant(node, &["Static", "Consul", "Swarm"])?;
+        if variant != "Static" {
+            cx.not_yet(
+                &node.span,
+                &format!("`daemons: {variant}`"),
+                "list the daemons: `Static([…])`",
+            );
+            return Some(Self(None));
+        }
+        cx.payload::<StaticDaemons>(node)
+            .map(|daemons| Self(Some(daemons.0)))
+    }
+}
+
+struct StaticDaemons(Fleet);
+
+impl Decode for StaticDaemons {
+    const WHAT: &'static str = "a list of daemons `[(name: …, url: …, max_containers: …)]`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let found = cx.list::<FoundDaemon>(node, Self::WHAT)?;
+        if node.is_empty() {
+            let title = "there is no daemon to run containers on";
+            let help =
+                "add (name: \"local\", url: \"unix:///var/run/docker.sock\", max_containers: 20)";
+            cx.report(Mistake::new(&node.span, title).help(help));
+        }
+        for (i, daemon) in found.iter().enumerate() {
+            let same =
+                |first: &&Spanned<FoundDaemon>| first.value.name.value == daemon.value.name.value;
+            if let Some(first) = found[..i].iter().find(same) {
+                cx.repeated(&daemon.value.name.span, &first.value.name.span);
+            }
+        }
+        // The capacity of the fleet is known only when all of it was read.
+        let daemons: Option<Vec<_>> = found.into_iter().map(|found| found.value.daemon).collect();
+        Some(Self(Spanned {
+            value: daemons?,
+            span: node.span.clone(),
+        }))
+    }
+}
+
+struct Services(Vec<Found>);
+
+impl Decode for Services {
+    const WHAT: &'static str = "a map of services `{\"echo\": (listen: …, image: …, port: …)}`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let entries = cx.map::<Name>(node, Self::WHAT)?;
+        if node.is_empty() {
+            let title = "there is no service for clients to connect to";
+            let help = "add \"echo\": (listen: \"127.0.0.1:5454\", image: \"ganger.local/echo:1\", port: 7000)";
+            cx.report(Mistake::new(&node.span, title).help(help));
+        }
+        let found: Vec<_> = entries
+            .iter()
+            .filter_map(|(name, node)| service(name, node, cx))
+            .collect();
+        check_listen(&found, cx);
+        Some(Self(found))
+    }
+}
+
+impl Decode for Log {
+    const WHAT: &'static str = "(format: Text)";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.fields(node, "`log`", |f| Self {
+            format: f.optional("format").unwrap_or_default(),
+        })
+    }
+}
+
+impl Decode for LogFormat {
+    const WHAT: &'static str = "`Text` or `Json`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.choice(node, &[("Text", Self::Text), ("Json", Self::Json)])
+    }
+}
+
+/// No two services may listen where one of them would fail to bind.
+fn check_listen(found: &[Found], cx: &mut Cx<'_>) {
+    for (i, second) in found.iter().enumerate() {
+        let Some(listen) = &second.listen else {
+            continue;
+        };
+        let clash = found[..i].iter().find_map(|first| {
+            let other = first.listen.as_ref()?;
+            clash(other.value, listen.value).then_some((&first.name, other))
+        });
+        if let Some((name, first)) = clash {
+            let line = cx.line(&first.span);
+            let title = format!(
+                "service \"{}\" cannot listen on {}: service \"{name}\" listens on {}, in line {line}",
+                second.name, listen.value, first.value
+            );
+            cx.report(Mistake::new(&listen.span, title).also(&first.span, "taken here"));
+        }
+    }
+}
+
+/// Two sockets on these addresses exclude each other. The one for all IPv6
+/// addresses takes all IPv4 ones as well.
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    let (x, y) = (a.ip().to_canonical(), b.ip().to_canonical());
+    let covers =
+        |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    a.port() == b.port() && a.port() != 0 && (x == y || covers(x, y) || covers(y, x))
+}
+
+/// All that is to be kept warm has to fit on the daemons.
+fn check_capacity(daemons: &Fleet, services: &[Found], cx: &mut Cx<'_>) {
+    let room: u64 = daemons
+        .value
+        .iter()
+        .map(|daemon| u64::from(daemon.max_containers))
+        .sum();
+    let mut warm = 0;
+    // The one that is too much for the room is shown.
+    let mut last: Option<&Span> = None;
+    for service in services {
+        warm += u64::from(service.warm.value);
+        if warm > room && room > 0 && last.is_none() {
+            last = Some(&service.warm.span);
+        }
+    }
+    if let Some(span) = last {
+        let title = format!(
+            "the services keep {warm} containers warm, but the daemons hold {room} together"
+        );
+        cx.report(
+            Mistake::new(span, title)
+                .label("from here on there is no room")
+                .help("lower `warm`, raise `max_containers`, or add a daemon"),
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! The mistakes of one configuration file, and how they are shown.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// A place in the file, in bytes.
+pub(super) type Span = Range<usize>;
+
+/// The most mistakes shown. One slip of the pen can upset a whole file.
+const SHOWN: usize = 30;
+
+/// All mistakes of a configuration file, each with its place.
+///
+/// `Display` shows them without colour: for each the file, line and column, the
+/// line with the offending text underlined, what is wrong, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    origin: String,
+    text: String,
+    mistakes: Vec<Mistake>,
+}
+
+/// One thing that is wrong with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mistake {
+    span: Span,
+    title: String,
+    label: String,
+    also: Option<(Span, String)>,
+    help: Option<String>,
+}
+
+// === impl Mistake ===
+
+impl Mistake {
+    pub(super) fn new(span: &Span, title: impl Into<String>) -> Self {
+        Self {
+            span: span.clone(),
+            title: title.into(),
+            label: String::new(),
+            also: None,
+            help: None,
+        }
+    }
+
+    /// A few words at the underlined text.
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Another place that has to do with it.
+    pub(super) fn also(mut self, span: &Span, label: impl Into<String>) -> Self {
+        self.also = Some((span.clone(), label.into()));
+        self
+    }
+
+    /// What to do.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(super) fn start(&self) -> usize {
+        self.span.start
+    }
+
+    fn group<'a>(&'a self, report: &'a Report) -> Group<'a> {
+        let within = |span: &Span| {
+            // A place at the very end has no text of its own: take the last.
+            let end = span.end.min(report.text.len());
+            span.start.min(end)..end
+        };
+        let mut snippet = Snippet::source(report.text.as_str())
+            .path(report.origin.as_str())
+            .annotation(
+                AnnotationKind::Primary
+                    .span(within(&self.span))
+                    .label((!self.label.is_empty()).then_some(self.label.as_str())),
+            );
+        if let Some((span, label)) = &self.also {
+            snippet = snippet.annotation(
+                AnnotationKind::Context
+                    .span(within(span))
+                    .label(label.as_str()),
+            );
+        }
+        let group = Level::ERROR
+            .primary_title(self.title.as_str())
+            .element(snippet);
+        match &self.help {
+            Some(help) => group.element(Level::HELP.message(help.as_str())),
+            None => group,
+        }
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Sorts the mistakes by place. There has to be at least one.
+    pub(super) fn new(origin: &str, text: &str, mut mistakes: Vec<Mistake>) -> Self {
+        debug_assert!(!mistakes.is_empty());
+        mistakes.sort_by_key(|mistake| mistake.span.start);
+        Self {
+            origin: origin.to_owned(),
+            text: text.to_owned(),
+            mistakes,
+        }
+    }
+
+    /// How many mistakes there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.mistakes.len()
+    }
+
+    /// What is wrong, one line for each mistake, without places or source text.
+    pub fn titles(&self) -> impl Iterator<Item = &str> {
+        self.mistakes.iter().map(|mistake| mistake.title.as_str())
+    }
+
+    /// The report as `Display` gives it, with colours for a terminal when asked.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
+        let mut out = String::new();
+        for mistake in self.mistakes.iter().take(SHOWN) {
+            out.push_str(&renderer.render(&[mistake.group(self)]));
+            out.push_str("\n\n");
+        }
+        out.push_str(&self.summary());
+        out
+    }
+
+    fn summary(&self) -> String {
+        let count = match self.count() {
+            1 => "1 mistake".to_owned(),
+            n => format!("{n} mistakes"),
+        };
+        let hidden = self.count().saturating_sub(SHOWN);
+        let shown = if hidden > 0 {
+            format!(", the first {SHOWN} shown")
+        } else {
+            String::new()
+        };
+        format!("{count} in {}{shown}", self.origin)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Report {}

@@ -1,0 +1,225 @@
+//! The services of the configuration.
+
+mod decode;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::image::ImageRef;
+use super::ready::Ready;
+use super::value::Name;
+
+pub(super) use decode::{Found, service};
+
+/// What clients connect to, and what serves them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Unique in the file.
+    pub name: Name,
+    /// Where clients connect. Port 0 lets the system choose one.
+    pub listen: SocketAddr,
+    /// What its containers run.
+    pub image: ImageRef,
+    /// The port its containers listen on. Never 0.
+    pub port: u16,
+    /// Replaces the image's command. Not empty.
+    pub command: Option<Vec<String>>,
+    /// Environment of the container, besides the image's.
+    pub env: Env,
+    /// Leases of a container after its first; 0 is strict.
+    pub reuse: u32,
+    /// Ready containers kept ahead of demand; 0 is classic: launch on connect.
+    pub warm: u32,
+    /// The most containers over all daemons. At least 1 and `warm`.
+    pub max: u32,
+    /// The age at which a container is retired. At least a second.
+    pub max_age: Option<Duration>,
+    /// Clients that wait.
+    pub queue: Queue,
+    /// What shows that a container can serve.
+    pub ready: Ready,
+    /// Reaching the container.
+    pub connect: Connect,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// When the image is fetched.
+    pub pull: Pull,
+    /// What a container may use.
+    pub limits: Limits,
+    /// What a container can reach.
+    pub network: Network,
+    /// How a container is reached.
+    pub reach: Reach,
+    /// On which addresses a port is published where `reach` comes to that.
+    pub publish: Publish,
+    /// How long a ready container beyond `warm` is kept.
+    pub surplus_after: Duration,
+    /// `USER[:GROUP]` instead of the image's.
+    pub user: Option<String>,
+    /// The container's root file system cannot be written.
+    pub read_only: bool,
+    /// Memory file systems: absolute path to mount options.
+    pub tmpfs: IndexMap<String, String>,
+    /// Capabilities it gets, of which it has none otherwise. Without `CAP_`.
+    pub cap_add: Vec<String>,
+    /// What it sees of the daemon's machine.
+    pub mounts: Vec<Mount>,
+    /// The engine's name of the OCI runtime instead of its default one.
+    pub runtime: Option<Name>,
+}
+
+/// Environment variables. `Debug` hides the values, which may be secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Env(pub IndexMap<String, String>);
+
+/// Clients that wait for a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// The most that wait; more are refused at once.
+    pub length: u32,
+    /// The longest a client waits. Never 0.
+    pub timeout: Duration,
+}
+
+/// Reaching a leased container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connect {
+    /// For one attempt. Never 0.
+    pub timeout: Duration,
+    /// Further containers tried after the first failed.
+    pub retries: u32,
+    /// The most bytes of a client kept to be sent again to another container.
+    pub replay: usize,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the start of a launch until the container is ready. Never 0.
+    pub start: Duration,
+    /// A session without a byte in either direction; `None` for no limit.
+    pub idle: Option<Duration>,
+    /// A whole session; `None` for no limit.
+    pub session: Option<Duration>,
+}
+
+/// When the image is fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// When a daemon does not have it.
+    #[default]
+    IfMissing,
+    /// At every start.
+    Always,
+    /// Never: every daemon has it already.
+    Never,
+}
+
+/// What a container may use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Bytes of memory, without any swap. At least 6 MiB.
+    pub memory: u64,
+    /// Processors' worth of time, at least 0.01; `None` for all there is.
+    pub cpus: Option<f64>,
+    /// Processes and threads. At least 1.
+    pub pids: u32,
+}
+
+/// What a container can reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Docker's default network.
+    #[default]
+    Bridge,
+    /// Nothing.
+    Sealed,
+    /// A network of the user's, on every daemon under this name.
+    Named(Name),
+}
+
+/// How a container is reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// By its namespace where that works, else by a published port; per daemon.
+    #[default]
+    Auto,
+    /// From inside its network namespace.
+    Namespace,
+    /// By a port of the daemon's machine.
+    Published,
+}
+
+/// On which addresses of a daemon's machine ports are published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// [`Daemon::publish_addr`](super::Daemon::publish_addr).
+    #[default]
+    Own,
+    /// All of them: whoever reaches the machine gets past the proxy.
+    Any,
+}
+
+/// A directory or file of the daemon's machine in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Absolute path on the daemon's machine.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// The container cannot write to it.
+    pub read_only: bool,
+}
+
+// === impl Env ===
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+// === impl Default ===
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            length: 64,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Connect {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            retries: 6,
+            replay: 64 << 10,
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            start: Duration::from_secs(30),
+            idle: Some(Duration::from_secs(10 * 60)),
+            session: None,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 512 << 20,
+            cpus: None,
+            pids: 256,
+        }
+    }
+}

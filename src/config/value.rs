@@ -1,0 +1,349 @@
+//! The scalars of the configuration.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::decode::{Cx, Decode, Flaw, within};
+use super::tree::Node;
+
+/// The longest time that can be set. Sums of times are never near an overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// The name of a service, daemon, instance or network: 1 to 63 letters, digits,
+/// `_`, `.` and `-`, the first a letter or digit. Fit for a container's name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+/// A number from 1 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count(pub(super) u32);
+
+/// A TCP port other than 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Port(pub(super) u16);
+
+/// A time longer than nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Positive(pub(super) Duration);
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+/// Text that is not empty and holds no NUL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+/// Text or bytes to send or to expect, not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bytes(pub(super) Vec<u8>);
+
+/// An absolute path other than `/`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct AbsolutePath(pub(super) String);
+
+// === impl Name ===
+
+impl Name {
+    /// The most characters of a name.
+    pub const MAX: usize = 63;
+
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(name: impl Into<String>) -> Result<Self, String> {
+        let name = name.into();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if name.is_empty() {
+            return Err("a name has at least one character".to_owned());
+        }
+        if name.len() > Self::MAX {
+            return Err(format!(
+                "a name has at most {} characters, this one {}",
+                Self::MAX,
+                name.len()
+            ));
+        }
+        if let Some(odd) = name.chars().find(|c| !allowed(*c)) {
+            return Err(format!(
+                "{odd:?} cannot be in a name: use letters, digits, `_`, `.` and `-`"
+            ));
+        }
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err(format!(
+                "a name starts with a letter or digit: {name:?} does not"
+            ));
+        }
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Decode for Name {
+    const WHAT: &'static str = "a name such as \"echo\"";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |name: String| {
+            Self::new(name).map_err(Flaw::new)
+        })
+    }
+}
+
+// === impl Decode for numbers and the like ===
+
+impl Decode for bool {
+    const WHAT: &'static str = "`true` or `false`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, Ok)
+    }
+}
+
+impl Decode for u32 {
+    const WHAT: &'static str = "a whole number such as 4";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        whole(node, cx, Self::WHAT, 0)
+    }
+}
+
+/// A whole number from `least` to the largest of its type. It is read as a
+/// wider one, to tell people what is wrong with it.
+fn whole<T: TryFrom<i64> + Bounded>(
+    node: &Node,
+    cx: &mut Cx<'_>,
+    what: &str,
+    least: i64,
+) -> Option<T> {
+    cx.scalar(node, what, |number: i64| {
+        let number = within(number, &(least..=T::MOST))?;
+        T::try_from(number).map_err(|_| Flaw::new(format!("{number} is out of range")))
+    })
+}
+
+trait Bounded {
+    const MOST: i64;
+}
+
+impl Bounded for u16 {
+    const MOST: i64 = Self::MAX as i64;
+}
+
+impl Bounded for u32 {
+    const MOST: i64 = Self::MAX as i64;
+}
+
+impl Decode for f64 {
+    const WHAT: &'static str = "a number such as 0.5";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, Ok)
+    }
+}
+
+impl Decode for Count {
+    const WHAT: &'static str = "a whole number such as 4";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        whole(node, cx, Self::WHAT, 1).map(Self)
+    }
+}
+
+impl Decode for Port {
+    const WHAT: &'static str = "a port number such as 7000";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        whole(node, cx, Self::WHAT, 1).map(Self)
+    }
+}
+
+// === impl Decode for times and sizes ===
+
+impl Decode for Duration {
+    const WHAT: &'static str = "a time such as \"30s\"";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, duration)
+    }
+}
+
+impl Decode for Positive {
+    const WHAT: &'static str = Duration::WHAT;
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |text: String| match duration(text)? {
+            Duration::ZERO => Err(Flaw::new("this time has to be longer than nothing")),
+            time => Ok(Self(time)),
+        })
+    }
+}
+
+impl Decode for Size {
+    const WHAT: &'static str = "a size such as \"64MiB\"";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |text: String| {
+            match text.trim().parse::<ByteSize>() {
+                // `bytesize` stops at the largest number silently.
+                Ok(ByteSize(size)) if size <= i64::MAX.unsigned_abs() => Ok(Self(size)),
+                Ok(_) => Err(Flaw::new(format!("{text:?} is more than any machine has"))),
+                Err(_) => Err(Flaw::new(format!("{text:?} is not a size"))
+                    .help("a number and a unit: B, KB, MB, GB are 1000 apart, KiB, MiB, GiB 1024")),
+            }
+        })
+    }
+}
+
+fn duration(text: String) -> Result<Duration, Flaw> {
+    match humantime::parse_duration(&text) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        Ok(_) => Err(Flaw::new(format!("{text:?} is too long: at most a year"))),
+        Err(humantime::DurationError::UnknownUnit { unit, .. }) if !unit.is_empty() => Err(
+            Flaw::new(format!("{text:?} is not a time: there is no unit {unit:?}"))
+                .help("a number and a unit: ms, s, m, h or days, as in \"1m 30s\""),
+        ),
+        Err(_) => Err(Flaw::new(format!("{text:?} is not a time"))
+            .help("a number and a unit: ms, s, m, h or days, as in \"1m 30s\"")),
+    }
+}
+
+// === impl Decode for texts ===
+
+impl Decode for Text {
+    const WHAT: &'static str = "text in quotes";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |text: String| {
+            no_nul(filled(text)?).map(Self)
+        })
+    }
+}
+
+impl Decode for String {
+    const WHAT: &'static str = Text::WHAT;
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, no_nul)
+    }
+}
+
+impl Decode for Bytes {
+    const WHAT: &'static str = "text in quotes";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let bytes = |value| match value {
+            ron::Value::String(text) => Ok(text.into_bytes()),
+            ron::Value::Bytes(bytes) => Ok(bytes),
+            _ => Err(Flaw::new(format!("expected {}", Self::WHAT))),
+        };
+        cx.scalar(node, Self::WHAT, |value| {
+            let bytes = bytes(value)?;
+            if bytes.is_empty() {
+                return Err(Flaw::new("this text is empty: any answer would do"));
+            }
+            Ok(Self(bytes))
+        })
+    }
+}
+
+impl Decode for AbsolutePath {
+    const WHAT: &'static str = "an absolute path such as \"/srv/data\"";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |text: String| absolute(text).map(Self))
+    }
+}
+
+fn absolute(text: String) -> Result<String, Flaw> {
+    let text = no_nul(text)?;
+    let path = Path::new(&text);
+    if !path.is_absolute() {
+        return Err(Flaw::new(format!(
+            "{text:?} is not an absolute path: start it with `/`"
+        )));
+    }
+    if path
+        .components()
+        .any(|part| part == std::path::Component::ParentDir)
+    {
+        return Err(Flaw::new(format!(
+            "{text:?} goes up with `..`: write where it ends up"
+        )));
+    }
+    if path.parent().is_none() {
+        return Err(Flaw::new("the root directory itself cannot be mounted"));
+    }
+    Ok(text)
+}
+
+fn filled(text: String) -> Result<String, Flaw> {
+    if text.is_empty() {
+        Err(Flaw::new("this text is empty"))
+    } else {
+        Ok(text)
+    }
+}
+
+fn no_nul(text: String) -> Result<String, Flaw> {
+    if text.contains('\0') {
+        return Err(Flaw::new(
+            "this text holds a NUL character, which ends text for the kernel",
+        ));
+    }
+    Ok(text)
+}
+
+// === impl Decode for addresses ===
+
+impl Decode for SocketAddr {
+    const WHAT: &'static str = "an address and port such as \"127.0.0.1:5454\"";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |text: String| {
+            text.parse().map_err(|_| {
+                let flaw = Flaw::new(format!("{text:?} is not an address and port"));
+                match text.rsplit_once(':') {
+                    Some(("" | "*", port)) => flaw.help(format!(
+                        "for all addresses of this machine write \"0.0.0.0:{port}\""
+                    )),
+                    Some(("localhost", port)) => flaw.help(format!("write \"127.0.0.1:{port}\"")),
+                    Some((ip, port)) if ip.parse::<std::net::Ipv6Addr>().is_ok() => flaw.help(
+                        format!("an IPv6 address is put in brackets: \"[{ip}]:{port}\""),
+                    ),
+                    Some((host, port)) if host.parse::<IpAddr>().is_ok() => {
+                        flaw.help(format!("{port:?} is not a port: 0 to 65535"))
+                    }
+                    Some(_) => flaw.help("names are not looked up: write an IP address"),
+                    None => flaw.help("write IP:PORT, as in \"127.0.0.1:5454\" or \"[::1]:5454\""),
+                }
+            })
+        })
+    }
+}
+
+impl Decode for IpAddr {
+    const WHAT: &'static str = "an IP address such as \"192.0.2.7\"";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |text: String| {
+            text.parse()
+                .map_err(|_| Flaw::new(format!("{text:?} is not an IP address")))
+        })
+    }
+}
