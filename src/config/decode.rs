@@ -1,5 +1,7 @@
 //! Turns the tree of a file into values, and collects what is wrong with them.
 
+mod fields;
+
 use std::hash::Hash;
 use std::ops::RangeInclusive;
 
@@ -7,6 +9,8 @@ use indexmap::IndexMap;
 use ron::error::Position;
 use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
+
+pub(super) use fields::Fields;
 
 use super::report::{Mistake, Span};
 use super::tree::{Item, Node, Shape};
@@ -40,17 +44,6 @@ pub(super) struct Flaw {
 pub(super) struct Cx<'t> {
     pub(super) text: &'t str,
     pub(super) mistakes: Vec<Mistake>,
-}
-
-/// The fields of one struct, see [`Cx::fields`].
-pub(super) struct Fields<'c, 't, 'n> {
-    pub(super) cx: &'c mut Cx<'t>,
-    given: IndexMap<&'t str, &'n Item>,
-    known: Vec<&'static str>,
-    /// Of these, the ones that have no effect yet.
-    later: Vec<&'static str>,
-    /// Required, and not given: name and what it takes.
-    missing: Vec<(&'static str, &'static str)>,
 }
 
 // === impl Flaw ===
@@ -297,144 +290,6 @@ impl<'t> Cx<'t> {
         let title = format!("{what} is not supported yet by this version");
         self.report(Mistake::new(span, title).help(help));
     }
-
-    /// Reads a struct: `read` asks for its fields; then those nobody asked for
-    /// and those that are missing are reported. `of` names the struct to people.
-    pub(super) fn fields<'n, T>(
-        &mut self,
-        node: &'n Node,
-        of: &str,
-        read: impl FnOnce(&mut Fields<'_, 't, 'n>) -> T,
-    ) -> Option<T> {
-        let (items, open): (&[Item], &Span) = match &node.shape {
-            Shape::Struct { items, open, .. } => (items, open),
-            // A variant that was written without brackets.
-            Shape::Name => (&[], &node.span),
-            _ => return self.expected(node, &format!("{of} in `( )`")),
-        };
-        let mut fields = Fields {
-            cx: self,
-            given: IndexMap::new(),
-            known: Vec::new(),
-            later: Vec::new(),
-            missing: Vec::new(),
-        };
-        for item in items {
-            fields.add(item, of, node.whole);
-        }
-        let value = read(&mut fields);
-        fields.finish(open, of, node.whole);
-        Some(value)
-    }
-}
-
-// === impl Fields ===
-
-impl<'t, 'n> Fields<'_, 't, 'n> {
-    fn add(&mut self, item: &'n Item, of: &str, whole: bool) {
-        let Some(key) = &item.key else {
-            // In a file that was cut off the name may be all there is.
-            if item.value.whole && whole {
-                let title = format!("the name of a setting of {of} is missing before this");
-                self.cx
-                    .report(Mistake::new(&item.value.span, title).help("write `name: value`"));
-            }
-            return;
-        };
-        let written = self.cx.source(&key.span);
-        let name = written.trim_matches('"').trim_start_matches("r#");
-        if key.quoted {
-            let title = format!("names of settings are written without quotes: `{name}`");
-            self.cx.report(Mistake::new(&key.span, title));
-        }
-        if let Some(Item {
-            key: Some(first), ..
-        }) = self.given.get(name)
-        {
-            self.cx.repeated(&key.span, &first.span);
-            return;
-        }
-        self.given.insert(name, item);
-    }
-
-    /// The value of a field as it stands in the file.
-    pub(super) fn node(&mut self, name: &'static str) -> Option<&'n Node> {
-        self.known.push(name);
-        self.given.get(name).map(|item| &item.value)
-    }
-
-    /// Whether a field is there at all.
-    pub(super) fn given(&self, name: &str) -> bool {
-        self.given.contains_key(name)
-    }
-
-    /// A field that may be left out, or be `None`.
-    pub(super) fn optional<T: Decode>(&mut self, name: &'static str) -> Option<T> {
-        let node = self.node(name)?;
-        if matches!(node.shape, Shape::Name) && self.cx.source(&node.span) == "None" {
-            return None;
-        }
-        self.cx.decode(node)
-    }
-
-    /// A field that may be left out.
-    pub(super) fn or<T: Decode>(&mut self, name: &'static str, default: T) -> T {
-        self.optional(name).unwrap_or(default)
-    }
-
-    /// A field that has to be there.
-    pub(super) fn required<T: Decode>(&mut self, name: &'static str) -> Option<T> {
-        let Some(node) = self.node(name) else {
-            self.missing.push((name, T::WHAT));
-            return None;
-        };
-        self.cx.decode(node)
-    }
-
-    /// A field that has a name and no effect yet.
-    pub(super) fn not_yet(&mut self, name: &'static str, help: &str) {
-        self.later.push(name);
-        self.known.push(name);
-        if let Some(Item { key: Some(key), .. }) = self.given.get(name) {
-            self.cx.not_yet(&key.span, &format!("`{name}`"), help);
-        }
-    }
-
-    fn finish(mut self, open: &Span, of: &str, whole: bool) {
-        let shown: Vec<_> = self
-            .known
-            .iter()
-            .copied()
-            .filter(|name| !self.later.contains(name))
-            .collect();
-        for (name, item) in &self.given {
-            if self.known.contains(name) {
-                continue;
-            }
-            let Some(key) = &item.key else { continue };
-            let mistake = Mistake::new(&key.span, format!("unknown setting `{name}` of {of}"));
-            self.cx.report(match similar(name, &self.known) {
-                Some(meant) => {
-                    // One slip is one mistake: what was meant is not missing.
-                    self.missing.retain(|(missing, _)| *missing != meant);
-                    mistake.help(format!("did you mean `{meant}`?"))
-                }
-                None => mistake.help(format!("it has {}", listed(&shown, "and"))),
-            });
-        }
-        // What is missing may have been in the part that could not be read.
-        if !self.missing.is_empty() && whole {
-            let names: Vec<_> = self.missing.iter().map(|(name, _)| *name).collect();
-            let help: Vec<_> = self
-                .missing
-                .iter()
-                .map(|(name, what)| format!("`{name}`: {what}"))
-                .collect();
-            let title = format!("{of} lacks {}", listed(&names, "and"));
-            self.cx
-                .report(Mistake::new(open, title).help(format!("add {}", help.join("; "))));
-        }
-    }
 }
 
 // === impl Spanned ===
@@ -468,7 +323,7 @@ pub(super) fn within(value: i64, bounds: &RangeInclusive<i64>) -> Result<i64, Fl
 }
 
 /// Names for a sentence: `a`, `b` and `c`.
-fn listed(names: &[&str], last_word: &str) -> String {
+pub(super) fn listed(names: &[&str], last_word: &str) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} {last_word} {last}", rest.join(", ")),

@@ -48,12 +48,12 @@ impl Decode for Ready {
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let known = ["Tcp", "Banner", "Exchange", "Healthcheck", "Log", "Started"];
         match cx.variant(node, &known)? {
-            "Tcp" => cx.fields(node, "`Tcp`", |f| {
+            "Tcp" => cx.variant_fields(node, "`Tcp`", |f| {
                 let linger = f.or("linger", Duration::from_millis(50));
                 Self::Tcp { linger }
             }),
             "Banner" => Some(Self::Banner(cx.payload::<Bytes>(node)?.0)),
-            "Exchange" => cx.fields(node, "`Exchange`", |f| {
+            "Exchange" => cx.variant_fields(node, "`Exchange`", |f| {
                 let send = f.required::<Bytes>("send");
                 let expect = f.required::<Bytes>("expect");
                 Some(Self::Exchange {

@@ -1,6 +1,7 @@
 //! The services of the configuration.
 
 mod decode;
+mod parts;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,0 +1,177 @@
+//! The fields of a struct: asked for by name, with the rest reported.
+
+use indexmap::IndexMap;
+
+use super::{Cx, Decode, listed, similar};
+use crate::config::report::{Mistake, Span};
+use crate::config::tree::{Item, Node, Shape};
+
+/// The fields of one struct, see [`Cx::fields`].
+pub(in crate::config) struct Fields<'c, 't, 'n> {
+    pub(in crate::config) cx: &'c mut Cx<'t>,
+    given: IndexMap<&'t str, &'n Item>,
+    known: Vec<&'static str>,
+    /// Of these, the ones that have no effect yet.
+    later: Vec<&'static str>,
+    /// Required, and not given: name and what it takes.
+    missing: Vec<(&'static str, &'static str)>,
+}
+
+// === impl Cx ===
+
+impl<'t> Cx<'t> {
+    /// Reads a struct: `read` asks for its fields; then those nobody asked for
+    /// and those that are missing are reported. `of` names the struct to people.
+    pub(in crate::config) fn fields<'n, T>(
+        &mut self,
+        node: &'n Node,
+        of: &str,
+        read: impl FnOnce(&mut Fields<'_, 't, 'n>) -> T,
+    ) -> Option<T> {
+        let Shape::Struct { name, .. } = &node.shape else {
+            return self.expected(node, &format!("{of} in `( )`"));
+        };
+        if let Some(name) = name {
+            let title = format!("{of} has no name before its bracket");
+            let help = format!("leave out `{}`", self.source(name));
+            self.report(Mistake::new(name, title).help(help));
+        }
+        self.variant_fields(node, of, read)
+    }
+
+    /// Reads the fields of a variant, which may be written without brackets
+    /// when it has none, as [`Cx::fields`] reads those of a struct.
+    pub(in crate::config) fn variant_fields<'n, T>(
+        &mut self,
+        node: &'n Node,
+        of: &str,
+        read: impl FnOnce(&mut Fields<'_, 't, 'n>) -> T,
+    ) -> Option<T> {
+        let (items, open): (&[Item], &Span) = match &node.shape {
+            Shape::Struct { items, open, .. } => (items, open),
+            _ => (&[], &node.span),
+        };
+        let mut fields = Fields {
+            cx: self,
+            given: IndexMap::new(),
+            known: Vec::new(),
+            later: Vec::new(),
+            missing: Vec::new(),
+        };
+        for item in items {
+            fields.add(item, of, node.whole);
+        }
+        let value = read(&mut fields);
+        fields.finish(open, of, node.whole);
+        Some(value)
+    }
+}
+
+// === impl Fields ===
+
+impl<'t, 'n> Fields<'_, 't, 'n> {
+    fn add(&mut self, item: &'n Item, of: &str, whole: bool) {
+        let Some(key) = &item.key else {
+            // In a file that was cut off the name may be all there is.
+            if item.value.whole && whole {
+                let title = format!("the name of a setting of {of} is missing before this");
+                self.cx
+                    .report(Mistake::new(&item.value.span, title).help("write `name: value`"));
+            }
+            return;
+        };
+        let written = self.cx.source(&key.span);
+        let name = written.trim_matches('"').trim_start_matches("r#");
+        if key.quoted {
+            let title = format!("names of settings are written without quotes: `{name}`");
+            self.cx.report(Mistake::new(&key.span, title));
+        }
+        if let Some(Item {
+            key: Some(first), ..
+        }) = self.given.get(name)
+        {
+            self.cx.repeated(&key.span, &first.span);
+            return;
+        }
+        self.given.insert(name, item);
+    }
+
+    /// The value of a field as it stands in the file.
+    pub(in crate::config) fn node(&mut self, name: &'static str) -> Option<&'n Node> {
+        self.known.push(name);
+        self.given.get(name).map(|item| &item.value)
+    }
+
+    /// Whether a field is there at all.
+    pub(in crate::config) fn given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// A field that may be left out, or be `None`.
+    pub(in crate::config) fn optional<T: Decode>(&mut self, name: &'static str) -> Option<T> {
+        let node = self.node(name)?;
+        if matches!(node.shape, Shape::Name) && self.cx.source(&node.span) == "None" {
+            return None;
+        }
+        self.cx.decode(node)
+    }
+
+    /// A field that may be left out.
+    pub(in crate::config) fn or<T: Decode>(&mut self, name: &'static str, default: T) -> T {
+        self.optional(name).unwrap_or(default)
+    }
+
+    /// A field that has to be there.
+    pub(in crate::config) fn required<T: Decode>(&mut self, name: &'static str) -> Option<T> {
+        let Some(node) = self.node(name) else {
+            self.missing.push((name, T::WHAT));
+            return None;
+        };
+        self.cx.decode(node)
+    }
+
+    /// A field that has a name and no effect yet.
+    pub(in crate::config) fn not_yet(&mut self, name: &'static str, help: &str) {
+        self.later.push(name);
+        self.known.push(name);
+        if let Some(Item { key: Some(key), .. }) = self.given.get(name) {
+            self.cx.not_yet(&key.span, &format!("`{name}`"), help);
+        }
+    }
+
+    fn finish(mut self, open: &Span, of: &str, whole: bool) {
+        let shown: Vec<_> = self
+            .known
+            .iter()
+            .copied()
+            .filter(|name| !self.later.contains(name))
+            .collect();
+        for (name, item) in &self.given {
+            if self.known.contains(name) {
+                continue;
+            }
+            let Some(key) = &item.key else { continue };
+            let mistake = Mistake::new(&key.span, format!("unknown setting `{name}` of {of}"));
+            self.cx.report(match similar(name, &self.known) {
+                Some(meant) => {
+                    // One slip is one mistake: what was meant is not missing.
+                    self.missing.retain(|(missing, _)| *missing != meant);
+                    mistake.help(format!("did you mean `{meant}`?"))
+                }
+                None => mistake.help(format!("it has {}", listed(&shown, "and"))),
+            });
+        }
+        // What is missing may have been in the part that could not be read.
+        if !self.missing.is_empty() && whole {
+            let names: Vec<_> = self.missing.iter().map(|(name, _)| *name).collect();
+            let help: Vec<_> = self
+                .missing
+                .iter()
+                .map(|(name, what)| format!("`{name}`: {what}"))
+                .collect();
+            let title = format!("{of} lacks {}", listed(&names, "and"));
+            self.cx
+                .report(Mistake::new(open, title).help(format!("add {}", help.join("; "))));
+        }
+    }
+}
