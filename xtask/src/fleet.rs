@@ -8,6 +8,7 @@ mod daemon;
 mod mounts;
 mod network;
 mod process;
+mod record;
 mod remnants;
 mod site;
 
@@ -19,9 +20,10 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
-use serde::{Deserialize, Serialize};
 
 pub(crate) use self::daemon::engine_answers;
+pub(crate) use self::record::Settings;
+use self::record::{Before, HostRecord, Record};
 use self::site::Host;
 pub(crate) use self::site::Site;
 use crate::packages;
@@ -32,87 +34,6 @@ pub(crate) struct Fleet {
     site: Site,
     /// A name that only one process can have, and that leaves no file behind.
     _lock: UnixListener,
-}
-
-/// How its daemons are set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Settings {
-    /// Containers outlive their daemon.
-    pub(crate) live_restore: bool,
-    /// Published ports go through docker-proxy.
-    pub(crate) userland_proxy: bool,
-}
-
-/// What `fleet.json` holds.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    settings: Settings,
-    before: Before,
-    hosts: Vec<HostRecord>,
-}
-
-/// What the machine had before the fleet, and keeps.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Before {
-    /// `ip netns` had been used.
-    namespaces: bool,
-    /// A dockerd had had containers.
-    cgroups: bool,
-}
-
-/// One host, as tests know it.
-#[derive(Debug, Serialize, Deserialize)]
-struct HostRecord {
-    name: String,
-    number: u8,
-    socket: PathBuf,
-    tcp_url: Option<String>,
-    netns: Option<String>,
-    /// The machine's end of the link into its namespace.
-    link: Option<String>,
-    /// The machine's address on the link.
-    gateway: Option<String>,
-    /// How many containers it is to hold.
-    capacity: u32,
-    /// Its dockerd.
-    pid: i32,
-    /// Its containerd.
-    containerd_pid: i32,
-    /// Where the number of its dockerd is when a test has started it again.
-    pidfile: PathBuf,
-    log: PathBuf,
-    /// What starts its dockerd.
-    command: Vec<String>,
-}
-
-// === impl Settings ===
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            live_restore: false,
-            userland_proxy: true,
-        }
-    }
-}
-
-// === impl Before ===
-
-impl Before {
-    fn now() -> Self {
-        Self {
-            namespaces: network::namespaces_known(),
-            cgroups: remnants::cgroups_known(),
-        }
-    }
-
-    /// To be careful with what may be another's.
-    fn unknown() -> Self {
-        Self {
-            namespaces: true,
-            cgroups: true,
-        }
-    }
 }
 
 // === impl Fleet ===
@@ -133,14 +54,14 @@ impl Fleet {
 
     /// Where its record is.
     pub(crate) fn record(&self) -> PathBuf {
-        record_of(&self.site)
+        record::path(&self.site)
     }
 
     /// Starts what does not run of hosts 0 to `hosts`, and stops others.
     pub(crate) fn up(&self, hosts: u8, capacity: &[u32], settings: Settings) -> Result<()> {
         packages::ensure()?;
         let site = &self.site;
-        let old = read(site)?;
+        let old = record::read(site)?;
         if let Some(old) = old.as_ref().filter(|old| old.settings != settings) {
             bail!(
                 "the fleet runs with other settings, {:?}: take it down first",
@@ -157,12 +78,12 @@ impl Fleet {
             before,
             hosts: hosts
                 .iter()
-                .map(|host| describe(site, host, settings, capacity))
+                .map(|host| HostRecord::new(site, host, settings, capacity))
                 .collect(),
         };
         fs::create_dir_all(&site.dir).with_context(|| site.dir.display().to_string())?;
         // Even when the rest fails, `down` is to know what there was before.
-        write(site, &record)?;
+        record::write(site, &record)?;
         for host in &hosts {
             if network::up(site, host)? {
                 daemon::stop(host)?;
@@ -181,7 +102,7 @@ impl Fleet {
             let containerd = process::containerd(&site.host(entry.number));
             entry.containerd_pid = containerd.map_or(0, |pid| pid.as_raw_nonzero().get());
         }
-        write(site, &record)?;
+        record::write(site, &record)?;
         show(site, &record);
         Ok(())
     }
@@ -190,7 +111,7 @@ impl Fleet {
     pub(crate) fn down(&self) -> Result<()> {
         let site = &self.site;
         // A record that cannot be read must not keep anything alive.
-        let record = read(site).ok().flatten();
+        let record = record::read(site).ok().flatten();
         let before = record.map_or_else(Before::unknown, |record| record.before);
         let hosts = site.hosts_found();
         let results: Vec<Result<()>> = thread::scope(|scope| {
@@ -228,30 +149,9 @@ fn down_host(host: &Host) -> Result<()> {
         .with_context(|| host.name())
 }
 
-fn describe(site: &Site, host: &Host, settings: Settings, capacity: &[u32]) -> HostRecord {
-    let given = usize::from(host.number)
-        .checked_sub(1)
-        .and_then(|index| capacity.get(index));
-    HostRecord {
-        name: host.name(),
-        number: host.number,
-        socket: host.socket.clone(),
-        tcp_url: host.tcp_url(),
-        netns: host.netns(),
-        link: host.link(),
-        gateway: host.link().map(|_| host.gateway()),
-        capacity: given.copied().unwrap_or(4 * u32::from(host.number.max(1))),
-        pid: 0,
-        containerd_pid: 0,
-        pidfile: host.pidfile(),
-        log: host.log(),
-        command: daemon::dockerd_command(site, host, settings),
-    }
-}
-
 /// Prints what runs.
 pub(crate) fn status(site: &Site, json: bool) -> Result<()> {
-    match (read(site)?, json) {
+    match (record::read(site)?, json) {
         (Some(record), true) => println!("{}", serde_json::to_string_pretty(&record)?),
         (Some(record), false) => show(site, &record),
         (None, true) => println!("null"),
@@ -282,27 +182,6 @@ fn show(site: &Site, record: &Record) {
             entry.socket.display(),
         );
     }
-}
-
-fn record_of(site: &Site) -> PathBuf {
-    site.dir.join("fleet.json")
-}
-
-fn read(site: &Site) -> Result<Option<Record>> {
-    let path = record_of(site);
-    let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        text => text.with_context(|| path.display().to_string())?,
-    };
-    serde_json::from_str(&text)
-        .map(Some)
-        .with_context(|| path.display().to_string())
-}
-
-fn write(site: &Site, record: &Record) -> Result<()> {
-    let path = record_of(site);
-    let text = serde_json::to_string_pretty(record)?;
-    fs::write(&path, text).with_context(|| path.display().to_string())
 }
 
 /// Whether we may do what a fleet needs.

@@ -10,8 +10,14 @@ mod checks;
 mod child;
 mod command;
 mod demo;
+#[cfg(target_os = "linux")]
 mod fleet;
+#[cfg(not(target_os = "linux"))]
+#[path = "fleet_elsewhere.rs"]
+mod fleet;
+#[cfg(target_os = "linux")]
 mod packages;
+#[cfg(target_os = "linux")]
 mod wait;
 
 use std::process::ExitCode;

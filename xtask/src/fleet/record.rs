@@ -1,0 +1,141 @@
+//! What is written down of a fleet, for tests and for the next `cargo xtask`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::site::{Host, Site};
+use super::{daemon, network, remnants};
+
+/// How its daemons are set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// Containers outlive their daemon.
+    pub(crate) live_restore: bool,
+    /// Published ports go through docker-proxy.
+    pub(crate) userland_proxy: bool,
+}
+
+/// What `fleet.json` holds.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) settings: Settings,
+    pub(super) before: Before,
+    pub(super) hosts: Vec<HostRecord>,
+}
+
+/// What the machine had before the fleet, and keeps.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Before {
+    /// `ip netns` had been used.
+    pub(super) namespaces: bool,
+    /// A dockerd had had containers.
+    pub(super) cgroups: bool,
+}
+
+/// One host, as tests know it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HostRecord {
+    pub(super) name: String,
+    pub(super) number: u8,
+    pub(super) socket: PathBuf,
+    pub(super) tcp_url: Option<String>,
+    pub(super) netns: Option<String>,
+    /// The machine's end of the link into its namespace.
+    pub(super) link: Option<String>,
+    /// The machine's address on the link.
+    pub(super) gateway: Option<String>,
+    /// How many containers it is to hold.
+    pub(super) capacity: u32,
+    /// Its dockerd.
+    pub(super) pid: i32,
+    /// Its containerd.
+    pub(super) containerd_pid: i32,
+    /// Where the number of its dockerd is when a test has started it again.
+    pub(super) pidfile: PathBuf,
+    pub(super) log: PathBuf,
+    /// What starts its dockerd.
+    pub(super) command: Vec<String>,
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            live_restore: false,
+            userland_proxy: true,
+        }
+    }
+}
+
+// === impl Before ===
+
+impl Before {
+    pub(super) fn now() -> Self {
+        Self {
+            namespaces: network::namespaces_known(),
+            cgroups: remnants::cgroups_known(),
+        }
+    }
+
+    /// To be careful with what may be another's.
+    pub(super) fn unknown() -> Self {
+        Self {
+            namespaces: true,
+            cgroups: true,
+        }
+    }
+}
+
+// === impl HostRecord ===
+
+impl HostRecord {
+    /// A host as it is to be, before it runs.
+    pub(super) fn new(site: &Site, host: &Host, settings: Settings, capacity: &[u32]) -> Self {
+        let given = usize::from(host.number)
+            .checked_sub(1)
+            .and_then(|index| capacity.get(index));
+        Self {
+            name: host.name(),
+            number: host.number,
+            socket: host.socket.clone(),
+            tcp_url: host.tcp_url(),
+            netns: host.netns(),
+            link: host.link(),
+            gateway: host.link().map(|_| host.gateway()),
+            capacity: given.copied().unwrap_or(4 * u32::from(host.number.max(1))),
+            pid: 0,
+            containerd_pid: 0,
+            pidfile: host.pidfile(),
+            log: host.log(),
+            command: daemon::dockerd_command(site, host, settings),
+        }
+    }
+}
+
+/// Where it is.
+pub(super) fn path(site: &Site) -> PathBuf {
+    site.dir.join("fleet.json")
+}
+
+/// The fleet there, if there is any.
+pub(super) fn read(site: &Site) -> Result<Option<Record>> {
+    let path = path(site);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| path.display().to_string())?,
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .with_context(|| path.display().to_string())
+}
+
+/// Writes it down.
+pub(super) fn write(site: &Site, record: &Record) -> Result<()> {
+    let path = path(site);
+    let text = serde_json::to_string_pretty(record)?;
+    fs::write(&path, text).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,70 @@
+//! What there is of a fleet on a machine that is not Linux: the reason for none.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+/// Never held.
+#[derive(Debug)]
+pub(crate) enum Fleet {}
+
+/// As on Linux.
+#[expect(dead_code, reason = "nothing is set up here")]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Settings {
+    pub(crate) live_restore: bool,
+    pub(crate) userland_proxy: bool,
+}
+
+/// Where a fleet would live.
+#[derive(Debug)]
+pub(crate) struct Site;
+
+// === impl Fleet ===
+
+impl Fleet {
+    pub(crate) fn lock(_: Site) -> Result<Self> {
+        bail!("a fleet needs Linux, and root: network namespaces, mounts, dockerd")
+    }
+
+    pub(crate) fn record(&self) -> PathBuf {
+        match *self {}
+    }
+
+    pub(crate) fn up(&self, _: u8, _: &[u32], _: Settings) -> Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn down(&self) -> Result<()> {
+        match *self {}
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    pub(crate) fn tests() -> Self {
+        Self
+    }
+
+    pub(crate) fn demo() -> Self {
+        Self
+    }
+
+    pub(crate) fn root_socket(&self) -> PathBuf {
+        "/var/run/docker.sock".into()
+    }
+}
+
+pub(crate) fn status(_: &Site, _: bool) -> Result<()> {
+    Fleet::lock(Site).map(drop)
+}
+
+/// Whether there is one: it will say for itself when it does not answer.
+pub(crate) fn engine_answers(socket: &Path) -> bool {
+    socket.exists()
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
