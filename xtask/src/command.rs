@@ -29,6 +29,10 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 }
 
 /// Runs a program to its end, quietly, and returns what it printed.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "only a fleet needs it")
+)]
 pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
     let mut command = Command::new(program);
     command.args(args);
