@@ -38,9 +38,7 @@ fn compile() -> Result<(), String> {
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         rustc.arg("-C").arg(format!("linker={linker}"));
     }
-    let output = rustc
-        .output()
-        .map_err(|error| format!("{rustc:?} could not be run: {error}"))?;
+    let output = rustc.output().map_err(|error| format!("{rustc:?} could not be run: {error}"))?;
     if output.status.success() {
         return Ok(());
     }

@@ -102,14 +102,8 @@ impl Config {
         let mut bytes = Vec::new();
         File::open(path)
             .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-            .map_err(|source| ConfigError::Unreadable {
-                path: path.to_owned(),
-                source,
-            })?;
-        let not_text = |why: String| ConfigError::NotText {
-            path: path.to_owned(),
-            why,
-        };
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let not_text = |why: String| ConfigError::NotText { path: path.to_owned(), why };
         if bytes.len() as u64 > LARGEST {
             return Err(not_text(format!("it is larger than {} KiB", LARGEST >> 10)));
         }

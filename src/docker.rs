@@ -22,6 +22,7 @@ mod launch;
 mod naming;
 mod retire;
 mod spec;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -45,6 +46,7 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use explain::explain;
 pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
 pub use spec::{Mount, Network, Pull, Reach, Ready, Spec};
+pub use survey::Survey;
 
 use crate::reach::netns::Dialer;
 use daemon::Daemon;
@@ -120,9 +122,7 @@ impl Default for Deadlines {
 
 impl fmt::Debug for Builtin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builtin")
-            .field("reference", &self.reference)
-            .finish_non_exhaustive()
+        f.debug_struct("Builtin").field("reference", &self.reference).finish_non_exhaustive()
     }
 }
 
@@ -181,15 +181,9 @@ impl Docker {
     ) -> Result<(), CallError> {
         let contact = daemon.contact()?;
         let reach = contact.reach(spec).map_err(|why| {
-            CallError::refused(format!(
-                "service {service} on daemon {}: {why}",
-                daemon.name
-            ))
+            CallError::refused(format!("service {service} on daemon {}: {why}", daemon.name))
         })?;
-        let builtin = self
-            .builtin
-            .iter()
-            .find(|builtin| builtin.reference == spec.image);
+        let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
         let image = daemon.image(&spec.image, spec.pull, builtin).await?;
         if daemon.reach_of(service) != Some(reach) {
             let (daemon, why) = (&daemon.name, contact.why_published());
@@ -250,9 +244,7 @@ impl ContainerRuntime for Docker {
         Ok(listed
             .iter()
             .map(|container| Owned {
-                key: self
-                    .identity
-                    .key(&container.id, container.labels.as_ref().unwrap_or(&none)),
+                key: self.identity.key(&container.id, container.labels.as_ref().unwrap_or(&none)),
                 running: container.state.as_deref() == Some("running"),
             })
             .collect())

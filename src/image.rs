@@ -83,11 +83,7 @@ pub fn archive(image: &Image<'_>) -> Vec<u8> {
         "Layers": [layer_name],
     }])
     .to_string();
-    let file = |path, content| File {
-        path,
-        mode: 0o644,
-        content,
-    };
+    let file = |path, content| File { path, mode: 0o644, content };
     tarball(&[
         file(&config_name, &config),
         file(&layer_name, &layer),
@@ -96,21 +92,11 @@ pub fn archive(image: &Image<'_>) -> Vec<u8> {
 }
 
 fn config(image: &Image<'_>, layer_digest: &str) -> Value {
-    let env: Vec<_> = image
-        .env
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    let labels: Map<_, _> = image
-        .labels
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), json!(value)))
-        .collect();
-    let ports: Map<_, _> = image
-        .port
-        .iter()
-        .map(|port| (format!("{port}/tcp"), json!({})))
-        .collect();
+    let env: Vec<_> = image.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let labels: Map<_, _> =
+        image.labels.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let ports: Map<_, _> =
+        image.port.iter().map(|port| (format!("{port}/tcp"), json!({}))).collect();
     let mut container = json!({
         "User": image.user,
         "ExposedPorts": ports,
@@ -158,32 +144,17 @@ fn architecture() -> &'static str {
 fn tarball(files: &[File<'_>]) -> Vec<u8> {
     let mut files: Vec<_> = files
         .iter()
-        .map(|file| File {
-            path: file.path.trim_start_matches('/'),
-            ..*file
-        })
+        .map(|file| File { path: file.path.trim_start_matches('/'), ..*file })
         .collect();
     files.sort_by_key(|file| file.path);
     let directories: BTreeSet<_> = files
         .iter()
-        .flat_map(|file| {
-            file.path
-                .match_indices('/')
-                .map(|(end, _)| &file.path[..=end])
-        })
+        .flat_map(|file| file.path.match_indices('/').map(|(end, _)| &file.path[..=end]))
         .collect();
 
     let mut tar = tar::Builder::new(Vec::new());
     for path in directories {
-        append(
-            &mut tar,
-            tar::EntryType::Directory,
-            &File {
-                path,
-                mode: 0o755,
-                content: &[],
-            },
-        );
+        append(&mut tar, tar::EntryType::Directory, &File { path, mode: 0o755, content: &[] });
     }
     for file in &files {
         append(&mut tar, tar::EntryType::Regular, file);
@@ -204,13 +175,9 @@ fn append(tar: &mut tar::Builder<Vec<u8>>, kind: tar::EntryType, file: &File<'_>
         clippy::expect_used,
         reason = "a write to memory does not fail; a bad path is documented"
     )]
-    tar.append_data(&mut header, file.path, file.content)
-        .expect("a path inside the image");
+    tar.append_data(&mut header, file.path, file.content).expect("a path inside the image");
 }
 
 fn sha256(data: &[u8]) -> String {
-    Sha256::digest(data)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
 }

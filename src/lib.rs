@@ -1,10 +1,13 @@
 //! Ganger: a TCP proxy that gives every connection its own Docker container,
 //! already running when the client arrives.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod docker;
 pub mod image;
 pub mod probe;
 pub mod proxy;
 pub mod reach;
+pub mod shutdown;
 pub mod telemetry;

@@ -1,3 +1,7 @@
 //! The `ganger` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ganger::cli::main()
+}

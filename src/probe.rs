@@ -2,8 +2,8 @@
 //!
 //! Where a port is published, something else may accept for the container
 //! before it listens, and end the connection a moment later. So an accepted
-//! connection proves something only by what comes after; by namespace there is
-//! nobody in between, and it is proof enough.
+//! connection proves something only by what comes after; by namespace the
+//! kernel is asked whether anybody listens, and no connection is made at all.
 
 mod attempt;
 mod log;

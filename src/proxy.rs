@@ -67,11 +67,6 @@ impl<S: Supply> Service<S> {
     #[must_use]
     pub fn new(settings: Settings, supply: Arc<S>, admission: Arc<Admission>) -> Arc<Self> {
         let counters = admission.counters(&settings.name);
-        Arc::new(Self {
-            settings,
-            supply,
-            admission,
-            counters,
-        })
+        Arc::new(Self { settings, supply, admission, counters })
     }
 }

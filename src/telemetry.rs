@@ -45,10 +45,7 @@ pub enum TelemetryError {
 pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
     let parsed = EnvFilter::builder()
         .parse(filter)
-        .map_err(|source| TelemetryError::Filter {
-            filter: filter.to_owned(),
-            source,
-        })?;
+        .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let ansi = io::stderr().is_terminal();
     tracing::subscriber::set_global_default(subscriber(format, parsed, ansi, io::stderr))?;
     Ok(())
@@ -90,15 +87,11 @@ pub(crate) mod tests {
     type Build = fn(Capture) -> Box<dyn Subscriber + Send + Sync>;
 
     pub(crate) fn text(capture: Capture) -> Box<dyn Subscriber + Send + Sync> {
-        subscriber(Format::Text, EnvFilter::new("info"), false, move || {
-            capture.clone()
-        })
+        subscriber(Format::Text, EnvFilter::new("info"), false, move || capture.clone())
     }
 
     pub(crate) fn json(capture: Capture) -> Box<dyn Subscriber + Send + Sync> {
-        subscriber(Format::Json, EnvFilter::new("info"), false, move || {
-            capture.clone()
-        })
+        subscriber(Format::Json, EnvFilter::new("info"), false, move || capture.clone())
     }
 
     impl Capture {
@@ -128,10 +121,7 @@ pub(crate) mod tests {
     #[test]
     fn a_wrong_filter_is_named() {
         let error = init(Format::Text, "ganger=loud").unwrap_err().to_string();
-        assert!(
-            error.starts_with("log filter \"ganger=loud\" is not understood"),
-            "{error}"
-        );
+        assert!(error.starts_with("log filter \"ganger=loud\" is not understood"), "{error}");
     }
 
     #[test]
@@ -139,11 +129,7 @@ pub(crate) mod tests {
         let (capture, _guard) = Capture::install(text);
         tracing::debug!("hidden");
         tracing::warn!(fd = 3, "shown");
-        assert!(
-            capture.text().ends_with("  WARN shown fd=3\n"),
-            "{}",
-            capture.text()
-        );
+        assert!(capture.text().ends_with("  WARN shown fd=3\n"), "{}", capture.text());
         assert!(!capture.text().contains("hidden"));
     }
 }

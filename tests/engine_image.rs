@@ -53,9 +53,7 @@ fn the_echo_image_runs_hardened_on_every_host() {
     for host in fleet.all() {
         let publish = publish(host);
         let echo = host.run(&[&HARDENED[..], &[&publish, reference]].concat());
-        wait_until(DEADLINE, "echo listens", || {
-            echo.logs().contains("listening")
-        });
+        wait_until(DEADLINE, "echo listens", || echo.logs().contains("listening"));
         let answer = exchange(connect(echo.published(7000)), b"over the whole way\n");
         assert_eq!(answer, b"over the whole way\n", "on {}", host.name);
     }
@@ -68,13 +66,8 @@ fn the_echo_image_needs_no_network() {
     let (reference, _) = echo_image();
     let host = fleet.local();
     let echo = host.run(&[&HARDENED[..], &["--network=none", reference]].concat());
-    wait_until(DEADLINE, "echo listens", || {
-        echo.logs().contains("listening")
-    });
-    assert_eq!(
-        echo.inspect("{{.State.Running}} {{.RestartCount}}"),
-        "true 0"
-    );
+    wait_until(DEADLINE, "echo listens", || echo.logs().contains("listening"));
+    assert_eq!(echo.inspect("{{.State.Running}} {{.RestartCount}}"), "true 0");
 }
 
 #[test]
@@ -83,12 +76,7 @@ fn an_image_has_the_same_id_on_every_host() {
     fleet.load_images();
     for reference in [echo_image().0, FIXTURE] {
         let ids = fleet.all().iter().map(|host| {
-            host.docker(&[
-                "image",
-                "inspect",
-                "--format={{.Id}} {{.Architecture}}",
-                reference,
-            ])
+            host.docker(&["image", "inspect", "--format={{.Id}} {{.Architecture}}", reference])
         });
         let mut ids: Vec<_> = ids.collect();
         ids.dedup();
@@ -104,17 +92,9 @@ fn the_fixture_says_which_container_it_is_and_counts_its_connections() {
         let label = unique("io.ganger.test");
         let (publish, label_option) = (publish(host), format!("--label={label}=yes"));
         let options = [&publish, label_option.as_str()];
-        let fixture = host.run(
-            &[
-                &HARDENED[..],
-                &options,
-                &[FIXTURE, "identify", "--log", "ready"],
-            ]
-            .concat(),
-        );
-        wait_until(DEADLINE, "the fixture is ready", || {
-            fixture.logs() == "ready\n"
-        });
+        let fixture =
+            host.run(&[&HARDENED[..], &options, &[FIXTURE, "identify", "--log", "ready"]].concat());
+        wait_until(DEADLINE, "the fixture is ready", || fixture.logs() == "ready\n");
         for number in 1..=2 {
             let answer = exchange(connect(fixture.published(7000)), b"and echo");
             let expected = format!("{} {number}\nand echo", &fixture.id[..12]);
@@ -122,10 +102,7 @@ fn the_fixture_says_which_container_it_is_and_counts_its_connections() {
         }
         let found = labelled(fleet.all(), &label);
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            (&found[0].0.name, &found[0].1.id),
-            (&host.name, &fixture.id)
-        );
+        assert_eq!((&found[0].0.name, &found[0].1.id), (&host.name, &fixture.id));
         assert_eq!(found[0].1.label(&label), Some("yes"));
     }
 }
@@ -138,9 +115,7 @@ fn the_fixture_s_streams_are_what_the_support_expects() {
     let publish = publish(host);
     let run = |args: &[&str]| {
         let fixture = host.run(&[&[publish.as_str(), FIXTURE, "--log", "ready"], args].concat());
-        wait_until(DEADLINE, "the fixture is ready", || {
-            fixture.logs() == "ready\n"
-        });
+        wait_until(DEADLINE, "the fixture is ready", || fixture.logs() == "ready\n");
         fixture
     };
     let expected: Vec<u8> = (0..100_000).map(pattern).collect();
@@ -148,8 +123,5 @@ fn the_fixture_s_streams_are_what_the_support_expects() {
     assert_eq!(exchange(connect(source.published(7000)), b""), expected);
     let sink = run(&["--sink"]);
     let answer = exchange(connect(sink.published(7000)), &expected);
-    assert_eq!(
-        String::from_utf8_lossy(&answer),
-        format!("{}\n", checksum(&expected))
-    );
+    assert_eq!(String::from_utf8_lossy(&answer), format!("{}\n", checksum(&expected)));
 }

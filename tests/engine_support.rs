@@ -16,9 +16,7 @@ fn script(fleet: &Fleet, instance: &str, script: &str) -> Ganger {
 /// Runs a container of this instance, and forgets about it.
 fn leave_one(fleet: &Fleet, instance: &str) {
     let label = format!("--label=io.ganger.instance={instance}");
-    let _ = fleet
-        .local()
-        .docker(&["run", "--detach", "--network=none", &label, FIXTURE]);
+    let _ = fleet.local().docker(&["run", "--detach", "--network=none", &label, FIXTURE]);
 }
 
 #[test]
@@ -29,10 +27,7 @@ fn a_program_is_heard_and_ends_when_it_is_told_to() {
         &unique("polite"),
         "trap 'echo bye >&2; exit 5' TERM; cat \"$1\"; echo; while :; do sleep 0.05; done",
     );
-    assert_eq!(
-        program.wait_for_line(DEADLINE, |line| line.starts_with("(c")),
-        "(config)"
-    );
+    assert_eq!(program.wait_for_line(DEADLINE, |line| line.starts_with("(c")), "(config)");
     assert_eq!(program.stop(), 5);
     assert_eq!(program.lines(), ["(config)", "bye"]);
 }
@@ -89,9 +84,7 @@ fn a_frozen_daemon_answers_again_when_it_thaws_and_a_cut_one_when_it_heals() {
     let cut = fleet.cut(host);
     assert!(answers().is_err());
     drop(cut);
-    wait_until(DEADLINE, "the daemon is reached again", || {
-        answers().is_ok()
-    });
+    wait_until(DEADLINE, "the daemon is reached again", || answers().is_ok());
     fleet.kill_daemon(host);
     assert!(answers().is_err());
     fleet.start_daemon(host);
@@ -105,22 +98,11 @@ fn behind_a_frozen_containerd_the_api_answers_but_nothing_starts() {
     let host = &fleet.hosts()[0];
     let frozen = fleet.freeze_containerd(host);
     let _ = host.docker(&["ps"]);
-    let start = [
-        "run",
-        "--detach",
-        "--rm",
-        "--network=none",
-        FIXTURE,
-        "--exit",
-        "0",
-    ];
+    let start = ["run", "--detach", "--rm", "--network=none", FIXTURE, "--exit", "0"];
     let (done, started) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(move || done.send(host.try_docker(&start)).unwrap());
-        assert!(
-            started.recv_timeout(Duration::from_secs(2)).is_err(),
-            "it hangs"
-        );
+        assert!(started.recv_timeout(Duration::from_secs(2)).is_err(), "it hangs");
         drop(frozen);
         started.recv_timeout(DEADLINE).unwrap().unwrap();
     });

@@ -8,13 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Layers of the pool. Modules of one layer may import each other, for they
 /// are one machine; one that is not named here is in the highest.
-const POOL: &[(&str, u32)] = &[
-    ("core", 0),
-    ("runtime", 1),
-    ("probe", 1),
-    ("discovery", 1),
-    ("error", 1),
-];
+const POOL: &[(&str, u32)] =
+    &[("core", 0), ("runtime", 1), ("probe", 1), ("discovery", 1), ("error", 1)];
 const POOL_REST: u32 = 2;
 
 /// Layers of the application, which has the pool below it. A module imports
@@ -74,29 +69,19 @@ impl Source {
     /// The modules it is in, from the crate's root: `docker`, `launch` for
     /// `src/docker/launch.rs`.
     fn module(&self, src: &str) -> Vec<&str> {
-        let inside = self
-            .path
-            .strip_prefix(src)
-            .and_then(|path| path.strip_prefix('/'))
-            .unwrap();
+        let inside = self.path.strip_prefix(src).and_then(|path| path.strip_prefix('/')).unwrap();
         inside.strip_suffix(".rs").unwrap().split('/').collect()
     }
 
     /// The modules at the root of its crate that its code names.
     fn edges(&self, src: &str) -> Vec<String> {
         let lines = self.parts().0.lines();
-        let code: Vec<_> = lines
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .collect();
+        let code: Vec<_> = lines.filter(|line| !line.trim_start().starts_with("//")).collect();
         let code = code.join("\n");
         // As many `super::` as it is deep lead to the root.
         let up = "super::".repeat(self.module(src).len());
         // The program sees the library as another crate.
-        let own = if self.path == "src/main.rs" {
-            "ganger::"
-        } else {
-            "crate::"
-        };
+        let own = if self.path == "src/main.rs" { "ganger::" } else { "crate::" };
         let mut edges = Vec::new();
         for root in [own, &up] {
             for (start, _) in code.match_indices(root) {
@@ -114,9 +99,7 @@ impl Source {
 /// The first name of a path, or of each path in a group in braces.
 fn heads(path: &str) -> Vec<String> {
     let name = |text: &str| -> String {
-        text.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
+        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
     };
     let Some(group) = path.strip_prefix('{') else {
         return vec![name(path)];
@@ -150,19 +133,10 @@ fn sources(dirs: &[&str]) -> Vec<Source> {
     let mut sources = Vec::new();
     while let Some(path) = pending.pop() {
         if path.is_dir() {
-            pending.extend(
-                fs::read_dir(&path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
+            pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let path = path
-                .strip_prefix(root())
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
+            let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
             sources.push(Source { path, text });
         }
     }
@@ -172,13 +146,8 @@ fn sources(dirs: &[&str]) -> Vec<Source> {
 }
 
 fn every_source() -> Vec<Source> {
-    let dirs = [
-        "src", "pool", "xtask", "demo", "tests", "benches", "build.rs",
-    ];
-    let dirs: Vec<_> = dirs
-        .into_iter()
-        .filter(|dir| root().join(dir).exists())
-        .collect();
+    let dirs = ["src", "pool", "xtask", "demo", "tests", "benches", "build.rs"];
+    let dirs: Vec<_> = dirs.into_iter().filter(|dir| root().join(dir).exists()).collect();
     sources(&dirs)
 }
 
@@ -219,10 +188,7 @@ fn layering(
 }
 
 fn in_table(table: &[(&str, u32)], module: &str) -> Option<u32> {
-    table
-        .iter()
-        .find(|(name, _)| *name == module)
-        .map(|(_, layer)| *layer)
+    table.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
 }
 
 fn pool_layer(module: &str) -> Option<u32> {
@@ -232,12 +198,7 @@ fn pool_layer(module: &str) -> Option<u32> {
 
 #[test]
 fn a_module_of_the_application_imports_only_lower_layers() {
-    let problems = layering(
-        &sources(&["src"]),
-        "src",
-        |module| in_table(APP, module),
-        false,
-    );
+    let problems = layering(&sources(&["src"]), "src", |module| in_table(APP, module), false);
     assert_none(&problems, "the layer table of ARCHITECTURE.md");
 }
 
@@ -250,42 +211,15 @@ fn a_module_of_the_pool_imports_no_higher_layer() {
 #[test]
 fn the_layer_check_sees_every_way_to_name_a_module() {
     let problems = |path: &str, text: &str| {
-        let source = Source {
-            path: path.into(),
-            text: text.into(),
-        };
+        let source = Source { path: path.into(), text: text.into() };
         layering(&[source], "src", |module| in_table(APP, module), false).len()
     };
     assert_eq!(problems("src/docker/a.rs", "use crate::reach::Backend;"), 0);
-    assert_eq!(
-        problems(
-            "src/docker/a.rs",
-            "use super::config::X;\nuse crate::docker::b;"
-        ),
-        0
-    );
-    assert_eq!(
-        problems("src/docker/a.rs", "// crate::proxy\nganger_pool::x();"),
-        0
-    );
-    assert_eq!(
-        problems(
-            "src/docker/a.rs",
-            "#[cfg(test)]\nmod x;\nuse crate::proxy::X;"
-        ),
-        1
-    );
-    assert_eq!(
-        problems(
-            "src/docker/a.rs",
-            "use crate::{\n    image,\n    proxy::{A, B},\n};"
-        ),
-        1
-    );
-    assert_eq!(
-        problems("src/docker/a.rs", "fn f() { super::super::proxy::x() }"),
-        1
-    );
+    assert_eq!(problems("src/docker/a.rs", "use super::config::X;\nuse crate::docker::b;"), 0);
+    assert_eq!(problems("src/docker/a.rs", "// crate::proxy\nganger_pool::x();"), 0);
+    assert_eq!(problems("src/docker/a.rs", "#[cfg(test)]\nmod x;\nuse crate::proxy::X;"), 1);
+    assert_eq!(problems("src/docker/a.rs", "use crate::{\n    image,\n    proxy::{A, B},\n};"), 1);
+    assert_eq!(problems("src/docker/a.rs", "fn f() { super::super::proxy::x() }"), 1);
     assert_eq!(problems("src/docker.rs", "use super::proxy;"), 1);
     assert_eq!(problems("src/docker.rs", "use crate::config::Config;"), 1);
     assert_eq!(problems("src/docker.rs", "use crate::Config;"), 1);
@@ -298,42 +232,26 @@ fn the_pool_knows_no_engine_and_no_format() {
     let manifest = fs::read_to_string(root().join("pool/Cargo.toml")).unwrap();
     let dependencies = manifest.split("[dependencies]").nth(1).unwrap();
     let dependencies = dependencies.split("\n[").next().unwrap();
-    let names = dependencies
-        .lines()
-        .filter_map(|line| line.split(['.', ' ', '=']).next());
-    let found: Vec<_> = names
-        .filter(|name| NOT_IN_POOL.contains(name))
-        .map(Into::into)
-        .collect();
+    let names = dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+    let found: Vec<_> = names.filter(|name| NOT_IN_POOL.contains(name)).map(Into::into).collect();
     assert_none(&found, "dependencies that the pool must not have");
 }
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent = every_source()
-        .into_iter()
-        .filter(|source| !source.text.starts_with("//! "));
-    assert_none(
-        &silent.map(|source| source.path).collect::<Vec<_>>(),
-        "files without a //! head",
-    );
+    let silent = every_source().into_iter().filter(|source| !source.text.starts_with("//! "));
+    assert_none(&silent.map(|source| source.path).collect::<Vec<_>>(), "files without a //! head");
 }
 
 #[test]
 fn files_are_short() {
-    let sources: Vec<_> = every_source()
-        .into_iter()
-        .filter(|source| !source.is_test())
-        .collect();
+    let sources: Vec<_> = every_source().into_iter().filter(|source| !source.is_test()).collect();
     let mut problems = Vec::new();
     for source in &sources {
         let (code, tests) = source.parts();
         let (code, tests) = (code.lines().count(), tests.lines().count());
         if code > HARD_CAP {
-            problems.push(format!(
-                "{}: {code} lines of code, cap {HARD_CAP}",
-                source.path
-            ));
+            problems.push(format!("{}: {code} lines of code, cap {HARD_CAP}", source.path));
         }
         if tests > INLINE_TESTS {
             let cap = format!("above {INLINE_TESTS} they move to their own file");
@@ -341,25 +259,15 @@ fn files_are_short() {
         }
     }
     assert_none(&problems, "files that are too long");
-    let mut lengths: Vec<_> = sources
-        .iter()
-        .map(|source| source.parts().0.lines().count())
-        .collect();
+    let mut lengths: Vec<_> =
+        sources.iter().map(|source| source.parts().0.lines().count()).collect();
     lengths.sort_unstable();
     let median = lengths[lengths.len() / 2];
-    assert!(
-        median <= MEDIAN,
-        "the median file has {median} lines of code, more than {MEDIAN}"
-    );
+    assert!(median <= MEDIAN, "the median file has {median} lines of code, more than {MEDIAN}");
 }
 
 #[test]
 fn no_module_is_called_mod_rs() {
-    let found = every_source()
-        .into_iter()
-        .filter(|source| source.path.ends_with("/mod.rs"));
-    assert_none(
-        &found.map(|source| source.path).collect::<Vec<_>>(),
-        "foo.rs, not foo/mod.rs",
-    );
+    let found = every_source().into_iter().filter(|source| source.path.ends_with("/mod.rs"));
+    assert_none(&found.map(|source| source.path).collect::<Vec<_>>(), "foo.rs, not foo/mod.rs");
 }

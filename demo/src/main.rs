@@ -32,10 +32,7 @@ fn port(mut args: impl Iterator<Item = String>) -> io::Result<u16> {
     let usage = || io::Error::new(ErrorKind::InvalidInput, "usage: echo [--port PORT]");
     match args.next().as_deref() {
         None => Ok(PORT),
-        Some("--port") => args
-            .next()
-            .and_then(|port| port.parse().ok())
-            .ok_or_else(usage),
+        Some("--port") => args.next().and_then(|port| port.parse().ok()).ok_or_else(usage),
         Some(_) => Err(usage()),
     }
 }
@@ -48,9 +45,7 @@ fn run(port: u16) -> io::Result<()> {
     let _ = writeln!(io::stdout(), "echo: listening on port {port}");
     match (v6, v4) {
         (Ok(v6), Ok(v4)) => {
-            thread::Builder::new()
-                .stack_size(STACK)
-                .spawn(move || accept(&v6))?;
+            thread::Builder::new().stack_size(STACK).spawn(move || accept(&v6))?;
             accept(&v4)
         }
         (Ok(one), Err(_)) | (Err(_), Ok(one)) => accept(&one),
@@ -62,9 +57,7 @@ fn accept(listener: &TcpListener) -> ! {
     loop {
         let taken = listener.accept().and_then(|(stream, _)| {
             // A connection that ends with an error ends; there is nobody to tell.
-            thread::Builder::new()
-                .stack_size(STACK)
-                .spawn(move || echo(stream).ok())
+            thread::Builder::new().stack_size(STACK).spawn(move || echo(stream).ok())
         });
         if taken.is_err() {
             thread::park_timeout(RESPITE);

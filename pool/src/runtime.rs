@@ -218,18 +218,12 @@ pub struct CallError {
 impl CallError {
     /// The daemon was not reached, or did not answer in time.
     pub fn unreachable(message: impl Into<String>) -> Self {
-        Self {
-            unreachable: true,
-            message: message.into(),
-        }
+        Self { unreachable: true, message: message.into() }
     }
 
     /// The daemon answered and said no.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self {
-            unreachable: false,
-            message: message.into(),
-        }
+        Self { unreachable: false, message: message.into() }
     }
 }
 

@@ -73,10 +73,7 @@ impl Decode for FoundDaemon {
             let max_launches = f.optional::<Count>("max_launches");
             let insecure = f.or("insecure", false);
             let publish_on = f.optional::<Spanned<IpAddr>>("publish_on");
-            f.not_yet(
-                "tls",
-                "put a tunnel in front, or `insecure: true` on a private network",
-            );
+            f.not_yet("tls", "put a tunnel in front, or `insecure: true` on a private network");
             if let Some(url) = &url {
                 check_insecure(f, url, insecure);
             }
@@ -92,10 +89,7 @@ impl Decode for FoundDaemon {
                     publish_on,
                 })
             };
-            Some(Self {
-                daemon: daemon(),
-                name,
-            })
+            Some(Self { daemon: daemon(), name })
         })?
     }
 }
@@ -113,10 +107,7 @@ fn check_insecure(f: &mut Fields<'_, '_, '_>, url: &Spanned<DaemonUrl>, insecure
 
 fn check_publish(f: &mut Fields<'_, '_, '_>, ip: Spanned<IpAddr>) -> IpAddr {
     if ip.value.is_unspecified() {
-        let title = format!(
-            "{} is not one address: it lets anyone past the proxy",
-            ip.value
-        );
+        let title = format!("{} is not one address: it lets anyone past the proxy", ip.value);
         let help = "name an address of the daemon's machine; a service that may be reached by all says `publish: Any`";
         f.cx.report(Mistake::new(&ip.span, title).help(help));
     }
@@ -139,8 +130,7 @@ impl DaemonUrl {
     /// What is sent to it stays on this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.addr()
-            .is_some_and(|addr| addr.to_canonical().is_loopback())
+        self.addr().is_some_and(|addr| addr.to_canonical().is_loopback())
     }
 
     fn new(text: &str) -> Result<Self, Flaw> {
@@ -168,10 +158,7 @@ impl DaemonUrl {
 
 fn unix(path: &str) -> Result<DaemonUrl, (&'static str, String)> {
     if !Path::new(path).is_absolute() {
-        return Err((
-            "its path is not absolute",
-            format!("write \"unix:///{path}\""),
-        ));
+        return Err(("its path is not absolute", format!("write \"unix:///{path}\"")));
     }
     if path.len() > SOCKET_PATH || path.contains('\0') {
         let help = format!("a socket's path has at most {SOCKET_PATH} bytes; link it elsewhere");
@@ -187,12 +174,8 @@ fn tcp(rest: &str) -> Result<DaemonUrl, &'static str> {
         Ok(0) | Err(_) => return Err("its port is not a number from 1 to 65535"),
         Ok(port) => port,
     };
-    let host = if let Some(ip) = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
-        ip.parse::<Ipv6Addr>()
-            .map_err(|_| "its address is not an IPv6 address")?;
+    let host = if let Some(ip) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        ip.parse::<Ipv6Addr>().map_err(|_| "its address is not an IPv6 address")?;
         ip
     } else {
         host
@@ -201,10 +184,7 @@ fn tcp(rest: &str) -> Result<DaemonUrl, &'static str> {
     if host.is_empty() || !(host.chars().all(name) || host.parse::<Ipv6Addr>().is_ok()) {
         return Err("its host is not a name or address");
     }
-    Ok(DaemonUrl::Tcp {
-        host: host.to_owned(),
-        port,
-    })
+    Ok(DaemonUrl::Tcp { host: host.to_owned(), port })
 }
 
 impl fmt::Display for DaemonUrl {

@@ -50,10 +50,7 @@ pub(super) struct Cx<'t> {
 
 impl Flaw {
     pub(super) fn new(title: impl Into<String>) -> Self {
-        Self {
-            title: title.into(),
-            help: None,
-        }
+        Self { title: title.into(), help: None }
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
@@ -85,14 +82,12 @@ impl<'t> Cx<'t> {
 
     fn unwrapped<'n>(&self, node: &'n Node) -> &'n Node {
         match &node.shape {
-            Shape::Struct {
-                name: Some(name),
-                items,
-                ..
-            } if self.source(name) == "Some" => match items.as_slice() {
-                [Item { key: None, value }] => value,
-                _ => node,
-            },
+            Shape::Struct { name: Some(name), items, .. } if self.source(name) == "Some" => {
+                match items.as_slice() {
+                    [Item { key: None, value }] => value,
+                    _ => node,
+                }
+            }
             _ => node,
         }
     }
@@ -105,9 +100,7 @@ impl<'t> Cx<'t> {
             Shape::Atom if text.contains('"') => "text".to_owned(),
             Shape::Atom => format!("the number {text}"),
             Shape::Name => format!("the word `{text}`"),
-            Shape::Struct {
-                name: Some(name), ..
-            } => format!("`{}( )`", self.source(name)),
+            Shape::Struct { name: Some(name), .. } => format!("`{}( )`", self.source(name)),
             Shape::Struct { .. } => "a struct `( )`".to_owned(),
             Shape::List(_) => "a list `[ ]`".to_owned(),
             Shape::Map(_) => "a map `{ }`".to_owned(),
@@ -115,15 +108,10 @@ impl<'t> Cx<'t> {
         // Of what is long only the start is underlined.
         let span = match &node.shape {
             Shape::Atom | Shape::Name => node.span.clone(),
-            Shape::Struct {
-                name: Some(name), ..
-            } => name.clone(),
+            Shape::Struct { name: Some(name), .. } => name.clone(),
             _ => node.span.start..node.span.start + 1,
         };
-        self.report(Mistake::new(
-            &span,
-            format!("expected {what}, found {found}"),
-        ));
+        self.report(Mistake::new(&span, format!("expected {what}, found {found}")));
         None
     }
 
@@ -172,12 +160,7 @@ impl<'t> Cx<'t> {
         let Shape::List(elements) = &node.shape else {
             return self.expected(node, what);
         };
-        Some(
-            elements
-                .iter()
-                .filter_map(|element| self.decode(element))
-                .collect(),
-        )
+        Some(elements.iter().filter_map(|element| self.decode(element)).collect())
     }
 
     /// The entries of a map whose keys are unique; values are yet to be read.
@@ -221,9 +204,7 @@ impl<'t> Cx<'t> {
         let what = listed(known, "or");
         let span = match &node.shape {
             Shape::Name => &node.span,
-            Shape::Struct {
-                name: Some(name), ..
-            } => name,
+            Shape::Struct { name: Some(name), .. } => name,
             Shape::Atom => {
                 let bare = self.source(&node.span).trim_matches('"');
                 if let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(bare)) {
@@ -260,10 +241,7 @@ impl<'t> Cx<'t> {
             let title = format!("`{name}` takes nothing in brackets");
             self.report(Mistake::new(&node.span, title));
         }
-        known
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| *value)
+        known.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     /// The one value in a variant's brackets, as in `Banner("SSH-")`.
@@ -274,11 +252,7 @@ impl<'t> Cx<'t> {
             return self.decode(value);
         }
         if node.whole {
-            let name = self
-                .source(&node.span)
-                .split('(')
-                .next()
-                .unwrap_or_default();
+            let name = self.source(&node.span).split('(').next().unwrap_or_default();
             let title = format!("`{name}` takes one value in brackets, {}", T::WHAT);
             self.report(Mistake::new(&node.span, title));
         }
@@ -298,26 +272,17 @@ impl<T: Decode> Decode for Spanned<T> {
     const WHAT: &'static str = T::WHAT;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        Some(Self {
-            value: T::decode(node, cx)?,
-            span: node.span.clone(),
-        })
+        Some(Self { value: T::decode(node, cx)?, span: node.span.clone() })
     }
 }
 
 /// Checks that a number is within bounds.
 pub(super) fn within(value: i64, bounds: &RangeInclusive<i64>) -> Result<i64, Flaw> {
     if value < *bounds.start() {
-        return Err(Flaw::new(format!(
-            "{value} is too small: at least {}",
-            bounds.start()
-        )));
+        return Err(Flaw::new(format!("{value} is too small: at least {}", bounds.start())));
     }
     if value > *bounds.end() {
-        return Err(Flaw::new(format!(
-            "{value} is too large: at most {}",
-            bounds.end()
-        )));
+        return Err(Flaw::new(format!("{value} is too large: at most {}", bounds.end())));
     }
     Ok(value)
 }
@@ -342,24 +307,15 @@ pub(super) fn similar(found: &str, known: &[&'static str]) -> Option<&'static st
 }
 
 fn quoted(text: &str) -> String {
-    if text.starts_with('"') {
-        text.to_owned()
-    } else {
-        format!("`{text}`")
-    }
+    if text.starts_with('"') { text.to_owned() } else { format!("`{text}`") }
 }
 
 /// Where a position of `ron` is, in bytes. Its lines and columns count from 1.
 fn offset(text: &str, position: Position) -> usize {
-    let line: usize = text
-        .split_inclusive('\n')
-        .take(position.line.saturating_sub(1))
-        .map(str::len)
-        .sum();
+    let line: usize =
+        text.split_inclusive('\n').take(position.line.saturating_sub(1)).map(str::len).sum();
     let rest = &text[line.min(text.len())..];
-    let column = rest
-        .char_indices()
-        .nth(position.col.saturating_sub(1))
-        .map_or(rest.len(), |(i, _)| i);
+    let column =
+        rest.char_indices().nth(position.col.saturating_sub(1)).map_or(rest.len(), |(i, _)| i);
     line.min(text.len()) + column
 }

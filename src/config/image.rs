@@ -46,15 +46,8 @@ impl ImageRef {
         check_repository(repository)?;
         tag.map(check_tag).transpose()?;
         digest.map(check_digest).transpose()?;
-        let tag = if tag.is_none() && digest.is_none() {
-            ":latest"
-        } else {
-            ""
-        };
-        Ok(Self {
-            text: format!("{text}{tag}"),
-            repository: repository.len(),
-        })
+        let tag = if tag.is_none() && digest.is_none() { ":latest" } else { "" };
+        Ok(Self { text: format!("{text}{tag}"), repository: repository.len() })
     }
 
     /// The whole name, with tag or digest.
@@ -125,11 +118,7 @@ fn is_registry(first: &str) -> bool {
 }
 
 fn check_registry(registry: &str) -> Result<(), String> {
-    let bad = || {
-        Err(format!(
-            "{registry:?} is not a registry's host name and port"
-        ))
-    };
+    let bad = || Err(format!("{registry:?} is not a registry's host name and port"));
     let (host, port) = match registry.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (registry, None),
@@ -137,15 +126,8 @@ fn check_registry(registry: &str) -> Result<(), String> {
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
         return bad();
     }
-    if let Some(ip) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return if ip.parse::<std::net::Ipv6Addr>().is_ok() {
-            Ok(())
-        } else {
-            bad()
-        };
+    if let Some(ip) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return if ip.parse::<std::net::Ipv6Addr>().is_ok() { Ok(()) } else { bad() };
     }
     let label = |label: &str| {
         let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
@@ -154,11 +136,7 @@ fn check_registry(registry: &str) -> Result<(), String> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if host.split('.').all(label) {
-        Ok(())
-    } else {
-        bad()
-    }
+    if host.split('.').all(label) { Ok(()) } else { bad() }
 }
 
 /// Runs of `a-z0-9`, parted by one `.`, one or two `_`, or any number of `-`.
@@ -171,10 +149,7 @@ fn check_component(component: &str) -> Result<(), String> {
         return Err(format!("{odd:?} is upper case; write {lower:?}"));
     }
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if let Some(odd) = component
-        .chars()
-        .find(|c| !inner(*c) && !"._-".contains(*c))
-    {
+    if let Some(odd) = component.chars().find(|c| !inner(*c) && !"._-".contains(*c)) {
         return Err(format!("{odd:?} cannot be in {component:?}"));
     }
     let parted = |between: &str| {
@@ -204,11 +179,7 @@ fn check_digest(digest: &str) -> Result<(), String> {
     let well = digest
         .strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| "0123456789abcdef".contains(c)));
-    if well {
-        Ok(())
-    } else {
-        Err("a digest is `sha256:` and 64 hexadecimal digits".to_owned())
-    }
+    if well { Ok(()) } else { Err("a digest is `sha256:` and 64 hexadecimal digits".to_owned()) }
 }
 
 #[cfg(test)]
@@ -224,23 +195,15 @@ mod tests {
         assert_eq!(image.tag(), Some("1.2"));
         assert_eq!(image.digest(), Some(digest.as_str()));
         assert_eq!(image.as_str(), full);
-        assert_eq!(
-            ImageRef::new("localhost:5000/a").unwrap().as_str(),
-            "localhost:5000/a:latest"
-        );
+        assert_eq!(ImageRef::new("localhost:5000/a").unwrap().as_str(), "localhost:5000/a:latest");
         assert_eq!(ImageRef::new(&format!("a@{digest}")).unwrap().tag(), None);
     }
 
     #[test]
     fn good_names() {
-        for name in [
-            "postgres:16",
-            "ganger.local/echo:1",
-            "a/b/c",
-            "Reg.example.org/x",
-            "a--b",
-            "x:_1",
-        ] {
+        for name in
+            ["postgres:16", "ganger.local/echo:1", "a/b/c", "Reg.example.org/x", "a--b", "x:_1"]
+        {
             assert!(ImageRef::new(name).is_ok(), "{name}");
         }
     }

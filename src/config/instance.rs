@@ -18,11 +18,7 @@ fn named(host: &str, path: &Path) -> String {
     let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
     let hash: String = hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     let fit = |c: char| {
-        if c.is_ascii_alphanumeric() || "_.-".contains(c) {
-            c
-        } else {
-            '-'
-        }
+        if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' }
     };
     let host: String = host
         .chars()

@@ -47,26 +47,15 @@ struct Lexer<'t, 'm> {
 
 /// The tokens of a file; the last is [`Kind::End`].
 pub(super) fn tokens(text: &str, mistakes: &mut Vec<Mistake>) -> Vec<Token> {
-    let mut lexer = Lexer {
-        text,
-        at: 0,
-        mistakes,
-    };
+    let mut lexer = Lexer { text, at: 0, mistakes };
     let mut tokens = Vec::new();
     // A byte order mark is no part of the text.
-    lexer.at += if text.starts_with('\u{feff}') {
-        '\u{feff}'.len_utf8()
-    } else {
-        0
-    };
+    lexer.at += if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     loop {
         lexer.skip_blank();
         let start = lexer.at;
         let kind = lexer.token();
-        tokens.push(Token {
-            kind,
-            span: start..lexer.at,
-        });
+        tokens.push(Token { kind, span: start..lexer.at });
         if kind == Kind::End {
             return tokens;
         }
@@ -155,11 +144,9 @@ impl<'t> Lexer<'t, '_> {
             ',' => Kind::Comma,
             '#' => Kind::Hash,
             '!' => Kind::Bang,
-            '=' => self.instead(
-                start,
-                Kind::Colon,
-                "a field and its value are parted by `:`, not `=`",
-            ),
+            '=' => {
+                self.instead(start, Kind::Colon, "a field and its value are parted by `:`, not `=`")
+            }
             ';' => self.instead(start, Kind::Comma, "values are parted by `,`, not `;`"),
             '"' => self.text(start),
             '\'' => self.char(start),
@@ -182,10 +169,7 @@ impl<'t> Lexer<'t, '_> {
             _ => {
                 self.take_while(|c| !is_blank(c) && !",:()[]{}\"".contains(c));
                 let found = &self.text[start..self.at];
-                self.broken(
-                    start,
-                    format!("unexpected `{found}`: text is written in quotes"),
-                )
+                self.broken(start, format!("unexpected `{found}`: text is written in quotes"))
             }
         }
     }
@@ -230,16 +214,10 @@ impl<'t> Lexer<'t, '_> {
     fn char(&mut self, start: usize) -> Kind {
         let line = self.rest().lines().next().unwrap_or_default();
         let Some(end) = line.find('\'') else {
-            return self.broken(
-                start,
-                "unexpected `'`: text is written in double quotes".into(),
-            );
+            return self.broken(start, "unexpected `'`: text is written in double quotes".into());
         };
         self.at += end + 1;
-        self.broken(
-            start,
-            "text is written in double quotes, not single ones".into(),
-        )
+        self.broken(start, "text is written in double quotes, not single ones".into())
     }
 
     /// Raw text, after its prefix up to and with the first quote.

@@ -16,28 +16,20 @@ type Fleet = Spanned<Vec<Daemon>>;
 
 /// Reads a file. An error is never empty.
 pub(super) fn config(text: &str) -> Result<Config, Vec<Mistake>> {
-    let mut cx = Cx {
-        text,
-        mistakes: Vec::new(),
-    };
+    let mut cx = Cx { text, mistakes: Vec::new() };
     let tree = parse(text, &mut cx.mistakes);
     let config = tree.and_then(|tree| cx.fields(&tree, "the configuration", top).flatten());
     match config {
         Some(config) if cx.mistakes.is_empty() => Ok(config),
         _ => {
-            debug_assert!(
-                !cx.mistakes.is_empty(),
-                "nothing was read and nothing reported"
-            );
+            debug_assert!(!cx.mistakes.is_empty(), "nothing was read and nothing reported");
             Err(cx.mistakes)
         }
     }
 }
 
 fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
-    let daemons = f
-        .required::<Daemons>("daemons")
-        .and_then(|daemons| daemons.0);
+    let daemons = f.required::<Daemons>("daemons").and_then(|daemons| daemons.0);
     let services = f.required::<Services>("services");
     let instance = f.optional("instance");
     let drain_timeout = f.or("drain_timeout", Duration::from_secs(30));
@@ -45,17 +37,8 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     f.not_yet("admin", "leave it out: nothing is served there yet");
     let (daemons, services) = (daemons?, services?.0);
     check_capacity(&daemons, &services, f.cx);
-    let services = services
-        .into_iter()
-        .filter_map(|found| found.service)
-        .collect();
-    Some(Config {
-        daemons: daemons.value,
-        services,
-        instance,
-        drain_timeout,
-        log,
-    })
+    let services = services.into_iter().filter_map(|found| found.service).collect();
+    Some(Config { daemons: daemons.value, services, instance, drain_timeout, log })
 }
 
 /// `Static([…])`; nothing when it is another kind.
@@ -75,8 +58,7 @@ impl Decode for Daemons {
             );
             return Some(Self(None));
         }
-        cx.payload::<StaticDaemons>(node)
-            .map(|daemons| Self(Some(daemons.0)))
+        cx.payload::<StaticDaemons>(node).map(|daemons| Self(Some(daemons.0)))
     }
 }
 
@@ -102,10 +84,7 @@ impl Decode for StaticDaemons {
         }
         // The capacity of the fleet is known only when all of it was read.
         let daemons: Option<Vec<_>> = found.into_iter().map(|found| found.value.daemon).collect();
-        Some(Self(Spanned {
-            value: daemons?,
-            span: node.span.clone(),
-        }))
+        Some(Self(Spanned { value: daemons?, span: node.span.clone() }))
     }
 }
 
@@ -121,10 +100,8 @@ impl Decode for Services {
             let help = "add \"echo\": (listen: \"127.0.0.1:5454\", image: \"ganger.local/echo:1\", port: 7000)";
             cx.report(Mistake::new(&node.span, title).help(help));
         }
-        let found: Vec<_> = entries
-            .iter()
-            .filter_map(|(name, node)| service(name, node, cx))
-            .collect();
+        let found: Vec<_> =
+            entries.iter().filter_map(|(name, node)| service(name, node, cx)).collect();
         check_listen(&found, cx);
         Some(Self(found))
     }
@@ -134,9 +111,7 @@ impl Decode for Log {
     const WHAT: &'static str = "(format: Text)";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.fields(node, "`log`", |f| Self {
-            format: f.optional("format").unwrap_or_default(),
-        })
+        cx.fields(node, "`log`", |f| Self { format: f.optional("format").unwrap_or_default() })
     }
 }
 
@@ -180,11 +155,7 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
 
 /// All that is to be kept warm has to fit on the daemons.
 fn check_capacity(daemons: &Fleet, services: &[Found], cx: &mut Cx<'_>) {
-    let room: u64 = daemons
-        .value
-        .iter()
-        .map(|daemon| u64::from(daemon.max_containers))
-        .sum();
+    let room: u64 = daemons.value.iter().map(|daemon| u64::from(daemon.max_containers)).sum();
     let mut warm = 0;
     // The one that is too much for the room is shown.
     let mut last: Option<&Span> = None;

@@ -36,9 +36,7 @@ pub enum Ready {
 
 impl Default for Ready {
     fn default() -> Self {
-        Self::Tcp {
-            linger: Duration::from_millis(50),
-        }
+        Self::Tcp { linger: Duration::from_millis(50) }
     }
 }
 
@@ -56,19 +54,12 @@ impl Decode for Ready {
             "Exchange" => cx.variant_fields(node, "`Exchange`", |f| {
                 let send = f.required::<Bytes>("send");
                 let expect = f.required::<Bytes>("expect");
-                Some(Self::Exchange {
-                    send: send?.0,
-                    expect: expect?.0,
-                })
+                Some(Self::Exchange { send: send?.0, expect: expect?.0 })
             })?,
             "Log" => Some(Self::Log(cx.payload::<Text>(node)?.0)),
             _ => {
                 let started = cx.choice(node, &[("Healthcheck", false), ("Started", true)])?;
-                Some(if started {
-                    Self::Started
-                } else {
-                    Self::Healthcheck
-                })
+                Some(if started { Self::Started } else { Self::Healthcheck })
             }
         }
     }

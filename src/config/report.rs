@@ -73,23 +73,17 @@ impl Mistake {
             let end = span.end.min(report.text.len());
             span.start.min(end)..end
         };
-        let mut snippet = Snippet::source(report.text.as_str())
-            .path(report.origin.as_str())
-            .annotation(
+        let mut snippet =
+            Snippet::source(report.text.as_str()).path(report.origin.as_str()).annotation(
                 AnnotationKind::Primary
                     .span(within(&self.span))
                     .label((!self.label.is_empty()).then_some(self.label.as_str())),
             );
         if let Some((span, label)) = &self.also {
-            snippet = snippet.annotation(
-                AnnotationKind::Context
-                    .span(within(span))
-                    .label(label.as_str()),
-            );
+            snippet = snippet
+                .annotation(AnnotationKind::Context.span(within(span)).label(label.as_str()));
         }
-        let group = Level::ERROR
-            .primary_title(self.title.as_str())
-            .element(snippet);
+        let group = Level::ERROR.primary_title(self.title.as_str()).element(snippet);
         match &self.help {
             Some(help) => group.element(Level::HELP.message(help.as_str())),
             None => group,
@@ -104,11 +98,7 @@ impl Report {
     pub(super) fn new(origin: &str, text: &str, mut mistakes: Vec<Mistake>) -> Self {
         debug_assert!(!mistakes.is_empty());
         mistakes.sort_by_key(|mistake| mistake.span.start);
-        Self {
-            origin: origin.to_owned(),
-            text: text.to_owned(),
-            mistakes,
-        }
+        Self { origin: origin.to_owned(), text: text.to_owned(), mistakes }
     }
 
     /// How many mistakes there are.
@@ -125,11 +115,7 @@ impl Report {
     /// The report as `Display` gives it, with colours for a terminal when asked.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
         for mistake in self.mistakes.iter().take(SHOWN) {
             out.push_str(&renderer.render(&[mistake.group(self)]));
@@ -145,11 +131,7 @@ impl Report {
             n => format!("{n} mistakes"),
         };
         let hidden = self.count().saturating_sub(SHOWN);
-        let shown = if hidden > 0 {
-            format!(", the first {SHOWN} shown")
-        } else {
-            String::new()
-        };
+        let shown = if hidden > 0 { format!(", the first {SHOWN} shown") } else { String::new() };
         format!("{count} in {}{shown}", self.origin)
     }
 }

@@ -188,20 +188,13 @@ impl fmt::Debug for Env {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self {
-            length: 64,
-            timeout: Duration::from_secs(30),
-        }
+        Self { length: 64, timeout: Duration::from_secs(30) }
     }
 }
 
 impl Default for Connect {
     fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(5),
-            retries: 6,
-            replay: 64 << 10,
-        }
+        Self { timeout: Duration::from_secs(5), retries: 6, replay: 64 << 10 }
     }
 }
 
@@ -217,10 +210,6 @@ impl Default for Timeouts {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            memory: 512 << 20,
-            cpus: None,
-            pids: 256,
-        }
+        Self { memory: 512 << 20, cpus: None, pids: 256 }
     }
 }

@@ -59,15 +59,7 @@ fn no_example_is_forgotten() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
-        .map(|entry| {
-            entry
-                .unwrap()
-                .path()
-                .file_stem()
-                .unwrap()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
     names.sort();
     let mut known = EXAMPLES;
@@ -78,22 +70,12 @@ fn no_example_is_forgotten() {
 #[test]
 fn the_default_is_the_echo_service() {
     let config = Config::parse(Config::default_text(), "default").unwrap();
-    let [daemon] = config.daemons.as_slice() else {
-        panic!("{:?}", config.daemons)
-    };
+    let [daemon] = config.daemons.as_slice() else { panic!("{:?}", config.daemons) };
     assert_eq!(daemon.url, DaemonUrl::Unix("/var/run/docker.sock".into()));
     assert_eq!(daemon.max_containers, 20);
-    let [echo] = config.services.as_slice() else {
-        panic!("{:?}", config.services)
-    };
-    assert_eq!(
-        (echo.name.as_str(), echo.image.as_str()),
-        ("echo", "ganger.local/echo:1")
-    );
-    assert_eq!(
-        (echo.listen.to_string().as_str(), echo.port),
-        ("127.0.0.1:5454", 7000)
-    );
+    let [echo] = config.services.as_slice() else { panic!("{:?}", config.services) };
+    assert_eq!((echo.name.as_str(), echo.image.as_str()), ("echo", "ganger.local/echo:1"));
+    assert_eq!((echo.listen.to_string().as_str(), echo.port), ("127.0.0.1:5454", 7000));
     assert_eq!((echo.reuse, echo.warm, echo.max), (0, 2, 16));
 }
 
@@ -110,10 +92,7 @@ fn the_default_file_shows_the_defaults() {
                 .any(|name| line.starts_with(name))
         })
         .collect();
-    assert!(
-        shown.contains("ready: ") && shown.contains("timeouts: "),
-        "{shown}"
-    );
+    assert!(shown.contains("ready: ") && shown.contains("timeouts: "), "{shown}");
     assert_eq!(service(&shown), service(""));
 }
 
@@ -121,46 +100,20 @@ fn the_default_file_shows_the_defaults() {
 fn defaults() {
     let s = service("");
     assert_eq!((s.reuse, s.warm, s.max), (0, 1, 16));
-    assert_eq!(
-        (s.queue.length, s.queue.timeout),
-        (64, Duration::from_secs(30))
-    );
-    assert_eq!(
-        s.ready,
-        Ready::Tcp {
-            linger: Duration::from_millis(50)
-        }
-    );
-    assert_eq!(
-        (s.connect.timeout, s.connect.retries),
-        (Duration::from_secs(5), 6)
-    );
+    assert_eq!((s.queue.length, s.queue.timeout), (64, Duration::from_secs(30)));
+    assert_eq!(s.ready, Ready::Tcp { linger: Duration::from_millis(50) });
+    assert_eq!((s.connect.timeout, s.connect.retries), (Duration::from_secs(5), 6));
     assert_eq!(s.connect.replay, 65536);
     assert_eq!(s.timeouts.start, Duration::from_secs(30));
-    assert_eq!(
-        (s.timeouts.idle, s.timeouts.session),
-        (Some(Duration::from_secs(600)), None)
-    );
-    assert_eq!(
-        (s.limits.memory, s.limits.cpus, s.limits.pids),
-        (512 << 20, None, 256)
-    );
-    assert_eq!(
-        (s.pull, s.network, s.reach),
-        (Pull::IfMissing, Network::Bridge, Reach::Auto)
-    );
-    assert_eq!(
-        (s.publish, s.surplus_after),
-        (Publish::Own, Duration::from_secs(30))
-    );
+    assert_eq!((s.timeouts.idle, s.timeouts.session), (Some(Duration::from_secs(600)), None));
+    assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (512 << 20, None, 256));
+    assert_eq!((s.pull, s.network, s.reach), (Pull::IfMissing, Network::Bridge, Reach::Auto));
+    assert_eq!((s.publish, s.surplus_after), (Publish::Own, Duration::from_secs(30)));
     assert!(s.mounts.is_empty() && s.cap_add.is_empty() && !s.read_only);
     let config = Config::parse(&with(""), "t").unwrap();
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.log.format, LogFormat::Text);
-    assert_eq!(
-        config.daemons[0].publish_addr(),
-        Some(Ipv4Addr::LOCALHOST.into())
-    );
+    assert_eq!(config.daemons[0].publish_addr(), Some(Ipv4Addr::LOCALHOST.into()));
 }
 
 #[test]
@@ -176,55 +129,28 @@ fn every_setting_is_read() {
         (source: "/a", target: "/c", read_only: false)], runtime: "runsc",
         sandbox: Fresh, preconnect: Off,"#,
     );
-    assert_eq!(
-        s.command.as_deref(),
-        Some(&["a".to_owned(), String::new()][..])
-    );
+    assert_eq!(s.command.as_deref(), Some(&["a".to_owned(), String::new()][..]));
     assert_eq!(s.env.0.get("K").map(String::as_str), Some("v=w"));
     assert_eq!((s.reuse, s.warm, s.max), (3, 4, 5));
-    assert_eq!(
-        (s.max_age, s.queue.length),
-        (Some(Duration::from_secs(3600)), 0)
-    );
-    let exchange = Ready::Exchange {
-        send: b"PING\r\n".into(),
-        expect: b"\xff".into(),
-    };
+    assert_eq!((s.max_age, s.queue.length), (Some(Duration::from_secs(3600)), 0));
+    let exchange = Ready::Exchange { send: b"PING\r\n".into(), expect: b"\xff".into() };
     assert_eq!(s.ready, exchange);
     assert_eq!((s.connect.retries, s.connect.replay), (0, 1024));
-    assert_eq!(
-        (s.timeouts.idle, s.timeouts.session),
-        (None, Some(Duration::from_secs(240)))
-    );
-    assert_eq!(
-        (s.pull, s.reach, s.publish),
-        (Pull::Never, Reach::Namespace, Publish::Any)
-    );
-    assert_eq!(
-        (s.limits.memory, s.limits.cpus, s.limits.pids),
-        (6 << 20, Some(1.0), 1)
-    );
+    assert_eq!((s.timeouts.idle, s.timeouts.session), (None, Some(Duration::from_secs(240))));
+    assert_eq!((s.pull, s.reach, s.publish), (Pull::Never, Reach::Namespace, Publish::Any));
+    assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (6 << 20, Some(1.0), 1));
     assert_eq!(s.network, Network::Named(Name::new("net").unwrap()));
     assert_eq!((s.user.as_deref(), s.read_only), (Some("1:2"), true));
     assert_eq!(s.tmpfs.get("/tmp").map(String::as_str), Some(""));
     assert_eq!(s.cap_add, ["CHOWN", "NET_RAW"]);
-    assert_eq!(
-        s.mounts
-            .iter()
-            .map(|mount| mount.read_only)
-            .collect::<Vec<_>>(),
-        [true, false]
-    );
+    assert_eq!(s.mounts.iter().map(|mount| mount.read_only).collect::<Vec<_>>(), [true, false]);
     assert_eq!(s.runtime, Some(Name::new("runsc").unwrap()));
 }
 
 #[test]
 fn other_ways_to_write_it() {
     for (settings, same) in [
-        (
-            r#"max_age: Some("1h"), reuse: Some(2)"#,
-            r#"max_age: "1h", reuse: 2"#,
-        ),
+        (r#"max_age: Some("1h"), reuse: Some(2)"#, r#"max_age: "1h", reuse: 2"#),
         ("max_age: None, user: None", ""),
         ("ready: Tcp", "ready: Tcp()"),
         ("/* a /* nested */ comment */ reuse: 0x10", "reuse: 16"),
@@ -247,111 +173,42 @@ fn settings_of_a_service_that_make_no_sense() {
         ),
         (r#"queue: (timeout: "10")"#, r#""10" is not a time"#),
         (r#"queue: (timeout: "")"#, r#""" is not a time"#),
-        (
-            r#"queue: (timeout: "5000 years")"#,
-            r#""5000 years" is too long: at most a year"#,
-        ),
-        (
-            "queue: (timeout: 30)",
-            r#"expected a time such as "30s", found the number 30"#,
-        ),
-        (
-            r#"queue: (timeout: "0s")"#,
-            "this time has to be longer than nothing",
-        ),
-        (
-            r#"timeouts: (start: "0s")"#,
-            "this time has to be longer than nothing",
-        ),
-        (
-            r#"connect: (timeout: "0ms")"#,
-            "this time has to be longer than nothing",
-        ),
-        (
-            r#"connect: (replay: "64 potatoes")"#,
-            r#""64 potatoes" is not a size"#,
-        ),
+        (r#"queue: (timeout: "5000 years")"#, r#""5000 years" is too long: at most a year"#),
+        ("queue: (timeout: 30)", r#"expected a time such as "30s", found the number 30"#),
+        (r#"queue: (timeout: "0s")"#, "this time has to be longer than nothing"),
+        (r#"timeouts: (start: "0s")"#, "this time has to be longer than nothing"),
+        (r#"connect: (timeout: "0ms")"#, "this time has to be longer than nothing"),
+        (r#"connect: (replay: "64 potatoes")"#, r#""64 potatoes" is not a size"#),
         (r#"connect: (replay: "-1B")"#, r#""-1B" is not a size"#),
         (
             r#"connect: (replay: "1GiB")"#,
             "`replay` is more than 16MiB, and every session may hold as much",
         ),
-        (
-            r#"limits: (memory: "99999999 EiB")"#,
-            r#""99999999 EiB" is more than any machine has"#,
-        ),
-        (
-            r#"limits: (memory: "5MiB")"#,
-            "`memory` is less than 6MiB, the least that Docker gives",
-        ),
-        (
-            "limits: (cpus: 0.0)",
-            "`cpus` is a number of processors from 0.01 on",
-        ),
-        (
-            "limits: (cpus: NaN)",
-            "`cpus` is a number of processors from 0.01 on",
-        ),
+        (r#"limits: (memory: "99999999 EiB")"#, r#""99999999 EiB" is more than any machine has"#),
+        (r#"limits: (memory: "5MiB")"#, "`memory` is less than 6MiB, the least that Docker gives"),
+        ("limits: (cpus: 0.0)", "`cpus` is a number of processors from 0.01 on"),
+        ("limits: (cpus: NaN)", "`cpus` is a number of processors from 0.01 on"),
         ("limits: (pids: 0)", "0 is too small: at least 1"),
         (r#"max_age: "500ms""#, "`max_age` is shorter than a second"),
         ("max: 0", "0 is too small: at least 1"),
         ("reuse: -1", "-1 is too small: at least 0"),
-        (
-            "reuse: 4294967296",
-            "4294967296 is too large: at most 4294967295",
-        ),
-        (
-            "reuse: 99999999999999999999",
-            "99999999999999999999 is out of range",
-        ),
-        (
-            "reuse: 1.5",
-            "expected a whole number such as 4, found the number 1.5",
-        ),
-        (
-            "reuse: twice",
-            "expected a whole number such as 4, found the word `twice`",
-        ),
-        (
-            r#"read_only: "yes""#,
-            "expected `true` or `false`, found text",
-        ),
+        ("reuse: 4294967296", "4294967296 is too large: at most 4294967295"),
+        ("reuse: 99999999999999999999", "99999999999999999999 is out of range"),
+        ("reuse: 1.5", "expected a whole number such as 4, found the number 1.5"),
+        ("reuse: twice", "expected a whole number such as 4, found the word `twice`"),
+        (r#"read_only: "yes""#, "expected `true` or `false`, found text"),
         ("warm: 6, max: 5", "`warm` is 6, but `max` is 5"),
         ("warm: 17", "`warm` is 17, but `max` is 16, its default"),
         ("command: []", "this command is empty"),
-        (
-            r#"command: "/echo""#,
-            r#"expected a list such as ["/echo", "--loud"], found text"#,
-        ),
-        (
-            r#"env: {"A=B": "c"}"#,
-            "the name of an environment variable cannot hold `=`",
-        ),
+        (r#"command: "/echo""#, r#"expected a list such as ["/echo", "--loud"], found text"#),
+        (r#"env: {"A=B": "c"}"#, "the name of an environment variable cannot hold `=`"),
         (r#"env: {"": "c"}"#, "this text is empty"),
-        (
-            r#"env: {"A": "a\0"}"#,
-            "this text holds a NUL character, which ends text for the kernel",
-        ),
-        (
-            r#"env: {"A": "1", "A": "2"}"#,
-            r#""A" is there already, in line 1"#,
-        ),
-        (
-            r#"env: ("A": "1")"#,
-            r#"expected a map such as {"KEY": "value"}, found a struct `( )`"#,
-        ),
-        (
-            r#"tmpfs: {"tmp": ""}"#,
-            r#""tmp" is not an absolute path: start it with `/`"#,
-        ),
-        (
-            r#"tmpfs: {"/a/../b": ""}"#,
-            r#""/a/../b" goes up with `..`: write where it ends up"#,
-        ),
-        (
-            r#"tmpfs: {"/": ""}"#,
-            "the root directory itself cannot be mounted",
-        ),
+        (r#"env: {"A": "a\0"}"#, "this text holds a NUL character, which ends text for the kernel"),
+        (r#"env: {"A": "1", "A": "2"}"#, r#""A" is there already, in line 1"#),
+        (r#"env: ("A": "1")"#, r#"expected a map such as {"KEY": "value"}, found a struct `( )`"#),
+        (r#"tmpfs: {"tmp": ""}"#, r#""tmp" is not an absolute path: start it with `/`"#),
+        (r#"tmpfs: {"/a/../b": ""}"#, r#""/a/../b" goes up with `..`: write where it ends up"#),
+        (r#"tmpfs: {"/": ""}"#, "the root directory itself cannot be mounted"),
         (
             r#"mounts: [(source: "a", target: "/a")]"#,
             r#""a" is not an absolute path: start it with `/`"#,
@@ -360,72 +217,36 @@ fn settings_of_a_service_that_make_no_sense() {
             r#"tmpfs: {"/a": ""}, mounts: [(source: "/x", target: "/a/")]"#,
             r#""/a/" is there already, in line 1"#,
         ),
-        (
-            r#"cap_add: ["NET_ADMN"]"#,
-            r#""NET_ADMN" is not a capability of Linux"#,
-        ),
+        (r#"cap_add: ["NET_ADMN"]"#, r#""NET_ADMN" is not a capability of Linux"#),
         (r#"user: "a b""#, r#""a b" is not a user"#),
-        (
-            r#"runtime: "a/b""#,
-            "'/' cannot be in a name: use letters, digits, `_`, `.` and `-`",
-        ),
-        (
-            r#"ready: Banner("")"#,
-            "this text is empty: any answer would do",
-        ),
+        (r#"runtime: "a/b""#, "'/' cannot be in a name: use letters, digits, `_`, `.` and `-`"),
+        (r#"ready: Banner("")"#, "this text is empty: any answer would do"),
         (r#"ready: Log("")"#, "this text is empty"),
-        (
-            "ready: Banner",
-            "`Banner` takes one value in brackets, text in quotes",
-        ),
+        ("ready: Banner", "`Banner` takes one value in brackets, text in quotes"),
         (r#"ready: Exchange(send: "a")"#, "`Exchange` lacks `expect`"),
         ("ready: Started(1)", "`Started` takes nothing in brackets"),
         (
             r#"ready: "Log""#,
             "expected `Tcp`, `Banner`, `Exchange`, `Healthcheck`, `Log` or `Started`, found text",
         ),
-        (
-            "pull: Allways",
-            "unknown variant `Allways`: expected `IfMissing`, `Always` or `Never`",
-        ),
+        ("pull: Allways", "unknown variant `Allways`: expected `IfMissing`, `Always` or `Never`"),
         (
             r#"network: Named("host")"#,
             "the network of the daemon's machine keeps containers apart from nothing",
         ),
-        (
-            r#"network: Named("none")"#,
-            "this is no network: write `Sealed`",
-        ),
+        (r#"network: Named("none")"#, "this is no network: write `Sealed`"),
         (
             "network: Sealed, reach: Published",
             "a sealed container has no network to publish a port on",
         ),
-        (
-            "sandbox: Pooled",
-            "`sandbox: Pooled` is not supported yet by this version",
-        ),
-        (
-            "preconnect: Tcp",
-            "`preconnect: Tcp` is not supported yet by this version",
-        ),
-        (
-            "queue: Long",
-            "expected `queue` in `( )`, found the word `Long`",
-        ),
-        (
-            "queue: Queue(length: 1)",
-            "`queue` has no name before its bracket",
-        ),
+        ("sandbox: Pooled", "`sandbox: Pooled` is not supported yet by this version"),
+        ("preconnect: Tcp", "`preconnect: Tcp` is not supported yet by this version"),
+        ("queue: Long", "expected `queue` in `( )`, found the word `Long`"),
+        ("queue: Queue(length: 1)", "`queue` has no name before its bracket"),
         ("ready: Exchange", "`Exchange` lacks `send` and `expect`"),
         ("reuse: 1, reuse: 2", "`reuse` is there already, in line 1"),
-        (
-            r#"user: "\q""#,
-            "bad escape in text: unknown escape character",
-        ),
-        (
-            r#"max-age: "1h""#,
-            r#"unknown setting `max-age` of service "s""#,
-        ),
+        (r#"user: "\q""#, "bad escape in text: unknown escape character"),
+        (r#"max-age: "1h""#, r#"unknown setting `max-age` of service "s""#),
     ] {
         refused(&with(settings), title);
     }
@@ -434,21 +255,10 @@ fn settings_of_a_service_that_make_no_sense() {
 #[test]
 fn addresses_and_images_that_make_no_sense() {
     let not_an_address = |text: &str| format!("{text:?} is not an address and port");
-    for listen in [
-        ":5454",
-        "localhost:1",
-        "1.2.3.4",
-        "::1:5454",
-        "1.2.3.4:99999",
-        "[::1]",
-        "",
-        "a.b:1",
-    ] {
-        let text = whole(
-            DAEMON,
-            &format!(r#""s": (listen: "{listen}", image: "i", port: 1)"#),
-            "",
-        );
+    for listen in
+        [":5454", "localhost:1", "1.2.3.4", "::1:5454", "1.2.3.4:99999", "[::1]", "", "a.b:1"]
+    {
+        let text = whole(DAEMON, &format!(r#""s": (listen: "{listen}", image: "i", port: 1)"#), "");
         refused(&text, &not_an_address(listen));
     }
     for (image, why) in [
@@ -456,21 +266,12 @@ fn addresses_and_images_that_make_no_sense() {
         ("a b", "' ' cannot be in the name of an image"),
         ("a:", r#""" is not a tag"#),
         ("docker://a", r#"leave out the `docker://`: "a""#),
-        (
-            "a@sha256:1",
-            "a digest is `sha256:` and 64 hexadecimal digits",
-        ),
+        ("a@sha256:1", "a digest is `sha256:` and 64 hexadecimal digits"),
         ("h:p/a", r#""h:p" is not a registry's host name and port"#),
     ] {
-        let text = whole(
-            DAEMON,
-            &format!(r#""s": (listen: "[::1]:1", image: "{image}", port: 1)"#),
-            "",
-        );
-        refused(
-            &text,
-            &format!("{image:?} is not the name of an image: {why}"),
-        );
+        let text =
+            whole(DAEMON, &format!(r#""s": (listen: "[::1]:1", image: "{image}", port: 1)"#), "");
+        refused(&text, &format!("{image:?} is not the name of an image: {why}"));
     }
 }
 
@@ -506,10 +307,7 @@ fn daemons_that_make_no_sense() {
     let insecure = "plain tcp to another machine: whoever can read or reach it is root there";
     for (daemons, title) in [
         ("", "there is no daemon to run containers on"),
-        (
-            r#"(name: "d", url: "unix:///d", max_containers: 0)"#,
-            "0 is too small: at least 1",
-        ),
+        (r#"(name: "d", url: "unix:///d", max_containers: 0)"#, "0 is too small: at least 1"),
         (
             r#"(name: "d", url: "unix:///d", max_containers: 1, max_launches: 0)"#,
             "0 is too small: at least 1",
@@ -518,14 +316,8 @@ fn daemons_that_make_no_sense() {
             r#"(name: "d", url: "unix:///d", max_containers: 1, tls: (ca: "x"))"#,
             "`tls` is not supported yet by this version",
         ),
-        (
-            r#"(name: "d", url: "tcp://h:1", max_containers: 1)"#,
-            insecure,
-        ),
-        (
-            r#"(name: "d", url: "tcp://192.0.2.7:1", max_containers: 1, insecure: false)"#,
-            insecure,
-        ),
+        (r#"(name: "d", url: "tcp://h:1", max_containers: 1)"#, insecure),
+        (r#"(name: "d", url: "tcp://192.0.2.7:1", max_containers: 1, insecure: false)"#, insecure),
         (
             r#"(name: "d", url: "unix://d", max_containers: 1)"#,
             r#""unix://d" is not the url of a daemon: its path is not absolute"#,
@@ -572,10 +364,7 @@ fn the_whole_that_makes_no_sense() {
         )
     };
     for (text, title) in [
-        (
-            whole(DAEMON, "", ""),
-            "there is no service for clients to connect to",
-        ),
+        (whole(DAEMON, "", ""), "there is no service for clients to connect to"),
         (
             whole(DAEMON, &(warm("a", 1) + &warm("b", 2)), ""),
             "the services keep 100 containers warm, but the daemons hold 99 together",
@@ -608,14 +397,8 @@ fn the_whole_that_makes_no_sense() {
             format!("(daemons: Swarm, services: {{{s}}})"),
             "`daemons: Swarm` is not supported yet by this version",
         ),
-        (
-            format!("(services: {{{s}}})"),
-            "the configuration lacks `daemons`",
-        ),
-        (
-            "()".to_owned(),
-            "the configuration lacks `daemons` and `services`",
-        ),
+        (format!("(services: {{{s}}})"), "the configuration lacks `daemons`"),
+        ("()".to_owned(), "the configuration lacks `daemons` and `services`"),
     ] {
         refused(&text, title);
     }
@@ -667,8 +450,5 @@ fn the_instance_is_the_configured_or_a_derived_name() {
 #[test]
 fn secrets_are_not_shown() {
     let shown = format!("{:?}", service(r#"env: {"PASSWORD": "hunter2"}"#));
-    assert!(
-        shown.contains("PASSWORD") && !shown.contains("hunter2"),
-        "{shown}"
-    );
+    assert!(shown.contains("PASSWORD") && !shown.contains("hunter2"), "{shown}");
 }

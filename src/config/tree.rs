@@ -9,12 +9,8 @@ const DEPTH: usize = 32;
 
 /// The extensions of RON. The values of a configuration read the same with
 /// and without each.
-const EXTENSIONS: [&str; 4] = [
-    "implicit_some",
-    "unwrap_newtypes",
-    "unwrap_variant_newtypes",
-    "explicit_struct_names",
-];
+const EXTENSIONS: [&str; 4] =
+    ["implicit_some", "unwrap_newtypes", "unwrap_variant_newtypes", "explicit_struct_names"];
 
 /// A value.
 #[derive(Debug)]
@@ -33,11 +29,7 @@ pub(super) enum Shape {
     /// A bare word: a variant, `true`, `false`.
     Name,
     /// `( … )`, with the word before it: a struct or a variant with its value.
-    Struct {
-        name: Option<Span>,
-        open: Span,
-        items: Vec<Item>,
-    },
+    Struct { name: Option<Span>, open: Span, items: Vec<Item> },
     /// `[ … ]`.
     List(Vec<Node>),
     /// `{ … }`.
@@ -77,15 +69,8 @@ struct Parser<'t, 'm> {
 pub(super) fn parse(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Node> {
     let tokens = tokens(text, mistakes);
     let found = mistakes.len();
-    let mut parser = Parser {
-        text,
-        tokens,
-        at: 0,
-        open: Vec::new(),
-        ended: false,
-        bare: Vec::new(),
-        mistakes,
-    };
+    let mut parser =
+        Parser { text, tokens, at: 0, open: Vec::new(), ended: false, bare: Vec::new(), mistakes };
     parser.attributes();
     let file = parser.file();
     // What is wrong with the parts of such text is of no interest.
@@ -117,11 +102,7 @@ impl Node {
     }
 
     fn bad(span: Span) -> Self {
-        Self {
-            span,
-            shape: Shape::Bad,
-            whole: false,
-        }
+        Self { span, shape: Shape::Bad, whole: false }
     }
 }
 
@@ -133,9 +114,7 @@ impl Parser<'_, '_> {
     }
 
     fn kind_after(&self) -> Kind {
-        self.tokens
-            .get(self.at + 1)
-            .map_or(Kind::End, |token| token.kind)
+        self.tokens.get(self.at + 1).map_or(Kind::End, |token| token.kind)
     }
 
     /// The end token is never passed.
@@ -202,10 +181,7 @@ impl Parser<'_, '_> {
             // Of a file in another language everything is wrong: one word will do.
             self.mistakes.clear();
             self.bare.clear();
-            let line = self.text[first.span.start..]
-                .lines()
-                .next()
-                .unwrap_or_default();
+            let line = self.text[first.span.start..].lines().next().unwrap_or_default();
             let span = first.span.start..first.span.start + line.trim_end().len();
             self.report(Mistake::new(&span, what).help(
                 "it is written in RON: `(daemons: …, services: {…})`; `ganger init` prints one to start from",
@@ -216,10 +192,10 @@ impl Parser<'_, '_> {
         let after = self.peek().clone();
         if after.kind != Kind::End {
             let title = "the configuration ended before this: a bracket too many?";
-            self.report(Mistake::new(&after.span, title).also(
-                &(node.span.end.saturating_sub(1)..node.span.end),
-                "here it ends",
-            ));
+            self.report(
+                Mistake::new(&after.span, title)
+                    .also(&(node.span.end.saturating_sub(1)..node.span.end), "here it ends"),
+            );
         }
         Some(node)
     }
@@ -237,16 +213,8 @@ impl Parser<'_, '_> {
                 if let Some(end) = self.glued(&span) {
                     return Node::bad(span.start..end);
                 }
-                let shape = if kind == Kind::Name {
-                    Shape::Name
-                } else {
-                    Shape::Atom
-                };
-                Node {
-                    span,
-                    shape,
-                    whole: true,
-                }
+                let shape = if kind == Kind::Name { Shape::Name } else { Shape::Atom };
+                Node { span, shape, whole: true }
             }
             Kind::Broken => Node::bad(self.next()),
             Kind::Colon | Kind::Hash | Kind::Bang => {
@@ -295,10 +263,7 @@ impl Parser<'_, '_> {
         }
         let text = &self.text[span.clone()];
         self.bare.push(span.clone());
-        self.report(Mistake::new(
-            &span,
-            format!("text is written in quotes: \"{text}\""),
-        ));
+        self.report(Mistake::new(&span, format!("text is written in quotes: \"{text}\"")));
         Some(end)
     }
 
@@ -327,11 +292,7 @@ impl Parser<'_, '_> {
             }
         };
         self.open.pop();
-        Node {
-            span: start..self.tokens[self.at - 1].span.end,
-            shape,
-            whole,
-        }
+        Node { span: start..self.tokens[self.at - 1].span.end, shape, whole }
     }
 
     /// What stands between brackets, and whether the closing one was found.
@@ -402,21 +363,12 @@ impl Parser<'_, '_> {
         let Token { kind, span } = self.peek().clone();
         let named = matches!(kind, Kind::Name | Kind::Atom) && self.kind_after() == Kind::Colon;
         if !named {
-            return Item {
-                key: None,
-                value: self.value(),
-            };
+            return Item { key: None, value: self.value() };
         }
         self.next();
         self.next();
-        let key = Key {
-            span,
-            quoted: kind == Kind::Atom,
-        };
-        Item {
-            key: Some(key),
-            value: self.value(),
-        }
+        let key = Key { span, quoted: kind == Kind::Atom };
+        Item { key: Some(key), value: self.value() }
     }
 
     fn entry(&mut self) -> (Node, Node) {
@@ -424,10 +376,7 @@ impl Parser<'_, '_> {
         if self.peek().kind != Kind::Colon {
             let span = self.peek().span.clone();
             if key.whole {
-                self.report(Mistake::new(
-                    &key.span,
-                    "expected `:` and a value after this",
-                ));
+                self.report(Mistake::new(&key.span, "expected `:` and a value after this"));
             }
             return (key, Node::bad(span));
         }
@@ -480,10 +429,7 @@ impl Parser<'_, '_> {
         let Some((_, open)) = self.open.last().cloned() else {
             return;
         };
-        let title = format!(
-            "this bracket is not closed: expected `{}`",
-            bracket.closing()
-        );
+        let title = format!("this bracket is not closed: expected `{}`", bracket.closing());
         let label = format!("before this `{}`", &self.text[found.clone()]);
         self.report(Mistake::new(&open, title).also(found, label));
     }
@@ -495,16 +441,9 @@ impl Parser<'_, '_> {
         let Some((_, open)) = self.open.last().cloned() else {
             return;
         };
-        let closing: String = self
-            .open
-            .iter()
-            .rev()
-            .map(|(open, _)| open.closing())
-            .collect();
-        self.report(
-            Mistake::new(&open, "the file ends before this bracket is closed").help(format!(
-                "is something cut off? What is open at the end is closed by `{closing}`"
-            )),
-        );
+        let closing: String = self.open.iter().rev().map(|(open, _)| open.closing()).collect();
+        self.report(Mistake::new(&open, "the file ends before this bracket is closed").help(
+            format!("is something cut off? What is open at the end is closed by `{closing}`"),
+        ));
     }
 }

@@ -75,9 +75,7 @@ impl Name {
             ));
         }
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-            return Err(format!(
-                "a name starts with a letter or digit: {name:?} does not"
-            ));
+            return Err(format!("a name starts with a letter or digit: {name:?} does not"));
         }
         Ok(Self(name))
     }
@@ -99,9 +97,7 @@ impl Decode for Name {
     const WHAT: &'static str = "a name such as \"echo\"";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.scalar(node, Self::WHAT, |name: String| {
-            Self::new(name).map_err(Flaw::new)
-        })
+        cx.scalar(node, Self::WHAT, |name: String| Self::new(name).map_err(Flaw::new))
     }
 }
 
@@ -214,10 +210,10 @@ fn duration(text: String) -> Result<Duration, Flaw> {
     match humantime::parse_duration(&text) {
         Ok(time) if time <= LONGEST => Ok(time),
         Ok(_) => Err(Flaw::new(format!("{text:?} is too long: at most a year"))),
-        Err(humantime::DurationError::UnknownUnit { unit, .. }) if !unit.is_empty() => Err(
-            Flaw::new(format!("{text:?} is not a time: there is no unit {unit:?}"))
-                .help("a number and a unit: ms, s, m, h or days, as in \"1m 30s\""),
-        ),
+        Err(humantime::DurationError::UnknownUnit { unit, .. }) if !unit.is_empty() => {
+            Err(Flaw::new(format!("{text:?} is not a time: there is no unit {unit:?}"))
+                .help("a number and a unit: ms, s, m, h or days, as in \"1m 30s\""))
+        }
         Err(_) => Err(Flaw::new(format!("{text:?} is not a time"))
             .help("a number and a unit: ms, s, m, h or days, as in \"1m 30s\"")),
     }
@@ -229,9 +225,7 @@ impl Decode for Text {
     const WHAT: &'static str = "text in quotes";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.scalar(node, Self::WHAT, |text: String| {
-            no_nul(filled(text)?).map(Self)
-        })
+        cx.scalar(node, Self::WHAT, |text: String| no_nul(filled(text)?).map(Self))
     }
 }
 
@@ -274,17 +268,10 @@ fn absolute(text: String) -> Result<String, Flaw> {
     let text = no_nul(text)?;
     let path = Path::new(&text);
     if !path.is_absolute() {
-        return Err(Flaw::new(format!(
-            "{text:?} is not an absolute path: start it with `/`"
-        )));
+        return Err(Flaw::new(format!("{text:?} is not an absolute path: start it with `/`")));
     }
-    if path
-        .components()
-        .any(|part| part == std::path::Component::ParentDir)
-    {
-        return Err(Flaw::new(format!(
-            "{text:?} goes up with `..`: write where it ends up"
-        )));
+    if path.components().any(|part| part == std::path::Component::ParentDir) {
+        return Err(Flaw::new(format!("{text:?} goes up with `..`: write where it ends up")));
     }
     if path.parent().is_none() {
         return Err(Flaw::new("the root directory itself cannot be mounted"));
@@ -293,18 +280,12 @@ fn absolute(text: String) -> Result<String, Flaw> {
 }
 
 fn filled(text: String) -> Result<String, Flaw> {
-    if text.is_empty() {
-        Err(Flaw::new("this text is empty"))
-    } else {
-        Ok(text)
-    }
+    if text.is_empty() { Err(Flaw::new("this text is empty")) } else { Ok(text) }
 }
 
 fn no_nul(text: String) -> Result<String, Flaw> {
     if text.contains('\0') {
-        return Err(Flaw::new(
-            "this text holds a NUL character, which ends text for the kernel",
-        ));
+        return Err(Flaw::new("this text holds a NUL character, which ends text for the kernel"));
     }
     Ok(text)
 }
@@ -323,9 +304,9 @@ impl Decode for SocketAddr {
                         "for all addresses of this machine write \"0.0.0.0:{port}\""
                     )),
                     Some(("localhost", port)) => flaw.help(format!("write \"127.0.0.1:{port}\"")),
-                    Some((ip, port)) if ip.parse::<std::net::Ipv6Addr>().is_ok() => flaw.help(
-                        format!("an IPv6 address is put in brackets: \"[{ip}]:{port}\""),
-                    ),
+                    Some((ip, port)) if ip.parse::<std::net::Ipv6Addr>().is_ok() => {
+                        flaw.help(format!("an IPv6 address is put in brackets: \"[{ip}]:{port}\""))
+                    }
                     Some((host, port)) if host.parse::<IpAddr>().is_ok() => {
                         flaw.help(format!("{port:?} is not a port: 0 to 65535"))
                     }
@@ -342,8 +323,7 @@ impl Decode for IpAddr {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {
-            text.parse()
-                .map_err(|_| Flaw::new(format!("{text:?} is not an IP address")))
+            text.parse().map_err(|_| Flaw::new(format!("{text:?} is not an IP address")))
         })
     }
 }

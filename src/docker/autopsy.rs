@@ -24,10 +24,7 @@ impl Docker {
             ContainerKey::Stray(_) => return None,
         };
         let deadline = daemon.deadlines.autopsy;
-        let seen = timeout(deadline, daemon.inspect(&container))
-            .await
-            .ok()?
-            .ok()??;
+        let seen = timeout(deadline, daemon.inspect(&container)).await.ok()?.ok()??;
         // Half a log is better than none.
         let mut log = Vec::new();
         let _ = timeout(deadline, last_lines(&daemon, &container, &mut log)).await;
@@ -44,11 +41,7 @@ async fn last_lines(daemon: &Daemon, container: &str, log: &mut Vec<String>) {
         return;
     };
     let tail = LINES.to_string();
-    let options = LogsOptionsBuilder::new()
-        .stdout(true)
-        .stderr(true)
-        .tail(&tail)
-        .build();
+    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
     let mut lines = std::pin::pin!(contact.client.logs(container, Some(options)));
     while let Some(Ok(line)) = lines.next().await {
         log.extend(readable(&line.into_bytes()));
@@ -61,16 +54,9 @@ async fn last_lines(daemon: &Daemon, container: &str, log: &mut Vec<String>) {
 fn readable(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let clean = |line: &str| -> String {
-        line.trim_end()
-            .chars()
-            .filter(|c| !c.is_control() || *c == '\t')
-            .take(WIDTH)
-            .collect()
+        line.trim_end().chars().filter(|c| !c.is_control() || *c == '\t').take(WIDTH).collect()
     };
-    text.lines()
-        .map(clean)
-        .filter(|line| !line.is_empty())
-        .collect()
+    text.lines().map(clean).filter(|line| !line.is_empty()).collect()
 }
 
 #[cfg(test)]

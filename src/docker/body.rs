@@ -22,19 +22,12 @@ pub(super) fn body(
 ) -> ContainerCreateBody {
     let port = format!("{}/tcp", spec.port);
     // HEALTHCHECKs are programs run in the container again and again.
-    let healthcheck = (spec.ready != Ready::Healthcheck).then(|| HealthConfig {
-        test: Some(vec!["NONE".to_owned()]),
-        ..HealthConfig::default()
-    });
+    let healthcheck = (spec.ready != Ready::Healthcheck)
+        .then(|| HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() });
     ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: spec.command.clone(),
-        env: Some(
-            spec.env
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect(),
-        ),
+        env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         user: spec.user.clone(),
         exposed_ports: publish.is_some().then(|| vec![port.clone()]),
         healthcheck,
@@ -65,12 +58,8 @@ fn host_config(spec: &Spec) -> HostConfig {
         pids_limit: spec.pids.map(i64::from),
         oom_score_adj: Some(500),
         readonly_rootfs: Some(spec.read_only),
-        tmpfs: (!spec.tmpfs.is_empty()).then(|| {
-            spec.tmpfs
-                .iter()
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect()
-        }),
+        tmpfs: (!spec.tmpfs.is_empty())
+            .then(|| spec.tmpfs.iter().map(|(k, v)| (k.clone(), v.clone())).collect()),
         // Unlike `Binds`, these fail when the source is absent.
         mounts: (!spec.mounts.is_empty()).then(|| spec.mounts.iter().map(mount).collect()),
         runtime: spec.runtime.clone(),
@@ -92,10 +81,7 @@ fn host_config(spec: &Spec) -> HostConfig {
 
 /// The engine chooses the port. Later engines refuse a binding that leaves it out.
 fn binding(address: IpAddr) -> Option<Vec<PortBinding>> {
-    Some(vec![PortBinding {
-        host_ip: Some(address.to_string()),
-        host_port: Some(String::new()),
-    }])
+    Some(vec![PortBinding { host_ip: Some(address.to_string()), host_port: Some(String::new()) }])
 }
 
 fn mount(mount: &super::Mount) -> Mount {

@@ -73,31 +73,17 @@ struct Running {
 impl Calls {
     /// Notes the name of a launch's container, before the engine hears of it.
     pub(super) fn register(&self, launch: LaunchId, name: String) {
-        self.launches.lock().insert(
-            launch,
-            Launch {
-                name,
-                known: false,
-                running: 0,
-                lost: None,
-            },
-        );
+        self.launches.lock().insert(launch, Launch { name, known: false, running: 0, lost: None });
     }
 
     /// Whether no engine can have heard of a launch.
     pub(super) fn is_unheard_of(&self, launch: LaunchId) -> bool {
-        self.launches
-            .lock()
-            .get(&launch)
-            .is_some_and(|known| !known.known && known.running == 0)
+        self.launches.lock().get(&launch).is_some_and(|known| !known.known && known.running == 0)
     }
 
     /// The name that [`Calls::register`] noted.
     pub(super) fn name(&self, launch: LaunchId) -> Option<String> {
-        self.launches
-            .lock()
-            .get(&launch)
-            .map(|known| known.name.clone())
+        self.launches.lock().get(&launch).map(|known| known.name.clone())
     }
 
     /// Makes a call for a registered launch in a task of its own, and waits
@@ -115,9 +101,7 @@ impl Calls {
     {
         let running = Running::begin(self, launch);
         detached(deadline, async move {
-            let result = timeout(bound, call)
-                .await
-                .unwrap_or(Err(Error::RequestTimeoutError));
+            let result = timeout(bound, call).await.unwrap_or(Err(Error::RequestTimeoutError));
             running.end(result.as_ref().map_or_else(ended, |_| Ended::Answered));
             result
         })
@@ -170,9 +154,7 @@ impl Calls {
         }
         let calls = Arc::clone(self);
         detached(deadline, async move {
-            let result = timeout(bound, call)
-                .await
-                .unwrap_or(Err(Error::RequestTimeoutError));
+            let result = timeout(bound, call).await.unwrap_or(Err(Error::RequestTimeoutError));
             calls.removals.lock().remove(&key);
             result
         })
@@ -217,11 +199,7 @@ impl Running {
         if let Some(known) = calls.launches.lock().get_mut(&launch) {
             known.running += 1;
         }
-        Self {
-            calls: Arc::clone(calls),
-            launch,
-            ended: Ended::Lost,
-        }
+        Self { calls: Arc::clone(calls), launch, ended: Ended::Lost }
     }
 
     fn end(mut self, ended: Ended) {
@@ -260,9 +238,7 @@ mod tests {
         let (answer, answered) = oneshot::channel::<()>();
         let call = async move { answered.await.map_err(|_| Error::RequestTimeoutError) };
         let minute = Duration::from_secs(60);
-        let result = calls
-            .run(LAUNCH, Duration::from_secs(1), minute, call)
-            .await;
+        let result = calls.run(LAUNCH, Duration::from_secs(1), minute, call).await;
         assert!(matches!(result, Err(Failure::Late(_))));
         assert!(!calls.is_settled(LAUNCH, GRACE));
         answer.send(()).unwrap();
@@ -277,10 +253,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let never = std::future::pending::<Result<(), Error>>();
         let result = calls.run(LAUNCH, 3 * second, 2 * second, never).await;
-        assert!(matches!(
-            result,
-            Err(Failure::Engine(Error::RequestTimeoutError))
-        ));
+        assert!(matches!(result, Err(Failure::Engine(Error::RequestTimeoutError))));
         tokio::time::advance(2 * GRACE).await;
         assert!(!calls.is_settled(LAUNCH, GRACE), "the first answer since");
         tokio::time::advance(GRACE - second).await;
@@ -292,14 +265,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refused_call_is_settled() {
         let calls = calls();
-        let no = Error::DockerResponseServerError {
-            status_code: 400,
-            message: "no".into(),
-        };
+        let no = Error::DockerResponseServerError { status_code: 400, message: "no".into() };
         let second = Duration::from_secs(1);
-        let result = calls
-            .run(LAUNCH, second, second, async { Err::<(), _>(no) })
-            .await;
+        let result = calls.run(LAUNCH, second, second, async { Err::<(), _>(no) }).await;
         assert!(matches!(result, Err(Failure::Engine(_))));
         assert!(calls.is_settled(LAUNCH, GRACE));
         assert!(!calls.is_unheard_of(LAUNCH));
@@ -310,9 +278,7 @@ mod tests {
         let calls = calls();
         let refused = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         let second = Duration::from_secs(1);
-        let result = calls
-            .run(LAUNCH, second, second, async { Err::<(), _>(refused) })
-            .await;
+        let result = calls.run(LAUNCH, second, second, async { Err::<(), _>(refused) }).await;
         assert!(matches!(result, Err(Failure::Engine(_))));
         assert!(calls.is_unheard_of(LAUNCH) && calls.is_settled(LAUNCH, GRACE));
     }

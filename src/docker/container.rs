@@ -73,9 +73,7 @@ impl Address {
         let namespace = NetNs::open(dialer, pid, port, ip).await.map_err(cannot)?;
         // Asked after both are open, so that both are this container's.
         if !process.belongs_to(id) {
-            return Err(format!(
-                "the process {pid} on this machine is not the container's"
-            ));
+            return Err(format!("the process {pid} on this machine is not the container's"));
         }
         Ok(Self::Namespace { namespace, process })
     }
@@ -140,23 +138,15 @@ impl Container {
 
     async fn wait(&self) -> Option<End> {
         let contact = self.daemon.contact().ok()?;
-        let options = WaitContainerOptionsBuilder::new()
-            .condition("not-running")
-            .build();
+        let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let waiting = contact.client.wait_container(&self.id, Some(options));
         let answer = std::pin::pin!(waiting).next().await?;
         match answer {
-            Ok(_) => Some(End::Exited {
-                code: 0,
-                out_of_memory: false,
-            }),
-            Err(Error::DockerContainerWaitError { code, .. }) => Some(End::Exited {
-                code,
-                out_of_memory: false,
-            }),
-            Err(Error::DockerResponseServerError {
-                status_code: 404, ..
-            }) => Some(End::Removed),
+            Ok(_) => Some(End::Exited { code: 0, out_of_memory: false }),
+            Err(Error::DockerContainerWaitError { code, .. }) => {
+                Some(End::Exited { code, out_of_memory: false })
+            }
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Some(End::Removed),
             Err(_) => None,
         }
     }
@@ -166,11 +156,7 @@ impl Container {
         &self,
     ) -> Result<impl Stream<Item = Result<LogOutput, String>> + use<>, CallError> {
         let contact = self.daemon.contact()?;
-        let options = LogsOptionsBuilder::new()
-            .follow(true)
-            .stdout(true)
-            .stderr(true)
-            .build();
+        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
         let endpoint = self.daemon.endpoint.clone();
         let lines = contact.client.logs(&self.id, Some(options));
         Ok(lines.map(move |line| line.map_err(|error| explain(&endpoint, &error))))
@@ -253,8 +239,6 @@ impl Backend for Container {
 fn fate(end: End) -> Fate {
     match end {
         End::Exited { code: 0, .. } => Fate::Finished,
-        end => Fate::Died {
-            reason: end.to_string(),
-        },
+        end => Fate::Died { reason: end.to_string() },
     }
 }

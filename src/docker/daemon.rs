@@ -73,31 +73,18 @@ impl Daemon {
     /// engine that was upgraded needs a fresh one.
     pub(super) async fn connect(&self) -> Result<DaemonFacts, CallError> {
         let deadline = self.deadlines.negotiate;
-        timeout(deadline, self.negotiate())
-            .await
-            .unwrap_or_else(|_| {
-                Err(CallError::unreachable(explain::late(
-                    &self.endpoint,
-                    "the first call",
-                    deadline,
-                )))
-            })
+        timeout(deadline, self.negotiate()).await.unwrap_or_else(|_| {
+            Err(CallError::unreachable(explain::late(&self.endpoint, "the first call", deadline)))
+        })
     }
 
     async fn negotiate(&self) -> Result<DaemonFacts, CallError> {
         let failed = |error: &Error| CallError::unreachable(explain(&self.endpoint, error));
-        let (_, peer) = wire::open(&self.endpoint)
-            .await
-            .map_err(|err| failed(&err.into()))?;
+        let (_, peer) = wire::open(&self.endpoint).await.map_err(|err| failed(&err.into()))?;
         let pinned = Arc::new(OnceLock::new());
         let fresh = wire::client(&self.endpoint, &pinned).map_err(|error| failed(&error))?;
-        let client = fresh
-            .negotiate_version()
-            .await
-            .map_err(|error| failed(&error))?;
-        let version = pinned
-            .get_or_init(|| client.client_version().to_string())
-            .clone();
+        let client = fresh.negotiate_version().await.map_err(|error| failed(&error))?;
+        let version = pinned.get_or_init(|| client.client_version().to_string()).clone();
         let info = wire::get::<Info>(&self.endpoint, &format!("/v{version}/info"))
             .await
             .map_err(|error| explain::wire(&self.endpoint, &error))?;
@@ -112,32 +99,20 @@ impl Daemon {
             Peer::Address(address) => address.ip().to_canonical(),
         };
         let namespace = Mutex::new(is_local(peer));
-        let contact = Contact {
-            client,
-            version,
-            id: info.id,
-            address,
-            namespace,
-        };
+        let contact = Contact { client, version, id: info.id, address, namespace };
         let mut known = self.contact.lock();
         if known.as_ref().is_some_and(|known| known.id != contact.id) {
             // Another installation at the same place has other images.
             self.services.lock().clear();
         }
         *known = Some(Arc::new(contact));
-        Ok(DaemonFacts {
-            version: info.version,
-            cpus: info.cpus,
-        })
+        Ok(DaemonFacts { version: info.version, cpus: info.cpus })
     }
 
     pub(super) fn contact(&self) -> Result<Arc<Contact>, CallError> {
         let contact = self.contact.lock().clone();
         contact.ok_or_else(|| {
-            CallError::unreachable(format!(
-                "no contact with {} has been made yet",
-                self.endpoint
-            ))
+            CallError::unreachable(format!("no contact with {} has been made yet", self.endpoint))
         })
     }
 
@@ -173,10 +148,7 @@ impl Daemon {
 
     pub(super) fn prepared(&self, service: &ServiceName, spec: &Arc<Spec>) -> Option<String> {
         let services = self.services.lock();
-        let known = services
-            .get(service)?
-            .iter()
-            .find(|known| Arc::ptr_eq(&known.spec, spec))?;
+        let known = services.get(service)?.iter().find(|known| Arc::ptr_eq(&known.spec, spec))?;
         Some(known.image.clone())
     }
 
@@ -191,11 +163,7 @@ impl Daemon {
         let all = services.entry(service.clone()).or_default();
         // Specs that nobody else holds any more are of generations gone by.
         all.retain(|known| Arc::strong_count(&known.spec) > 1 && !Arc::ptr_eq(&known.spec, spec));
-        all.push(Prepared {
-            spec: Arc::clone(spec),
-            image,
-            reach,
-        });
+        all.push(Prepared { spec: Arc::clone(spec), image, reach });
     }
 
     pub(super) fn forget_prepared(&self, service: &ServiceName, spec: &Arc<Spec>) {
@@ -213,11 +181,7 @@ impl Daemon {
 
     /// How the newest spec that was prepared reaches its containers.
     pub(super) fn reach_of(&self, service: &ServiceName) -> Option<Reach> {
-        self.services
-            .lock()
-            .get(service)?
-            .last()
-            .map(|known| known.reach)
+        self.services.lock().get(service)?.last().map(|known| known.reach)
     }
 }
 
@@ -227,15 +191,10 @@ impl Contact {
     /// Decides how a service's containers are reached on this daemon.
     pub(super) fn reach(&self, spec: &Spec) -> Result<Reach, String> {
         let sealed = spec.network == Network::Sealed;
-        let foreign = spec
-            .runtime
-            .as_deref()
-            .filter(|name| !["runc", "crun"].contains(name));
+        let foreign = spec.runtime.as_deref().filter(|name| !["runc", "crun"].contains(name));
         let usable = match foreign {
             // Such runtimes keep their sockets to themselves.
-            Some(name) => Err(format!(
-                "the runtime {name} may have a network stack of its own"
-            )),
+            Some(name) => Err(format!("the runtime {name} may have a network stack of its own")),
             None => self.namespace.lock().clone(),
         };
         match (spec.reach, usable) {

@@ -75,9 +75,8 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(url: &str) -> Result<Self, EndpointError> {
-        let (scheme, rest) = url
-            .split_once("://")
-            .ok_or_else(|| EndpointError::NoScheme(url.to_owned()))?;
+        let (scheme, rest) =
+            url.split_once("://").ok_or_else(|| EndpointError::NoScheme(url.to_owned()))?;
         match scheme {
             "unix" if rest.len() > 1 && rest.starts_with('/') => Ok(Self::Unix(rest.into())),
             "unix" => Err(EndpointError::RelativePath),
@@ -106,10 +105,7 @@ fn tcp(rest: &str) -> Result<Endpoint, EndpointError> {
         return Err(EndpointError::Excess(odd.to_string()));
     }
     match port.parse() {
-        Ok(port) if port > 0 => Ok(Endpoint::Tcp {
-            host: host.to_owned(),
-            port,
-        }),
+        Ok(port) if port > 0 => Ok(Endpoint::Tcp { host: host.to_owned(), port }),
         _ => Err(EndpointError::Port),
     }
 }
@@ -129,21 +125,11 @@ mod tests {
 
     #[test]
     fn what_it_reads_it_writes() {
-        for url in [
-            "unix:///var/run/docker.sock",
-            "tcp://192.0.2.7:2375",
-            "tcp://[::1]:2375",
-        ] {
+        for url in ["unix:///var/run/docker.sock", "tcp://192.0.2.7:2375", "tcp://[::1]:2375"] {
             assert_eq!(url.parse::<Endpoint>().unwrap().to_string(), url);
         }
         let trailing = "tcp://host:1/".parse::<Endpoint>().unwrap();
-        assert_eq!(
-            trailing,
-            Endpoint::Tcp {
-                host: "host".into(),
-                port: 1
-            }
-        );
+        assert_eq!(trailing, Endpoint::Tcp { host: "host".into(), port: 1 });
     }
 
     #[test]
@@ -176,11 +162,7 @@ mod tests {
             ("tcp://192.0.2.7:2375", false),
             ("tcp://localhost.example:2375", false),
         ] {
-            assert_eq!(
-                url.parse::<Endpoint>().unwrap().is_loopback(),
-                loopback,
-                "{url}"
-            );
+            assert_eq!(url.parse::<Endpoint>().unwrap().is_loopback(), loopback, "{url}");
         }
     }
 }

@@ -30,15 +30,9 @@ impl Docker {
         let own = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
         let filters: HashMap<String, Vec<String>> = HashMap::from([
             ("type".to_owned(), own(&["container"])),
-            (
-                "label".to_owned(),
-                vec![self.ours(), format!("{BOOT}={}", self.identity.boot)],
-            ),
+            ("label".to_owned(), vec![self.ours(), format!("{BOOT}={}", self.identity.boot)]),
             // Some engines say remove for destroy.
-            (
-                "event".to_owned(),
-                own(&["die", "oom", "destroy", "remove", "pause"]),
-            ),
+            ("event".to_owned(), own(&["die", "oom", "destroy", "remove", "pause"])),
         ]);
         let options = EventsOptionsBuilder::new().filters(&filters).build();
         let mut events = std::pin::pin!(contact.client.events(Some(options)));
@@ -70,10 +64,7 @@ fn read(identity: &Identity, event: &EventMessage) -> Option<RuntimeEvent> {
         "oom" => RuntimeEventKind::OutOfMemory,
         _ => return None,
     };
-    Some(RuntimeEvent {
-        launch: identity.launch_of(label)?,
-        kind,
-    })
+    Some(RuntimeEvent { launch: identity.launch_of(label)?, kind })
 }
 
 #[cfg(test)]
@@ -82,10 +73,7 @@ mod tests {
 
     #[test]
     fn an_event_is_passed_on_for_the_launch_it_names() {
-        let identity = Identity {
-            instance: "i".into(),
-            boot: "3fa9c1d2".into(),
-        };
+        let identity = Identity { instance: "i".into(), boot: "3fa9c1d2".into() };
         let event = |action: &str, launch: &str| {
             let text = format!(
                 r#"{{"Type": "container", "Action": "{action}", "scope": "local",
@@ -94,14 +82,8 @@ mod tests {
             let event = serde_json::from_str(&text).unwrap();
             read(&identity, &event).map(|event| (event.launch.0, event.kind))
         };
-        assert_eq!(
-            event("die", "3fa9c1d2-7"),
-            Some((7, RuntimeEventKind::Died))
-        );
-        assert_eq!(
-            event("oom", "3fa9c1d2-7"),
-            Some((7, RuntimeEventKind::OutOfMemory))
-        );
+        assert_eq!(event("die", "3fa9c1d2-7"), Some((7, RuntimeEventKind::Died)));
+        assert_eq!(event("oom", "3fa9c1d2-7"), Some((7, RuntimeEventKind::OutOfMemory)));
         assert_eq!(event("die", "00000000-7"), None);
         assert_eq!(event("start", "3fa9c1d2-7"), None);
     }

@@ -14,18 +14,12 @@ use super::wire::WireError;
 #[must_use]
 pub fn explain(endpoint: &Endpoint, error: &Error) -> String {
     match error {
-        Error::DockerResponseServerError {
-            status_code,
-            message,
-        } => status(*status_code, message),
+        Error::DockerResponseServerError { status_code, message } => status(*status_code, message),
         Error::DockerStreamError { error } => error.clone(),
         Error::RequestTimeoutError => format!("{endpoint} gave no answer"),
         other => match io_cause(other) {
             Some(cause) => explain_io(endpoint, cause),
-            None => format!(
-                "{endpoint} does not answer as an engine does: {}",
-                chain(other)
-            ),
+            None => format!("{endpoint} does not answer as an engine does: {}", chain(other)),
         },
     }
 }
@@ -70,9 +64,9 @@ pub(super) fn wire(endpoint: &Endpoint, error: &WireError) -> CallError {
     match error {
         WireError::Connect(cause) => CallError::unreachable(explain_io(endpoint, cause)),
         WireError::Status { code, message } => CallError::refused(status(*code, message)),
-        WireError::Broken(_) | WireError::Decode(_) => CallError::unreachable(format!(
-            "{endpoint} does not answer as an engine does: {error}"
-        )),
+        WireError::Broken(_) | WireError::Decode(_) => {
+            CallError::unreachable(format!("{endpoint} does not answer as an engine does: {error}"))
+        }
     }
 }
 
@@ -86,10 +80,7 @@ pub(super) fn call(endpoint: &Endpoint, what: &str, failure: &Failure) -> CallEr
                 error,
                 Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. }
             );
-            CallError {
-                unreachable: !answered,
-                message,
-            }
+            CallError { unreachable: !answered, message }
         }
     }
 }
@@ -142,28 +133,20 @@ mod tests {
     fn the_first_failures_say_what_to_do() {
         let unix: Endpoint = "unix:///run/docker.sock".parse().unwrap();
         let tcp: Endpoint = "tcp://192.0.2.7:2375".parse().unwrap();
-        let absent = explain(
-            &unix,
-            &Error::IOError {
-                err: io::Error::from(io::ErrorKind::NotFound),
-            },
-        );
+        let absent =
+            explain(&unix, &Error::IOError { err: io::Error::from(io::ErrorKind::NotFound) });
         assert_eq!(
             absent,
             "no container engine at unix:///run/docker.sock: is Docker installed and running?"
         );
         let denied = explain(
             &unix,
-            &Error::IOError {
-                err: io::Error::from(io::ErrorKind::PermissionDenied),
-            },
+            &Error::IOError { err: io::Error::from(io::ErrorKind::PermissionDenied) },
         );
         assert!(denied.contains("group docker"), "{denied}");
         let refused = explain(
             &tcp,
-            &Error::IOError {
-                err: io::Error::from(io::ErrorKind::ConnectionRefused),
-            },
+            &Error::IOError { err: io::Error::from(io::ErrorKind::ConnectionRefused) },
         );
         assert!(refused.contains("listen on TCP"), "{refused}");
         let tls = status(400, "Client sent an HTTP request to an HTTPS server.\n");

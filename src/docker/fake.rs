@@ -73,12 +73,7 @@ impl Engine {
 
     /// The requests whose first line contains `part`.
     pub(super) fn requests(&self, part: &str) -> Vec<Seen> {
-        self.seen
-            .lock()
-            .iter()
-            .filter(|seen| seen.line.contains(part))
-            .cloned()
-            .collect()
+        self.seen.lock().iter().filter(|seen| seen.line.contains(part)).cloned().collect()
     }
 }
 
@@ -126,11 +121,7 @@ async fn write(mut stream: UnixStream, mut reply: Reply) {
                 continue;
             }
             Reply::Json(status, body) => {
-                let body = if body.is_null() {
-                    String::new()
-                } else {
-                    body.to_string()
-                };
+                let body = if body.is_null() { String::new() } else { body.to_string() };
                 let length = body.len();
                 format!(
                     "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\
@@ -138,10 +129,7 @@ async fn write(mut stream: UnixStream, mut reply: Reply) {
                 )
             }
             Reply::Stalled => {
-                stream
-                    .write_all(b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n[")
-                    .await
-                    .unwrap();
+                stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n[").await.unwrap();
                 return std::future::pending().await;
             }
             Reply::Truncated(body) => {

@@ -21,79 +21,34 @@ pub(super) enum Operation {
 /// Parts of messages that put the fault on the service, with the setting that is
 /// the likely cause. The first that matches counts, so the narrow come first.
 const SERVICE: &[(&str, &str)] = &[
-    (
-        "no command specified",
-        "`command`: the image has none of its own",
-    ),
-    (
-        "memory limit too low",
-        "`limits.memory`: too little to start",
-    ),
-    (
-        "minimum memory limit",
-        "`limits.memory`: too little for the engine",
-    ),
+    ("no command specified", "`command`: the image has none of its own"),
+    ("memory limit too low", "`limits.memory`: too little to start"),
+    ("minimum memory limit", "`limits.memory`: too little for the engine"),
     ("oom-killed", "`limits.memory`: too little to start"),
     ("range of cpus", "`limits.cpus`: more than the daemon has"),
     ("unknown runtime", "`runtime`: the daemon does not have it"),
     ("invalid runtime", "`runtime`: the daemon does not have it"),
-    (
-        "unknown capability",
-        "`cap_add`: not a capability the daemon knows",
-    ),
-    (
-        "invalid capadd",
-        "`cap_add`: not a capability the daemon knows",
-    ),
-    (
-        "bind source path does not exist",
-        "`mounts`: the source is not on the daemon's machine",
-    ),
+    ("unknown capability", "`cap_add`: not a capability the daemon knows"),
+    ("invalid capadd", "`cap_add`: not a capability the daemon knows"),
+    ("bind source path does not exist", "`mounts`: the source is not on the daemon's machine"),
     ("bind mount", "`mounts`"),
     ("invalid mount", "`mounts`"),
     ("mount denied", "`mounts`"),
     ("unable to find user", "`user`: the image does not know it"),
-    (
-        "unable to find group",
-        "`user`: the image does not know the group",
-    ),
-    (
-        "no matching entries in",
-        "`user`: the image does not know it",
-    ),
+    ("unable to find group", "`user`: the image does not know the group"),
+    ("no matching entries in", "`user`: the image does not know it"),
     ("linux spec user", "`user`: the image does not know it"),
     ("invalid tmpfs", "`tmpfs`"),
-    (
-        "read-only file system",
-        "`read_only`, or `tmpfs` for what it writes",
-    ),
-    (
-        "executable file not found",
-        "`command`: the image has no such program",
-    ),
-    (
-        "no such file or directory",
-        "`command`: the image has no such program",
-    ),
+    ("read-only file system", "`read_only`, or `tmpfs` for what it writes"),
+    ("executable file not found", "`command`: the image has no such program"),
+    ("no such file or directory", "`command`: the image has no such program"),
     ("not a directory", "`mounts` or `command`"),
-    (
-        "exec format error",
-        "`image`: it was built for another processor",
-    ),
-    (
-        "permission denied",
-        "`user`, `cap_add` or `command`: it may not run the program",
-    ),
-    (
-        "operation not permitted",
-        "`user` or `cap_add`: it lacks a right",
-    ),
+    ("exec format error", "`image`: it was built for another processor"),
+    ("permission denied", "`user`, `cap_add` or `command`: it may not run the program"),
+    ("operation not permitted", "`user` or `cap_add`: it lacks a right"),
     ("invalid environment variable", "`env`"),
     ("invalid port", "`port`"),
-    (
-        "specified platform",
-        "`image`: it was built for another platform",
-    ),
+    ("specified platform", "`image`: it was built for another platform"),
 ];
 
 /// Parts of messages that put the fault on the daemon, with what to look at.
@@ -108,38 +63,19 @@ const DAEMON: &[(&str, &str)] = &[
         "cannot assign requested address",
         "its `url` is not an address of its own machine, so that no port can be published on it",
     ),
-    (
-        "no available ipv4 addresses",
-        "its network has no free address",
-    ),
+    ("no available ipv4 addresses", "its network has no free address"),
     ("no available ip", "its network has no free address"),
-    (
-        "non-overlapping ipv4 address pool",
-        "it has no free address pool",
-    ),
-    (
-        "exchange full",
-        "its bridge is full: it takes 1,024 containers",
-    ),
-    (
-        "errno 524",
-        "its kernel is out of BPF memory: raise net.core.bpf_jit_limit",
-    ),
+    ("non-overlapping ipv4 address pool", "it has no free address pool"),
+    ("exchange full", "its bridge is full: it takes 1,024 containers"),
+    ("errno 524", "its kernel is out of BPF memory: raise net.core.bpf_jit_limit"),
     ("too many open files", "it is out of file descriptors"),
     ("cannot allocate memory", "its machine is out of memory"),
-    (
-        "resource temporarily unavailable",
-        "its machine is out of processes",
-    ),
+    ("resource temporarily unavailable", "its machine is out of processes"),
 ];
 
 /// Whether the engine says that it does not have the image.
 pub(super) fn is_image_missing(operation: Operation, failure: &Failure) -> bool {
-    let Failure::Engine(Error::DockerResponseServerError {
-        status_code,
-        message,
-    }) = failure
-    else {
+    let Failure::Engine(Error::DockerResponseServerError { status_code, message }) = failure else {
         return false;
     };
     let message = message.to_lowercase();
@@ -163,11 +99,7 @@ pub(super) fn launch_error(
         Failure::Engine(error) => error,
     };
     let text = explain(endpoint, error);
-    let Error::DockerResponseServerError {
-        status_code,
-        message,
-    } = error
-    else {
+    let Error::DockerResponseServerError { status_code, message } = error else {
         return daemon(format!("{what} failed: {text}"));
     };
     let lower = message.to_lowercase();
@@ -175,15 +107,11 @@ pub(super) fn launch_error(
         return daemon(format!("{what} failed, {cause}: {text}"));
     }
     if *status_code == 404 && lower.contains("no such container") {
-        return daemon(format!(
-            "{what} failed, somebody removed the container: {text}"
-        ));
+        return daemon(format!("{what} failed, somebody removed the container: {text}"));
     }
     // Also a 404 of create in some engines, where it could be taken for the image.
     if lower.contains("network") && lower.contains("not found") {
-        return service(format!(
-            "{what} failed, see `network`: the daemon has none so: {text}"
-        ));
+        return service(format!("{what} failed, see `network`: the daemon has none so: {text}"));
     }
     if let Some((_, setting)) = SERVICE.iter().find(|(part, _)| lower.contains(part)) {
         return service(format!("{what} failed, see {setting}: {text}"));
@@ -195,17 +123,11 @@ pub(super) fn launch_error(
 }
 
 pub(super) fn daemon(message: String) -> LaunchError {
-    LaunchError {
-        fault: Fault::Daemon,
-        message,
-    }
+    LaunchError { fault: Fault::Daemon, message }
 }
 
 pub(super) fn service(message: String) -> LaunchError {
-    LaunchError {
-        fault: Fault::Service,
-        message,
-    }
+    LaunchError { fault: Fault::Service, message }
 }
 
 #[cfg(test)]
@@ -214,10 +136,7 @@ mod tests {
 
     fn classify(operation: Operation, status_code: u16, message: &str) -> (Fault, String) {
         let endpoint = "unix:///run/docker.sock".parse().unwrap();
-        let error = Error::DockerResponseServerError {
-            status_code,
-            message: message.into(),
-        };
+        let error = Error::DockerResponseServerError { status_code, message: message.into() };
         let error = launch_error(&endpoint, operation, &Failure::Engine(error));
         (error.fault, error.message)
     }
@@ -234,47 +153,17 @@ mod tests {
                     127.0.0.1:80: bind: address already in use";
         let cases = [
             (Start, 404, "network nonet not found", Service, "`network`"),
-            (
-                Start,
-                404,
-                "No such container: abc",
-                Daemon,
-                "somebody removed",
-            ),
+            (Start, 404, "No such container: abc", Daemon, "somebody removed"),
             (Start, 400, exec, Service, "`command`"),
             (Start, 500, exec, Service, "`command`"),
             (Start, 400, user, Service, "`user`"),
             (Start, 500, port, Daemon, "no free port"),
-            (
-                Start,
-                500,
-                "all ports are allocated",
-                Daemon,
-                "no free port",
-            ),
-            (
-                Start,
-                500,
-                "write /x: no space left on device",
-                Daemon,
-                "disk is full",
-            ),
+            (Start, 500, "all ports are allocated", Daemon, "no free port"),
+            (Start, 500, "write /x: no space left on device", Daemon, "disk is full"),
             (Start, 500, "failed: exchange full", Daemon, "bridge"),
             (Create, 400, "No command specified", Service, "`command`"),
-            (
-                Create,
-                400,
-                "Minimum memory limit allowed is 6MB",
-                Service,
-                "`limits.memory`",
-            ),
-            (
-                Create,
-                400,
-                "Unknown runtime specified nope",
-                Service,
-                "`runtime`",
-            ),
+            (Create, 400, "Minimum memory limit allowed is 6MB", Service, "`limits.memory`"),
+            (Create, 400, "Unknown runtime specified nope", Service, "`runtime`"),
             (Create, 400, "something new", Service, "something new"),
             (Create, 500, "something new", Daemon, "something new"),
         ];
@@ -288,10 +177,8 @@ mod tests {
     #[test]
     fn only_a_create_can_miss_an_image() {
         let missing = |operation, message: &str| {
-            let error = Error::DockerResponseServerError {
-                status_code: 404,
-                message: message.into(),
-            };
+            let error =
+                Error::DockerResponseServerError { status_code: 404, message: message.into() };
             is_image_missing(operation, &Failure::Engine(error))
         };
         assert!(missing(Operation::Create, "No such image: sha256:abc"));

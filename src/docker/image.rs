@@ -69,38 +69,30 @@ impl Daemon {
         })
     }
 
+    pub(super) async fn has_image(&self, reference: &str) -> Result<bool, CallError> {
+        let full = Reference::parse(reference)?.to_string();
+        Ok(self.image_id(&full).await?.is_some())
+    }
+
     async fn image_id(&self, reference: &str) -> Result<Option<String>, CallError> {
         let deadline = self.deadlines.inspect;
         let contact = self.contact()?;
         let result = timeout(deadline, contact.client.inspect_image(reference)).await;
         match result.unwrap_or(Err(Error::RequestTimeoutError)) {
             Ok(ImageInspect { id: Some(id), .. }) => Ok(Some(id)),
-            Ok(_) => Err(CallError::refused(format!(
-                "the image {reference} has no id"
-            ))),
-            Err(Error::DockerResponseServerError {
-                status_code: 404, ..
-            }) => Ok(None),
-            Err(Error::RequestTimeoutError) => Err(CallError::unreachable(explain::late(
-                &self.endpoint,
-                "inspect",
-                deadline,
-            ))),
-            Err(error) => Err(explain::call(
-                &self.endpoint,
-                "inspect",
-                &Failure::Engine(error),
-            )),
+            Ok(_) => Err(CallError::refused(format!("the image {reference} has no id"))),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(Error::RequestTimeoutError) => {
+                Err(CallError::unreachable(explain::late(&self.endpoint, "inspect", deadline)))
+            }
+            Err(error) => Err(explain::call(&self.endpoint, "inspect", &Failure::Engine(error))),
         }
     }
 
     async fn load(&self, builtin: &Builtin) -> Result<(), CallError> {
         tracing::info!(daemon = %self.name, image = builtin.reference, "loading built-in image");
         let contact = self.contact()?;
-        let options = ImportImageOptions {
-            quiet: true,
-            ..ImportImageOptions::default()
-        };
+        let options = ImportImageOptions { quiet: true, ..ImportImageOptions::default() };
         let archive = bollard::body_full((builtin.archive)().into());
         let stream = contact.client.import_image(options, archive, None);
         self.drain(stream, &builtin.reference, |_| ()).await
@@ -110,10 +102,7 @@ impl Daemon {
         tracing::info!(daemon = %self.name, image = reference, "pulling image");
         let contact = self.contact()?;
         let Reference { name, version } = Reference::parse(reference)?;
-        let options = CreateImageOptionsBuilder::new()
-            .from_image(name)
-            .tag(version)
-            .build();
+        let options = CreateImageOptionsBuilder::new().from_image(name).tag(version).build();
         let stream = contact.client.create_image(Some(options), None, None);
         let mut progress = Progress::new();
         self.drain(stream, reference, |info| {
@@ -152,21 +141,16 @@ impl Daemon {
     fn fetch_error(&self, reference: &str, error: Error) -> CallError {
         let mut error = explain::call(&self.endpoint, "the pull", &Failure::Engine(error));
         let lower = error.message.to_lowercase();
-        let advice = if ["unauthorized", "denied", "no basic auth"]
-            .iter()
-            .any(|p| lower.contains(p))
-        {
-            ": it may not exist, or need a login: then pull it on the daemon by hand and set \
+        let advice =
+            if ["unauthorized", "denied", "no basic auth"].iter().any(|p| lower.contains(p)) {
+                ": it may not exist, or need a login: then pull it on the daemon by hand and set \
              `pull: Never`"
-        } else if lower.contains("not found") || lower.contains("manifest unknown") {
-            ": check the spelling of `image`, and its tag"
-        } else {
-            ""
-        };
-        error.message = format!(
-            "cannot pull the image {reference}: {}{advice}",
-            error.message
-        );
+            } else if lower.contains("not found") || lower.contains("manifest unknown") {
+                ": check the spelling of `image`, and its tag"
+            } else {
+                ""
+            };
+        error.message = format!("cannot pull the image {reference}: {}{advice}", error.message);
         error
     }
 }
@@ -179,13 +163,9 @@ impl<'a> Reference<'a> {
         let valid = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
         let odd = text.is_empty()
             || !text.chars().all(valid)
-            || text
-                .split('/')
-                .any(|part| part.is_empty() || part.chars().all(|c| c == '.'));
+            || text.split('/').any(|part| part.is_empty() || part.chars().all(|c| c == '.'));
         if odd {
-            return Err(CallError::refused(format!(
-                "\"{text}\" is not an image reference"
-            )));
+            return Err(CallError::refused(format!("\"{text}\" is not an image reference")));
         }
         let path = text.rfind('/').map_or(0, |at| at + 1);
         let split = match text.find('@') {
@@ -194,9 +174,7 @@ impl<'a> Reference<'a> {
         };
         let (name, version) = split.map_or((text, "latest"), |at| (&text[..at], &text[at + 1..]));
         if name.is_empty() || version.is_empty() {
-            return Err(CallError::refused(format!(
-                "\"{text}\" is not an image reference"
-            )));
+            return Err(CallError::refused(format!("\"{text}\" is not an image reference")));
         }
         Ok(Self { name, version })
     }
@@ -220,20 +198,12 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Self {
-            layers: BTreeMap::new(),
-            said: Instant::now(),
-        }
+        Self { layers: BTreeMap::new(), said: Instant::now() }
     }
 
     /// Bytes done and in all, when it is time to say so.
     fn update(&mut self, info: &CreateImageInfo) -> Option<(i64, i64)> {
-        let CreateImageInfo {
-            id: Some(id),
-            progress_detail: Some(detail),
-            ..
-        } = info
-        else {
+        let CreateImageInfo { id: Some(id), progress_detail: Some(detail), .. } = info else {
             return None;
         };
         // Unpacking counts from the start again: then the layer is here.
@@ -244,11 +214,7 @@ impl Progress {
             return None;
         }
         self.said = Instant::now();
-        Some(
-            self.layers
-                .values()
-                .fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1)),
-        )
+        Some(self.layers.values().fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1)))
     }
 }
 
@@ -264,16 +230,10 @@ mod tests {
         };
         assert_eq!(parts("redis"), ("redis", "latest"));
         assert_eq!(parts("redis:7"), ("redis", "7"));
-        assert_eq!(
-            parts("127.0.0.1:5000/a/b"),
-            ("127.0.0.1:5000/a/b", "latest")
-        );
+        assert_eq!(parts("127.0.0.1:5000/a/b"), ("127.0.0.1:5000/a/b", "latest"));
         assert_eq!(parts("127.0.0.1:5000/a/b:2"), ("127.0.0.1:5000/a/b", "2"));
         assert_eq!(parts("a@sha256:00ff"), ("a", "sha256:00ff"));
-        assert_eq!(
-            Reference::parse("a@sha256:00ff").unwrap().to_string(),
-            "a@sha256:00ff"
-        );
+        assert_eq!(Reference::parse("a@sha256:00ff").unwrap().to_string(), "a@sha256:00ff");
         for bad in ["", "../x", "a//b", "a?b", "a b", ":1", "a:", "/a"] {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }

@@ -34,28 +34,19 @@ impl Docker {
         let id = self.create(&daemon, &contact, order, &name, reach).await?;
         let client = contact.client.clone();
         let started = id.clone();
-        let start = async move {
-            client
-                .start_container(&started, None::<StartContainerOptions>)
-                .await
-        };
+        let start =
+            async move { client.start_container(&started, None::<StartContainerOptions>).await };
         let deadlines = &daemon.deadlines;
         self.calls
             .run(order.launch, deadlines.start, deadlines.bound, start)
             .await
             .map_err(|failure| launch_error(&daemon.endpoint, Operation::Start, &failure))?;
 
-        let seen = daemon
-            .inspect(&id)
-            .await
-            .map_err(daemon_fault)?
-            .ok_or_else(|| {
-                fault::daemon("somebody removed the container as soon as it was started".to_owned())
-            })?;
+        let seen = daemon.inspect(&id).await.map_err(daemon_fault)?.ok_or_else(|| {
+            fault::daemon("somebody removed the container as soon as it was started".to_owned())
+        })?;
         if let Some(end) = seen.state.end() {
-            return Err(fault::service(format!(
-                "the container {end} as soon as it was started"
-            )));
+            return Err(fault::service(format!("the container {end} as soon as it was started")));
         }
         let port = order.spec.port;
         let address = match reach {
@@ -72,13 +63,7 @@ impl Docker {
             }
         };
         let spec = Arc::clone(&order.spec);
-        Ok(Arc::new(Container {
-            id,
-            daemon,
-            spec,
-            address,
-            launched,
-        }))
+        Ok(Arc::new(Container { id, daemon, spec, address, launched }))
     }
 
     async fn create(
@@ -89,28 +74,17 @@ impl Docker {
         name: &str,
         reach: Reach,
     ) -> Result<String, LaunchError> {
-        let publish = (reach == Reach::Published).then(|| {
-            if order.spec.publish_any {
-                contact.any_address()
-            } else {
-                contact.address
-            }
-        });
+        let publish = (reach == Reach::Published)
+            .then(|| if order.spec.publish_any { contact.any_address() } else { contact.address });
         let mut again = true;
         let created = loop {
             let image = match daemon.prepared(&order.service, &order.spec) {
                 Some(image) => image,
-                None => {
-                    self.prepare_now(daemon, &order.service, &order.spec)
-                        .await?
-                }
+                None => self.prepare_now(daemon, &order.service, &order.spec).await?,
             };
             let labels = self.identity.labels(order);
             let request = body(&order.spec, &image, labels, publish);
-            match self
-                .call_create(daemon, contact, order.launch, name, request)
-                .await
-            {
+            match self.call_create(daemon, contact, order.launch, name, request).await {
                 Ok(created) => break created,
                 // It was pruned: pinned to an id, it cannot come back by itself.
                 Err(failure) if again && is_image_missing(Operation::Create, &failure) => {
@@ -126,10 +100,7 @@ impl Docker {
             daemon.warn(&order.service, warning);
         }
         if !is_id(&created.id) {
-            return Err(fault::daemon(format!(
-                "\"{}\" is not a container's id",
-                created.id
-            )));
+            return Err(fault::daemon(format!("\"{}\" is not a container's id", created.id)));
         }
         Ok(created.id)
     }
@@ -146,9 +117,7 @@ impl Docker {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let create = async move { client.create_container(Some(options), request).await };
         let deadlines = &daemon.deadlines;
-        self.calls
-            .run(launch, deadlines.create, deadlines.bound, create)
-            .await
+        self.calls.run(launch, deadlines.create, deadlines.bound, create).await
     }
 
     /// Fetches the image for a launch that found it absent. A pull outlives the
@@ -159,12 +128,8 @@ impl Docker {
         service: &ServiceName,
         spec: &Arc<Spec>,
     ) -> Result<String, LaunchError> {
-        let (docker, daemon, service, spec) = (
-            self.clone(),
-            Arc::clone(daemon),
-            service.clone(),
-            Arc::clone(spec),
-        );
+        let (docker, daemon, service, spec) =
+            (self.clone(), Arc::clone(daemon), service.clone(), Arc::clone(spec));
         let patience = daemon.deadlines.create;
         let absent = format!("the image {} is not on daemon {}", spec.image, daemon.name);
         let work = tokio::spawn(async move {
@@ -175,12 +140,8 @@ impl Docker {
         });
         match timeout(patience, work).await {
             Ok(Ok(result)) => result.map_err(daemon_fault),
-            Ok(Err(_)) => Err(fault::daemon(format!(
-                "{absent}, and fetching it broke off"
-            ))),
-            Err(_) => Err(fault::daemon(format!(
-                "{absent} any more and is being fetched again"
-            ))),
+            Ok(Err(_)) => Err(fault::daemon(format!("{absent}, and fetching it broke off"))),
+            Err(_) => Err(fault::daemon(format!("{absent} any more and is being fetched again"))),
         }
     }
 
@@ -204,15 +165,10 @@ impl Docker {
         }
         tracing::warn!(daemon = %daemon.name, why, "containers cannot be reached by namespace");
         contact.deny_namespace(why.clone());
-        fault::daemon(format!(
-            "not reached by namespace, which is not tried there again: {why}"
-        ))
+        fault::daemon(format!("not reached by namespace, which is not tried there again: {why}"))
     }
 }
 
 fn daemon_fault(error: CallError) -> LaunchError {
-    LaunchError {
-        fault: Fault::Daemon,
-        message: error.message,
-    }
+    LaunchError { fault: Fault::Daemon, message: error.message }
 }

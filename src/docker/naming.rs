@@ -37,11 +37,8 @@ impl Identity {
     /// program goes by label.
     pub(super) fn container(&self, service: &ServiceName, launch: LaunchId) -> String {
         let valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        let service: String = service
-            .as_str()
-            .chars()
-            .map(|c| if valid(c) { c } else { '-' })
-            .collect();
+        let service: String =
+            service.as_str().chars().map(|c| if valid(c) { c } else { '-' }).collect();
         format!("ganger-{service}-{}", self.launch(launch))
     }
 
@@ -83,10 +80,7 @@ mod tests {
     use super::*;
 
     fn me() -> Identity {
-        Identity {
-            instance: "edge-1".into(),
-            boot: "3fa9c1d2".into(),
-        }
+        Identity { instance: "edge-1".into(), boot: "3fa9c1d2".into() }
     }
 
     #[test]
@@ -104,19 +98,10 @@ mod tests {
             BTreeMap::from([(BOOT.into(), boot.into()), (LAUNCH.into(), launch.into())])
         };
         let key = |boot, launch| me().key("id", &labels(boot, launch));
-        assert_eq!(
-            key("3fa9c1d2", "3fa9c1d2-4"),
-            ContainerKey::Launch(LaunchId(4))
-        );
-        assert_eq!(
-            key("00000000", "00000000-4"),
-            ContainerKey::Stray("id".into())
-        );
+        assert_eq!(key("3fa9c1d2", "3fa9c1d2-4"), ContainerKey::Launch(LaunchId(4)));
+        assert_eq!(key("00000000", "00000000-4"), ContainerKey::Stray("id".into()));
         assert_eq!(key("3fa9c1d2", "garbage"), ContainerKey::Stray("id".into()));
-        assert_eq!(
-            me().key("id", &BTreeMap::new()),
-            ContainerKey::Stray("id".into())
-        );
+        assert_eq!(me().key("id", &BTreeMap::new()), ContainerKey::Stray("id".into()));
     }
 
     #[test]

@@ -23,16 +23,11 @@ impl Daemon {
         if let Some(id) = id {
             filters["id"] = serde_json::json!([id]);
         }
-        let path = format!(
-            "/containers/json?all=1&filters={}",
-            wire::escape(&filters.to_string())
-        );
-        self.get(&path, self.deadlines.list)
-            .await
-            .map_err(|error| match error {
-                Ok(error) => explain::wire(&self.endpoint, &error),
-                Err(error) => error,
-            })
+        let path = format!("/containers/json?all=1&filters={}", wire::escape(&filters.to_string()));
+        self.get(&path, self.deadlines.list).await.map_err(|error| match error {
+            Ok(error) => explain::wire(&self.endpoint, &error),
+            Err(error) => error,
+        })
     }
 }
 
@@ -57,9 +52,7 @@ impl Docker {
             }
             ContainerKey::Stray(id) => {
                 if !is_id(id) {
-                    return Err(CallError::refused(format!(
-                        "\"{id}\" is not a container's id"
-                    )));
+                    return Err(CallError::refused(format!("\"{id}\" is not a container's id")));
                 }
                 let mut found = daemon.list(&[self.ours()], Some(id)).await?;
                 found.retain(|listed| listed.id == *id);
@@ -86,20 +79,12 @@ impl Docker {
             Some(name) => vec![name],
             None => {
                 let found = self.find(&daemon, &target.key).await?;
-                found
-                    .into_iter()
-                    .map(|listed| listed.id)
-                    .filter(|id| is_id(id))
-                    .collect()
+                found.into_iter().map(|listed| listed.id).filter(|id| is_id(id)).collect()
             }
         };
         let mut failed = None;
         for container in doomed {
-            failed = self
-                .delete(&daemon, target, &container)
-                .await
-                .err()
-                .or(failed);
+            failed = self.delete(&daemon, target, &container).await.err().or(failed);
         }
         if !self.find(&daemon, &target.key).await?.is_empty() {
             return failed.map_or(Ok(Removal::Pending), Err);
@@ -125,17 +110,12 @@ impl Docker {
         let name = container.to_owned();
         let call = async move {
             // Without `v`, the anonymous volumes of the image would stay.
-            let options = RemoveContainerOptionsBuilder::new()
-                .force(true)
-                .v(true)
-                .build();
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
             client.remove_container(&name, Some(options)).await
         };
         let deadlines = &daemon.deadlines;
-        let result = self
-            .calls
-            .remove(target, container, deadlines.remove, deadlines.bound, call)
-            .await;
+        let result =
+            self.calls.remove(target, container, deadlines.remove, deadlines.bound, call).await;
         match result {
             // Gone already, or another removal is under way: the list tells.
             Ok(())

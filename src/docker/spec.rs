@@ -93,13 +93,13 @@ pub enum Ready {
         linger: Duration,
     },
     /// It says this first.
-    Banner(String),
+    Banner(Vec<u8>),
     /// It answers so when spoken to.
     Exchange {
         /// What is sent.
-        send: String,
+        send: Vec<u8>,
         /// What its answer starts with.
-        expect: String,
+        expect: Vec<u8>,
     },
     /// The image's HEALTHCHECK says so.
     Healthcheck,
@@ -154,8 +154,6 @@ impl Spec {
 
 impl Default for Ready {
     fn default() -> Self {
-        Self::Tcp {
-            linger: Duration::from_millis(50),
-        }
+        Self::Tcp { linger: Duration::from_millis(50) }
     }
 }

@@ -13,17 +13,11 @@ use super::*;
 const SHORT: Duration = Duration::from_millis(50);
 
 fn identity() -> Identity {
-    Identity {
-        instance: "edge-1".into(),
-        boot: "3fa9c1d2".into(),
-    }
+    Identity { instance: "edge-1".into(), boot: "3fa9c1d2".into() }
 }
 
 fn spec() -> Spec {
-    Spec {
-        reach: Reach::Published,
-        ..Spec::new("demo", 7000)
-    }
+    Spec { reach: Reach::Published, ..Spec::new("demo", 7000) }
 }
 
 fn order(spec: Spec) -> LaunchOrder<Spec> {
@@ -37,10 +31,7 @@ fn order(spec: Spec) -> LaunchOrder<Spec> {
 }
 
 fn target() -> Target {
-    Target {
-        daemon: "d".into(),
-        key: ContainerKey::Launch(LaunchId(7)),
-    }
+    Target { daemon: "d".into(), key: ContainerKey::Launch(LaunchId(7)) }
 }
 
 fn no(status: u16, message: &str) -> Option<Reply> {
@@ -67,17 +58,8 @@ async fn connected(
 ) -> (Engine, Docker) {
     let engine = Engine::start(answer);
     let docker = Docker::with_deadlines(identity(), Vec::new(), deadlines);
-    let facts = docker
-        .connect(&"d".into(), &engine.endpoint())
-        .await
-        .unwrap();
-    assert_eq!(
-        facts,
-        DaemonFacts {
-            version: "20.10.24".into(),
-            cpus: 2
-        }
-    );
+    let facts = docker.connect(&"d".into(), &engine.endpoint()).await.unwrap();
+    assert_eq!(facts, DaemonFacts { version: "20.10.24".into(), cpus: 2 });
     (engine, docker)
 }
 
@@ -86,39 +68,25 @@ async fn a_create_asks_for_what_the_spec_says_and_no_more() {
     let (engine, docker) = connected(Deadlines::default(), |_| None).await;
     let full = Spec {
         command: Some(vec!["/echo".into()]),
-        env: [("KEY".to_owned(), "value".to_owned())]
-            .into_iter()
-            .collect(),
+        env: [("KEY".to_owned(), "value".to_owned())].into_iter().collect(),
         memory: Some(64 << 20),
         cpus: Some(0.5),
         pids: Some(64),
         user: Some("65534".into()),
         read_only: true,
-        tmpfs: [("/tmp".to_owned(), "size=16m".to_owned())]
-            .into_iter()
-            .collect(),
+        tmpfs: [("/tmp".to_owned(), "size=16m".to_owned())].into_iter().collect(),
         cap_add: vec!["NET_BIND_SERVICE".into()],
-        mounts: vec![Mount {
-            source: "/srv".into(),
-            target: "/data".into(),
-            read_only: true,
-        }],
+        mounts: vec![Mount { source: "/srv".into(), target: "/data".into(), read_only: true }],
         runtime: Some("runc".into()),
         ..spec()
     };
     let order = order(full);
-    docker
-        .prepare(&order.daemon, &order.service, &order.spec)
-        .await
-        .unwrap();
+    docker.prepare(&order.daemon, &order.service, &order.spec).await.unwrap();
     let container = docker.launch(&order).await.unwrap();
     assert!(matches!(container.address(), Address::Published(at) if at.port() == 32768));
 
     let create = engine.requests("/containers/create").remove(0);
-    assert_eq!(
-        create.line,
-        "POST /containers/create?name=ganger-echo-3fa9c1d2-7&platform="
-    );
+    assert_eq!(create.line, "POST /containers/create?name=ganger-echo-3fa9c1d2-7&platform=");
     assert_eq!(create.version, "41", "the version is named");
     let expected = json!({
         "Image": "sha256:pinned",
@@ -159,10 +127,7 @@ async fn a_create_asks_for_what_the_spec_says_and_no_more() {
 #[tokio::test]
 async fn a_refused_start_names_the_setting_and_leaves_removal_to_the_pool() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
-        seen.line
-            .ends_with("/start")
-            .then(|| no(404, "network nonet not found"))
-            .flatten()
+        seen.line.ends_with("/start").then(|| no(404, "network nonet not found")).flatten()
     })
     .await;
     let error = docker.launch(&order(spec())).await.unwrap_err();
@@ -170,30 +135,18 @@ async fn a_refused_start_names_the_setting_and_leaves_removal_to_the_pool() {
     assert!(error.message.contains("`network`"), "{}", error.message);
     assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Gone);
     let removal = &engine.requests("DELETE")[0].line;
-    assert!(
-        removal.starts_with("DELETE /containers/ganger-echo-3fa9c1d2-7?"),
-        "{removal}"
-    );
-    assert!(
-        removal.contains("force=true") && removal.contains("v=true"),
-        "{removal}"
-    );
+    assert!(removal.starts_with("DELETE /containers/ganger-echo-3fa9c1d2-7?"), "{removal}");
+    assert!(removal.contains("force=true") && removal.contains("v=true"), "{removal}");
 }
 
 #[tokio::test]
 async fn an_image_that_was_pruned_is_looked_up_again_once() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
-        seen.line
-            .contains("/create")
-            .then(|| no(404, "No such image: sha256:pinned"))
-            .flatten()
+        seen.line.contains("/create").then(|| no(404, "No such image: sha256:pinned")).flatten()
     })
     .await;
     let order = order(spec());
-    docker
-        .prepare(&order.daemon, &order.service, &order.spec)
-        .await
-        .unwrap();
+    docker.prepare(&order.daemon, &order.service, &order.spec).await.unwrap();
     let error = docker.launch(&order).await.unwrap_err();
     assert_eq!(error.fault, Fault::Daemon);
     assert_eq!(engine.requests("/create").len(), 2);
@@ -205,10 +158,7 @@ async fn a_create_that_comes_to_life_after_its_deadline_is_removed() {
     let (open, gate) = watch::channel(false);
     let containers = Arc::new(Mutex::new(Vec::<Value>::new()));
     let engine_side = Arc::clone(&containers);
-    let deadlines = Deadlines {
-        create: SHORT,
-        ..Deadlines::default()
-    };
+    let deadlines = Deadlines { create: SHORT, ..Deadlines::default() };
     let (engine, docker) = connected(deadlines, move |seen| {
         let containers = Arc::clone(&engine_side);
         if seen.line.contains("/create") {
@@ -220,10 +170,7 @@ async fn a_create_that_comes_to_life_after_its_deadline_is_removed() {
         }
         if seen.line.starts_with("DELETE") {
             let found = containers.lock().pop();
-            return found
-                .is_none()
-                .then(|| no(404, "No such container"))
-                .flatten();
+            return found.is_none().then(|| no(404, "No such container")).flatten();
         }
         let list = seen.line.starts_with("GET /containers/json");
         list.then(|| Reply::Json(200, Value::Array(containers.lock().clone())))
@@ -231,11 +178,7 @@ async fn a_create_that_comes_to_life_after_its_deadline_is_removed() {
     .await;
     let error = docker.launch(&order(spec())).await.unwrap_err();
     assert_eq!(error.fault, Fault::Daemon);
-    assert!(
-        error.message.contains("did not answer create within 50ms"),
-        "{}",
-        error.message
-    );
+    assert!(error.message.contains("did not answer create within 50ms"), "{}", error.message);
 
     // The list does not show it, and yet it may come.
     assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Pending);
@@ -243,10 +186,7 @@ async fn a_create_that_comes_to_life_after_its_deadline_is_removed() {
     while docker.retire(&target()).await.unwrap() == Removal::Pending {
         tokio::task::yield_now().await;
     }
-    assert!(
-        containers.lock().is_empty(),
-        "what came to life was removed"
-    );
+    assert!(containers.lock().is_empty(), "what came to life was removed");
     assert!(engine.requests("/start").is_empty(), "and never started");
 }
 
@@ -268,10 +208,7 @@ async fn a_removal_in_progress_is_not_the_end_of_it() {
 async fn a_removal_that_fails_says_why() {
     let (_engine, docker) = connected(Deadlines::default(), |seen| {
         if seen.line.starts_with("DELETE") {
-            return no(
-                500,
-                "tried to kill container, but did not receive an exit event",
-            );
+            return no(500, "tried to kill container, but did not receive an exit event");
         }
         let list = seen.line.starts_with("GET /containers/json");
         list.then(|| Reply::Json(200, json!([listed("3fa9c1d2", 7, "running")])))
@@ -279,49 +216,31 @@ async fn a_removal_that_fails_says_why() {
     .await;
     docker.launch(&order(spec())).await.unwrap();
     let error = docker.retire(&target()).await.unwrap_err();
-    assert!(
-        error.message.contains("exit event") && !error.unreachable,
-        "{error:?}"
-    );
+    assert!(error.message.contains("exit event") && !error.unreachable, "{error:?}");
 }
 
 #[tokio::test]
 async fn what_the_engine_never_heard_of_needs_no_engine_to_be_gone() {
     let (engine, docker) = connected(Deadlines::default(), |_| None).await;
     let order = order(spec());
-    docker
-        .prepare(&order.daemon, &order.service, &order.spec)
-        .await
-        .unwrap();
+    docker.prepare(&order.daemon, &order.service, &order.spec).await.unwrap();
     drop(engine);
     let error = docker.launch(&order).await.unwrap_err();
     assert_eq!(error.fault, Fault::Daemon);
-    assert!(
-        error.message.contains("no container engine at unix://"),
-        "{}",
-        error.message
-    );
+    assert!(error.message.contains("no container engine at unix://"), "{}", error.message);
     assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Gone);
     assert!(docker.owned(&"d".into()).await.unwrap_err().unreachable);
 }
 
 #[tokio::test]
 async fn a_list_is_whole_or_an_error() {
-    let deadlines = Deadlines {
-        list: SHORT,
-        ..Deadlines::default()
-    };
+    let deadlines = Deadlines { list: SHORT, ..Deadlines::default() };
     let (_engine, docker) = connected(deadlines, |seen| {
-        seen.line
-            .starts_with("GET /containers/json")
-            .then_some(Reply::Stalled)
+        seen.line.starts_with("GET /containers/json").then_some(Reply::Stalled)
     })
     .await;
     let error = docker.owned(&"d".into()).await.unwrap_err();
-    assert!(
-        error.unreachable && error.message.contains("within 50ms"),
-        "{error:?}"
-    );
+    assert!(error.unreachable && error.message.contains("within 50ms"), "{error:?}");
 
     let (_engine, docker) = connected(Deadlines::default(), |seen| {
         let list = seen.line.starts_with("GET /containers/json");
@@ -338,29 +257,16 @@ async fn the_list_tells_this_run_from_earlier_ones() {
             let odd = json!({"Id": "odd", "State": "configured", "Ports": [{"PublicPort": 1e9}]});
             Reply::Json(
                 200,
-                json!([
-                    listed("3fa9c1d2", 7, "running"),
-                    listed("00000000", 7, "paused"),
-                    odd
-                ]),
+                json!([listed("3fa9c1d2", 7, "running"), listed("00000000", 7, "paused"), odd]),
             )
         })
     })
     .await;
     let owned = docker.owned(&"d".into()).await.unwrap();
     let expected = [
-        Owned {
-            key: ContainerKey::Launch(LaunchId(7)),
-            running: true,
-        },
-        Owned {
-            key: ContainerKey::Stray("c".repeat(64)),
-            running: false,
-        },
-        Owned {
-            key: ContainerKey::Stray("odd".into()),
-            running: false,
-        },
+        Owned { key: ContainerKey::Launch(LaunchId(7)), running: true },
+        Owned { key: ContainerKey::Stray("c".repeat(64)), running: false },
+        Owned { key: ContainerKey::Stray("odd".into()), running: false },
     ];
     assert_eq!(owned, expected);
     let list = &engine.requests("/containers/json")[0].line;
@@ -371,15 +277,9 @@ async fn the_list_tells_this_run_from_earlier_ones() {
 #[tokio::test]
 async fn only_what_bears_our_label_is_removed_as_a_stray() {
     let (engine, docker) = connected(Deadlines::default(), |_| None).await;
-    let stray = |id: String| Target {
-        daemon: "d".into(),
-        key: ContainerKey::Stray(id),
-    };
+    let stray = |id: String| Target { daemon: "d".into(), key: ContainerKey::Stray(id) };
     // The list, filtered by label, does not show it.
-    assert_eq!(
-        docker.retire(&stray("f".repeat(64))).await.unwrap(),
-        Removal::Gone
-    );
+    assert_eq!(docker.retire(&stray("f".repeat(64))).await.unwrap(), Removal::Gone);
     assert!(docker.retire(&stray("../images".into())).await.is_err());
     assert!(engine.requests("DELETE").is_empty());
 }
@@ -399,10 +299,7 @@ async fn a_stream_of_events_that_breaks_says_so_after_what_it_said() {
     let error = docker.events(&"d".into(), sink).await;
     assert!(error.unreachable, "{error:?}");
     let event = events.try_recv().unwrap();
-    assert_eq!(
-        (event.launch, event.kind),
-        (LaunchId(7), RuntimeEventKind::Died)
-    );
+    assert_eq!((event.launch, event.kind), (LaunchId(7), RuntimeEventKind::Died));
     let request = &engine.requests("/events")[0].line;
     assert!(request.contains("io.ganger.boot%3D3fa9c1d2"), "{request}");
 }
@@ -410,38 +307,20 @@ async fn a_stream_of_events_that_breaks_says_so_after_what_it_said() {
 #[tokio::test]
 async fn what_is_sealed_cannot_be_published() {
     let (_engine, docker) = connected(Deadlines::default(), |_| None).await;
-    let sealed = Arc::new(Spec {
-        network: Network::Sealed,
-        ..spec()
-    });
-    let error = docker
-        .prepare(&"d".into(), &"echo".into(), &sealed)
-        .await
-        .unwrap_err();
-    assert!(
-        error.message.contains("`network: Sealed`") && !error.unreachable,
-        "{error:?}"
-    );
+    let sealed = Arc::new(Spec { network: Network::Sealed, ..spec() });
+    let error = docker.prepare(&"d".into(), &"echo".into(), &sealed).await.unwrap_err();
+    assert!(error.message.contains("`network: Sealed`") && !error.unreachable, "{error:?}");
     assert_eq!(docker.reach_of(&"d".into(), &"echo".into()), None);
 }
 
 #[tokio::test]
 async fn an_image_that_must_be_there_and_is_not_says_how_to_get_it() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
-        seen.line
-            .starts_with("GET /images/")
-            .then(|| no(404, "No such image"))
-            .flatten()
+        seen.line.starts_with("GET /images/").then(|| no(404, "No such image")).flatten()
     })
     .await;
-    let never = Arc::new(Spec {
-        pull: Pull::Never,
-        ..spec()
-    });
-    let error = docker
-        .prepare(&"d".into(), &"echo".into(), &never)
-        .await
-        .unwrap_err();
+    let never = Arc::new(Spec { pull: Pull::Never, ..spec() });
+    let error = docker.prepare(&"d".into(), &"echo".into(), &never).await.unwrap_err();
     assert!(error.message.contains("`docker pull demo`"), "{error:?}");
     assert!(engine.requests("POST /images").is_empty());
 }
@@ -481,11 +360,7 @@ async fn preparing_at_once_pulls_once_and_a_failure_in_the_stream_is_one() {
     second.unwrap();
     let pulls = engine.requests("POST /images/create");
     assert_eq!(pulls.len(), 1);
-    assert!(
-        pulls[0].line.contains("fromImage=demo&tag=latest"),
-        "{}",
-        pulls[0].line
-    );
+    assert!(pulls[0].line.contains("fromImage=demo&tag=latest"), "{}", pulls[0].line);
 
     *present.lock() = false;
     let (_engine, docker) = connected(Deadlines::default(), |seen| {
@@ -493,36 +368,21 @@ async fn preparing_at_once_pulls_once_and_a_failure_in_the_stream_is_one() {
             let detail = json!({"errorDetail": {"message": "manifest unknown"}});
             return Some(Reply::Json(200, detail));
         }
-        seen.line
-            .starts_with("GET /images/")
-            .then(|| no(404, "No such image"))
-            .flatten()
+        seen.line.starts_with("GET /images/").then(|| no(404, "No such image")).flatten()
     })
     .await;
     let error = docker.prepare(&daemon, &one, &spec).await.unwrap_err();
-    assert!(
-        error.message.contains("check the spelling of `image`"),
-        "{error:?}"
-    );
+    assert!(error.message.contains("check the spelling of `image`"), "{error:?}");
 }
 
 #[tokio::test]
 async fn an_engine_that_is_none_is_told_from_one_that_is_down() {
     let engine = Engine::start(|_| Some(Reply::Json(200, json!("hello"))));
     let docker = Docker::new(identity(), Vec::new());
-    let error = docker
-        .connect(&"d".into(), &engine.endpoint())
-        .await
-        .unwrap_err();
-    assert!(
-        error.message.contains("does not answer as an engine does"),
-        "{error:?}"
-    );
+    let error = docker.connect(&"d".into(), &engine.endpoint()).await.unwrap_err();
+    assert!(error.message.contains("does not answer as an engine does"), "{error:?}");
     let endpoint = engine.endpoint();
     drop(engine);
     let error = docker.connect(&"d".into(), &endpoint).await.unwrap_err();
-    assert!(
-        error.message.contains("is Docker installed and running?"),
-        "{error:?}"
-    );
+    assert!(error.message.contains("is Docker installed and running?"), "{error:?}");
 }

@@ -110,10 +110,8 @@ pub(crate) enum End {
 impl State {
     /// How it ended; `None` while it runs.
     pub(crate) fn end(&self) -> Option<End> {
-        (!self.running).then_some(End::Exited {
-            code: self.exit_code,
-            out_of_memory: self.oom_killed,
-        })
+        (!self.running)
+            .then_some(End::Exited { code: self.exit_code, out_of_memory: self.oom_killed })
     }
 }
 
@@ -122,14 +120,8 @@ impl State {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exited {
-                code,
-                out_of_memory: false,
-            } => write!(f, "exited with code {code}"),
-            Self::Exited {
-                code,
-                out_of_memory: true,
-            } => {
+            Self::Exited { code, out_of_memory: false } => write!(f, "exited with code {code}"),
+            Self::Exited { code, out_of_memory: true } => {
                 write!(f, "exited with code {code}, out of memory")
             }
             Self::Removed => f.write_str("was removed"),
@@ -162,10 +154,7 @@ mod tests {
             "OOMKilled": true, "Pid": 0}, "NetworkSettings": {"IPAddress": "172.17.0.2",
             "Ports": {"7000/tcp": null}, "Networks": {"bridge": {"IPAddress": "172.17.0.2"}}}}"#;
         let seen: Inspected = serde_json::from_str(old).unwrap();
-        assert_eq!(
-            seen.state.end().unwrap().to_string(),
-            "exited with code 137, out of memory"
-        );
+        assert_eq!(seen.state.end().unwrap().to_string(), "exited with code 137, out of memory");
         let new = r#"{"State": {"Running": true, "Pid": 12, "Health": {"Status": "odd"}},
             "NetworkSettings": {"Ports": {}, "Networks": null}}"#;
         let seen: Inspected = serde_json::from_str(new).unwrap();

@@ -91,9 +91,7 @@ pub(super) async fn open(endpoint: &Endpoint) -> io::Result<(Box<dyn Stream>, Pe
             }
         }
     };
-    timeout(CONNECT, connect)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    timeout(CONNECT, connect).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// A connection of either kind.
@@ -111,10 +109,7 @@ pub(super) fn client(
     let transport = move |request: BollardRequest| {
         let (endpoint, version) = (endpoint.clone(), Arc::clone(&version));
         async move {
-            let path = request
-                .uri()
-                .path_and_query()
-                .map_or("/", |path| path.as_str());
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             let path = match version.get() {
                 // The client leaves it out, which engines mean to stop accepting.
                 Some(version) if !path.starts_with("/v1.") => format!("/v{version}{path}"),
@@ -140,10 +135,8 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if let (Ok(uri), Ok(host)) = (
-        path.parse::<Uri>(),
-        HeaderValue::from_str(&endpoint.authority()),
-    ) {
+    if let (Ok(uri), Ok(host)) = (path.parse::<Uri>(), HeaderValue::from_str(&endpoint.authority()))
+    {
         *request.uri_mut() = uri;
         request.headers_mut().insert(HOST, host);
     }
@@ -165,14 +158,9 @@ pub(super) async fn get<T: DeserializeOwned>(
         .map_err(|error| WireError::Broken(error.to_string()))?;
     let status = response.status();
     let body = Limited::new(response.into_body(), LIMIT).collect().await;
-    let body = body
-        .map_err(|error| WireError::Broken(error.to_string()))?
-        .to_bytes();
+    let body = body.map_err(|error| WireError::Broken(error.to_string()))?.to_bytes();
     if !status.is_success() {
-        return Err(WireError::Status {
-            code: status.as_u16(),
-            message: message(&body),
-        });
+        return Err(WireError::Status { code: status.as_u16(), message: message(&body) });
     }
     Ok(serde_json::from_slice(&body)?)
 }
@@ -184,11 +172,7 @@ fn message(body: &[u8]) -> String {
         message: String,
     }
     serde_json::from_slice(body).map_or_else(
-        |_| {
-            String::from_utf8_lossy(&body[..body.len().min(300)])
-                .trim()
-                .to_owned()
-        },
+        |_| String::from_utf8_lossy(&body[..body.len().min(300)]).trim().to_owned(),
         |Message { message }| message,
     )
 }

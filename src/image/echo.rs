@@ -17,11 +17,7 @@ static ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo"));
 pub fn echo() -> (&'static str, Vec<u8>) {
     let image = Image {
         reference: ECHO_REFERENCE,
-        files: &[File {
-            path: "/echo",
-            mode: 0o755,
-            content: ECHO,
-        }],
+        files: &[File { path: "/echo", mode: 0o755, content: ECHO }],
         command: &["/echo"],
         port: Some(ECHO_PORT),
         user: "65534:65534",

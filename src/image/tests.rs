@@ -9,21 +9,9 @@ use serde_json::Value;
 use super::*;
 
 const FILES: &[File<'_>] = &[
-    File {
-        path: "/usr/bin/tool",
-        mode: 0o755,
-        content: b"tool",
-    },
-    File {
-        path: "etc/passwd",
-        mode: 0o644,
-        content: b"root:x:0:0::/:/tool",
-    },
-    File {
-        path: "/usr/bin.conf",
-        mode: 0o600,
-        content: b"",
-    },
+    File { path: "/usr/bin/tool", mode: 0o755, content: b"tool" },
+    File { path: "etc/passwd", mode: 0o644, content: b"root:x:0:0::/:/tool" },
+    File { path: "/usr/bin.conf", mode: 0o600, content: b"" },
 ];
 
 fn image() -> Image<'static> {
@@ -54,11 +42,7 @@ fn entries(tar: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
             let mut entry = entry.unwrap();
             let header = entry.header();
             assert_eq!(
-                (
-                    header.mtime().unwrap(),
-                    header.uid().unwrap(),
-                    header.gid().unwrap()
-                ),
+                (header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()),
                 (0, 0, 0),
             );
             let mode = header.mode().unwrap();
@@ -72,48 +56,26 @@ fn entries(tar: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
 
 /// The manifest, the config and the layer of an archive.
 fn unpack(archive: &[u8]) -> (Value, Value, Vec<u8>) {
-    let files: BTreeMap<_, _> = entries(archive)
-        .into_iter()
-        .map(|(path, _, content)| (path, content))
-        .collect();
+    let files: BTreeMap<_, _> =
+        entries(archive).into_iter().map(|(path, _, content)| (path, content)).collect();
     let manifest: Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
     let config = &files[manifest[0]["Config"].as_str().unwrap()];
     let layer = &files[manifest[0]["Layers"][0].as_str().unwrap()];
-    (
-        manifest,
-        serde_json::from_slice(config).unwrap(),
-        layer.clone(),
-    )
+    (manifest, serde_json::from_slice(config).unwrap(), layer.clone())
 }
 
 #[test]
 fn the_same_image_gives_the_same_bytes_in_whatever_order_its_files_are_named() {
     let reversed: Vec<_> = FILES.iter().rev().copied().collect();
-    let other = Image {
-        files: &reversed,
-        ..image()
-    };
+    let other = Image { files: &reversed, ..image() };
     assert_eq!(archive(&image()), archive(&image()));
     assert_eq!(archive(&image()), archive(&other));
 }
 
 #[test]
 fn other_content_gives_another_archive() {
-    let files = [
-        File {
-            content: b"other",
-            ..FILES[0]
-        },
-        FILES[1],
-        FILES[2],
-    ];
-    assert_ne!(
-        archive(&image()),
-        archive(&Image {
-            files: &files,
-            ..image()
-        })
-    );
+    let files = [File { content: b"other", ..FILES[0] }, FILES[1], FILES[2]];
+    assert_ne!(archive(&image()), archive(&Image { files: &files, ..image() }));
 }
 
 #[test]
@@ -131,24 +93,15 @@ fn the_layer_holds_the_files_and_their_directories_parents_first() {
         ("usr/bin.conf", 0o600, 0),
         ("usr/bin/tool", 0o755, 4),
     ];
-    assert_eq!(
-        found,
-        expected.map(|(path, mode, size)| (path.to_owned(), mode, size))
-    );
+    assert_eq!(found, expected.map(|(path, mode, size)| (path.to_owned(), mode, size)));
 }
 
 #[test]
 fn the_config_names_the_layer_by_its_digest_and_says_what_the_image_runs() {
     let (manifest, config, layer) = unpack(&archive(&image()));
     assert_eq!(manifest[0]["RepoTags"], json!(["example.test/tool:7"]));
-    let digest: String = Sha256::digest(&layer)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    assert_eq!(
-        config["rootfs"]["diff_ids"],
-        json!([format!("sha256:{digest}")])
-    );
+    let digest: String = Sha256::digest(&layer).iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(config["rootfs"]["diff_ids"], json!([format!("sha256:{digest}")]));
     assert_eq!(config["os"], "linux");
     assert_eq!(config["architecture"], architecture());
     assert_eq!(
@@ -187,25 +140,16 @@ fn the_echo_image_holds_one_static_executable() {
     assert_eq!(files.len(), 1);
     let (path, mode, content) = &files[0];
     assert_eq!((path.as_str(), *mode), ("echo", 0o755));
-    assert_eq!(
-        interpreters(content),
-        0,
-        "a dynamic executable finds no loader in the image"
-    );
+    assert_eq!(interpreters(content), 0, "a dynamic executable finds no loader in the image");
 }
 
 /// How many PT_INTERP headers an executable has: one when it is dynamic.
 fn interpreters(elf: &[u8]) -> usize {
     let number = |at: usize, size: usize| {
-        elf[at..at + size]
-            .iter()
-            .rev()
-            .fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+        elf[at..at + size].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
     };
     assert_eq!(&elf[..6], b"\x7fELF\x02\x01", "64 bits, little-endian");
     let (first, size, count) = (number(32, 8), number(54, 2), number(56, 2));
     assert!(count > 0);
-    (0..count)
-        .filter(|index| number(first + index * size, 4) == 3)
-        .count()
+    (0..count).filter(|index| number(first + index * size, 4) == 3).count()
 }

@@ -26,20 +26,21 @@ pub(super) async fn attempt(container: &Container) -> Verdict {
     match &container.spec().ready {
         Ready::Healthcheck => healthy(container).await,
         Ready::Started | Ready::Log(_) => runs(container).await,
-        Ready::Tcp { linger } => {
-            let linger = match container.address() {
-                Address::Namespace { .. } => Duration::ZERO,
-                _ => *linger,
-            };
-            judge(dial(container, |stream| stays(stream, linger)).await)
-        }
-        Ready::Banner(banner) => {
-            judge(dial(container, |stream| says(stream, banner.as_bytes())).await)
-        }
+        Ready::Tcp { linger } => match container.address() {
+            Address::Namespace { process, .. } => {
+                let port = container.spec().port;
+                judge(process.listens(port).and_then(|listens| {
+                    let nobody = || io::Error::other(format!("nothing listens on port {port}"));
+                    listens.then_some(()).ok_or_else(nobody)
+                }))
+            }
+            Address::Published(_) => judge(dial(container, |stream| stays(stream, *linger)).await),
+        },
+        Ready::Banner(banner) => judge(dial(container, |stream| says(stream, banner)).await),
         Ready::Exchange { send, expect } => {
             let talk = async |mut stream: TcpStream| {
-                stream.write_all(send.as_bytes()).await?;
-                says(stream, expect.as_bytes()).await
+                stream.write_all(send).await?;
+                says(stream, expect).await
             };
             judge(dial(container, talk).await)
         }
@@ -54,10 +55,7 @@ where
 }
 
 fn judge(outcome: io::Result<()>) -> Verdict {
-    outcome.map_or_else(
-        |error| Verdict::NotYet(error.to_string()),
-        |()| Verdict::Ready,
-    )
+    outcome.map_or_else(|error| Verdict::NotYet(error.to_string()), |()| Verdict::Ready)
 }
 
 /// The connection is kept for `linger`, or something is said on it.
@@ -80,9 +78,7 @@ async fn says(mut stream: TcpStream, expected: &[u8]) -> io::Result<()> {
     while length < said.len() {
         match stream.read(&mut said[length..]).await? {
             0 => {
-                return Err(closed(
-                    "it closes the connection before it has said what is expected",
-                ));
+                return Err(closed("it closes the connection before it has said what is expected"));
             }
             more => length += more,
         }
@@ -135,10 +131,9 @@ pub(super) async fn runs(container: &Container) -> Verdict {
     }
     match container.inspect().await {
         Ok(Some(seen)) if seen.state.paused => Verdict::NotYet("it is paused".to_owned()),
-        Ok(Some(seen)) => seen
-            .state
-            .end()
-            .map_or(Verdict::Ready, |end| Verdict::Never(end.to_string())),
+        Ok(Some(seen)) => {
+            seen.state.end().map_or(Verdict::Ready, |end| Verdict::Never(end.to_string()))
+        }
         Ok(None) => Verdict::Never("it was removed".to_owned()),
         Err(error) => Verdict::NotYet(error.message),
     }
@@ -156,9 +151,7 @@ mod tests {
         F: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         tokio::spawn(server(listener.accept().await.unwrap().0));
         client
     }
@@ -172,9 +165,7 @@ mod tests {
         assert!(error.to_string().contains("closes it"), "{error}");
 
         let reset = with(async |stream| {
-            socket2::SockRef::from(&stream)
-                .set_linger(Some(Duration::ZERO))
-                .unwrap();
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         });
         assert!(stays(reset.await, LONG).await.is_err());
     }
@@ -204,16 +195,9 @@ mod tests {
                 }
             })
         };
-        says(banner(&[b"SS", b"H-", b"2.0"]).await, b"SSH-")
-            .await
-            .unwrap();
-        let wrong = says(banner(&[b"-LOADING"]).await, b"+PONG")
-            .await
-            .unwrap_err();
-        assert!(
-            wrong.to_string().contains("instead of \"+PONG\""),
-            "{wrong}"
-        );
+        says(banner(&[b"SS", b"H-", b"2.0"]).await, b"SSH-").await.unwrap();
+        let wrong = says(banner(&[b"-LOADING"]).await, b"+PONG").await.unwrap_err();
+        assert!(wrong.to_string().contains("instead of \"+PONG\""), "{wrong}");
         let short = says(banner(&[b"SS"]).await, b"SSH-").await.unwrap_err();
         assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
     }

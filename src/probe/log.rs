@@ -42,10 +42,7 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(text: &'a str) -> Self {
-        Self {
-            text: text.as_bytes(),
-            tail: Vec::new(),
-        }
+        Self { text: text.as_bytes(), tail: Vec::new() }
     }
 
     fn found_in(&mut self, piece: &[u8]) -> bool {
@@ -53,11 +50,7 @@ impl<'a> Search<'a> {
             return true;
         }
         self.tail.extend_from_slice(piece);
-        if self
-            .tail
-            .windows(self.text.len())
-            .any(|window| window == self.text)
-        {
+        if self.tail.windows(self.text.len()).any(|window| window == self.text) {
             return true;
         }
         let keep = self.text.len() - 1;

@@ -85,20 +85,14 @@ impl Admission {
     #[must_use]
     pub fn new(cap: usize) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(cap.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self {
-            permits,
-            services: Mutex::default(),
-        })
+        Arc::new(Self { permits, services: Mutex::default() })
     }
 
     /// All services' counters.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<ServiceName, Counts> {
         let services = self.services.lock();
-        services
-            .iter()
-            .map(|(name, counters)| (name.clone(), counters.read()))
-            .collect()
+        services.iter().map(|(name, counters)| (name.clone(), counters.read())).collect()
     }
 
     pub(super) fn counters(&self, service: &ServiceName) -> Arc<Counters> {
@@ -113,10 +107,7 @@ impl Admission {
             return None;
         };
         counters.open.fetch_add(1, Relaxed);
-        Some(Ticket {
-            _permit: permit,
-            counters: Arc::clone(counters),
-        })
+        Some(Ticket { _permit: permit, counters: Arc::clone(counters) })
     }
 }
 
@@ -208,14 +199,8 @@ mod tests {
 
         let counts = door.counts();
         let (a, b) = (&counts[&"a".into()], &counts[&"b".into()]);
-        assert_eq!(
-            (a.accepted, a.open, a.refused[&RefusedFor::ConnectionCap]),
-            (1, 0, 0)
-        );
-        assert_eq!(
-            (b.accepted, b.open, b.refused[&RefusedFor::ConnectionCap]),
-            (3, 2, 1)
-        );
+        assert_eq!((a.accepted, a.open, a.refused[&RefusedFor::ConnectionCap]), (1, 0, 0));
+        assert_eq!((b.accepted, b.open, b.refused[&RefusedFor::ConnectionCap]), (3, 2, 1));
     }
 
     #[test]
@@ -225,12 +210,7 @@ mod tests {
             (0..=times).for_each(|_| counters.refuse(reason));
         }
         for (times, reason) in RefusedFor::ALL.into_iter().enumerate() {
-            assert_eq!(
-                counters.read().refused[&reason],
-                times as u64 + 1,
-                "{}",
-                reason.as_str()
-            );
+            assert_eq!(counters.read().refused[&reason], times as u64 + 1, "{}", reason.as_str());
         }
     }
 }

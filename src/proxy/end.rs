@@ -154,16 +154,10 @@ impl fmt::Display for EndCode {
 // === impl End ===
 
 impl End {
-    pub(super) const NORMAL: Self = Self {
-        code: EndCode::NORMAL,
-        reason: None,
-    };
+    pub(super) const NORMAL: Self = Self { code: EndCode::NORMAL, reason: None };
 
     pub(super) fn new(who: Who, phase: Phase, reason: impl Into<String>) -> Self {
-        Self {
-            code: EndCode::new(who, phase),
-            reason: Some(reason.into()),
-        }
+        Self { code: EndCode::new(who, phase), reason: Some(reason.into()) }
     }
 
     pub(super) fn is_normal(&self) -> bool {
@@ -205,17 +199,14 @@ impl Line {
 
     /// Writes it. Outside of any span, whose fields it would only repeat.
     pub(super) fn log(&self, end: &End, total: Duration) {
-        let container = self
-            .container
-            .as_deref()
-            .map(|id| id.get(..12).unwrap_or(id));
+        let container = self.container.as_deref().map(|id| id.get(..12).unwrap_or(id));
         tracing::info!(
             parent: None,
             service = %self.service,
             client = %self.client,
             container = %Maybe(container),
             daemon = %Maybe(self.daemon.as_ref()),
-            start = %Maybe(self.start.map(StartKind::as_str)),
+            start = %Maybe(self.start),
             wait = %Maybe(self.wait.map(Span)),
             connect = %Maybe(self.connect.map(Span)),
             first_byte = %Maybe(self.first_byte.map(Span)),
@@ -291,17 +282,14 @@ mod tests {
     #[test]
     fn a_refusal_says_why_and_what_never_came_to_be_is_a_dash() {
         let (capture, _guard) = Capture::install(text);
-        let end = Refusal::Failing {
-            reason: "exited with code 3".into(),
-        }
-        .into();
+        let end = Refusal::Failing { reason: "exited with code 3".into() }.into();
         Line::new("echo".into(), "[2001:db8::1]:4711".parse().unwrap()).log(&end, Duration::ZERO);
         let log = capture.text();
         assert!(
             log.ends_with(
                 "conn end service=echo client=[2001:db8::1]:4711 container=- daemon=- start=- \
                  wait=- connect=- first_byte=- total=0.0ms in=0B out=0B end=DL uses=- \
-                 reason=\"the service keeps failing: exited with code 3\"\n"
+                 reason=\"containers of this service keep failing: exited with code 3\"\n"
             ),
             "{log}"
         );
@@ -323,24 +311,9 @@ mod tests {
     fn refusals_map_to_their_codes() {
         let code = |refusal: Refusal| End::from(refusal).code.to_string();
         assert_eq!(code(Refusal::QueueFull), "PQ");
-        assert_eq!(
-            code(Refusal::TimedOut {
-                reason: String::new()
-            }),
-            "PQ"
-        );
-        assert_eq!(
-            code(Refusal::Failing {
-                reason: String::new()
-            }),
-            "DL"
-        );
-        assert_eq!(
-            code(Refusal::NoDaemon {
-                reason: String::new()
-            }),
-            "DQ"
-        );
+        assert_eq!(code(Refusal::TimedOut { reason: None }), "PQ");
+        assert_eq!(code(Refusal::Failing { reason: "".into() }), "DL");
+        assert_eq!(code(Refusal::NoDaemon { reason: "".into() }), "DQ");
         assert_eq!(code(Refusal::Draining), "KQ");
         assert_eq!(code(Refusal::UnknownService), "IQ");
     }

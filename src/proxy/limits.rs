@@ -38,13 +38,7 @@ pub struct TooFewFiles {
 pub fn raise_open_files() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: limit.maximum,
-                maximum: limit.maximum,
-            },
-        )?;
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     }
     Ok(limit.maximum.unwrap_or(UNLIMITED))
 }
@@ -59,11 +53,7 @@ pub fn connection_cap(limit: u64, containers: u64) -> Result<usize, TooFewFiles>
     match limit.saturating_sub(reserve) / PER_CONNECTION {
         0 => {
             let needed = reserve.saturating_add(PER_CONNECTION);
-            Err(TooFewFiles {
-                limit,
-                containers,
-                needed,
-            })
+            Err(TooFewFiles { limit, containers, needed })
         }
         cap => Ok(usize::try_from(cap).unwrap_or(usize::MAX)),
     }
@@ -76,10 +66,7 @@ mod tests {
     #[test]
     fn two_files_per_connection_and_container_beside_the_reserve() {
         assert_eq!(connection_cap(1024, 16), Ok((1024 - 256 - 32) / 2));
-        assert_eq!(
-            connection_cap(1 << 20, 1000),
-            Ok(((1 << 20) - 256 - 2000) / 2)
-        );
+        assert_eq!(connection_cap(1 << 20, 1000), Ok(((1 << 20) - 256 - 2000) / 2));
         assert_eq!(connection_cap(256 + 2, 0), Ok(1));
         assert_eq!(connection_cap(256 + 3, 0), Ok(1));
     }
@@ -87,14 +74,7 @@ mod tests {
     #[test]
     fn too_few_is_an_error_that_says_how_many_are_needed() {
         let error = connection_cap(256 + 2 * 10 + 1, 10).unwrap_err();
-        assert_eq!(
-            error,
-            TooFewFiles {
-                limit: 277,
-                containers: 10,
-                needed: 278
-            }
-        );
+        assert_eq!(error, TooFewFiles { limit: 277, containers: 10, needed: 278 });
         assert_eq!(connection_cap(error.needed, 10), Ok(1));
         assert!(connection_cap(u64::MAX, u64::MAX).is_err());
     }

@@ -69,23 +69,16 @@ pub struct BindError {
 /// # Errors
 /// See [`BindError`].
 pub fn bind(service: &ServiceName, address: SocketAddr) -> Result<Listener, BindError> {
-    let fail = |source| BindError {
-        service: service.clone(),
-        address,
-        source,
-    };
+    let fail = |source| BindError { service: service.clone(), address, source };
     open(address).map(|inner| Listener { inner }).map_err(fail)
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // The same address means the same on every machine, whatever bindv6only says.
-        socket.set_only_v6(true)?;
+        // The same address means the same on every machine, whatever bindv6only
+        // says: `[::]` is every address of both kinds, as Docker has it.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -155,9 +148,7 @@ pub async fn run<S: Supply>(
     drop(listener);
     sessions.close();
     sessions.wait().await;
-    Drained {
-        cut: service.counters.cut.load(Relaxed) - cut_before,
-    }
+    Drained { cut: service.counters.cut.load(Relaxed) - cut_before }
 }
 
 fn admit<S: Supply>(
@@ -174,11 +165,7 @@ fn admit<S: Supply>(
     let Some(ticket) = service.admission.admit(&service.counters) else {
         socket::reset_on_close(&client);
         drop(client);
-        let end = End::new(
-            Who::Resources,
-            Phase::Queue,
-            "the connection cap is reached",
-        );
+        let end = End::new(Who::Resources, Phase::Queue, "the connection cap is reached");
         Line::new(name.clone(), peer).log(&end, accepted.elapsed());
         return;
     };
@@ -186,12 +173,7 @@ fn admit<S: Supply>(
     let span = tracing::debug_span!(
         "conn", conn = NEXT.fetch_add(1, Relaxed), client = %peer, service = %name
     );
-    let arrival = Arrival {
-        client,
-        peer,
-        accepted,
-        ticket,
-    };
+    let arrival = Arrival { client, peer, accepted, ticket };
     let session = session::serve(Arc::clone(service), arrival, cut.clone());
     sessions.spawn(session.instrument(span));
 }
@@ -247,13 +229,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_no_interface_is_explained() {
-        let error = bind(&"echo".into(), "192.0.2.1:0".parse().unwrap())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.ends_with("no interface of this machine has this address"),
-            "{error}"
-        );
+        let error = bind(&"echo".into(), "192.0.2.1:0".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.ends_with("no interface of this machine has this address"), "{error}");
     }
 
     #[test]
@@ -276,11 +253,7 @@ mod tests {
             Err(error) => panic!("{error}"),
         };
         let port = v6.local_addr().unwrap().port();
-        bind(
-            &"four".into(),
-            (std::net::Ipv4Addr::UNSPECIFIED, port).into(),
-        )
-        .unwrap();
+        bind(&"four".into(), (std::net::Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
     }
 
     #[tokio::test]
@@ -294,15 +267,9 @@ mod tests {
         assert!(socket.out_of_band_inline().unwrap());
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(5));
-        assert_eq!(
-            socket.tcp_keepalive_interval().unwrap(),
-            Duration::from_secs(2)
-        );
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(2));
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
-        assert_eq!(
-            socket.tcp_user_timeout().unwrap(),
-            Some(Duration::from_secs(15))
-        );
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(15)));
         socket::be_patient(&far);
         assert_eq!(socket.tcp_user_timeout().unwrap(), None);
     }

@@ -102,10 +102,7 @@ enum Fault {
 impl Relay {
     pub(super) fn new(replay: usize, now: Instant) -> Self {
         Self {
-            up: Flow {
-                eager: true,
-                ..Flow::new()
-            },
+            up: Flow { eager: true, ..Flow::new() },
             down: Flow::new(),
             record: Record::new(replay),
             refused: None,
@@ -142,11 +139,7 @@ impl Relay {
     /// The side that the other one waits for: the one that does not read, or
     /// else the client, which does not send.
     pub(super) fn laggard(&self) -> Side {
-        if self.up.rest.is_empty() {
-            Side::Client
-        } else {
-            Side::Container
-        }
+        if self.up.rest.is_empty() { Side::Client } else { Side::Container }
     }
 
     /// Prepares for another container: all that the client sent is to be sent
@@ -199,16 +192,10 @@ impl Relay {
         container: &TcpStream,
     ) -> Poll<Event> {
         if !self.up.closed {
-            match self
-                .up
-                .pump(cx, client, container, |bytes| self.record.push(bytes))
-            {
+            match self.up.pump(cx, client, container, |bytes| self.record.push(bytes)) {
                 Poll::Ready(Ok(())) => self.up.pass_end(container),
                 Poll::Ready(Err(Fault::Read(error))) => {
-                    return Poll::Ready(Event::Broken {
-                        side: Side::Client,
-                        error,
-                    });
+                    return Poll::Ready(Event::Broken { side: Side::Client, error });
                 }
                 // It may have answered before it closed: read that first.
                 Poll::Ready(Err(Fault::Write(error))) => {
@@ -232,16 +219,10 @@ impl Relay {
                 }
                 Poll::Ready(Ok(())) => self.down.closed = true,
                 Poll::Ready(Err(Fault::Read(error))) => {
-                    return Poll::Ready(Event::Broken {
-                        side: Side::Container,
-                        error,
-                    });
+                    return Poll::Ready(Event::Broken { side: Side::Container, error });
                 }
                 Poll::Ready(Err(Fault::Write(error))) => {
-                    return Poll::Ready(Event::Broken {
-                        side: Side::Client,
-                        error,
-                    });
+                    return Poll::Ready(Event::Broken { side: Side::Client, error });
                 }
                 Poll::Pending => {}
             }
@@ -250,10 +231,7 @@ impl Relay {
             return Poll::Pending;
         }
         Poll::Ready(match self.refused.take() {
-            Some(error) => Event::Broken {
-                side: Side::Container,
-                error,
-            },
+            Some(error) => Event::Broken { side: Side::Container, error },
             None => Event::Closed,
         })
     }
@@ -381,10 +359,7 @@ impl Flow {
 
 /// Whether a call is to be made again, after waiting where the reactor says so.
 fn is_retry(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 #[cfg(test)]
@@ -400,9 +375,7 @@ mod tests {
     /// Both ends of a connection, the far one tuned as a session's is.
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
         socket::tune(SockRef::from(&far)).unwrap();
         near.writable().await.unwrap();
@@ -441,10 +414,7 @@ mod tests {
             }
         }
         assert!(most > 0);
-        assert!(
-            most <= (BURST * BUFFER_BYTES) as u64,
-            "{most} of {filled} bytes in one poll"
-        );
+        assert!(most <= (BURST * BUFFER_BYTES) as u64, "{most} of {filled} bytes in one poll");
     }
 
     #[tokio::test]

@@ -15,11 +15,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(limit: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            limit,
-            whole: true,
-        }
+        Self { bytes: Vec::new(), limit, whole: true }
     }
 
     /// Adds what the client sent.
@@ -60,11 +56,7 @@ mod tests {
         assert_eq!(record.replay(), None);
         assert_eq!(record.bytes.capacity(), 0);
         record.push(b"a");
-        assert_eq!(
-            record.replay(),
-            None,
-            "a record with a hole is never whole again"
-        );
+        assert_eq!(record.replay(), None, "a record with a hole is never whole again");
     }
 
     #[test]

@@ -84,12 +84,7 @@ pub(super) async fn serve<S: Supply>(
 
 impl<S: Supply> Session<S> {
     fn new(service: Arc<Service<S>>, arrival: Arrival) -> Self {
-        let Arrival {
-            client,
-            peer,
-            accepted,
-            ticket,
-        } = arrival;
+        let Arrival { client, peer, accepted, ticket } = arrival;
         Self {
             client,
             accepted,
@@ -107,12 +102,7 @@ impl<S: Supply> Session<S> {
 
     /// Tries containers until one serves the client or nothing is left to try.
     async fn run(&mut self) -> End {
-        let Settings {
-            queue_timeout,
-            connect_timeout,
-            retries,
-            ..
-        } = self.service.settings;
+        let Settings { queue_timeout, connect_timeout, retries, .. } = self.service.settings;
         let mut deadline = self.accepted + queue_timeout;
         let mut connecting = false;
         let mut failure: Option<End> = None;
@@ -150,9 +140,7 @@ impl<S: Supply> Session<S> {
     }
 
     async fn take_lease(&mut self, deadline: Instant) -> Result<(), Unserved> {
-        let Service {
-            supply, settings, ..
-        } = &*self.service;
+        let Service { supply, settings, .. } = &*self.service;
         // The lease first: from stock it is there at once, and the client's
         // socket need not be asked.
         let lease = tokio::select! {
@@ -160,9 +148,7 @@ impl<S: Supply> Session<S> {
             lease = supply.lease(&settings.name, deadline) => lease.map_err(Unserved::Refused)?,
             how = socket::left(&self.client) => return Err(Unserved::Left(how)),
         };
-        self.line
-            .wait
-            .get_or_insert_with(|| self.accepted.elapsed());
+        self.line.wait.get_or_insert_with(|| self.accepted.elapsed());
         self.line.container = Some(lease.backend().id().to_owned());
         self.line.daemon = Some(lease.daemon().clone());
         self.line.start = Some(lease.start());
@@ -275,20 +261,9 @@ impl<S: Supply> Session<S> {
     /// Runs the relay up to its next event or a time-out. The timer is set
     /// once and looks at what has moved only when it fires.
     async fn next_event(&mut self) -> Result<Event, End> {
-        let Self {
-            relay,
-            client,
-            container,
-            service,
-            expires,
-            ..
-        } = self;
+        let Self { relay, client, container, service, expires, .. } = self;
         let Some(container) = container else {
-            return Err(End::new(
-                Who::Internal,
-                Phase::Data,
-                "no container to relay to",
-            ));
+            return Err(End::new(Who::Internal, Phase::Data, "no container to relay to"));
         };
         let (idle, expires) = (service.settings.idle, *expires);
         let next = |relay: &Relay| {
@@ -357,11 +332,7 @@ impl<S: Supply> Session<S> {
             match end.code {
                 EndCode::NORMAL if self.exited => socket::close_gently(self.client).await,
                 EndCode::NORMAL => drop(self.client),
-                RESET
-                | EndCode {
-                    who: Who::Death,
-                    phase: Phase::Data,
-                } => {
+                RESET | EndCode { who: Who::Death, phase: Phase::Data } => {
                     socket::reset_after_delivery(self.client).await;
                 }
                 _ => socket::reset_on_close(&self.client),
@@ -372,41 +343,26 @@ impl<S: Supply> Session<S> {
             () = farewell => {}
             () = cut.cancelled() => {}
         }
-        let Self {
-            service,
-            accepted,
-            relay,
-            mut line,
-            ..
-        } = self;
+        let Self { service, accepted, relay, mut line, .. } = self;
         line.first_byte = relay.first_byte().map(|then| then - accepted);
         line.bytes_in = relay.bytes_in();
         line.bytes_out = relay.bytes_out();
         service.counters.bytes_in.fetch_add(line.bytes_in, Relaxed);
-        service
-            .counters
-            .bytes_out
-            .fetch_add(line.bytes_out, Relaxed);
+        service.counters.bytes_out.fetch_add(line.bytes_out, Relaxed);
         line.log(&end, accepted.elapsed());
     }
 }
 
 fn died(reason: &str) -> End {
-    End::new(
-        Who::Death,
-        Phase::Data,
-        format!("the container died: {reason}"),
-    )
+    End::new(Who::Death, Phase::Data, format!("the container died: {reason}"))
 }
 
 fn timed_out(session: bool, laggard: Side) -> End {
     match (session, laggard) {
         (true, _) => End::new(Who::Limit, Phase::Data, "the session time-out"),
         (false, Side::Client) => End::new(Who::ClientTimeout, Phase::Data, "idle"),
-        (false, Side::Container) => End::new(
-            Who::ContainerTimeout,
-            Phase::Data,
-            "idle: the container does not read",
-        ),
+        (false, Side::Container) => {
+            End::new(Who::ContainerTimeout, Phase::Data, "idle: the container does not read")
+        }
     }
 }

@@ -4,8 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use ganger_pool::core::{DaemonName, ServiceName};
-use thiserror::Error;
+pub use ganger_pool::core::{Refusal, StartKind};
+use ganger_pool::runtime::ContainerRuntime;
+use ganger_pool::{Lease, Pool};
 use tokio::time::Instant;
+use tracing::debug;
 
 use crate::reach::Backend;
 
@@ -47,17 +50,6 @@ pub trait Leased: Send + 'static {
     fn finish(self, outcome: Outcome);
 }
 
-/// How a lease was served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartKind {
-    /// Fresh, from stock.
-    Warm,
-    /// From stock, used before.
-    Reused,
-    /// Launched because the stock was empty.
-    Cold,
-}
-
 /// How a lease ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -67,48 +59,45 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// Why there is no lease.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// As many wait as may.
-    #[error("the queue is full")]
-    QueueFull,
-    /// None came free in time.
-    #[error("no container in time: {reason}")]
-    TimedOut {
-        /// What held it up.
-        reason: String,
-    },
-    /// The service's containers keep failing.
-    #[error("the service keeps failing: {reason}")]
-    Failing {
-        /// The last failure.
-        reason: String,
-    },
-    /// No daemon can launch it now.
-    #[error("no daemon is available: {reason}")]
-    NoDaemon {
-        /// Why.
-        reason: String,
-    },
-    /// The pool takes no new leases.
-    #[error("draining")]
-    Draining,
-    /// The pool does not know the service.
-    #[error("the pool does not know the service")]
-    UnknownService,
+impl<R: ContainerRuntime<Handle: Backend>> Supply for Pool<R> {
+    type Lease = Lease<R>;
+
+    async fn lease(&self, service: &ServiceName, deadline: Instant) -> Result<Lease<R>, Refusal> {
+        Self::lease(self, service, deadline).await
+    }
 }
 
-// === impl StartKind ===
+impl<R: ContainerRuntime<Handle: Backend>> Leased for Lease<R> {
+    type Backend = R::Handle;
 
-impl StartKind {
-    /// The word for logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Warm => "warm",
-            Self::Reused => "reused",
-            Self::Cold => "cold",
-        }
+    fn backend(&self) -> &Arc<R::Handle> {
+        self.handle()
+    }
+
+    fn daemon(&self) -> &DaemonName {
+        self.daemon()
+    }
+
+    fn start(&self) -> StartKind {
+        self.start()
+    }
+
+    fn uses(&self) -> u32 {
+        self.uses()
+    }
+
+    fn max_uses(&self) -> u32 {
+        self.max_uses()
+    }
+
+    fn finish(self, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Clean => ganger_pool::core::Outcome::Clean,
+            Outcome::Failed(reason) => {
+                debug!(launch = %self.launch(), reason, "not to be used again");
+                ganger_pool::core::Outcome::Failed
+            }
+        };
+        Self::finish(self, outcome);
     }
 }

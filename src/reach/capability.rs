@@ -9,11 +9,7 @@ use std::fs;
 pub fn can_enter_namespaces() -> Result<(), String> {
     let status = fs::read_to_string("/proc/self/status")
         .map_err(|error| format!("/proc/self/status cannot be read: {error}"))?;
-    if has_sys_admin(&status) {
-        Ok(())
-    } else {
-        Err("the process lacks CAP_SYS_ADMIN".to_owned())
-    }
+    if has_sys_admin(&status) { Ok(()) } else { Err("the process lacks CAP_SYS_ADMIN".to_owned()) }
 }
 
 fn has_sys_admin(status: &str) -> bool {

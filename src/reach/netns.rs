@@ -51,11 +51,7 @@ impl Dialer {
         domain: Domain,
         done: impl FnOnce(io::Result<Socket>) + Send + 'static,
     ) {
-        let mut job = Job {
-            namespace,
-            domain,
-            done: Box::new(done),
-        };
+        let mut job = Job { namespace, domain, done: Box::new(done) };
         let mut jobs = self.jobs.lock();
         if let Some(sender) = &*jobs {
             match sender.send(job) {
@@ -65,9 +61,8 @@ impl Dialer {
             }
         }
         let (sender, receiver) = mpsc::channel();
-        let spawned = thread::Builder::new()
-            .name("ganger-netns".to_owned())
-            .spawn(move || work(&receiver));
+        let spawned =
+            thread::Builder::new().name("ganger-netns".to_owned()).spawn(move || work(&receiver));
         match spawned {
             Ok(_) => {
                 // The receiver is alive: the thread ends only after a job.
@@ -83,12 +78,7 @@ impl Dialer {
 /// a container's namespace must not do anything else.
 fn work(jobs: &mpsc::Receiver<Job>) {
     let home = std::fs::File::open("/proc/thread-self/ns/net");
-    while let Ok(Job {
-        namespace,
-        domain,
-        done,
-    }) = jobs.recv()
-    {
+    while let Ok(Job { namespace, domain, done }) = jobs.recv() {
         let home = match &home {
             Ok(home) => home,
             Err(error) => {
@@ -107,18 +97,11 @@ fn work(jobs: &mpsc::Receiver<Job>) {
 }
 
 fn enter(namespace: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
-    Ok(move_into_link_name_space(
-        namespace,
-        Some(LinkNameSpaceType::Network),
-    )?)
+    Ok(move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?)
 }
 
 fn socket(domain: Domain) -> io::Result<Socket> {
-    Socket::new(
-        domain,
-        Type::STREAM.nonblocking().cloexec(),
-        Some(Protocol::TCP),
-    )
+    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
 }
 
 // === impl NetNs ===
@@ -138,20 +121,13 @@ impl NetNs {
         port: u16,
         address: Option<std::net::IpAddr>,
     ) -> io::Result<Self> {
-        let candidates = [
-            Some(Ipv4Addr::LOCALHOST.into()),
-            address,
-            Some(Ipv6Addr::LOCALHOST.into()),
-        ];
+        let candidates =
+            [Some(Ipv4Addr::LOCALHOST.into()), address, Some(Ipv6Addr::LOCALHOST.into())];
         let namespace = Self {
             fd: Arc::new(network_namespace(pid)?),
             dialer: Arc::clone(dialer),
             spare: Arc::default(),
-            candidates: candidates
-                .into_iter()
-                .flatten()
-                .map(|ip| (ip, port).into())
-                .collect(),
+            candidates: candidates.into_iter().flatten().map(|ip| (ip, port).into()).collect(),
             found: OnceLock::new(),
         };
         // Shows that it can be entered, and makes the first socket ahead.
@@ -217,29 +193,24 @@ impl NetNs {
             // The dial may have been given up.
             let _ = sender.send(made);
         });
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
+        receiver.await.unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
     }
 
     /// Makes the next socket ahead, for whoever dials next.
     fn refill(&self) {
         let spare = Arc::downgrade(&self.spare);
-        self.dialer
-            .make(Arc::clone(&self.fd), Domain::IPV4, move |made| {
-                // When it fails, the next dial asks again and gets to know why.
-                if let (Some(spare), Ok(socket)) = (spare.upgrade(), made) {
-                    *spare.lock() = Some(socket);
-                }
-            });
+        self.dialer.make(Arc::clone(&self.fd), Domain::IPV4, move |made| {
+            // When it fails, the next dial asks again and gets to know why.
+            if let (Some(spare), Ok(socket)) = (spare.upgrade(), made) {
+                *spare.lock() = Some(socket);
+            }
+        });
     }
 }
 
 impl fmt::Debug for NetNs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NetNs")
-            .field("address", &self.found.get())
-            .finish_non_exhaustive()
+        f.debug_struct("NetNs").field("address", &self.found.get()).finish_non_exhaustive()
     }
 }
 
@@ -282,15 +253,7 @@ mod tests {
         let dialer = Arc::new(Dialer::default());
         let pid = i32::try_from(std::process::id()).unwrap();
         let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
-        assert!(
-            namespace
-                .dial()
-                .await
-                .unwrap()
-                .peer_addr()
-                .unwrap()
-                .is_ipv6()
-        );
+        assert!(namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv6());
     }
 
     #[tokio::test]

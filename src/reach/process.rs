@@ -68,6 +68,28 @@ impl Process {
         self.has_ended() || exiting(self.pid) || self.has_ended()
     }
 
+    /// Whether a socket in its network namespace listens on a TCP port, without
+    /// connecting to it: a connection uses up a service that accepts only once,
+    /// and shows in one that counts.
+    ///
+    /// # Errors
+    /// It has ended, or may not be looked at.
+    pub fn listens(&self, port: u16) -> io::Result<bool> {
+        let tables = ["tcp", "tcp6"].map(|table| {
+            match fs::read_to_string(format!("/proc/{}/net/{table}", self.pid)) {
+                // A kernel without IPv6 has no such table.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && table == "tcp6" => {
+                    Ok(String::new())
+                }
+                read => read,
+            }
+        });
+        let [v4, v6] = tables;
+        let listens = has_listener(&v4?, port) || has_listener(&v6?, port);
+        // Otherwise another process may have had the number just now.
+        if self.has_ended() { Err(io::ErrorKind::NotFound.into()) } else { Ok(listens) }
+    }
+
     /// Waits for its end.
     ///
     /// # Cancel safety
@@ -85,6 +107,18 @@ impl Process {
     }
 }
 
+/// Whether a table in the format of /proc/net/tcp has a listening socket on a
+/// port: state 0A, the local port in hexadecimal behind the colon.
+fn has_listener(table: &str, port: u16) -> bool {
+    table.lines().skip(1).any(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let local = fields.next().and_then(|local| local.rsplit_once(':'));
+        let listening = fields.nth(1) == Some("0A");
+        listening
+            && local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16).is_ok_and(|p| p == port))
+    })
+}
+
 /// Whether the kernel has begun to end a process: `PF_EXITING` in the flags word,
 /// the seventh field after the name of /proc/PID/stat.
 fn exiting(pid: i32) -> bool {
@@ -94,10 +128,7 @@ fn exiting(pid: i32) -> bool {
     };
     // The name is in parentheses and may contain anything.
     let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
-    let flags = after
-        .split(' ')
-        .nth(6)
-        .and_then(|flags| flags.parse::<u64>().ok());
+    let flags = after.split(' ').nth(6).and_then(|flags| flags.parse::<u64>().ok());
     flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
@@ -120,6 +151,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_listener_is_seen_without_connecting_and_a_connection_is_none() {
+        let process = Process::open(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(process.listens(port).unwrap());
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        drop(listener);
+        assert!(!process.listens(port).unwrap());
+        assert!(!process.listens(client.local_addr().unwrap().port()).unwrap());
+    }
+
+    #[tokio::test]
     async fn a_process_that_ends_is_seen_to() {
         let mut child = tokio::process::Command::new("cat")
             .stdin(std::process::Stdio::piped())
@@ -138,10 +183,7 @@ mod tests {
 
     #[test]
     fn nobody_is_nobody() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let _guard = runtime.enter();
         assert!(Process::open(0).is_err());
         assert!(Process::open(i32::MAX).is_err());

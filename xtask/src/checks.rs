@@ -20,17 +20,10 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     if args.without_engines {
         println!("left out: tiers T4 (real engines) and T5 (black box on engines)");
         let mut some = vec!["--lib".to_owned(), "--bins".to_owned()];
-        some.extend(
-            test_targets()?
-                .into_iter()
-                .flat_map(|name| ["--test".to_owned(), name]),
-        );
+        some.extend(test_targets()?.into_iter().flat_map(|name| ["--test".to_owned(), name]));
         for targets in [some, vec!["--doc".to_owned()]] {
             let mut command = all_tests(&targets, args.filter.as_deref());
-            if !interrupts
-                .run(command.env("GANGER_WITHOUT_ENGINES", "1"))?
-                .success()
-            {
+            if !interrupts.run(command.env("GANGER_WITHOUT_ENGINES", "1"))?.success() {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -66,11 +59,7 @@ fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Resu
     }
     let mut command = all_tests(&[], filter);
     let status = interrupts.run(command.env("GANGER_FLEET", fleet.record()))?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn all_tests(targets: &[String], filter: Option<&str>) -> Command {
@@ -97,15 +86,8 @@ fn test_targets() -> Result<Vec<String>> {
 /// What has to pass before a change goes in.
 pub(crate) fn ci() -> Result<ExitCode> {
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let clippy =
+        ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     command::run(&mut cargo(&clippy))?;
     let doc = ["doc", "--workspace", "--all-features", "--no-deps"];
     command::run(cargo(&doc).env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -114,21 +96,9 @@ pub(crate) fn ci() -> Result<ExitCode> {
 
 /// Runs the ledger's simulation; returns 1 when an invariant was broken.
 pub(crate) fn sim(args: &SimArgs) -> Result<ExitCode> {
-    let mut command = cargo(&[
-        "run",
-        "--release",
-        "--package",
-        "ganger-pool",
-        "--example",
-        "sim",
-    ]);
+    let mut command = cargo(&["run", "--release", "--package", "ganger-pool", "--example", "sim"]);
     command.args(["--features", "testing", "--"]);
-    command.args([
-        "--seeds",
-        &args.seeds.to_string(),
-        "--first",
-        &args.first.to_string(),
-    ]);
+    command.args(["--seeds", &args.seeds.to_string(), "--first", &args.first.to_string()]);
     command::run(&mut command)?;
     Ok(ExitCode::SUCCESS)
 }

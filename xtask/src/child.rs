@@ -32,22 +32,12 @@ impl Interrupts {
     /// From now on they do not end us.
     pub(crate) fn take() -> Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signal handlers")?;
-        let (came, group) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicI32::new(0)),
-        );
-        let interrupts = Self {
-            came: came.clone(),
-            group: group.clone(),
-        };
+        let (came, group) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI32::new(0)));
+        let interrupts = Self { came: came.clone(), group: group.clone() };
         thread::spawn(move || {
             for signal in signals.forever() {
                 came.store(true, Ordering::SeqCst);
-                let signal = if signal == SIGINT {
-                    Signal::INT
-                } else {
-                    Signal::TERM
-                };
+                let signal = if signal == SIGINT { Signal::INT } else { Signal::TERM };
                 signal_group(group.load(Ordering::SeqCst), signal);
             }
         });

@@ -17,10 +17,7 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     cargo.args(args).current_dir(root());
     // Set by the cargo that runs us, for our own package.
     for (name, _) in std::env::vars_os() {
-        if name
-            .to_str()
-            .is_some_and(|name| name.starts_with("CARGO_PKG_"))
-        {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_")) {
             cargo.env_remove(name);
         }
     }
@@ -29,20 +26,12 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 }
 
 /// Runs a program to its end, quietly, and returns what it printed.
-#[cfg_attr(
-    not(target_os = "linux"),
-    expect(dead_code, reason = "only a fleet needs it")
-)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only a fleet needs it"))]
 pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
     let mut command = Command::new(program);
     command.args(args);
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
-        .output()
-        .with_context(|| format!("`{}` could not be run", line(&command)))?;
+    let Output { status, stdout, stderr } =
+        command.output().with_context(|| format!("`{}` could not be run", line(&command)))?;
     if !status.success() {
         let said = String::from_utf8_lossy(&stderr);
         bail!("`{}` failed ({status}): {}", line(&command), said.trim());
@@ -53,9 +42,8 @@ pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
 /// Runs a program to its end in the foreground, where it says for itself what is wrong.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     println!("+ {}", line(command));
-    let status = command
-        .status()
-        .with_context(|| format!("`{}` could not be run", line(command)))?;
+    let status =
+        command.status().with_context(|| format!("`{}` could not be run", line(command)))?;
     check(command, status)
 }
 

@@ -10,12 +10,7 @@ use crate::fleet::{Fleet, Settings, Site, engine_answers, is_root};
 
 /// Runs `ganger demo`, on an engine of our own when none answers where it looks.
 pub(crate) fn run() -> Result<ExitCode> {
-    command::run(&mut command::cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "ganger",
-    ]))?;
+    command::run(&mut command::cargo(&["build", "--release", "--package", "ganger"]))?;
     let interrupts = Interrupts::take()?;
     let site = Site::demo();
     let socket = site.root_socket();
@@ -39,11 +34,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     };
     let target = std::env::var_os("CARGO_TARGET_DIR");
     let target = target.map_or_else(|| command::root().join("target"), Into::into);
-    let result = interrupts.run(
-        Command::new(target.join("release/ganger"))
-            .arg("demo")
-            .current_dir(command::root()),
-    );
+    let result = interrupts
+        .run(Command::new(target.join("release/ganger")).arg("demo").current_dir(command::root()));
     if let Some(fleet) = own {
         fleet.down()?;
     }

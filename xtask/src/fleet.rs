@@ -63,10 +63,7 @@ impl Fleet {
         let site = &self.site;
         let old = record::read(site)?;
         if let Some(old) = old.as_ref().filter(|old| old.settings != settings) {
-            bail!(
-                "the fleet runs with other settings, {:?}: take it down first",
-                old.settings
-            );
+            bail!("the fleet runs with other settings, {:?}: take it down first", old.settings);
         }
         let before = old.map_or_else(Before::now, |old| old.before);
         for host in site.hosts_found().iter().filter(|host| host.number > hosts) {
@@ -115,10 +112,8 @@ impl Fleet {
         let before = record.map_or_else(Before::unknown, |record| record.before);
         let hosts = site.hosts_found();
         let results: Vec<Result<()>> = thread::scope(|scope| {
-            let threads: Vec<_> = hosts
-                .iter()
-                .map(|host| scope.spawn(move || down_host(host)))
-                .collect();
+            let threads: Vec<_> =
+                hosts.iter().map(|host| scope.spawn(move || down_host(host))).collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().unwrap_or_else(|_| bail!("panic")))
@@ -144,9 +139,7 @@ impl Fleet {
 }
 
 fn down_host(host: &Host) -> Result<()> {
-    daemon::down(host)
-        .and_then(|()| network::down(host))
-        .with_context(|| host.name())
+    daemon::down(host).and_then(|()| network::down(host)).with_context(|| host.name())
 }
 
 /// Prints what runs.
@@ -161,21 +154,14 @@ pub(crate) fn status(site: &Site, json: bool) -> Result<()> {
 }
 
 fn show(site: &Site, record: &Record) {
-    println!(
-        "{:8} {:6} {:>7} {:>8}  {:24} SOCKET",
-        "HOST", "ALIVE", "PID", "CAPACITY", "TCP"
-    );
+    println!("{:8} {:6} {:>7} {:>8}  {:24} SOCKET", "HOST", "ALIVE", "PID", "CAPACITY", "TCP");
     for entry in &record.hosts {
         let host = site.host(entry.number);
         let pid = process::dockerd(&host);
         println!(
             "{:8} {:6} {:>7} {:>8}  {:24} {}",
             entry.name,
-            if pid.is_some() && daemon::answers(&host) {
-                "yes"
-            } else {
-                "no"
-            },
+            if pid.is_some() && daemon::answers(&host) { "yes" } else { "no" },
             pid.map_or_else(|| "-".to_owned(), |pid| pid.as_raw_nonzero().to_string()),
             entry.capacity,
             entry.tcp_url.as_deref().unwrap_or("-"),

@@ -1,10 +1,6 @@
 //! The project's task runner: `cargo xtask VERB`. CI calls the same verbs.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "it talks to people on a terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to people on a terminal")]
 
 mod checks;
 mod child;

@@ -49,27 +49,13 @@ pub(crate) fn ensure() -> Result<()> {
     }
     let quiet = NoServices::declare()?;
     let apt = |args: &[&str]| {
-        command::run(
-            Command::new("apt-get")
-                .env("DEBIAN_FRONTEND", "noninteractive")
-                .args(args),
-        )
+        command::run(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(args))
     };
     apt(&["update", "-q"])?;
-    apt(&[
-        &["install", "-q", "-y", "--no-install-recommends"],
-        missing.as_slice(),
-    ]
-    .concat())?;
+    apt(&[&["install", "-q", "-y", "--no-install-recommends"], missing.as_slice()].concat())?;
     if !present("docker") {
         // Since Debian 13 the command line has a package of its own.
-        apt(&[
-            "install",
-            "-q",
-            "-y",
-            "--no-install-recommends",
-            "docker-cli",
-        ])?;
+        apt(&["install", "-q", "-y", "--no-install-recommends", "docker-cli"])?;
     }
     drop(quiet);
     match NEEDED.iter().find(|(program, _)| !present(program)) {
@@ -85,9 +71,7 @@ pub(crate) fn search_path() -> String {
 }
 
 fn present(program: &str) -> bool {
-    search_path()
-        .split(':')
-        .any(|directory| Path::new(directory).join(program).is_file())
+    search_path().split(':').any(|directory| Path::new(directory).join(program).is_file())
 }
 
 // === impl NoServices ===

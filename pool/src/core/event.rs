@@ -259,7 +259,6 @@ pub enum Fault {
 
 /// Why a connection got no container.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum Refusal {
     /// As many connections as allowed wait already.
     #[error("the queue is full")]

@@ -75,8 +75,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
             // In a file that was cut off the name may be all there is.
             if item.value.whole && whole {
                 let title = format!("the name of a setting of {of} is missing before this");
-                self.cx
-                    .report(Mistake::new(&item.value.span, title).help("write `name: value`"));
+                self.cx.report(Mistake::new(&item.value.span, title).help("write `name: value`"));
             }
             return;
         };
@@ -86,10 +85,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
             let title = format!("names of settings are written without quotes: `{name}`");
             self.cx.report(Mistake::new(&key.span, title));
         }
-        if let Some(Item {
-            key: Some(first), ..
-        }) = self.given.get(name)
-        {
+        if let Some(Item { key: Some(first), .. }) = self.given.get(name) {
             self.cx.repeated(&key.span, &first.span);
             return;
         }
@@ -140,12 +136,8 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
     }
 
     fn finish(mut self, open: &Span, of: &str, whole: bool) {
-        let shown: Vec<_> = self
-            .known
-            .iter()
-            .copied()
-            .filter(|name| !self.later.contains(name))
-            .collect();
+        let shown: Vec<_> =
+            self.known.iter().copied().filter(|name| !self.later.contains(name)).collect();
         for (name, item) in &self.given {
             if self.known.contains(name) {
                 continue;
@@ -164,14 +156,10 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         // What is missing may have been in the part that could not be read.
         if !self.missing.is_empty() && whole {
             let names: Vec<_> = self.missing.iter().map(|(name, _)| *name).collect();
-            let help: Vec<_> = self
-                .missing
-                .iter()
-                .map(|(name, what)| format!("`{name}`: {what}"))
-                .collect();
+            let help: Vec<_> =
+                self.missing.iter().map(|(name, what)| format!("`{name}`: {what}")).collect();
             let title = format!("{of} lacks {}", listed(&names, "and"));
-            self.cx
-                .report(Mistake::new(open, title).help(format!("add {}", help.join("; "))));
+            self.cx.report(Mistake::new(open, title).help(format!("add {}", help.join("; "))));
         }
     }
 }

@@ -71,12 +71,7 @@ pub(in crate::config) fn service(
         };
         let service = rest(f);
         later(f);
-        Found {
-            name: name.value.clone(),
-            listen,
-            warm,
-            service,
-        }
+        Found { name: name.value.clone(), listen, warm, service }
     })
 }
 
@@ -99,24 +94,14 @@ fn warm_and_max(f: &mut Fields<'_, '_, '_>, name: &Span) -> (Spanned<u32>, u32) 
             None => mistake,
         });
     }
-    let default = Spanned {
-        value: DEFAULT_WARM,
-        span: name.clone(),
-    };
+    let default = Spanned { value: DEFAULT_WARM, span: name.clone() };
     (warm.unwrap_or(default), limit)
 }
 
 fn network_and_reach(f: &mut Fields<'_, '_, '_>) -> (Network, Reach) {
     let network = f.optional("network").unwrap_or_default();
     let reach = f.optional::<Spanned<Reach>>("reach");
-    if let (
-        Network::Sealed,
-        Some(Spanned {
-            value: Reach::Published,
-            span,
-        }),
-    ) = (&network, &reach)
-    {
+    if let (Network::Sealed, Some(Spanned { value: Reach::Published, span })) = (&network, &reach) {
         let title = "a sealed container has no network to publish a port on";
         let mistake = Mistake::new(span, title);
         f.cx.report(mistake.help("use `reach: Namespace` or `Auto`, or another `network`"));
@@ -137,18 +122,11 @@ fn tmpfs_and_mounts(f: &mut Fields<'_, '_, '_>) -> (IndexMap<String, String>, Ve
         taken.push(path.clone());
     };
     let tmpfs = f.node("tmpfs").and_then(|node| {
-        let entries =
-            f.cx.map::<AbsolutePath>(node, "a map such as {\"/tmp\": \"size=16m\"}")?;
+        let entries = f.cx.map::<AbsolutePath>(node, "a map such as {\"/tmp\": \"size=16m\"}")?;
         let mut tmpfs = IndexMap::new();
         for (path, options) in entries {
             let options = f.cx.decode::<String>(options);
-            take(
-                &Spanned {
-                    value: path.value.0.clone(),
-                    span: path.span,
-                },
-                f.cx,
-            );
+            take(&Spanned { value: path.value.0.clone(), span: path.span }, f.cx);
             tmpfs.insert(path.value.0, options.unwrap_or_default());
         }
         Some(tmpfs)
@@ -166,8 +144,7 @@ fn tmpfs_and_mounts(f: &mut Fields<'_, '_, '_>) -> (IndexMap<String, String>, Ve
 
 fn command(f: &mut Fields<'_, '_, '_>) -> Option<Vec<String>> {
     let node = f.node("command")?;
-    let words =
-        f.cx.list::<String>(node, "a list such as [\"/echo\", \"--loud\"]")?;
+    let words = f.cx.list::<String>(node, "a list such as [\"/echo\", \"--loud\"]")?;
     if node.is_empty() {
         let title = "this command is empty";
         let help = "leave `command` out to run what the image runs";
@@ -178,8 +155,7 @@ fn command(f: &mut Fields<'_, '_, '_>) -> Option<Vec<String>> {
 
 fn env(f: &mut Fields<'_, '_, '_>) -> Env {
     let entries = f.node("env").and_then(|node| {
-        let entries =
-            f.cx.map::<EnvKey>(node, "a map such as {\"KEY\": \"value\"}")?;
+        let entries = f.cx.map::<EnvKey>(node, "a map such as {\"KEY\": \"value\"}")?;
         let read = |(key, value): (Spanned<EnvKey>, &Node)| {
             Some((key.value.0, f.cx.decode::<String>(value)?))
         };
@@ -198,22 +174,17 @@ fn max_age(f: &mut Fields<'_, '_, '_>) -> Option<Duration> {
 }
 
 fn cap_add(f: &mut Fields<'_, '_, '_>) -> Vec<String> {
-    let names = f.node("cap_add").and_then(|node| {
-        f.cx.list::<Capability>(node, "a list such as [\"NET_BIND_SERVICE\"]")
-    });
-    names
-        .unwrap_or_default()
-        .into_iter()
-        .map(|name| name.value.0.to_owned())
-        .collect()
+    let names = f
+        .node("cap_add")
+        .and_then(|node| f.cx.list::<Capability>(node, "a list such as [\"NET_BIND_SERVICE\"]"));
+    names.unwrap_or_default().into_iter().map(|name| name.value.0.to_owned()).collect()
 }
 
 /// Settings that are agreed on, of which only today's way works yet.
 fn later(f: &mut Fields<'_, '_, '_>) {
-    for (name, now, others) in [
-        ("sandbox", "Fresh", &["Pooled"][..]),
-        ("preconnect", "Off", &["Tcp", "Banner"]),
-    ] {
+    for (name, now, others) in
+        [("sandbox", "Fresh", &["Pooled"][..]), ("preconnect", "Off", &["Tcp", "Banner"])]
+    {
         let Some(node) = f.node(name) else { continue };
         let known: Vec<_> = std::iter::once(now).chain(others.iter().copied()).collect();
         if let Some(variant) = f.cx.variant(node, &known)

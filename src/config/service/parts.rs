@@ -159,11 +159,8 @@ impl Decode for Pull {
     const WHAT: &'static str = "`IfMissing`, `Always` or `Never`";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let known = [
-            ("IfMissing", Self::IfMissing),
-            ("Always", Self::Always),
-            ("Never", Self::Never),
-        ];
+        let known =
+            [("IfMissing", Self::IfMissing), ("Always", Self::Always), ("Never", Self::Never)];
         cx.choice(node, &known)
     }
 }
@@ -172,11 +169,8 @@ impl Decode for Reach {
     const WHAT: &'static str = "`Auto`, `Namespace` or `Published`";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let known = [
-            ("Auto", Self::Auto),
-            ("Namespace", Self::Namespace),
-            ("Published", Self::Published),
-        ];
+        let known =
+            [("Auto", Self::Auto), ("Namespace", Self::Namespace), ("Published", Self::Published)];
         cx.choice(node, &known)
     }
 }
@@ -217,25 +211,10 @@ impl Decode for FoundMount {
             let source = f.required::<AbsolutePath>("source");
             let target = f.required::<Spanned<AbsolutePath>>("target");
             let read_only = f.or("read_only", true);
-            let (
-                source,
-                Spanned {
-                    value: target,
-                    span,
-                },
-            ) = (source?, target?);
-            let mount = Mount {
-                source: source.0.into(),
-                target: target.0.clone().into(),
-                read_only,
-            };
-            Some(Self {
-                mount,
-                target: Spanned {
-                    value: target.0,
-                    span,
-                },
-            })
+            let (source, Spanned { value: target, span }) = (source?, target?);
+            let mount =
+                Mount { source: source.0.into(), target: target.0.clone().into(), read_only };
+            Some(Self { mount, target: Spanned { value: target.0, span } })
         })?
     }
 }

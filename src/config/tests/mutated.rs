@@ -7,19 +7,15 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % sides.max(1)
     }
 
     /// Where a character of the text starts, or its end.
     fn place(&mut self, text: &str) -> usize {
         let at = self.roll(text.len() + 1);
-        (at..=text.len())
-            .find(|at| text.is_char_boundary(*at))
-            .unwrap()
+        (at..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap()
     }
 }
 
@@ -35,11 +31,8 @@ fn mutate(text: &mut String, dice: &mut Dice) {
         1 => text.insert_str(at, BITS[dice.roll(BITS.len())]),
         _ => {
             let rest = text[at..].chars().count();
-            let length: usize = text[at..]
-                .chars()
-                .take(dice.roll(rest.min(12) + 1))
-                .map(char::len_utf8)
-                .sum();
+            let length: usize =
+                text[at..].chars().take(dice.roll(rest.min(12) + 1)).map(char::len_utf8).sum();
             let part = text[at..at + length].to_owned();
             match dice.roll(3) {
                 0 => text.replace_range(at..at + length, ""),
@@ -73,15 +66,9 @@ fn a_mutated_file_is_read_or_reported() {
         match Config::parse(&text, "mutated") {
             Ok(_) => read += 1,
             Err(report) => {
-                assert!(
-                    report.count() > 0,
-                    "seed {seed}: nothing reported for\n{text}"
-                );
+                assert!(report.count() > 0, "seed {seed}: nothing reported for\n{text}");
                 let shown = report.to_string();
-                assert!(
-                    shown.contains("--> mutated:"),
-                    "seed {seed}: no place in\n{shown}"
-                );
+                assert!(shown.contains("--> mutated:"), "seed {seed}: no place in\n{shown}");
                 reported += 1;
             }
         }

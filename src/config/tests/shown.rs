@@ -4,9 +4,7 @@ use super::*;
 
 #[track_caller]
 fn shown(text: &str, expected: &str) {
-    let report = Config::parse(text, "ganger.ron")
-        .expect_err("accepted")
-        .to_string();
+    let report = Config::parse(text, "ganger.ron").expect_err("accepted").to_string();
     assert_eq!(report, expected.trim_start_matches('\n'), "\n{report}\n");
 }
 
@@ -273,19 +271,9 @@ error: nothing was opened that this closes
 fn deep_nesting() {
     // In a thread with little stack, where recursion would not get far.
     let deep = |text: String| {
-        let read = move || {
-            Config::parse(&text, "deep")
-                .unwrap_err()
-                .titles()
-                .next()
-                .map(str::to_owned)
-        };
-        std::thread::Builder::new()
-            .stack_size(512 << 10)
-            .spawn(read)
-            .unwrap()
-            .join()
-            .unwrap()
+        let read =
+            move || Config::parse(&text, "deep").unwrap_err().titles().next().map(str::to_owned);
+        std::thread::Builder::new().stack_size(512 << 10).spawn(read).unwrap().join().unwrap()
     };
     for bracket in ["(", "[", "{", "(a: ", "Some(", "{\"a\": ", "[(["] {
         let text = format!("({}", bracket.repeat(100_000));
@@ -326,11 +314,7 @@ fn a_file_full_of_mistakes_is_shown_in_part() {
     let text = format!("(daemons: Static([{}]), services: {{}})", "1, ".repeat(100));
     let report = Config::parse(&text, "t").unwrap_err();
     assert_eq!(report.count(), 101, "{report}");
-    assert!(
-        report
-            .to_string()
-            .ends_with("\n\n101 mistakes in t, the first 30 shown")
-    );
+    assert!(report.to_string().ends_with("\n\n101 mistakes in t, the first 30 shown"));
     assert_eq!(report.to_string().matches("error: ").count(), 30);
 }
 

@@ -11,9 +11,7 @@ use crate::reach::Fate;
 const RESET: &str = "the container reset the connection";
 
 fn killed() -> Fate {
-    Fate::Died {
-        reason: "exit code 137".into(),
-    }
+    Fate::Died { reason: "exit code 137".into() }
 }
 
 /// A container that reads some and then resets.
@@ -83,10 +81,7 @@ fn the_clients_end_is_replayed_too() {
         let (back, end) = read_all(&mut client).await;
         end.unwrap();
         assert_eq!(back, b"echo hi | nc");
-        proxy
-            .end()
-            .await
-            .outcomes(&[failed("the container died: exit code 137"), Outcome::Clean]);
+        proxy.end().await.outcomes(&[failed("the container died: exit code 137"), Outcome::Clean]);
     });
 }
 
@@ -204,10 +199,7 @@ fn the_client_of_a_container_that_died_gets_all_its_bytes_and_a_reset() {
         let (got, result) = read_all(&mut client).await;
         assert!(got == sent, "{} of {} bytes", got.len(), sent.len());
         assert_reset(&result);
-        proxy
-            .end()
-            .await
-            .line(&["out=400000B end=DD", "exit code 137"]);
+        proxy.end().await.line(&["out=400000B end=DD", "exit code 137"]);
     });
 }
 

@@ -101,16 +101,8 @@ impl Supply for FakeSupply {
             }
         };
         let notes = self.notes.clone();
-        let backend = Arc::new(FakeBackend {
-            address,
-            fate,
-            notes: notes.clone(),
-        });
-        Ok(FakeLease {
-            backend,
-            daemon: "local".into(),
-            notes: Some(notes),
-        })
+        let backend = Arc::new(FakeBackend { address, fate, notes: notes.clone() });
+        Ok(FakeLease { backend, daemon: "local".into(), notes: Some(notes) })
     }
 }
 
@@ -182,10 +174,7 @@ impl Proxy {
     ) -> Self {
         let (log, guard) = Capture::install(text);
         let (sender, notes) = mpsc::unbounded_channel();
-        let supply = Arc::new(FakeSupply {
-            script: Mutex::new(script.into()),
-            notes: sender,
-        });
+        let supply = Arc::new(FakeSupply { script: Mutex::new(script.into()), notes: sender });
         let mut settings = Settings {
             name: "echo".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -203,15 +192,7 @@ impl Proxy {
         let service = Service::new(settings, supply, Arc::clone(&admission));
         let shutdown = Shutdown::default();
         let task = tokio::spawn(run(listener, service, shutdown.clone()));
-        Self {
-            address,
-            shutdown,
-            notes,
-            admission,
-            task,
-            log,
-            _guard: guard,
-        }
+        Self { address, shutdown, notes, admission, task, log, _guard: guard }
     }
 
     pub(super) async fn connect(&self) -> TcpStream {
@@ -229,12 +210,7 @@ impl Proxy {
         let drained = self.task.await.unwrap();
         let counts = self.admission.counts().remove(&"echo".into()).unwrap();
         assert_eq!(counts.open, 0);
-        Ended {
-            log: self.log.text(),
-            counts,
-            cut: drained.cut,
-            notes: self.notes,
-        }
+        Ended { log: self.log.text(), counts, cut: drained.cut, notes: self.notes }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -279,14 +255,9 @@ impl Ended {
 
 /// Runs a test in a runtime of its own. The limit is for a test that hangs.
 pub(super) fn test(body: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(60), body)
-            .await
-            .expect("the test ends");
+        tokio::time::timeout(Duration::from_secs(60), body).await.expect("the test ends");
     });
 }
 
@@ -319,18 +290,12 @@ pub(super) async fn echo_all(stream: TcpStream) {
 
 /// An address that refuses connections.
 pub(super) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 /// Resets a connection.
 pub(super) fn reset(stream: TcpStream) {
-    SockRef::from(&stream)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 /// Reads to the end, or to the reset. Answers with what came before.

@@ -14,10 +14,7 @@ fn a_client_that_hangs_up_leaves_the_queue() {
         assert_eq!(proxy.note().await, Note::Waiting);
         drop(client);
         assert_eq!(proxy.note().await, Note::Abandoned);
-        proxy
-            .end()
-            .await
-            .line(&["wait=-", "end=CQ", "reason=\"the client hung up\""]);
+        proxy.end().await.line(&["wait=-", "end=CQ", "reason=\"the client hung up\""]);
     });
 }
 
@@ -50,11 +47,7 @@ fn a_client_that_has_said_all_it_has_to_say_stays() {
         assert_eq!(proxy.note().await, Note::Waiting);
         drop(leaves);
         assert_eq!(proxy.note().await, Note::Abandoned);
-        assert_eq!(
-            proxy.counts().open,
-            1,
-            "the one that only ended its direction is there"
-        );
+        assert_eq!(proxy.counts().open, 1, "the one that only ended its direction is there");
         proxy.shutdown.cut.cancel();
         assert_eq!(proxy.note().await, Note::Abandoned);
         assert_reset(&read_all(&mut stays).await.1);
@@ -68,27 +61,9 @@ fn a_refused_client_is_reset_and_counted() {
     test(async {
         let refusals = [
             (Refusal::QueueFull, RefusedFor::QueueFull, "PQ"),
-            (
-                Refusal::TimedOut {
-                    reason: "full".into(),
-                },
-                RefusedFor::QueueTimeout,
-                "PQ",
-            ),
-            (
-                Refusal::Failing {
-                    reason: "exit code 3".into(),
-                },
-                RefusedFor::Failing,
-                "DL",
-            ),
-            (
-                Refusal::NoDaemon {
-                    reason: "down".into(),
-                },
-                RefusedFor::NoDaemon,
-                "DQ",
-            ),
+            (Refusal::TimedOut { reason: Some("full".into()) }, RefusedFor::QueueTimeout, "PQ"),
+            (Refusal::Failing { reason: "exit code 3".into() }, RefusedFor::Failing, "DL"),
+            (Refusal::NoDaemon { reason: "down".into() }, RefusedFor::NoDaemon, "DQ"),
             (Refusal::Draining, RefusedFor::Draining, "KQ"),
             (Refusal::UnknownService, RefusedFor::UnknownService, "IQ"),
         ];
@@ -98,10 +73,7 @@ fn a_refused_client_is_reset_and_counted() {
             let mut client = proxy.connect().await;
             assert_reset(&read_all(&mut client).await.1);
             let ended = proxy.end().await;
-            ended.line(&[
-                &format!("end={code} uses=- reason=\"{reason}\""),
-                "container=-",
-            ]);
+            ended.line(&[&format!("end={code} uses=- reason=\"{reason}\""), "container=-"]);
             assert_eq!(ended.counts.refused[&counted], 1);
             assert_eq!(ended.counts.refused.values().sum::<u64>(), 1);
         }

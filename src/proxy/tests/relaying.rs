@@ -39,12 +39,7 @@ fn what_is_echoed_is_what_was_sent() {
                     from.read_to_end(&mut back).await.unwrap();
                 }
             );
-            assert!(
-                back == sent,
-                "seed {seed}: {} of {} bytes",
-                back.len(),
-                sent.len()
-            );
+            assert!(back == sent, "seed {seed}: {} of {} bytes", back.len(), sent.len());
             let mut ended = proxy.end().await;
             let bytes = format!("in={0}B out={0}B end=-- uses=1/1", sent.len());
             ended.line(&[&bytes, "container=c0ffee00c0ff daemon=local start=warm"]);
@@ -187,12 +182,7 @@ fn urgent_bytes_stay_in_line_both_ways() {
                 stream.read_exact(&mut got).await.unwrap();
                 stream.write_all(&got[..1000]).await.unwrap();
                 // One byte of the answer is urgent as well.
-                assert_eq!(
-                    SockRef::from(&stream)
-                        .send_out_of_band(&got[1000..1001])
-                        .unwrap(),
-                    1
-                );
+                assert_eq!(SockRef::from(&stream).send_out_of_band(&got[1000..1001]).unwrap(), 1);
                 stream.write_all(&got[1001..]).await.unwrap();
             })
             .await,
@@ -203,12 +193,7 @@ fn urgent_bytes_stay_in_line_both_ways() {
         // Else the client's own kernel takes the byte out of the answer.
         SockRef::from(&client).set_out_of_band_inline(true).unwrap();
         client.write_all(&sent[..1000]).await.unwrap();
-        assert_eq!(
-            SockRef::from(&client)
-                .send_out_of_band(&sent[1000..1001])
-                .unwrap(),
-            1
-        );
+        assert_eq!(SockRef::from(&client).send_out_of_band(&sent[1000..1001]).unwrap(), 1);
         client.write_all(&sent[1001..]).await.unwrap();
         client.shutdown().await.unwrap();
         let (back, end) = read_all(&mut client).await;
@@ -233,14 +218,8 @@ fn a_client_that_resets_resets_the_container() {
         reset(client);
         let (_, result) = on_end.await.unwrap();
         assert_reset(&result);
-        assert_eq!(
-            proxy.note().await,
-            Note::Finished(failed("the client reset the connection"))
-        );
-        proxy
-            .end()
-            .await
-            .line(&["end=CD", "reason=\"the client reset the connection\""]);
+        assert_eq!(proxy.note().await, Note::Finished(failed("the client reset the connection")));
+        proxy.end().await.line(&["end=CD", "reason=\"the client reset the connection\""]);
     });
 }
 
@@ -287,10 +266,7 @@ fn an_answer_is_delivered_although_the_container_refused_the_rest() {
         assert_reset(&Err(error));
         assert!(noise(41, 100_000).starts_with(&got));
         writer.await.unwrap();
-        proxy
-            .end()
-            .await
-            .outcomes(&[failed("the container reset the connection")]);
+        proxy.end().await.outcomes(&[failed("the container reset the connection")]);
     });
 }
 

@@ -46,11 +46,8 @@ fn a_cut_ends_what_a_drain_left() {
             ended.send(read_all(&mut stream).await.1).unwrap();
         })
         .await;
-        let mut proxy = Proxy::start([
-            Give::Container(served, Fate::Running),
-            Give::Wait,
-            Give::Deaf,
-        ]);
+        let mut proxy =
+            Proxy::start([Give::Container(served, Fate::Running), Give::Wait, Give::Deaf]);
         let mut serving = proxy.connect().await;
         serving.read_exact(&mut [0]).await.unwrap();
         let mut waiting = proxy.connect().await;
@@ -78,9 +75,7 @@ fn a_cut_ends_what_a_drain_left() {
 fn a_session_is_small() {
     test(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let admission = Admission::new(1);
         let settings = Settings {
             name: "echo".into(),
@@ -93,19 +88,11 @@ fn a_session_is_small() {
             session: None,
         };
         let (notes, _keep) = tokio::sync::mpsc::unbounded_channel();
-        let supply = FakeSupply {
-            script: Mutex::default(),
-            notes,
-        };
+        let supply = FakeSupply { script: Mutex::default(), notes };
         let service = Service::new(settings, Arc::new(supply), Arc::clone(&admission));
         let ticket = admission.admit(&service.counters).unwrap();
         let peer = client.peer_addr().unwrap();
-        let arrival = Arrival {
-            client,
-            peer,
-            accepted: tokio::time::Instant::now(),
-            ticket,
-        };
+        let arrival = Arrival { client, peer, accepted: tokio::time::Instant::now(), ticket };
         let session = session::serve(service, arrival, CancellationToken::new());
         let size = size_of_val(&session);
         println!("a session's task: {size} bytes");

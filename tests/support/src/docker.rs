@@ -40,11 +40,7 @@ pub struct Running<'a> {
 pub fn labelled<'a>(hosts: &'a [Host], label: &str) -> Vec<(&'a Host, Container)> {
     hosts
         .iter()
-        .flat_map(|host| {
-            host.containers(label)
-                .into_iter()
-                .map(move |found| (host, found))
-        })
+        .flat_map(|host| host.containers(label).into_iter().map(move |found| (host, found)))
         .collect()
 }
 
@@ -54,9 +50,7 @@ impl Container {
     /// The value of one of its labels.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels
-            .split(',')
-            .find_map(|label| label.strip_prefix(key)?.strip_prefix('='))
+        self.labels.split(',').find_map(|label| label.strip_prefix(key)?.strip_prefix('='))
     }
 }
 
@@ -73,13 +67,9 @@ impl Host {
     pub fn try_docker(&self, args: &[&str]) -> Result<String, String> {
         let output = self.command(args).output().expect("docker");
         if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout)
-                .trim_end()
-                .to_owned())
+            Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
         } else {
-            Err(String::from_utf8_lossy(&output.stderr)
-                .trim_end()
-                .to_owned())
+            Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned())
         }
     }
 
@@ -97,19 +87,9 @@ impl Host {
         // Debian's own fits its engine; another one that comes first in PATH
         // may be too new to talk to it.
         let own = Path::new("/usr/bin/docker");
-        let mut docker = Command::new(if own.exists() {
-            own
-        } else {
-            Path::new("docker")
-        });
-        docker
-            .arg("--host")
-            .arg(self.url())
-            .args(args)
-            .stdin(Stdio::null());
-        docker
-            .env_remove("DOCKER_CONTEXT")
-            .env_remove("DOCKER_TLS_VERIFY");
+        let mut docker = Command::new(if own.exists() { own } else { Path::new("docker") });
+        docker.arg("--host").arg(self.url()).args(args).stdin(Stdio::null());
+        docker.env_remove("DOCKER_CONTEXT").env_remove("DOCKER_TLS_VERIFY");
         docker
     }
 
@@ -119,20 +99,13 @@ impl Host {
     /// When the engine does not take it.
     pub fn load(&self, archive: &[u8]) {
         let mut docker = self.command(&["load", "--quiet"]);
-        docker
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        docker.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut docker = docker.spawn().expect("docker");
         // When it fails before the end, its own words say why.
         let _ = docker.stdin.take().expect("piped").write_all(archive);
         let output = docker.wait_with_output().expect("docker");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "docker load on {}: {said}",
-            self.name
-        );
+        assert!(output.status.success(), "docker load on {}: {said}", self.name);
     }
 
     /// Its containers with a label (`key` or `key=value`), in whatever state.
@@ -143,18 +116,9 @@ impl Host {
     pub fn containers(&self, label: &str) -> Vec<Container> {
         let filter = format!("label={label}");
         let format = "{{json .}}";
-        let list = self.docker(&[
-            "ps",
-            "--all",
-            "--no-trunc",
-            "--filter",
-            &filter,
-            "--format",
-            format,
-        ]);
-        list.lines()
-            .map(|line| serde_json::from_str(line).expect("a container"))
-            .collect()
+        let list =
+            self.docker(&["ps", "--all", "--no-trunc", "--filter", &filter, "--format", format]);
+        list.lines().map(|line| serde_json::from_str(line).expect("a container")).collect()
     }
 
     /// Runs a container in the background: options of `docker run`, image, command.
@@ -163,10 +127,7 @@ impl Host {
     /// When it does not start.
     #[must_use]
     pub fn run(&self, args: &[&str]) -> Running<'_> {
-        Running {
-            host: self,
-            id: self.docker(&[&["run", "--detach"], args].concat()),
-        }
+        Running { host: self, id: self.docker(&[&["run", "--detach"], args].concat()) }
     }
 
     /// Kills a container's process.
@@ -194,11 +155,7 @@ impl Host {
         let output = self.command(&["logs", id]).output().expect("docker");
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
-        assert!(
-            output.status.success(),
-            "docker logs on {}: {text}",
-            self.name
-        );
+        assert!(output.status.success(), "docker logs on {}: {text}", self.name);
         text
     }
 
@@ -223,13 +180,8 @@ impl Running<'_> {
     /// When it is not.
     #[must_use]
     pub fn published(&self, port: u16) -> SocketAddr {
-        let line = self
-            .host
-            .docker(&["port", &self.id, &format!("{port}/tcp")]);
-        line.lines()
-            .next()
-            .and_then(|line| line.parse().ok())
-            .expect("a published port")
+        let line = self.host.docker(&["port", &self.id, &format!("{port}/tcp")]);
+        line.lines().next().and_then(|line| line.parse().ok()).expect("a published port")
     }
 
     /// What it has printed.
@@ -241,16 +193,13 @@ impl Running<'_> {
     /// One field of what the engine knows of it, by a Go template.
     #[must_use]
     pub fn inspect(&self, template: &str) -> String {
-        self.host
-            .docker(&["inspect", "--format", template, &self.id])
+        self.host.docker(&["inspect", "--format", template, &self.id])
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         // A panic while one unwinds would end the whole run.
-        let _ = self
-            .host
-            .try_docker(&["rm", "--force", "--volumes", &self.id]);
+        let _ = self.host.try_docker(&["rm", "--force", "--volumes", &self.id]);
     }
 }

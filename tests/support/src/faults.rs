@@ -39,9 +39,7 @@ impl Fleet {
     /// # Panics
     /// As [`Fleet::freeze`].
     pub fn freeze_containerd(&self, host: &Host) -> Frozen {
-        self.freeze_all(vec![
-            Pid::from_raw(host.containerd_pid).expect("its containerd"),
-        ])
+        self.freeze_all(vec![Pid::from_raw(host.containerd_pid).expect("its containerd")])
     }
 
     fn freeze_all(&self, pids: Vec<Pid>) -> Frozen {
@@ -52,10 +50,7 @@ impl Fleet {
         let frozen = Frozen(pids);
         // The signal is sent, but each thread stops when it gets to see it.
         wait_until(START, "every thread has stopped", || {
-            frozen
-                .0
-                .iter()
-                .all(|pid| threads(*pid).iter().all(|state| *state == 'T'))
+            frozen.0.iter().all(|pid| threads(*pid).iter().all(|state| *state == 'T'))
         });
         frozen
     }
@@ -92,44 +87,25 @@ impl Fleet {
         self.assert_exclusive();
         // dockerd refuses to start when any process has the number of the dead one.
         let _ = fs::remove_file(&host.pidfile);
-        let log = OpenOptions::new()
-            .append(true)
-            .open(&host.log)
-            .expect("its log");
+        let log = OpenOptions::new().append(true).open(&host.log).expect("its log");
         let mut daemon = Command::new(&host.command[0]);
-        daemon
-            .args(&host.command[1..])
-            .process_group(0)
-            .stdin(Stdio::null());
+        daemon.args(&host.command[1..]).process_group(0).stdin(Stdio::null());
         daemon.stderr(log.try_clone().expect("its log")).stdout(log);
         let mut daemon = daemon.spawn().expect("dockerd");
         wait_until(START, "the dockerd answers", || {
             let ended = daemon.try_wait().expect("a child");
-            assert_eq!(
-                ended,
-                None,
-                "dockerd of {}; see {}",
-                host.name,
-                host.log.display()
-            );
+            assert_eq!(ended, None, "dockerd of {}; see {}", host.name, host.log.display());
             host.try_docker(&["version"]).is_ok()
         });
     }
 
     fn dockerd(&self, host: &Host) -> Pid {
         let text = fs::read_to_string(&host.pidfile).expect("its pidfile");
-        text.trim()
-            .parse()
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a process id")
+        text.trim().parse().ok().and_then(Pid::from_raw).expect("a process id")
     }
 
     fn assert_exclusive(&self) {
-        assert!(
-            self.exclusive,
-            "faults are for tests that take Fleet::exclusive()"
-        );
+        assert!(self.exclusive, "faults are for tests that take Fleet::exclusive()");
     }
 }
 
@@ -142,14 +118,8 @@ fn lives(pid: Pid) -> bool {
 /// The states of a process's threads.
 fn threads(pid: Pid) -> Vec<char> {
     let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
-    let stats = threads
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|thread| thread.path().join("stat"));
-    stats
-        .filter_map(|stat| state(&fs::read_to_string(stat).ok()?))
-        .collect()
+    let stats = threads.into_iter().flatten().flatten().map(|thread| thread.path().join("stat"));
+    stats.filter_map(|stat| state(&fs::read_to_string(stat).ok()?)).collect()
 }
 
 /// The field after the name, which is in parentheses and may hold some itself.

@@ -32,11 +32,7 @@ pub fn fixture_image() -> (&'static str, &'static [u8]) {
         let content = compile();
         let image = Image {
             reference: FIXTURE,
-            files: &[File {
-                path: "/fixture",
-                mode: 0o755,
-                content: &content,
-            }],
+            files: &[File { path: "/fixture", mode: 0o755, content: &content }],
             entrypoint: &["/fixture"],
             port: Some(7000),
             ..Image::default()
@@ -47,10 +43,7 @@ pub fn fixture_image() -> (&'static str, &'static [u8]) {
 }
 
 fn compile() -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .expect("the repository");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the repository");
     let target = root.join("target/fixture");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
@@ -63,10 +56,7 @@ fn compile() -> Vec<u8> {
         .env_remove("CARGO_BUILD_TARGET");
     let output = cargo.output().expect("cargo");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "the fixture does not compile: {said}"
-    );
+    assert!(output.status.success(), "the fixture does not compile: {said}");
     std::fs::read(target.join("release/fixture")).expect("the fixture")
 }
 

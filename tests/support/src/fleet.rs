@@ -80,17 +80,8 @@ impl Fleet {
         let record: Record = serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let lock = File::create(path.with_file_name("tests.lock")).expect("tests.lock");
-        if exclusive {
-            lock.lock()
-        } else {
-            lock.lock_shared()
-        }
-        .expect("lock on the fleet");
-        Self {
-            hosts: record.hosts,
-            exclusive,
-            _lock: lock,
-        }
+        if exclusive { lock.lock() } else { lock.lock_shared() }.expect("lock on the fleet");
+        Self { hosts: record.hosts, exclusive, _lock: lock }
     }
 
     /// The hosts that have an address of their own, lowest number first.
@@ -140,10 +131,7 @@ impl Host {
     #[must_use]
     pub fn address(&self) -> String {
         match &self.tcp_url {
-            Some(url) => url
-                .trim_start_matches("tcp://")
-                .trim_end_matches(":2375")
-                .to_owned(),
+            Some(url) => url.trim_start_matches("tcp://").trim_end_matches(":2375").to_owned(),
             None => "127.0.0.1".to_owned(),
         }
     }

@@ -42,10 +42,7 @@ impl Ganger {
     /// When it cannot be started, or the configuration does not name the instance.
     #[must_use]
     pub fn run(program: &str, fleet: &Fleet, instance: &str, config: &str) -> Self {
-        assert!(
-            config.contains(&format!("{instance:?}")),
-            "the config lacks {instance:?}"
-        );
+        assert!(config.contains(&format!("{instance:?}")), "the config lacks {instance:?}");
         Self::start(program, fleet, instance, config, &["run"])
     }
 
@@ -66,32 +63,16 @@ impl Ganger {
         let path = dir.join("ganger.ron");
         fs::write(&path, config).expect("the configuration");
         let mut command = Command::new(program);
-        command
-            .args(args)
-            .arg("--config")
-            .arg(&path)
-            .env_remove("GANGER_CONFIG_FILE");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{program}: {error}"));
+        command.args(args).arg("--config").arg(&path).env_remove("GANGER_CONFIG_FILE");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
         let lines = Arc::default();
         let readers = vec![
             collect(child.stdout.take().expect("piped"), &lines),
             collect(child.stderr.take().expect("piped"), &lines),
         ];
         let hosts = fleet.all().to_vec();
-        Self {
-            child,
-            instance: instance.to_owned(),
-            dir,
-            hosts,
-            lines,
-            readers,
-        }
+        Self { child, instance: instance.to_owned(), dir, hosts, lines, readers }
     }
 
     /// Its process id.
@@ -117,10 +98,7 @@ impl Ganger {
             // Looked at first, so that nothing is printed between the two.
             let ended = self.readers.iter().all(JoinHandle::is_finished);
             found = self.lines.lock().iter().find(|line| wanted(line)).cloned();
-            assert!(
-                found.is_some() || !ended,
-                "ganger ended without printing the line"
-            );
+            assert!(found.is_some() || !ended, "ganger ended without printing the line");
             found.is_some()
         });
         found.expect("waited for")
@@ -158,9 +136,7 @@ impl Ganger {
         self.signal(Signal::TERM);
         let status = self.wait(STOP);
         self.assert_nothing_left();
-        status
-            .code()
-            .unwrap_or_else(|| panic!("ganger was killed: {status}"))
+        status.code().unwrap_or_else(|| panic!("ganger was killed: {status}"))
     }
 
     /// Kills it, as the kernel does when memory runs out: it cannot clean up.
@@ -217,9 +193,7 @@ fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) 
     let lines = lines.clone();
     thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-            lines
-                .lock()
-                .push(String::from_utf8_lossy(&line).into_owned());
+            lines.lock().push(String::from_utf8_lossy(&line).into_owned());
         }
     })
 }

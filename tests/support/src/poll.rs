@@ -13,18 +13,12 @@ const STEP: Duration = Duration::from_millis(10);
 pub fn wait_until(deadline: Duration, what: &str, mut so: impl FnMut() -> bool) {
     let end = Instant::now() + deadline;
     while !so() {
-        assert!(
-            Instant::now() < end,
-            "after {deadline:?} still not so: {what}"
-        );
+        assert!(Instant::now() < end, "after {deadline:?} still not so: {what}");
         step();
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "nothing announces what is polled for"
-)]
+#[expect(clippy::disallowed_methods, reason = "nothing announces what is polled for")]
 pub(crate) fn step() {
     std::thread::sleep(STEP);
 }
@@ -33,11 +27,7 @@ pub(crate) fn step() {
 #[must_use]
 pub fn unique(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "{name}-{}-{}",
-        std::process::id(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A port on which nothing listens, and on which the kernel lets nothing

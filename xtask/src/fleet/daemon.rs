@@ -34,10 +34,7 @@ pub(crate) fn dockerd_command(site: &Site, host: &Host, settings: Settings) -> V
     }
     words.push("dockerd".into());
     // The machine's own /etc/docker/daemon.json is none of our business.
-    words.push(format!(
-        "--config-file={}",
-        path(&host.dir.join("daemon.json"))
-    ));
+    words.push(format!("--config-file={}", path(&host.dir.join("daemon.json"))));
     words.push(format!("--data-root={}", path(&host.data)));
     words.push(format!("--exec-root={}", path(&host.exec_root())));
     words.push(format!("--pidfile={}", path(&host.pidfile())));
@@ -50,12 +47,7 @@ pub(crate) fn dockerd_command(site: &Site, host: &Host, settings: Settings) -> V
         // machine's: published ports go through docker-proxy alone.
         words.push(format!("--bridge={}", site.bridge));
         words.extend(
-            [
-                "--iptables=false",
-                "--ip6tables=false",
-                "--ip-forward=false",
-            ]
-            .map(Into::into),
+            ["--iptables=false", "--ip6tables=false", "--ip-forward=false"].map(Into::into),
         );
     }
     words.push("--storage-driver=overlay2".into());
@@ -72,10 +64,7 @@ pub(crate) fn up(site: &Site, host: &Host, settings: Settings) -> Result<Pid> {
         if answers(host) {
             return Ok(dockerd);
         }
-        println!(
-            "{}: runs, but does not answer; starting it again",
-            host.name()
-        );
+        println!("{}: runs, but does not answer; starting it again", host.name());
         stop(host)?;
     }
     fs::create_dir_all(host.exec_root().join("containerd"))
@@ -107,18 +96,12 @@ pub(crate) fn up(site: &Site, host: &Host, settings: Settings) -> Result<Pid> {
     let log = fs::read_to_string(host.log()).unwrap_or_default();
     let lines: Vec<_> = log.lines().collect();
     let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-    bail!(
-        "dockerd of {} {problem}; the end of its log:\n{end}",
-        host.name()
-    );
+    bail!("dockerd of {} {problem}; the end of its log:\n{end}", host.name());
 }
 
 fn start_containerd(host: &Host) -> Result<Child> {
     let config = host.dir.join("containerd.toml");
-    fs::write(
-        &config,
-        "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
-    )?;
+    fs::write(&config, "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n")?;
     let mut containerd = Command::new("containerd");
     containerd
         .arg("--config")
@@ -134,10 +117,7 @@ fn start_containerd(host: &Host) -> Result<Child> {
 
 /// Starts a process that outlives us, and that the terminal's signals do not reach.
 fn spawn(host: &Host, words: &mut Command) -> Result<Child> {
-    let log: File = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(host.log())?;
+    let log: File = OpenOptions::new().create(true).append(true).open(host.log())?;
     words
         .env("PATH", packages::search_path())
         .stdin(Stdio::null())
@@ -154,10 +134,7 @@ pub(crate) fn stop(host: &Host) -> Result<()> {
     let remnants = Remnants::of(host);
     process::signal(&process::engine(host), Signal::CONT);
     process::signal(&process::contained(host), Signal::KILL);
-    for pid in process::dockerd(host)
-        .into_iter()
-        .chain(process::containerd(host))
-    {
+    for pid in process::dockerd(host).into_iter().chain(process::containerd(host)) {
         process::signal(&[pid], Signal::TERM);
         // What does not end is killed below.
         process::ended(pid, STOP);
@@ -168,11 +145,7 @@ pub(crate) fn stop(host: &Host) -> Result<()> {
         left.is_empty().then_some(())
     });
     if left.is_none() {
-        bail!(
-            "processes of {} survive SIGKILL: {:?}",
-            host.name(),
-            process::engine(host)
-        );
+        bail!("processes of {} survive SIGKILL: {:?}", host.name(), process::engine(host));
     }
     remnants.remove();
     Ok(())
@@ -223,9 +196,7 @@ pub(crate) fn engine_answers(socket: &Path) -> bool {
 
 fn pong(mut stream: impl Read + Write) -> bool {
     let mut answer = [0; 12];
-    stream
-        .write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
-        .is_ok()
+    stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n").is_ok()
         && stream.read_exact(&mut answer).is_ok()
         && answer.starts_with(b"HTTP/1.")
         && answer.ends_with(b" 200")

@@ -9,11 +9,7 @@ use rustix::mount::{UnmountFlags, unmount};
 /// Unmounts everything below a directory, the innermost first.
 pub(crate) fn remove_below(dir: &Path) -> Result<()> {
     let table = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
-    for point in points(&table)
-        .into_iter()
-        .rev()
-        .filter(|point| point.starts_with(dir))
-    {
+    for point in points(&table).into_iter().rev().filter(|point| point.starts_with(dir)) {
         // Lazily, for a process outside of our control may look at it.
         unmount(&point, UnmountFlags::DETACH)
             .with_context(|| format!("unmount {}", point.display()))?;
@@ -25,9 +21,7 @@ pub(crate) fn remove_below(dir: &Path) -> Result<()> {
 fn points(table: &str) -> Vec<PathBuf> {
     let field = table.lines().filter_map(|line| line.split(' ').nth(4));
     // Of what mountinfo escapes only a space can be in a path of ours.
-    field
-        .map(|point| point.replace("\\040", " ").into())
-        .collect()
+    field.map(|point| point.replace("\\040", " ").into()).collect()
 }
 
 #[cfg(test)]
@@ -38,9 +32,6 @@ mod tests {
     fn mount_points_are_the_fifth_field() {
         let table = "22 1 254:0 / / rw - ext4 /dev/vda rw\n\
                      40 22 0:4 net:[1] /run/a\\040b/exec/netns/c rw - nsfs nsfs rw\n";
-        assert_eq!(
-            points(table),
-            [Path::new("/"), Path::new("/run/a b/exec/netns/c")]
-        );
+        assert_eq!(points(table), [Path::new("/"), Path::new("/run/a b/exec/netns/c")]);
     }
 }

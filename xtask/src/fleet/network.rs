@@ -29,22 +29,12 @@ pub(crate) fn up(site: &Site, host: &Host) -> Result<bool> {
     if !whole {
         down(host)?;
         ip(&["netns", "add", &netns])?;
-        ip(&[
-            "link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &netns,
-        ])?;
+        ip(&["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &netns])?;
     }
     let (gateway, address) = (host.gateway(), host.address());
     ip(&["addr", "replace", &format!("{gateway}/24"), "dev", &link])?;
     ip(&["link", "set", &link, "up"])?;
-    ip(&[
-        "-n",
-        &netns,
-        "addr",
-        "replace",
-        &format!("{address}/24"),
-        "dev",
-        "eth0",
-    ])?;
+    ip(&["-n", &netns, "addr", "replace", &format!("{address}/24"), "dev", "eth0"])?;
     ip(&["-n", &netns, "link", "set", "lo", "up"])?;
     ip(&["-n", &netns, "link", "set", "eth0", "up"])?;
     // Goes away with the link whenever a test takes that down.

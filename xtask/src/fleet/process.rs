@@ -16,27 +16,19 @@ const ENGINE: &[&str] = &["dockerd", "containerd", "containerd-shim"];
 
 /// The host's dockerd, if it lives.
 pub(crate) fn dockerd(host: &Host) -> Option<Pid> {
-    let pid = fs::read_to_string(host.pidfile())
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .and_then(Pid::from_raw)?;
+    let pid =
+        fs::read_to_string(host.pidfile()).ok()?.trim().parse().ok().and_then(Pid::from_raw)?;
     is_engine(pid, "dockerd", host).then_some(pid)
 }
 
 /// The host's containerd, if it lives.
 pub(crate) fn containerd(host: &Host) -> Option<Pid> {
-    engine(host)
-        .into_iter()
-        .find(|pid| is_engine(*pid, "containerd", host))
+    engine(host).into_iter().find(|pid| is_engine(*pid, "containerd", host))
 }
 
 /// Everything of the host's engine: dockerd, containerd, shims.
 pub(crate) fn engine(host: &Host) -> Vec<Pid> {
-    all()
-        .filter(|pid| ENGINE.iter().any(|name| is_engine(*pid, name, host)))
-        .collect()
+    all().filter(|pid| ENGINE.iter().any(|name| is_engine(*pid, name, host))).collect()
 }
 
 /// The processes in the host's containers.
@@ -71,9 +63,7 @@ pub(crate) fn ended(pid: Pid, time: Duration) -> bool {
 fn lives(pid: Pid) -> bool {
     let stat = fs::read_to_string(proc(pid).join("stat")).unwrap_or_default();
     // The name before it is in parentheses, and may hold some itself.
-    let state = stat
-        .rsplit_once(") ")
-        .and_then(|(_, rest)| rest.chars().next());
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
@@ -118,18 +108,9 @@ mod tests {
     fn a_process_belongs_to_the_host_whose_directory_it_names() {
         let root = Path::new("/run/fleet/host-1/exec");
         assert!(names("dockerd\0--exec-root=/run/fleet/host-1/exec\0", root));
-        assert!(names(
-            "containerd\0--address\0/run/fleet/host-1/exec/containerd/sock\0",
-            root
-        ));
-        assert!(!names(
-            "dockerd\0--exec-root=/run/fleet/host-11/exec\0",
-            root
-        ));
-        assert!(!names(
-            "dockerd\0--exec-root=/run/fleet/host-1/executive\0",
-            root
-        ));
+        assert!(names("containerd\0--address\0/run/fleet/host-1/exec/containerd/sock\0", root));
+        assert!(!names("dockerd\0--exec-root=/run/fleet/host-11/exec\0", root));
+        assert!(!names("dockerd\0--exec-root=/run/fleet/host-1/executive\0", root));
         assert!(!names("", root));
     }
 }

@@ -64,10 +64,7 @@ pub(super) struct HostRecord {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            live_restore: false,
-            userland_proxy: true,
-        }
+        Self { live_restore: false, userland_proxy: true }
     }
 }
 
@@ -75,18 +72,12 @@ impl Default for Settings {
 
 impl Before {
     pub(super) fn now() -> Self {
-        Self {
-            namespaces: network::namespaces_known(),
-            cgroups: remnants::cgroups_known(),
-        }
+        Self { namespaces: network::namespaces_known(), cgroups: remnants::cgroups_known() }
     }
 
     /// To be careful with what may be another's.
     pub(super) fn unknown() -> Self {
-        Self {
-            namespaces: true,
-            cgroups: true,
-        }
+        Self { namespaces: true, cgroups: true }
     }
 }
 
@@ -95,9 +86,7 @@ impl Before {
 impl HostRecord {
     /// A host as it is to be, before it runs.
     pub(super) fn new(site: &Site, host: &Host, settings: Settings, capacity: &[u32]) -> Self {
-        let given = usize::from(host.number)
-            .checked_sub(1)
-            .and_then(|index| capacity.get(index));
+        let given = usize::from(host.number).checked_sub(1).and_then(|index| capacity.get(index));
         Self {
             name: host.name(),
             number: host.number,
@@ -128,9 +117,7 @@ pub(super) fn read(site: &Site) -> Result<Option<Record>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         text => text.with_context(|| path.display().to_string())?,
     };
-    serde_json::from_str(&text)
-        .map(Some)
-        .with_context(|| path.display().to_string())
+    serde_json::from_str(&text).map(Some).with_context(|| path.display().to_string())
 }
 
 /// Writes it down.

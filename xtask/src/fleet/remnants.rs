@@ -30,8 +30,7 @@ pub(super) fn container_ids(host: &Host) -> BTreeSet<String> {
 }
 
 fn tasks(host: &Host) -> PathBuf {
-    host.exec_root()
-        .join("containerd/io.containerd.runtime.v2.task/moby")
+    host.exec_root().join("containerd/io.containerd.runtime.v2.task/moby")
 }
 
 /// Whether some dockerd had containers on this machine before.
@@ -51,14 +50,8 @@ pub(super) fn forget(cgroups_too: bool) {
 
 /// Version 2 has one tree, version 1 one for each controller.
 fn parents() -> Vec<PathBuf> {
-    let trees = fs::read_dir(CGROUPS)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let parents = trees
-        .chain([PathBuf::from(CGROUPS)])
-        .map(|tree| tree.join(PARENT));
+    let trees = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
+    let parents = trees.chain([PathBuf::from(CGROUPS)]).map(|tree| tree.join(PARENT));
     parents.filter(|parent| parent.is_dir()).collect()
 }
 
@@ -74,10 +67,7 @@ impl Remnants {
             let socket = PathBuf::from(address.trim().strip_prefix("unix://")?);
             socket.starts_with(Path::new(SHIMS[0])).then_some(socket)
         });
-        Self {
-            shim_sockets: shim_sockets.collect(),
-            ids,
-        }
+        Self { shim_sockets: shim_sockets.collect(), ids }
     }
 
     /// Removes them; an engine that had time to clean up has left none.

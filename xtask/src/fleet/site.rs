@@ -68,12 +68,7 @@ impl Site {
             Some(socket) if number == 0 => socket.clone(),
             _ => dir.join("docker.sock"),
         };
-        Host {
-            number,
-            dir,
-            data: self.data.join(name),
-            socket,
-        }
+        Host { number, dir, data: self.data.join(name), socket }
     }
 
     /// The socket of host 0.
@@ -86,31 +81,18 @@ impl Site {
         let mut numbers: Vec<u8> = [&self.dir, &self.data]
             .into_iter()
             .flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten())
-            .filter_map(|entry| {
-                entry
-                    .file_name()
-                    .to_str()?
-                    .strip_prefix("host-")?
-                    .parse()
-                    .ok()
-            })
+            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("host-")?.parse().ok())
             .collect();
         numbers.sort_unstable();
         numbers.dedup();
-        numbers
-            .into_iter()
-            .map(|number| self.host(number))
-            .collect()
+        numbers.into_iter().map(|number| self.host(number)).collect()
     }
 }
 
 /// `/run/ganger-fleet` keeps its data in `/var/tmp/run-ganger-fleet`.
 fn data_for(dir: &Path) -> PathBuf {
-    let parts: Vec<_> = dir
-        .iter()
-        .map(|part| part.to_string_lossy())
-        .filter(|part| part != "/")
-        .collect();
+    let parts: Vec<_> =
+        dir.iter().map(|part| part.to_string_lossy()).filter(|part| part != "/").collect();
     Path::new("/var/tmp").join(parts.join("-"))
 }
 
@@ -184,10 +166,7 @@ mod tests {
         let site = Site::demo();
         assert_eq!(site.host(0).tcp_url(), None);
         assert_eq!(site.host(0).netns(), None);
-        assert_eq!(
-            site.host(7).tcp_url().as_deref(),
-            Some("tcp://10.213.7.2:2375")
-        );
+        assert_eq!(site.host(7).tcp_url().as_deref(), Some("tcp://10.213.7.2:2375"));
         assert_eq!(site.host(7).netns().as_deref(), Some("ganger-7"));
     }
 }

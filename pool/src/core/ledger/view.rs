@@ -93,15 +93,20 @@ impl Snapshot {
         self.daemons.iter().find(|daemon| daemon.name.as_str() == name)
     }
 
-    /// Every daemon was tried, and each that answered has nothing left of an
-    /// earlier boot and knows what it can launch.
+    /// [`Snapshot::reaped`], and each daemon that answered knows what it can launch.
     #[must_use]
     pub fn settled(&self) -> bool {
-        self.daemons.iter().all(|daemon| {
-            let known = |service: &ServiceView| daemon.prepared.contains_key(&service.name);
-            daemon.down.is_some()
-                || (daemon.listed && daemon.strays == 0 && self.services.iter().all(known))
-        })
+        let knows = |daemon: &DaemonView| {
+            self.services.iter().all(|service| daemon.prepared.contains_key(&service.name))
+        };
+        self.reaped() && self.daemons.iter().all(|d| d.down.is_some() || knows(d))
+    }
+
+    /// Every daemon was tried, and nothing of an earlier boot is left on those
+    /// that answered.
+    #[must_use]
+    pub fn reaped(&self) -> bool {
+        self.daemons.iter().all(|d| d.down.is_some() || (d.listed && d.strays == 0))
     }
 
     /// Every stock has what it wants.

@@ -1,0 +1,227 @@
+//! The composition root: the only place that names an adapter and a consumer.
+
+mod instance;
+mod plan;
+mod reap;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_pool::Pool;
+use ganger_pool::core::{ServiceName, Snapshot};
+use ganger_pool::discovery::fixed;
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::docker::{Builtin, Docker, Identity};
+use crate::image;
+use crate::probe::Prober;
+use crate::proxy::{self, Admission, BindError, Drained, Listener, Service, Shutdown};
+use crate::shutdown::Stop;
+
+pub use instance::{Instance, InstanceError};
+pub use plan::{Plan, endpoint};
+pub use reap::{Found, reap};
+
+/// How long the start waits for what an earlier boot left. What takes longer is
+/// removed while clients are served.
+const REAP: Duration = Duration::from_secs(30);
+/// How long the end waits for the last container of a daemon that answers. A
+/// removal of one that does not want to die takes an engine 15 s.
+const REMOVE: Duration = Duration::from_secs(60);
+
+/// What runs, for who started it.
+#[derive(Debug)]
+pub struct Running {
+    /// Where each service listens.
+    pub services: Vec<(ServiceName, SocketAddr)>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Connections that did not end within the drain time.
+    pub cut: u64,
+    /// Daemons on which containers of ours may be left, and why.
+    pub left: Vec<String>,
+}
+
+/// Why Ganger cannot run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// Another process runs as this instance.
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+    /// A service's address cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The process may not open enough files.
+    #[error(transparent)]
+    Files(#[from] proxy::TooFewFiles),
+    /// Something the process needs of its machine.
+    #[error("{what}: {source}")]
+    Machine {
+        /// What was asked for.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// The images that come with the program.
+#[must_use]
+pub fn builtin() -> Vec<Builtin> {
+    let archive = || image::echo().1;
+    vec![Builtin { reference: image::ECHO_REFERENCE.to_owned(), archive }]
+}
+
+/// Runs until it is stopped: reaps what an earlier boot left, listens, serves,
+/// drains, and removes every container.
+///
+/// `started` is called once clients can connect, `stocked` once every stock is
+/// full.
+///
+/// # Errors
+/// It could not begin to serve. Containers that were launched are removed.
+pub async fn run(
+    config: &Config,
+    instance: Instance,
+    stop: Stop,
+    started: impl FnOnce(&Running),
+    stocked: impl FnOnce(&Snapshot, &Running) + Send + 'static,
+) -> Result<Ended, AppError> {
+    let plan = Plan::new(config);
+    let files = proxy::raise_open_files().map_err(|source| AppError::Machine {
+        what: "cannot raise the limit of open files",
+        source,
+    })?;
+    let cap = proxy::connection_cap(files, plan.containers())?;
+    let identity =
+        Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
+    info!(instance = instance.name(), boot = instance.boot(), connections = cap, "starting");
+
+    let docker = Arc::new(Docker::new(identity, builtin()));
+    let Plan { services, fleet, settings } = plan;
+    let pool = Arc::new(Pool::start(services, docker, Arc::new(Prober), fixed(fleet)));
+    await_reaped(&pool, &stop).await;
+
+    let listeners: Result<Vec<_>, _> =
+        settings.iter().map(|settings| proxy::bind(&settings.name, settings.listen)).collect();
+    let listeners = match listeners {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            pool.drain();
+            let left = await_removed(&pool).await;
+            left.iter().for_each(|left| warn!(left, "containers may be left"));
+            return Err(error.into());
+        }
+    };
+    let address = |(settings, listener): (&proxy::Settings, &Listener)| {
+        let address = listener.local_addr().unwrap_or(settings.listen);
+        info!(service = %settings.name, %address, "listening");
+        (settings.name.clone(), address)
+    };
+    let running = Running { services: settings.iter().zip(&listeners).map(address).collect() };
+    started(&running);
+
+    let full = pool.clone();
+    let full = tokio::spawn(async move {
+        stocked(&full.until(|s| s.settled() && s.stocked()).await, &running);
+    });
+    let ended = serve(config, &pool, settings.into_iter().zip(listeners), cap, &stop).await;
+    full.abort();
+    Ok(ended)
+}
+
+/// Serves until it is stopped and everything is gone.
+async fn serve(
+    config: &Config,
+    pool: &Arc<Pool<Docker>>,
+    listeners: impl Iterator<Item = (proxy::Settings, Listener)>,
+    cap: usize,
+    stop: &Stop,
+) -> Ended {
+    let admission = Admission::new(cap);
+    let cut = CancellationToken::new();
+    let mut sessions = JoinSet::new();
+    for (settings, listener) in listeners {
+        let service = Service::new(settings, pool.clone(), admission.clone());
+        let shutdown = Shutdown { drain: stop.drain.clone(), cut: cut.clone() };
+        sessions.spawn(proxy::run(listener, service, shutdown));
+    }
+    stop.drain.cancelled().await;
+    pool.drain();
+    let deadline = Instant::now() + config.drain_timeout;
+    let mut drained = 0;
+    let on_time = async {
+        while let Some(ended) = sessions.join_next().await {
+            drained += ended.map_or(0, |Drained { cut }| cut);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.now.cancelled() => {}
+        _ = timeout_at(deadline, on_time) => {}
+    }
+    cut.cancel();
+    while let Some(ended) = sessions.join_next().await {
+        drained += ended.map_or(0, |Drained { cut }| cut);
+    }
+    let left = await_removed(pool).await;
+    for left in &left {
+        error!("containers may be left on {left}; remove them with `ganger reap`");
+    }
+    info!(cut = drained, "stopped");
+    Ended { cut: drained, left }
+}
+
+/// Waits until nothing of an earlier boot is left where we could look.
+async fn await_reaped(pool: &Pool<Docker>, stop: &Stop) {
+    let reaped = timeout(REAP, pool.until(Snapshot::reaped));
+    let outcome = tokio::select! {
+        outcome = reaped => outcome,
+        () = stop.drain.cancelled() => return,
+    };
+    if outcome.is_err() {
+        warn!("containers of an earlier boot are still being removed");
+    }
+    let snapshot = pool.snapshot();
+    if snapshot.daemons.iter().all(|daemon| daemon.down.is_some()) {
+        error!("no daemon can be reached; clients are refused until one answers");
+    }
+}
+
+/// Waits until nothing is left on the daemons that answer; says where something may be.
+async fn await_removed(pool: &Pool<Docker>) -> Vec<String> {
+    let gone = |snapshot: &Snapshot| {
+        snapshot
+            .daemons
+            .iter()
+            .all(|daemon| daemon.down.is_some() || daemon.counts.total() + daemon.strays == 0)
+    };
+    // On time or not, what is left is what the last snapshot shows.
+    _ = timeout(REMOVE, pool.until(gone)).await;
+    let left = |daemon: ganger_pool::core::DaemonView| {
+        let count = daemon.counts.total() + daemon.strays;
+        (count > 0).then(|| match &daemon.down {
+            Some(reason) => format!("{} ({count}: {reason})", daemon.name),
+            None => format!("{} ({count} still being removed)", daemon.name),
+        })
+    };
+    pool.snapshot().daemons.into_iter().filter_map(left).collect()
+}
+
+/// The file that `--config` does not name, if there is one.
+#[must_use]
+pub fn default_config() -> Option<PathBuf> {
+    let candidates = ["ganger.ron", "/etc/ganger/ganger.ron"];
+    candidates.into_iter().map(PathBuf::from).find(|path| path.is_file())
+}

@@ -1,0 +1,147 @@
+//! The configuration in the terms of the pool, the adapter and the proxy.
+
+use std::sync::Arc;
+
+use ganger_pool::ServiceOptions;
+use ganger_pool::core::Policy;
+use ganger_pool::discovery::DaemonSpec;
+
+use crate::config::{self, Config, DaemonUrl};
+use crate::docker::{self, Endpoint, Spec};
+use crate::proxy::Settings;
+
+/// What a configuration comes to.
+#[derive(Debug)]
+pub struct Plan {
+    /// What the pool runs.
+    pub services: Vec<ServiceOptions<Spec>>,
+    /// Where.
+    pub fleet: Vec<DaemonSpec<Endpoint>>,
+    /// What the proxy listens for, in the same order as `services`.
+    pub settings: Vec<Settings>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Translates; what the configuration accepted needs no further check.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            services: config.services.iter().map(options).collect(),
+            fleet: config.daemons.iter().map(daemon).collect(),
+            settings: config.services.iter().map(settings).collect(),
+        }
+    }
+
+    /// The most containers there can be.
+    #[must_use]
+    pub fn containers(&self) -> u64 {
+        let on_daemons: u64 = self.fleet.iter().map(|d| u64::from(d.max_containers)).sum();
+        let of_services: u64 = self.services.iter().map(|s| u64::from(s.policy.max)).sum();
+        on_daemons.min(of_services)
+    }
+}
+
+/// Where a daemon's API is, in the adapter's terms.
+#[must_use]
+pub fn endpoint(url: &DaemonUrl) -> Endpoint {
+    match url {
+        DaemonUrl::Unix(path) => Endpoint::Unix(path.clone()),
+        DaemonUrl::Tcp { host, port } => Endpoint::Tcp { host: host.clone(), port: *port },
+    }
+}
+
+fn daemon(daemon: &config::Daemon) -> DaemonSpec<Endpoint> {
+    DaemonSpec {
+        name: daemon.name.as_str().into(),
+        endpoint: endpoint(&daemon.url),
+        max_containers: daemon.max_containers,
+        max_launches: daemon.max_launches,
+    }
+}
+
+fn options(service: &config::Service) -> ServiceOptions<Spec> {
+    ServiceOptions {
+        name: service.name.as_str().into(),
+        policy: Policy {
+            reuse: service.reuse,
+            warm: service.warm,
+            max: service.max,
+            max_age: service.max_age,
+            queue_length: service.queue.length,
+            surplus_after: service.surplus_after,
+            ..Policy::default()
+        },
+        spec: Arc::new(spec(service)),
+        start_timeout: service.timeouts.start,
+    }
+}
+
+fn settings(service: &config::Service) -> Settings {
+    Settings {
+        name: service.name.as_str().into(),
+        listen: service.listen,
+        queue_timeout: service.queue.timeout,
+        connect_timeout: service.connect.timeout,
+        retries: service.connect.retries,
+        replay: service.connect.replay,
+        idle: service.timeouts.idle,
+        session: service.timeouts.session,
+    }
+}
+
+fn spec(service: &config::Service) -> Spec {
+    Spec {
+        image: service.image.to_string(),
+        command: service.command.clone(),
+        env: service.env.0.clone(),
+        port: service.port,
+        pull: match service.pull {
+            config::Pull::IfMissing => docker::Pull::IfMissing,
+            config::Pull::Always => docker::Pull::Always,
+            config::Pull::Never => docker::Pull::Never,
+        },
+        memory: Some(service.limits.memory),
+        cpus: service.limits.cpus,
+        pids: Some(service.limits.pids),
+        network: match &service.network {
+            config::Network::Bridge => docker::Network::Bridge,
+            config::Network::Sealed => docker::Network::Sealed,
+            config::Network::Named(name) => docker::Network::Named(name.to_string()),
+        },
+        reach: match service.reach {
+            config::Reach::Auto => docker::Reach::Auto,
+            config::Reach::Namespace => docker::Reach::Namespace,
+            config::Reach::Published => docker::Reach::Published,
+        },
+        publish_any: service.publish == config::Publish::Any,
+        ready: ready(&service.ready),
+        start_timeout: service.timeouts.start,
+        user: service.user.clone(),
+        read_only: service.read_only,
+        tmpfs: service.tmpfs.clone(),
+        cap_add: service.cap_add.clone(),
+        mounts: service.mounts.iter().map(mount).collect(),
+        runtime: service.runtime.as_ref().map(ToString::to_string),
+    }
+}
+
+fn ready(ready: &config::Ready) -> docker::Ready {
+    match ready.clone() {
+        config::Ready::Tcp { linger } => docker::Ready::Tcp { linger },
+        config::Ready::Banner(banner) => docker::Ready::Banner(banner),
+        config::Ready::Exchange { send, expect } => docker::Ready::Exchange { send, expect },
+        config::Ready::Healthcheck => docker::Ready::Healthcheck,
+        config::Ready::Log(text) => docker::Ready::Log(text),
+        config::Ready::Started => docker::Ready::Started,
+    }
+}
+
+fn mount(mount: &config::Mount) -> docker::Mount {
+    docker::Mount {
+        source: mount.source.display().to_string(),
+        target: mount.target.display().to_string(),
+        read_only: mount.read_only,
+    }
+}

@@ -1,0 +1,100 @@
+//! `ganger check`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ganger_pool::ServiceOptions;
+use ganger_pool::discovery::DaemonSpec;
+use ganger_pool::runtime::ContainerRuntime;
+use tokio::task::JoinSet;
+
+use super::{Exit, Failure, say};
+use crate::app::{self, Plan};
+use crate::config::Config;
+use crate::docker::{Docker, Endpoint, Identity, Pull, Reach, Spec, Survey};
+
+/// What asking one daemon came to.
+struct Findings {
+    lines: Vec<String>,
+    unreached: bool,
+    wrong: bool,
+}
+
+pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<Exit, Failure> {
+    let (services, daemons) = (config.services.len(), config.daemons.len());
+    let instance = config.instance(path);
+    say(&format!(
+        "{}: in order (services: {services}, daemons: {daemons}, instance: {instance})",
+        path.display(),
+    ));
+    if !online {
+        return Ok(Exit::Ok);
+    }
+    // Nothing is launched, so no boot is needed to tell containers apart.
+    let docker = Arc::new(Docker::new(Identity { instance, boot: String::new() }, app::builtin()));
+    let Plan { services, fleet, .. } = Plan::new(config);
+    let services: Arc<[_]> = services.into();
+    let mut work = JoinSet::new();
+    for (at, daemon) in fleet.into_iter().enumerate() {
+        let (docker, services) = (docker.clone(), services.clone());
+        work.spawn(async move { (at, ask(&docker, &daemon, &services).await) });
+    }
+    let mut findings = work.join_all().await;
+    findings.sort_by_key(|(at, _)| *at);
+    findings.iter().flat_map(|(_, found)| &found.lines).for_each(|line| say(line));
+    let any = |is: fn(&Findings) -> bool| findings.iter().any(|(_, found)| is(found));
+    Ok(match (any(|found| found.unreached), any(|found| found.wrong)) {
+        (true, _) => Exit::Unreachable,
+        (_, true) => Exit::Failed,
+        _ => Exit::Ok,
+    })
+}
+
+async fn ask(
+    docker: &Docker,
+    daemon: &DaemonSpec<Endpoint>,
+    services: &[ServiceOptions<Spec>],
+) -> Findings {
+    let name = &daemon.name;
+    let mut found = Findings { lines: Vec::new(), unreached: false, wrong: false };
+    match docker.connect(name, &daemon.endpoint).await {
+        Ok(facts) => found.lines.push(format!(
+            "{name}: engine {} at {}, {} cpus",
+            facts.version, daemon.endpoint, facts.cpus
+        )),
+        Err(error) => {
+            found.unreached = true;
+            found.lines.push(format!("{name}: error: {error}"));
+            return found;
+        }
+    }
+    for service in services {
+        let verdict = match docker.survey(name, &service.spec).await {
+            Ok(survey) => judge(&service.spec, survey),
+            Err(error) => Err(error.to_string()),
+        };
+        found.wrong |= verdict.is_err();
+        let line = verdict.unwrap_or_else(|error| format!("error: {error}"));
+        found.lines.push(format!("{name}: service {}: {line}", service.name));
+    }
+    found
+}
+
+fn judge(spec: &Spec, survey: Survey) -> Result<String, String> {
+    let reach = survey.reach?;
+    let image = &spec.image;
+    if !survey.image && spec.pull == Pull::Never {
+        return Err(format!(
+            "image {image} is not there: `docker pull {image}`, or set `pull: IfMissing`"
+        ));
+    }
+    let there = if survey.image { "is there" } else { "is to be pulled" };
+    let why = survey.why_published.filter(|_| spec.reach == Reach::Auto);
+    Ok(match (reach, why) {
+        (Reach::Namespace, _) => format!("image {image} {there}; containers reached by namespace"),
+        (_, Some(why)) => {
+            format!("image {image} {there}; containers reached by published port ({why})")
+        }
+        _ => format!("image {image} {there}; containers reached by published port"),
+    })
+}

@@ -1,0 +1,93 @@
+//! `ganger demo`: the default configuration with the built-in echo image.
+
+use std::net::SocketAddr;
+
+use ganger_pool::core::{Snapshot, State};
+use ganger_pool::runtime::ContainerRuntime;
+
+use super::{Exit, Failure, run, say};
+use crate::app::{self, Instance, Running};
+use crate::config::{Config, DaemonUrl, Network};
+use crate::docker::{Docker, Endpoint, Identity};
+
+/// What the containers of a demo are labelled with.
+const INSTANCE: &str = "ganger-demo";
+
+pub(super) async fn demo(url: &str) -> Result<Exit, Failure> {
+    let endpoint: Endpoint = url
+        .parse()
+        .map_err(|error| Failure::new(Exit::Usage, format!("--docker {url}: {error}")))?;
+    if !endpoint.is_loopback() {
+        let message = format!("--docker {url}: the demo is for an engine on this machine");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let stop = run::stop()?;
+    let instance = Instance::take(INSTANCE).map_err(run::failed)?;
+    let mut config = Config::parse(Config::default_text(), "the default configuration")
+        .map_err(|report| Failure::new(Exit::Failed, report))?;
+    let sealed = look(&endpoint).await?;
+    for daemon in &mut config.daemons {
+        daemon.url = match &endpoint {
+            Endpoint::Unix(path) => DaemonUrl::Unix(path.clone()),
+            Endpoint::Tcp { host, port } => DaemonUrl::Tcp { host: host.clone(), port: *port },
+        };
+    }
+    for service in &mut config.services {
+        service.network = if sealed { Network::Sealed } else { Network::Bridge };
+    }
+    let ended = app::run(&config, instance, stop, started, stocked).await.map_err(run::failed)?;
+    if ended.left.is_empty() {
+        say("demo: every container is removed");
+    }
+    Ok(run::exit(&ended))
+}
+
+/// Looks at the engine before anything is launched; says whether containers can
+/// be sealed.
+async fn look(endpoint: &Endpoint) -> Result<bool, Failure> {
+    let identity = Identity { instance: INSTANCE.to_owned(), boot: String::new() };
+    let docker = Docker::new(identity, app::builtin());
+    let name = "local".into();
+    let facts = docker
+        .connect(&name, endpoint)
+        .await
+        .map_err(|error| Failure::new(Exit::Unreachable, error))?;
+    say(&format!("demo: engine {} at {endpoint}, {} cpus", facts.version, facts.cpus));
+    let sealed = docker.can_seal(&name);
+    say(if sealed {
+        "demo: containers get no network at all; they are reached from inside their namespace"
+    } else {
+        "demo: containers get Docker's default network and a port on loopback (run as root, they would get none)"
+    });
+    Ok(sealed)
+}
+
+fn started(running: &Running) {
+    for (service, address) in &running.services {
+        say(&format!("demo: service {service} listens on {address}; launching its stock"));
+    }
+}
+
+fn stocked(snapshot: &Snapshot, running: &Running) {
+    for service in &snapshot.services {
+        say(&format!(
+            "demo: {} containers of {} are running, waiting for connections",
+            service.counts[State::Idle],
+            service.name
+        ));
+    }
+    if let Some((_, address)) = running.services.first() {
+        say(&what_next(*address));
+    }
+}
+
+fn what_next(address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        "\nNow, in another terminal:\n\
+         \n    nc {ip} {port}      # what you type comes back, from a container of your own\n\
+         \nEvery connection gets a fresh container, and one line here when it ends.\n\
+         Ctrl-C ends the demo and removes its containers. To go on from there:\n\
+         \n    ganger init > ganger.ron && ganger run\n"
+    )
+}

@@ -1,0 +1,67 @@
+//! `ganger reap`.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::{Exit, Failure, complain, run, say};
+use crate::app::{self, Found, Instance, Plan};
+use crate::config::Config;
+use crate::docker::{Docker, Identity};
+
+pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<Exit, Failure> {
+    // Nothing is taken from under a process that runs.
+    let instance = Instance::take(name).map_err(run::failed)?;
+    let identity =
+        Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
+    let docker = Arc::new(Docker::new(identity, Vec::new()));
+    let mut work = JoinSet::new();
+    for daemon in Plan::new(config).fleet {
+        let docker = docker.clone();
+        work.spawn(async move {
+            let found = app::reap(&docker, &daemon, dry_run).await;
+            (daemon.name, found)
+        });
+    }
+    let (mut total, mut failed, mut unreached) = (0, 0, 0);
+    while let Some(done) = work.join_next().await {
+        let Ok((daemon, found)) = done else { continue };
+        match found {
+            Ok(found) => {
+                total += found.containers.len();
+                failed += tell(&found);
+            }
+            Err(error) => {
+                unreached += 1;
+                complain(&format!("{daemon}: {error}"));
+            }
+        }
+    }
+    say(&match dry_run {
+        true => format!("instance {name}: {total} containers would be removed"),
+        false => format!("instance {name}: {} of {total} containers removed", total - failed),
+    });
+    Ok(match (unreached, failed) {
+        (1.., _) => Exit::Unreachable,
+        (_, 1..) => Exit::Failed,
+        _ => Exit::Ok,
+    })
+}
+
+/// How many could not be removed.
+fn tell(found: &Found) -> usize {
+    let mut failed = 0;
+    for (owned, outcome) in &found.containers {
+        let state = if owned.running { "running" } else { "not running" };
+        let outcome = match outcome {
+            None => format!("would be removed ({state})"),
+            Some(Ok(())) => format!("removed ({state})"),
+            Some(Err(error)) => {
+                failed += 1;
+                format!("not removed: {error}")
+            }
+        };
+        say(&format!("{}: {}: {outcome}", found.daemon, owned.key));
+    }
+    failed
+}

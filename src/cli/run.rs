@@ -1,0 +1,41 @@
+//! `ganger run`.
+
+use std::path::Path;
+
+use ganger_pool::core::{Snapshot, State};
+use tracing::info;
+
+use super::{Exit, Failure};
+use crate::app::{self, AppError, Ended, Instance, Running};
+use crate::config::Config;
+use crate::shutdown::Stop;
+
+pub(super) async fn run(config: &Config, path: &Path) -> Result<Exit, Failure> {
+    let stop = stop()?;
+    let instance = Instance::take(&config.instance(path)).map_err(failed)?;
+    let ended = app::run(config, instance, stop, |_| (), stocked).await.map_err(failed)?;
+    Ok(exit(&ended))
+}
+
+pub(super) fn stop() -> Result<Stop, Failure> {
+    Stop::on_signals()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot handle signals: {error}")))
+}
+
+pub(super) fn failed(error: impl Into<AppError>) -> Failure {
+    Failure::new(Exit::Failed, error.into())
+}
+
+pub(super) fn exit(ended: &Ended) -> Exit {
+    match ended {
+        Ended { cut: 1.., .. } => Exit::Cut,
+        Ended { left, .. } if !left.is_empty() => Exit::Failed,
+        Ended { .. } => Exit::Ok,
+    }
+}
+
+fn stocked(snapshot: &Snapshot, _: &Running) {
+    for service in &snapshot.services {
+        info!(service = %service.name, idle = service.counts[State::Idle], "stock is full");
+    }
+}

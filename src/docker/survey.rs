@@ -1,0 +1,48 @@
+//! Whether a daemon could launch a service, asked without changing anything.
+
+use ganger_pool::core::DaemonName;
+use ganger_pool::runtime::CallError;
+
+use super::{Docker, Network, Reach, Spec};
+
+/// What a daemon says of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// How the containers would be reached, or why they could not be.
+    pub reach: Result<Reach, String>,
+    /// Why containers are reached by published port where `Auto` could choose.
+    pub why_published: Option<String>,
+    /// The image is there, or comes with the program.
+    pub image: bool,
+}
+
+// === impl Docker ===
+
+impl Docker {
+    /// Asks a daemon that was connected to about a service.
+    ///
+    /// # Errors
+    /// The daemon does not answer, or the image has no valid name.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn survey(&self, daemon: &DaemonName, spec: &Spec) -> Result<Survey, CallError> {
+        let daemon = self.daemon(daemon)?;
+        let contact = daemon.contact()?;
+        let builtin = self.builtin.iter().any(|builtin| builtin.reference == spec.image);
+        Ok(Survey {
+            reach: contact.reach(spec),
+            why_published: contact.why_published(),
+            image: builtin || daemon.has_image(&spec.image).await?,
+        })
+    }
+
+    /// Whether containers without any network can be reached on a daemon that
+    /// was connected to.
+    #[must_use]
+    pub fn can_seal(&self, daemon: &DaemonName) -> bool {
+        let sealed = Spec { network: Network::Sealed, ..Spec::new("", 1) };
+        let contact = self.daemon(daemon).and_then(|daemon| daemon.contact());
+        contact.is_ok_and(|contact| contact.reach(&sealed).is_ok())
+    }
+}

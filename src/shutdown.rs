@@ -1,0 +1,50 @@
+//! Signals that end the process: the first asks it to drain, the second to end now.
+
+use std::io;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// How far the operator has asked the process to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Take no more connections, let the running ones end.
+    pub drain: CancellationToken,
+    /// End the running ones, too.
+    pub now: CancellationToken,
+}
+
+// === impl Stop ===
+
+impl Stop {
+    /// Listens for SIGTERM, SIGINT and SIGHUP. The last would otherwise kill
+    /// the process, and its containers would stay behind.
+    ///
+    /// # Errors
+    /// The handlers could not be installed.
+    pub fn on_signals() -> io::Result<Self> {
+        let stop = Self::default();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let told = stop.clone();
+        tokio::spawn(async move {
+            loop {
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                    _ = hang_up.recv() => "SIGHUP",
+                };
+                if told.drain.is_cancelled() {
+                    warn!(signal = name, "ending connections now; containers are still removed");
+                    told.now.cancel();
+                } else {
+                    info!(signal = name, "stopping: no more connections, running ones may end");
+                    told.drain.cancel();
+                }
+            }
+        });
+        Ok(stop)
+    }
+}
