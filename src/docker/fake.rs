@@ -57,7 +57,9 @@ impl Engine {
                 let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
                 tokio::spawn(async move {
                     let mut stream = BufReader::new(stream);
-                    let request = read(&mut stream).await;
+                    let Some(request) = read(&mut stream).await else {
+                        return;
+                    };
                     log.lock().push(request.clone());
                     let reply = answer(&request).unwrap_or_else(|| usual(&request));
                     write(stream.into_inner(), reply).await;
@@ -84,9 +86,13 @@ impl Drop for Engine {
     }
 }
 
-async fn read(stream: &mut BufReader<UnixStream>) -> Seen {
+/// `None` for a connection on which nothing is asked.
+async fn read(stream: &mut BufReader<UnixStream>) -> Option<Seen> {
     let (mut first, mut length) = (String::new(), 0);
     stream.read_line(&mut first).await.unwrap();
+    if first.is_empty() {
+        return None;
+    }
     loop {
         let mut line = String::new();
         stream.read_line(&mut line).await.unwrap();
@@ -105,11 +111,11 @@ async fn read(stream: &mut BufReader<UnixStream>) -> Seen {
         Some(rest) => rest.split_once('/').unwrap(),
         None => ("", path.strip_prefix('/').unwrap()),
     };
-    Seen {
+    Some(Seen {
         version: version.to_owned(),
         line: format!("{method} /{path}"),
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-    }
+    })
 }
 
 async fn write(mut stream: UnixStream, mut reply: Reply) {

@@ -87,7 +87,14 @@ impl Docker {
             failed = self.delete(&daemon, target, &container).await.err().or(failed);
         }
         if !self.find(&daemon, &target.key).await?.is_empty() {
-            return failed.map_or(Ok(Removal::Pending), Err);
+            // The list answered: whatever held the removal up, it is not the engine's absence.
+            let refused = |error: CallError| {
+                Err(CallError {
+                    unreachable: false,
+                    ..error
+                })
+            };
+            return failed.map_or(Ok(Removal::Pending), refused);
         }
         // Whatever the engine said: it is not there.
         let ContainerKey::Launch(launch) = target.key else {
@@ -117,12 +124,15 @@ impl Docker {
         let result =
             self.calls.remove(target, container, deadlines.remove, deadlines.bound, call).await;
         match result {
-            // Gone already, or another removal is under way: the list tells.
+            // Gone already, or under way, be it ours or another's: the list tells.
             Ok(())
-            | Err(Failure::Engine(Error::DockerResponseServerError {
-                status_code: 404 | 409,
-                ..
-            })) => Ok(()),
+            | Err(
+                Failure::Late(_)
+                | Failure::Engine(Error::DockerResponseServerError {
+                    status_code: 404 | 409,
+                    ..
+                }),
+            ) => Ok(()),
             Err(failure) => Err(explain::call(&daemon.endpoint, "the removal", &failure)),
         }
     }

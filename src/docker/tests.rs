@@ -386,3 +386,68 @@ async fn an_engine_that_is_none_is_told_from_one_that_is_down() {
     let error = docker.connect(&"d".into(), &endpoint).await.unwrap_err();
     assert!(error.message.contains("is Docker installed and running?"), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_process_that_is_not_the_containers_is_not_reached_and_not_tried_again() {
+    if crate::reach::capability::can_enter_namespaces().is_err() {
+        return;
+    }
+    let (_engine, docker) = connected(Deadlines::default(), |seen| {
+        let inspect = seen.line.starts_with("GET /containers/c");
+        // Our own process, as an engine in another view of processes may name it.
+        let state = json!({"Running": true, "Pid": std::process::id()});
+        let ports = json!({"7000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}]});
+        let answer = json!({"State": state, "NetworkSettings": {"Ports": ports}});
+        (inspect && !seen.line.contains("/containers/json")).then_some(Reply::Json(200, answer))
+    })
+    .await;
+    let auto = order(Spec {
+        reach: Reach::Auto,
+        ..spec()
+    });
+    let error = docker.launch(&auto).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Daemon);
+    assert!(
+        error.message.contains("is not the container's"),
+        "{}",
+        error.message
+    );
+    let container = docker.launch(&auto).await.unwrap();
+    assert!(matches!(container.address(), Address::Published(_)));
+
+    let forced = order(Spec {
+        reach: Reach::Namespace,
+        ..spec()
+    });
+    let error = docker.launch(&forced).await.unwrap_err();
+    assert!(
+        error.message.contains("`reach: Namespace`"),
+        "{}",
+        error.message
+    );
+}
+
+#[tokio::test]
+async fn a_removal_that_takes_long_is_in_progress_and_not_asked_for_twice() {
+    let (_open, gate) = watch::channel(false);
+    let deadlines = Deadlines {
+        remove: SHORT,
+        ..Deadlines::default()
+    };
+    let (engine, docker) = connected(deadlines, move |seen| {
+        if seen.line.starts_with("DELETE") {
+            return Some(Reply::Held(
+                gate.clone(),
+                Box::new(|| Reply::Json(204, Value::Null)),
+            ));
+        }
+        let list = seen.line.starts_with("GET /containers/json");
+        list.then(|| Reply::Json(200, json!([listed("3fa9c1d2", 7, "running")])))
+    })
+    .await;
+    docker.launch(&order(spec())).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Pending);
+    }
+    assert_eq!(engine.requests("DELETE").len(), 1);
+}
