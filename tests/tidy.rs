@@ -20,7 +20,8 @@ const APP: &[(&str, u32)] = &[
     ("config", 30),
     ("docker", 30),
     ("discovery", 30),
-    ("probe", 30),
+    // Readiness by health or log asks the engine.
+    ("probe", 31),
     ("telemetry", 30),
     ("shutdown", 30),
     ("proxy", 40),
@@ -60,7 +61,9 @@ impl Source {
 
     /// The code and the test module at its end.
     fn parts(&self) -> (&str, &str) {
-        match self.text.find("\n#[cfg(test)]\nmod tests {") {
+        let starts = ["mod tests {", "pub(crate) mod tests {"]
+            .map(|head| self.text.find(&format!("\n#[cfg(test)]\n{head}")));
+        match starts.into_iter().flatten().next() {
             Some(start) => self.text.split_at(start),
             None => (&self.text, ""),
         }

@@ -1,10 +1,11 @@
 //! Services whose containers fail.
 
-mod common;
+#[path = "support/bed.rs"]
+mod bed;
 
 use std::time::Duration;
 
-use common::{Bed, clean};
+use bed::{Bed, clean};
 use ganger_pool::core::{Policy, Refusal, State};
 use ganger_pool::testing::{FakeEngine, Gate, Op};
 

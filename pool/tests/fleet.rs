@@ -1,11 +1,12 @@
 //! Capacity, placement, daemons that come, fail and go.
 
-mod common;
+#[path = "support/bed.rs"]
+mod bed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Bed, clean, daemon, options, service};
+use bed::{Bed, clean, daemon, options, service};
 use ganger_pool::Pool;
 use ganger_pool::core::{Policy, Refusal, State};
 use ganger_pool::testing::{FakeEngine, Gate, Op};

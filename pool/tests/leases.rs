@@ -1,11 +1,12 @@
 //! Leases from stock, in the queue, reused and given back.
 
-mod common;
+#[path = "support/bed.rs"]
+mod bed;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{Bed, clean};
+use bed::{Bed, clean};
 use ganger_pool::Lease;
 use ganger_pool::core::{Outcome, Policy, Refusal, StartKind, State};
 use ganger_pool::testing::{Gate, Op};

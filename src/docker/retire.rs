@@ -88,12 +88,7 @@ impl Docker {
         }
         if !self.find(&daemon, &target.key).await?.is_empty() {
             // The list answered: whatever held the removal up, it is not the engine's absence.
-            let refused = |error: CallError| {
-                Err(CallError {
-                    unreachable: false,
-                    ..error
-                })
-            };
+            let refused = |error: CallError| Err(CallError { unreachable: false, ..error });
             return failed.map_or(Ok(Removal::Pending), refused);
         }
         // Whatever the engine said: it is not there.
@@ -129,8 +124,7 @@ impl Docker {
             | Err(
                 Failure::Late(_)
                 | Failure::Engine(Error::DockerResponseServerError {
-                    status_code: 404 | 409,
-                    ..
+                    status_code: 404 | 409, ..
                 }),
             ) => Ok(()),
             Err(failure) => Err(explain::call(&daemon.endpoint, "the removal", &failure)),

@@ -401,45 +401,25 @@ async fn a_process_that_is_not_the_containers_is_not_reached_and_not_tried_again
         (inspect && !seen.line.contains("/containers/json")).then_some(Reply::Json(200, answer))
     })
     .await;
-    let auto = order(Spec {
-        reach: Reach::Auto,
-        ..spec()
-    });
+    let auto = order(Spec { reach: Reach::Auto, ..spec() });
     let error = docker.launch(&auto).await.unwrap_err();
     assert_eq!(error.fault, Fault::Daemon);
-    assert!(
-        error.message.contains("is not the container's"),
-        "{}",
-        error.message
-    );
+    assert!(error.message.contains("is not the container's"), "{}", error.message);
     let container = docker.launch(&auto).await.unwrap();
     assert!(matches!(container.address(), Address::Published(_)));
 
-    let forced = order(Spec {
-        reach: Reach::Namespace,
-        ..spec()
-    });
+    let forced = order(Spec { reach: Reach::Namespace, ..spec() });
     let error = docker.launch(&forced).await.unwrap_err();
-    assert!(
-        error.message.contains("`reach: Namespace`"),
-        "{}",
-        error.message
-    );
+    assert!(error.message.contains("`reach: Namespace`"), "{}", error.message);
 }
 
 #[tokio::test]
 async fn a_removal_that_takes_long_is_in_progress_and_not_asked_for_twice() {
     let (_open, gate) = watch::channel(false);
-    let deadlines = Deadlines {
-        remove: SHORT,
-        ..Deadlines::default()
-    };
+    let deadlines = Deadlines { remove: SHORT, ..Deadlines::default() };
     let (engine, docker) = connected(deadlines, move |seen| {
         if seen.line.starts_with("DELETE") {
-            return Some(Reply::Held(
-                gate.clone(),
-                Box::new(|| Reply::Json(204, Value::Null)),
-            ));
+            return Some(Reply::Held(gate.clone(), Box::new(|| Reply::Json(204, Value::Null))));
         }
         let list = seen.line.starts_with("GET /containers/json");
         list.then(|| Reply::Json(200, json!([listed("3fa9c1d2", 7, "running")])))

@@ -11,7 +11,7 @@ const RESERVE: u64 = 256;
 /// A client's socket and a container's.
 const PER_CONNECTION: u64 = 2;
 /// A namespace and a process, or a socket held open.
-const PER_CONTAINER: u64 = 2;
+const PER_CONTAINER: u64 = 3;
 /// What "unlimited" counts as.
 const UNLIMITED: u64 = 1 << 20;
 

@@ -126,7 +126,11 @@ pub async fn run<S: Supply>(
             accepted = listener.inner.accept() => accepted,
         };
         match accepted {
-            Ok((client, peer)) => admit(&service, client, peer, &sessions, &shutdown.cut),
+            Ok((client, peer)) => {
+                // A v4 client of a v6 socket is still a v4 client.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                admit(&service, client, peer, &sessions, &shutdown.cut);
+            }
             // That one client is gone; accept(2) passes its errors on.
             Err(error) if !is_shortage(&error) => {
                 tracing::debug!(service = %service.settings.name, %error, "a client left before accept");
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn v4_and_v6_can_share_a_port() {
+    async fn the_unspecified_v6_address_is_every_address_of_both_kinds() {
         let v6 = match bind(&"six".into(), "[::]:0".parse().unwrap()) {
             Ok(v6) => v6,
             // A machine without IPv6 has nothing to tell apart.
@@ -253,7 +257,9 @@ mod tests {
             Err(error) => panic!("{error}"),
         };
         let port = v6.local_addr().unwrap().port();
-        bind(&"four".into(), (std::net::Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
+        TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let four = bind(&"four".into(), (std::net::Ipv4Addr::UNSPECIFIED, port).into());
+        assert_eq!(four.unwrap_err().source.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[tokio::test]
