@@ -146,9 +146,7 @@ impl Relay {
     /// again. Answers `false` and changes nothing when that cannot be done,
     /// because the container had answered or the client sent too much.
     pub(super) fn rewind(&mut self) -> bool {
-        if self.first_byte.is_some() {
-            return false;
-        }
+        // The container's first byte ends the record.
         let Some(sent) = self.record.replay() else {
             return false;
         };
@@ -413,8 +411,8 @@ mod tests {
                 break;
             }
         }
-        assert!(most > 0);
-        assert!(most <= (BURST * BUFFER_BYTES) as u64, "{most} of {filled} bytes in one poll");
+        assert!(filled > 1 << 20, "{filled} bytes are too few to tell");
+        assert!(most <= 1 << 20, "{most} of {filled} bytes in one poll");
     }
 
     #[tokio::test]
@@ -438,13 +436,9 @@ mod tests {
         assert!(relay.down.rest.len() <= BUFFER_BYTES);
         // And memory of its own is given back with the rest.
         let mut sink = vec![0; BUFFER_BYTES];
-        while !relay.down.rest.is_empty() {
-            let _ = client.read(&mut sink).await.unwrap();
-            poll_fn(|cx| {
-                let _ = relay.down.flush(cx, &client_far);
-                Poll::Ready(())
-            })
-            .await;
+        tokio::select! {
+            flushed = poll_fn(|cx| relay.down.flush(cx, &client_far)) => assert!(flushed.is_ok()),
+            () = async { while client.read(&mut sink).await.unwrap() > 0 {} } => {}
         }
         assert_eq!(relay.down.rest.capacity(), 0);
     }

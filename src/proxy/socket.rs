@@ -126,3 +126,30 @@ pub(super) async fn left(client: &TcpStream) -> &'static str {
     }
     "the client reset the connection"
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reset_waits_for_the_last_byte_whatever_the_length() {
+        // The client's window closes somewhere among these lengths, so that
+        // now much, now little is left to send.
+        for length in (1..16_000).step_by(500) {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            let mut near = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut far, _) = listener.accept().await.unwrap();
+            far.write_all(&vec![7; length]).await.unwrap();
+            let mut got = Vec::new();
+            // In this order: a reset that does not wait comes before the read.
+            let ((), end) = tokio::join!(reset_after_delivery(far), near.read_to_end(&mut got));
+            assert_eq!(got.len(), length);
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        }
+    }
+}

@@ -145,6 +145,21 @@ fn the_retries_are_counted_over_dials_and_failures() {
 }
 
 #[test]
+fn without_retries_the_first_failure_is_the_last() {
+    test(async {
+        let proxy = Proxy::start_with([reset_after(1).await, echo().await], 10, |settings| {
+            settings.retries = 0;
+        });
+        let mut client = proxy.connect().await;
+        client.write_all(b"x").await.unwrap();
+        assert_reset(&read_all(&mut client).await.1);
+        let mut ended = proxy.end().await;
+        ended.line(&["end=SD"]);
+        ended.outcomes(&[failed(RESET)]);
+    });
+}
+
+#[test]
 fn a_dial_that_hangs_is_given_up() {
     test(async {
         let proxy = Proxy::start_with([Give::Deaf, echo().await], 10, |settings| {
