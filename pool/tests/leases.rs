@@ -158,6 +158,18 @@ async fn past_the_queue_length_connections_are_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_launch_takes_no_place_in_the_queue() {
+    let bed = Bed::new(Policy { warm: 0, max: 8, queue_length: 1, ..policy() }, &[6]);
+    bed.until(|s| s.settled()).await;
+    // Six can be launched, one may wait for another to end, one is refused.
+    let clients: Vec<_> = (0..8).map(|_| bed.queue()).collect();
+    let snapshot = bed.until(|s| s.services[0].counts[State::Leased] == 6).await;
+    assert_eq!(snapshot.services[0].waiting, 1);
+    assert_eq!(snapshot.services[0].totals.refused.get("queue_full"), Some(&1));
+    assert!(clients.iter().any(|client| !client.is_finished()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_waiter_is_refused_at_its_deadline() {
     let bed = Bed::new(Policy { warm: 0, max: 1, ..policy() }, &[10]);
     let _held = bed.lease().await.unwrap();

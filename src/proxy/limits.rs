@@ -10,7 +10,7 @@ use thiserror::Error;
 const RESERVE: u64 = 256;
 /// A client's socket and a container's.
 const PER_CONNECTION: u64 = 2;
-/// A namespace and a process, or a socket held open.
+/// Its namespace, its process and a spare socket in the namespace.
 const PER_CONTAINER: u64 = 3;
 /// What "unlimited" counts as.
 const UNLIMITED: u64 = 1 << 20;
@@ -64,17 +64,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_files_per_connection_and_container_beside_the_reserve() {
-        assert_eq!(connection_cap(1024, 16), Ok((1024 - 256 - 32) / 2));
-        assert_eq!(connection_cap(1 << 20, 1000), Ok(((1 << 20) - 256 - 2000) / 2));
+    fn two_files_per_connection_and_three_per_container_beside_the_reserve() {
+        assert_eq!(connection_cap(1024, 16), Ok((1024 - 256 - 48) / 2));
+        assert_eq!(connection_cap(1 << 20, 1000), Ok(((1 << 20) - 256 - 3000) / 2));
         assert_eq!(connection_cap(256 + 2, 0), Ok(1));
         assert_eq!(connection_cap(256 + 3, 0), Ok(1));
     }
 
     #[test]
     fn too_few_is_an_error_that_says_how_many_are_needed() {
-        let error = connection_cap(256 + 2 * 10 + 1, 10).unwrap_err();
-        assert_eq!(error, TooFewFiles { limit: 277, containers: 10, needed: 278 });
+        let error = connection_cap(256 + 3 * 10 + 1, 10).unwrap_err();
+        assert_eq!(error, TooFewFiles { limit: 287, containers: 10, needed: 288 });
         assert_eq!(connection_cap(error.needed, 10), Ok(1));
         assert!(connection_cap(u64::MAX, u64::MAX).is_err());
     }

@@ -33,6 +33,8 @@ pub struct Ledger {
     containers: BTreeMap<LaunchId, Container>,
     /// The daemons with room for a launch.
     placement: Placement,
+    /// How many more containers all daemons together would take.
+    room: u32,
     /// The services that lack containers.
     hungry: BTreeSet<usize>,
     /// Where each waiter waits.
@@ -274,7 +276,11 @@ impl Ledger {
 
     /// Puts a daemon where it belongs in the placement order, after its load changed.
     fn replace(&mut self, name: &DaemonName) {
-        let load = self.daemons.get(name).and_then(|daemon| daemon.open(self.draining));
+        let load = self.daemons.get_mut(name).and_then(|daemon| {
+            let room = daemon.room();
+            self.room = self.room + room - std::mem::replace(&mut daemon.counted_room, room);
+            daemon.open(self.draining)
+        });
         self.placement.set(name, load);
     }
 }

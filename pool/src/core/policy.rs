@@ -17,7 +17,8 @@ pub struct Policy {
     /// The age at which a container is not leased any more, less up to a tenth
     /// of it so that a stock launched together does not expire together.
     pub max_age: Option<Duration>,
-    /// The most connections that may wait.
+    /// The most connections that may wait for others to end; those for whom a
+    /// container can be launched do not count.
     pub queue_length: u32,
     /// How long a stock above `warm` is kept before its surplus is retired.
     pub surplus_after: Duration,

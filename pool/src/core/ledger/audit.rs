@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Counts;
-use super::{Contact, Ledger, State};
+use super::{Contact, Daemon, Ledger, State};
 
 // === impl Ledger ===
 
@@ -62,6 +62,10 @@ impl Ledger {
             if matches!(daemon.contact, Contact::Down(_)) && counts[State::Idle] > 0 {
                 return Err(format!("{name} is down and has stock"));
             }
+        }
+        let room: u32 = self.daemons.values().map(Daemon::room).sum();
+        if room != self.room {
+            return Err(format!("I1: {} are thought to fit, and {room} do", self.room));
         }
         match by_daemon.keys().next() {
             Some(name) => Err(format!("I1: containers on {name}, which is not there")),

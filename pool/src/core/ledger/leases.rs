@@ -31,11 +31,12 @@ impl Ledger {
         } else {
             self.no_daemon_for(index).map(|reason| Refusal::NoDaemon { reason })
         };
-        let Some((_, service)) = self.services.get_index_mut(index) else {
-            return;
-        };
+        let room = self.room;
+        let Some((_, service)) = self.services.get_index_mut(index) else { return };
         let refusal = refusal.or_else(|| {
-            let queued = service.queue.push(waiter, deadline, service.policy.queue_length);
+            // One for whom there is or will be a launch does not wait for others.
+            let limit = service.policy.queue_length.saturating_add(service.launchable(room));
+            let queued = service.queue.push(waiter, deadline, limit);
             (!queued).then_some(Refusal::QueueFull)
         });
         match refusal {

@@ -81,6 +81,8 @@ pub(super) struct Daemon {
     pub(super) failed_at: Option<Instant>,
     /// Nothing is launched on it until then.
     pub(super) retry_at: Option<Instant>,
+    /// What of the ledger's room is its own.
+    pub(super) counted_room: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +165,13 @@ impl Service {
         sizing::deficit(&self.policy, &self.counts, self.queue.len(), struggling)
     }
 
+    /// How many waiters there is or will be a container for without any other
+    /// connection ending, when all daemons together have so much room.
+    pub(super) fn launchable(&self, room: u32) -> u32 {
+        let more = self.policy.max.saturating_sub(self.counts.total()).min(room);
+        sizing::on_their_way(&self.counts).saturating_add(more)
+    }
+
     /// Its launches have failed so often that nobody should wait for one.
     pub(super) fn failing(&self) -> Option<&Arc<str>> {
         self.last_error.as_ref().filter(|_| self.failures >= self.policy.failing_after)
@@ -186,6 +195,7 @@ impl Daemon {
             failures: 0,
             failed_at: None,
             retry_at: None,
+            counted_room: 0,
         }
     }
 
@@ -205,6 +215,13 @@ impl Daemon {
             && self.counts[State::Launching] < self.max_launches
             && load.has_room();
         open.then_some(load)
+    }
+
+    /// How many more containers it would take, now or when launches under way
+    /// and pauses are over.
+    pub(super) fn room(&self) -> u32 {
+        let usable = self.contact == Contact::Up && self.listed && !self.leaving;
+        if usable { self.capacity.saturating_sub(self.used()) } else { 0 }
     }
 
     pub(super) fn can_launch(&self, service: usize) -> bool {
