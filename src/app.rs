@@ -27,7 +27,7 @@ use crate::proxy::{self, Admission, BindError, Drained, Listener, Service, Shutd
 use crate::shutdown::Stop;
 
 pub use instance::{Instance, InstanceError};
-pub use plan::{Plan, endpoint};
+pub use plan::Plan;
 pub use reap::{Found, reap};
 
 /// How long the start waits for what an earlier boot left. What takes longer is

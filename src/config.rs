@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use daemon::{Daemon, DaemonUrl};
+pub use daemon::Daemon;
 pub use image::ImageRef;
 pub use ready::Ready;
 pub use report::Report;

@@ -11,7 +11,6 @@ mod body;
 mod calls;
 mod container;
 mod daemon;
-mod endpoint;
 mod events;
 mod explain;
 #[cfg(test)]
@@ -30,6 +29,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,12 +42,12 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use container::{Address, Container};
-pub use endpoint::{Endpoint, EndpointError};
 pub use explain::explain;
 pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
 pub use spec::{Mount, Network, Pull, Reach, Ready, Spec};
 pub use survey::Survey;
 
+use crate::endpoint::Endpoint;
 use crate::reach::netns::Dialer;
 use daemon::Daemon;
 
@@ -70,6 +70,16 @@ pub struct Builtin {
     pub reference: String,
     /// Makes the archive, as `docker save` does.
     pub archive: fn() -> Vec<u8>,
+}
+
+/// Where an engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Where its API is.
+    pub endpoint: Endpoint,
+    /// The address of its machine to publish ports on and to dial. `None` takes
+    /// loopback for a socket, else the address its API is reached at.
+    pub publish_on: Option<IpAddr>,
 }
 
 /// How long an engine has for each call.
@@ -118,6 +128,16 @@ impl Default for Deadlines {
     }
 }
 
+// === impl Site ===
+
+impl Site {
+    /// An engine that publishes where its API is.
+    #[must_use]
+    pub const fn of(endpoint: Endpoint) -> Self {
+        Self { endpoint, publish_on: None }
+    }
+}
+
 // === impl Builtin ===
 
 impl fmt::Debug for Builtin {
@@ -162,12 +182,12 @@ impl Docker {
         })
     }
 
-    /// The daemon of this name; what was known of it goes when its endpoint changes.
-    fn daemon_at(&self, name: &DaemonName, endpoint: &Endpoint) -> Arc<Daemon> {
+    /// The daemon of this name; what was known of it goes when its site changes.
+    fn daemon_at(&self, name: &DaemonName, site: &Site) -> Arc<Daemon> {
         let mut daemons = self.daemons.lock();
-        let fresh = || Arc::new(Daemon::new(name.clone(), endpoint.clone(), self.deadlines));
+        let fresh = || Arc::new(Daemon::new(name.clone(), site.clone(), self.deadlines));
         let known = daemons.entry(name.clone()).or_insert_with(fresh);
-        if known.endpoint != *endpoint {
+        if !known.is_at(site) {
             *known = fresh();
         }
         Arc::clone(known)
@@ -205,14 +225,10 @@ impl Docker {
 impl ContainerRuntime for Docker {
     type Spec = Spec;
     type Handle = Container;
-    type Endpoint = Endpoint;
+    type Endpoint = Site;
 
-    async fn connect(
-        &self,
-        daemon: &DaemonName,
-        endpoint: &Endpoint,
-    ) -> Result<DaemonFacts, CallError> {
-        self.daemon_at(daemon, endpoint).connect().await
+    async fn connect(&self, daemon: &DaemonName, site: &Site) -> Result<DaemonFacts, CallError> {
+        self.daemon_at(daemon, site).connect().await
     }
 
     async fn prepare(

@@ -5,6 +5,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod docker;
+pub mod endpoint;
 pub mod image;
 pub mod probe;
 pub mod proxy;

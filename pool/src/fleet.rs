@@ -1,6 +1,7 @@
 //! Follows discovery, and keeps contact with each daemon in a task of its own.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,14 +170,14 @@ impl<R: ContainerRuntime> Monitor<R> {
         let hear = self.hear();
         let list = self.list();
         tokio::select! {
-            () = prepare => unreachable!("runs for ever"),
-            () = hear => unreachable!("runs for ever"),
+            never = prepare => match never {},
+            never = hear => match never {},
             error = list => error,
         }
     }
 
     /// Has the daemon get ready for every service, and again where it could not.
-    async fn prepare(&self) {
+    async fn prepare(&self) -> Infallible {
         let mut results: BTreeMap<ServiceName, Result<(), CallError>> = BTreeMap::new();
         loop {
             let mut work = JoinSet::new();
@@ -210,7 +211,7 @@ impl<R: ContainerRuntime> Monitor<R> {
     }
 
     /// Passes on the daemon's events; each gap is closed by a list.
-    async fn hear(&self) {
+    async fn hear(&self) -> Infallible {
         let (sink, mut events) = mpsc::unbounded_channel();
         let stream = async {
             loop {
@@ -221,7 +222,8 @@ impl<R: ContainerRuntime> Monitor<R> {
             }
         };
         let pass_on = async {
-            while let Some(event) = events.recv().await {
+            loop {
+                let Some(event) = events.recv().await else { std::future::pending().await };
                 let launch = event.launch;
                 self.tell(match event.kind {
                     RuntimeEventKind::Died => Event::Died { launch },
@@ -229,7 +231,10 @@ impl<R: ContainerRuntime> Monitor<R> {
                 });
             }
         };
-        tokio::join!(stream, pass_on);
+        tokio::select! {
+            never = stream => never,
+            never = pass_on => never,
+        }
     }
 
     /// Lists every few seconds, and at once when nudged.

@@ -6,8 +6,8 @@ use ganger_pool::ServiceOptions;
 use ganger_pool::core::Policy;
 use ganger_pool::discovery::DaemonSpec;
 
-use crate::config::{self, Config, DaemonUrl};
-use crate::docker::{self, Endpoint, Spec};
+use crate::config::{self, Config};
+use crate::docker::{self, Site, Spec};
 use crate::proxy::Settings;
 
 /// What a configuration comes to.
@@ -16,7 +16,7 @@ pub struct Plan {
     /// What the pool runs.
     pub services: Vec<ServiceOptions<Spec>>,
     /// Where.
-    pub fleet: Vec<DaemonSpec<Endpoint>>,
+    pub fleet: Vec<DaemonSpec<Site>>,
     /// What the proxy listens for, in the same order as `services`.
     pub settings: Vec<Settings>,
 }
@@ -43,19 +43,10 @@ impl Plan {
     }
 }
 
-/// Where a daemon's API is, in the adapter's terms.
-#[must_use]
-pub fn endpoint(url: &DaemonUrl) -> Endpoint {
-    match url {
-        DaemonUrl::Unix(path) => Endpoint::Unix(path.clone()),
-        DaemonUrl::Tcp { host, port } => Endpoint::Tcp { host: host.clone(), port: *port },
-    }
-}
-
-fn daemon(daemon: &config::Daemon) -> DaemonSpec<Endpoint> {
+fn daemon(daemon: &config::Daemon) -> DaemonSpec<Site> {
     DaemonSpec {
         name: daemon.name.as_str().into(),
-        endpoint: endpoint(&daemon.url),
+        endpoint: Site { endpoint: daemon.url.clone(), publish_on: daemon.publish_on },
         max_containers: daemon.max_containers,
         max_launches: daemon.max_launches,
     }

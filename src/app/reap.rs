@@ -7,7 +7,7 @@ use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::{CallError, ContainerRuntime, Owned, Removal, Target};
 use tokio::time::{Instant, sleep};
 
-use crate::docker::{Docker, Endpoint};
+use crate::docker::{Docker, Site};
 
 /// How long one container's removal is tried.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub struct Found {
 /// The daemon cannot be reached.
 pub async fn reap(
     docker: &Docker,
-    daemon: &DaemonSpec<Endpoint>,
+    daemon: &DaemonSpec<Site>,
     dry_run: bool,
 ) -> Result<Found, CallError> {
     docker.connect(&daemon.name, &daemon.endpoint).await?;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{Exit, Failure, say};
 use crate::app::{self, Plan};
 use crate::config::Config;
-use crate::docker::{Docker, Endpoint, Identity, Pull, Reach, Spec, Survey};
+use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey};
 
 /// What asking one daemon came to.
 struct Findings {
@@ -52,7 +52,7 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
 
 async fn ask(
     docker: &Docker,
-    daemon: &DaemonSpec<Endpoint>,
+    daemon: &DaemonSpec<Site>,
     services: &[ServiceOptions<Spec>],
 ) -> Findings {
     let name = &daemon.name;
@@ -60,7 +60,7 @@ async fn ask(
     match docker.connect(name, &daemon.endpoint).await {
         Ok(facts) => found.lines.push(format!(
             "{name}: engine {} at {}, {} cpus",
-            facts.version, daemon.endpoint, facts.cpus
+            facts.version, daemon.endpoint.endpoint, facts.cpus
         )),
         Err(error) => {
             found.unreached = true;

@@ -7,8 +7,9 @@ use ganger_pool::runtime::ContainerRuntime;
 
 use super::{Exit, Failure, run, say};
 use crate::app::{self, Instance, Running};
-use crate::config::{Config, DaemonUrl, Network};
-use crate::docker::{Docker, Endpoint, Identity};
+use crate::config::{Config, Network};
+use crate::docker::{Docker, Identity, Site};
+use crate::endpoint::Endpoint;
 
 /// What the containers of a demo are labelled with.
 const INSTANCE: &str = "ganger-demo";
@@ -27,10 +28,7 @@ pub(super) async fn demo(url: &str) -> Result<Exit, Failure> {
         .map_err(|report| Failure::new(Exit::Failed, report))?;
     let sealed = look(&endpoint).await?;
     for daemon in &mut config.daemons {
-        daemon.url = match &endpoint {
-            Endpoint::Unix(path) => DaemonUrl::Unix(path.clone()),
-            Endpoint::Tcp { host, port } => DaemonUrl::Tcp { host: host.clone(), port: *port },
-        };
+        daemon.url = endpoint.clone();
     }
     for service in &mut config.services {
         service.network = if sealed { Network::Sealed } else { Network::Bridge };
@@ -49,7 +47,7 @@ async fn look(endpoint: &Endpoint) -> Result<bool, Failure> {
     let docker = Docker::new(identity, app::builtin());
     let name = "local".into();
     let facts = docker
-        .connect(&name, endpoint)
+        .connect(&name, &Site::of(endpoint.clone()))
         .await
         .map_err(|error| Failure::new(Exit::Unreachable, error))?;
     say(&format!("demo: engine {} at {endpoint}, {} cpus", facts.version, facts.cpus));

@@ -89,7 +89,8 @@ pub struct Queue {
 /// Reaching a leased container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connect {
-    /// For one attempt. Never 0.
+    /// From the first dial until a container took the connection, all retries
+    /// included. Never 0.
     pub timeout: Duration,
     /// Further containers tried after the first failed.
     pub retries: u32,
@@ -158,7 +159,7 @@ pub enum Reach {
 /// On which addresses of a daemon's machine ports are published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Publish {
-    /// [`Daemon::publish_addr`](super::Daemon::publish_addr).
+    /// The one of [`Daemon::publish_on`](super::Daemon::publish_on).
     #[default]
     Own,
     /// All of them: whoever reaches the machine gets past the proxy.

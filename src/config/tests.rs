@@ -3,8 +3,6 @@
 mod mutated;
 mod shown;
 
-use std::net::Ipv4Addr;
-
 use super::*;
 
 const EXAMPLES: [&str; 6] = ["ganger", "latency", "strict", "bench", "database", "fleet"];
@@ -71,7 +69,7 @@ fn no_example_is_forgotten() {
 fn the_default_is_the_echo_service() {
     let config = Config::parse(Config::default_text(), "default").unwrap();
     let [daemon] = config.daemons.as_slice() else { panic!("{:?}", config.daemons) };
-    assert_eq!(daemon.url, DaemonUrl::Unix("/var/run/docker.sock".into()));
+    assert_eq!(daemon.url.to_string(), "unix:///var/run/docker.sock");
     assert_eq!(daemon.max_containers, 20);
     let [echo] = config.services.as_slice() else { panic!("{:?}", config.services) };
     assert_eq!((echo.name.as_str(), echo.image.as_str()), ("echo", "ganger.local/echo:1"));
@@ -113,7 +111,7 @@ fn defaults() {
     let config = Config::parse(&with(""), "t").unwrap();
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.log.format, LogFormat::Text);
-    assert_eq!(config.daemons[0].publish_addr(), Some(Ipv4Addr::LOCALHOST.into()));
+    assert_eq!(config.daemons[0].publish_on, None);
 }
 
 #[test]
@@ -352,7 +350,7 @@ fn daemons_that_make_no_sense() {
     }
     let tcp = r#"(name: "d", url: "tcp://[2001:db8::7]:1", max_containers: 1, insecure: true)"#;
     let config = Config::parse(&whole(tcp, &s, ""), "t").unwrap();
-    assert_eq!(config.daemons[0].publish_addr(), "2001:db8::7".parse().ok());
+    assert_eq!(config.daemons[0].publish_on, None);
 }
 
 #[test]

@@ -15,7 +15,8 @@ use tokio::time::{Instant, timeout};
 use super::explain::{self, explain};
 use super::view::{Info, Inspected};
 use super::wire::{self, Peer, WireError};
-use super::{Deadlines, Endpoint, Network, Reach, Spec};
+use super::{Deadlines, Network, Reach, Site, Spec};
+use crate::endpoint::Endpoint;
 use crate::reach::capability::{can_enter_namespaces, sees_process};
 
 /// One engine, as far as we have come to know it.
@@ -23,6 +24,8 @@ use crate::reach::capability::{can_enter_namespaces, sees_process};
 pub(crate) struct Daemon {
     pub(super) name: DaemonName,
     pub(super) endpoint: Endpoint,
+    /// Overrides where ports are published and dialled.
+    publish_on: Option<IpAddr>,
     pub(super) deadlines: Deadlines,
     contact: Mutex<Option<Arc<Contact>>>,
     services: Mutex<BTreeMap<ServiceName, Vec<Prepared>>>,
@@ -57,16 +60,22 @@ struct Prepared {
 // === impl Daemon ===
 
 impl Daemon {
-    pub(super) fn new(name: DaemonName, endpoint: Endpoint, deadlines: Deadlines) -> Self {
+    pub(super) fn new(name: DaemonName, site: Site, deadlines: Deadlines) -> Self {
+        let Site { endpoint, publish_on } = site;
         Self {
             name,
             endpoint,
+            publish_on,
             deadlines,
             contact: Mutex::default(),
             services: Mutex::default(),
             pulls: Mutex::default(),
             warnings: Mutex::default(),
         }
+    }
+
+    pub(super) fn is_at(&self, site: &Site) -> bool {
+        self.endpoint == site.endpoint && self.publish_on == site.publish_on
     }
 
     /// Makes contact anew: a client's version only ever goes down, so that an
@@ -94,9 +103,10 @@ impl Daemon {
                 self.endpoint, info.os
             )));
         }
-        let address = match peer {
-            Peer::Process(_) => Ipv4Addr::LOCALHOST.into(),
-            Peer::Address(address) => address.ip().to_canonical(),
+        let address = match (self.publish_on, peer) {
+            (Some(address), _) => address,
+            (None, Peer::Process(_)) => Ipv4Addr::LOCALHOST.into(),
+            (None, Peer::Address(address)) => address.ip().to_canonical(),
         };
         let namespace = Mutex::new(is_local(peer));
         let contact = Contact { client, version, id: info.id, address, namespace };

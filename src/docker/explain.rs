@@ -6,9 +6,9 @@ use std::time::Duration;
 use bollard::errors::Error;
 use ganger_pool::runtime::CallError;
 
-use super::Endpoint;
 use super::calls::Failure;
 use super::wire::WireError;
+use crate::endpoint::Endpoint;
 
 /// Says what a failure of the engine's API means and, where it can be said, what to do.
 #[must_use]

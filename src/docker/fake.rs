@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// One request as it came, its path without the API's version.
 #[derive(Debug, Clone)]

@@ -7,9 +7,9 @@
 use bollard::errors::Error;
 use ganger_pool::runtime::{Fault, LaunchError};
 
-use super::Endpoint;
 use super::calls::Failure;
 use super::explain::{explain, late};
+use crate::endpoint::Endpoint;
 
 /// The call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

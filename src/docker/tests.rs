@@ -58,7 +58,7 @@ async fn connected(
 ) -> (Engine, Docker) {
     let engine = Engine::start(answer);
     let docker = Docker::with_deadlines(identity(), Vec::new(), deadlines);
-    let facts = docker.connect(&"d".into(), &engine.endpoint()).await.unwrap();
+    let facts = docker.connect(&"d".into(), &Site::of(engine.endpoint())).await.unwrap();
     assert_eq!(facts, DaemonFacts { version: "20.10.24".into(), cpus: 2 });
     (engine, docker)
 }
@@ -379,11 +379,11 @@ async fn preparing_at_once_pulls_once_and_a_failure_in_the_stream_is_one() {
 async fn an_engine_that_is_none_is_told_from_one_that_is_down() {
     let engine = Engine::start(|_| Some(Reply::Json(200, json!("hello"))));
     let docker = Docker::new(identity(), Vec::new());
-    let error = docker.connect(&"d".into(), &engine.endpoint()).await.unwrap_err();
+    let error = docker.connect(&"d".into(), &Site::of(engine.endpoint())).await.unwrap_err();
     assert!(error.message.contains("does not answer as an engine does"), "{error:?}");
     let endpoint = engine.endpoint();
     drop(engine);
-    let error = docker.connect(&"d".into(), &endpoint).await.unwrap_err();
+    let error = docker.connect(&"d".into(), &Site::of(endpoint)).await.unwrap_err();
     assert!(error.message.contains("is Docker installed and running?"), "{error:?}");
 }
 

@@ -29,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// The most bytes of an answer that are read.
 const LIMIT: usize = 64 << 20;
