@@ -87,47 +87,59 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
     ) -> Option<LaunchId> {
         let launch = order.launch;
         let began = tokio::time::Instant::now();
-        if let Err(error) = self.start(&order, start, &interrupt).await {
-            warn!(
-                %launch, service = %order.service, daemon = %order.daemon, %error,
-                "launch failed"
-            );
-            if error.fault == Fault::Daemon {
-                self.nudges.nudge(&order.daemon);
+        let outcome = self.start(&order, start, &interrupt).await;
+        let took = began.elapsed();
+        let (service, daemon) = (&order.service, &order.daemon);
+        self.broker.tell(match outcome {
+            Ok(()) => {
+                debug!(%launch, %service, %daemon, ?took, "ready");
+                Event::Ready { launch }
             }
-            let reason = error.message.into();
-            self.broker.tell(Event::LaunchFailed { launch, fault: error.fault, reason });
-        } else {
-            let took = began.elapsed();
-            debug!(%launch, service = %order.service, daemon = %order.daemon, ?took, "ready");
-            self.broker.tell(Event::Ready { launch });
-        }
+            Err(None) => {
+                debug!(%launch, %service, %daemon, "launch not wanted any more");
+                let reason = "it was not wanted any more".into();
+                Event::LaunchFailed { launch, fault: Fault::Service, reason }
+            }
+            Err(Some(LaunchError { fault, message })) => {
+                warn!(%launch, %service, %daemon, error = message, "launch failed");
+                if fault == Fault::Daemon {
+                    self.nudges.nudge(daemon);
+                }
+                Event::LaunchFailed { launch, fault, reason: message.into() }
+            }
+        });
         Some(launch)
     }
 
+    /// Fails with `None` when the container runs and was interrupted all the same.
     async fn start(
         &self,
         order: &LaunchOrder<R::Spec>,
         start: Duration,
         interrupt: &CancellationToken,
-    ) -> Result<(), LaunchError> {
+    ) -> Result<(), Option<LaunchError>> {
         let deadline = tokio::time::Instant::now() + start;
-        let handle = self.runtime.launch(order).await?;
+        let handle = self.runtime.launch(order).await.map_err(Some)?;
         self.broker.started(order.launch, handle.clone());
         let why = tokio::select! {
             biased;
-            () = interrupt.cancelled() => "was interrupted before it was ready".to_owned(),
+            () = interrupt.cancelled() => None,
             ready = tokio::time::timeout_at(deadline, self.probe.ready(&handle)) => match ready {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => format!("did not get ready: {error}"),
-                Err(_) => format!(
+                Ok(Err(error)) => Some(format!("did not get ready: {error}")),
+                Err(_) => Some(format!(
                     "was not ready within {start:?}: raise `timeouts.start`, or check `ready` and `port`"
-                ),
+                )),
             },
         };
-        let target =
-            Target { daemon: order.daemon.clone(), key: ContainerKey::Launch(order.launch) };
-        let autopsy = self.runtime.autopsy(&target).await;
+        let key = ContainerKey::Launch(order.launch);
+        let autopsy = self.runtime.autopsy(&Target { daemon: order.daemon.clone(), key }).await;
+        let runs = autopsy.as_ref().is_some_and(|autopsy| autopsy.exit_code.is_none());
+        let why = match why {
+            None if runs => return Err(None),
+            None => "ended before it was ready".to_owned(),
+            Some(why) => why,
+        };
         if let Some(autopsy) = &autopsy
             && !autopsy.log.is_empty()
         {
@@ -137,7 +149,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Some(autopsy) => format!("the container {why}; {autopsy}"),
             None => format!("the container {why}"),
         };
-        Err(LaunchError { fault: Fault::Service, message })
+        Err(Some(LaunchError { fault: Fault::Service, message }))
     }
 
     async fn check(self: Arc<Self>, launch: LaunchId) -> Option<LaunchId> {
