@@ -22,12 +22,11 @@ use thiserror::Error;
 
 pub use daemon::Daemon;
 pub use image::ImageRef;
-pub use ready::Ready;
 pub use report::Report;
-pub use service::{
-    Connect, Env, Limits, Mount, Network, Publish, Pull, Queue, Reach, Service, Timeouts,
-};
+pub use service::{Connect, Env, Limits, Publish, Queue, Service, Timeouts};
 pub use value::Name;
+
+pub use crate::spec::{Mount, Network, Pull, Reach, Ready};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;

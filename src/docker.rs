@@ -20,7 +20,6 @@ mod image;
 mod launch;
 mod naming;
 mod retire;
-mod spec;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -44,11 +43,11 @@ use tokio::sync::mpsc;
 pub use container::{Address, Container};
 pub use explain::explain;
 pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
-pub use spec::{Mount, Network, Pull, Reach, Ready, Spec};
 pub use survey::Survey;
 
 use crate::endpoint::Endpoint;
 use crate::reach::netns::Dialer;
+pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Spec};
 use daemon::Daemon;
 
 /// Runs containers on Docker engines. Clones share everything.

@@ -11,4 +11,5 @@ pub mod probe;
 pub mod proxy;
 pub mod reach;
 pub mod shutdown;
+pub mod spec;
 pub mod telemetry;

@@ -16,8 +16,7 @@ use crate::core::{
     Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName,
     Snapshot, StartKind, WaiterId,
 };
-use crate::launcher::Order;
-use crate::reaper::Removal;
+use crate::orders::{Order, Removal};
 use crate::runtime::{ContainerRuntime, Target};
 
 /// The ledger, shared by all who have something to tell it.

@@ -7,38 +7,20 @@
 //! whatever becomes of its holder, and an end to all waiting on `close`.
 
 use std::sync::Arc;
-
-use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult, Timeouts};
 use std::time::Duration;
+
+use deadpool::managed::{self, PoolError, Timeouts};
 use tokio::time::Instant;
 
-use crate::broker::{Broker, Grant};
-use crate::core::{Outcome, Policy, Refusal, ServiceName};
+use crate::broker::Broker;
+use crate::checkout::{Checkout, DEADLINE};
+use crate::core::{Policy, Refusal, ServiceName};
 use crate::lease::Lease;
 use crate::runtime::ContainerRuntime;
-
-tokio::task_local! {
-    /// Until when the checkout in this task may wait: `Manager::create` has no
-    /// argument to pass it in.
-    static DEADLINE: Instant;
-}
 
 pub(crate) struct Desk<R: ContainerRuntime> {
     pool: managed::Pool<Checkout<R>>,
     max_uses: u32,
-}
-
-/// Checks containers out of the stock of one service.
-pub(crate) struct Checkout<R: ContainerRuntime> {
-    broker: Arc<Broker<R>>,
-    service: ServiceName,
-}
-
-/// A container that is checked out. Goes back when dropped, whatever happened.
-pub(crate) struct Held<R: ContainerRuntime> {
-    pub(crate) grant: Grant<R>,
-    pub(crate) outcome: Outcome,
-    broker: Arc<Broker<R>>,
 }
 
 // === impl Desk ===
@@ -70,31 +52,5 @@ impl<R: ContainerRuntime> Desk<R> {
 
     pub(crate) fn close(&self) {
         self.pool.close();
-    }
-}
-
-// === impl Checkout ===
-
-impl<R: ContainerRuntime> managed::Manager for Checkout<R> {
-    type Type = Held<R>;
-    type Error = Refusal;
-
-    async fn create(&self) -> Result<Held<R>, Refusal> {
-        let deadline = DEADLINE.with(|deadline| *deadline);
-        let grant = self.broker.lease(&self.service, deadline.into_std()).await?;
-        Ok(Held { grant, outcome: Outcome::Unused, broker: self.broker.clone() })
-    }
-
-    async fn recycle(&self, _: &mut Held<R>, _: &Metrics) -> RecycleResult<Refusal> {
-        Err(RecycleError::message("a lease is not recycled; it goes back to the stock"))
-    }
-}
-
-// === impl Held ===
-
-impl<R: ContainerRuntime> Drop for Held<R> {
-    fn drop(&mut self) {
-        let outcome = std::mem::replace(&mut self.outcome, Outcome::Failed);
-        self.broker.returned(self.grant.launch, outcome);
     }
 }

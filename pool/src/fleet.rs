@@ -5,8 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -14,6 +13,7 @@ use tracing::{debug, info, warn};
 use crate::broker::Broker;
 use crate::core::{Backoff, DaemonName, Event, ServiceName};
 use crate::discovery::{DaemonSpec, FleetWatch};
+use crate::nudge::{Nudge, Nudges};
 use crate::options::ServiceOptions;
 use crate::runtime::{CallError, ContainerRuntime, DaemonFacts, RuntimeEventKind};
 
@@ -24,20 +24,6 @@ const MISSES: u32 = 3;
 /// How often a service that a daemon could not prepare is tried again.
 const PREPARE_EVERY: Duration = Duration::from_secs(30);
 const CONTACT: Backoff = Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
-
-/// How the lanes wake the monitor of a daemon, and the other way round.
-#[derive(Default)]
-pub(crate) struct Nudges(Mutex<BTreeMap<DaemonName, Arc<Nudge>>>);
-
-#[derive(Default)]
-struct Nudge {
-    /// A call to the daemon failed: look at it now.
-    look: Notify,
-    /// Likewise for what it was prepared for: an image may be gone.
-    prepare: Notify,
-    /// Contact was made again.
-    regained: Notify,
-}
 
 pub(crate) struct Fleet<R: ContainerRuntime> {
     pub(crate) broker: Arc<Broker<R>>,
@@ -50,27 +36,6 @@ struct Monitor<R: ContainerRuntime> {
     fleet: Arc<Fleet<R>>,
     daemon: DaemonSpec<R::Endpoint>,
     nudge: Arc<Nudge>,
-}
-
-// === impl Nudges ===
-
-impl Nudges {
-    /// Has the daemon looked at soon.
-    pub(crate) fn nudge(&self, daemon: &DaemonName) {
-        let nudge = self.of(daemon);
-        nudge.look.notify_one();
-        nudge.prepare.notify_one();
-    }
-
-    /// Returns when contact with the daemon is made again.
-    pub(crate) async fn regained(&self, daemon: &DaemonName) {
-        let nudge = self.of(daemon);
-        nudge.regained.notified().await;
-    }
-
-    fn of(&self, daemon: &DaemonName) -> Arc<Nudge> {
-        self.0.lock().entry(daemon.clone()).or_default().clone()
-    }
 }
 
 // === impl Fleet ===

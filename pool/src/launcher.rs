@@ -14,22 +14,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::broker::Broker;
-use crate::core::{ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, ServiceName};
-use crate::fleet::Nudges;
+use crate::core::{ContainerKey, Event, Fault, LaunchId, ServiceName};
+use crate::nudge::Nudges;
 use crate::options::ServiceOptions;
+use crate::orders::Order;
 use crate::probe::Probe;
 use crate::runtime::{ContainerRuntime, LaunchError, LaunchOrder, Target};
 
 /// How long the check of a container that came back from a lease may take.
 const CHECK: Duration = Duration::from_secs(2);
-
-/// What the ledger wants done about a container that is to be leased.
-#[derive(Debug)]
-pub(crate) enum Order {
-    Launch { launch: LaunchId, daemon: DaemonName, service: ServiceName, generation: Generation },
-    Interrupt(LaunchId),
-    Check(LaunchId),
-}
 
 pub(crate) struct Launcher<R: ContainerRuntime, P> {
     pub(crate) broker: Arc<Broker<R>>,

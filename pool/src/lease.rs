@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use deadpool::managed::Object;
 
+use crate::checkout::{Checkout, Held};
 use crate::core::{DaemonName, LaunchId, Outcome, StartKind};
-use crate::desk::{Checkout, Held};
 use crate::runtime::ContainerRuntime;
 
 /// A leased container.

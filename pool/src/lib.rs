@@ -7,13 +7,16 @@
 //! [`core::Ledger`], does no input or output at all.
 
 mod broker;
+mod checkout;
 pub mod core;
 mod desk;
 pub mod discovery;
 mod fleet;
 mod launcher;
 mod lease;
+mod nudge;
 mod options;
+mod orders;
 mod pool;
 pub mod probe;
 mod reaper;

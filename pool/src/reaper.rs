@@ -13,9 +13,10 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::broker::Broker;
-use crate::core::{Backoff, DaemonName, Event, RetireReason};
-use crate::fleet::Nudges;
-use crate::runtime::{ContainerRuntime, Removal as Attempt, Target};
+use crate::core::{Backoff, DaemonName, Event};
+use crate::nudge::Nudges;
+use crate::orders::Removal;
+use crate::runtime::{ContainerRuntime, Removal as Attempt};
 
 /// Removals in flight on one daemon. Measured on a 2-core machine: 22 removals
 /// per second at 12 in flight, with little gain beyond 8.
@@ -24,13 +25,6 @@ const IN_FLIGHT: usize = 8;
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(60) };
 /// A removal that needs so many attempts is worth a warning, once.
 const ODD: u32 = 5;
-
-/// A container that is to go.
-#[derive(Debug, Clone)]
-pub(crate) struct Removal {
-    pub(crate) target: Target,
-    pub(crate) reason: RetireReason,
-}
 
 pub(crate) struct Reaper<R: ContainerRuntime> {
     pub(crate) broker: Arc<Broker<R>>,

@@ -7,8 +7,9 @@ use ganger_pool::core::Policy;
 use ganger_pool::discovery::DaemonSpec;
 
 use crate::config::{self, Config};
-use crate::docker::{self, Site, Spec};
+use crate::docker::Site;
 use crate::proxy::Settings;
+use crate::spec::Spec;
 
 /// What a configuration comes to.
 #[derive(Debug)]
@@ -88,51 +89,20 @@ fn spec(service: &config::Service) -> Spec {
         command: service.command.clone(),
         env: service.env.0.clone(),
         port: service.port,
-        pull: match service.pull {
-            config::Pull::IfMissing => docker::Pull::IfMissing,
-            config::Pull::Always => docker::Pull::Always,
-            config::Pull::Never => docker::Pull::Never,
-        },
+        pull: service.pull,
         memory: Some(service.limits.memory),
         cpus: service.limits.cpus,
         pids: Some(service.limits.pids),
-        network: match &service.network {
-            config::Network::Bridge => docker::Network::Bridge,
-            config::Network::Sealed => docker::Network::Sealed,
-            config::Network::Named(name) => docker::Network::Named(name.to_string()),
-        },
-        reach: match service.reach {
-            config::Reach::Auto => docker::Reach::Auto,
-            config::Reach::Namespace => docker::Reach::Namespace,
-            config::Reach::Published => docker::Reach::Published,
-        },
+        network: service.network.clone(),
+        reach: service.reach,
         publish_any: service.publish == config::Publish::Any,
-        ready: ready(&service.ready),
+        ready: service.ready.clone(),
         start_timeout: service.timeouts.start,
         user: service.user.clone(),
         read_only: service.read_only,
         tmpfs: service.tmpfs.clone(),
         cap_add: service.cap_add.clone(),
-        mounts: service.mounts.iter().map(mount).collect(),
+        mounts: service.mounts.clone(),
         runtime: service.runtime.as_ref().map(ToString::to_string),
-    }
-}
-
-fn ready(ready: &config::Ready) -> docker::Ready {
-    match ready.clone() {
-        config::Ready::Tcp { linger } => docker::Ready::Tcp { linger },
-        config::Ready::Banner(banner) => docker::Ready::Banner(banner),
-        config::Ready::Exchange { send, expect } => docker::Ready::Exchange { send, expect },
-        config::Ready::Healthcheck => docker::Ready::Healthcheck,
-        config::Ready::Log(text) => docker::Ready::Log(text),
-        config::Ready::Started => docker::Ready::Started,
-    }
-}
-
-fn mount(mount: &config::Mount) -> docker::Mount {
-    docker::Mount {
-        source: mount.source.display().to_string(),
-        target: mount.target.display().to_string(),
-        read_only: mount.read_only,
     }
 }

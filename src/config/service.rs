@@ -5,14 +5,13 @@ mod parts;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
 use super::image::ImageRef;
-use super::ready::Ready;
 use super::value::Name;
+use crate::spec::{Mount, Network, Pull, Reach, Ready};
 
 pub(super) use decode::{Found, service};
 
@@ -109,18 +108,6 @@ pub struct Timeouts {
     pub session: Option<Duration>,
 }
 
-/// When the image is fetched.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Pull {
-    /// When a daemon does not have it.
-    #[default]
-    IfMissing,
-    /// At every start.
-    Always,
-    /// Never: every daemon has it already.
-    Never,
-}
-
 /// What a container may use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
@@ -132,30 +119,6 @@ pub struct Limits {
     pub pids: u32,
 }
 
-/// What a container can reach.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Network {
-    /// Docker's default network.
-    #[default]
-    Bridge,
-    /// Nothing.
-    Sealed,
-    /// A network of the user's, on every daemon under this name.
-    Named(Name),
-}
-
-/// How a container is reached.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Reach {
-    /// By its namespace where that works, else by a published port; per daemon.
-    #[default]
-    Auto,
-    /// From inside its network namespace.
-    Namespace,
-    /// By a port of the daemon's machine.
-    Published,
-}
-
 /// On which addresses of a daemon's machine ports are published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Publish {
@@ -164,17 +127,6 @@ pub enum Publish {
     Own,
     /// All of them: whoever reaches the machine gets past the proxy.
     Any,
-}
-
-/// A directory or file of the daemon's machine in the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// Absolute path on the daemon's machine.
-    pub source: PathBuf,
-    /// Absolute path in the container.
-    pub target: PathBuf,
-    /// The container cannot write to it.
-    pub read_only: bool,
 }
 
 // === impl Env ===

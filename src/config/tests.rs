@@ -137,7 +137,7 @@ fn every_setting_is_read() {
     assert_eq!((s.timeouts.idle, s.timeouts.session), (None, Some(Duration::from_secs(240))));
     assert_eq!((s.pull, s.reach, s.publish), (Pull::Never, Reach::Namespace, Publish::Any));
     assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (6 << 20, Some(1.0), 1));
-    assert_eq!(s.network, Network::Named(Name::new("net").unwrap()));
+    assert_eq!(s.network, Network::Named("net".into()));
     assert_eq!((s.user.as_deref(), s.read_only), (Some("1:2"), true));
     assert_eq!(s.tmpfs.get("/tmp").map(String::as_str), Some(""));
     assert_eq!(s.cap_add, ["CHOWN", "NET_RAW"]);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::parts::{Capability, EnvKey, FoundMount, User};
-use super::{Env, Mount, Network, Reach, Service};
+use super::{Env, Service};
 use crate::config::decode::{Cx, Fields, Spanned};
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Count, Name, Port};
+use crate::spec::{Mount, Network, Reach};
 
 const DEFAULT_WARM: u32 = 1;
 const DEFAULT_MAX: u32 = 16;

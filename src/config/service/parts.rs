@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Connect, Limits, Mount, Network, Publish, Pull, Queue, Reach, Timeouts};
+use super::{Connect, Limits, Publish, Queue, Timeouts};
 use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned, similar};
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Count, Name, Positive, Size, Text};
+use crate::spec::{Mount, Network, Pull, Reach};
 
 /// Docker refuses less.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -196,7 +197,7 @@ impl Decode for Network {
             "bridge" | "default" => "this is Docker's default network: write `Bridge`",
             "none" => "this is no network: write `Sealed`",
             "host" => "the network of the daemon's machine keeps containers apart from nothing",
-            _ => return Some(Self::Named(name.value)),
+            _ => return Some(Self::Named(name.value.to_string())),
         };
         cx.report(Mistake::new(&name.span, flaw));
         None
@@ -212,8 +213,7 @@ impl Decode for FoundMount {
             let target = f.required::<Spanned<AbsolutePath>>("target");
             let read_only = f.or("read_only", true);
             let (source, Spanned { value: target, span }) = (source?, target?);
-            let mount =
-                Mount { source: source.0.into(), target: target.0.clone().into(), read_only };
+            let mount = Mount { source: source.0, target: target.0.clone(), read_only };
             Some(Self { mount, target: Spanned { value: target.0, span } })
         })?
     }

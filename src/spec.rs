@@ -1,4 +1,4 @@
-//! What a service runs, in the adapter's terms.
+//! What a service runs: the words that the configuration and the adapter share.
 
 use std::time::Duration;
 

@@ -1,0 +1,19 @@
+//! What the broker hands to the launcher and the reaper.
+
+use crate::core::{DaemonName, Generation, LaunchId, RetireReason, ServiceName};
+use crate::runtime::Target;
+
+/// What the ledger wants done about a container that is to be leased.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Launch { launch: LaunchId, daemon: DaemonName, service: ServiceName, generation: Generation },
+    Interrupt(LaunchId),
+    Check(LaunchId),
+}
+
+/// A container that is to go.
+#[derive(Debug, Clone)]
+pub(crate) struct Removal {
+    pub(crate) target: Target,
+    pub(crate) reason: RetireReason,
+}
