@@ -100,3 +100,18 @@ async fn a_launch_that_never_gets_ready_is_given_up_at_the_start_timeout() {
     bed.until(|s| s.services[0].counts[State::Retiring] == 0).await;
     assert!(engine.real("d1").is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_what_cannot_come_is_refused_when_that_is_known() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Prepare, Gate::Err);
+    let bed = Bed::with(&engine, policy(), &[8]);
+    // Asked before anybody knows.
+    let before = tokio::time::Instant::now();
+    let refusal = bed.lease().await.unwrap_err();
+    assert!(
+        matches!(&refusal, Refusal::NoDaemon { reason } if reason.contains("Prepare")),
+        "{refusal}"
+    );
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+}

@@ -80,7 +80,7 @@ impl Ledger {
             Event::DaemonDown { daemon, reason } => self.daemon_down(now, &daemon, reason),
             Event::DaemonLeft { daemon } => self.daemon_left(now, &daemon),
             Event::Prepared { daemon, service, result } => {
-                self.prepared(&daemon, &service, result);
+                self.prepared(now, &daemon, &service, result);
             }
             Event::Listed { daemon, began, owned } => self.listed(now, &daemon, began, &owned),
             Event::Tick => {}

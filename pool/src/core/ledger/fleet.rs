@@ -39,6 +39,7 @@ impl Ledger {
             self.transit(now, launch, State::Unknown);
         }
         self.replace(name);
+        self.give_up(now);
     }
 
     pub(super) fn daemon_left(&mut self, now: Instant, name: &DaemonName) {
@@ -70,6 +71,7 @@ impl Ledger {
 
     pub(super) fn prepared(
         &mut self,
+        now: Instant,
         name: &DaemonName,
         service: &ServiceName,
         result: Result<(), Arc<str>>,
@@ -78,6 +80,7 @@ impl Ledger {
             && let Some(daemon) = self.daemons.get_mut(name)
         {
             daemon.prepared.insert(index, result);
+            self.give_up(now);
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 /// A container that ends unused within this time of its start counts as a
 /// failed launch, so that a service whose containers get ready and then end
 /// does not launch without pause.
-pub(super) const EARLY: Duration = Duration::from_secs(10);
+const EARLY: Duration = Duration::from_secs(10);
 
 // === impl Ledger ===
 
@@ -83,6 +83,7 @@ impl Ledger {
             }
         }
         self.retire(now, launch, RetireReason::Launch);
+        self.give_up(now);
     }
 
     /// A container's process ended, or it must not be used again.

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Outcome, Refusal, StartKind};
-use super::launches::EARLY;
+use super::super::{Outcome, Refusal, StartKind, sizing};
 use super::{Action, Contact, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, WaiterId};
 
 // === impl Ledger ===
@@ -29,7 +28,7 @@ impl Ledger {
         } else if let (Some(reason), Some(_)) = (service.failing(), service.retry_at) {
             Some(Refusal::Failing { reason: reason.clone() })
         } else {
-            self.no_daemon_for(index).map(|reason| Refusal::NoDaemon { reason })
+            self.hopeless(index).map(|reason| Refusal::NoDaemon { reason })
         };
         let room = self.room;
         let Some((_, service)) = self.services.get_index_mut(index) else { return };
@@ -105,9 +104,6 @@ impl Ledger {
         } else {
             None
         };
-        if *outcome == Outcome::Clean {
-            service.early_deaths = 0;
-        }
         match verdict.or_else(|| self.unwanted(now, launch)) {
             Some(reason) => self.retire(now, launch, reason),
             None => {
@@ -188,11 +184,9 @@ impl Ledger {
         };
         container.uses += 1;
         let (uses, daemon) = (container.uses, container.daemon.clone());
-        let proven = container.seen.is_some_and(|seen| now - seen >= EARLY);
         if let Some((_, service)) = self.services.get_index_mut(container.service) {
-            if proven {
-                service.early_deaths = 0;
-            }
+            // Its containers live long enough to be leased.
+            service.early_deaths = 0;
             *service.totals.leases.entry(start).or_default() += 1;
         }
         self.actions.push(Action::Grant { waiter, launch, daemon, start, uses });
@@ -217,8 +211,24 @@ impl Ledger {
         self.touch(now, index);
     }
 
-    /// Why no daemon can launch a service, when that is certain.
-    fn no_daemon_for(&self, index: usize) -> Option<Arc<str>> {
+    /// Refuses those who wait for what cannot come.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        for index in 0..self.services.len() {
+            let waits = self.services.get_index(index).is_some_and(|(_, s)| s.queue.len() > 0);
+            if waits && let Some(reason) = self.hopeless(index) {
+                self.refuse_all(now, index, &Refusal::NoDaemon { reason });
+            }
+        }
+    }
+
+    /// Why there will be no container for a waiter of a service, when that is
+    /// certain: none is on its way or to be used again, and no daemon can launch one.
+    fn hopeless(&self, index: usize) -> Option<Arc<str>> {
+        let (_, service) = self.services.get_index(index)?;
+        let returning = if service.policy.reuse > 0 { service.counts[State::Leased] } else { 0 };
+        if sizing::on_their_way(&service.counts) + returning > 0 {
+            return None;
+        }
         let mut reason = Arc::from("there is no daemon");
         for (name, daemon) in &self.daemons {
             reason = format!("{name}: {}", daemon.unfit_for(index)?).into();
