@@ -1,13 +1,18 @@
 //! Engines from outside, through the `docker` command line.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use serde::Deserialize;
 
 use crate::fleet::Host;
+use crate::poll::step;
 
 /// A container, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -32,6 +37,15 @@ pub struct Running<'a> {
     host: &'a Host,
     /// The engine's id.
     pub id: String,
+}
+
+/// Counts the containers with a label on each host, again and again, until it
+/// is told to stop.
+#[derive(Debug)]
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    /// One for each host; each returns its host's name and the most it has seen.
+    counters: Vec<JoinHandle<(String, usize)>>,
 }
 
 /// The containers with a label (`key` or `key=value`) on these hosts, in
@@ -168,6 +182,39 @@ impl Host {
             let gone = said.contains("No such container") || said.contains("already in progress");
             assert!(gone, "docker rm on {}: {said}", self.name);
         }
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// Begins to count.
+    #[must_use]
+    pub fn start(hosts: &[Host], label: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let counter = |host: &Host| {
+            let (stop, host, label) = (stop.clone(), host.clone(), label.to_owned());
+            thread::spawn(move || {
+                let mut most = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    most = most.max(host.containers(&label).len());
+                    step();
+                }
+                (host.name, most)
+            })
+        };
+        let counters = hosts.iter().map(counter).collect();
+        Self { stop, counters }
+    }
+
+    /// Stops; returns the most containers that were seen at once on each host.
+    ///
+    /// # Panics
+    /// When a host could not be asked.
+    #[must_use]
+    pub fn stop(self) -> BTreeMap<String, usize> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.counters.into_iter().map(|counter| counter.join().expect("a counter")).collect()
     }
 }
 

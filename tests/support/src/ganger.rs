@@ -13,10 +13,15 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::docker::labelled;
 use crate::fleet::{Fleet, Host};
+use crate::log::ConnEnd;
 use crate::poll::wait_until;
 
 /// Longer than the program may drain.
 const STOP: Duration = Duration::from_secs(60);
+/// Until every stock is full, on a machine that has much else to do.
+const START: Duration = Duration::from_secs(60);
+/// Until the end of a connection is logged.
+const END: Duration = Duration::from_secs(30);
 
 /// A running `ganger`. It is killed when this is dropped, and containers of its
 /// instance are removed.
@@ -102,6 +107,47 @@ impl Ganger {
             found.is_some()
         });
         found.expect("waited for")
+    }
+
+    /// Waits until it says that a service's stock is full. From then on every
+    /// daemon that can be reached launches the service.
+    ///
+    /// # Panics
+    /// As [`Ganger::wait_for_line`].
+    pub fn wait_until_stocked(&self, service: &str) {
+        let field = format!(" service={service} ");
+        self.wait_for_line(START, |l| l.contains("stock is full") && l.contains(&field));
+    }
+
+    /// Waits until so many connections have ended, and returns what it said of them.
+    ///
+    /// # Panics
+    /// When fewer have ended by the deadline, or more.
+    pub fn wait_for_ends(&self, count: usize) -> Vec<ConnEnd> {
+        let mut ends = Vec::new();
+        wait_until(END, "ganger logs the end of every connection", || {
+            ends = self.lines().iter().filter_map(|line| ConnEnd::parse(line)).collect();
+            ends.len() >= count
+        });
+        assert_eq!(ends.len(), count, "one line for each connection");
+        ends
+    }
+
+    /// What it said when a client's connection ended.
+    ///
+    /// # Panics
+    /// When it says nothing by the deadline.
+    pub fn wait_for_end(&self, client: u16) -> ConnEnd {
+        let field = format!(" client=127.0.0.1:{client} ");
+        let line =
+            self.wait_for_line(END, |line| line.contains(" conn end ") && line.contains(&field));
+        ConnEnd::parse(&line).expect("looked for")
+    }
+
+    /// How many of the lines that it has printed so far contain this.
+    #[must_use]
+    pub fn count(&self, text: &str) -> usize {
+        self.lines.lock().iter().filter(|line| line.contains(text)).count()
     }
 
     /// Sends it a signal.

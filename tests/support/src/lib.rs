@@ -10,16 +10,22 @@
     reason = "only tests use it, and a failure is to end them"
 )]
 
+mod client;
+mod config;
 mod docker;
 mod faults;
 mod fixture;
 mod fleet;
 mod ganger;
+mod log;
 mod poll;
 
-pub use self::docker::{Container, Running, labelled};
+pub use self::client::{Client, Ending};
+pub use self::config::Config;
+pub use self::docker::{Container, Running, Watch, labelled};
 pub use self::faults::{Cut, Frozen};
 pub use self::fixture::{FIXTURE, checksum, echo_image, fixture_image, pattern};
 pub use self::fleet::{Fleet, Host};
 pub use self::ganger::Ganger;
+pub use self::log::ConnEnd;
 pub use self::poll::{free_port, unique, wait_until};

@@ -1,0 +1,121 @@
+//! Clients of the built program.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::time::Duration;
+
+/// Longer than anything takes: what takes longer hangs.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A connection to 127.0.0.1.
+#[derive(Debug)]
+pub struct Client(TcpStream);
+
+/// How a connection came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Closed in good order, after these bytes.
+    Closed(Vec<u8>),
+    /// Reset, after these bytes.
+    Reset(Vec<u8>),
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Panics
+    /// When nobody takes the connection.
+    #[must_use]
+    pub fn connect(port: u16) -> Self {
+        Self::try_connect(port).unwrap_or_else(|error| panic!("port {port}: {error}"))
+    }
+
+    /// Connects, if somebody takes the connection.
+    ///
+    /// # Errors
+    /// As for connect(2).
+    pub fn try_connect(port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), DEADLINE)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        Ok(Self(stream))
+    }
+
+    /// The port of its own end, which the program's log names.
+    ///
+    /// # Panics
+    /// Never, once it is connected.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().expect("connected").port()
+    }
+
+    /// Sends.
+    ///
+    /// # Panics
+    /// When the connection is broken.
+    pub fn send(&mut self, data: impl AsRef<[u8]>) {
+        self.0.write_all(data.as_ref()).expect("a connection that takes data");
+    }
+
+    /// Receives a line, and returns it without its end.
+    ///
+    /// # Panics
+    /// When the connection ends before the line does, or nothing comes.
+    pub fn line(&mut self) -> String {
+        self.try_line().unwrap_or_else(|error| panic!("no line: {error}"))
+    }
+
+    /// As [`Client::line`].
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the connection was closed before the line's end,
+    /// else what became of it.
+    pub fn try_line(&mut self) -> io::Result<String> {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        loop {
+            // By the byte, so that what follows is left for whoever wants it.
+            self.0.read_exact(&mut byte)?;
+            if byte == *b"\n" {
+                return Ok(String::from_utf8_lossy(&line).into_owned());
+            }
+            line.extend(byte);
+        }
+    }
+
+    /// Sends a line and expects it back.
+    ///
+    /// # Panics
+    /// When something else comes, or nothing.
+    pub fn echo(&mut self, line: &str) {
+        self.send(format!("{line}\n"));
+        assert_eq!(self.line(), line);
+    }
+
+    /// Receives up to the end.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn ending(&mut self) -> Ending {
+        let mut received = Vec::new();
+        match self.0.read_to_end(&mut received) {
+            Ok(_) => Ending::Closed(received),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ending::Reset(received),
+            Err(error) => panic!("neither end nor reset: {error}"),
+        }
+    }
+
+    /// Ends its own direction, and receives up to the end.
+    ///
+    /// # Panics
+    /// As [`Client::ending`].
+    #[must_use]
+    pub fn finish(mut self) -> Ending {
+        // One that was reset cannot be ended; how it ended comes next.
+        let _ = self.0.shutdown(Shutdown::Write);
+        self.ending()
+    }
+}

@@ -1,0 +1,130 @@
+//! Configurations for the built program.
+
+use std::fmt;
+
+use crate::fixture::FIXTURE;
+use crate::fleet::Fleet;
+use crate::ganger::Ganger;
+use crate::poll::{free_port, unique};
+
+/// A configuration in the making. Every service listens on a port of its own.
+#[derive(Debug, Clone)]
+pub struct Config {
+    instance: String,
+    daemons: Vec<String>,
+    services: Vec<Service>,
+    fields: String,
+}
+
+#[derive(Debug, Clone)]
+struct Service {
+    name: String,
+    port: u16,
+    image: String,
+    command: Vec<String>,
+    fields: String,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// One with an instance that starts with this name and nobody else has.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            instance: unique(name),
+            daemons: Vec::new(),
+            services: Vec::new(),
+            fields: String::new(),
+        }
+    }
+
+    /// The instance.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// With a daemon more, as `Host::daemon` or `Host::remote_daemon` writes it.
+    #[must_use]
+    pub fn daemon(mut self, daemon: String) -> Self {
+        self.daemons.push(daemon);
+        self
+    }
+
+    /// With a service more: the fixture, called with these arguments. `fields`
+    /// are those that need not be there, such as `warm: 2, max: 8`.
+    #[must_use]
+    pub fn fixture(self, name: &str, fields: &str, command: &[&str]) -> Self {
+        self.image(name, FIXTURE, fields, command)
+    }
+
+    /// As [`Config::fixture`], with another image that listens on port 7000.
+    #[must_use]
+    pub fn image(mut self, name: &str, image: &str, fields: &str, command: &[&str]) -> Self {
+        self.services.push(Service {
+            name: name.to_owned(),
+            port: free_port(),
+            image: image.to_owned(),
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            fields: fields.to_owned(),
+        });
+        self
+    }
+
+    /// With fields beside `daemons` and `services`, such as `drain_timeout: "1s"`.
+    #[must_use]
+    pub fn with(mut self, fields: &str) -> Self {
+        self.fields.push_str(&format!("    {fields},\n"));
+        self
+    }
+
+    /// Where a service listens on 127.0.0.1.
+    ///
+    /// # Panics
+    /// When there is no such service.
+    #[must_use]
+    pub fn port(&self, service: &str) -> u16 {
+        self.services.iter().find(|known| known.name == service).expect("the service").port
+    }
+
+    /// Starts `ganger run` with it. `program` is `env!("CARGO_BIN_EXE_ganger")`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(&self, program: &str, fleet: &Fleet) -> Ganger {
+        Ganger::run(program, fleet, &self.instance, &self.to_string())
+    }
+
+    /// Loads the images, starts `ganger run`, and waits until every stock is full.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    #[must_use]
+    pub fn serve(&self, program: &str, fleet: &Fleet) -> Ganger {
+        fleet.load_images();
+        let ganger = self.start(program, fleet);
+        for service in &self.services {
+            ganger.wait_until_stocked(&service.name);
+        }
+        ganger
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instance, daemons, services, fields } = self;
+        writeln!(f, "#![enable(implicit_some)]\n(\n    instance: {instance:?},\n{fields}")?;
+        writeln!(f, "    daemons: Static([\n        {},\n    ]),", daemons.join(",\n        "))?;
+        writeln!(f, "    services: {{")?;
+        for Service { name, port, image, command, fields } in services {
+            writeln!(
+                f,
+                "        {name:?}: (listen: \"127.0.0.1:{port}\", image: {image:?}, port: 7000, \
+                 pull: Never, command: {command:?}, {fields}),"
+            )?;
+        }
+        writeln!(f, "    }},\n)")
+    }
+}
