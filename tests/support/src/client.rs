@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
+
 /// Longer than anything takes: what takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -92,6 +94,14 @@ impl Client {
     pub fn echo(&mut self, line: &str) {
         self.send(format!("{line}\n"));
         assert_eq!(self.line(), line);
+    }
+
+    /// Breaks the connection off: its other end is reset.
+    ///
+    /// # Panics
+    /// Never, once it is connected.
+    pub fn reset(self) {
+        set_socket_linger(&self.0, Some(Duration::ZERO)).expect("a socket");
     }
 
     /// Receives up to the end.
