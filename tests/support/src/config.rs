@@ -119,11 +119,12 @@ impl fmt::Display for Config {
         writeln!(f, "    daemons: Static([\n        {},\n    ]),", daemons.join(",\n        "))?;
         writeln!(f, "    services: {{")?;
         for Service { name, port, image, command, fields } in services {
-            writeln!(
-                f,
-                "        {name:?}: (listen: \"127.0.0.1:{port}\", image: {image:?}, port: 7000, \
-                 pull: Never, command: {command:?}, {fields}),"
-            )?;
+            writeln!(f, "        {name:?}: (")?;
+            writeln!(f, "            listen: \"127.0.0.1:{port}\", image: {image:?}, port: 7000,")?;
+            if !command.is_empty() {
+                writeln!(f, "            command: {command:?},")?;
+            }
+            writeln!(f, "            pull: Never, {fields},\n        ),")?;
         }
         writeln!(f, "    }},\n)")
     }

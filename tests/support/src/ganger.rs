@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::docker::labelled;
 use crate::fleet::{Fleet, Host};
-use crate::log::ConnEnd;
+use crate::log::{self, ConnEnd};
 use crate::poll::wait_until;
 
 /// Longer than the program may drain.
@@ -117,6 +117,16 @@ impl Ganger {
     pub fn wait_until_stocked(&self, service: &str) {
         let field = format!(" service={service} ");
         self.wait_for_line(START, |l| l.contains("stock is full") && l.contains(&field));
+    }
+
+    /// What this run's containers are labelled with, as `key=value`.
+    ///
+    /// # Panics
+    /// When it does not say which run it is.
+    #[must_use]
+    pub fn boot(&self) -> String {
+        let line = self.wait_for_line(START, |line| line.contains(" starting "));
+        format!("io.ganger.boot={}", log::fields(&line)["boot"])
     }
 
     /// Waits until so many connections have ended, and returns what it said of them.

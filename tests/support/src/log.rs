@@ -30,10 +30,11 @@ impl ConnEnd {
     }
 }
 
-/// `a=b c="d e"`, where quotes are escaped as in Rust.
-fn fields(mut text: &str) -> BTreeMap<String, String> {
+/// The fields in a line, `a=b c="d e"`, where quotes are escaped as in Rust.
+pub(crate) fn fields(mut text: &str) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
-    while let Some((name, rest)) = text.trim_start().split_once('=') {
+    while let Some((before, rest)) = text.split_once('=') {
+        let name = before.rsplit(' ').next().unwrap_or(before);
         let (value, rest) = match rest.strip_prefix('"') {
             None => {
                 let end = rest.find(' ').unwrap_or(rest.len());
