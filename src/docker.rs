@@ -102,6 +102,9 @@ pub struct Deadlines {
     pub autopsy: Duration,
     /// When a call that goes on is given up for lost.
     pub bound: Duration,
+    /// How long an engine may take to notice that a process which cannot be
+    /// found has ended.
+    pub notice: Duration,
     /// How long an engine must have answered lists again before a call that was
     /// lost counts as without effect.
     pub ghost_grace: Duration,
@@ -122,6 +125,7 @@ impl Default for Deadlines {
             pull_idle: Duration::from_secs(60),
             autopsy: Duration::from_secs(3),
             bound: Duration::from_secs(600),
+            notice: Duration::from_secs(5),
             ghost_grace: Duration::from_secs(10),
         }
     }

@@ -164,19 +164,10 @@ impl Container {
 
     /// How it ended, once its process has: asked until the engine has noticed.
     async fn end(&self) -> End {
-        let noticed = async {
-            loop {
-                match self.inspect().await {
-                    Ok(Some(seen)) => match seen.state.end() {
-                        Some(end) => return end,
-                        None => sleep(Duration::from_millis(10)).await,
-                    },
-                    Ok(None) => return End::Removed,
-                    Err(_) => return End::Unknown,
-                }
-            }
-        };
-        timeout(NOTICE, noticed).await.unwrap_or(End::Unknown)
+        match timeout(NOTICE, self.daemon.end_of(&self.id)).await {
+            Ok(Ok(end)) => end,
+            Ok(Err(_)) | Err(_) => End::Unknown,
+        }
     }
 }
 

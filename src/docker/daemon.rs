@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::{CallError, DaemonFacts};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::explain::{self, explain};
-use super::view::{Info, Inspected};
+use super::view::{End, Info, Inspected};
 use super::wire::{self, Peer, WireError};
 use super::{Deadlines, Network, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
@@ -47,6 +48,8 @@ pub(super) struct Contact {
     pub(super) address: IpAddr,
     /// Why containers cannot be reached by namespace, if so.
     namespace: Mutex<Result<(), String>>,
+    /// A container was reached by namespace.
+    proven: AtomicBool,
 }
 
 /// A service that this daemon is fit to launch.
@@ -109,7 +112,8 @@ impl Daemon {
             (None, Peer::Address(address)) => address.ip().to_canonical(),
         };
         let namespace = Mutex::new(is_local(peer));
-        let contact = Contact { client, version, id: info.id, address, namespace };
+        let proven = AtomicBool::new(false);
+        let contact = Contact { client, version, id: info.id, address, namespace, proven };
         let mut known = self.contact.lock();
         if known.as_ref().is_some_and(|known| known.id != contact.id) {
             // Another installation at the same place has other images.
@@ -153,6 +157,20 @@ impl Daemon {
             Err(Ok(WireError::Status { code: 404, .. })) => Ok(None),
             Err(Ok(error)) => Err(explain::wire(&self.endpoint, &error)),
             Err(Err(error)) => Err(error),
+        }
+    }
+
+    /// Asks until it has noticed that a container's process has ended, and
+    /// says how it ended. Has no deadline.
+    pub(super) async fn end_of(&self, container: &str) -> Result<End, CallError> {
+        loop {
+            match self.inspect(container).await? {
+                Some(seen) => match seen.state.end() {
+                    Some(end) => return Ok(end),
+                    None => sleep(Duration::from_millis(10)).await,
+                },
+                None => return Ok(End::Removed),
+            }
         }
     }
 
@@ -235,9 +253,20 @@ impl Contact {
         self.namespace.lock().clone().err()
     }
 
-    /// Notes that reach by namespace was tried and does not work.
-    pub(super) fn deny_namespace(&self, why: String) {
-        *self.namespace.lock() = Err(why);
+    /// Notes that reach by namespace works: from then on, what is out of reach
+    /// is one container.
+    pub(super) fn prove_namespace(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that reach by namespace was tried and does not work; says whether
+    /// that is believed.
+    pub(super) fn deny_namespace(&self, why: String) -> bool {
+        let believed = !self.proven.load(Ordering::Relaxed);
+        if believed {
+            *self.namespace.lock() = Err(why);
+        }
+        believed
     }
 }
 

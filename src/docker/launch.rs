@@ -55,7 +55,10 @@ impl Docker {
             })?,
             Reach::Auto | Reach::Namespace => {
                 match Address::in_namespace(&self.dialer, &id, &seen, port).await {
-                    Ok(address) => address,
+                    Ok(address) => {
+                        contact.prove_namespace();
+                        address
+                    }
                     Err(why) => {
                         return Err(self.out_of_reach(&daemon, &contact, order, &id, why).await);
                     }
@@ -154,17 +157,22 @@ impl Docker {
         id: &str,
         why: String,
     ) -> LaunchError {
-        // A process that has ended meanwhile is out of reach, too.
-        if let Ok(Some(seen)) = daemon.inspect(id).await
-            && let Some(end) = seen.state.end()
-        {
-            return fault::service(format!("the container {end} as soon as it was started"));
+        // A process that has ended is out of reach, too, and the engine may not
+        // have noticed yet. What it made of one container says nothing of others.
+        match timeout(daemon.deadlines.notice, daemon.end_of(id)).await {
+            Ok(Ok(end)) => {
+                return fault::service(format!("the container {end} as soon as it was started"));
+            }
+            Ok(Err(error)) => return daemon_fault(error),
+            Err(_) => {}
         }
         if order.spec.reach == Reach::Namespace {
             return fault::daemon(format!("`reach: Namespace` does not work there: {why}"));
         }
+        if !contact.deny_namespace(why.clone()) {
+            return fault::daemon(format!("the container is not reached by namespace: {why}"));
+        }
         tracing::warn!(daemon = %daemon.name, why, "containers cannot be reached by namespace");
-        contact.deny_namespace(why.clone());
         fault::daemon(format!("not reached by namespace, which is not tried there again: {why}"))
     }
 }

@@ -431,3 +431,54 @@ async fn a_removal_that_takes_long_is_in_progress_and_not_asked_for_twice() {
     }
     assert_eq!(engine.requests("DELETE").len(), 1);
 }
+
+/// An engine's word on a container, whose process cannot be found here.
+fn inspected(running: bool) -> Reply {
+    let state = json!({"Running": running, "Pid": 4_000_000, "ExitCode": 3});
+    Reply::Json(200, json!({ "State": state }))
+}
+
+/// Launches by whatever reach works; returns the error and why it is not by
+/// namespace from then on.
+async fn launched_out_of_reach(
+    deadlines: Deadlines,
+    answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static,
+) -> (LaunchError, Option<String>) {
+    let (_engine, docker) = connected(deadlines, answer).await;
+    let order = order(Spec { reach: Reach::Auto, ..spec() });
+    let error = docker.launch(&order).await.unwrap_err();
+    let survey = docker.survey(&order.daemon, &order.spec).await.unwrap();
+    (error, survey.why_published)
+}
+
+#[tokio::test]
+async fn a_process_that_ends_before_it_is_reached_does_not_condemn_its_daemon() {
+    if crate::reach::capability::can_enter_namespaces().is_err() {
+        return;
+    }
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let (error, denied) = launched_out_of_reach(Deadlines::default(), move |seen| {
+        let of_it = seen.line.starts_with("GET /containers/c");
+        // The engine takes a while to notice.
+        of_it.then(|| inspected(asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 3))
+    })
+    .await;
+    assert_eq!(error.fault, Fault::Service);
+    assert_eq!(error.message, "the container exited with code 3 as soon as it was started");
+    assert_eq!(denied, None);
+}
+
+#[tokio::test]
+async fn where_a_running_process_cannot_be_found_ports_are_published() {
+    if crate::reach::capability::can_enter_namespaces().is_err() {
+        return;
+    }
+    let deadlines = Deadlines { notice: SHORT, ..Deadlines::default() };
+    let (error, denied) = launched_out_of_reach(deadlines, |seen| {
+        seen.line.starts_with("GET /containers/c").then(|| inspected(true))
+    })
+    .await;
+    assert_eq!(error.fault, Fault::Daemon);
+    assert!(error.message.contains("not tried there again"), "{}", error.message);
+    assert!(denied.is_some_and(|why| why.contains("out of reach")));
+}
