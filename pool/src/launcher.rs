@@ -19,7 +19,7 @@ use crate::nudge::Nudges;
 use crate::options::ServiceOptions;
 use crate::orders::Order;
 use crate::probe::Probe;
-use crate::runtime::{ContainerRuntime, LaunchError, LaunchOrder, Target};
+use crate::runtime::{Autopsy, ContainerRuntime, LaunchError, LaunchOrder, Target};
 
 /// How long the check of a container that came back from a lease may take.
 const CHECK: Duration = Duration::from_secs(2);
@@ -112,7 +112,16 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         interrupt: &CancellationToken,
     ) -> Result<(), Option<LaunchError>> {
         let deadline = tokio::time::Instant::now() + start;
-        let handle = self.runtime.launch(order).await.map_err(Some)?;
+        let handle = match self.runtime.launch(order).await {
+            Ok(handle) => handle,
+            Err(error) if error.fault == Fault::Service => {
+                // One that ended at once has said why, if it has said anything.
+                let said = self.autopsy(order).await.and_then(|mut autopsy| autopsy.log.pop());
+                let said = said.map_or_else(String::new, |said| format!(", last log line: {said}"));
+                return Err(Some(LaunchError { message: error.message + &said, ..error }));
+            }
+            Err(error) => return Err(Some(error)),
+        };
         self.broker.started(order.launch, handle.clone());
         let why = tokio::select! {
             biased;
@@ -125,24 +134,29 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 )),
             },
         };
-        let key = ContainerKey::Launch(order.launch);
-        let autopsy = self.runtime.autopsy(&Target { daemon: order.daemon.clone(), key }).await;
+        let autopsy = self.autopsy(order).await;
         let runs = autopsy.as_ref().is_some_and(|autopsy| autopsy.exit_code.is_none());
         let why = match why {
             None if runs => return Err(None),
             None => "ended before it was ready".to_owned(),
             Some(why) => why,
         };
-        if let Some(autopsy) = &autopsy
-            && !autopsy.log.is_empty()
-        {
-            info!(launch = %order.launch, service = %order.service, log = ?autopsy.log, "last log lines");
-        }
         let message = match autopsy {
             Some(autopsy) => format!("the container {why}; {autopsy}"),
             None => format!("the container {why}"),
         };
         Err(Some(LaunchError { fault: Fault::Service, message }))
+    }
+
+    /// What is left of a container that failed. Its log is logged.
+    async fn autopsy(&self, order: &LaunchOrder<R::Spec>) -> Option<Autopsy> {
+        let target =
+            Target { daemon: order.daemon.clone(), key: ContainerKey::Launch(order.launch) };
+        let autopsy = self.runtime.autopsy(&target).await?;
+        if !autopsy.log.is_empty() {
+            info!(launch = %order.launch, service = %order.service, log = ?autopsy.log, "last log lines");
+        }
+        Some(autopsy)
     }
 
     async fn check(self: Arc<Self>, launch: LaunchId) -> Option<LaunchId> {
