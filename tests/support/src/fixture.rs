@@ -3,12 +3,18 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
-use ganger::image::{File, Image, archive, echo};
+use ganger::image::{File, Healthcheck, Image, archive, echo};
 
 /// What the fixture's image is called. Its containers take the arguments that
 /// `tests/fixture/src/options.rs` lists, as their command.
 pub const FIXTURE: &str = "ganger.test/fixture:1";
+
+/// The same with a HEALTHCHECK that asks whether it listens.
+pub const HEALTHY: &str = "ganger.test/healthy:1";
+/// The same with a HEALTHCHECK that always says no.
+pub const SICK: &str = "ganger.test/sick:1";
 
 type Archive = (&'static str, Vec<u8>);
 
@@ -27,19 +33,38 @@ pub fn echo_image() -> (&'static str, &'static [u8]) {
 /// When it does not compile.
 #[must_use]
 pub fn fixture_image() -> (&'static str, &'static [u8]) {
-    static IMAGE: OnceLock<Archive> = OnceLock::new();
-    let (reference, archive) = IMAGE.get_or_init(|| {
-        let content = compile();
-        let image = Image {
-            reference: FIXTURE,
-            files: &[File { path: "/fixture", mode: 0o755, content: &content }],
-            entrypoint: &["/fixture"],
-            port: Some(7000),
-            ..Image::default()
-        };
-        (FIXTURE, archive(&image))
+    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+    (FIXTURE, IMAGE.get_or_init(|| pack(FIXTURE, None)))
+}
+
+/// The images that [`HEALTHY`] and [`SICK`] name, as archives.
+pub(crate) fn checked_images() -> [&'static [u8]; 2] {
+    static IMAGES: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    let check = |command, retries| Healthcheck {
+        command,
+        interval: Duration::from_millis(200),
+        timeout: Duration::from_secs(20),
+        retries,
+    };
+    let [healthy, sick] = IMAGES.get_or_init(|| {
+        [
+            pack(HEALTHY, Some(check(&["/fixture", "--check"], 1000))),
+            pack(SICK, Some(check(&["/fixture", "--log-start", "not today", "--exit", "1"], 2))),
+        ]
     });
-    (reference, archive)
+    [healthy, sick]
+}
+
+fn pack(reference: &str, healthcheck: Option<Healthcheck<'_>>) -> Vec<u8> {
+    static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
+    archive(&Image {
+        reference,
+        files: &[File { path: "/fixture", mode: 0o755, content: FIXTURE.get_or_init(compile) }],
+        entrypoint: &["/fixture"],
+        port: Some(7000),
+        healthcheck,
+        ..Image::default()
+    })
 }
 
 fn compile() -> Vec<u8> {

@@ -7,7 +7,7 @@ use std::thread;
 
 use serde::Deserialize;
 
-use crate::fixture::{echo_image, fixture_image};
+use crate::fixture::{checked_images, echo_image, fixture_image};
 
 /// The fleet, for the duration of one test.
 #[derive(Debug)]
@@ -103,12 +103,13 @@ impl Fleet {
         &self.hosts
     }
 
-    /// Loads the echo service's image and the fixture's into every host, unless
+    /// Loads the echo service's image and the fixture's three into every host, unless
     /// this process has done so before.
     pub fn load_images(&self) {
         static LOADED: OnceLock<()> = OnceLock::new();
         LOADED.get_or_init(|| {
-            let images = [echo_image().1, fixture_image().1];
+            let [healthy, sick] = checked_images();
+            let images = [echo_image().1, fixture_image().1, healthy, sick];
             thread::scope(|scope| {
                 for host in &self.hosts {
                     scope.spawn(move || images.into_iter().for_each(|image| host.load(image)));

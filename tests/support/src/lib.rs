@@ -24,7 +24,7 @@ pub use self::client::{Client, Ending};
 pub use self::config::Config;
 pub use self::docker::{Container, Running, Watch, labelled};
 pub use self::faults::{Cut, Frozen};
-pub use self::fixture::{FIXTURE, checksum, echo_image, fixture_image, pattern};
+pub use self::fixture::{FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_image, pattern};
 pub use self::fleet::{Fleet, Host};
 pub use self::ganger::Ganger;
 pub use self::log::ConnEnd;
