@@ -54,7 +54,7 @@ pub enum Pull {
     /// When the daemon does not have it.
     #[default]
     IfMissing,
-    /// Whenever a daemon is prepared for the service.
+    /// Once on each daemon after every start of ours, and when it is missing.
     Always,
     /// Never: it must be there.
     Never,

@@ -38,12 +38,12 @@ impl Daemon {
     ) -> Result<String, CallError> {
         let full = Reference::parse(reference)?.to_string();
         let asked = Instant::now();
-        if (pull != Pull::Always || builtin.is_some())
-            && let Some(id) = self.image_id(&full).await?
-        {
+        let turn = std::sync::Arc::clone(self.pulls.lock().entry(full.clone()).or_default());
+        // Daemons are prepared again and again; a registry is not to feel it.
+        let always = pull == Pull::Always && builtin.is_none() && turn.lock().await.is_none();
+        if !always && let Some(id) = self.image_id(&full).await? {
             return Ok(id);
         }
-        let turn = std::sync::Arc::clone(self.pulls.lock().entry(full.clone()).or_default());
         let mut fetched = turn.lock().await;
         // Somebody may have fetched it while we waited.
         if fetched.is_none_or(|at| at < asked) {

@@ -376,6 +376,20 @@ async fn preparing_at_once_pulls_once_and_a_failure_in_the_stream_is_one() {
 }
 
 #[tokio::test]
+async fn an_image_that_is_always_pulled_is_pulled_once() {
+    let (engine, docker) = connected(Deadlines::default(), |seen| {
+        let pull = seen.line.starts_with("POST /images/create");
+        pull.then(|| Reply::Json(200, json!({"status": "done"})))
+    })
+    .await;
+    let always = Arc::new(Spec { pull: Pull::Always, ..spec() });
+    for _ in 0..3 {
+        docker.prepare(&"d".into(), &"echo".into(), &always).await.unwrap();
+    }
+    assert_eq!(engine.requests("POST /images/create").len(), 1);
+}
+
+#[tokio::test]
 async fn an_engine_that_is_none_is_told_from_one_that_is_down() {
     let engine = Engine::start(|_| Some(Reply::Json(200, json!("hello"))));
     let docker = Docker::new(identity(), Vec::new());
