@@ -207,7 +207,15 @@ impl Docker {
             CallError::refused(format!("service {service} on daemon {}: {why}", daemon.name))
         })?;
         let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
-        let image = daemon.image(&spec.image, spec.pull, builtin).await?;
+        // Pinned: a tag that moves meanwhile must not mix two images in one generation.
+        let pinned = match daemon.prepared(service, spec) {
+            Some(image) => daemon.image_id(&image).await?,
+            None => None,
+        };
+        let image = match pinned {
+            Some(image) => image,
+            None => daemon.image(&spec.image, spec.pull, builtin).await?,
+        };
         if daemon.reach_of(service) != Some(reach) {
             let (daemon, why) = (&daemon.name, contact.why_published());
             match (reach, why.filter(|_| spec.reach == Reach::Auto)) {

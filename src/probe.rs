@@ -2,8 +2,8 @@
 //!
 //! Where a port is published, something else may accept for the container
 //! before it listens, and end the connection a moment later. So an accepted
-//! connection proves something only by what comes after; by namespace the
-//! kernel is asked whether anybody listens, and no connection is made at all.
+//! connection proves something only by what comes after. For a container on this
+//! machine the kernel is asked whether anybody listens, and no connection is made.
 
 mod attempt;
 mod log;

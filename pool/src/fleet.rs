@@ -21,7 +21,7 @@ use crate::runtime::{CallError, ContainerRuntime, DaemonFacts, RuntimeEventKind}
 const LIST_EVERY: Duration = Duration::from_secs(10);
 /// So many failed calls in a row make a daemon down; one condemns nothing.
 const MISSES: u32 = 3;
-/// How often a service that a daemon could not prepare is tried again.
+/// How often a daemon is asked again whether it is ready for every service.
 const PREPARE_EVERY: Duration = Duration::from_secs(30);
 const CONTACT: Backoff = Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
 
@@ -141,7 +141,8 @@ impl<R: ContainerRuntime> Monitor<R> {
         }
     }
 
-    /// Has the daemon get ready for every service, and again where it could not.
+    /// Has the daemon get ready for every service, again and again: an image may
+    /// be removed under us, and what could not be had may be there now.
     async fn prepare(&self) -> Infallible {
         let mut results: BTreeMap<ServiceName, Result<(), CallError>> = BTreeMap::new();
         loop {

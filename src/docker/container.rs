@@ -33,6 +33,9 @@ pub struct Container {
     pub(super) daemon: Arc<Daemon>,
     pub(super) spec: Arc<Spec>,
     pub(super) address: Address,
+    /// Its first process, where it runs on this machine and is reached by a
+    /// published port all the same.
+    pub(super) neighbour: Option<Process>,
     pub(super) launched: Instant,
 }
 
@@ -105,6 +108,21 @@ impl Container {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether its service listens, asked of the kernel: no connection is made.
+    /// `None` where that cannot be known.
+    pub(crate) fn listens(&self) -> Option<io::Result<bool>> {
+        let port = self.spec.port;
+        match (&self.address, &self.neighbour) {
+            (Address::Namespace { process, .. }, _) => Some(process.listens(port, false)),
+            (Address::Published(_), Some(process)) => match process.listens(port, true) {
+                // Another user's process.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+                listens => Some(listens),
+            },
+            (Address::Published(_), None) => None,
+        }
     }
 
     /// When its launch began.

@@ -74,7 +74,7 @@ impl Daemon {
         Ok(self.image_id(&full).await?.is_some())
     }
 
-    async fn image_id(&self, reference: &str) -> Result<Option<String>, CallError> {
+    pub(super) async fn image_id(&self, reference: &str) -> Result<Option<String>, CallError> {
         let deadline = self.deadlines.inspect;
         let contact = self.contact()?;
         let result = timeout(deadline, contact.client.inspect_image(reference)).await;

@@ -15,6 +15,7 @@ use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::naming::is_id;
 use super::{Docker, Reach, Spec};
+use crate::reach::process::Process;
 
 // === impl Docker ===
 
@@ -65,8 +66,13 @@ impl Docker {
                 }
             }
         };
+        // Its control group says whether it is the container's and not just any
+        // process with that number here.
+        let neighbour = Process::open(seen.state.pid)
+            .ok()
+            .filter(|process| reach == Reach::Published && process.belongs_to(&id));
         let spec = Arc::clone(&order.spec);
-        Ok(Arc::new(Container { id, daemon, spec, address, launched }))
+        Ok(Arc::new(Container { id, daemon, spec, address, neighbour, launched }))
     }
 
     async fn create(

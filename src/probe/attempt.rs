@@ -26,15 +26,13 @@ pub(super) async fn attempt(container: &Container) -> Verdict {
     match &container.spec().ready {
         Ready::Healthcheck => healthy(container).await,
         Ready::Started | Ready::Log(_) => runs(container).await,
-        Ready::Tcp { linger } => match container.address() {
-            Address::Namespace { process, .. } => {
+        Ready::Tcp { linger } => match container.listens() {
+            Some(listens) => judge(listens.and_then(|listens| {
                 let port = container.spec().port;
-                judge(process.listens(port).and_then(|listens| {
-                    let nobody = || io::Error::other(format!("nothing listens on port {port}"));
-                    listens.then_some(()).ok_or_else(nobody)
-                }))
-            }
-            Address::Published(_) => judge(dial(container, |stream| stays(stream, *linger)).await),
+                let nobody = || io::Error::other(format!("nothing listens on port {port}"));
+                listens.then_some(()).ok_or_else(nobody)
+            })),
+            None => judge(dial(container, |stream| stays(stream, *linger)).await),
         },
         Ready::Banner(banner) => judge(dial(container, |stream| says(stream, banner)).await),
         Ready::Exchange { send, expect } => {

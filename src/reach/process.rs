@@ -70,11 +70,12 @@ impl Process {
 
     /// Whether a socket in its network namespace listens on a TCP port, without
     /// connecting to it: a connection uses up a service that accepts only once,
-    /// and shows in one that counts.
+    /// and shows in one that counts. With `from_outside`, one that listens on
+    /// loopback alone does not count.
     ///
     /// # Errors
     /// It has ended, or may not be looked at.
-    pub fn listens(&self, port: u16) -> io::Result<bool> {
+    pub fn listens(&self, port: u16, from_outside: bool) -> io::Result<bool> {
         let tables = ["tcp", "tcp6"].map(|table| {
             match fs::read_to_string(format!("/proc/{}/net/{table}", self.pid)) {
                 // A kernel without IPv6 has no such table.
@@ -85,7 +86,8 @@ impl Process {
             }
         });
         let [v4, v6] = tables;
-        let listens = has_listener(&v4?, port) || has_listener(&v6?, port);
+        let found = |table: &str| has_listener(table, port, from_outside);
+        let listens = found(&v4?) || found(&v6?);
         // Otherwise another process may have had the number just now.
         if self.has_ended() { Err(io::ErrorKind::NotFound.into()) } else { Ok(listens) }
     }
@@ -108,14 +110,25 @@ impl Process {
 }
 
 /// Whether a table in the format of /proc/net/tcp has a listening socket on a
-/// port: state 0A, the local port in hexadecimal behind the colon.
-fn has_listener(table: &str, port: u16) -> bool {
+/// port: state 0A, and local address and port in hexadecimal, words of the
+/// address in the byte order of the machine.
+fn has_listener(table: &str, port: u16, from_outside: bool) -> bool {
+    let loopback = |address: &str| match address.len() {
+        8 => u32::from_str_radix(address, 16).is_ok_and(|ip| ip.to_ne_bytes()[0] == 127),
+        _ => {
+            let one = format!("{:08X}", u32::from_ne_bytes([0, 0, 0, 1]));
+            address == format!("{:024}{one}", 0)
+        }
+    };
     table.lines().skip(1).any(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let local = fields.next().and_then(|local| local.rsplit_once(':'));
         let listening = fields.nth(1) == Some("0A");
-        listening
-            && local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16).is_ok_and(|p| p == port))
+        let wanted = |(address, hex): (&str, &str)| {
+            u16::from_str_radix(hex, 16).is_ok_and(|p| p == port)
+                && !(from_outside && loopback(address))
+        };
+        listening && local.is_some_and(wanted)
     })
 }
 
@@ -155,13 +168,16 @@ mod tests {
         let process = Process::open(i32::try_from(std::process::id()).unwrap()).unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        assert!(process.listens(port).unwrap());
+        assert!(process.listens(port, false).unwrap());
+        assert!(!process.listens(port, true).unwrap(), "only on loopback");
+        let open = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        assert!(process.listens(open.local_addr().unwrap().port(), true).unwrap());
         listener.set_nonblocking(true).unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         drop(listener);
-        assert!(!process.listens(port).unwrap());
-        assert!(!process.listens(client.local_addr().unwrap().port()).unwrap());
+        assert!(!process.listens(port, false).unwrap());
+        assert!(!process.listens(client.local_addr().unwrap().port(), false).unwrap());
     }
 
     #[tokio::test]
