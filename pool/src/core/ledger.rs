@@ -37,6 +37,10 @@ pub struct Ledger {
     room: u32,
     /// The services that lack containers.
     hungry: BTreeSet<usize>,
+    /// Those for which no daemon was open when one was looked for last. They
+    /// are not looked at until one opens: to look costs what there are daemons,
+    /// and a service that none can launch would be looked at on every event.
+    stuck: BTreeSet<usize>,
     /// Where each waiter waits.
     waiting: BTreeMap<WaiterId, usize>,
     timers: BTreeSet<(Instant, Timer)>,
@@ -127,7 +131,7 @@ impl Ledger {
     /// Launches what is wanted and missing, as far as daemons have room: first
     /// for those who wait, the longest first; then for the emptiest stock.
     fn converge(&mut self, now: Instant) {
-        let mut candidates: Vec<_> = self.hungry.iter().copied().collect();
+        let mut candidates: Vec<_> = self.hungry.difference(&self.stuck).copied().collect();
         while let Some(at) = (0..candidates.len())
             .min_by_key(|at| candidates.get(*at).and_then(|service| self.need(*service)))
         {
@@ -135,11 +139,13 @@ impl Ledger {
             let daemon = self.placement.pick(|name| {
                 self.daemons.get(name).is_some_and(|daemon| daemon.can_launch(service))
             });
-            if let Some(daemon) = daemon.cloned() {
-                self.launch(now, service, daemon);
-                if self.hungry.contains(&service) {
-                    candidates.push(service);
-                }
+            let Some(daemon) = daemon.cloned() else {
+                self.stuck.insert(service);
+                continue;
+            };
+            self.launch(now, service, daemon);
+            if self.hungry.contains(&service) {
+                candidates.push(service);
             }
         }
     }
@@ -279,7 +285,11 @@ impl Ledger {
         let load = self.daemons.get_mut(name).and_then(|daemon| {
             let room = daemon.room();
             self.room = self.room + room - std::mem::replace(&mut daemon.counted_room, room);
-            daemon.open(self.draining)
+            let load = daemon.open(self.draining);
+            if load.is_some() {
+                self.stuck.retain(|service| !daemon.can_launch(*service));
+            }
+            load
         });
         self.placement.set(name, load);
     }

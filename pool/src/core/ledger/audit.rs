@@ -67,6 +67,12 @@ impl Ledger {
         if room != self.room {
             return Err(format!("I1: {} are thought to fit, and {room} do", self.room));
         }
+        for service in &self.stuck {
+            let can = |name: &_| self.daemons.get(name).is_some_and(|d| d.can_launch(*service));
+            if let Some(name) = self.placement.pick(can) {
+                return Err(format!("service {service} is stuck though {name} is open"));
+            }
+        }
         match by_daemon.keys().next() {
             Some(name) => Err(format!("I1: containers on {name}, which is not there")),
             None => Ok(()),

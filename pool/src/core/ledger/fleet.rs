@@ -80,6 +80,7 @@ impl Ledger {
             && let Some(daemon) = self.daemons.get_mut(name)
         {
             daemon.prepared.insert(index, result);
+            self.stuck.remove(&index);
             self.give_up(now);
         }
     }
