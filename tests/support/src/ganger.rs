@@ -63,6 +63,19 @@ impl Ganger {
         config: &str,
         args: &[&str],
     ) -> Self {
+        Self::spawn(program, fleet.all(), instance, config, args)
+    }
+
+    /// Starts a verb of it that is to meet no engine of the fleet.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_alone(program: &str, instance: &str, config: &str, args: &[&str]) -> Self {
+        Self::spawn(program, &[], instance, config, args)
+    }
+
+    fn spawn(program: &str, hosts: &[Host], instance: &str, config: &str, args: &[&str]) -> Self {
         let dir = std::env::temp_dir().join(format!("ganger-test-{instance}"));
         fs::create_dir_all(&dir).expect("a directory for the configuration");
         let path = dir.join("ganger.ron");
@@ -76,7 +89,7 @@ impl Ganger {
             collect(child.stdout.take().expect("piped"), &lines),
             collect(child.stderr.take().expect("piped"), &lines),
         ];
-        let hosts = fleet.all().to_vec();
+        let hosts = hosts.to_vec();
         Self { child, instance: instance.to_owned(), dir, hosts, lines, readers }
     }
 
