@@ -1,6 +1,7 @@
 //! How a container is reached: the data path's view of one.
 
 pub mod capability;
+mod listening;
 pub mod netns;
 pub mod process;
 

@@ -110,12 +110,17 @@ impl Container {
         &self.address
     }
 
-    /// Whether its service listens, asked of the kernel: no connection is made.
+    /// Whether its service listens, asked of the kernel, without connecting to it:
+    /// a connection uses up a service that accepts only once, and shows in one
+    /// that counts.
     /// `None` where that cannot be known.
-    pub(crate) fn listens(&self) -> Option<io::Result<bool>> {
+    pub(crate) async fn listens(&self) -> Option<io::Result<bool>> {
         let port = self.spec.port;
         match (&self.address, &self.neighbour) {
-            (Address::Namespace { process, .. }, _) => Some(process.listens(port, false)),
+            (Address::Namespace { namespace, process }, _) => match namespace.listens().await {
+                Err(_) => Some(process.listens(port, false)),
+                answered => Some(answered),
+            },
             (Address::Published(_), Some(process)) => match process.listens(port, true) {
                 // Another user's process.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,

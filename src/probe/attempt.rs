@@ -26,7 +26,7 @@ pub(super) async fn attempt(container: &Container) -> Verdict {
     match &container.spec().ready {
         Ready::Healthcheck => healthy(container).await,
         Ready::Started | Ready::Log(_) => runs(container).await,
-        Ready::Tcp { linger } => match container.listens() {
+        Ready::Tcp { linger } => match container.listens().await {
             Some(listens) => judge(listens.and_then(|listens| {
                 let port = container.spec().port;
                 let nobody = || io::Error::other(format!("nothing listens on port {port}"));

@@ -19,6 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::listening;
 use super::process::network_namespace;
 
 /// Makes sockets in other network namespaces, on a thread of its own.
@@ -29,9 +30,11 @@ pub struct Dialer {
 
 struct Job {
     namespace: Arc<OwnedFd>,
-    domain: Domain,
+    make: Make,
     done: Box<dyn FnOnce(io::Result<Socket>) + Send>,
 }
+
+type Make = fn() -> io::Result<Socket>;
 
 /// A container's network namespace. It can never become another container's.
 pub struct NetNs {
@@ -48,10 +51,10 @@ impl Dialer {
     fn make(
         &self,
         namespace: Arc<OwnedFd>,
-        domain: Domain,
+        make: Make,
         done: impl FnOnce(io::Result<Socket>) + Send + 'static,
     ) {
-        let mut job = Job { namespace, domain, done: Box::new(done) };
+        let mut job = Job { namespace, make, done: Box::new(done) };
         let mut jobs = self.jobs.lock();
         if let Some(sender) = &*jobs {
             match sender.send(job) {
@@ -78,7 +81,7 @@ impl Dialer {
 /// a container's namespace must not do anything else.
 fn work(jobs: &mpsc::Receiver<Job>) {
     let home = std::fs::File::open("/proc/thread-self/ns/net");
-    while let Ok(Job { namespace, domain, done }) = jobs.recv() {
+    while let Ok(Job { namespace, make, done }) = jobs.recv() {
         let home = match &home {
             Ok(home) => home,
             Err(error) => {
@@ -86,7 +89,7 @@ fn work(jobs: &mpsc::Receiver<Job>) {
                 continue;
             }
         };
-        let made = enter(namespace.as_fd()).and_then(|()| socket(domain));
+        let made = enter(namespace.as_fd()).and_then(|()| make());
         let back = enter(home.as_fd());
         done(made);
         if let Err(error) = back {
@@ -100,8 +103,16 @@ fn enter(namespace: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
     Ok(move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?)
 }
 
-fn socket(domain: Domain) -> io::Result<Socket> {
+fn tcp(domain: Domain) -> io::Result<Socket> {
     Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
+}
+
+fn tcp_v4() -> io::Result<Socket> {
+    tcp(Domain::IPV4)
+}
+
+fn tcp_v6() -> io::Result<Socket> {
+    tcp(Domain::IPV6)
 }
 
 // === impl NetNs ===
@@ -162,6 +173,28 @@ impl NetNs {
         Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 
+    /// Whether a dial would find the service, without connecting to it: a
+    /// connection uses up a service that accepts only once, and shows in one
+    /// that counts.
+    ///
+    /// # Errors
+    /// `Unsupported` when the kernel cannot be asked; or why it did not answer.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn listens(&self) -> io::Result<bool> {
+        if !listening::can_be_asked() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let socket = self.make(listening::socket).await?;
+        for address in &self.candidates {
+            if listening::listens(&socket, *address)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let domain = Domain::for_address(address);
         let socket = self.socket(domain).await?;
@@ -188,9 +221,13 @@ impl NetNs {
                 return Ok(socket);
             }
         }
+        self.make(if domain == Domain::IPV4 { tcp_v4 } else { tcp_v6 }).await
+    }
+
+    async fn make(&self, make: Make) -> io::Result<Socket> {
         let (sender, receiver) = oneshot::channel();
-        self.dialer.make(Arc::clone(&self.fd), domain, move |made| {
-            // The dial may have been given up.
+        self.dialer.make(Arc::clone(&self.fd), make, move |made| {
+            // Whoever asked may have given up.
             let _ = sender.send(made);
         });
         receiver.await.unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
@@ -199,7 +236,7 @@ impl NetNs {
     /// Makes the next socket ahead, for whoever dials next.
     fn refill(&self) {
         let spare = Arc::downgrade(&self.spare);
-        self.dialer.make(Arc::clone(&self.fd), Domain::IPV4, move |made| {
+        self.dialer.make(Arc::clone(&self.fd), tcp_v4, move |made| {
             // When it fails, the next dial asks again and gets to know why.
             if let (Some(spare), Ok(socket)) = (spare.upgrade(), made) {
                 *spare.lock() = Some(socket);
@@ -236,7 +273,13 @@ mod tests {
             let stream = namespace.dial().await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
         }
+        let listens = async || match namespace.listens().await {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
+            listens => Some(listens.unwrap()),
+        };
+        assert_ne!(listens().await, Some(false));
         drop(listener);
+        assert_ne!(listens().await, Some(true));
         let refused = namespace.dial().await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }

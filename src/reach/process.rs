@@ -68,10 +68,10 @@ impl Process {
         self.has_ended() || exiting(self.pid) || self.has_ended()
     }
 
-    /// Whether a socket in its network namespace listens on a TCP port, without
-    /// connecting to it: a connection uses up a service that accepts only once,
-    /// and shows in one that counts. With `from_outside`, one that listens on
-    /// loopback alone does not count.
+    /// Whether a socket in its network namespace listens on a TCP port, for where
+    /// [`NetNs::listens`](super::netns::NetNs::listens) cannot tell. Walks the
+    /// machine's table of connections, which takes milliseconds where that is
+    /// large. With `from_outside`, one that listens on loopback alone does not count.
     ///
     /// # Errors
     /// It has ended, or may not be looked at.
