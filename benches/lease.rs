@@ -1,0 +1,85 @@
+//! What a lease costs that is served from stock: the pool alone, over an engine
+//! that is not asked for anything meanwhile. Single-threaded.
+
+#![expect(clippy::expect_used, reason = "a failure is to end the benchmark")]
+
+#[path = "support/costs.rs"]
+mod costs;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::Throughput;
+use ganger_pool::core::{Outcome, Policy, ServiceName};
+use ganger_pool::discovery::{DaemonSpec, fixed};
+use ganger_pool::testing::FakeEngine;
+use ganger_pool::{Lease, Pool, ServiceOptions};
+use tokio::runtime::{Builder, Runtime};
+
+const WARM: u32 = 16;
+
+fn main() {
+    let mut criterion = costs::criterion();
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (pool, service) = stocked(&runtime);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
+    let lease = async || pool.lease(&service, deadline).await.expect("the stock is full");
+
+    let mut group = criterion.benchmark_group("lease");
+    group.throughput(Throughput::Elements(1));
+    // Unused, because a used container is checked and the fake takes its time.
+    group.bench_function("from stock and back", |bencher| {
+        bencher.iter_custom(|iterations| {
+            runtime.block_on(async {
+                let start = Instant::now();
+                for _ in 0..iterations {
+                    Lease::finish(lease().await, Outcome::Unused);
+                }
+                start.elapsed()
+            })
+        });
+    });
+    group.bench_function("from stock, others held", |bencher| {
+        bencher.iter_custom(|iterations| {
+            runtime.block_on(async {
+                let mut held = Vec::new();
+                for _ in 1..WARM {
+                    held.push(lease().await);
+                }
+                let start = Instant::now();
+                for _ in 0..iterations {
+                    Lease::finish(lease().await, Outcome::Unused);
+                }
+                let time = start.elapsed();
+                held.into_iter().for_each(|lease| Lease::finish(lease, Outcome::Unused));
+                time
+            })
+        });
+    });
+    group.finish();
+    criterion.final_summary();
+}
+
+/// A pool that launches nothing any more.
+fn stocked(runtime: &Runtime) -> (Pool<FakeEngine>, ServiceName) {
+    let service = ServiceName::from("echo");
+    let options = ServiceOptions {
+        name: service.clone(),
+        policy: Policy { warm: WARM, max: WARM, ..Policy::default() },
+        spec: Arc::new(()),
+        start_timeout: Duration::from_secs(30),
+    };
+    let daemon = |n: u32| DaemonSpec {
+        name: format!("d{n}").into(),
+        endpoint: (),
+        max_containers: WARM,
+        max_launches: None,
+    };
+    let fleet = fixed((0..4).map(daemon).collect());
+    let engine = FakeEngine::new(7);
+    runtime.block_on(async {
+        let pool = Pool::start(vec![options], engine.clone(), engine.probe(), fleet);
+        pool.until(|snapshot| snapshot.settled() && snapshot.stocked()).await;
+        (pool, service)
+    })
+}

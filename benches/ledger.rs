@@ -1,0 +1,175 @@
+//! What the events of one strict connection cost the ledger, on fleets of
+//! different sizes that are half full.
+
+#![expect(clippy::panic, reason = "a failure is to end the benchmark")]
+
+#[path = "support/costs.rs"]
+mod costs;
+
+use std::time::{Duration, Instant};
+
+use costs::Costs;
+use criterion::{BenchmarkId, Throughput};
+use ganger_pool::core::{
+    Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Policy, ServiceName,
+    WaiterId,
+};
+
+const FLEETS: [u32; 3] = [10, 100, 1000];
+const CAPACITY: u32 = 8;
+/// The most that an event may cost at 1,000 daemons, in terms of the same at 10.
+const TARGET: f64 = 3.0;
+/// Connections at a time.
+const BATCH: u32 = 16;
+
+/// A part of the way of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// A connection gets one from stock, and the next launch is placed.
+    Lease,
+    /// It comes back and is removed: two events.
+    Return,
+    /// The next one starts and gets ready: two events.
+    Launch,
+}
+
+struct Fleet {
+    ledger: Ledger,
+    service: ServiceName,
+    now: Instant,
+    waiters: u64,
+}
+
+fn main() {
+    let mut criterion = costs::criterion();
+    let mut costs = Costs::default();
+    let steps = [(Step::Lease, "lease"), (Step::Return, "return"), (Step::Launch, "launch")];
+    let label = |step: &str, blocked: bool, daemons: u32| {
+        let others = if blocked { ", beside a service that no daemon can launch" } else { "" };
+        format!("{step} at {daemons} daemons{others}")
+    };
+    for blocked in [false, true] {
+        let mut group =
+            criterion.benchmark_group(if blocked { "ledger/blocked" } else { "ledger" });
+        group.throughput(Throughput::Elements(1));
+        for (step, name) in steps {
+            for daemons in FLEETS {
+                let mut fleet = Fleet::half_full(daemons, blocked);
+                group.bench_function(BenchmarkId::new(name, daemons), |bencher| {
+                    bencher.iter_custom(|iterations| {
+                        let time = fleet.time(step, iterations);
+                        costs.note(&label(name, blocked, daemons), time, iterations)
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+    for blocked in [false, true] {
+        for (_, name) in steps {
+            let [few, many] = [10, 1000].map(|daemons| label(name, blocked, daemons));
+            costs.compare(&many, &few, Some(TARGET));
+        }
+    }
+    criterion.final_summary();
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    fn half_full(daemons: u32, blocked: bool) -> Self {
+        let (service, now) = (ServiceName::from("echo"), Instant::now());
+        let mut fleet = Self { ledger: Ledger::new(), service: service.clone(), now, waiters: 0 };
+        let (stock, max) = (daemons * CAPACITY / 2, daemons * CAPACITY);
+        let policy = Policy { warm: stock, max, ..Policy::default() };
+        fleet.tell(Event::ServiceAdded { service: service.clone(), policy });
+        if blocked {
+            fleet
+                .tell(Event::ServiceAdded { service: "blocked".into(), policy: Policy::default() });
+        }
+        let mut launched = Vec::new();
+        for n in 0..daemons {
+            let daemon = DaemonName::from(format!("daemon-{n}"));
+            // So many launches in flight that each gets its half and no more.
+            let max_launches = CAPACITY / 2;
+            fleet.tell(Event::DaemonJoined { daemon: daemon.clone(), capacity: CAPACITY });
+            fleet.tell(Event::DaemonUp { daemon: daemon.clone(), max_launches });
+            fleet.tell(Event::Listed { daemon: daemon.clone(), began: now, owned: Vec::new() });
+            let service = service.clone();
+            launched.extend(launches(fleet.tell(Event::Prepared {
+                daemon,
+                service,
+                result: Ok(()),
+            })));
+        }
+        assert_eq!(launched.len(), stock as usize);
+        fleet.launch(&launched);
+        fleet
+    }
+
+    fn tell(&mut self, event: Event) -> Vec<Action> {
+        self.ledger.handle(self.now, event)
+    }
+
+    /// How long one step takes so often.
+    fn time(&mut self, step: Step, iterations: u64) -> Duration {
+        let mut spent = Duration::ZERO;
+        let batches = iterations.div_ceil(BATCH.into());
+        for _ in 0..batches {
+            let start = Instant::now();
+            let (leased, ordered) = self.lease();
+            let leased_at = Instant::now();
+            self.give_back(&leased);
+            let returned_at = Instant::now();
+            self.launch(&ordered);
+            spent += match step {
+                Step::Lease => leased_at - start,
+                Step::Return => returned_at - leased_at,
+                Step::Launch => returned_at.elapsed(),
+            };
+        }
+        spent.mul_f64(iterations as f64 / (batches * u64::from(BATCH)) as f64)
+    }
+
+    /// What was leased, and what is launched in its place.
+    fn lease(&mut self) -> (Vec<(LaunchId, DaemonName)>, Vec<LaunchId>) {
+        let (mut leased, mut ordered) = (Vec::new(), Vec::new());
+        for _ in 0..BATCH {
+            self.waiters += 1;
+            let (waiter, service) = (WaiterId(self.waiters), self.service.clone());
+            let deadline = self.now + Duration::from_secs(30);
+            for action in self.tell(Event::Lease { waiter, service, deadline }) {
+                match action {
+                    Action::Grant { launch, daemon, .. } => leased.push((launch, daemon)),
+                    Action::Launch { launch, .. } => ordered.push(launch),
+                    Action::Moved { .. } => {}
+                    other => panic!("a lease from stock leads to {other:?}"),
+                }
+            }
+        }
+        assert_eq!((leased.len(), ordered.len()), (BATCH as usize, BATCH as usize));
+        (leased, ordered)
+    }
+
+    fn give_back(&mut self, leased: &[(LaunchId, DaemonName)]) {
+        for (launch, daemon) in leased {
+            self.tell(Event::Returned { launch: *launch, outcome: Outcome::Clean });
+            let (daemon, key) = (daemon.clone(), ContainerKey::Launch(*launch));
+            self.tell(Event::Removed { daemon, key });
+        }
+    }
+
+    fn launch(&mut self, ordered: &[LaunchId]) {
+        for launch in ordered {
+            self.tell(Event::Started { launch: *launch });
+            self.tell(Event::Ready { launch: *launch });
+        }
+    }
+}
+
+fn launches(actions: Vec<Action>) -> impl Iterator<Item = LaunchId> {
+    actions.into_iter().filter_map(|action| match action {
+        Action::Launch { launch, .. } => Some(launch),
+        _ => None,
+    })
+}

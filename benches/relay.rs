@@ -1,0 +1,230 @@
+//! What it costs to go through the proxy, against a direct connection to the
+//! same backend, all on loopback: set-up, ping-pong and bulk.
+
+#![expect(clippy::expect_used, reason = "a failure is to end the benchmark")]
+
+#[path = "support/costs.rs"]
+mod costs;
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use costs::Costs;
+use criterion::{BenchmarkId, Criterion, Throughput};
+use ganger::proxy::{
+    self, Admission, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind, Supply,
+};
+use ganger::reach::{Backend, Fate};
+use ganger_pool::core::{DaemonName, ServiceName};
+use tokio::runtime::Runtime;
+
+const BULK: usize = 16 << 20;
+
+/// The one container there is, leased to everybody.
+#[derive(Debug, Clone)]
+struct Only {
+    backend: Arc<Direct>,
+    daemon: DaemonName,
+}
+
+#[derive(Debug)]
+struct Direct(SocketAddr);
+
+fn main() {
+    let mut criterion = costs::criterion();
+    let mut costs = Costs::default();
+    // As `ganger run` has it.
+    let many = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let one = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+
+    let mut bench = |name: &str, bytes: usize, backend: SocketAddr, measure: Measure| {
+        let ways = [
+            ("direct", backend),
+            ("proxied", proxy_to(&many, backend)),
+            ("proxied by one thread", proxy_to(&one, backend)),
+        ];
+        compare(&mut criterion, &mut costs, name, bytes, &ways, measure);
+    };
+    let echo = serve(echo);
+    bench("set-up", 0, echo, set_up);
+    bench("ping-pong of 64 B", 64, echo, ping_pong);
+    bench("bulk of 16 MiB", BULK, serve(source), bulk);
+    criterion.final_summary();
+}
+
+type Measure = fn(SocketAddr, u64) -> io::Result<Duration>;
+
+fn compare(
+    criterion: &mut Criterion,
+    costs: &mut Costs,
+    name: &str,
+    bytes: usize,
+    ways: &[(&str, SocketAddr)],
+    measure: Measure,
+) {
+    let mut group = criterion.benchmark_group("relay");
+    group.throughput(match bytes {
+        0 => Throughput::Elements(1),
+        bytes => Throughput::Bytes(bytes as u64),
+    });
+    for (way, address) in ways {
+        group.bench_function(BenchmarkId::new(name, way), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let time = measure(*address, iterations).expect("a connection");
+                costs.note(&format!("{name} {way}"), time, iterations)
+            });
+        });
+    }
+    group.finish();
+    for (way, _) in &ways[1..] {
+        costs.compare(&format!("{name} {way}"), &format!("{name} direct"), None);
+    }
+}
+
+// === what is measured ===
+
+/// Connect, one byte there and back, close.
+fn set_up(address: SocketAddr, iterations: u64) -> io::Result<Duration> {
+    let start = Instant::now();
+    for _ in 0..iterations {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(&[7])?;
+        stream.read_exact(&mut [0])?;
+    }
+    Ok(start.elapsed())
+}
+
+fn ping_pong(address: SocketAddr, iterations: u64) -> io::Result<Duration> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let mut message = [7; 64];
+    let start = Instant::now();
+    for _ in 0..iterations {
+        stream.write_all(&message)?;
+        stream.read_exact(&mut message)?;
+    }
+    Ok(start.elapsed())
+}
+
+fn bulk(address: SocketAddr, iterations: u64) -> io::Result<Duration> {
+    let mut stream = TcpStream::connect(address)?;
+    let mut buffer = vec![0; 256 << 10];
+    let start = Instant::now();
+    for _ in 0..iterations {
+        stream.write_all(&[7])?;
+        let mut left = BULK;
+        while left > 0 {
+            let most = left.min(buffer.len());
+            left -= stream.read(&mut buffer[..most])?;
+        }
+    }
+    Ok(start.elapsed())
+}
+
+// === backends ===
+
+fn serve(talk: fn(TcpStream) -> io::Result<()>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client that is gone needs nothing any more.
+            thread::spawn(move || talk(stream).ok());
+        }
+    });
+    address
+}
+
+fn echo(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => stream.write_all(&buffer[..read])?,
+        }
+    }
+}
+
+/// So many bytes for each one that comes.
+fn source(mut stream: TcpStream) -> io::Result<()> {
+    let chunk = vec![7; 256 << 10];
+    while stream.read(&mut [0])? > 0 {
+        for _ in 0..BULK / chunk.len() {
+            stream.write_all(&chunk)?;
+        }
+    }
+    Ok(())
+}
+
+// === the proxy ===
+
+fn proxy_to(runtime: &Runtime, backend: SocketAddr) -> SocketAddr {
+    let settings = Settings {
+        name: "bench".into(),
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        queue_timeout: Duration::from_secs(30),
+        connect_timeout: Duration::from_secs(5),
+        retries: 6,
+        replay: 64 << 10,
+        idle: Some(Duration::from_secs(600)),
+        session: None,
+    };
+    let _guard = runtime.enter();
+    let listener = proxy::bind(&settings.name, settings.listen).expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let supply = Arc::new(Only { backend: Arc::new(Direct(backend)), daemon: "local".into() });
+    let service = Service::new(settings, supply, Admission::new(1000));
+    runtime.spawn(proxy::run(listener, service, Shutdown::default()));
+    address
+}
+
+impl Supply for Only {
+    type Lease = Self;
+
+    async fn lease(&self, _: &ServiceName, _: tokio::time::Instant) -> Result<Self, Refusal> {
+        Ok(self.clone())
+    }
+}
+
+impl Leased for Only {
+    type Backend = Direct;
+
+    fn backend(&self) -> &Arc<Direct> {
+        &self.backend
+    }
+    fn daemon(&self) -> &DaemonName {
+        &self.daemon
+    }
+    fn start(&self) -> StartKind {
+        StartKind::Reused
+    }
+    fn uses(&self) -> u32 {
+        1
+    }
+    fn max_uses(&self) -> u32 {
+        1
+    }
+    fn finish(self, _: Outcome) {}
+}
+
+impl Backend for Direct {
+    fn id(&self) -> &str {
+        "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
+    }
+
+    async fn dial(&self) -> io::Result<tokio::net::TcpStream> {
+        tokio::net::TcpStream::connect(self.0).await
+    }
+
+    async fn fate(&self) -> Fate {
+        Fate::Running
+    }
+}

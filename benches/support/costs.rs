@@ -1,0 +1,54 @@
+//! Costs measured by criterion, kept to be compared in the same run.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use criterion::Criterion;
+
+/// Seconds per iteration, one entry a sample, by what was measured.
+#[derive(Debug, Default)]
+pub(crate) struct Costs(BTreeMap<String, Vec<f64>>);
+
+// === impl Costs ===
+
+impl Costs {
+    /// Notes a sample of `iterations`, and hands its time on to criterion.
+    pub(crate) fn note(&mut self, what: &str, time: Duration, iterations: u64) -> Duration {
+        let each = time.as_secs_f64() / iterations as f64;
+        self.0.entry(what.to_owned()).or_default().push(each);
+        time
+    }
+
+    /// Prints what `one` costs, in terms of `other`, if both were measured.
+    #[expect(clippy::print_stdout, reason = "it is read on a terminal")]
+    pub(crate) fn compare(&self, one: &str, other: &str, target: Option<f64>) {
+        let (Some(cost), Some(base)) = (self.median(one), self.median(other)) else {
+            return;
+        };
+        let mut line = format!("{one} costs {:.2} of {other}", cost / base);
+        if let Some(target) = target {
+            let verdict = if cost <= target * base { "met" } else { "MISSED" };
+            // A write to a string does not fail.
+            let _ = write!(line, " (target: at most {target}, {verdict})");
+        }
+        println!("{line}");
+    }
+
+    fn median(&self, what: &str) -> Option<f64> {
+        let mut samples = self.0.get(what)?.clone();
+        samples.sort_by(f64::total_cmp);
+        samples.get(samples.len() / 2).copied()
+    }
+}
+
+/// Criterion in a hurry: these are compared within one run and not over months.
+pub(crate) fn criterion() -> Criterion {
+    Criterion::default()
+        .sample_size(25)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .without_plots()
+        .configure_from_args()
+}
