@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to people on a terminal")]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod checks;
 mod child;
 mod command;
@@ -42,6 +44,10 @@ enum Verb {
     Ci,
     /// Runs the ledger through random histories and checks its invariants.
     Sim(SimArgs),
+    /// Measures the time to the first byte, cold, warm and direct; needs root.
+    /// On the fleet that GANGER_FLEET names, the machine's engine, or its own.
+    #[cfg(target_os = "linux")]
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,6 +105,19 @@ pub(crate) struct SimArgs {
     first: u64,
 }
 
+/// How much is measured.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Rounds of one cold start, one from stock, and 20 each of a reused
+    /// container and directly to it.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Writes the figures to docs/benchmarks.md as well.
+    #[arg(long)]
+    write: bool,
+}
+
 fn main() -> ExitCode {
     match run(Cli::parse().verb) {
         Ok(code) => code,
@@ -124,6 +143,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Test(args) => return checks::test(&args),
         Verb::Ci => return checks::ci(),
         Verb::Sim(args) => return checks::sim(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Bench(args) => bench::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,176 @@
+//! `cargo xtask bench`: how long the first byte takes, cold, warm and direct, on
+//! a real engine, from outside and in one run.
+//!
+//! The kinds are measured in turn, so that what the machine does meanwhile
+//! falls on all of them; what is compared are they with each other.
+
+mod engine;
+mod figures;
+mod server;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use self::engine::{Engine, Inside, machine};
+use self::figures::{Figures, Kind};
+use self::server::Server;
+use crate::BenchArgs;
+use crate::child::Interrupts;
+use crate::command;
+use crate::fleet::{Fleet, Settings, Site, engine_answers};
+use crate::wait;
+
+/// Connections through a reused container, and directly to it, in each round.
+const TURNS: u32 = 20;
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+/// How long the launches and removals of a round may take.
+const REST: Duration = Duration::from_secs(60);
+const PORT: u16 = 7000;
+
+/// One connection.
+struct Sample {
+    /// From before connect(2) to the echo of the first byte.
+    time: Duration,
+    /// Our end of it.
+    client: SocketAddr,
+}
+
+/// Measures, prints, and with `--write` keeps the figures in the documentation.
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    command::run(&mut command::cargo(&["build", "--release", "--package", "ganger"]))?;
+    let interrupts = Interrupts::take()?;
+    let (fleet, socket) = engine_to_use()?;
+    let result = measure(args.rounds, socket, &interrupts);
+    if let Some(fleet) = fleet {
+        fleet.down()?;
+    }
+    let text = result?;
+    print!("{text}");
+    if args.write {
+        let path = command::root().join("docs/benchmarks.md");
+        fs::create_dir_all(path.with_file_name(""))?;
+        fs::write(&path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The engine of the fleet that there is, or the machine's, or one of our own.
+fn engine_to_use() -> Result<(Option<Fleet>, PathBuf)> {
+    #[derive(Deserialize)]
+    struct Record {
+        hosts: Vec<Host>,
+    }
+    #[derive(Deserialize)]
+    struct Host {
+        socket: PathBuf,
+    }
+
+    if let Some(path) = std::env::var_os("GANGER_FLEET").map(PathBuf::from) {
+        let record = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let record: Record = serde_json::from_str(&record)?;
+        let host = record.hosts.into_iter().next().context("the fleet has no host")?;
+        return Ok((None, host.socket));
+    }
+    let site = Site::demo();
+    let socket = site.root_socket();
+    if engine_answers(&socket) {
+        return Ok((None, socket));
+    }
+    let fleet = Fleet::lock(site)?;
+    if let Err(error) = fleet.up(0, &[], Settings::default()) {
+        fleet.down()?;
+        return Err(error);
+    }
+    Ok((Some(fleet), socket))
+}
+
+fn measure(rounds: u32, socket: PathBuf, interrupts: &Interrupts) -> Result<String> {
+    let engine = Engine::new(socket);
+    let machine = machine()?;
+    let mut server = Server::start(&engine)?;
+    let mut figures = Figures::default();
+    for round in 0..rounds {
+        if interrupts.came() {
+            bail!("interrupted");
+        }
+        println!("round {} of {rounds}", round + 1);
+        for kind in [Kind::Cold, Kind::Warm] {
+            at_rest(&engine, &server)?;
+            through(&mut server, kind, &mut figures)?;
+        }
+        at_rest(&engine, &server)?;
+        same_container(&engine, &mut server, &mut figures)?;
+    }
+    server.stop()?;
+    figures.report(&format!("{machine}, Docker {}", engine.version()?))
+}
+
+/// Through ganger. Answers with the container that served, if it did so in the
+/// way that is to be measured.
+fn through(server: &mut Server, kind: Kind, figures: &mut Figures) -> Result<Option<String>> {
+    let sample = first_byte(server.address(kind)?)?;
+    let end = server.end_of(sample.client)?;
+    ensure!(end.end == "--", "a connection ended with {}: {:?}", end.end, end.reason);
+    Ok(figures.note(kind, &end.start, sample.time).then_some(end.container))
+}
+
+/// Through ganger, and directly to the container that served, in turn.
+fn same_container(engine: &Engine, server: &mut Server, figures: &mut Figures) -> Result<()> {
+    let mut known = BTreeMap::new();
+    for turn in 0..=TURNS {
+        let mut unused = Figures::default();
+        // The first turn finds the container as the pause before has left it.
+        let figures = if turn == 0 { &mut unused } else { &mut *figures };
+        let Some(id) = through(server, Kind::Reused, figures)? else {
+            continue;
+        };
+        let (inside, address) = match known.entry(id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let container = engine.container(entry.key())?;
+                entry.insert((Inside::of(container.pid)?, container.address))
+            }
+        };
+        let mut kinds = [Kind::Inside, Kind::Bridge];
+        if turn % 2 == 0 {
+            kinds.reverse();
+        }
+        for kind in kinds {
+            let sample = match kind {
+                Kind::Inside => inside.run(|| first_byte((Ipv4Addr::LOCALHOST, PORT).into()))?,
+                _ => first_byte((*address, PORT).into())?,
+            };
+            figures.note(kind, kind.start(), sample.time);
+        }
+    }
+    Ok(())
+}
+
+fn first_byte(address: SocketAddr) -> Result<Sample> {
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(address).with_context(|| address.to_string())?;
+    stream.write_all(&[7])?;
+    stream.set_read_timeout(Some(FIRST_BYTE))?;
+    stream.read_exact(&mut [0]).with_context(|| format!("{address} does not answer"))?;
+    Ok(Sample { time: start.elapsed(), client: stream.local_addr()? })
+}
+
+/// Waits until nothing is being launched or removed, so that one connection is
+/// not measured while another's container comes or goes.
+fn at_rest(engine: &Engine, server: &Server) -> Result<()> {
+    let mut last = Ok(false);
+    let rest = wait::until(REST, || {
+        last = engine.rests(server.instance(), server.stock());
+        matches!(last, Ok(true) | Err(_)).then_some(())
+    });
+    last?;
+    rest.context("the stock does not fill up")
+}

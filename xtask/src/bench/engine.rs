@@ -1,0 +1,144 @@
+//! What is asked of an engine, and the way into its containers.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde::Deserialize;
+use serde_json::Value;
+
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// An engine's API at a socket.
+#[derive(Debug)]
+pub(super) struct Engine {
+    socket: PathBuf,
+}
+
+/// Where a container is.
+#[derive(Debug)]
+pub(super) struct Container {
+    /// Its first process.
+    pub(super) pid: i32,
+    /// Its address on the bridge.
+    pub(super) address: Ipv4Addr,
+}
+
+/// A container's network namespace, and our own to come back to.
+#[derive(Debug)]
+pub(super) struct Inside {
+    there: File,
+    home: File,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    state: Process,
+    network_settings: Network,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Process {
+    pid: i32,
+}
+
+#[derive(Deserialize)]
+struct Network {
+    #[serde(rename = "IPAddress")]
+    ip_address: String,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its version.
+    pub(super) fn version(&self) -> Result<String> {
+        let version = self.get("/version")?;
+        Ok(version["Version"].as_str().unwrap_or("of unknown version").to_owned())
+    }
+
+    pub(super) fn container(&self, id: &str) -> Result<Container> {
+        let seen: Inspected = serde_json::from_value(self.get(&format!("/containers/{id}/json"))?)?;
+        let address = seen.network_settings.ip_address;
+        let address = address.parse().with_context(|| format!("address {address:?} of {id}"))?;
+        Ok(Container { pid: seen.state.pid, address })
+    }
+
+    /// Whether an instance has so many containers, all of which run.
+    pub(super) fn rests(&self, instance: &str, count: usize) -> Result<bool> {
+        let filter = format!("%7B%22label%22:%5B%22io.ganger.instance={instance}%22%5D%7D");
+        let list = self.get(&format!("/containers/json?all=1&filters={filter}"))?;
+        let states: Vec<_> =
+            list.as_array().context("a list")?.iter().map(|c| &c["State"]).collect();
+        Ok(states.len() == count && states.iter().all(|state| *state == "running"))
+    }
+
+    fn get(&self, path: &str) -> Result<Value> {
+        let mut stream = UnixStream::connect(&self.socket)
+            .with_context(|| format!("no engine at {}", self.socket.display()))?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        // In 1.0 an answer comes in one piece and ends with the connection.
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+        if head.split(' ').nth(1) != Some("200") {
+            bail!("GET {path}: {}", body.trim());
+        }
+        serde_json::from_str(body).with_context(|| path.to_owned())
+    }
+}
+
+// === impl Inside ===
+
+impl Inside {
+    /// The namespace of a process.
+    pub(super) fn of(pid: i32) -> Result<Self> {
+        let open = |path: &str| File::open(path).with_context(|| path.to_owned());
+        Ok(Self {
+            there: open(&format!("/proc/{pid}/ns/net"))?,
+            home: open("/proc/thread-self/ns/net")?,
+        })
+    }
+
+    /// Runs something with this thread in the namespace.
+    pub(super) fn run<T>(&self, inside: impl FnOnce() -> Result<T>) -> Result<T> {
+        enter(&self.there)?;
+        let result = inside();
+        enter(&self.home)?;
+        result
+    }
+}
+
+fn enter(namespace: &File) -> Result<()> {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+        .context("cannot enter a container's network namespace: are you root?")
+}
+
+/// Processors, what else they have to do now, and kernel, for people.
+pub(super) fn machine() -> Result<String> {
+    let processors = std::thread::available_parallelism()?;
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    Ok(format!(
+        "{processors} processors under a load of {load} at the start, Linux {}",
+        kernel.trim()
+    ))
+}

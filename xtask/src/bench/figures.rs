@@ -1,0 +1,164 @@
+//! The figures, and how they compare.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// How a connection came to its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Through ganger, which launched it for this connection.
+    Cold,
+    /// Through ganger, fresh from stock.
+    Warm,
+    /// Through ganger, from stock and used before.
+    Reused,
+    /// Directly, from inside its network namespace.
+    Inside,
+    /// Directly, at its address on the bridge.
+    Bridge,
+}
+
+/// What was measured, in the order it was.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    samples: BTreeMap<Kind, Vec<Duration>>,
+    /// Connections that were not served in the way that was to be measured.
+    others: BTreeMap<Kind, u32>,
+}
+
+/// The comparisons that are made, and what they tell.
+const RATIOS: [(Kind, Kind, &str); 5] = [
+    (Kind::Cold, Kind::Warm, "what a stock saves"),
+    (Kind::Warm, Kind::Reused, "what a container's first connection costs more"),
+    (Kind::Reused, Kind::Inside, "what ganger costs, same container"),
+    (Kind::Reused, Kind::Bridge, "what ganger costs, same container"),
+    (Kind::Warm, Kind::Inside, "a fresh container, against the best there can be"),
+];
+
+// === impl Kind ===
+
+impl Kind {
+    /// The start kind, in ganger's log and as the name of the service here.
+    pub(super) const fn start(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Warm => "warm",
+            Self::Reused => "reused",
+            Self::Inside => "direct, in its namespace",
+            Self::Bridge => "direct, over the bridge",
+        }
+    }
+}
+
+// === impl Figures ===
+
+impl Figures {
+    /// Notes a connection that was to be of a kind; says whether it was.
+    pub(super) fn note(&mut self, kind: Kind, start: &str, time: Duration) -> bool {
+        let is = start == kind.start();
+        if is {
+            self.samples.entry(kind).or_default().push(time);
+        } else {
+            *self.others.entry(kind).or_default() += 1;
+        }
+        is
+    }
+
+    /// All of it, for people, as measured on this machine.
+    pub(super) fn report(&self, machine: &str) -> Result<String> {
+        let mut text = String::new();
+        writeln!(
+            text,
+            "# Time to the first byte\n\n\
+             From connect(2) to the echo of one byte, by the echo image in Docker containers on\n\
+             its default network, one connection at a time, nothing being launched or removed\n\
+             meanwhile. `cold`, `warm` and `reused` are through Ganger, `direct` is not. Compare\n\
+             the figures of one run only.\n\n\
+             Command: `{}`. Machine: {machine}.\n",
+            command_line(),
+        )?;
+        writeln!(text, "| connection | n | p50 | p99 |\n| --- | ---: | ---: | ---: |")?;
+        for kind in self.samples.keys() {
+            let (count, half, most) = self.of(*kind)?;
+            writeln!(text, "| {} | {count} | {} | {} |", kind.start(), show(half), show(most))?;
+        }
+        writeln!(text, "\n| ratio | p50 | p99 | |\n| --- | ---: | ---: | --- |")?;
+        for (one, other, meaning) in RATIOS {
+            let ((_, half, most), (_, half_base, most_base)) = (self.of(one)?, self.of(other)?);
+            let (half, most) = (ratio(half, half_base), ratio(most, most_base));
+            writeln!(
+                text,
+                "| {} / {} | {half:.2} | {most:.2} | {meaning} |",
+                one.start(),
+                other.start()
+            )?;
+        }
+        let paired = |kind| -> Result<f64> {
+            let samples = |kind| self.samples.get(&kind).context("no connection");
+            let pairs = samples(Kind::Reused)?.iter().zip(samples(kind)?);
+            let mut ratios: Vec<_> = pairs.map(|(one, other)| ratio(*one, *other)).collect();
+            ratios.sort_by(f64::total_cmp);
+            ratios.get(ratios.len() / 2).copied().context("no pair")
+        };
+        writeln!(
+            text,
+            "\nMedian of the ratios of neighbours, reused / direct: {:.2} in its namespace, {:.2} \
+             over the bridge.",
+            paired(Kind::Inside)?,
+            paired(Kind::Bridge)?
+        )?;
+        for (kind, count) in &self.others {
+            writeln!(text, "\nLeft out: {count} that were to be {} and were not.", kind.start())?;
+        }
+        Ok(text)
+    }
+
+    /// How many there are, their median and their 99th percentile.
+    fn of(&self, kind: Kind) -> Result<(usize, Duration, Duration)> {
+        let mut samples = self.samples.get(&kind).context("no connection of a kind")?.clone();
+        samples.sort_unstable();
+        let at = |percent: usize| {
+            samples.get((samples.len() * percent / 100).min(samples.len() - 1)).copied()
+        };
+        Ok((samples.len(), at(50).context("median")?, at(99).context("percentile")?))
+    }
+}
+
+/// As it was typed.
+fn command_line() -> String {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    format!("cargo xtask {}", words.join(" "))
+}
+
+fn ratio(one: Duration, other: Duration) -> f64 {
+    one.as_secs_f64() / other.as_secs_f64()
+}
+
+fn show(time: Duration) -> String {
+    if time < Duration::from_millis(10) {
+        format!("{} us", time.as_micros())
+    } else {
+        format!("{:.1} ms", time.as_secs_f64() * 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_the_sorted_samples_of_the_right_kind() {
+        let mut figures = Figures::default();
+        for millis in (1..=200).rev() {
+            figures.note(Kind::Warm, "warm", Duration::from_millis(millis));
+        }
+        figures.note(Kind::Warm, "cold", Duration::from_secs(9));
+        let of = figures.of(Kind::Warm).unwrap();
+        assert_eq!(of, (200, Duration::from_millis(101), Duration::from_millis(199)));
+        assert_eq!(figures.others[&Kind::Warm], 1);
+        assert!(figures.of(Kind::Cold).is_err());
+    }
+}
