@@ -33,7 +33,7 @@ impl Probe<Container> for Prober {
     async fn ready(&self, container: &Container) -> Result<(), ProbeError> {
         // A little before the pool gives up, because here it is known why.
         let limit = container.spec().start_timeout;
-        let deadline = container.launched() + limit - limit / 20;
+        let deadline = container.started() + limit - limit / 20;
         let mut last = None;
         let ready = async {
             match &container.spec().ready {

@@ -32,7 +32,7 @@ pub struct Spec {
     pub publish_any: bool,
     /// What shows that a container can serve.
     pub ready: Ready,
-    /// How long a launch may take, readiness included.
+    /// From its start until a container must be ready.
     pub start_timeout: Duration,
     /// User, and group after a colon; `None` takes the image's.
     pub user: Option<String>,

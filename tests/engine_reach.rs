@@ -166,7 +166,8 @@ fn what_cannot_be_sealed_is_not_launched_and_check_says_so() {
 
     // It takes the daemon out for that service, not for others.
     let config = Config::new("partly")
-        .daemon(local.daemon(4))
+        // Room for all of them here, whichever service is launched first.
+        .daemon(local.daemon(12))
         .daemon(remote.remote_daemon(8))
         .fixture("sealed", sealed, &[])
         .fixture("open", "warm: 8, max: 8", &[]);

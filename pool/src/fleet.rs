@@ -146,6 +146,7 @@ impl<R: ContainerRuntime> Monitor<R> {
     async fn prepare(&self) -> Infallible {
         let mut results: BTreeMap<ServiceName, Result<(), CallError>> = BTreeMap::new();
         loop {
+            let mut soon = false;
             let mut work = JoinSet::new();
             for (name, options) in self.fleet.services.iter() {
                 let (runtime, daemon) = (self.fleet.runtime.clone(), self.daemon.name.clone());
@@ -156,21 +157,30 @@ impl<R: ContainerRuntime> Monitor<R> {
                 });
             }
             while let Some(done) = work.join_next().await {
-                let Ok((service, result)) = done else {
-                    continue;
-                };
-                let before = results.insert(service.clone(), result.clone());
+                let Ok((service, result)) = done else { continue };
+                let before = results.get(&service);
                 if let Err(error) = &result
-                    && before.as_ref() != Some(&result)
+                    && error.unreachable
+                {
+                    // No answer says nothing against what was answered before;
+                    // whether there is contact at all, the list tells.
+                    soon = true;
+                    if before.is_some() {
+                        continue;
+                    }
+                }
+                if let Err(error) = &result
+                    && before != Some(&result)
                 {
                     warn!(daemon = %self.daemon.name, %service, %error, "cannot run this service");
                 }
+                results.insert(service.clone(), result.clone());
                 let daemon = self.daemon.name.clone();
                 let result = result.map_err(|error| error.to_string().into());
                 self.tell(Event::Prepared { daemon, service, result });
             }
             tokio::select! {
-                () = tokio::time::sleep(PREPARE_EVERY) => {}
+                () = tokio::time::sleep(if soon { CONTACT.cap } else { PREPARE_EVERY }) => {}
                 () = self.nudge.prepare.notified() => {}
             }
         }

@@ -111,7 +111,6 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         start: Duration,
         interrupt: &CancellationToken,
     ) -> Result<(), Option<LaunchError>> {
-        let deadline = tokio::time::Instant::now() + start;
         let handle = match self.runtime.launch(order).await {
             Ok(handle) => handle,
             Err(error) if error.fault == Fault::Service => {
@@ -123,6 +122,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Err(error) => return Err(Some(error)),
         };
         self.broker.started(order.launch, handle.clone());
+        // From here: how long the daemon took is not the service's fault.
+        let deadline = tokio::time::Instant::now() + start;
         let why = tokio::select! {
             biased;
             () = interrupt.cancelled() => None,

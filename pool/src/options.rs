@@ -14,7 +14,7 @@ pub struct ServiceOptions<S> {
     pub policy: Policy,
     /// What its containers run.
     pub spec: Arc<S>,
-    /// From the order to launch until the container must be ready.
+    /// From its start until the container must be ready.
     pub start_timeout: Duration,
 }
 

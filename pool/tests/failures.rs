@@ -115,3 +115,28 @@ async fn who_waits_for_what_cannot_come_is_refused_when_that_is_known() {
     );
     assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_container_killed_for_memory_before_it_is_ready_says_so() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Ready, Gate::Never);
+    let bed = Bed::with(&engine, policy(), &[8]);
+    bed.until(|s| s.services[0].counts[State::Probing] == 1).await;
+    let container = ganger_pool::testing::FakeContainer {
+        launch: ganger_pool::core::LaunchId(1),
+        daemon: "d1".into(),
+    };
+    engine.exhaust(&container);
+    let snapshot = bed.until(|s| s.services[0].totals.launch_failures == 1).await;
+    let reason = snapshot.services[0].last_error.clone().unwrap();
+    assert!(reason.contains("limits.memory"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_daemon_takes_nothing_from_the_time_to_get_ready() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Launch, Gate::Slow(Duration::from_secs(40)));
+    let bed = Bed::with(&engine, policy(), &[8]);
+    bed.stocked().await;
+    assert_eq!(bed.pool.snapshot().services[0].totals.launch_failures, 0);
+}

@@ -183,3 +183,29 @@ async fn a_drain_ends_when_the_last_lease_ends() {
     bed.until(|s| s.empty()).await;
     assert!(bed.engine.real("d1").is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_unanswered_preparation_takes_no_daemon_out() {
+    let bed = Bed::new(policy(), &[8]);
+    bed.stocked().await;
+    bed.engine.gate("d1", Op::Prepare, Gate::Never);
+    // Asked again every half minute; unanswered for several times.
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    for _ in 0..3 {
+        clean(bed.lease().await.unwrap());
+    }
+    assert_eq!(bed.pool.snapshot().daemons[0].prepared.get(&service()), Some(&Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_on_daemons_that_cannot_run_a_service_lets_nobody_queue() {
+    let engine = FakeEngine::new(3);
+    engine.gate("d2", Op::Prepare, Gate::Err);
+    let policy = Policy { warm: 0, max: 64, queue_length: 2, ..Policy::default() };
+    let bed = Bed::with(&engine, policy, &[1, 50]);
+    bed.until(|s| s.settled()).await;
+    let _held = bed.lease().await.unwrap();
+    let _clients: Vec<_> = (0..9).map(|_| bed.queue()).collect();
+    let full = bed.until(|s| s.services[0].totals.refused.contains_key("queue_full"));
+    assert_eq!(full.await.services[0].waiting, 2);
+}

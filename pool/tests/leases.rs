@@ -107,6 +107,16 @@ async fn a_container_too_old_is_retired_from_stock() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn age_counts_from_when_a_container_is_ready() {
+    let engine = ganger_pool::testing::FakeEngine::new(3);
+    engine.gate("d1", Op::Ready, Gate::Slow(Duration::from_secs(20)));
+    let max_age = Some(Duration::from_secs(10));
+    let bed = Bed::with(&engine, Policy { warm: 1, max_age, ..policy() }, &[10]);
+    bed.stocked().await;
+    assert_eq!(engine.launched(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiters_are_served_oldest_first_by_whatever_comes_first() {
     let bed = Bed::new(Policy { warm: 0, max: 1, reuse: 9, ..policy() }, &[10]);
     let held = bed.lease().await.unwrap();

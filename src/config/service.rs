@@ -100,7 +100,7 @@ pub struct Connect {
 /// How long things may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From the start of a launch until the container is ready. Never 0.
+    /// From its start until a container must be ready. Never 0.
     pub start: Duration,
     /// A session without a byte in either direction; `None` for no limit.
     pub idle: Option<Duration>,

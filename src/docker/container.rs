@@ -36,7 +36,7 @@ pub struct Container {
     /// Its first process, where it runs on this machine and is reached by a
     /// published port all the same.
     pub(super) neighbour: Option<Process>,
-    pub(super) launched: Instant,
+    pub(super) started: Instant,
 }
 
 /// How one container is reached.
@@ -130,9 +130,9 @@ impl Container {
         }
     }
 
-    /// When its launch began.
-    pub(crate) fn launched(&self) -> Instant {
-        self.launched
+    /// When it was started.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     /// What the engine says of it; `None` when it is gone.

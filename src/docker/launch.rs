@@ -24,7 +24,6 @@ impl Docker {
         &self,
         order: &LaunchOrder<Spec>,
     ) -> Result<Arc<Container>, LaunchError> {
-        let launched = Instant::now();
         // First of all: from here on the container can be found and removed.
         let name = self.identity.container(&order.service, order.launch);
         self.calls.register(order.launch, name.clone());
@@ -68,11 +67,13 @@ impl Docker {
         };
         // Its control group says whether it is the container's and not just any
         // process with that number here.
-        let neighbour = Process::open(seen.state.pid)
-            .ok()
-            .filter(|process| reach == Reach::Published && process.belongs_to(&id));
+        let neighbour = match reach {
+            Reach::Published => Process::open(seen.state.pid).ok(),
+            Reach::Auto | Reach::Namespace => None,
+        };
+        let neighbour = neighbour.filter(|process| process.belongs_to(&id));
         let spec = Arc::clone(&order.spec);
-        Ok(Arc::new(Container { id, daemon, spec, address, neighbour, launched }))
+        Ok(Arc::new(Container { id, daemon, spec, address, neighbour, started: Instant::now() }))
     }
 
     async fn create(

@@ -146,6 +146,10 @@ impl Relay {
     /// again. Answers `false` and changes nothing when that cannot be done,
     /// because the container had answered or the client sent too much.
     pub(super) fn rewind(&mut self) -> bool {
+        // The client was told of the end already.
+        if self.down.closed {
+            return false;
+        }
         // The container's first byte ends the record.
         let Some(sent) = self.record.replay() else {
             return false;

@@ -33,8 +33,6 @@ pub struct Ledger {
     containers: BTreeMap<LaunchId, Container>,
     /// The daemons with room for a launch.
     placement: Placement,
-    /// How many more containers all daemons together would take.
-    room: u32,
     /// The services that lack containers.
     hungry: BTreeSet<usize>,
     /// Those for which no daemon was open when one was looked for last. They
@@ -171,8 +169,7 @@ impl Ledger {
         let generation = service.generation;
         let action =
             Action::Launch { launch, daemon: daemon.clone(), service: name.clone(), generation };
-        let expires = service.policy.lifetime(launch).map(|age| now + age);
-        self.containers.insert(launch, Container::new(index, daemon, generation, now, expires));
+        self.containers.insert(launch, Container::new(index, daemon, generation, now));
         self.transit(now, launch, State::Launching);
         self.actions.push(action);
     }
@@ -282,9 +279,7 @@ impl Ledger {
 
     /// Puts a daemon where it belongs in the placement order, after its load changed.
     fn replace(&mut self, name: &DaemonName) {
-        let load = self.daemons.get_mut(name).and_then(|daemon| {
-            let room = daemon.room();
-            self.room = self.room + room - std::mem::replace(&mut daemon.counted_room, room);
+        let load = self.daemons.get(name).and_then(|daemon| {
             let load = daemon.open(self.draining);
             if load.is_some() {
                 self.stuck.retain(|service| !daemon.can_launch(*service));

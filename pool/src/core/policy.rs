@@ -14,8 +14,8 @@ pub struct Policy {
     /// The most containers of this service over all daemons, counting those
     /// being launched and removed.
     pub max: u32,
-    /// The age at which a container is not leased any more, less up to a tenth
-    /// of it so that a stock launched together does not expire together.
+    /// The age, from when it was ready, at which a container is not leased any
+    /// more, less up to a tenth of it so that a stock launched together does not expire together.
     pub max_age: Option<Duration>,
     /// The most connections that may wait for others to end; those for whom a
     /// container can be launched do not count.

@@ -63,7 +63,6 @@ impl Ledger {
             if let Some(at) = daemon.retry_at {
                 self.timers.remove(&(at, Timer::Daemon(name.clone())));
             }
-            self.room -= daemon.counted_room;
             self.daemons.remove(name);
             self.placement.set(name, None);
         }

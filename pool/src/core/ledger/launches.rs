@@ -43,14 +43,13 @@ impl Ledger {
     }
 
     pub(super) fn ready(&mut self, now: Instant, launch: LaunchId) {
-        let Some(container) = self.containers.get(&launch) else {
-            return;
-        };
+        let Some(container) = self.containers.get_mut(&launch) else { return };
         if container.state != State::Probing {
             return;
         }
         if let Some((_, service)) = self.services.get_index_mut(container.service) {
             service.failures = 0;
+            container.expires = service.policy.lifetime(launch).map(|age| now + age);
         }
         match container.condemned {
             Some(reason) => self.retire(now, launch, reason),
@@ -72,6 +71,15 @@ impl Ledger {
             return;
         }
         let (index, daemon, born) = (container.service, container.daemon.clone(), container.born);
+        let condemned = container.condemned;
+        let reason = match condemned {
+            Some(RetireReason::OutOfMemory) => {
+                "the kernel killed a process of the container for memory before it was ready: \
+                 raise `limits.memory`"
+                    .into()
+            }
+            _ => reason,
+        };
         if let Some((_, service)) = self.services.get_index_mut(index)
             && !self.draining
         {
@@ -82,7 +90,7 @@ impl Ledger {
                 Fault::Daemon => self.blame_daemon(now, &daemon, born),
             }
         }
-        self.retire(now, launch, RetireReason::Launch);
+        self.retire(now, launch, condemned.unwrap_or(RetireReason::Launch));
         self.give_up(now);
     }
 
@@ -103,7 +111,10 @@ impl Ledger {
             // Its lease or its check goes on to its end; the connection sees
             // for itself what the container's death means to it.
             State::Leased | State::Checking => container.condemned = Some(reason),
-            State::Probing => self.actions.push(Action::Interrupt { launch }),
+            State::Probing => {
+                container.condemned = Some(reason);
+                self.actions.push(Action::Interrupt { launch });
+            }
             State::Launching => container.condemned = Some(reason),
             State::Retiring | State::Removed => {}
         }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::{Outcome, Refusal, StartKind, sizing};
-use super::{Action, Contact, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, WaiterId};
+use super::{
+    Action, Contact, Daemon, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, WaiterId,
+};
 
 // === impl Ledger ===
 
@@ -30,11 +32,15 @@ impl Ledger {
         } else {
             self.hopeless(index).map(|reason| Refusal::NoDaemon { reason })
         };
-        let room = self.room;
-        let Some((_, service)) = self.services.get_index_mut(index) else { return };
         let refusal = refusal.or_else(|| {
-            // One for whom there is or will be a launch does not wait for others.
-            let limit = service.policy.queue_length.saturating_add(service.launchable(room));
+            // One for whom there is or will be a launch does not wait for others;
+            // the daemons are asked only where that matters.
+            let (_, service) = self.services.get_index(index)?;
+            let mut limit = service.policy.queue_length;
+            if service.queue.len() >= limit {
+                limit = limit.saturating_add(service.launchable(self.room_for(index)));
+            }
+            let (_, service) = self.services.get_index_mut(index)?;
             let queued = service.queue.push(waiter, deadline, limit);
             (!queued).then_some(Refusal::QueueFull)
         });
@@ -173,10 +179,13 @@ impl Ledger {
     }
 
     fn grant(&mut self, now: Instant, waiter: WaiterId, launch: LaunchId, waited: bool) {
+        let index = self.containers.get(&launch).map(|container| container.service);
+        if let Some((_, service)) = index.and_then(|index| self.services.get_index_mut(index)) {
+            // Its containers live long enough to be leased.
+            service.early_deaths = 0;
+        }
         self.transit(now, launch, State::Leased);
-        let Some(container) = self.containers.get_mut(&launch) else {
-            return;
-        };
+        let Some(container) = self.containers.get_mut(&launch) else { return };
         let start = match (container.uses, waited) {
             (0, true) => StartKind::Cold,
             (0, false) => StartKind::Warm,
@@ -185,8 +194,6 @@ impl Ledger {
         container.uses += 1;
         let (uses, daemon) = (container.uses, container.daemon.clone());
         if let Some((_, service)) = self.services.get_index_mut(container.service) {
-            // Its containers live long enough to be leased.
-            service.early_deaths = 0;
             *service.totals.leases.entry(start).or_default() += 1;
         }
         self.actions.push(Action::Grant { waiter, launch, daemon, start, uses });
@@ -209,6 +216,12 @@ impl Ledger {
             self.refuse(index, waiter, refusal.clone());
         }
         self.touch(now, index);
+    }
+
+    /// How many containers of a service the daemons that can launch it would take.
+    fn room_for(&self, index: usize) -> u32 {
+        let able = self.daemons.values().filter(|daemon| daemon.can_launch(index));
+        able.map(Daemon::room).fold(0, u32::saturating_add)
     }
 
     /// Refuses those who wait for what cannot come.

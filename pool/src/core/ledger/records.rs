@@ -26,7 +26,7 @@ pub(super) struct Container {
     pub(super) born: Instant,
     /// When it was seen to exist: a list that began before says nothing of it.
     pub(super) seen: Option<Instant>,
-    /// When it is too old to be leased.
+    /// When it is too old to be leased; known once it is ready.
     pub(super) expires: Option<Instant>,
     /// It is not to be leased again, for this reason, however its lease ends.
     pub(super) condemned: Option<RetireReason>,
@@ -81,8 +81,6 @@ pub(super) struct Daemon {
     pub(super) failed_at: Option<Instant>,
     /// Nothing is launched on it until then.
     pub(super) retry_at: Option<Instant>,
-    /// What of the ledger's room is its own.
-    pub(super) counted_room: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +114,6 @@ impl Container {
         daemon: DaemonName,
         generation: Generation,
         born: Instant,
-        expires: Option<Instant>,
     ) -> Self {
         Self {
             service,
@@ -126,7 +123,7 @@ impl Container {
             uses: 0,
             born,
             seen: None,
-            expires,
+            expires: None,
             condemned: None,
             missed: false,
         }
@@ -166,7 +163,7 @@ impl Service {
     }
 
     /// How many waiters there is or will be a container for without any other
-    /// connection ending, when all daemons together have so much room.
+    /// connection ending, when the daemons that can launch it have so much room.
     pub(super) fn launchable(&self, room: u32) -> u32 {
         let more = self.policy.max.saturating_sub(self.counts.total()).min(room);
         sizing::on_their_way(&self.counts).saturating_add(more)
@@ -195,7 +192,6 @@ impl Daemon {
             failures: 0,
             failed_at: None,
             retry_at: None,
-            counted_room: 0,
         }
     }
 
