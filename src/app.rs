@@ -112,6 +112,11 @@ pub async fn run(
     let Plan { services, fleet, settings } = plan;
     let pool = Arc::new(Pool::start(services, docker, Arc::new(Prober), fixed(fleet)));
     await_reaped(&pool, &stop).await;
+    if stop.drain.is_cancelled() {
+        // Nobody should be sent here any more.
+        pool.drain();
+        return Ok(Ended { cut: 0, left: await_removed(&pool).await });
+    }
 
     let listeners: Result<Vec<_>, _> =
         settings.iter().map(|settings| proxy::bind(&settings.name, settings.listen)).collect();

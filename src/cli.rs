@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, LogFormat};
+use crate::config::{Config, ConfigError, LogFormat, Name};
 use crate::{app, telemetry};
 
 /// How a verb ended; the numbers are part of the interface.
@@ -118,7 +118,12 @@ pub fn main() -> ExitCode {
         }),
         Verb::Reap { dry_run, instance } => loaded(config).and_then(|(config, path)| {
             start_log(LogFormat::Text, "warn")?;
-            let instance = instance.unwrap_or_else(|| config.instance(&path));
+            let instance = match instance {
+                Some(name) => Name::new(name)
+                    .map_err(|error| Failure::new(Exit::Usage, format!("--instance: {error}")))?
+                    .to_string(),
+                None => config.instance(&path),
+            };
             block_on(reap::reap(&config, &instance, dry_run))
         }),
     };

@@ -1,8 +1,9 @@
 //! The instance: a name, a boot, and the lock that keeps a second process out.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use thiserror::Error;
 
@@ -11,11 +12,14 @@ const RANDOM: &str = "/proc/sys/kernel/random/uuid";
 
 /// The right to run as an instance. Released when dropped, whatever happens to
 /// the process.
+///
+/// It is the abstract unix socket `ganger/instance/NAME`: one for all users and
+/// environments of a network namespace, and nothing is left in a file system.
 #[derive(Debug)]
 pub struct Instance {
     name: String,
     boot: String,
-    _lock: File,
+    _lock: UnixListener,
 }
 
 /// Why a process may not run as an instance.
@@ -25,21 +29,19 @@ pub enum InstanceError {
     /// Another process runs as it.
     #[error(
         "instance {name} is running already{}: stop it, or give this configuration an `instance` name of its own",
-        holder.as_deref().map(|pid| format!(" as process {pid}")).unwrap_or_default()
+        holder.map(|pid| format!(" as process {pid}")).unwrap_or_default()
     )]
     Taken {
         /// The name.
         name: String,
         /// Its process id, if it can be read.
-        holder: Option<String>,
+        holder: Option<i32>,
     },
     /// The lock cannot be had.
-    #[error("cannot lock instance {name} by {}: {source}", path.display())]
+    #[error("cannot lock instance {name}: {source}")]
     Lock {
         /// The name.
         name: String,
-        /// The lock file.
-        path: PathBuf,
         /// What the system says.
         source: io::Error,
     },
@@ -54,38 +56,20 @@ impl Instance {
     /// Takes the right to run as `name`.
     ///
     /// # Errors
-    /// Another process on this machine has it, or the lock cannot be had.
+    /// Another process in this network namespace has it, or the lock cannot be had.
     pub fn take(name: &str) -> Result<Self, InstanceError> {
-        let path = lock_path(name);
-        let failed =
-            |source| InstanceError::Lock { name: name.to_owned(), path: path.clone(), source };
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).map_err(failed)?;
-        }
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let read = file.read_to_string(&mut holder).is_ok();
-                let holder = Some(holder.trim().to_owned()).filter(|pid| read && !pid.is_empty());
+        let failed = |source| InstanceError::Lock { name: name.to_owned(), source };
+        let address =
+            SocketAddr::from_abstract_name(format!("ganger/instance/{name}")).map_err(failed)?;
+        let lock = match UnixListener::bind_addr(&address) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let holder = holder(&address);
                 return Err(InstanceError::Taken { name: name.to_owned(), holder });
             }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
-        // For people only: the lock is the file's, not its content's.
-        let pid = std::process::id().to_string();
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(pid.as_bytes()))
-            .map_err(failed)?;
-        Ok(Self { name: name.to_owned(), boot: boot()?, _lock: file })
+            Err(error) => return Err(failed(error)),
+        };
+        Ok(Self { name: name.to_owned(), boot: boot()?, _lock: lock })
     }
 
     /// Its name.
@@ -106,17 +90,11 @@ fn boot() -> Result<String, InstanceError> {
     Ok(uuid.chars().take(8).collect())
 }
 
-/// One place per machine for root, and one per user for others.
-fn lock_path(name: &str) -> PathBuf {
-    let root = rustix::process::geteuid().is_root();
-    let dir = match std::env::var_os("XDG_RUNTIME_DIR") {
-        _ if root => PathBuf::from("/run/ganger"),
-        Some(dir) => PathBuf::from(dir).join("ganger"),
-        None => {
-            std::env::temp_dir().join(format!("ganger-{}", rustix::process::geteuid().as_raw()))
-        }
-    };
-    dir.join(format!("{name}.lock"))
+/// The process that listens at an address, as the kernel knows it.
+fn holder(address: &SocketAddr) -> Option<i32> {
+    let stream = UnixStream::connect_addr(address).ok()?;
+    let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+    Some(peer.pid.as_raw_nonzero().get())
 }
 
 #[cfg(test)]
@@ -132,6 +110,5 @@ mod tests {
         let boot = first.boot().to_owned();
         drop(first);
         assert_ne!(Instance::take(&name).unwrap().boot(), boot);
-        fs::remove_file(lock_path(&name)).unwrap();
     }
 }

@@ -229,6 +229,9 @@ impl Backend for Container {
                 fate(self.end().await)
             }
             Address::Published(_) => {
+                if self.neighbour.as_ref().is_some_and(Process::is_ending) {
+                    return fate(self.end().await);
+                }
                 for look in 0..2 {
                     if look > 0 {
                         sleep(LAG).await;
@@ -240,6 +243,10 @@ impl Backend for Container {
                             }
                         }
                         Ok(Ok(None)) => return fate(End::Removed),
+                        // A daemon that is gone may have taken the container with it.
+                        Ok(Err(_)) | Err(_) if self.neighbour.is_none() => {
+                            return fate(End::Unknown);
+                        }
                         Ok(Err(_)) | Err(_) => return Fate::Running,
                     }
                 }

@@ -77,6 +77,11 @@ impl Daemon {
         }
     }
 
+    /// Its API is reached on this machine, and nobody said where its containers are.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        self.publish_on.is_none() && self.endpoint.is_loopback()
+    }
+
     pub(super) fn is_at(&self, site: &Site) -> bool {
         self.endpoint == site.endpoint && self.publish_on == site.publish_on
     }

@@ -72,6 +72,15 @@ impl Docker {
             Reach::Auto | Reach::Namespace => None,
         };
         let neighbour = neighbour.filter(|process| process.belongs_to(&id));
+        if reach == Reach::Published && neighbour.is_none() && daemon.may_be_elsewhere() {
+            // What is published on its loopback is not on ours, where the port
+            // may be somebody else's.
+            return Err(fault::daemon(format!(
+                "{} looks like this machine, but its containers do not run here: give the daemon \
+                 `publish_on`, an address of its machine that is reached from here",
+                daemon.endpoint
+            )));
+        }
         let spec = Arc::clone(&order.spec);
         Ok(Arc::new(Container { id, daemon, spec, address, neighbour, started: Instant::now() }))
     }

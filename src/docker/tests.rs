@@ -51,14 +51,16 @@ fn listed(boot: &str, launch: u64, state: &str) -> Value {
     })
 }
 
-/// An adapter that is connected to a fake engine.
+/// An adapter that is connected to a fake engine, which has no containers here.
 async fn connected(
     deadlines: Deadlines,
     answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static,
 ) -> (Engine, Docker) {
     let engine = Engine::start(answer);
     let docker = Docker::with_deadlines(identity(), Vec::new(), deadlines);
-    let facts = docker.connect(&"d".into(), &Site::of(engine.endpoint())).await.unwrap();
+    let publish_on = Some(std::net::Ipv4Addr::LOCALHOST.into());
+    let site = Site { endpoint: engine.endpoint(), publish_on };
+    let facts = docker.connect(&"d".into(), &site).await.unwrap();
     assert_eq!(facts, DaemonFacts { version: "20.10.24".into(), cpus: 2 });
     (engine, docker)
 }
@@ -495,4 +497,16 @@ async fn where_a_running_process_cannot_be_found_ports_are_published() {
     assert_eq!(error.fault, Fault::Daemon);
     assert!(error.message.contains("not tried there again"), "{}", error.message);
     assert!(denied.is_some_and(|why| why.contains("out of reach")));
+}
+
+#[tokio::test]
+async fn ports_of_an_engine_behind_a_tunnel_are_not_looked_for_on_our_loopback() {
+    let engine = Engine::start(|_| None);
+    let docker = Docker::new(identity(), Vec::new());
+    docker.connect(&"d".into(), &Site::of(engine.endpoint())).await.unwrap();
+    let order = order(Spec { reach: Reach::Published, ..spec() });
+    docker.prepare(&order.daemon, &order.service, &order.spec).await.unwrap();
+    let error = docker.launch(&order).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Daemon);
+    assert!(error.message.contains("give the daemon `publish_on`"), "{error:?}");
 }

@@ -254,3 +254,20 @@ fn a_reset_by_a_container_that_was_killed_is_logged_as_its_death() {
         proxy.end().await.line(&["end=DD", "exit code 137"]);
     });
 }
+
+#[test]
+fn a_client_that_was_told_of_the_end_is_given_no_other_container() {
+    test(async {
+        // It turns clients away, and lives.
+        let first = container(|stream| async move { drop(stream) }).await;
+        let proxy = Proxy::start([Give::Container(first, Fate::Running), echo().await]);
+        let mut client = proxy.connect().await;
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
+        // Until it is noticed that nobody takes it.
+        while client.write_all(b"late").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let ended = proxy.end().await;
+        assert_eq!(ended.counts.failovers, 0);
+    });
+}
