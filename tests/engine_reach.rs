@@ -241,7 +241,8 @@ fn a_container_that_ran_out_of_memory_is_not_reused() {
     let fleet = Fleet::shared();
     for (reach, host) in [("Namespace", &fleet.hosts()[1]), ("Published", fleet.local())] {
         let fields = format!(
-            "reuse: 9, warm: 0, max: 2, network: Bridge, reach: {reach}, limits: (memory: \"16MiB\")"
+            "reuse: 9, warm: 0, max: 2, surplus_after: \"10m\", network: Bridge, reach: {reach}, \
+             limits: (memory: \"16MiB\")"
         );
         // Lazy: a probe by published port is a connection, and is not to count.
         let child = ["identify", "--lazy", "--child-eats-memory"];

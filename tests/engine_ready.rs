@@ -213,6 +213,7 @@ fn a_stream_that_was_cut_is_not_taken_for_one_that_ended() {
 #[test]
 fn every_strategy_shows_when_a_service_can_serve() {
     let fleet = Fleet::shared();
+    fleet.load_images();
     // What is said as the process starts is not what is waited for.
     let slow = ["--delay", "1s", "--log-start", "getting there", "--log", "ready to accept"];
     let banner = ["--banner", "SSH-2.0-fixture", "--delay", "1s"];
@@ -232,17 +233,30 @@ fn every_strategy_shows_when_a_service_can_serve() {
                 format!("warm: 1, max: 2, network: Bridge, reach: {reach}, ready: {ready}");
             config = config.image(name, image, &fields, command);
         }
-        let mut ganger = config.serve(GANGER, &fleet);
-        for (name, ..) in &strategies {
+        let mut ganger = config.start(GANGER, &fleet);
+        let talk = |name: &str| {
             let mut client = Client::connect(config.port(name));
-            if *name == "banner" {
+            if name == "banner" {
                 assert_eq!(client.line(), "SSH-2.0-fixture");
             }
             client.echo("hello");
             let own = client.port();
             assert_eq!(client.finish(), Ending::Closed(Vec::new()));
             let end = ganger.wait_for_end(own);
-            assert_eq!((end.field("start"), end.field("end")), ("warm", "--"), "{end:?}");
+            assert_eq!(end.field("end"), "--", "{end:?}");
+            end
+        };
+        // Who waits for a container gets it in the moment that it is ready.
+        thread::scope(|scope| {
+            for (name, ..) in strategies.iter().filter(|(name, ..)| *name != "started") {
+                let line = format!("listening service={name} ");
+                ganger.wait_for_line(DEADLINE, |said| said.contains(&line));
+                scope.spawn(|| talk(name));
+            }
+        });
+        for (name, ..) in &strategies {
+            ganger.wait_until_stocked(name);
+            assert_eq!(talk(name).field("start"), "warm", "{name}");
         }
         assert_eq!(ganger.count("launch failed"), 0, "{reach}");
         assert_eq!(ganger.stop(), 0);
