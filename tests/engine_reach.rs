@@ -273,7 +273,9 @@ fn a_container_that_ran_out_of_memory_is_not_reused() {
         client.send("eat\n");
         assert_eq!(client.ending(), Ending::Reset(Vec::new()));
         let end = ganger.wait_for_end(client.port());
-        assert!(end.reason().contains("out of memory"), "{end:?}");
+        // An engine that hears of the exit first never says that it was memory.
+        let killed = ["out of memory", "exited with code 137"];
+        assert!(killed.iter().any(|why| end.reason().contains(why)), "{end:?}");
         assert_eq!(ganger.stop(), 0);
     }
 }
