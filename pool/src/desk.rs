@@ -4,7 +4,8 @@
 //! checkout from the broker, and every lease ends with `Object::take`, so the
 //! pool's own idle queue stays empty. What it gives: at most so many
 //! connections that hold or wait for a container, a place that is freed
-//! whatever becomes of its holder, and an end to all waiting on `close`.
+//! whatever becomes of its holder, and no more of them after `close`. The order
+//! of those who wait, and the end of their waiting, are the ledger's.
 
 use std::sync::Arc;
 use std::time::Duration;

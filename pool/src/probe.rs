@@ -6,8 +6,8 @@ use thiserror::Error;
 
 /// Finds out whether a container can serve.
 pub trait Probe<H>: Send + Sync + 'static {
-    /// Returns when the container has shown that it can serve. Waits as long as
-    /// it takes: the pool sets the deadline.
+    /// Returns when the container has shown that it can serve. The pool sets the
+    /// deadline; one that knows it may give up a little earlier and say why.
     ///
     /// # Errors
     /// The container will not get ready: it ended, or what it says is wrong.

@@ -44,7 +44,7 @@ pub(super) struct Service {
     /// Launches that failed in a row by the service's own fault; those ordered
     /// before the last failure was known count as one with it.
     pub(super) failures: u32,
-    /// Containers that died in stock since one last served.
+    /// Containers that died in stock since one was last leased.
     pub(super) early_deaths: u32,
     pub(super) failed_at: Option<Instant>,
     /// Nothing is launched until then.
