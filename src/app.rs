@@ -103,7 +103,7 @@ pub async fn run(
         what: "cannot raise the limit of open files",
         source,
     })?;
-    let cap = proxy::connection_cap(files, plan.containers())?;
+    let cap = proxy::connection_cap(files, plan.containers(), plan.daemons())?;
     let identity =
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
     info!(instance = instance.name(), boot = instance.boot(), connections = cap, "starting");

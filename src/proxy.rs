@@ -6,6 +6,7 @@
 //! [`Backend`](crate::reach::Backend).
 
 mod admission;
+mod dial;
 mod end;
 mod limits;
 mod listen;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use ganger_pool::core::ServiceName;
 
-pub use admission::{Admission, Counts, RefusedFor, Ticket};
+pub use admission::{Admission, Counts, Ticket};
 pub use end::{EndCode, Phase, Who};
 pub use limits::{TooFewFiles, connection_cap, raise_open_files};
 pub use listen::{BindError, Drained, Listener, Shutdown, bind, run};

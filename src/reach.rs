@@ -9,6 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 
 /// A running container, as the data path sees it.
@@ -24,6 +25,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     fn dial(&self) -> impl Future<Output = io::Result<TcpStream>> + Send;
+
+    /// Whether its process still runs, as far as can be told; asked when a dial
+    /// was refused. A daemon that cannot tell counts as yes.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    fn runs(&self) -> impl Future<Output = bool> + Send;
 
     /// What has become of the container, asked when its connection ended, so
     /// that a stream that was cut is not taken for one that ended. Answers
@@ -46,4 +54,11 @@ pub enum Fate {
         /// What happened, for the log.
         reason: String,
     },
+}
+
+/// Whether a call failed for lack of descriptors, memory or local ports: this
+/// machine's trouble, and no container's.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| short.iter().any(|errno| errno.raw_os_error() == code))
 }

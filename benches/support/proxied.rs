@@ -85,6 +85,10 @@ impl Backend for Direct {
         tokio::net::TcpStream::connect(self.0).await
     }
 
+    async fn runs(&self) -> bool {
+        true
+    }
+
     async fn fate(&self) -> Fate {
         Fate::Running
     }

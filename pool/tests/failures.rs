@@ -6,7 +6,8 @@ mod bed;
 use std::time::Duration;
 
 use bed::{Bed, clean};
-use ganger_pool::core::{Policy, Refusal, State};
+use ganger_pool::Lease;
+use ganger_pool::core::{Outcome, Policy, Refusal, State};
 use ganger_pool::testing::{FakeEngine, Gate, Op};
 
 fn policy() -> Policy {
@@ -87,6 +88,41 @@ async fn containers_that_die_in_stock_are_replaced_ever_more_slowly() {
         let pause = Duration::from_millis(100 << (launch - 1));
         assert!(before.elapsed() >= pause, "{launch}: {:?}", before.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn containers_that_fail_of_themselves_in_a_lease_are_replaced_ever_more_slowly() {
+    // With room for one, so that none is replaced before it has failed.
+    let bed = Bed::new(policy(), &[1]);
+    let pause_after = async |outcome| {
+        bed.stocked().await;
+        Lease::finish(bed.lease().await.unwrap(), outcome);
+        let before = tokio::time::Instant::now();
+        bed.stocked().await;
+        before.elapsed()
+    };
+    for launch in 0..5 {
+        assert!(
+            pause_after(Outcome::Dud).await >= Duration::from_millis(100 << launch),
+            "{launch}"
+        );
+    }
+    // Once it serves again, or when it was the client, there is no pause.
+    for outcome in [Outcome::Clean, Outcome::Failed] {
+        assert!(pause_after(outcome).await < Duration::from_millis(100), "{outcome:?}");
+    }
+    assert!(pause_after(Outcome::Dud).await < Duration::from_millis(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_container_that_fails_in_a_lease_slows_nothing_down() {
+    let bed = Bed::new(policy(), &[1]);
+    bed.stocked().await;
+    tokio::time::advance(Duration::from_secs(11)).await;
+    Lease::finish(bed.lease().await.unwrap(), Outcome::Dud);
+    let before = tokio::time::Instant::now();
+    bed.stocked().await;
+    assert!(before.elapsed() < Duration::from_millis(100), "{:?}", before.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,12 @@ impl Plan {
         let of_services: u64 = self.services.iter().map(|s| u64::from(s.policy.max)).sum();
         on_daemons.min(of_services)
     }
+
+    /// How many daemons there are.
+    #[must_use]
+    pub fn daemons(&self) -> u64 {
+        self.fleet.len() as u64
+    }
 }
 
 fn daemon(daemon: &config::Daemon) -> DaemonSpec<Site> {

@@ -20,7 +20,7 @@ use super::explain::explain;
 use super::view::{Binding, End, Inspected};
 use crate::reach::netns::{Dialer, NetNs};
 use crate::reach::process::Process;
-use crate::reach::{Backend, Fate};
+use crate::reach::{Backend, Fate, is_shortage};
 
 /// How long an engine may take to notice that a process has ended.
 const NOTICE: Duration = Duration::from_secs(2);
@@ -54,6 +54,14 @@ pub enum Address {
     Published(SocketAddr),
 }
 
+/// Why a container was not reached by namespace.
+#[derive(Debug)]
+pub(super) struct OutOfReach {
+    pub(super) why: String,
+    /// This machine lacked what it takes; it says nothing of the engine.
+    pub(super) shortage: bool,
+}
+
 // === impl Address ===
 
 impl Address {
@@ -63,7 +71,7 @@ impl Address {
         id: &str,
         seen: &Inspected,
         port: u16,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, OutOfReach> {
         let pid = seen.state.pid;
         let ip = seen
             .network_settings
@@ -71,12 +79,16 @@ impl Address {
             .iter()
             .flatten()
             .find_map(|(_, network)| network.ip_address.parse::<IpAddr>().ok());
-        let cannot = |error: io::Error| format!("its process {pid} is out of reach: {error}");
+        let cannot = |error: io::Error| OutOfReach {
+            why: format!("its process {pid} is out of reach: {error}"),
+            shortage: is_shortage(&error),
+        };
         let process = Process::open(pid).map_err(cannot)?;
         let namespace = NetNs::open(dialer, pid, port, ip).await.map_err(cannot)?;
         // Asked after both are open, so that both are this container's.
         if !process.belongs_to(id) {
-            return Err(format!("the process {pid} on this machine is not the container's"));
+            let why = format!("the process {pid} on this machine is not the container's");
+            return Err(OutOfReach { why, shortage: false });
         }
         Ok(Self::Namespace { namespace, process })
     }
@@ -213,6 +225,16 @@ impl Backend for Container {
         match &self.address {
             Address::Namespace { namespace, .. } => namespace.dial().await,
             Address::Published(address) => TcpStream::connect(*address).await,
+        }
+    }
+
+    async fn runs(&self) -> bool {
+        match (&self.address, &self.neighbour) {
+            (Address::Namespace { process, .. }, _) | (_, Some(process)) => !process.is_ending(),
+            (Address::Published(_), None) => match timeout(NOTICE, self.inspect()).await {
+                Ok(Ok(seen)) => seen.is_some_and(|seen| seen.state.end().is_none()),
+                Ok(Err(_)) | Err(_) => true,
+            },
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::body::body;
 use super::calls::Failure;
-use super::container::{Address, Container};
+use super::container::{Address, Container, OutOfReach};
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::naming::is_id;
@@ -171,7 +171,7 @@ impl Docker {
         contact: &Contact,
         order: &LaunchOrder<Spec>,
         id: &str,
-        why: String,
+        OutOfReach { why, shortage }: OutOfReach,
     ) -> LaunchError {
         // A process that has ended is out of reach, too, and the engine may not
         // have noticed yet. What it made of one container says nothing of others.
@@ -185,7 +185,7 @@ impl Docker {
         if order.spec.reach == Reach::Namespace {
             return fault::daemon(format!("`reach: Namespace` does not work there: {why}"));
         }
-        if !contact.deny_namespace(why.clone()) {
+        if shortage || !contact.deny_namespace(why.clone()) {
             return fault::daemon(format!("the container is not reached by namespace: {why}"));
         }
         tracing::warn!(daemon = %daemon.name, why, "containers cannot be reached by namespace");

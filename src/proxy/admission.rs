@@ -9,8 +9,6 @@ use ganger_pool::core::ServiceName;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::supply::Refusal;
-
 /// The door of the whole process.
 #[derive(Debug)]
 pub struct Admission {
@@ -27,25 +25,6 @@ pub struct Ticket {
     counters: Arc<Counters>,
 }
 
-/// Why a connection was refused before it had a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RefusedFor {
-    /// The cap on connections.
-    ConnectionCap,
-    /// The service's queue was full.
-    QueueFull,
-    /// It waited too long.
-    QueueTimeout,
-    /// The service's containers keep failing.
-    Failing,
-    /// No daemon was available.
-    NoDaemon,
-    /// The process is draining.
-    Draining,
-    /// The pool did not know the service.
-    UnknownService,
-}
-
 /// One service's counters. Written by its sessions, read at any time.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -55,7 +34,7 @@ pub(super) struct Counters {
     pub(super) cut: AtomicU64,
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
-    refused: [AtomicU64; RefusedFor::ALL.len()],
+    turned_away: AtomicU64,
 }
 
 /// A reading of one service's counters. Each is right; together they may be a
@@ -74,8 +53,8 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Bytes to clients of connections that have ended.
     pub bytes_out: u64,
-    /// Connections refused, by reason; every reason is there.
-    pub refused: BTreeMap<RefusedFor, u64>,
+    /// Connections turned away at the cap. Those that the pool refused are in its snapshot.
+    pub turned_away: u64,
 }
 
 // === impl Admission ===
@@ -103,7 +82,7 @@ impl Admission {
     pub(super) fn admit(&self, counters: &Arc<Counters>) -> Option<Ticket> {
         counters.accepted.fetch_add(1, Relaxed);
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            counters.refuse(RefusedFor::ConnectionCap);
+            counters.turned_away.fetch_add(1, Relaxed);
             return None;
         };
         counters.open.fetch_add(1, Relaxed);
@@ -119,55 +98,9 @@ impl Drop for Ticket {
     }
 }
 
-// === impl RefusedFor ===
-
-impl RefusedFor {
-    /// Every reason.
-    pub const ALL: [Self; 7] = [
-        Self::ConnectionCap,
-        Self::QueueFull,
-        Self::QueueTimeout,
-        Self::Failing,
-        Self::NoDaemon,
-        Self::Draining,
-        Self::UnknownService,
-    ];
-
-    /// The word for logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ConnectionCap => "connection_cap",
-            Self::QueueFull => "queue_full",
-            Self::QueueTimeout => "queue_timeout",
-            Self::Failing => "failing",
-            Self::NoDaemon => "no_daemon",
-            Self::Draining => "draining",
-            Self::UnknownService => "unknown_service",
-        }
-    }
-}
-
-impl From<&Refusal> for RefusedFor {
-    fn from(refusal: &Refusal) -> Self {
-        match refusal {
-            Refusal::QueueFull => Self::QueueFull,
-            Refusal::TimedOut { .. } => Self::QueueTimeout,
-            Refusal::Failing { .. } => Self::Failing,
-            Refusal::NoDaemon { .. } => Self::NoDaemon,
-            Refusal::Draining => Self::Draining,
-            Refusal::UnknownService => Self::UnknownService,
-        }
-    }
-}
-
 // === impl Counters ===
 
 impl Counters {
-    pub(super) fn refuse(&self, reason: RefusedFor) {
-        self.refused[reason as usize].fetch_add(1, Relaxed);
-    }
-
     fn read(&self) -> Counts {
         Counts {
             accepted: self.accepted.load(Relaxed),
@@ -176,9 +109,7 @@ impl Counters {
             cut: self.cut.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
-            refused: RefusedFor::ALL
-                .map(|reason| (reason, self.refused[reason as usize].load(Relaxed)))
-                .into(),
+            turned_away: self.turned_away.load(Relaxed),
         }
     }
 }
@@ -199,18 +130,7 @@ mod tests {
 
         let counts = door.counts();
         let (a, b) = (&counts[&"a".into()], &counts[&"b".into()]);
-        assert_eq!((a.accepted, a.open, a.refused[&RefusedFor::ConnectionCap]), (1, 0, 0));
-        assert_eq!((b.accepted, b.open, b.refused[&RefusedFor::ConnectionCap]), (3, 2, 1));
-    }
-
-    #[test]
-    fn every_reason_has_its_own_counter() {
-        let counters = Counters::default();
-        for (times, reason) in RefusedFor::ALL.into_iter().enumerate() {
-            (0..=times).for_each(|_| counters.refuse(reason));
-        }
-        for (times, reason) in RefusedFor::ALL.into_iter().enumerate() {
-            assert_eq!(counters.read().refused[&reason], times as u64 + 1, "{}", reason.as_str());
-        }
+        assert_eq!((a.accepted, a.open, a.turned_away), (1, 0, 0));
+        assert_eq!((b.accepted, b.open, b.turned_away), (3, 2, 1));
     }
 }

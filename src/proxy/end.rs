@@ -21,6 +21,7 @@ use super::supply::{Refusal, StartKind};
 /// | `IQ` | the pool does not know the service | reset |
 /// | `CQ` `CC` | the client left before it had a container; before it had another one | - |
 /// | `SC` `sC` | no container took the connection; not in time | reset |
+/// | `RC` | this machine lacked descriptors, memory or local ports for it | reset |
 /// | `IC` `ID` | an error in Ganger | reset |
 /// | `KC` | the operator cut it while connecting | reset |
 /// | `CD` | the client reset the connection | - |

@@ -5,9 +5,11 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-/// Descriptors for all that is not a connection or a container: engine calls,
-/// event streams, listeners, logs.
-const RESERVE: u64 = 256;
+/// Descriptors for all that is not a connection, a container or a daemon:
+/// listeners, logs, the runtime's own.
+const RESERVE: u64 = 128;
+/// Its event stream and its calls: launches, removals, looks at containers.
+const PER_DAEMON: u64 = 64;
 /// A client's socket and a container's.
 const PER_CONNECTION: u64 = 2;
 /// Its namespace, its process and a spare socket in the namespace.
@@ -18,14 +20,16 @@ const UNLIMITED: u64 = 1 << 20;
 /// The limit on open files leaves no room for connections.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "the limit on open files is {limit} and {containers} containers need at least {needed}; \
-     raise it (`ulimit -n`, or LimitNOFILE= in a systemd unit) or lower the services' max"
+    "the limit on open files is {limit}, and {containers} containers on {daemons} daemons need at \
+     least {needed}; raise it (`ulimit -n`, or LimitNOFILE= in a systemd unit) or lower the services' max"
 )]
 pub struct TooFewFiles {
     /// The limit.
     pub limit: u64,
     /// The most containers at a time.
     pub containers: u64,
+    /// The daemons.
+    pub daemons: u64,
     /// What they and one connection need.
     pub needed: u64,
 }
@@ -44,16 +48,18 @@ pub fn raise_open_files() -> io::Result<u64> {
 }
 
 /// The most connections at a time under a limit on open files, beside the most
-/// containers at a time.
+/// containers at a time and the daemons.
 ///
 /// # Errors
 /// Not one fits.
-pub fn connection_cap(limit: u64, containers: u64) -> Result<usize, TooFewFiles> {
-    let reserve = RESERVE.saturating_add(containers.saturating_mul(PER_CONTAINER));
+pub fn connection_cap(limit: u64, containers: u64, daemons: u64) -> Result<usize, TooFewFiles> {
+    let reserve = RESERVE
+        .saturating_add(containers.saturating_mul(PER_CONTAINER))
+        .saturating_add(daemons.saturating_mul(PER_DAEMON));
     match limit.saturating_sub(reserve) / PER_CONNECTION {
         0 => {
             let needed = reserve.saturating_add(PER_CONNECTION);
-            Err(TooFewFiles { limit, containers, needed })
+            Err(TooFewFiles { limit, containers, daemons, needed })
         }
         cap => Ok(usize::try_from(cap).unwrap_or(usize::MAX)),
     }
@@ -64,19 +70,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_files_per_connection_and_three_per_container_beside_the_reserve() {
-        assert_eq!(connection_cap(1024, 16), Ok((1024 - 256 - 48) / 2));
-        assert_eq!(connection_cap(1 << 20, 1000), Ok(((1 << 20) - 256 - 3000) / 2));
-        assert_eq!(connection_cap(256 + 2, 0), Ok(1));
-        assert_eq!(connection_cap(256 + 3, 0), Ok(1));
+    fn connections_get_what_containers_daemons_and_the_reserve_leave() {
+        assert_eq!(connection_cap(1024, 16, 2), Ok((1024 - 128 - 48 - 128) / 2));
+        assert_eq!(connection_cap(1 << 20, 1000, 1), Ok(((1 << 20) - 128 - 3000 - 64) / 2));
+        assert_eq!(connection_cap(128 + 2, 0, 0), Ok(1));
+        assert_eq!(connection_cap(128 + 3, 0, 0), Ok(1));
     }
 
     #[test]
     fn too_few_is_an_error_that_says_how_many_are_needed() {
-        let error = connection_cap(256 + 3 * 10 + 1, 10).unwrap_err();
-        assert_eq!(error, TooFewFiles { limit: 287, containers: 10, needed: 288 });
-        assert_eq!(connection_cap(error.needed, 10), Ok(1));
-        assert!(connection_cap(u64::MAX, u64::MAX).is_err());
+        let error = connection_cap(128 + 64 + 3 * 10 + 1, 10, 1).unwrap_err();
+        assert_eq!(error, TooFewFiles { limit: 223, containers: 10, daemons: 1, needed: 224 });
+        assert_eq!(connection_cap(error.needed, 10, 1), Ok(1));
+        assert!(connection_cap(u64::MAX, u64::MAX, u64::MAX).is_err());
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
-use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{RefusedFor, Ticket};
+use super::admission::Ticket;
+use super::dial::{Patience, dial};
 use super::end::{End, EndCode, Line, Phase, Who};
 use super::relay::{Event, Relay, Side};
 use super::supply::{Leased, Outcome, Refusal, Supply};
@@ -119,7 +119,7 @@ impl<S: Supply> Session<S> {
                 connecting = true;
                 deadline = Instant::now() + connect_timeout;
             }
-            let end = match Box::pin(self.dial(deadline)).await {
+            let end = match Box::pin(self.dial(deadline, left == 0)).await {
                 Ok(()) => {
                     self.phase = Phase::Data;
                     match self.relay().await {
@@ -160,10 +160,7 @@ impl<S: Supply> Session<S> {
     fn unserved(&self, unserved: Unserved, failure: Option<End>) -> End {
         match (unserved, failure) {
             (Unserved::Left(how), _) => End::new(Who::Client, self.phase, how),
-            (Unserved::Refused(refusal), None) => {
-                self.service.counters.refuse(RefusedFor::from(&refusal));
-                refusal.into()
-            }
+            (Unserved::Refused(refusal), None) => refusal.into(),
             // The client had a container: that it failed is what matters.
             (Unserved::Refused(refusal), Some(mut failure)) => {
                 let reason = failure.reason.unwrap_or_default();
@@ -174,28 +171,16 @@ impl<S: Supply> Session<S> {
     }
 
     /// Connects to the leased container.
-    async fn dial(&mut self, deadline: Instant) -> Result<(), End> {
+    async fn dial(&mut self, deadline: Instant, last: bool) -> Result<(), End> {
         let Some(lease) = &self.lease else {
             return Err(End::new(Who::Internal, Phase::Connect, "no lease to dial"));
         };
         let started = Instant::now();
+        // Half of what is left, where there is another container to try.
+        let left = deadline.saturating_duration_since(started);
+        let refused = if last { deadline } else { started + left / 2 };
         let backend = Arc::clone(lease.backend());
-        let container = match timeout_at(deadline, backend.dial()).await {
-            Ok(Ok(container)) => container,
-            Ok(Err(error)) => {
-                let reason = format!("cannot connect to the container: {error}");
-                return Err(End::new(Who::Container, Phase::Connect, reason));
-            }
-            Err(_) => {
-                let reason = "the container did not take the connection in time";
-                return Err(End::new(Who::ContainerTimeout, Phase::Connect, reason));
-            }
-        };
-        if let Err(error) = socket::tune(SockRef::from(&container)) {
-            // A socket that was reset already: the container's doing.
-            let reason = format!("cannot set up the connection to the container: {error}");
-            return Err(End::new(Who::Container, Phase::Connect, reason));
-        }
+        let container = dial(&*backend, Patience { deadline, refused }).await?;
         let now = Instant::now();
         self.line.connect.get_or_insert(now - started);
         self.relay.touch(now);
@@ -208,13 +193,13 @@ impl<S: Supply> Session<S> {
 
     /// Ends the lease of a container that failed, to take another.
     fn give_up(&mut self, end: &End) {
-        let reason = end.reason.clone().unwrap_or_default();
+        let reason = end.reason.as_deref().unwrap_or_default();
         tracing::debug!(container = ?self.line.container, reason, "the container failed");
         if let Some(container) = self.container.take() {
             socket::reset_on_close(&container);
         }
         if let Some(lease) = self.lease.take() {
-            lease.finish(Outcome::Failed(reason));
+            lease.finish(self.outcome(end));
         }
     }
 
@@ -300,6 +285,23 @@ impl<S: Supply> Session<S> {
         backend.fate().await
     }
 
+    /// How the lease of the container at hand ended.
+    fn outcome(&self, end: &End) -> Outcome {
+        let EndCode { who, phase } = end.code;
+        match (who, phase) {
+            (Who::Nobody, _) if !self.exited => Outcome::Clean,
+            // It was never dialled.
+            (Who::Resources, Phase::Connect) => Outcome::Unused,
+            (Who::Container | Who::ContainerTimeout, Phase::Connect)
+            | (Who::Container | Who::Death, Phase::Data)
+                if self.relay.bytes_in() == 0 && self.relay.bytes_out() == 0 =>
+            {
+                Outcome::Dud
+            }
+            _ => Outcome::Failed,
+        }
+    }
+
     /// The operator's word.
     fn cut(&self) -> End {
         self.service.counters.cut.fetch_add(1, Relaxed);
@@ -322,11 +324,7 @@ impl<S: Supply> Session<S> {
             socket::reset_on_close(&container);
         }
         if let Some(lease) = self.lease.take() {
-            lease.finish(match &end.reason {
-                _ if self.exited => Outcome::Failed("exited".into()),
-                None => Outcome::Clean,
-                Some(reason) => Outcome::Failed(reason.clone()),
-            });
+            lease.finish(self.outcome(&end));
         }
         let farewell = async {
             match end.code {
@@ -338,10 +336,13 @@ impl<S: Supply> Session<S> {
                 _ => socket::reset_on_close(&self.client),
             }
         };
+        // The end of the delivery first: the session may be over because of the cut.
         tokio::select! {
             biased;
             () = farewell => {}
-            () = cut.cancelled() => {}
+            () = cut.cancelled() => {
+                self.service.counters.cut.fetch_add(1, Relaxed);
+            }
         }
         let Self { service, accepted, relay, mut line, .. } = self;
         line.first_byte = relay.first_byte().map(|then| then - accepted);

@@ -4,11 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use ganger_pool::core::{DaemonName, ServiceName};
-pub use ganger_pool::core::{Refusal, StartKind};
+pub use ganger_pool::core::{Outcome, Refusal, StartKind};
 use ganger_pool::runtime::ContainerRuntime;
 use ganger_pool::{Lease, Pool};
 use tokio::time::Instant;
-use tracing::debug;
 
 use crate::reach::Backend;
 
@@ -50,15 +49,6 @@ pub trait Leased: Send + 'static {
     fn finish(self, outcome: Outcome);
 }
 
-/// How a lease ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Both sides ended their direction and the container lives.
-    Clean,
-    /// Anything else, with what happened. The container is not used again.
-    Failed(String),
-}
-
 impl<R: ContainerRuntime<Handle: Backend>> Supply for Pool<R> {
     type Lease = Lease<R>;
 
@@ -91,13 +81,6 @@ impl<R: ContainerRuntime<Handle: Backend>> Leased for Lease<R> {
     }
 
     fn finish(self, outcome: Outcome) {
-        let outcome = match outcome {
-            Outcome::Clean => ganger_pool::core::Outcome::Clean,
-            Outcome::Failed(reason) => {
-                debug!(launch = %self.launch(), reason, "not to be used again");
-                ganger_pool::core::Outcome::Failed
-            }
-        };
         Self::finish(self, outcome);
     }
 }

@@ -77,18 +77,20 @@ impl Dialer {
     }
 }
 
-/// Ends when the dialer does, or when it cannot come back: a thread that is in
-/// a container's namespace must not do anything else.
+/// Ends when the dialer does, or when it does not know its way back: a thread
+/// that is in a container's namespace must not do anything else.
 fn work(jobs: &mpsc::Receiver<Job>) {
-    let home = std::fs::File::open("/proc/thread-self/ns/net");
-    while let Ok(Job { namespace, make, done }) = jobs.recv() {
-        let home = match &home {
-            Ok(home) => home,
-            Err(error) => {
-                done(Err(io::Error::new(error.kind(), error.to_string())));
-                continue;
+    let home = match std::fs::File::open("/proc/thread-self/ns/net") {
+        Ok(home) => home,
+        Err(error) => {
+            // The next job gets another thread, which may have better luck.
+            if let Ok(job) = jobs.recv() {
+                (job.done)(Err(error));
             }
-        };
+            return;
+        }
+    };
+    while let Ok(Job { namespace, make, done }) = jobs.recv() {
         let made = enter(namespace.as_fd()).and_then(|()| make());
         let back = enter(home.as_fd());
         done(made);

@@ -197,12 +197,17 @@ pub enum Action {
 }
 
 /// How a lease went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Both sides ended it in good order.
     Clean,
     /// Anything else; the container is not used again.
     Failed,
+    /// The container failed of itself: before it had sent a byte, and before
+    /// its client had. It is not used again, and if it was young, its service
+    /// backs off. Where the client has sent something, it may have been what
+    /// killed the container, and must not slow the service down for others.
+    Dud,
     /// The connection left before it was told of the container.
     Unused,
 }

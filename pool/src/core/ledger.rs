@@ -67,7 +67,7 @@ impl Ledger {
                 self.lease(now, waiter, &service, deadline);
             }
             Event::Abandoned { waiter } => self.abandoned(now, waiter),
-            Event::Returned { launch, outcome } => self.returned(now, launch, &outcome),
+            Event::Returned { launch, outcome } => self.returned(now, launch, outcome),
             Event::Checked { launch, fit } => self.checked(now, launch, fit),
             Event::Started { launch } => self.started(now, launch),
             Event::Ready { launch } => self.ready(now, launch),

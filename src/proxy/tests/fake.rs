@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ganger_pool::core::{DaemonName, ServiceName};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +31,8 @@ pub(super) enum Give {
     Container(SocketAddr, Fate),
     /// A container whose dial never ends.
     Deaf,
+    /// One whose first dials fail with this code.
+    Shy(SocketAddr, usize, Errno),
     Refuse(Refusal),
     /// No answer, ever.
     Wait,
@@ -62,6 +65,8 @@ pub(super) struct FakeLease {
 #[derive(Debug)]
 pub(super) struct FakeBackend {
     address: Option<SocketAddr>,
+    /// What dials come to before one is let through.
+    failures: Mutex<Vec<Errno>>,
     fate: Fate,
     notes: mpsc::UnboundedSender<Note>,
 }
@@ -90,9 +95,14 @@ impl Supply for FakeSupply {
             }
         }
         let give = self.script.lock().pop_front();
+        let mut failures = Vec::new();
         let (address, fate) = match give.expect("the script has a lease for this") {
             Give::Container(address, fate) => (Some(address), fate),
             Give::Deaf => (None, Fate::Running),
+            Give::Shy(address, times, errno) => {
+                failures = vec![errno; times];
+                (Some(address), Fate::Running)
+            }
             Give::Refuse(refusal) => return Err(refusal),
             Give::Wait => {
                 let _ = self.notes.send(Note::Waiting);
@@ -101,7 +111,8 @@ impl Supply for FakeSupply {
             }
         };
         let notes = self.notes.clone();
-        let backend = Arc::new(FakeBackend { address, fate, notes: notes.clone() });
+        let failures = Mutex::new(failures);
+        let backend = Arc::new(FakeBackend { address, failures, fate, notes: notes.clone() });
         Ok(FakeLease { backend, daemon: "local".into(), notes: Some(notes) })
     }
 }
@@ -148,10 +159,16 @@ impl Backend for FakeBackend {
     }
 
     async fn dial(&self) -> io::Result<TcpStream> {
-        match self.address {
-            Some(address) => TcpStream::connect(address).await,
-            None => pending().await,
+        let failure = self.failures.lock().pop();
+        match (self.address, failure) {
+            (_, Some(errno)) => Err(errno.into()),
+            (Some(address), None) => TcpStream::connect(address).await,
+            (None, None) => pending().await,
         }
+    }
+
+    async fn runs(&self) -> bool {
+        self.fate == Fate::Running
     }
 
     async fn fate(&self) -> Fate {
@@ -309,10 +326,6 @@ pub(super) async fn read_all(stream: &mut TcpStream) -> (Vec<u8>, io::Result<()>
 pub(super) fn assert_reset(result: &io::Result<()>) {
     let error = result.as_ref().expect_err("a reset and not an end");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
-}
-
-pub(super) fn failed(reason: &str) -> Outcome {
-    Outcome::Failed(reason.to_owned())
 }
 
 /// Bytes that tell where they are from.

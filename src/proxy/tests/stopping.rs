@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::fake::*;
@@ -67,7 +67,30 @@ fn a_cut_ends_what_a_drain_left() {
         assert_eq!(ended.log.matches("end=KD").count(), 1, "{}", ended.log);
         assert_eq!(ended.log.matches("end=KQ").count(), 1, "{}", ended.log);
         assert_eq!(ended.log.matches("end=KC").count(), 1, "{}", ended.log);
-        ended.outcomes(&[failed("cut by the operator"), failed("cut by the operator")]);
+        ended.outcomes(&[Outcome::Failed, Outcome::Failed]);
+    });
+}
+
+#[test]
+fn a_delivery_that_is_cut_is_counted() {
+    test(async {
+        let sent = vec![7; 400_000];
+        let address = container(move |mut stream| async move {
+            stream.write_all(&sent).await.unwrap();
+        });
+        let killed = Fate::Died { reason: "exit code 137".into() };
+        let mut proxy = Proxy::start([Give::Container(address.await, killed)]);
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        // Takes nothing in, so that the last bytes stay with the proxy.
+        let _client = socket.connect(proxy.address).await.unwrap();
+        assert_eq!(proxy.note().await, Note::Asked);
+        assert_eq!(proxy.note().await, Note::Finished(Outcome::Failed));
+        proxy.shutdown.drain.cancel();
+        proxy.shutdown.cut.cancel();
+        let ended = proxy.end().await;
+        assert_eq!(ended.cut, 1);
+        ended.line(&["end=DD"]);
     });
 }
 

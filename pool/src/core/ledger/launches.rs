@@ -1,18 +1,13 @@
 //! Launches, deaths and removals.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::super::{Backoff, Policy, Refusal};
 use super::{
     Action, ContainerKey, DaemonName, Fault, LaunchId, Ledger, RetireReason, Service, ServiceName,
     State, Timer,
 };
-
-/// A container that ends unused within this time of its start counts as a
-/// failed launch, so that a service whose containers get ready and then end
-/// does not launch without pause.
-const EARLY: Duration = Duration::from_secs(10);
 
 // === impl Ledger ===
 
@@ -102,7 +97,7 @@ impl Ledger {
         match container.state {
             State::Idle | State::Unknown => {
                 let (index, born) = (container.service, container.born);
-                let early = container.seen.is_some_and(|seen| now - seen < EARLY);
+                let early = container.is_young(now);
                 if early && container.uses == 0 {
                     self.blame_service(now, index, born, true);
                 }
@@ -135,7 +130,13 @@ impl Ledger {
 
     /// Lengthens a service's pause. Failures of launches that were ordered
     /// before the last failure was known are one with it.
-    fn blame_service(&mut self, now: Instant, index: usize, born: Instant, early_death: bool) {
+    pub(super) fn blame_service(
+        &mut self,
+        now: Instant,
+        index: usize,
+        born: Instant,
+        early_death: bool,
+    ) {
         let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };

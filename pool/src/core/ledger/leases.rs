@@ -83,7 +83,7 @@ impl Ledger {
         self.touch(now, index);
     }
 
-    pub(super) fn returned(&mut self, now: Instant, launch: LaunchId, outcome: &Outcome) {
+    pub(super) fn returned(&mut self, now: Instant, launch: LaunchId, outcome: Outcome) {
         let Some(container) = self.containers.get_mut(&launch) else {
             return;
         };
@@ -91,25 +91,32 @@ impl Ledger {
             return;
         }
         let condemned = container.condemned;
-        if *outcome == Outcome::Unused {
+        if outcome == Outcome::Unused {
             container.uses -= 1;
             return match condemned {
                 Some(reason) => self.retire(now, launch, reason),
                 None => self.shelve(now, launch),
             };
         }
-        let Some((_, service)) = self.services.get_index_mut(container.service) else {
+        let (index, early, born) = (container.service, container.is_young(now), container.born);
+        let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };
+        if outcome != Outcome::Dud {
+            service.early_deaths = 0;
+        }
         let verdict = if let Some(reason) = condemned {
             Some(reason)
-        } else if *outcome == Outcome::Failed {
+        } else if outcome != Outcome::Clean {
             Some(RetireReason::Failed)
         } else if container.uses > service.policy.reuse {
             Some(RetireReason::Spent)
         } else {
             None
         };
+        if outcome == Outcome::Dud && early {
+            self.blame_service(now, index, born, true);
+        }
         match verdict.or_else(|| self.unwanted(now, launch)) {
             Some(reason) => self.retire(now, launch, reason),
             None => {
@@ -179,11 +186,6 @@ impl Ledger {
     }
 
     fn grant(&mut self, now: Instant, waiter: WaiterId, launch: LaunchId, waited: bool) {
-        let index = self.containers.get(&launch).map(|container| container.service);
-        if let Some((_, service)) = index.and_then(|index| self.services.get_index_mut(index)) {
-            // Its containers live long enough to be leased.
-            service.early_deaths = 0;
-        }
         self.transit(now, launch, State::Leased);
         let Some(container) = self.containers.get_mut(&launch) else { return };
         let start = match (container.uses, waited) {
@@ -193,7 +195,11 @@ impl Ledger {
         };
         container.uses += 1;
         let (uses, daemon) = (container.uses, container.daemon.clone());
+        let young = container.is_young(now);
         if let Some((_, service)) = self.services.get_index_mut(container.service) {
+            if !young {
+                service.early_deaths = 0;
+            }
             *service.totals.leases.entry(start).or_default() += 1;
         }
         self.actions.push(Action::Grant { waiter, launch, daemon, start, uses });

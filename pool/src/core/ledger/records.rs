@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::placement::Load;
 use super::super::queue::Queue;
@@ -11,6 +11,11 @@ use super::super::{Counts, Policy, sizing};
 use super::{
     ContainerKey, DaemonName, Generation, LaunchId, RetireReason, State, Totals, WaiterId,
 };
+
+/// A container that ends unused, or fails of itself in a lease, within this time
+/// of its start counts as a failed launch, so that a service whose containers
+/// get ready and then end does not launch without pause.
+const YOUNG: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Container {
@@ -44,7 +49,7 @@ pub(super) struct Service {
     /// Launches that failed in a row by the service's own fault; those ordered
     /// before the last failure was known count as one with it.
     pub(super) failures: u32,
-    /// Containers that died in stock since one was last leased.
+    /// Containers that died young since one has served, or has lived to be leased.
     pub(super) early_deaths: u32,
     pub(super) failed_at: Option<Instant>,
     /// Nothing is launched until then.
@@ -127,6 +132,10 @@ impl Container {
             condemned: None,
             missed: false,
         }
+    }
+
+    pub(super) fn is_young(&self, now: Instant) -> bool {
+        self.seen.is_some_and(|seen| now - seen < YOUNG)
     }
 
     pub(super) fn expired(&self, now: Instant) -> bool {

@@ -295,7 +295,8 @@ impl World {
             Phase::Leased => {
                 container.tainted = true;
                 container.phase = Phase::Checking;
-                Event::Returned { launch, outcome: Outcome::Failed }
+                let outcome = if kind == 1 { Outcome::Dud } else { Outcome::Failed };
+                Event::Returned { launch, outcome }
             }
             Phase::Checking => Event::Checked { launch, fit: false },
             Phase::Stock | Phase::Retiring => return Ok(()),

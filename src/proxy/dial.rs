@@ -1,0 +1,71 @@
+//! Connecting to a leased container.
+
+use std::io;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::end::{End, Phase, Who};
+use super::socket;
+use crate::reach::{Backend, is_shortage};
+
+/// The pause before a dial is repeated doubles from the first to the second.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
+
+/// Until when a container may take a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For one that answers nothing.
+    pub(super) deadline: Instant,
+    /// For one that refuses and lives: it may be about to listen, or between
+    /// two clients. Earlier than `deadline` where another container is left to try.
+    pub(super) refused: Instant,
+}
+
+/// Connects to a container; again while it lives and refuses, and while the
+/// machine lacks what a connection needs.
+///
+/// # Errors
+/// Who is to blame: for `Resources` the container is as good as before.
+///
+/// # Cancel safety
+/// Dropping the future closes what was opened.
+pub(super) async fn dial<B: Backend>(backend: &B, until: Patience) -> Result<TcpStream, End> {
+    let mut pause = PAUSES.0;
+    loop {
+        let error = match timeout_at(until.deadline, backend.dial()).await {
+            Ok(Ok(container)) => return tuned(container),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let reason = "the container did not take the connection in time";
+                return Err(End::new(Who::ContainerTimeout, Phase::Connect, reason));
+            }
+        };
+        let again = Instant::now() + pause;
+        let (who, repeat) = if is_shortage(&error) {
+            (Who::Resources, again < until.deadline)
+        } else {
+            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+            (Who::Container, refused && again < until.refused && backend.runs().await)
+        };
+        if !repeat {
+            let reason = format!("cannot connect to the container: {error}");
+            return Err(End::new(who, Phase::Connect, reason));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+fn tuned(container: TcpStream) -> Result<TcpStream, End> {
+    match socket::tune(SockRef::from(&container)) {
+        Ok(()) => Ok(container),
+        // A socket that was reset already: the container's doing.
+        Err(error) => {
+            let reason = format!("cannot set up the connection to the container: {error}");
+            Err(End::new(Who::Container, Phase::Connect, reason))
+        }
+    }
+}
