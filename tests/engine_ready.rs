@@ -58,6 +58,24 @@ fn a_slow_service_behind_docker_proxy_is_not_shown_to_anybody_before_it_listens(
 }
 
 #[test]
+fn a_service_that_listens_later_than_it_was_said_to_loses_neither_client_nor_container() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let fields = "warm: 1, max: 1, network: Sealed, ready: Started";
+    let config = local("late", &fleet).fixture("echo", fields, &["--delay", "1s"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let there = stocked(&fleet, &ganger, 1);
+    let mut client = Client::connect(config.port("echo"));
+    let port = client.port();
+    client.echo("is anybody there?");
+    drop(client);
+    let end = ganger.wait_for_end(port);
+    assert_eq!(end.field("end"), "--", "{end:?}");
+    assert_eq!(end.field("container"), &there[0][..12], "{end:?}");
+    assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
 fn a_service_that_exits_at_once_is_refused_with_the_reason_and_backs_off() {
     let fleet = Fleet::shared();
     fleet.load_images();
