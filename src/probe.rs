@@ -68,6 +68,9 @@ impl Probe<Container> for Prober {
             _ => timeout(CHECK, attempt(container)).await,
         };
         match verdict {
+            Ok(Verdict::Ready) if container.ran_out_of_memory() => {
+                Err(ProbeError("the kernel killed a process in it for memory".to_owned()))
+            }
             Ok(Verdict::Ready) => Ok(()),
             Ok(Verdict::NotYet(why) | Verdict::Never(why)) => Err(ProbeError(why)),
             Err(_) => Err(ProbeError(format!("no answer within {CHECK:?}"))),

@@ -2,6 +2,7 @@
 
 pub mod capability;
 mod listening;
+mod memory;
 pub mod netns;
 pub mod process;
 

@@ -247,7 +247,7 @@ fn a_container_that_ran_out_of_memory_is_not_reused() {
         // Lazy: a probe by published port is a connection, and is not to count.
         let child = ["identify", "--lazy", "--child-eats-memory"];
         let config = Config::new("memory")
-            .daemon(host.daemon(2))
+            .daemon(host.daemon(4))
             .fixture("id", &fields, &["identify"])
             .fixture("child", &fields, &child)
             .fixture("whole", &fields, &["--eat-memory"]);
@@ -256,7 +256,8 @@ fn a_container_that_ran_out_of_memory_is_not_reused() {
         assert_eq!(ask(config.port("id")), ask(config.port("id")));
 
         // The kernel kills a process in it, the service goes on, the client
-        // ends in good order. The engine tells of it a little later.
+        // ends in good order. The engine tells of it a little later; the next
+        // client may come before.
         let mut client = Client::connect(config.port("child"));
         client.send("eat\n");
         let id = client.line().split(' ').next().unwrap().to_owned();
@@ -264,6 +265,11 @@ fn a_container_that_ran_out_of_memory_is_not_reused() {
         let own = client.port();
         assert_eq!(client.finish(), Ending::Closed(Vec::new()));
         assert_eq!(ganger.wait_for_end(own).field("end"), "--");
+        let mut next = Client::connect(config.port("child"));
+        next.send("eat\n");
+        let greeting = next.line();
+        assert!(!greeting.starts_with(&id), "{greeting} has lost a process");
+        drop(next);
         wait_until(DEADLINE, "it is retired", || {
             let all = labelled(fleet.all(), &ganger.label());
             !all.iter().any(|(_, container)| container.id.starts_with(&id))

@@ -142,6 +142,16 @@ impl Container {
         }
     }
 
+    /// Whether the kernel has killed a process in it for memory, as far as is known here.
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
+        match (&self.address, &self.neighbour) {
+            (Address::Namespace { process, .. }, _) | (_, Some(process)) => {
+                process.ran_out_of_memory()
+            }
+            (Address::Published(_), None) => false,
+        }
+    }
+
     /// When it was started.
     pub(crate) fn started(&self) -> Instant {
         self.started

@@ -4,17 +4,24 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::memory;
+
 /// A container's first process. Its end is seen at once, and by no other
 /// process that got its number later.
 pub struct Process {
     pid: i32,
     fd: AsyncFd<OwnedFd>,
+    /// What the kernel counts for its control group; known once that was found
+    /// to be the container's.
+    memory: OnceLock<PathBuf>,
 }
 
 // === impl Process ===
@@ -36,7 +43,7 @@ impl Process {
                       its successor needs unsafe code"
         )]
         let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
-        Ok(Self { pid, fd })
+        Ok(Self { pid, fd, memory: OnceLock::new() })
     }
 
     /// Its number.
@@ -48,10 +55,24 @@ impl Process {
     /// Whether it belongs to the container with this id: its control group names it.
     #[must_use]
     pub fn belongs_to(&self, id: &str) -> bool {
-        fs::read_to_string(format!("/proc/{}/cgroup", self.pid))
-            .is_ok_and(|groups| groups.contains(id))
-            // Otherwise another process may have had the number just now.
-            && !self.has_ended()
+        let Ok(groups) = fs::read_to_string(format!("/proc/{}/cgroup", self.pid)) else {
+            return false;
+        };
+        // Otherwise another process may have had the number just now.
+        if !groups.contains(id) || self.has_ended() {
+            return false;
+        }
+        if let Some(counter) = memory::counter(&groups) {
+            self.memory.get_or_init(|| counter);
+        }
+        true
+    }
+
+    /// Whether the kernel has killed a process of its container for memory, as
+    /// far as is known: the engine's event of it comes a little later.
+    #[must_use]
+    pub fn ran_out_of_memory(&self) -> bool {
+        self.memory.get().is_some_and(|counter| memory::has_killed(counter))
     }
 
     /// Whether it has ended.
