@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ganger_test_support::{
     Client, Config, Ending, Fleet, Ganger, Host, Watch, labelled, wait_until,
@@ -88,6 +88,7 @@ fn what_a_killed_run_left_is_gone_before_the_next_one_accepts() {
     let paused = left.iter().any(|(host, c)| host.try_docker(&["pause", &c.id]).is_ok());
     assert!(paused, "{left:#?}");
 
+    let began = Instant::now();
     let mut second = config.start(GANGER, &fleet);
     let mut client = None;
     wait_until(DEADLINE, "the second run accepts", || {
@@ -103,6 +104,11 @@ fn what_a_killed_run_left_is_gone_before_the_next_one_accepts() {
     wait_until(DEADLINE, "nothing of the first run is left", || {
         labelled(fleet.all(), &boot).is_empty()
     });
+    println!(
+        "{} containers of the killed run were gone {:?} after the start",
+        left.len(),
+        began.elapsed()
+    );
     assert_ne!(second.boot(), boot);
     assert!(client.unwrap().line().ends_with(" 1"));
     assert_eq!(second.stop(), 0);
