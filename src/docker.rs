@@ -20,6 +20,7 @@ mod image;
 mod launch;
 mod naming;
 mod retire;
+mod strays;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -57,6 +58,7 @@ pub struct Docker {
     builtin: Arc<[Builtin]>,
     deadlines: Deadlines,
     calls: Arc<calls::Calls>,
+    others: Arc<strays::Others>,
     dialer: Arc<Dialer>,
     daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
 }
@@ -166,6 +168,7 @@ impl Docker {
             builtin: builtin.into(),
             deadlines,
             calls: Arc::default(),
+            others: Arc::default(),
             dialer: Arc::default(),
             daemons: Arc::default(),
         }
@@ -267,6 +270,7 @@ impl ContainerRuntime for Docker {
     async fn owned(&self, daemon: &DaemonName) -> Result<Vec<Owned>, CallError> {
         let daemon = self.daemon(daemon)?;
         let listed = daemon.list(&[self.ours()], None).await?;
+        let listed = self.sort_out(&daemon, listed);
         let none = BTreeMap::new();
         Ok(listed
             .iter()

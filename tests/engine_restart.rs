@@ -171,7 +171,8 @@ fn a_create_of_a_killed_run_that_comes_to_life_later_is_removed() {
     let mut second = config.start(GANGER, &fleet);
     second.wait_for_line(DEADLINE, |line| line.contains("listening"));
     drop(frozen);
-    wait_until(DEADLINE, "the create has come to life and is removed", || {
+    // It may be kept until no run that goes on can want to start it: 40 s.
+    wait_until(2 * DEADLINE, "the create has come to life and is removed", || {
         let history = history(host, &boot, &since);
         let happened = |what: &str| history.iter().any(|event| event.starts_with(what));
         happened("create") && happened("destroy")
@@ -262,6 +263,40 @@ fn two_processes_do_not_run_as_one_instance() {
     drop(client);
     assert_eq!(ganger.wait_for_ends(1)[0].field("start"), "warm");
     assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
+fn two_processes_of_one_name_that_cannot_see_each_other_are_told_and_both_serve_on() {
+    let fleet = Fleet::shared();
+    let host = &fleet.hosts()[2];
+    let config = one("double", host, "warm: 2, max: 4");
+    let mut first = config.serve(GANGER, &fleet);
+    // Another network namespace is as good as another machine.
+    let namespace = format!("--net=/run/netns/{}", host.netns.as_deref().unwrap());
+    let args = [namespace.as_str(), GANGER, "run"];
+    let text = config.to_string();
+    let mut second = Ganger::start("nsenter", &fleet, config.instance(), &text, &args);
+    let told = |one: &Ganger, other: &Ganger| {
+        let said = ["another process runs under our instance name", &other.boot()];
+        one.wait_for_line(DEADLINE, |line| said.iter().all(|said| line.contains(said)));
+    };
+    // It takes what it finds for an earlier run's; the first one launches anew.
+    second.wait_until_stocked("echo");
+    told(&second, &first);
+    told(&first, &second);
+
+    // Neither touches what the other has from then on.
+    let stock = |ganger: &Ganger| labelled(std::slice::from_ref(host), &ganger.boot()).len();
+    wait_until(DEADLINE, "both have their stock", || (stock(&first), stock(&second)) == (2, 2));
+    second.signal(Signal::TERM);
+    assert_eq!(second.wait(DEADLINE).code(), Some(0));
+    assert_eq!((stock(&first), stock(&second)), (2, 0));
+    let mut client = Client::connect(config.port("echo"));
+    client.echo("still here");
+    drop(client);
+    assert_eq!(first.wait_for_ends(1)[0].field("start"), "warm");
+    assert_eq!(first.count("another process runs"), 1);
+    assert_eq!(first.stop(), 0);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::explain::{self, explain};
+use super::strays::Sightings;
 use super::view::{End, Info, Inspected};
 use super::wire::{self, Peer, WireError};
 use super::{Deadlines, Network, Reach, Site, Spec};
@@ -32,6 +33,8 @@ pub(crate) struct Daemon {
     services: Mutex<BTreeMap<ServiceName, Vec<Prepared>>>,
     /// By image: who fetches it now, and when it was fetched last.
     pub(super) pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
+    /// `None` until its first complete list.
+    pub(super) sightings: Mutex<Option<Sightings>>,
     /// What the engine warned of already: it says so at every create.
     warnings: Mutex<BTreeSet<String>>,
 }
@@ -73,6 +76,7 @@ impl Daemon {
             contact: Mutex::default(),
             services: Mutex::default(),
             pulls: Mutex::default(),
+            sightings: Mutex::default(),
             warnings: Mutex::default(),
         }
     }
@@ -121,8 +125,9 @@ impl Daemon {
         let contact = Contact { client, version, id: info.id, address, namespace, proven };
         let mut known = self.contact.lock();
         if known.as_ref().is_some_and(|known| known.id != contact.id) {
-            // Another installation at the same place has other images.
+            // Another installation at the same place has other images and containers.
             self.services.lock().clear();
+            *self.sightings.lock() = None;
         }
         *known = Some(Arc::new(contact));
         Ok(DaemonFacts { version: info.version, cpus: info.cpus })

@@ -7,6 +7,7 @@ use ganger_pool::runtime::{CallError, ContainerKey, Removal, Target};
 use super::calls::Failure;
 use super::daemon::Daemon;
 use super::naming::{INSTANCE, LAUNCH, is_id};
+use super::strays::Stray;
 use super::view::Listed;
 use super::{Docker, explain, wire};
 
@@ -78,8 +79,17 @@ impl Docker {
         let doomed = match known {
             Some(name) => vec![name],
             None => {
-                let found = self.find(&daemon, &target.key).await?;
-                found.into_iter().map(|listed| listed.id).filter(|id| is_id(id)).collect()
+                let mut found = self.find(&daemon, &target.key).await?;
+                for stray in &found {
+                    match self.judge(&daemon, stray) {
+                        Stray::Left => {}
+                        Stray::Unclear => return Ok(Removal::Pending),
+                        // For the pool it is gone: no list shows it again.
+                        Stray::Others => return Ok(Removal::Gone),
+                    }
+                }
+                found.retain(|listed| is_id(&listed.id));
+                found.into_iter().map(|listed| listed.id).collect()
             }
         };
         let mut failed = None;

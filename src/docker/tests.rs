@@ -10,6 +10,8 @@ use tokio::sync::watch;
 use super::fake::{Engine, Reply, Seen};
 use super::*;
 
+mod strays;
+
 const SHORT: Duration = Duration::from_millis(50);
 
 fn identity() -> Identity {

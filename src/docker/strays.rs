@@ -1,0 +1,130 @@
+//! Whose a stray is: an earlier run's, which is over, or one's that goes on
+//! elsewhere under our name.
+//!
+//! Clocks are not asked, only what has to come before what. A run starts a
+//! container after it has been told that it is created, and what is created
+//! shows in every list from then on. So a container that our first list of an
+//! engine did not show, and that was started all the same, was started by a run
+//! that was there after that list: it goes on. One that was only created may be
+//! an abandoned call that an engine which hung has carried out, or be about to
+//! be started; it is left alone for as long as a run that goes on could still
+//! want it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::Docker;
+use super::daemon::Daemon;
+use super::naming::BOOT;
+use super::view::Listed;
+
+/// States of a container that somebody has started.
+const STARTED: [&str; 6] = ["running", "paused", "restarting", "exited", "stopping", "stopped"];
+
+/// The other runs of our instance that go on, by boot.
+#[derive(Debug, Default)]
+pub(super) struct Others(Mutex<BTreeSet<String>>);
+
+/// What lists of one engine have shown of other runs' containers, by id.
+#[derive(Debug, Default)]
+pub(super) struct Sightings {
+    /// They were there before we were.
+    first: BTreeSet<String>,
+    /// They came later and were not started, since when we know of them.
+    unstarted: BTreeMap<String, Instant>,
+}
+
+/// What is to become of a stray.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stray {
+    /// Nobody wants it: it is to be removed.
+    Left,
+    /// Somebody may want it yet.
+    Unclear,
+    /// A run that goes on has it.
+    Others,
+}
+
+// === impl Sightings ===
+
+impl Sightings {
+    /// Takes note of a complete list; the first makes it.
+    fn update(known: &mut Option<Self>, strays: &[&Listed]) {
+        let ids = || strays.iter().map(|stray| stray.id.clone());
+        let Some(known) = known else {
+            *known = Some(Self { first: ids().collect(), unstarted: BTreeMap::new() });
+            return;
+        };
+        let shown: BTreeSet<String> = ids().collect();
+        known.first.retain(|id| shown.contains(id));
+        known.unstarted.retain(|id, _| shown.contains(id));
+        for id in shown {
+            if !known.first.contains(&id) {
+                known.unstarted.entry(id).or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// Whether its run went on after our first list.
+    fn proves_life(&self, stray: &Listed) -> bool {
+        let state = stray.state.as_deref().unwrap_or_default();
+        !self.first.contains(&stray.id) && STARTED.contains(&state)
+    }
+}
+
+// === impl Docker ===
+
+impl Docker {
+    /// Takes note of a complete list, and leaves out of it what runs that go on have.
+    pub(super) fn sort_out(&self, daemon: &Daemon, mut listed: Vec<Listed>) -> Vec<Listed> {
+        let strays: Vec<_> = listed.iter().filter(|one| self.other_run(one).is_some()).collect();
+        Sightings::update(&mut daemon.sightings.lock(), &strays);
+        strays.iter().for_each(|stray| self.look_for_life(daemon, stray));
+        let others = self.others.0.lock();
+        listed.retain(|one| self.other_run(one).is_none_or(|boot| !others.contains(boot)));
+        listed
+    }
+
+    /// What is to become of a stray that is there.
+    pub(super) fn judge(&self, daemon: &Daemon, stray: &Listed) -> Stray {
+        let Some(boot) = self.other_run(stray) else {
+            return Stray::Left;
+        };
+        self.look_for_life(daemon, stray);
+        if self.others.0.lock().contains(boot) {
+            return Stray::Others;
+        }
+        // A run that goes on has started it by then, or given it up.
+        let wanted = daemon.deadlines.create + daemon.deadlines.start;
+        let sightings = daemon.sightings.lock();
+        let since = sightings.as_ref().and_then(|known| known.unstarted.get(&stray.id));
+        if since.is_some_and(|since| since.elapsed() < wanted) {
+            Stray::Unclear
+        } else {
+            Stray::Left
+        }
+    }
+
+    fn look_for_life(&self, daemon: &Daemon, stray: &Listed) {
+        let alive = daemon.sightings.lock().as_ref().is_some_and(|known| known.proves_life(stray));
+        if let Some(boot) = self.other_run(stray).filter(|_| alive)
+            && self.others.0.lock().insert(boot.to_owned())
+        {
+            tracing::warn!(
+                daemon = %daemon.name, instance = self.identity.instance,
+                label = format!("{BOOT}={boot}"),
+                "another process runs under our instance name: its containers are left alone and \
+                 not counted, but whichever of us starts removes the other's: give each \
+                 configuration an `instance` of its own"
+            );
+        }
+    }
+
+    /// The run that made a container, if it was another and can be told.
+    fn other_run<'a>(&self, listed: &'a Listed) -> Option<&'a str> {
+        let boot = listed.labels.as_ref()?.get(BOOT)?;
+        (!boot.is_empty() && *boot != self.identity.boot).then_some(boot)
+    }
+}
