@@ -14,12 +14,11 @@ use ganger_pool::probe::{Probe, ProbeError};
 use tokio::time::{sleep, timeout, timeout_at};
 
 use crate::docker::{Container, Ready};
+use crate::spec::CHECK;
 use attempt::{Verdict, attempt};
 
 /// How long a single attempt may take, unless the service keeps talking.
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// How long the single attempt may take that says whether a container can serve again.
-const CHECK: Duration = Duration::from_secs(1);
 /// The pause between attempts grows from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 

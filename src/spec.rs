@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+/// How long the single attempt may take that says whether a container that was
+/// leased can serve again.
+pub const CHECK: Duration = Duration::from_secs(1);
+
 /// What a service runs: image, process, limits, and how its containers are reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use super::decode::{Cx, Decode};
+use super::decode::{Cx, Decode, Fields, Spanned};
+use super::report::Mistake;
 use super::tree::Node;
 use super::value::{Bytes, Text};
-use crate::spec::Ready;
+use crate::spec::{CHECK, Ready};
+
+/// Of the time for a check the rest is for making the connection.
+const LONGEST_LINGER: Duration = Duration::from_millis(CHECK.as_millis() as u64 / 2);
 
 // === impl Ready ===
 
@@ -16,8 +20,7 @@ impl Decode for Ready {
         let known = ["Tcp", "Banner", "Exchange", "Healthcheck", "Log", "Started"];
         match cx.variant(node, &known)? {
             "Tcp" => cx.variant_fields(node, "`Tcp`", |f| {
-                let linger = f.or("linger", Duration::from_millis(50));
-                Self::Tcp { linger }
+                linger(f).map_or_else(Self::default, |linger| Self::Tcp { linger })
             }),
             "Banner" => Some(Self::Banner(cx.payload::<Bytes>(node)?.0)),
             "Exchange" => cx.variant_fields(node, "`Exchange`", |f| {
@@ -32,4 +35,17 @@ impl Decode for Ready {
             }
         }
     }
+}
+
+fn linger(f: &mut Fields<'_, '_, '_>) -> Option<Duration> {
+    let linger = f.optional::<Spanned<Duration>>("linger")?;
+    if linger.value > LONGEST_LINGER {
+        let title = format!("`linger` is longer than {LONGEST_LINGER:?}");
+        let help = format!(
+            "whether a container can be used again has to show within {CHECK:?}; for a service \
+             that accepts before it can serve, choose another `ready`"
+        );
+        f.cx.report(Mistake::new(&linger.span, title).help(help));
+    }
+    Some(linger.value)
 }

@@ -223,6 +223,15 @@ fn settings_of_a_service_that_make_no_sense() {
         ("ready: Banner", "`Banner` takes one value in brackets, text in quotes"),
         (r#"ready: Exchange(send: "a")"#, "`Exchange` lacks `expect`"),
         ("ready: Started(1)", "`Started` takes nothing in brackets"),
+        (r#"ready: Tcp(linger: "501ms")"#, "`linger` is longer than 500ms"),
+        (
+            r#"ready: Tcp(linger: "500ms"), timeouts: (start: "999ms")"#,
+            "`linger` is 500ms, and a container has 999ms to get ready in",
+        ),
+        (
+            r#"timeouts: (start: "99ms")"#,
+            "`linger` is 50ms, and a container has 99ms to get ready in",
+        ),
         (
             r#"ready: "Log""#,
             "expected `Tcp`, `Banner`, `Exchange`, `Healthcheck`, `Log` or `Started`, found text",

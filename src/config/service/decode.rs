@@ -6,12 +6,12 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::parts::{Capability, EnvKey, FoundMount, User};
-use super::{Env, Service};
+use super::{Env, Service, Timeouts};
 use crate::config::decode::{Cx, Fields, Spanned};
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Count, Name, Port};
-use crate::spec::{Mount, Network, Reach};
+use crate::spec::{Mount, Network, Reach, Ready};
 
 const DEFAULT_WARM: u32 = 1;
 const DEFAULT_MAX: u32 = 16;
@@ -38,6 +38,7 @@ pub(in crate::config) fn service(
         let port = f.required::<Port>("port");
         let (warm, max) = warm_and_max(f, &name.span);
         let (network, reach) = network_and_reach(f);
+        let (ready, timeouts) = ready_and_timeouts(f);
         let (tmpfs, mounts) = tmpfs_and_mounts(f);
         let rest = |f: &mut Fields<'_, '_, '_>| {
             Some(Service {
@@ -49,9 +50,9 @@ pub(in crate::config) fn service(
                 max,
                 max_age: max_age(f),
                 queue: f.optional("queue").unwrap_or_default(),
-                ready: f.optional("ready").unwrap_or_default(),
+                ready,
                 connect: f.optional("connect").unwrap_or_default(),
-                timeouts: f.optional("timeouts").unwrap_or_default(),
+                timeouts,
                 pull: f.optional("pull").unwrap_or_default(),
                 limits: f.optional("limits").unwrap_or_default(),
                 network,
@@ -108,6 +109,25 @@ fn network_and_reach(f: &mut Fields<'_, '_, '_>) -> (Network, Reach) {
         f.cx.report(mistake.help("use `reach: Namespace` or `Auto`, or another `network`"));
     }
     (network, reach.map(|reach| reach.value).unwrap_or_default())
+}
+
+fn ready_and_timeouts(f: &mut Fields<'_, '_, '_>) -> (Ready, Timeouts) {
+    let ready = f.optional::<Spanned<Ready>>("ready");
+    let timeouts = f.optional::<Spanned<Timeouts>>("timeouts");
+    let place = ready.as_ref().map(|ready| &ready.span);
+    let place = place.or(timeouts.as_ref().map(|timeouts| &timeouts.span)).cloned();
+    let ready = ready.map(|ready| ready.value).unwrap_or_default();
+    let timeouts = timeouts.map(|timeouts| timeouts.value).unwrap_or_default();
+    let start = timeouts.start;
+    if let (Ready::Tcp { linger }, Some(place)) = (&ready, place)
+        && *linger > start / 2
+    {
+        let title =
+            format!("`linger` is {linger:?}, and a container has {start:?} to get ready in");
+        let help = "make `linger` at most half of `timeouts.start`";
+        f.cx.report(Mistake::new(&place, title).help(help));
+    }
+    (ready, timeouts)
 }
 
 fn tmpfs_and_mounts(f: &mut Fields<'_, '_, '_>) -> (IndexMap<String, String>, Vec<Mount>) {
