@@ -164,6 +164,12 @@ fn what_cannot_be_sealed_is_not_launched_and_check_says_so() {
     assert!(end.field("end") == "DQ" && end.reason().contains(why), "{end:?}");
     assert_eq!(ganger.stop(), 0);
 
+    // Asked to try, it cannot know before a launch.
+    let config = Config::new("tried").daemon(remote.remote_daemon(4));
+    let (code, said) =
+        check(&config.fixture("sealed", &format!("{sealed}, reach: Namespace"), &[]));
+    assert!(code == Some(0) && said.contains("which only a launch can show"), "{said}");
+
     // It takes the daemon out for that service, not for others.
     let config = Config::new("partly")
         // Room for all of them here, whichever service is launched first.

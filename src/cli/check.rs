@@ -89,12 +89,44 @@ fn judge(spec: &Spec, survey: Survey) -> Result<String, String> {
         ));
     }
     let there = if survey.image { "is there" } else { "is to be pulled" };
-    let why = survey.why_published.filter(|_| spec.reach == Reach::Auto);
-    Ok(match (reach, why) {
-        (Reach::Namespace, _) => format!("image {image} {there}; containers reached by namespace"),
-        (_, Some(why)) => {
-            format!("image {image} {there}; containers reached by published port ({why})")
+    let reached = match (reach, survey.why_published) {
+        (Reach::Namespace, Some(why)) => format!(
+            "by namespace if the engine is on this machine, which only a launch can show ({why})"
+        ),
+        (Reach::Namespace, None) => "by namespace".to_owned(),
+        (_, Some(why)) if spec.reach == Reach::Auto => format!("by published port ({why})"),
+        _ => "by published port".to_owned(),
+    };
+    Ok(format!("image {image} {there}; containers reached {reached}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_launch_can_show_is_not_promised() {
+        let said = |asked: Reach, reach: Reach, why: Option<&str>| {
+            let spec = Spec { reach: asked, ..Spec::new("demo", 1) };
+            let why_published = why.map(Into::into);
+            judge(&spec, Survey { reach: Ok(reach), why_published, image: true }).unwrap()
+        };
+        let tcp = Some("the engine is reached over TCP");
+        let ends = [
+            (Reach::Auto, Reach::Namespace, None, "reached by namespace"),
+            (Reach::Namespace, Reach::Namespace, None, "reached by namespace"),
+            (
+                Reach::Namespace,
+                Reach::Namespace,
+                tcp,
+                "which only a launch can show (the engine is reached over TCP)",
+            ),
+            (Reach::Auto, Reach::Published, tcp, "port (the engine is reached over TCP)"),
+            (Reach::Published, Reach::Published, tcp, "reached by published port"),
+        ];
+        for (asked, reach, why, end) in ends {
+            let said = said(asked, reach, why);
+            assert!(said.ends_with(end), "{said}");
         }
-        _ => format!("image {image} {there}; containers reached by published port"),
-    })
+    }
 }

@@ -10,6 +10,7 @@ use bollard::errors::Error;
 use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::{CallError, DaemonFacts};
 use parking_lot::Mutex;
+use rustix::system;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -49,6 +50,8 @@ pub(super) struct Contact {
     id: String,
     /// Where ports are published, and dialled.
     pub(super) address: IpAddr,
+    /// Why its containers do not run on our kernel, if that is certain.
+    elsewhere: Option<String>,
     /// Why containers cannot be reached by namespace, if so.
     namespace: Mutex<Result<(), String>>,
     /// A container was reached by namespace.
@@ -120,9 +123,17 @@ impl Daemon {
             (None, Peer::Process(_)) => Ipv4Addr::LOCALHOST.into(),
             (None, Peer::Address(address)) => address.ip().to_canonical(),
         };
-        let namespace = Mutex::new(is_local(peer));
-        let proven = AtomicBool::new(false);
-        let contact = Contact { client, version, id: info.id, address, namespace, proven };
+        let elsewhere = other_kernel(&info.kernel, &system::uname().release().to_string_lossy());
+        let local = elsewhere.clone().map_or_else(|| is_local(peer), Err);
+        let contact = Contact {
+            client,
+            version,
+            id: info.id,
+            address,
+            elsewhere,
+            namespace: Mutex::new(local),
+            proven: AtomicBool::new(false),
+        };
         let mut known = self.contact.lock();
         if known.as_ref().is_some_and(|known| known.id != contact.id) {
             // Another installation at the same place has other images and containers.
@@ -236,7 +247,10 @@ impl Contact {
             None => self.namespace.lock().clone(),
         };
         match (spec.reach, usable) {
-            (Reach::Namespace, _) => can_enter_namespaces()
+            (Reach::Namespace, _) => self
+                .elsewhere
+                .clone()
+                .map_or_else(can_enter_namespaces, Err)
                 .map(|()| Reach::Namespace)
                 .map_err(|why| format!("`reach: Namespace` is not possible: {why}")),
             (Reach::Auto, Ok(())) => Ok(Reach::Namespace),
@@ -258,7 +272,8 @@ impl Contact {
         }
     }
 
-    /// Why `Auto` does not reach containers by namespace, if so.
+    /// Why `Auto` does not reach containers by namespace, if so. Where `Namespace`
+    /// is asked for, it may be possible all the same.
     pub(super) fn why_published(&self) -> Option<String> {
         self.namespace.lock().clone().err()
     }
@@ -280,6 +295,19 @@ impl Contact {
     }
 }
 
+/// That an engine has another kernel than ours, which is known by its release.
+fn other_kernel(its: &str, ours: &str) -> Option<String> {
+    // Docker writes 6.1-x as 6.1.0-x.
+    let full = |release: &str| {
+        let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
+        let (numbers, flavour) = release.split_at(end);
+        let zero = if numbers.split('.').count() == 2 { ".0" } else { "" };
+        format!("{numbers}{zero}{flavour}")
+    };
+    (!its.is_empty() && full(its) != full(ours))
+        .then(|| format!("the engine runs on another kernel ({its}, here {ours})"))
+}
+
 /// Whether an engine's containers run on our kernel, in our view of processes.
 /// Each launch proves it again; this only keeps hopeless ones from being tried.
 fn is_local(peer: Peer) -> Result<(), String> {
@@ -287,5 +315,24 @@ fn is_local(peer: Peer) -> Result<(), String> {
         Peer::Process(Some(pid)) if sees_process(pid) => can_enter_namespaces(),
         Peer::Process(_) => Err("the engine's process cannot be seen from here".to_owned()),
         Peer::Address(_) => Err("the engine is reached over TCP".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_another_one_when_its_release_is() {
+        for (its, ours, other) in [
+            ("6.1.0-18-amd64", "6.1.0-18-amd64", false),
+            ("5.4.0-generic", "5.4-generic", false),
+            ("", "6.1.0-18-amd64", false),
+            ("6.1.0-18-amd64", "6.1.0-17-amd64", true),
+            ("6.6.87.2-microsoft-standard-WSL2", "6.6.87.2-microsoft-standard-WSL2", false),
+            ("6.1.1", "6.1", true),
+        ] {
+            assert_eq!(other_kernel(its, ours).is_some(), other, "{its} {ours}");
+        }
     }
 }

@@ -10,7 +10,8 @@ use super::{Docker, Network, Reach, Spec};
 pub struct Survey {
     /// How the containers would be reached, or why they could not be.
     pub reach: Result<Reach, String>,
-    /// Why containers are reached by published port where `Auto` could choose.
+    /// Why `Auto` would reach containers by published port. Where `Namespace` is
+    /// asked for all the same, only a launch shows whether it works.
     pub why_published: Option<String>,
     /// The image is there, or comes with the program.
     pub image: bool,

@@ -318,6 +318,33 @@ async fn what_is_sealed_cannot_be_published() {
 }
 
 #[tokio::test]
+async fn containers_on_another_kernel_are_not_looked_for_here() {
+    if crate::reach::capability::can_enter_namespaces().is_err() {
+        return;
+    }
+    let (_engine, docker) = connected(Deadlines::default(), |seen| {
+        let info = json!({"ID": "one", "NCPU": 2, "ServerVersion": "20.10.24",
+            "OSType": "linux", "KernelVersion": "2.4.37-elsewhere"});
+        (seen.line == "GET /info").then_some(Reply::Json(200, info))
+    })
+    .await;
+    let survey = async |reach, network| {
+        let spec = Spec { reach, network, ..spec() };
+        docker.survey(&"d".into(), &spec).await.unwrap().reach
+    };
+    assert_eq!(survey(Reach::Auto, Network::Bridge).await, Ok(Reach::Published));
+    for (reach, network) in [
+        (Reach::Namespace, Network::Bridge),
+        (Reach::Namespace, Network::Sealed),
+        (Reach::Auto, Network::Sealed),
+    ] {
+        let why = survey(reach, network).await.unwrap_err();
+        assert!(why.contains("not possible") && why.contains("2.4.37-elsewhere"), "{why}");
+    }
+    assert!(!docker.can_seal(&"d".into()));
+}
+
+#[tokio::test]
 async fn an_image_that_must_be_there_and_is_not_says_how_to_get_it() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
         seen.line.starts_with("GET /images/").then(|| no(404, "No such image")).flatten()

@@ -87,6 +87,8 @@ pub(super) struct Info {
     pub(super) version: String,
     #[serde(rename = "OSType")]
     pub(super) os: String,
+    #[serde(rename = "KernelVersion")]
+    pub(super) kernel: String,
 }
 
 /// How a container ended.
