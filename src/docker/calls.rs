@@ -68,6 +68,12 @@ struct Running {
     ended: Ended,
 }
 
+/// Lets the next removal of a container begin however the task of this one ends.
+struct Removing {
+    calls: Arc<Calls>,
+    key: (String, String),
+}
+
 // === impl Calls ===
 
 impl Calls {
@@ -148,15 +154,12 @@ impl Calls {
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        let key = (target.daemon.to_string(), id.to_owned());
-        if !self.removals.lock().insert(key.clone()) {
+        let Some(removing) = Removing::begin(self, target, id) else {
             return Ok(());
-        }
-        let calls = Arc::clone(self);
+        };
         detached(deadline, async move {
-            let result = timeout(bound, call).await.unwrap_or(Err(Error::RequestTimeoutError));
-            calls.removals.lock().remove(&key);
-            result
+            let _removing = removing;
+            timeout(bound, call).await.unwrap_or(Err(Error::RequestTimeoutError))
         })
         .await
     }
@@ -219,8 +222,27 @@ impl Drop for Running {
     }
 }
 
+// === impl Removing ===
+
+impl Removing {
+    /// `None` when a removal of it is under way.
+    fn begin(calls: &Arc<Calls>, target: &Target, id: &str) -> Option<Self> {
+        let key = (target.daemon.to_string(), id.to_owned());
+        let first = calls.removals.lock().insert(key.clone());
+        first.then(|| Self { calls: Arc::clone(calls), key })
+    }
+}
+
+impl Drop for Removing {
+    fn drop(&mut self) {
+        self.calls.removals.lock().remove(&self.key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use ganger_pool::runtime::ContainerKey;
+
     use super::*;
 
     const LAUNCH: LaunchId = LaunchId(1);
@@ -271,6 +293,19 @@ mod tests {
         assert!(matches!(result, Err(Failure::Engine(_))));
         assert!(calls.is_settled(LAUNCH, GRACE));
         assert!(!calls.is_unheard_of(LAUNCH));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_removal_that_panics_does_not_keep_the_next_one_from_beginning() {
+        let (calls, second) = (calls(), Duration::from_secs(1));
+        let target = Target { daemon: "d".into(), key: ContainerKey::Launch(LAUNCH) };
+        let broken = async { panic!("as a bug in a library would") };
+        let result = calls.remove(&target, "id", second, second, broken).await;
+        assert!(matches!(result, Err(Failure::Engine(_))));
+        let (began, begun) = oneshot::channel();
+        let next = async { began.send(()).map_err(|()| Error::RequestTimeoutError) };
+        calls.remove(&target, "id", second, second, next).await.unwrap();
+        begun.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

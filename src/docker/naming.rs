@@ -10,7 +10,9 @@ use ganger_pool::runtime::{ContainerKey, LaunchOrder};
 pub struct Identity {
     /// The installation: the same from one run to the next, and no other's.
     pub instance: String,
-    /// This run: 8 hexadecimal digits that no earlier run had.
+    /// This run: 8 hexadecimal digits, 32 random bits. They are to differ from
+    /// those of runs of this instance that have containers on its daemons: were
+    /// there a thousand, one start in four million would be taken for one of them.
     pub boot: String,
 }
 
