@@ -174,13 +174,6 @@ impl Docker {
         }
     }
 
-    /// How a service's containers are reached on a daemon that was prepared for
-    /// it; never `Auto`.
-    #[must_use]
-    pub fn reach_of(&self, daemon: &DaemonName, service: &ServiceName) -> Option<Reach> {
-        self.daemon(daemon).ok()?.reach_of(service)
-    }
-
     fn daemon(&self, name: &DaemonName) -> Result<Arc<Daemon>, CallError> {
         let known = self.daemons.lock().get(name).cloned();
         known.ok_or_else(|| {

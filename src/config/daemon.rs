@@ -20,8 +20,6 @@ pub struct Daemon {
     pub max_containers: u32,
     /// The most launches in flight on it, at least 1; `None` takes `min(2 x cpus, 8)`.
     pub max_launches: Option<u32>,
-    /// Plain TCP to another machine was allowed for it.
-    pub insecure: bool,
     /// The address of its machine to publish ports on and to dial. `None` takes
     /// loopback for a socket, else the address its API is reached at.
     pub publish_on: Option<IpAddr>,
@@ -58,7 +56,6 @@ impl Decode for FoundDaemon {
                     url: url?.value,
                     max_containers: max_containers?.0,
                     max_launches: max_launches.map(|count| count.0),
-                    insecure,
                     publish_on,
                 })
             };

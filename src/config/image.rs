@@ -10,11 +10,7 @@ const LONGEST: usize = 255;
 
 /// The name of an image: `[registry[:port]/]path[:tag][@digest]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ImageRef {
-    text: String,
-    /// Where the repository ends.
-    repository: usize,
-}
+pub struct ImageRef(String);
 
 // === impl ImageRef ===
 
@@ -47,38 +43,19 @@ impl ImageRef {
         tag.map(check_tag).transpose()?;
         digest.map(check_digest).transpose()?;
         let tag = if tag.is_none() && digest.is_none() { ":latest" } else { "" };
-        Ok(Self { text: format!("{text}{tag}"), repository: repository.len() })
+        Ok(Self(format!("{text}{tag}")))
     }
 
     /// The whole name, with tag or digest.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The name without tag and digest.
-    #[must_use]
-    pub fn repository(&self) -> &str {
-        &self.text[..self.repository]
-    }
-
-    /// The tag, if there is one.
-    #[must_use]
-    pub fn tag(&self) -> Option<&str> {
-        let rest = self.text[self.repository..].strip_prefix(':')?;
-        Some(rest.split_once('@').map_or(rest, |(tag, _)| tag))
-    }
-
-    /// The digest, if there is one: `sha256:` and 64 hexadecimal digits.
-    #[must_use]
-    pub fn digest(&self) -> Option<&str> {
-        self.text.split_once('@').map(|(_, digest)| digest)
+        &self.0
     }
 }
 
 impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0)
     }
 }
 
@@ -187,16 +164,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_taken_apart() {
+    fn names_are_completed() {
         let digest = format!("sha256:{}", "0a".repeat(32));
         let full = format!("[::1]:5000/team/app__x:1.2@{digest}");
         let image = ImageRef::new(&full).unwrap();
-        assert_eq!(image.repository(), "[::1]:5000/team/app__x");
-        assert_eq!(image.tag(), Some("1.2"));
-        assert_eq!(image.digest(), Some(digest.as_str()));
         assert_eq!(image.as_str(), full);
         assert_eq!(ImageRef::new("localhost:5000/a").unwrap().as_str(), "localhost:5000/a:latest");
-        assert_eq!(ImageRef::new(&format!("a@{digest}")).unwrap().tag(), None);
+        let pinned = format!("a@{digest}");
+        assert_eq!(ImageRef::new(&pinned).unwrap().as_str(), pinned);
     }
 
     #[test]
