@@ -268,7 +268,7 @@ impl Backend for Container {
                     if look > 0 {
                         sleep(LAG).await;
                     }
-                    match timeout(NOTICE, self.inspect()).await {
+                    match timeout(NOTICE, self.daemon.inspect_in_turn(&self.id)).await {
                         Ok(Ok(Some(seen))) => {
                             if let Some(end) = seen.state.end() {
                                 return fate(end);

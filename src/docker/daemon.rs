@@ -12,6 +12,7 @@ use ganger_pool::runtime::{CallError, DaemonFacts};
 use parking_lot::Mutex;
 use rustix::system;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::explain::{self, explain};
@@ -21,6 +22,10 @@ use super::wire::{self, Peer, WireError};
 use super::{Deadlines, Network, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
 use crate::reach::capability::{can_enter_namespaces, sees_process};
+
+/// Questions for the fate of containers that are asked at a time: when many die
+/// at once, every connection wants to know why.
+const QUESTIONS: usize = 16;
 
 /// One engine, as far as we have come to know it.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ pub(crate) struct Daemon {
     services: Mutex<BTreeMap<ServiceName, Vec<Prepared>>>,
     /// By image: who fetches it now, and when it was fetched last.
     pub(super) pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
+    pub(super) questions: Semaphore,
     /// `None` until its first complete list.
     pub(super) sightings: Mutex<Option<Sightings>>,
     /// What the engine warned of already: it says so at every create.
@@ -79,6 +85,7 @@ impl Daemon {
             contact: Mutex::default(),
             services: Mutex::default(),
             pulls: Mutex::default(),
+            questions: Semaphore::new(QUESTIONS),
             sightings: Mutex::default(),
             warnings: Mutex::default(),
         }
@@ -181,11 +188,21 @@ impl Daemon {
         }
     }
 
+    /// Inspects a container when not too many others are. Has no deadline.
+    pub(super) async fn inspect_in_turn(
+        &self,
+        container: &str,
+    ) -> Result<Option<Inspected>, CallError> {
+        // It is never closed.
+        let _permit = self.questions.acquire().await;
+        self.inspect(container).await
+    }
+
     /// Asks until it has noticed that a container's process has ended, and
     /// says how it ended. Has no deadline.
     pub(super) async fn end_of(&self, container: &str) -> Result<End, CallError> {
         loop {
-            match self.inspect(container).await? {
+            match self.inspect_in_turn(container).await? {
                 Some(seen) => match seen.state.end() {
                     Some(end) => return Ok(end),
                     None => sleep(Duration::from_millis(10)).await,

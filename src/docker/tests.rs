@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::fake::{Engine, Reply, Seen};
 use super::*;
+use crate::reach::{Backend, Fate};
 
 mod strays;
 
@@ -537,4 +538,28 @@ async fn ports_of_an_engine_behind_a_tunnel_are_not_looked_for_on_our_loopback()
     let error = docker.launch(&order).await.unwrap_err();
     assert_eq!(error.fault, Fault::Daemon);
     assert!(error.message.contains("give the daemon `publish_on`"), "{error:?}");
+}
+
+#[tokio::test]
+async fn only_so_many_ask_for_fates_at_a_time() {
+    let (engine, docker) = connected(Deadlines::default(), |_| None).await;
+    let container = docker.launch(&order(spec())).await.unwrap();
+    let asked = || engine.requests("GET /containers/c").len();
+    let before = asked();
+    let daemon = docker.daemon(&"d".into()).unwrap();
+    let all = daemon.questions.available_permits();
+    let others = daemon.questions.acquire_many(u32::try_from(all).unwrap()).await.unwrap();
+    let meanwhile = async {
+        for _ in 0..5 {
+            docker.owned(&"d".into()).await.unwrap();
+        }
+    };
+    tokio::select! {
+        biased;
+        fate = container.fate() => panic!("{fate:?}, out of turn"),
+        () = meanwhile => assert_eq!(asked(), before),
+    }
+    drop(others);
+    assert_eq!(container.fate().await, Fate::Running);
+    assert_eq!(asked(), before + 2);
 }
