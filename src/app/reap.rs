@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use ganger_pool::core::{Backoff, DaemonName};
 use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::{CallError, ContainerRuntime, Owned, Removal, Target};
 use tokio::time::{Instant, sleep};
 
-use crate::docker::{Docker, Site};
-
 /// How long one container's removal is tried.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Removals in flight on one daemon, as many as the pool's reaper has.
+const IN_FLIGHT: usize = 8;
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
 /// What was found on one daemon.
@@ -23,35 +24,35 @@ pub struct Found {
     pub containers: Vec<(Owned, Option<Result<(), CallError>>)>,
 }
 
-/// Removes every container of the adapter's instance from a daemon, or only
+/// Removes every container of the runtime's instance from a daemon, or only
 /// lists them. The instance must not be running: the caller holds its lock.
 ///
 /// # Errors
 /// The daemon cannot be reached.
-pub async fn reap(
-    docker: &Docker,
-    daemon: &DaemonSpec<Site>,
+pub async fn reap<R: ContainerRuntime>(
+    runtime: &R,
+    daemon: &DaemonSpec<R::Endpoint>,
     dry_run: bool,
 ) -> Result<Found, CallError> {
-    docker.connect(&daemon.name, &daemon.endpoint).await?;
-    let mut containers = Vec::new();
-    for owned in docker.owned(&daemon.name).await? {
-        let outcome = if dry_run {
-            None
-        } else {
+    runtime.connect(&daemon.name, &daemon.endpoint).await?;
+    let owned = runtime.owned(&daemon.name).await?;
+    let containers = if dry_run {
+        owned.into_iter().map(|owned| (owned, None)).collect()
+    } else {
+        let remove = async |owned: Owned| {
             let target = Target { daemon: daemon.name.clone(), key: owned.key.clone() };
-            Some(remove(docker, &target).await)
+            (owned, Some(remove(runtime, &target).await))
         };
-        containers.push((owned, outcome));
-    }
+        stream::iter(owned).map(remove).buffered(IN_FLIGHT).collect().await
+    };
     Ok(Found { daemon: daemon.name.clone(), containers })
 }
 
-async fn remove(docker: &Docker, target: &Target) -> Result<(), CallError> {
+async fn remove(runtime: &impl ContainerRuntime, target: &Target) -> Result<(), CallError> {
     let deadline = Instant::now() + PATIENCE;
     let mut attempts = 0;
     loop {
-        let outcome = docker.retire(target).await;
+        let outcome = runtime.retire(target).await;
         attempts += 1;
         match outcome {
             Ok(Removal::Gone) => return Ok(()),
@@ -61,5 +62,35 @@ async fn remove(docker: &Docker, target: &Target) -> Result<(), CallError> {
             }
             _ => sleep(AGAIN.after(attempts)).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ganger_pool::testing::{FakeEngine, Gate, Op};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_are_removed_at_a_time_as_in_a_running_pool() {
+        let (engine, second) = (FakeEngine::new(1), Duration::from_secs(1));
+        let ids: Vec<_> = (0..20).map(|n| n.to_string()).collect();
+        ids.iter().for_each(|id| engine.litter("d", id));
+        engine.gate("d", Op::Retire, Gate::Slow(second));
+        engine.gate("d", Op::Connect, Gate::Slow(Duration::ZERO));
+        engine.gate("d", Op::List, Gate::Slow(Duration::ZERO));
+        let daemon =
+            DaemonSpec { name: "d".into(), endpoint: (), max_containers: 1, max_launches: None };
+        let found = reap(&*engine, &daemon, true).await.unwrap();
+        assert!(found.containers.iter().all(|(_, outcome)| outcome.is_none()));
+        assert_eq!(engine.real("d").len(), 20);
+
+        // The clock of this test stands still while anything else can happen.
+        let began = Instant::now();
+        let found = reap(&*engine, &daemon, false).await.unwrap();
+        assert_eq!(found.containers.len(), 20);
+        assert!(found.containers.iter().all(|(_, outcome)| *outcome == Some(Ok(()))));
+        assert_eq!(engine.real("d"), []);
+        assert_eq!(began.elapsed(), 3 * second, "8, 8 and 4");
     }
 }

@@ -19,7 +19,7 @@ pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<E
     for daemon in Plan::new(config).fleet {
         let docker = docker.clone();
         work.spawn(async move {
-            let found = app::reap(&docker, &daemon, dry_run).await;
+            let found = app::reap(&*docker, &daemon, dry_run).await;
             (daemon.name, found)
         });
     }
