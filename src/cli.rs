@@ -48,7 +48,7 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 cannot reach an engine,
-5 connections were cut while draining.
+5 connections were cut while draining, 128 + N told to stop three times by signal N.
 
 First steps: `ganger demo` shows it at work; `ganger init > ganger.ron` writes a
 commented configuration; `ganger check` says what is wrong with it.";

@@ -1,10 +1,11 @@
-//! Signals that end the process: the first asks it to drain, the second to end now.
+//! Signals that end the process: the first asks it to drain, the second to end
+//! connections now, the third to leave whatever is left behind.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How far the operator has asked the process to stop.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,8 @@ impl Stop {
     /// Listens for SIGTERM, SIGINT and SIGHUP. The last would otherwise kill
     /// the process, and its containers would stay behind.
     ///
+    /// The third signal ends the process with 128 and its number, as shells put it.
+    ///
     /// # Errors
     /// The handlers could not be installed.
     pub fn on_signals() -> io::Result<Self> {
@@ -31,13 +34,19 @@ impl Stop {
         let told = stop.clone();
         tokio::spawn(async move {
             loop {
-                let name = tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
-                    _ = hang_up.recv() => "SIGHUP",
+                let (name, kind) = tokio::select! {
+                    _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+                    _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+                    _ = hang_up.recv() => ("SIGHUP", SignalKind::hangup()),
                 };
-                if told.drain.is_cancelled() {
-                    warn!(signal = name, "ending connections now; containers are still removed");
+                if told.now.is_cancelled() {
+                    error!(signal = name, "leaving at once; `ganger reap` removes what is left");
+                    std::process::exit(128 + kind.as_raw_value());
+                } else if told.drain.is_cancelled() {
+                    warn!(
+                        signal = name,
+                        "ending connections now; containers are still removed, unless told again"
+                    );
                     told.now.cancel();
                 } else {
                     info!(signal = name, "stopping: no more connections, running ones may end");

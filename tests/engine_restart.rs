@@ -232,6 +232,30 @@ fn a_second_signal_ends_it_at_once_and_still_nothing_is_left() {
 }
 
 #[test]
+fn a_third_signal_ends_it_whatever_is_left() {
+    let fleet = Fleet::exclusive();
+    let host = &fleet.hosts()[0];
+    let config = one("thrice", host, "warm: 2, max: 4").with("drain_timeout: \"1h\"");
+    let mut ganger = config.serve(GANGER, &fleet);
+    let mut client = Client::connect(config.port("echo"));
+    client.echo("before");
+    // Nothing can be removed until it is over.
+    let frozen = fleet.freeze(host);
+    for (signal, said) in [(Signal::TERM, "stopping"), (Signal::HUP, "unless told again")] {
+        ganger.signal(signal);
+        ganger.wait_for_line(DEADLINE, |line| line.contains(said));
+    }
+    assert_eq!(client.ending(), Ending::Reset(Vec::new()));
+    ganger.signal(Signal::INT);
+    assert_eq!(ganger.wait(DEADLINE).code(), Some(128 + 2));
+    assert_eq!(ganger.count("`ganger reap` removes what is left"), 1);
+    drop(frozen);
+    let (code, printed) = verb(&fleet, &config, &["reap"]);
+    assert_eq!(code, Some(0), "{printed}");
+    ganger.assert_nothing_left();
+}
+
+#[test]
 fn launches_under_way_are_not_left_either() {
     let fleet = Fleet::shared();
     fleet.load_images();
