@@ -122,7 +122,9 @@ pub fn main() -> ExitCode {
                 Some(name) => Name::new(name)
                     .map_err(|error| Failure::new(Exit::Usage, format!("--instance: {error}")))?
                     .to_string(),
-                None => config.instance(&path),
+                None => {
+                    config.instance(&path).map_err(|error| Failure::new(Exit::Config, error))?
+                }
             };
             block_on(reap::reap(&config, &instance, dry_run))
         }),

@@ -85,6 +85,15 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
+    /// It names no instance, and none can be derived.
+    #[error(
+        "the configuration has no `instance`, and one of this machine's name would not do: {why}. \
+         After a restart its containers would not be found again: add `instance: \"NAME\"`"
+    )]
+    Nameless {
+        /// What is wrong with the machine's name.
+        why: String,
+    },
     /// The file has mistakes.
     #[error(transparent)]
     Invalid(#[from] Report),
@@ -131,11 +140,13 @@ impl Config {
     /// The name that tells this process's containers from those of others: the
     /// configured one, else one of the machine's name and the file's path.
     /// The same for every start with one file on one machine.
-    #[must_use]
-    pub fn instance(&self, path: &Path) -> String {
+    ///
+    /// # Errors
+    /// None is configured, and the machine's name is not one that stays.
+    pub fn instance(&self, path: &Path) -> Result<String, ConfigError> {
         match &self.instance {
-            Some(name) => name.to_string(),
-            None => instance::derived(path),
+            Some(name) => Ok(name.to_string()),
+            None => instance::derived(path).map_err(|why| ConfigError::Nameless { why }),
         }
     }
 }

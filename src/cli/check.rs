@@ -23,15 +23,21 @@ struct Findings {
 pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<Exit, Failure> {
     let (services, daemons) = (config.services.len(), config.daemons.len());
     let instance = config.instance(path);
+    let shown = instance.as_deref().unwrap_or("to be named");
     say(&format!(
-        "{}: in order (services: {services}, daemons: {daemons}, instance: {instance})",
+        "{}: in order (services: {services}, daemons: {daemons}, instance: {shown})",
         path.display(),
     ));
+    if let Err(error) = &instance {
+        // It may be meant for another machine than the one it is checked on.
+        say(&format!("to run it here: {error}"));
+    }
     if !online {
         return Ok(Exit::Ok);
     }
-    // Nothing is launched, so no boot is needed to tell containers apart.
-    let docker = Arc::new(Docker::new(Identity { instance, boot: String::new() }, app::builtin()));
+    // Nothing is launched or listed, so nothing has to be told apart.
+    let identity = Identity { instance: instance.unwrap_or_default(), boot: String::new() };
+    let docker = Arc::new(Docker::new(identity, app::builtin()));
     let Plan { services, fleet, .. } = Plan::new(config);
     let services: Arc<[_]> = services.into();
     let mut work = JoinSet::new();

@@ -12,7 +12,8 @@ use crate::shutdown::Stop;
 
 pub(super) async fn run(config: &Config, path: &Path) -> Result<Exit, Failure> {
     let stop = stop()?;
-    let instance = Instance::take(&config.instance(path)).map_err(failed)?;
+    let name = config.instance(path).map_err(|error| Failure::new(Exit::Config, error))?;
+    let instance = Instance::take(&name).map_err(failed)?;
     let ended = app::run(config, instance, stop, |_| (), stocked).await.map_err(failed)?;
     Ok(exit(&ended))
 }

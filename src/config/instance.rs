@@ -6,12 +6,33 @@ use sha2::{Digest, Sha256};
 
 use super::value::Name;
 
-/// `HOST-xxxxxxxx`: the machine's name and a hash of the file's path.
-pub(super) fn derived(path: &Path) -> String {
+/// `HOST-xxxxxxxx`: the machine's name and a hash of the file's path; or why the
+/// machine has no name that is the same after a restart.
+///
+/// `/etc/machine-id` would not help: it is missing or empty in most containers,
+/// and the same in all that come of one image.
+pub(super) fn derived(path: &Path) -> Result<String, String> {
     let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy();
+    lasting(&host, std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())?;
     let path = path.canonicalize().or_else(|_| std::path::absolute(path));
     let path = path.as_deref().unwrap_or(Path::new(""));
-    named(&uname.nodename().to_string_lossy(), path)
+    Ok(named(&host, path))
+}
+
+/// Whether a host name is the same after a restart, as far as can be told.
+fn lasting(host: &str, in_kubernetes: bool) -> Result<(), String> {
+    if in_kubernetes {
+        return Err(format!("{host:?} may be the name of a pod, and the next has another"));
+    }
+    // Docker and Podman call a container by the first 12 digits of its id.
+    if host.len() == 12 && host.bytes().all(|b| b"0123456789abcdef".contains(&b)) {
+        return Err(format!("{host:?} looks like a container's id, and the next has another"));
+    }
+    if ["", "(none)"].contains(&host) {
+        return Err("it has none".to_owned());
+    }
+    Ok(())
 }
 
 fn named(host: &str, path: &Path) -> String {
@@ -40,6 +61,22 @@ mod tests {
         for host in ["edge-1.example.org", "", "_", "-x", "büro 7", long.as_str()] {
             let name = named(host, Path::new("/etc/ganger.ron"));
             assert!(Name::new(name.clone()).is_ok(), "{host:?} gave {name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_changes_with_every_container_is_none() {
+        for (host, in_kubernetes, lasts) in [
+            ("edge-1", false, true),
+            ("localhost", false, true),
+            ("deadbeef", false, true),
+            ("3fa9c1d20b7e", false, false),
+            ("3FA9C1D20B7E", false, true),
+            ("ganger-7d9f8b6c5-x2x4z", true, false),
+            ("", false, false),
+            ("(none)", false, false),
+        ] {
+            assert_eq!(lasting(host, in_kubernetes).is_ok(), lasts, "{host:?}");
         }
     }
 
