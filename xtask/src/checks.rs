@@ -18,7 +18,7 @@ const HOSTS: u8 = 3;
 pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     let interrupts = Interrupts::take()?;
     if args.without_engines {
-        println!("left out: tiers T4 (real engines) and T5 (black box on engines)");
+        command::say("left out: tiers T4 (real engines) and T5 (black box on engines)");
         let mut some = vec!["--lib".to_owned(), "--bins".to_owned()];
         some.extend(test_targets()?.into_iter().flat_map(|name| ["--test".to_owned(), name]));
         for targets in [some, vec!["--doc".to_owned()]] {

@@ -51,7 +51,7 @@ impl Interrupts {
 
     /// Runs a program to its end. What it leaves behind of its process group is killed.
     pub(crate) fn run(&self, command: &mut Command) -> Result<ExitStatus> {
-        println!("+ {}", command::line(command));
+        command::say(&format!("+ {}", command::line(command)));
         let mut child = command
             .process_group(0)
             // In the background of its terminal, to read it would stop the child.

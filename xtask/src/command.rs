@@ -1,9 +1,15 @@
 //! Running other programs, with errors that say what was run and what it said.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output};
 
 use anyhow::{Context, Result, bail};
+
+/// A line for who runs it. That nobody reads on, as with `| head`, is no failure.
+pub(crate) fn say(line: &str) {
+    _ = writeln!(std::io::stdout().lock(), "{line}");
+}
 
 /// The top of the repository.
 pub(crate) fn root() -> &'static Path {
@@ -41,7 +47,7 @@ pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
 
 /// Runs a program to its end in the foreground, where it says for itself what is wrong.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    println!("+ {}", line(command));
+    say(&format!("+ {}", line(command)));
     let status =
         command.status().with_context(|| format!("`{}` could not be run", line(command)))?;
     check(command, status)

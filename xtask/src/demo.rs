@@ -14,10 +14,15 @@ pub(crate) fn run() -> Result<ExitCode> {
     let interrupts = Interrupts::take()?;
     let site = Site::demo();
     let socket = site.root_socket();
-    let own = if engine_answers(&socket) {
+    let named = named(std::env::var("DOCKER_HOST").ok());
+    let own = if let Some(url) = &named {
+        // Whoever names an engine wants that one, or to be told what is wrong with it.
+        command::say(&format!("using the engine that DOCKER_HOST names, {url}"));
+        None
+    } else if engine_answers(&socket) {
         None
     } else {
-        println!("no engine answers at {}: starting one", socket.display());
+        command::say(&format!("no engine answers at {}: starting one", socket.display()));
         if !is_root() {
             bail!(
                 "only root can start an engine; start one yourself, or run this as root. If one \
@@ -34,11 +39,33 @@ pub(crate) fn run() -> Result<ExitCode> {
     };
     let target = std::env::var_os("CARGO_TARGET_DIR");
     let target = target.map_or_else(|| command::root().join("target"), Into::into);
-    let result = interrupts
-        .run(Command::new(target.join("release/ganger")).arg("demo").current_dir(command::root()));
+    let mut demo = Command::new(target.join("release/ganger"));
+    demo.arg("demo").current_dir(command::root());
+    if named.is_none() {
+        // It may be there and empty.
+        demo.env_remove("DOCKER_HOST");
+    }
+    let result = interrupts.run(&mut demo);
     if let Some(fleet) = own {
         fleet.down()?;
     }
     let code = result?.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// The engine that the environment names; empty names none, as for `docker`.
+fn named(docker_host: Option<String>) -> Option<String> {
+    docker_host.filter(|url| !url.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_name_names_no_engine() {
+        assert_eq!(named(None), None);
+        assert_eq!(named(Some(String::new())), None);
+        assert_eq!(named(Some("unix:///x".into())).as_deref(), Some("unix:///x"));
+    }
 }

@@ -26,6 +26,7 @@ pub(crate) use self::record::Settings;
 use self::record::{Before, HostRecord, Record};
 use self::site::Host;
 pub(crate) use self::site::Site;
+use crate::command::say;
 use crate::packages;
 
 /// A fleet that nobody else starts or stops meanwhile.
@@ -132,7 +133,7 @@ impl Fleet {
         }
         if !hosts.is_empty() {
             let names: Vec<_> = hosts.iter().map(Host::name).collect();
-            println!("down, with nothing left: {}", names.join(", "));
+            say(&format!("down, with nothing left: {}", names.join(", ")));
         }
         Ok(())
     }
@@ -145,20 +146,20 @@ fn down_host(host: &Host) -> Result<()> {
 /// Prints what runs.
 pub(crate) fn status(site: &Site, json: bool) -> Result<()> {
     match (record::read(site)?, json) {
-        (Some(record), true) => println!("{}", serde_json::to_string_pretty(&record)?),
+        (Some(record), true) => say(&serde_json::to_string_pretty(&record)?),
         (Some(record), false) => show(site, &record),
-        (None, true) => println!("null"),
-        (None, false) => println!("no fleet in {}", site.dir.display()),
+        (None, true) => say("null"),
+        (None, false) => say(&format!("no fleet in {}", site.dir.display())),
     }
     Ok(())
 }
 
 fn show(site: &Site, record: &Record) {
-    println!("{:8} {:6} {:>7} {:>8}  {:24} SOCKET", "HOST", "ALIVE", "PID", "CAPACITY", "TCP");
+    say(&format!("{:8} {:6} {:>7} {:>8}  {:24} SOCKET", "HOST", "ALIVE", "PID", "CAPACITY", "TCP"));
     for entry in &record.hosts {
         let host = site.host(entry.number);
         let pid = process::dockerd(&host);
-        println!(
+        say(&format!(
             "{:8} {:6} {:>7} {:>8}  {:24} {}",
             entry.name,
             if pid.is_some() && daemon::answers(&host) { "yes" } else { "no" },
@@ -166,7 +167,7 @@ fn show(site: &Site, record: &Record) {
             entry.capacity,
             entry.tcp_url.as_deref().unwrap_or("-"),
             entry.socket.display(),
-        );
+        ));
     }
 }
 

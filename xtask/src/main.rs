@@ -36,7 +36,8 @@ enum Verb {
     /// Starts, stops and shows a fleet of Docker daemons on this machine.
     #[command(subcommand)]
     Fleet(FleetVerb),
-    /// Runs `ganger demo`, on an engine of its own when the machine has none.
+    /// Runs `ganger demo`: on the engine that DOCKER_HOST names, the machine's, or
+    /// its own when there is none.
     Demo,
     /// Runs every test, with a fleet for those on real engines.
     Test(TestArgs),

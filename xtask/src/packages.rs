@@ -39,7 +39,7 @@ pub(crate) fn ensure() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    println!("installing packages: {}", missing.join(" "));
+    command::say(&format!("installing packages: {}", missing.join(" ")));
     if !present("apt-get") {
         bail!(
             "this machine lacks programs that the Debian packages {} have, and has no apt-get; \

@@ -64,7 +64,7 @@ pub(crate) fn up(site: &Site, host: &Host, settings: Settings) -> Result<Pid> {
         if answers(host) {
             return Ok(dockerd);
         }
-        println!("{}: runs, but does not answer; starting it again", host.name());
+        command::say(&format!("{}: runs, but does not answer; starting it again", host.name()));
         stop(host)?;
     }
     fs::create_dir_all(host.exec_root().join("containerd"))
