@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::broker::Broker;
+use crate::caught::caught;
 use crate::core::{ContainerKey, Event, Fault, LaunchId, ServiceName};
 use crate::nudge::Nudges;
 use crate::options::ServiceOptions;
@@ -80,7 +81,11 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
     ) -> Option<LaunchId> {
         let launch = order.launch;
         let began = tokio::time::Instant::now();
-        let outcome = self.start(&order, start, &interrupt).await;
+        let outcome = caught("a launch", self.start(&order, start, &interrupt)).await;
+        let outcome = outcome.unwrap_or_else(|message| {
+            // It would on any daemon.
+            Err(Some(LaunchError { fault: Fault::Service, message }))
+        });
         let took = began.elapsed();
         let (service, daemon) = (&order.service, &order.daemon);
         self.broker.tell(match outcome {
@@ -104,7 +109,13 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         Some(launch)
     }
 
-    /// Fails with `None` when the container runs and was interrupted all the same.
+    /// Launches and waits until the container is ready.
+    ///
+    /// # Errors
+    /// `None`: the pool interrupted it, and the container was running. Nothing
+    /// went wrong and nobody is told; it is retired because nobody wants it. One
+    /// that had ended by then is a failure like any other: its end may be what
+    /// it was interrupted for.
     async fn start(
         &self,
         order: &LaunchOrder<R::Spec>,
@@ -161,22 +172,22 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
     }
 
     async fn check(self: Arc<Self>, launch: LaunchId) -> Option<LaunchId> {
-        let fit = match self.broker.handle_of(launch) {
+        let checked = match self.broker.handle_of(launch) {
             Some(handle) => {
-                let checked = tokio::time::timeout(CHECK, self.probe.check(&handle)).await;
-                let error = match checked {
-                    Ok(Ok(())) => None,
-                    Ok(Err(error)) => Some(error.to_string()),
-                    Err(_) => Some(format!("no answer within {CHECK:?}")),
-                };
-                if let Some(error) = &error {
-                    debug!(%launch, error, "not fit to be leased again");
+                let check = tokio::time::timeout(CHECK, self.probe.check(&handle));
+                match caught("a check", check).await {
+                    Ok(Ok(Ok(()))) => Ok(()),
+                    Ok(Ok(Err(error))) => Err(error.to_string()),
+                    Ok(Err(_)) => Err(format!("no answer within {CHECK:?}")),
+                    Err(panic) => Err(panic),
                 }
-                error.is_none()
             }
-            None => false,
+            None => Err("it is gone".to_owned()),
         };
-        self.broker.tell(Event::Checked { launch, fit });
+        if let Err(error) = &checked {
+            debug!(%launch, error, "not fit to be leased again");
+        }
+        self.broker.tell(Event::Checked { launch, fit: checked.is_ok() });
         None
     }
 }

@@ -7,6 +7,7 @@
 //! [`core::Ledger`], does no input or output at all.
 
 mod broker;
+mod caught;
 mod checkout;
 pub mod core;
 mod desk;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::broker::Broker;
+use crate::caught::called;
 use crate::core::{Backoff, DaemonName, Event};
 use crate::nudge::Nudges;
 use crate::orders::Removal;
@@ -61,7 +62,7 @@ impl<R: ContainerRuntime> Reaper<R> {
             let attempt = {
                 // The semaphore is never closed.
                 let _permit = lane.acquire().await;
-                self.runtime.retire(&target).await
+                called("a removal", self.runtime.retire(&target)).await
             };
             attempts += 1;
             match attempt {

@@ -176,3 +176,39 @@ async fn a_slow_daemon_takes_nothing_from_the_time_to_get_ready() {
     bed.stocked().await;
     assert_eq!(bed.pool.snapshot().services[0].totals.launch_failures, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_adapter_that_panics_holds_no_place_for_ever() {
+    for op in [Op::Launch, Op::Ready] {
+        let engine = FakeEngine::new(2);
+        engine.gate("d1", op, Gate::Panic);
+        let bed = Bed::with(&engine, Policy { max: 1, ..policy() }, &[1]);
+        let snapshot = bed.until(|s| s.services[0].totals.launch_failures == 2).await;
+        let reason = snapshot.services[0].last_error.clone().unwrap();
+        assert!(reason.contains(&format!("{op:?} panicked")), "{reason}");
+        engine.gate("d1", op, Gate::Ok);
+        bed.stocked().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_finds_the_container_unfit() {
+    let bed = Bed::new(Policy { reuse: 9, max: 1, ..policy() }, &[1]);
+    bed.stocked().await;
+    bed.engine.gate("d1", Op::Check, Gate::Panic);
+    clean(bed.lease().await.unwrap());
+    let lease = bed.lease().await.unwrap();
+    assert_eq!((lease.launch().0, lease.uses()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_panics_is_tried_again() {
+    let bed = Bed::new(Policy { max: 1, ..policy() }, &[1]);
+    bed.stocked().await;
+    bed.engine.gate("d1", Op::Retire, Gate::Panic);
+    clean(bed.lease().await.unwrap());
+    bed.until(|s| s.services[0].counts[State::Retiring] == 1).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    bed.engine.gate("d1", Op::Retire, Gate::Ok);
+    bed.stocked().await;
+}

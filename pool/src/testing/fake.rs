@@ -52,6 +52,8 @@ pub enum Gate {
     Lost,
     /// Its caller is told that it failed; it is carried out so much later.
     Late(Duration),
+    /// It panics.
+    Panic,
 }
 
 /// A fleet of fake daemons, which hold containers in memory.
@@ -164,6 +166,7 @@ impl FakeEngine {
     }
 
     /// Waits at the gate.
+    #[expect(clippy::panic, reason = "a gate is for it")]
     async fn pass(&self, daemon: &DaemonName, op: Op) -> Result<(), CallError> {
         let (gate, latency) = {
             let mut world = self.world.lock();
@@ -173,6 +176,7 @@ impl FakeEngine {
         match gate {
             Gate::Ok | Gate::Lost | Gate::Late(_) => tokio::time::sleep(latency).await,
             Gate::Slow(time) => tokio::time::sleep(time).await,
+            Gate::Panic => panic!("{op:?} panicked"),
             Gate::Err => return Err(CallError::refused(format!("{op:?} was refused"))),
             Gate::Never => {
                 tokio::time::sleep(GIVE_UP).await;
