@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bed::{Bed, clean, daemon, options, service};
-use ganger_pool::Pool;
-use ganger_pool::core::{Policy, Refusal, State};
+use ganger_pool::core::{Outcome, Policy, Refusal, State};
 use ganger_pool::testing::{FakeEngine, Gate, Op};
+use ganger_pool::{Lease, Pool};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -208,4 +208,25 @@ async fn room_on_daemons_that_cannot_run_a_service_lets_nobody_queue() {
     let _clients: Vec<_> = (0..9).map(|_| bed.queue()).collect();
     let full = bed.until(|s| s.services[0].totals.refused.contains_key("queue_full"));
     assert_eq!(full.await.services[0].waiting, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_refused_when_the_last_container_that_could_come_ends() {
+    for clean_end in [true, false] {
+        let bed = Bed::new(Policy { max: 1, reuse: 1, ..policy() }, &[4]);
+        bed.stocked().await;
+        let held = bed.lease().await.unwrap();
+        let waiter = bed.queue();
+        bed.waiting(1).await;
+        for op in [Op::List, Op::Connect] {
+            bed.engine.gate("d1", op, Gate::Err);
+        }
+        bed.until(|s| s.daemons[0].down.is_some()).await;
+        assert!(!waiter.is_finished(), "it is to be used again");
+        // Back to a stock that is out of reach, or not to be used again.
+        let outcome = if clean_end { Outcome::Clean } else { Outcome::Failed };
+        Lease::finish(held, outcome);
+        let refusal = waiter.await.unwrap().unwrap_err();
+        assert!(matches!(&refusal, Refusal::NoDaemon { .. }), "{refusal}");
+    }
 }

@@ -39,6 +39,8 @@ pub struct Ledger {
     /// are not looked at until one opens: to look costs what there are daemons,
     /// and a service that none can launch would be looked at on every event.
     stuck: BTreeSet<usize>,
+    /// Those whose waiters may have lost their last hope in this event.
+    doubtful: BTreeSet<usize>,
     /// Where each waiter waits.
     waiting: BTreeMap<WaiterId, usize>,
     timers: BTreeSet<(Instant, Timer)>,
@@ -82,13 +84,14 @@ impl Ledger {
             Event::DaemonDown { daemon, reason } => self.daemon_down(now, &daemon, reason),
             Event::DaemonLeft { daemon } => self.daemon_left(now, &daemon),
             Event::Prepared { daemon, service, result } => {
-                self.prepared(now, &daemon, &service, result);
+                self.prepared(&daemon, &service, result);
             }
             Event::Listed { daemon, began, owned } => self.listed(now, &daemon, began, &owned),
             Event::Tick => {}
             Event::Drain => self.drain(now),
         }
         self.tick(now);
+        self.give_up(now);
         self.converge(now);
         #[cfg(debug_assertions)]
         self.assert_sound();
@@ -195,6 +198,11 @@ impl Ledger {
                 service.stock.add(generation, uses, launch);
             }
             service.counts.shift(from, to);
+            // It may have been the last one that somebody waited for.
+            let taken = matches!(to, State::Leased | State::Retiring | State::Unknown);
+            if taken && service.queue.len() > 0 {
+                self.doubtful.insert(index);
+            }
         }
         if let Some(daemon) = self.daemons.get_mut(&name) {
             daemon.counts.shift(from, to);

@@ -40,7 +40,7 @@ impl Ledger {
                 return Err(format!("I5: {launch:?} was leased {} times", container.uses));
             }
         }
-        for ((name, service), counts) in self.services.iter().zip(by_service) {
+        for (index, ((name, service), counts)) in self.services.iter().zip(by_service).enumerate() {
             if service.counts != counts || service.stock.len() != counts[State::Idle] {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", service.counts));
             }
@@ -49,6 +49,11 @@ impl Ledger {
             }
             if service.queue.len() > 0 && service.stock.len() > 0 {
                 return Err(format!("I3: {name} has waiters and stock"));
+            }
+            if service.queue.len() > 0
+                && let Some(reason) = self.hopeless(index)
+            {
+                return Err(format!("I3: {name} has waiters and no hope: {reason}"));
             }
             if self.draining && service.queue.len() + service.stock.len() > 0 {
                 return Err(format!("I6: {name} has waiters or stock though draining"));

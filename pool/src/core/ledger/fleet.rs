@@ -39,7 +39,7 @@ impl Ledger {
             self.transit(now, launch, State::Unknown);
         }
         self.replace(name);
-        self.give_up(now);
+        self.doubtful.extend(0..self.services.len());
     }
 
     pub(super) fn daemon_left(&mut self, now: Instant, name: &DaemonName) {
@@ -51,6 +51,7 @@ impl Ledger {
         for launch in self.on_daemon(name, |s| matches!(s, State::Idle | State::Unknown)) {
             self.retire(now, launch, RetireReason::Drain);
         }
+        self.doubtful.extend(0..self.services.len());
         self.forget_daemon(name);
     }
 
@@ -70,7 +71,6 @@ impl Ledger {
 
     pub(super) fn prepared(
         &mut self,
-        now: Instant,
         name: &DaemonName,
         service: &ServiceName,
         result: Result<(), Arc<str>>,
@@ -80,7 +80,7 @@ impl Ledger {
         {
             daemon.prepared.insert(index, result);
             self.stuck.remove(&index);
-            self.give_up(now);
+            self.doubtful.insert(index);
         }
     }
 

@@ -86,7 +86,6 @@ impl Ledger {
             }
         }
         self.retire(now, launch, condemned.unwrap_or(RetireReason::Launch));
-        self.give_up(now);
     }
 
     /// A container's process ended, or it must not be used again.

@@ -232,7 +232,7 @@ impl Ledger {
 
     /// Refuses those who wait for what cannot come.
     pub(super) fn give_up(&mut self, now: Instant) {
-        for index in 0..self.services.len() {
+        while let Some(index) = self.doubtful.pop_first() {
             let waits = self.services.get_index(index).is_some_and(|(_, s)| s.queue.len() > 0);
             if waits && let Some(reason) = self.hopeless(index) {
                 self.refuse_all(now, index, &Refusal::NoDaemon { reason });
@@ -242,16 +242,19 @@ impl Ledger {
 
     /// Why there will be no container for a waiter of a service, when that is
     /// certain: none is on its way or to be used again, and no daemon can launch one.
-    fn hopeless(&self, index: usize) -> Option<Arc<str>> {
+    pub(super) fn hopeless(&self, index: usize) -> Option<Arc<str>> {
         let (_, service) = self.services.get_index(index)?;
         let returning = if service.policy.reuse > 0 { service.counts[State::Leased] } else { 0 };
         if sizing::on_their_way(&service.counts) + returning > 0 {
             return None;
         }
-        let mut reason = Arc::from("there is no daemon");
+        let mut last = None;
         for (name, daemon) in &self.daemons {
-            reason = format!("{name}: {}", daemon.unfit_for(index)?).into();
+            last = Some((name, daemon.unfit_for(index)?));
         }
-        Some(reason)
+        Some(match last {
+            Some((name, reason)) => format!("{name}: {reason}").into(),
+            None => "there is no daemon".into(),
+        })
     }
 }
