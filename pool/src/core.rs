@@ -4,19 +4,23 @@
 //! done in [`Action`]s. Everything else in the crate carries those out and
 //! reports back.
 
+mod action;
 mod event;
 mod id;
 mod ledger;
 mod placement;
 mod policy;
 mod queue;
+mod reason;
 mod sizing;
 mod state;
 mod stock;
 
-pub use event::{Action, Event, Fault, Outcome, Owned, Refusal, RetireReason, StartKind};
+pub use action::{Action, StartKind};
+pub use event::{Event, Outcome, Owned};
 pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId};
 pub use ledger::{DaemonView, Ledger, ServiceView, Snapshot, Totals};
 pub use placement::Load;
 pub use policy::{Backoff, Policy};
+pub use reason::{Fault, Refusal, RetireReason};
 pub use state::{Counts, State};

@@ -1,12 +1,9 @@
-//! What the ledger is told, and what it answers.
+//! What the ledger is told.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use thiserror::Error;
-
-use super::{ContainerKey, DaemonName, Generation, LaunchId, Policy, ServiceName, State, WaiterId};
+use super::{ContainerKey, DaemonName, Fault, LaunchId, Policy, ServiceName, WaiterId};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -132,70 +129,6 @@ pub enum Event {
     Drain,
 }
 
-/// Something to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Launch a container. Answered by `Started` and `Ready`, or `LaunchFailed`.
-    Launch {
-        /// Its id.
-        launch: LaunchId,
-        /// Where.
-        daemon: DaemonName,
-        /// Of which service.
-        service: ServiceName,
-        /// Which version of its spec.
-        generation: Generation,
-    },
-    /// Stop waiting for a launch to get ready. Answered by `LaunchFailed`.
-    Interrupt {
-        /// Which.
-        launch: LaunchId,
-    },
-    /// Find out whether a container can serve again. Answered by `Checked`.
-    Check {
-        /// Which.
-        launch: LaunchId,
-    },
-    /// Remove a container, however long it takes. Answered by `Removed`.
-    Retire {
-        /// The daemon it is on.
-        daemon: DaemonName,
-        /// Which.
-        key: ContainerKey,
-        /// Why.
-        reason: RetireReason,
-    },
-    /// A waiter gets a container.
-    Grant {
-        /// Who.
-        waiter: WaiterId,
-        /// What.
-        launch: LaunchId,
-        /// The daemon it is on.
-        daemon: DaemonName,
-        /// How the lease was served.
-        start: StartKind,
-        /// Which lease of this container it is; 1 is the first.
-        uses: u32,
-    },
-    /// A waiter gets nothing.
-    Refuse {
-        /// Who.
-        waiter: WaiterId,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// A container changed its state; nothing to be done but to tell it.
-    Moved {
-        /// Which.
-        launch: LaunchId,
-        /// From where; `Removed` for a new one.
-        from: State,
-        /// To where.
-        to: State,
-    },
-}
-
 /// How a lease went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -212,88 +145,6 @@ pub enum Outcome {
     Unused,
 }
 
-/// How a lease was served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StartKind {
-    /// From stock, fresh.
-    Warm,
-    /// A container that was leased before.
-    Reused,
-    /// The stock was empty: waited for a fresh container.
-    Cold,
-}
-
-/// Why a container was retired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum RetireReason {
-    /// It had its last lease.
-    Spent,
-    /// Its lease ended badly.
-    Failed,
-    /// It could not be launched, or did not get ready.
-    Launch,
-    /// It failed the check after a lease.
-    Check,
-    /// It ended by itself.
-    Died,
-    /// The kernel killed one of its processes for memory.
-    OutOfMemory,
-    /// It was older than `max_age`.
-    Age,
-    /// The stock was larger than wanted for long enough.
-    Surplus,
-    /// A complete list did not show it.
-    Missing,
-    /// The pool or its daemon was drained.
-    Drain,
-    /// Ours, but of an earlier boot or of a call whose reply was lost.
-    Stray,
-}
-
-/// Who is at fault for a failed launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The service: its image, command or settings. The service backs off.
-    Service,
-    /// The daemon: unreachable, slow, broken or out of ports, addresses or disk.
-    /// The daemon backs off; others are tried.
-    Daemon,
-}
-
-/// Why a connection got no container.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// As many connections as allowed wait already.
-    #[error("the queue is full")]
-    QueueFull,
-    /// No container became free in time.
-    #[error("no container became free in time{}", Because(.reason))]
-    TimedOut {
-        /// The last thing that went wrong with launches of the service, if any did.
-        reason: Option<Arc<str>>,
-    },
-    /// The service's containers keep failing.
-    #[error("containers of this service keep failing: {reason}")]
-    Failing {
-        /// The last failure.
-        reason: Arc<str>,
-    },
-    /// No daemon can launch the service now.
-    #[error("no daemon can launch this service: {reason}")]
-    NoDaemon {
-        /// Why not, of one of them.
-        reason: Arc<str>,
-    },
-    /// The pool is being drained.
-    #[error("draining")]
-    Draining,
-    /// There is no such service.
-    #[error("there is no such service")]
-    UnknownService,
-}
-
 /// A container of this instance, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owned {
@@ -301,64 +152,4 @@ pub struct Owned {
     pub key: ContainerKey,
     /// Whether it runs. Created, exited, dead, and paused ones do not.
     pub running: bool,
-}
-
-struct Because<'a>(&'a Option<Arc<str>>);
-
-// === impl StartKind ===
-
-impl fmt::Display for StartKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Warm => "warm",
-            Self::Reused => "reused",
-            Self::Cold => "cold",
-        })
-    }
-}
-
-// === impl RetireReason ===
-
-impl fmt::Display for RetireReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Spent => "spent",
-            Self::Failed => "failed",
-            Self::Launch => "launch",
-            Self::Check => "check",
-            Self::Died => "died",
-            Self::OutOfMemory => "oom",
-            Self::Age => "age",
-            Self::Surplus => "surplus",
-            Self::Missing => "missing",
-            Self::Drain => "drain",
-            Self::Stray => "stray",
-        })
-    }
-}
-
-// === impl Refusal ===
-
-impl Refusal {
-    /// One word for counters.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Failing { .. } => "failing",
-            Self::NoDaemon { .. } => "no_daemon",
-            Self::Draining => "draining",
-            Self::UnknownService => "unknown_service",
-        }
-    }
-}
-
-impl fmt::Display for Because<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(reason) => write!(f, ": {reason}"),
-            None => Ok(()),
-        }
-    }
 }

@@ -1,0 +1,95 @@
+//! What the ledger answers.
+
+use std::fmt;
+
+use super::{
+    ContainerKey, DaemonName, Generation, LaunchId, Refusal, RetireReason, ServiceName, State,
+    WaiterId,
+};
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Launch a container. Answered by `Started` and `Ready`, or `LaunchFailed`.
+    Launch {
+        /// Its id.
+        launch: LaunchId,
+        /// Where.
+        daemon: DaemonName,
+        /// Of which service.
+        service: ServiceName,
+        /// Which version of its spec.
+        generation: Generation,
+    },
+    /// Stop waiting for a launch to get ready. Answered by `LaunchFailed`.
+    Interrupt {
+        /// Which.
+        launch: LaunchId,
+    },
+    /// Find out whether a container can serve again. Answered by `Checked`.
+    Check {
+        /// Which.
+        launch: LaunchId,
+    },
+    /// Remove a container, however long it takes. Answered by `Removed`.
+    Retire {
+        /// The daemon it is on.
+        daemon: DaemonName,
+        /// Which.
+        key: ContainerKey,
+        /// Why.
+        reason: RetireReason,
+    },
+    /// A waiter gets a container.
+    Grant {
+        /// Who.
+        waiter: WaiterId,
+        /// What.
+        launch: LaunchId,
+        /// The daemon it is on.
+        daemon: DaemonName,
+        /// How the lease was served.
+        start: StartKind,
+        /// Which lease of this container it is; 1 is the first.
+        uses: u32,
+    },
+    /// A waiter gets nothing.
+    Refuse {
+        /// Who.
+        waiter: WaiterId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A container changed its state; nothing to be done but to tell it.
+    Moved {
+        /// Which.
+        launch: LaunchId,
+        /// From where; `Removed` for a new one.
+        from: State,
+        /// To where.
+        to: State,
+    },
+}
+
+/// How a lease was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StartKind {
+    /// From stock, fresh.
+    Warm,
+    /// A container that was leased before.
+    Reused,
+    /// The stock was empty: waited for a fresh container.
+    Cold,
+}
+
+// === impl StartKind ===
+
+impl fmt::Display for StartKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Warm => "warm",
+            Self::Reused => "reused",
+            Self::Cold => "cold",
+        })
+    }
+}
