@@ -1,6 +1,7 @@
 //! The ledger: every container, every waiter, and what is to be done next.
 
 mod fleet;
+mod gone;
 mod launches;
 mod leases;
 mod records;

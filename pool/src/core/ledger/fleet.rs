@@ -128,7 +128,10 @@ impl Ledger {
                 (None, _) => self.ended(now, launch, RetireReason::Missing),
             }
         }
-        for key in shown.into_keys() {
+        // Removed while the list was under way.
+        let gone = self.daemons.get_mut(name).map(|daemon| daemon.gone.since(began));
+        let gone = gone.unwrap_or_default();
+        for key in shown.into_keys().filter(|key| !gone.contains(*key)) {
             self.adopt_stray(name, key);
         }
         self.replace(name);

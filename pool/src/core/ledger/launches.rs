@@ -115,9 +115,11 @@ impl Ledger {
     }
 
     pub(super) fn removed(&mut self, now: Instant, daemon: &DaemonName, key: &ContainerKey) {
-        if let Some(record) = self.daemons.get_mut(daemon)
-            && record.strays.remove(key)
-        {
+        let Some(record) = self.daemons.get_mut(daemon) else {
+            return;
+        };
+        record.gone.note(now, key.clone());
+        if record.strays.remove(key) {
             self.replace(daemon);
         } else if let ContainerKey::Launch(launch) = key
             && self.containers.get(launch).is_some_and(|c| c.state == State::Retiring)

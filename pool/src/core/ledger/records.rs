@@ -8,6 +8,7 @@ use super::super::placement::Load;
 use super::super::queue::Queue;
 use super::super::stock::Stock;
 use super::super::{Counts, Policy, sizing};
+use super::gone::Gone;
 use super::{
     ContainerKey, DaemonName, Generation, LaunchId, RetireReason, State, Totals, WaiterId,
 };
@@ -80,6 +81,8 @@ pub(super) struct Daemon {
     pub(super) containers: BTreeSet<LaunchId>,
     /// Containers of ours that are in no other record; they are being removed.
     pub(super) strays: BTreeSet<ContainerKey>,
+    /// What was removed, for lists that began before.
+    pub(super) gone: Gone,
     /// By service, whether it can launch it. Absent: not known yet.
     pub(super) prepared: BTreeMap<usize, Result<(), Arc<str>>>,
     pub(super) failures: u32,
@@ -197,6 +200,7 @@ impl Daemon {
             counts: Counts::default(),
             containers: BTreeSet::new(),
             strays: BTreeSet::new(),
+            gone: Gone::default(),
             prepared: BTreeMap::new(),
             failures: 0,
             failed_at: None,

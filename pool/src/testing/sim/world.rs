@@ -1,12 +1,15 @@
 //! The model world: what really exists, and what happens to it.
 
+mod daemons;
+mod judge;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::{Report, Rng};
 use crate::core::{
-    Action, ContainerKey, DaemonName, Event, Fault, LaunchId, Ledger, Outcome, Owned, Policy,
-    Refusal, ServiceName, State, WaiterId,
+    ContainerKey, DaemonName, Event, Fault, LaunchId, Ledger, Outcome, Owned, Policy, ServiceName,
+    State, WaiterId,
 };
 
 type Checked = Result<(), String>;
@@ -38,6 +41,8 @@ struct Engine {
     real: BTreeMap<ContainerKey, bool>,
     /// Creates whose reply was lost and that are carried out later.
     ghosts: Vec<ContainerKey>,
+    /// A list under way: when it was asked for, and what it will show.
+    listing: Option<(Instant, Vec<Owned>)>,
 }
 
 struct Record {
@@ -348,108 +353,6 @@ impl World {
         Ok(())
     }
 
-    /// A call whose reply was lost comes to life.
-    fn haunt(&mut self) -> Checked {
-        for engine in self.daemons.values_mut() {
-            if let Some(ghost) = engine.ghosts.pop() {
-                engine.real.insert(ghost, true);
-            }
-        }
-        Ok(())
-    }
-
-    /// Something of an earlier boot is found.
-    fn litter(&mut self) -> Checked {
-        let names = self.daemon_names();
-        if let Some(name) = self.rng.pick(&names).cloned() {
-            let key = ContainerKey::Stray(format!("{:012x}", self.rng.next()));
-            self.daemons.entry(name).or_default().real.insert(key, true);
-        }
-        Ok(())
-    }
-
-    fn list_one(&mut self) -> Checked {
-        let names = self.daemon_names();
-        let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
-        self.list(&name)
-    }
-
-    fn list(&mut self, name: &DaemonName) -> Checked {
-        let Some(engine) = self.daemons.get(name) else { return Ok(()) };
-        if engine.cut_off {
-            return Ok(());
-        }
-        let owned: Vec<_> = engine
-            .real
-            .iter()
-            .map(|(key, running)| Owned { key: key.clone(), running: *running })
-            .collect();
-        for (launch, container) in &mut self.containers {
-            let key = ContainerKey::Launch(*launch);
-            let runs = engine.real.get(&key).copied().unwrap_or(false);
-            if container.daemon == *name && !runs && container.phase == Phase::Leased {
-                container.tainted = true;
-            }
-        }
-        self.now += Duration::from_millis(1);
-        self.tell(Event::Listed { daemon: name.clone(), began: self.now, owned })
-    }
-
-    fn toggle_contact(&mut self) -> Checked {
-        let names = self.daemon_names();
-        let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
-        let engine = self.daemons.entry(name.clone()).or_default();
-        engine.cut_off = !engine.cut_off;
-        if engine.cut_off {
-            return self.tell(Event::DaemonDown { daemon: name, reason: "cut off".into() });
-        }
-        self.tell(Event::DaemonUp { daemon: name.clone(), max_launches: 2 })?;
-        self.list(&name)
-    }
-
-    fn toggle_membership(&mut self) -> Checked {
-        let names = self.daemon_names();
-        let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
-        let engine = self.daemons.entry(name.clone()).or_default();
-        if !engine.in_fleet {
-            return self.join(&name);
-        }
-        engine.in_fleet = false;
-        self.tell(Event::DaemonLeft { daemon: name })
-    }
-
-    fn prepare_one(&mut self) -> Checked {
-        let names = self.daemon_names();
-        let services: Vec<_> = self.services.keys().cloned().collect();
-        let (Some(daemon), Some(service)) =
-            (self.rng.pick(&names).cloned(), self.rng.pick(&services).cloned())
-        else {
-            return Ok(());
-        };
-        let result = if self.rng.percent(50) { Ok(()) } else { Err("no image".into()) };
-        self.tell(Event::Prepared { daemon, service, result })
-    }
-
-    fn join(&mut self, name: &DaemonName) -> Checked {
-        let capacity = 1 + number(self.rng.below(10));
-        let engine = self.daemons.entry(name.clone()).or_default();
-        engine.cut_off = false;
-        engine.in_fleet = true;
-        engine.capacity = engine.capacity.max(capacity);
-        let capacity = engine.capacity;
-        self.tell(Event::DaemonJoined { daemon: name.clone(), capacity })?;
-        let max_launches = 1 + number(self.rng.below(4));
-        self.tell(Event::DaemonUp { daemon: name.clone(), max_launches })?;
-        for service in self.services.keys().cloned().collect::<Vec<_>>() {
-            self.tell(Event::Prepared { daemon: name.clone(), service, result: Ok(()) })?;
-        }
-        self.list(name)
-    }
-
-    fn daemon_names(&self) -> Vec<DaemonName> {
-        self.daemons.keys().cloned().collect()
-    }
-
     /// Tells the ledger, and holds its answer against the invariants.
     fn tell(&mut self, event: Event) -> Checked {
         if self.recent.len() == 40 {
@@ -466,105 +369,6 @@ impl World {
             self.recent.pop_front();
         }
         self.ledger.audit()
-    }
-
-    fn take(&mut self, action: Action) -> Checked {
-        match action {
-            Action::Launch { launch, daemon, service, .. } => {
-                self.report.launches += 1;
-                self.ordered(launch, daemon, service)
-            }
-            Action::Interrupt { launch } => {
-                if let Some(container) = self.containers.get_mut(&launch) {
-                    container.phase = Phase::Interrupted;
-                }
-                Ok(())
-            }
-            Action::Check { launch } => match self.containers.get_mut(&launch) {
-                Some(container) if container.tainted => {
-                    Err(format!("I5: {launch:?} is to be used again after a failure"))
-                }
-                Some(container) => {
-                    container.phase = Phase::Checking;
-                    Ok(())
-                }
-                None => Err(format!("I1: check of {launch:?}, which is gone")),
-            },
-            Action::Retire { daemon, key, .. } => {
-                if let ContainerKey::Launch(launch) = &key
-                    && let Some(container) = self.containers.get_mut(launch)
-                {
-                    if container.phase == Phase::Retiring {
-                        return Err(format!("I1: {launch:?} was retired twice"));
-                    }
-                    container.phase = Phase::Retiring;
-                }
-                self.removals.push((daemon, key));
-                Ok(())
-            }
-            Action::Grant { waiter, launch, uses, .. } => self.granted(waiter, launch, uses),
-            Action::Refuse { waiter, refusal } => self.refused(waiter, &refusal),
-            Action::Moved { from: State::Removed, to: State::Launching, .. } => Ok(()),
-            Action::Moved { from, to, .. } if from.may_become(to) => Ok(()),
-            Action::Moved { launch, from, to } => {
-                Err(format!("I1: {launch:?} went from {from} to {to}"))
-            }
-        }
-    }
-
-    fn ordered(&mut self, launch: LaunchId, daemon: DaemonName, service: ServiceName) -> Checked {
-        if self.draining {
-            return Err(format!("I6: {launch:?} was ordered after the drain"));
-        }
-        let on_daemon = self.containers.values().filter(|c| c.daemon == daemon).count();
-        let capacity = self.daemons.get(&daemon).map_or(0, |engine| engine.capacity);
-        if number(on_daemon as u64) >= capacity {
-            return Err(format!("I2: {launch:?} on {daemon}, which is full"));
-        }
-        if self.daemons.get(&daemon).is_none_or(|engine| !engine.in_fleet || engine.cut_off) {
-            return Err(format!("{launch:?} was ordered on {daemon}, which is away"));
-        }
-        let of_service = self.containers.values().filter(|c| c.service == service).count();
-        let max = self.services.get(&service).map_or(0, |policy| policy.max);
-        if number(of_service as u64) >= max {
-            return Err(format!("I2: {launch:?} of {service}, which has its maximum"));
-        }
-        let phase = Phase::Ordered;
-        let record = Record { service, daemon, phase, leases: 0, tainted: false };
-        self.containers.insert(launch, record);
-        Ok(())
-    }
-
-    fn granted(&mut self, waiter: WaiterId, launch: LaunchId, uses: u32) -> Checked {
-        self.report.leases += 1;
-        let Some(service) = self.waiters.remove(&waiter) else {
-            return Err(format!("I4: {waiter:?} was answered twice, or was gone"));
-        };
-        let overtaken = self.waiters.iter().find(|(w, s)| **w < waiter && **s == service);
-        if let Some((older, _)) = overtaken {
-            return Err(format!("I4: {waiter:?} was served before {older:?}"));
-        }
-        let reuse = self.services.get(&service).map_or(0, |policy| policy.reuse);
-        let Some(container) = self.containers.get_mut(&launch) else {
-            return Err(format!("I5: {launch:?} was leased and is gone"));
-        };
-        container.leases += 1;
-        if container.phase != Phase::Stock || container.tainted || container.service != service {
-            return Err(format!("I5: {launch:?} was leased while {:?}", container.phase));
-        }
-        if container.leases != uses || uses > reuse + 1 {
-            return Err(format!("I5: {launch:?} was leased {uses} times"));
-        }
-        container.phase = Phase::Leased;
-        Ok(())
-    }
-
-    fn refused(&mut self, waiter: WaiterId, refusal: &Refusal) -> Checked {
-        self.report.refusals += 1;
-        if self.waiters.remove(&waiter).is_none() {
-            return Err(format!("I4: {waiter:?} was refused ({refusal}) twice, or was gone"));
-        }
-        Ok(())
     }
 }
 

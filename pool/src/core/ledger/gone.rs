@@ -1,0 +1,56 @@
+//! What was removed of late, for lists that began before.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use super::ContainerKey;
+
+/// The most removals that are remembered; of more, the oldest are forgotten.
+/// One that a list shows all the same is removed once more, which costs a call.
+const MOST: usize = 4096;
+
+/// The removals on one daemon that a list under way may not know of, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Gone(VecDeque<(Instant, ContainerKey)>);
+
+// === impl Gone ===
+
+impl Gone {
+    pub(super) fn note(&mut self, now: Instant, key: ContainerKey) {
+        if self.0.len() == MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, key));
+    }
+
+    /// What a list may show that began then, though it is gone. Earlier removals
+    /// are forgotten: a list begins when the one before it has ended.
+    pub(super) fn since(&mut self, began: Instant) -> BTreeSet<ContainerKey> {
+        while let Some((at, _)) = self.0.front()
+            && *at < began
+        {
+            self.0.pop_front();
+        }
+        self.0.iter().map(|(_, key)| key.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn it_remembers_only_what_a_list_under_way_may_show() {
+        let start = tokio::time::Instant::now().into_std();
+        let key = |n: u64| ContainerKey::Launch(super::super::LaunchId(n));
+        let mut gone = Gone::default();
+        (0..4).for_each(|n| gone.note(start + Duration::from_secs(n), key(n)));
+        assert_eq!(gone.since(start + Duration::from_secs(2)), [key(2), key(3)].into());
+        for n in 0..2 * MOST as u64 {
+            gone.note(start + Duration::from_secs(9), key(n));
+        }
+        assert_eq!(gone.since(start).first(), Some(&key(MOST as u64)));
+    }
+}

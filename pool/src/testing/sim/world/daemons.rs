@@ -1,0 +1,132 @@
+//! What happens to daemons: lists, contact, membership, and what turns up on them.
+
+use std::time::Duration;
+
+use super::{Checked, Phase, World, number};
+use crate::core::{ContainerKey, DaemonName, Event, Owned};
+
+// === impl World ===
+
+impl World {
+    /// A call whose reply was lost comes to life.
+    pub(super) fn haunt(&mut self) -> Checked {
+        for engine in self.daemons.values_mut() {
+            if let Some(ghost) = engine.ghosts.pop() {
+                engine.real.insert(ghost, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Something of an earlier boot is found.
+    pub(super) fn litter(&mut self) -> Checked {
+        let names = self.daemon_names();
+        if let Some(name) = self.rng.pick(&names).cloned() {
+            let key = ContainerKey::Stray(format!("{:012x}", self.rng.next()));
+            self.daemons.entry(name).or_default().real.insert(key, true);
+        }
+        Ok(())
+    }
+
+    /// A list is asked for, or one under way arrives.
+    pub(super) fn list_one(&mut self) -> Checked {
+        let names = self.daemon_names();
+        let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
+        match self.daemons.get(&name) {
+            Some(engine) if engine.listing.is_none() && self.rng.percent(50) => {
+                self.ask_for_list(&name);
+                Ok(())
+            }
+            _ => self.list(&name),
+        }
+    }
+
+    pub(super) fn ask_for_list(&mut self, name: &DaemonName) {
+        self.now += Duration::from_millis(1);
+        let Some(engine) = self.daemons.get_mut(name) else { return };
+        let owned = |(key, running): (&ContainerKey, &bool)| {
+            let key = key.clone();
+            Owned { key, running: *running }
+        };
+        engine.listing = Some((self.now, engine.real.iter().map(owned).collect()));
+    }
+
+    /// The list under way arrives, or a new one that takes no time.
+    pub(super) fn list(&mut self, name: &DaemonName) -> Checked {
+        if self.daemons.get(name).is_none_or(|engine| engine.cut_off) {
+            return Ok(());
+        }
+        if self.daemons.get(name).is_some_and(|engine| engine.listing.is_none()) {
+            self.ask_for_list(name);
+        }
+        let listing = self.daemons.get_mut(name).and_then(|engine| engine.listing.take());
+        let Some((began, owned)) = listing else { return Ok(()) };
+        for shown in owned.iter().filter(|shown| !shown.running) {
+            if let ContainerKey::Launch(launch) = &shown.key
+                && let Some(container) = self.containers.get_mut(launch)
+                && container.phase == Phase::Leased
+            {
+                container.tainted = true;
+            }
+        }
+        self.tell(Event::Listed { daemon: name.clone(), began, owned })
+    }
+
+    pub(super) fn toggle_contact(&mut self) -> Checked {
+        let names = self.daemon_names();
+        let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
+        let engine = self.daemons.entry(name.clone()).or_default();
+        engine.cut_off = !engine.cut_off;
+        engine.listing = None;
+        if engine.cut_off {
+            return self.tell(Event::DaemonDown { daemon: name, reason: "cut off".into() });
+        }
+        self.tell(Event::DaemonUp { daemon: name.clone(), max_launches: 2 })?;
+        self.list(&name)
+    }
+
+    pub(super) fn toggle_membership(&mut self) -> Checked {
+        let names = self.daemon_names();
+        let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
+        let engine = self.daemons.entry(name.clone()).or_default();
+        if !engine.in_fleet {
+            return self.join(&name);
+        }
+        engine.in_fleet = false;
+        engine.listing = None;
+        self.tell(Event::DaemonLeft { daemon: name })
+    }
+
+    pub(super) fn prepare_one(&mut self) -> Checked {
+        let names = self.daemon_names();
+        let services: Vec<_> = self.services.keys().cloned().collect();
+        let (Some(daemon), Some(service)) =
+            (self.rng.pick(&names).cloned(), self.rng.pick(&services).cloned())
+        else {
+            return Ok(());
+        };
+        let result = if self.rng.percent(50) { Ok(()) } else { Err("no image".into()) };
+        self.tell(Event::Prepared { daemon, service, result })
+    }
+
+    pub(super) fn join(&mut self, name: &DaemonName) -> Checked {
+        let capacity = 1 + number(self.rng.below(10));
+        let engine = self.daemons.entry(name.clone()).or_default();
+        engine.cut_off = false;
+        engine.listing = None;
+        engine.in_fleet = true;
+        engine.capacity = engine.capacity.max(capacity);
+        let capacity = engine.capacity;
+        self.tell(Event::DaemonJoined { daemon: name.clone(), capacity })?;
+        let max_launches = 1 + number(self.rng.below(4));
+        self.tell(Event::DaemonUp { daemon: name.clone(), max_launches })?;
+        for service in self.services.keys().cloned().collect::<Vec<_>>() {
+            self.tell(Event::Prepared { daemon: name.clone(), service, result: Ok(()) })?;
+        }
+        self.list(name)
+    }
+
+    pub(super) fn daemon_names(&self) -> Vec<DaemonName> {
+        self.daemons.keys().cloned().collect()
+    }
+}

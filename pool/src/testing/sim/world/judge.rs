@@ -1,0 +1,124 @@
+//! What the ledger orders, held against the invariants.
+
+use super::{Checked, Engine, Phase, Record, World, number};
+use crate::core::{
+    Action, ContainerKey, DaemonName, LaunchId, Refusal, ServiceName, State, WaiterId,
+};
+
+// === impl World ===
+
+impl World {
+    pub(super) fn take(&mut self, action: Action) -> Checked {
+        match action {
+            Action::Launch { launch, daemon, service, .. } => {
+                self.report.launches += 1;
+                self.ordered(launch, daemon, service)
+            }
+            Action::Interrupt { launch } => {
+                if let Some(container) = self.containers.get_mut(&launch) {
+                    container.phase = Phase::Interrupted;
+                }
+                Ok(())
+            }
+            Action::Check { launch } => match self.containers.get_mut(&launch) {
+                Some(container) if container.tainted => {
+                    Err(format!("I5: {launch:?} is to be used again after a failure"))
+                }
+                Some(container) => {
+                    container.phase = Phase::Checking;
+                    Ok(())
+                }
+                None => Err(format!("I1: check of {launch:?}, which is gone")),
+            },
+            Action::Retire { daemon, key, .. } => {
+                if let ContainerKey::Launch(launch) = &key
+                    && let Some(container) = self.containers.get_mut(launch)
+                {
+                    if container.phase == Phase::Retiring {
+                        return Err(format!("I1: {launch:?} was retired twice"));
+                    }
+                    container.phase = Phase::Retiring;
+                }
+                let exists = |engine: &Engine| {
+                    engine.real.contains_key(&key) || engine.ghosts.contains(&key)
+                };
+                let known = match &key {
+                    ContainerKey::Launch(launch) => self.containers.contains_key(launch),
+                    ContainerKey::Stray(_) => false,
+                };
+                if !known && !self.daemons.get(&daemon).is_some_and(exists) {
+                    return Err(format!("{key} on {daemon} is to be removed and is gone"));
+                }
+                self.removals.push((daemon, key));
+                Ok(())
+            }
+            Action::Grant { waiter, launch, uses, .. } => self.granted(waiter, launch, uses),
+            Action::Refuse { waiter, refusal } => self.refused(waiter, &refusal),
+            Action::Moved { from: State::Removed, to: State::Launching, .. } => Ok(()),
+            Action::Moved { from, to, .. } if from.may_become(to) => Ok(()),
+            Action::Moved { launch, from, to } => {
+                Err(format!("I1: {launch:?} went from {from} to {to}"))
+            }
+        }
+    }
+
+    pub(super) fn ordered(
+        &mut self,
+        launch: LaunchId,
+        daemon: DaemonName,
+        service: ServiceName,
+    ) -> Checked {
+        if self.draining {
+            return Err(format!("I6: {launch:?} was ordered after the drain"));
+        }
+        let on_daemon = self.containers.values().filter(|c| c.daemon == daemon).count();
+        let capacity = self.daemons.get(&daemon).map_or(0, |engine| engine.capacity);
+        if number(on_daemon as u64) >= capacity {
+            return Err(format!("I2: {launch:?} on {daemon}, which is full"));
+        }
+        if self.daemons.get(&daemon).is_none_or(|engine| !engine.in_fleet || engine.cut_off) {
+            return Err(format!("{launch:?} was ordered on {daemon}, which is away"));
+        }
+        let of_service = self.containers.values().filter(|c| c.service == service).count();
+        let max = self.services.get(&service).map_or(0, |policy| policy.max);
+        if number(of_service as u64) >= max {
+            return Err(format!("I2: {launch:?} of {service}, which has its maximum"));
+        }
+        let phase = Phase::Ordered;
+        let record = Record { service, daemon, phase, leases: 0, tainted: false };
+        self.containers.insert(launch, record);
+        Ok(())
+    }
+
+    pub(super) fn granted(&mut self, waiter: WaiterId, launch: LaunchId, uses: u32) -> Checked {
+        self.report.leases += 1;
+        let Some(service) = self.waiters.remove(&waiter) else {
+            return Err(format!("I4: {waiter:?} was answered twice, or was gone"));
+        };
+        let overtaken = self.waiters.iter().find(|(w, s)| **w < waiter && **s == service);
+        if let Some((older, _)) = overtaken {
+            return Err(format!("I4: {waiter:?} was served before {older:?}"));
+        }
+        let reuse = self.services.get(&service).map_or(0, |policy| policy.reuse);
+        let Some(container) = self.containers.get_mut(&launch) else {
+            return Err(format!("I5: {launch:?} was leased and is gone"));
+        };
+        container.leases += 1;
+        if container.phase != Phase::Stock || container.tainted || container.service != service {
+            return Err(format!("I5: {launch:?} was leased while {:?}", container.phase));
+        }
+        if container.leases != uses || uses > reuse + 1 {
+            return Err(format!("I5: {launch:?} was leased {uses} times"));
+        }
+        container.phase = Phase::Leased;
+        Ok(())
+    }
+
+    pub(super) fn refused(&mut self, waiter: WaiterId, refusal: &Refusal) -> Checked {
+        self.report.refusals += 1;
+        if self.waiters.remove(&waiter).is_none() {
+            return Err(format!("I4: {waiter:?} was refused ({refusal}) twice, or was gone"));
+        }
+        Ok(())
+    }
+}
