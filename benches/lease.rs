@@ -71,7 +71,7 @@ fn stocked(runtime: &Runtime) -> (Pool<FakeEngine>, ServiceName) {
     };
     let daemon = |n: u32| DaemonSpec {
         name: format!("d{n}").into(),
-        endpoint: (),
+        endpoint: 0,
         max_containers: WARM,
         max_launches: None,
     };

@@ -278,10 +278,15 @@ impl ContainerRuntime for Docker {
         &self,
         daemon: &DaemonName,
         sink: mpsc::UnboundedSender<RuntimeEvent>,
+        opened: impl FnOnce() + Send,
     ) -> CallError {
         match self.daemon(daemon) {
-            Ok(daemon) => self.follow(&daemon, sink).await,
+            Ok(daemon) => self.follow(&daemon, sink, opened).await,
             Err(error) => error,
         }
+    }
+
+    fn forget(&self, daemon: &DaemonName) {
+        self.daemons.lock().remove(daemon);
     }
 }

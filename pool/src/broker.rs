@@ -24,6 +24,8 @@ pub(crate) struct Broker<R: ContainerRuntime> {
     inner: Mutex<Inner<R>>,
     launcher: mpsc::UnboundedSender<Order>,
     reaper: mpsc::UnboundedSender<Removal>,
+    /// Daemons that left and hold nothing any more.
+    emptied: mpsc::UnboundedSender<DaemonName>,
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
     /// The next deadline moved ahead of the one the timer sleeps to.
@@ -55,6 +57,7 @@ struct Outbox<R: ContainerRuntime> {
     answers: Vec<(oneshot::Sender<Answer<R>>, Answer<R>)>,
     orders: Vec<Order>,
     removals: Vec<Removal>,
+    emptied: Vec<DaemonName>,
     /// Containers granted to a waiter that is not there; a mistake of ours that
     /// must not cost a container.
     undeliverable: Vec<LaunchId>,
@@ -77,6 +80,7 @@ impl<R: ContainerRuntime> Broker<R> {
     pub(crate) fn new(
         launcher: mpsc::UnboundedSender<Order>,
         reaper: mpsc::UnboundedSender<Removal>,
+        emptied: mpsc::UnboundedSender<DaemonName>,
     ) -> Self {
         let inner = Inner {
             ledger: Ledger::new(),
@@ -89,6 +93,7 @@ impl<R: ContainerRuntime> Broker<R> {
             inner: Mutex::new(inner),
             launcher,
             reaper,
+            emptied,
             changes: watch::Sender::new(0),
             alarm: Notify::new(),
         }
@@ -212,6 +217,9 @@ impl<R: ContainerRuntime> Broker<R> {
             debug!(target = %removal.target.key, daemon = %removal.target.daemon, reason = %removal.reason, "retiring");
             _ = self.reaper.send(removal);
         }
+        for daemon in outbox.emptied {
+            _ = self.emptied.send(daemon);
+        }
         if rearm {
             self.alarm.notify_one();
         }
@@ -263,6 +271,7 @@ impl<R: ContainerRuntime> Inner<R> {
                     outbox.answers.push((sender, Err(refusal)));
                 }
             }
+            Action::Forget { daemon } => outbox.emptied.push(daemon),
             Action::Moved { launch, from, to } => trace!(%launch, %from, %to, "moved"),
         }
     }
@@ -276,6 +285,7 @@ impl<R: ContainerRuntime> Outbox<R> {
             answers: Vec::new(),
             orders: Vec::new(),
             removals: Vec::new(),
+            emptied: Vec::new(),
             undeliverable: Vec::new(),
             dropped: Vec::new(),
         }

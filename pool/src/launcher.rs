@@ -100,8 +100,10 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             }
             Err(Some(LaunchError { fault, message })) => {
                 warn!(%launch, %service, %daemon, error = %message, "launch failed");
-                if fault == Fault::Daemon {
-                    self.nudges.nudge(daemon);
+                match fault {
+                    Fault::Service => {}
+                    Fault::Daemon => self.nudges.look(daemon),
+                    Fault::Unprepared => self.nudges.prepare(daemon, service),
                 }
                 Event::LaunchFailed { launch, fault, reason: message.into() }
             }

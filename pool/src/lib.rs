@@ -15,6 +15,7 @@ pub mod discovery;
 mod fleet;
 mod launcher;
 mod lease;
+mod monitor;
 mod nudge;
 mod options;
 mod orders;

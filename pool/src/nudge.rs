@@ -6,18 +6,17 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::core::DaemonName;
+use crate::core::{DaemonName, ServiceName};
 
-/// How the lanes wake the monitor of a daemon, and the other way round.
+/// One for each daemon there is contact with, or that contact is sought with.
 #[derive(Default)]
 pub(crate) struct Nudges(Mutex<BTreeMap<DaemonName, Arc<Nudge>>>);
 
-#[derive(Default)]
 pub(crate) struct Nudge {
     /// A call to the daemon failed: look at it now.
     pub(crate) look: Notify,
-    /// Likewise for what it was prepared for: an image may be gone.
-    pub(crate) prepare: Notify,
+    /// By service: it is not prepared for it any more; an image may be gone.
+    pub(crate) prepare: BTreeMap<ServiceName, Notify>,
     /// Contact was made again.
     pub(crate) regained: Notify,
 }
@@ -25,20 +24,46 @@ pub(crate) struct Nudge {
 // === impl Nudges ===
 
 impl Nudges {
+    /// The daemon's, from now on until it is forgotten.
+    pub(crate) fn join<'a>(
+        &self,
+        daemon: &DaemonName,
+        services: impl Iterator<Item = &'a ServiceName>,
+    ) -> Arc<Nudge> {
+        let fresh = || {
+            let prepare = services.map(|service| (service.clone(), Notify::new())).collect();
+            Arc::new(Nudge { look: Notify::new(), prepare, regained: Notify::new() })
+        };
+        self.0.lock().entry(daemon.clone()).or_insert_with(fresh).clone()
+    }
+
+    pub(crate) fn forget(&self, daemon: &DaemonName) {
+        self.0.lock().remove(daemon);
+    }
+
     /// Has the daemon looked at soon.
-    pub(crate) fn nudge(&self, daemon: &DaemonName) {
-        let nudge = self.of(daemon);
-        nudge.look.notify_one();
-        nudge.prepare.notify_one();
+    pub(crate) fn look(&self, daemon: &DaemonName) {
+        if let Some(nudge) = self.of(daemon) {
+            nudge.look.notify_one();
+        }
+    }
+
+    /// Has the daemon prepared for the service anew.
+    pub(crate) fn prepare(&self, daemon: &DaemonName, service: &ServiceName) {
+        if let Some(prepare) = self.of(daemon).as_ref().and_then(|n| n.prepare.get(service)) {
+            prepare.notify_one();
+        }
     }
 
     /// Returns when contact with the daemon is made again.
     pub(crate) async fn regained(&self, daemon: &DaemonName) {
-        let nudge = self.of(daemon);
-        nudge.regained.notified().await;
+        match self.of(daemon) {
+            Some(nudge) => nudge.regained.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
-    pub(crate) fn of(&self, daemon: &DaemonName) -> Arc<Nudge> {
-        self.0.lock().entry(daemon.clone()).or_default().clone()
+    fn of(&self, daemon: &DaemonName) -> Option<Arc<Nudge>> {
+        self.0.lock().get(daemon).cloned()
     }
 }

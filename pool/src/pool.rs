@@ -45,7 +45,8 @@ impl<R: ContainerRuntime> Pool<R> {
     ) -> Self {
         let (launcher, orders) = mpsc::unbounded_channel();
         let (reaper, removals) = mpsc::unbounded_channel();
-        let broker = Arc::new(Broker::new(launcher, reaper));
+        let (emptied, empty) = mpsc::unbounded_channel();
+        let broker = Arc::new(Broker::new(launcher, reaper, emptied));
         let desk = |options: &ServiceOptions<R::Spec>| {
             let desk = Desk::new(broker.clone(), options.name.clone(), &options.policy);
             (options.name.clone(), desk)
@@ -54,14 +55,6 @@ impl<R: ContainerRuntime> Pool<R> {
         for ServiceOptions { name, policy, .. } in &services {
             let (service, policy) = (name.clone(), policy.clone());
             broker.tell(Event::ServiceAdded { service, policy });
-        }
-        // Known before the first lease and the first snapshot: a fleet that was
-        // not tried yet is not a fleet without daemons.
-        for daemon in fleet.borrow().iter() {
-            broker.tell(Event::DaemonJoined {
-                daemon: daemon.name.clone(),
-                capacity: daemon.max_containers,
-            });
         }
         let services: Arc<BTreeMap<_, _>> =
             Arc::new(services.into_iter().map(|s| (s.name.clone(), s)).collect());
@@ -85,8 +78,8 @@ impl<R: ContainerRuntime> Pool<R> {
             lanes: parking_lot::Mutex::default(),
         };
         tasks.spawn(reaper.run(removals));
-        let contact = Fleet { broker: broker.clone(), runtime, services, nudges };
-        tasks.spawn(contact.run(fleet));
+        let fleet = Fleet::new(broker.clone(), runtime, services, nudges, fleet);
+        tasks.spawn(fleet.run(empty));
         Self { broker, desks, _tasks: tasks }
     }
 

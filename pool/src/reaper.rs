@@ -31,6 +31,7 @@ pub(crate) struct Reaper<R: ContainerRuntime> {
     pub(crate) broker: Arc<Broker<R>>,
     pub(crate) runtime: Arc<R>,
     pub(crate) nudges: Arc<Nudges>,
+    /// The daemons that something is being removed on.
     pub(crate) lanes: Mutex<BTreeMap<DaemonName, Arc<Semaphore>>>,
 }
 
@@ -70,7 +71,7 @@ impl<R: ContainerRuntime> Reaper<R> {
                 Ok(Attempt::Pending) => debug!(target = %target.key, "not gone yet"),
                 Err(error) => {
                     if error.unreachable {
-                        self.nudges.nudge(&target.daemon);
+                        self.nudges.look(&target.daemon);
                     }
                     if attempts == ODD {
                         warn!(
@@ -86,6 +87,8 @@ impl<R: ContainerRuntime> Reaper<R> {
                 () = self.nudges.regained(&target.daemon) => {}
             }
         }
+        drop(lane);
+        self.tidy(&target.daemon);
         debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
         self.broker.tell(Event::Removed { daemon: target.daemon, key: target.key });
     }
@@ -96,5 +99,13 @@ impl<R: ContainerRuntime> Reaper<R> {
             .entry(daemon.clone())
             .or_insert_with(|| Arc::new(Semaphore::new(IN_FLIGHT)))
             .clone()
+    }
+
+    /// Forgets a lane that nobody is in.
+    fn tidy(&self, daemon: &DaemonName) {
+        let mut lanes = self.lanes.lock();
+        if lanes.get(daemon).is_some_and(|lane| Arc::strong_count(lane) == 1) {
+            lanes.remove(daemon);
+        }
     }
 }

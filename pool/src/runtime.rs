@@ -103,6 +103,10 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Passes on what the daemon says about this boot's containers until the
     /// stream breaks. Only ever a hint: the list is the truth.
     ///
+    /// Calls `opened` when the daemon has begun to tell, or will within a tenth
+    /// of a second: the pool then asks for a list, after a little longer than
+    /// that, which shows what was not told.
+    ///
     /// # Errors
     /// Always ends in one: why the stream broke.
     ///
@@ -112,7 +116,14 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         &self,
         daemon: &DaemonName,
         sink: mpsc::UnboundedSender<RuntimeEvent>,
+        opened: impl FnOnce() + Send,
     ) -> impl Future<Output = CallError> + Send;
+
+    /// Forgets a daemon that left the fleet: no call for it will come before it
+    /// is connected to again.
+    fn forget(&self, daemon: &DaemonName) {
+        _ = daemon;
+    }
 }
 
 /// What a daemon is.

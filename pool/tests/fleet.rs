@@ -3,15 +3,12 @@
 #[path = "support/bed.rs"]
 mod bed;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use bed::{Bed, clean, daemon, options, service};
+use bed::{Bed, clean, service};
+use ganger_pool::Lease;
 use ganger_pool::core::{Outcome, Policy, Refusal, State};
 use ganger_pool::testing::{FakeEngine, Gate, Op};
-use ganger_pool::{Lease, Pool};
-use tokio::sync::watch;
-use tokio::time::Instant;
 
 fn policy() -> Policy {
     Policy { warm: 1, max: 64, ..Policy::default() }
@@ -146,29 +143,6 @@ async fn a_container_that_someone_removed_is_replaced() {
     bed.engine.kill(lease.handle(), false);
     clean(lease);
     bed.until(|s| s.services[0].counts.total() == 1 && s.stocked()).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_daemon_that_leaves_the_fleet_is_drained() {
-    let engine = FakeEngine::new(5);
-    let both: Arc<[_]> = Arc::from(vec![daemon("d1", 4), daemon("d2", 4)]);
-    let (change, fleet) = watch::channel(both);
-    let policy = Policy { warm: 4, ..policy() };
-    let pool = Pool::start(vec![options(policy)], engine.clone(), engine.probe(), fleet);
-    pool.until(|s| s.settled() && s.stocked()).await;
-    let deadline = Instant::now() + Duration::from_secs(9);
-    let held = loop {
-        let lease = pool.lease(&service(), deadline).await.unwrap();
-        if lease.daemon().as_str() == "d1" {
-            break lease;
-        }
-    };
-    change.send_replace(Arc::from(vec![daemon("d2", 4)]));
-    pool.until(|s| s.daemon("d1").is_some_and(|d| d.counts.total() == 1)).await;
-    assert_eq!(engine.real("d1").len(), 1, "the running lease goes on");
-    clean(held);
-    pool.until(|s| s.daemon("d1").is_none()).await;
-    assert!(engine.real("d1").is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -177,6 +177,13 @@ impl Daemon {
         }
     }
 
+    /// A GET on the negotiated version of the API whose answer goes on.
+    pub(super) async fn follow(&self, path: &str) -> Result<wire::Lines, CallError> {
+        let path = format!("/v{}{path}", self.contact()?.version);
+        let lines = wire::follow(&self.endpoint, &path).await;
+        lines.map_err(|error| explain::wire(&self.endpoint, &error))
+    }
+
     /// Inspects a container by its name or id; `None` when there is none.
     pub(crate) async fn inspect(&self, container: &str) -> Result<Option<Inspected>, CallError> {
         let path = format!("/containers/{container}/json");

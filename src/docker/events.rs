@@ -1,57 +1,57 @@
 //! What an engine says of our containers while it happens.
 
-use std::collections::HashMap;
-
 use bollard::models::EventMessage;
-use bollard::query_parameters::EventsOptionsBuilder;
-use futures_util::StreamExt;
 use ganger_pool::runtime::{CallError, RuntimeEvent, RuntimeEventKind};
+use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::calls::Failure;
 use super::daemon::Daemon;
 use super::naming::{BOOT, Identity, LAUNCH};
-use super::{Docker, explain};
+use super::{Docker, explain, wire};
 
 // === impl Docker ===
 
 impl Docker {
     /// Reads events as fast as they come and does nothing else: a reader that
     /// falls behind slows the engine down, and loses events in silence.
+    ///
+    /// Not by the client, which does not tell when the engine has begun to
+    /// answer. An engine subscribes a moment after that: whoever lists then has
+    /// to leave it that moment.
     pub(super) async fn follow(
         &self,
         daemon: &Daemon,
         sink: mpsc::UnboundedSender<RuntimeEvent>,
+        opened: impl FnOnce(),
     ) -> CallError {
-        let contact = match daemon.contact() {
-            Ok(contact) => contact,
+        let filters = json!({
+            "type": ["container"],
+            "label": [self.ours(), format!("{BOOT}={}", self.identity.boot)],
+            // Some engines say remove for destroy.
+            "event": ["die", "oom", "destroy", "remove", "pause"],
+        });
+        let path = format!("/events?filters={}", wire::escape(&filters.to_string()));
+        let mut lines = match daemon.follow(&path).await {
+            Ok(lines) => lines,
             Err(error) => return error,
         };
-        let own = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
-        let filters: HashMap<String, Vec<String>> = HashMap::from([
-            ("type".to_owned(), own(&["container"])),
-            ("label".to_owned(), vec![self.ours(), format!("{BOOT}={}", self.identity.boot)]),
-            // Some engines say remove for destroy.
-            ("event".to_owned(), own(&["die", "oom", "destroy", "remove", "pause"])),
-        ]);
-        let options = EventsOptionsBuilder::new().filters(&filters).build();
-        let mut events = std::pin::pin!(contact.client.events(Some(options)));
+        opened();
         loop {
-            match events.next().await {
-                Some(Ok(event)) => {
-                    if let Some(event) = read(&self.identity, &event)
+            match lines.next().await {
+                Ok(Some(line)) => {
+                    // One that cannot be understood is made up for by the list.
+                    if let Ok(event) = serde_json::from_slice::<EventMessage>(&line)
+                        && let Some(event) = read(&self.identity, &event)
                         && sink.send(event).is_err()
                     {
                         return CallError::refused("nobody reads the events any more");
                     }
                 }
-                Some(Err(error)) => {
-                    return explain::call(&daemon.endpoint, "events", &Failure::Engine(error));
-                }
-                None => {
+                Ok(None) => {
                     let message = format!("{} ended its stream of events", daemon.endpoint);
                     return CallError::unreachable(message);
                 }
+                Err(error) => return explain::wire(&daemon.endpoint, &error),
             }
         }
     }

@@ -126,6 +126,11 @@ pub(super) fn daemon(message: String) -> LaunchError {
     LaunchError { fault: Fault::Daemon, message }
 }
 
+/// The daemon lacks what it was prepared with.
+pub(super) fn unprepared(message: String) -> LaunchError {
+    LaunchError { fault: Fault::Unprepared, message }
+}
+
 pub(super) fn service(message: String) -> LaunchError {
     LaunchError { fault: Fault::Service, message }
 }

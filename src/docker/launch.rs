@@ -29,7 +29,7 @@ impl Docker {
         self.calls.register(order.launch, name.clone());
         let daemon = self.daemon(&order.daemon).map_err(daemon_fault)?;
         let contact = daemon.contact().map_err(daemon_fault)?;
-        let reach = contact.reach(&order.spec).map_err(fault::daemon)?;
+        let reach = contact.reach(&order.spec).map_err(fault::unprepared)?;
 
         let id = self.create(&daemon, &contact, order, &name, reach).await?;
         let client = contact.client.clone();
@@ -158,9 +158,12 @@ impl Docker {
                 .ok_or_else(|| CallError::refused("prepared, and forgotten again"))
         });
         match timeout(patience, work).await {
-            Ok(Ok(result)) => result.map_err(daemon_fault),
-            Ok(Err(_)) => Err(fault::daemon(format!("{absent}, and fetching it broke off"))),
-            Err(_) => Err(fault::daemon(format!("{absent} any more and is being fetched again"))),
+            Ok(Ok(Err(error))) if error.unreachable => Err(daemon_fault(error)),
+            Ok(Ok(result)) => result.map_err(|error| fault::unprepared(error.message)),
+            Ok(Err(_)) => Err(fault::unprepared(format!("{absent}, and fetching it broke off"))),
+            Err(_) => {
+                Err(fault::unprepared(format!("{absent} any more and is being fetched again")))
+            }
         }
     }
 
@@ -189,7 +192,9 @@ impl Docker {
             return fault::daemon(format!("the container is not reached by namespace: {why}"));
         }
         tracing::warn!(daemon = %daemon.name, why, "containers cannot be reached by namespace");
-        fault::daemon(format!("not reached by namespace, which is not tried there again: {why}"))
+        fault::unprepared(format!(
+            "not reached by namespace, which is not tried there again: {why}"
+        ))
     }
 }
 

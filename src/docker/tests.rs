@@ -301,7 +301,9 @@ async fn a_stream_of_events_that_breaks_says_so_after_what_it_said() {
     })
     .await;
     let (sink, mut events) = mpsc::unbounded_channel();
-    let error = docker.events(&"d".into(), sink).await;
+    let mut opened = false;
+    let error = docker.events(&"d".into(), sink, || opened = true).await;
+    assert!(opened);
     assert!(error.unreachable, "{error:?}");
     let event = events.try_recv().unwrap();
     assert_eq!((event.launch, event.kind), (LaunchId(7), RuntimeEventKind::Died));
@@ -448,7 +450,7 @@ async fn a_process_that_is_not_the_containers_is_not_reached_and_not_tried_again
     .await;
     let auto = order(Spec { reach: Reach::Auto, ..spec() });
     let error = docker.launch(&auto).await.unwrap_err();
-    assert_eq!(error.fault, Fault::Daemon);
+    assert_eq!(error.fault, Fault::Unprepared);
     assert!(error.message.contains("is not the container's"), "{}", error.message);
     let container = docker.launch(&auto).await.unwrap();
     assert!(matches!(container.address(), Address::Published(_)));
@@ -523,7 +525,7 @@ async fn where_a_running_process_cannot_be_found_ports_are_published() {
         seen.line.starts_with("GET /containers/c").then(|| inspected(true))
     })
     .await;
-    assert_eq!(error.fault, Fault::Daemon);
+    assert_eq!(error.fault, Fault::Unprepared);
     assert!(error.message.contains("not tried there again"), "{}", error.message);
     assert!(denied.is_some_and(|why| why.contains("out of reach")));
 }

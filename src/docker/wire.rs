@@ -33,6 +33,8 @@ use crate::endpoint::Endpoint;
 
 /// The most bytes of an answer that are read.
 const LIMIT: usize = 64 << 20;
+/// The longest line of an answer that goes on.
+const LINE: usize = 1 << 20;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long the other end may leave what it was sent unacknowledged.
@@ -47,6 +49,13 @@ pub(super) enum Peer {
     Process(Option<i32>),
     /// A process at this address.
     Address(SocketAddr),
+}
+
+/// An answer that goes on, line by line.
+#[derive(Debug)]
+pub(super) struct Lines {
+    body: Incoming,
+    read: Vec<u8>,
 }
 
 /// Why a GET failed.
@@ -151,18 +160,63 @@ pub(super) async fn get<T: DeserializeOwned>(
     endpoint: &Endpoint,
     path: &str,
 ) -> Result<T, WireError> {
+    Ok(serde_json::from_slice(&whole(ask(endpoint, path).await?).await?)?)
+}
+
+/// Asks `path` of the engine, for an answer that goes on. Returns once the engine
+/// has begun to answer. Has no deadline.
+pub(super) async fn follow(endpoint: &Endpoint, path: &str) -> Result<Lines, WireError> {
+    let body = ask(endpoint, path).await?;
+    Ok(Lines { body, read: Vec::new() })
+}
+
+/// The body of a successful answer.
+async fn ask(endpoint: &Endpoint, path: &str) -> Result<Incoming, WireError> {
     let (stream, _) = open(endpoint).await.map_err(WireError::Connect)?;
     let request = Request::new(Empty::<Bytes>::new());
-    let response = send(stream, endpoint, path, request)
-        .await
-        .map_err(|error| WireError::Broken(error.to_string()))?;
+    let response = send(stream, endpoint, path, request).await.map_err(broken)?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), LIMIT).collect().await;
-    let body = body.map_err(|error| WireError::Broken(error.to_string()))?.to_bytes();
     if !status.is_success() {
+        let body = whole(response.into_body()).await?;
         return Err(WireError::Status { code: status.as_u16(), message: message(&body) });
     }
-    Ok(serde_json::from_slice(&body)?)
+    Ok(response.into_body())
+}
+
+async fn whole(body: Incoming) -> Result<Bytes, WireError> {
+    Ok(Limited::new(body, LIMIT).collect().await.map_err(broken)?.to_bytes())
+}
+
+fn broken(error: impl std::fmt::Display) -> WireError {
+    WireError::Broken(error.to_string())
+}
+
+// === impl Lines ===
+
+impl Lines {
+    /// The next line; `None` at the end of the answer. What comes after the last
+    /// line's end is not one.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, WireError> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let rest = self.read.split_off(end + 1);
+                return Ok(Some(std::mem::replace(&mut self.read, rest)));
+            }
+            if self.read.len() > LINE {
+                return Err(broken("a line of its answer does not end"));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    self.read.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                }
+                Some(Err(error)) => return Err(broken(error)),
+                None => return Ok(None),
+            }
+        }
+    }
 }
 
 /// The message in an engine's error, or all of it when it is not the engine's.

@@ -60,6 +60,11 @@ pub enum Action {
         /// Why.
         refusal: Refusal,
     },
+    /// A daemon that left the fleet holds nothing any more: contact may end.
+    Forget {
+        /// Which.
+        daemon: DaemonName,
+    },
     /// A container changed its state; nothing to be done but to tell it.
     Moved {
         /// Which.

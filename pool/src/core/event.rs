@@ -79,11 +79,19 @@ pub enum Event {
         /// Which.
         key: ContainerKey,
     },
-    /// A daemon was discovered, or its capacity changed.
+    /// A daemon was discovered, came back, or is at another place now. What was
+    /// known of it has to be learned anew, once contact is made.
     DaemonJoined {
         /// Which.
         daemon: DaemonName,
         /// The most containers it may hold.
+        capacity: u32,
+    },
+    /// The capacity of a daemon changed.
+    DaemonResized {
+        /// Which.
+        daemon: DaemonName,
+        /// The most containers it may hold from now on.
         capacity: u32,
     },
     /// Contact with a daemon was made.

@@ -42,6 +42,9 @@ pub enum Fault {
     /// The daemon: unreachable, slow, broken or out of ports, addresses or disk.
     /// The daemon backs off; others are tried.
     Daemon,
+    /// Likewise, and what it was prepared with is not there any more: it is to
+    /// be prepared for the service anew.
+    Unprepared,
 }
 
 /// Why a connection got no container.

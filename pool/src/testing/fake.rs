@@ -1,6 +1,6 @@
 //! A fake engine: containers in memory, and a gate before every call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub enum Op {
     Retire,
     /// `ContainerRuntime::owned`.
     List,
+    /// `ContainerRuntime::events`, until the stream is open.
+    Events,
     /// `Probe::ready`.
     Ready,
     /// `Probe::check`.
@@ -52,6 +54,8 @@ pub enum Gate {
     Lost,
     /// Its caller is told that it failed; it is carried out so much later.
     Late(Duration),
+    /// A launch finds that the daemon is not prepared any more.
+    Unprepared,
     /// It panics.
     Panic,
 }
@@ -66,6 +70,16 @@ pub struct FakeEngine {
 struct World {
     rng: Rng,
     gates: BTreeMap<(DaemonName, Op), Gate>,
+    /// Instead of the daemon's, for one service.
+    prepare_gates: BTreeMap<(DaemonName, ServiceName), Gate>,
+    /// How often each was asked for.
+    calls: BTreeMap<(DaemonName, Op), u64>,
+    /// Preparations under way.
+    preparing: BTreeSet<(DaemonName, ServiceName)>,
+    /// Preparations that began while one of the same pair was under way.
+    overlaps: u64,
+    /// Where each daemon was connected to last.
+    places: BTreeMap<DaemonName, u32>,
     real: BTreeMap<(DaemonName, ContainerKey), bool>,
     /// Launches whose call may still have an effect.
     unsettled: Vec<ContainerKey>,
@@ -73,6 +87,12 @@ struct World {
     launched: u64,
     /// The most containers that existed on each daemon at once.
     peak: BTreeMap<DaemonName, usize>,
+}
+
+/// One preparation under way.
+struct Preparation {
+    world: Arc<Mutex<World>>,
+    pair: (DaemonName, ServiceName),
 }
 
 /// A container of a [`FakeEngine`].
@@ -96,6 +116,11 @@ impl FakeEngine {
         let world = World {
             rng: Rng::new(seed),
             gates: BTreeMap::new(),
+            prepare_gates: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            preparing: BTreeSet::new(),
+            overlaps: 0,
+            places: BTreeMap::new(),
             real: BTreeMap::new(),
             unsettled: Vec::new(),
             listeners: Vec::new(),
@@ -114,6 +139,29 @@ impl FakeEngine {
     /// From now on, this becomes of such calls.
     pub fn gate(&self, daemon: &str, op: Op, gate: Gate) {
         self.world.lock().gates.insert((daemon.into(), op), gate);
+    }
+
+    /// From now on, this becomes of the preparation of one service.
+    pub fn gate_prepare(&self, daemon: &str, service: &str, gate: Gate) {
+        self.world.lock().prepare_gates.insert((daemon.into(), service.into()), gate);
+    }
+
+    /// How often a call was made.
+    #[must_use]
+    pub fn calls(&self, daemon: &str, op: Op) -> u64 {
+        self.world.lock().calls.get(&(daemon.into(), op)).copied().unwrap_or(0)
+    }
+
+    /// How many preparations began while one of the same pair was under way.
+    #[must_use]
+    pub fn overlaps(&self) -> u64 {
+        self.world.lock().overlaps
+    }
+
+    /// Where contact with a daemon was made last, unless it was forgotten since.
+    #[must_use]
+    pub fn place(&self, daemon: &str) -> Option<u32> {
+        self.world.lock().places.get(&DaemonName::from(daemon)).copied()
     }
 
     /// A container of an earlier boot.
@@ -166,15 +214,21 @@ impl FakeEngine {
     }
 
     /// Waits at the gate.
-    #[expect(clippy::panic, reason = "a gate is for it")]
     async fn pass(&self, daemon: &DaemonName, op: Op) -> Result<(), CallError> {
-        let (gate, latency) = {
+        self.pass_at(self.gate_of(daemon, op), daemon, op).await
+    }
+
+    #[expect(clippy::panic, reason = "a gate is for it")]
+    async fn pass_at(&self, gate: Gate, daemon: &DaemonName, op: Op) -> Result<(), CallError> {
+        let latency = {
             let mut world = self.world.lock();
-            let gate = world.gates.get(&(daemon.clone(), op)).copied().unwrap_or(Gate::Ok);
-            (gate, Duration::from_millis(1 + world.rng.below(20)))
+            *world.calls.entry((daemon.clone(), op)).or_default() += 1;
+            Duration::from_millis(1 + world.rng.below(20))
         };
         match gate {
-            Gate::Ok | Gate::Lost | Gate::Late(_) => tokio::time::sleep(latency).await,
+            Gate::Ok | Gate::Unprepared | Gate::Lost | Gate::Late(_) => {
+                tokio::time::sleep(latency).await;
+            }
             Gate::Slow(time) => tokio::time::sleep(time).await,
             Gate::Panic => panic!("{op:?} panicked"),
             Gate::Err => return Err(CallError::refused(format!("{op:?} was refused"))),
@@ -194,20 +248,26 @@ impl FakeEngine {
 impl ContainerRuntime for FakeEngine {
     type Spec = ();
     type Handle = FakeContainer;
-    type Endpoint = ();
+    /// Any number: all of them lead to the same daemon.
+    type Endpoint = u32;
 
-    async fn connect(&self, daemon: &DaemonName, (): &()) -> Result<DaemonFacts, CallError> {
+    async fn connect(&self, daemon: &DaemonName, place: &u32) -> Result<DaemonFacts, CallError> {
         self.pass(daemon, Op::Connect).await?;
+        self.world.lock().places.insert(daemon.clone(), *place);
         Ok(DaemonFacts { version: "fake".into(), cpus: 2 })
     }
 
     async fn prepare(
         &self,
         daemon: &DaemonName,
-        _: &ServiceName,
+        service: &ServiceName,
         _: &Arc<()>,
     ) -> Result<(), CallError> {
-        self.pass(daemon, Op::Prepare).await
+        let pair = (daemon.clone(), service.clone());
+        let gate = self.world.lock().prepare_gates.get(&pair).copied();
+        let gate = gate.unwrap_or_else(|| self.gate_of(daemon, Op::Prepare));
+        let _under_way = Preparation::begin(&self.world, pair);
+        self.pass_at(gate, daemon, Op::Prepare).await
     }
 
     async fn launch(&self, order: &LaunchOrder<()>) -> Result<Arc<FakeContainer>, LaunchError> {
@@ -220,6 +280,10 @@ impl ContainerRuntime for FakeEngine {
             LaunchError { fault, message: error.message }
         })?;
         match gate {
+            Gate::Unprepared => {
+                let fault = Fault::Unprepared;
+                Err(LaunchError { fault, message: "the image is gone".into() })
+            }
             Gate::Lost => {
                 self.world.lock().create(&order.daemon, key);
                 Err(failed("the reply was lost"))
@@ -275,9 +339,35 @@ impl ContainerRuntime for FakeEngine {
         &self,
         daemon: &DaemonName,
         sink: mpsc::UnboundedSender<RuntimeEvent>,
+        opened: impl FnOnce() + Send,
     ) -> CallError {
+        if let Err(error) = self.pass(daemon, Op::Events).await {
+            return error;
+        }
         self.world.lock().listeners.push((daemon.clone(), sink));
+        opened();
         std::future::pending().await
+    }
+
+    fn forget(&self, daemon: &DaemonName) {
+        self.world.lock().places.remove(daemon);
+    }
+}
+
+// === impl Preparation ===
+
+impl Preparation {
+    fn begin(world: &Arc<Mutex<World>>, pair: (DaemonName, ServiceName)) -> Self {
+        let mut known = world.lock();
+        known.overlaps += u64::from(!known.preparing.insert(pair.clone()));
+        drop(known);
+        Self { world: world.clone(), pair }
+    }
+}
+
+impl Drop for Preparation {
+    fn drop(&mut self) {
+        self.world.lock().preparing.remove(&self.pair);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::core::{Outcome, Policy, Refusal, ServiceName, Snapshot};
-use ganger_pool::discovery::{DaemonSpec, fixed};
+use ganger_pool::discovery::{DaemonSpec, FleetWatch, fixed};
 use ganger_pool::testing::FakeEngine;
 use ganger_pool::{Lease, Pool, ServiceOptions};
 use tokio::time::Instant;
@@ -19,8 +19,8 @@ pub fn service() -> ServiceName {
     "echo".into()
 }
 
-pub fn daemon(name: &str, max_containers: u32) -> DaemonSpec<()> {
-    DaemonSpec { name: name.into(), endpoint: (), max_containers, max_launches: None }
+pub fn daemon(name: &str, max_containers: u32) -> DaemonSpec<u32> {
+    DaemonSpec { name: name.into(), endpoint: 0, max_containers, max_launches: None }
 }
 
 pub fn options(policy: Policy) -> ServiceOptions<()> {
@@ -41,8 +41,16 @@ impl Bed {
     pub fn with(engine: &Arc<FakeEngine>, policy: Policy, capacities: &[u32]) -> Self {
         let daemons =
             capacities.iter().enumerate().map(|(n, max)| daemon(&format!("d{}", n + 1), *max));
-        let fleet = fixed(daemons.collect());
-        let pool = Pool::start(vec![options(policy)], engine.clone(), engine.probe(), fleet);
+        Self::over(engine, vec![options(policy)], fixed(daemons.collect()))
+    }
+
+    /// These services on a fleet that may change.
+    pub fn over(
+        engine: &Arc<FakeEngine>,
+        services: Vec<ServiceOptions<()>>,
+        fleet: FleetWatch<u32>,
+    ) -> Self {
+        let pool = Pool::start(services, engine.clone(), engine.probe(), fleet);
         Self { engine: engine.clone(), pool: Arc::new(pool) }
     }
 

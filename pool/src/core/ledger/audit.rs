@@ -64,8 +64,8 @@ impl Ledger {
             if daemon.counts != counts {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", daemon.counts));
             }
-            if matches!(daemon.contact, Contact::Down(_)) && counts[State::Idle] > 0 {
-                return Err(format!("{name} is down and has stock"));
+            if daemon.contact != Contact::Up && counts[State::Idle] > 0 {
+                return Err(format!("{name} has stock and no contact"));
             }
         }
         for service in &self.stuck {

@@ -13,11 +13,22 @@ use super::{
 // === impl Ledger ===
 
 impl Ledger {
-    pub(super) fn daemon_joined(&mut self, name: &DaemonName, capacity: u32) {
+    pub(super) fn daemon_joined(&mut self, now: Instant, name: &DaemonName, capacity: u32) {
         let daemon = self.daemons.entry(name.clone()).or_insert_with(|| Daemon::new(capacity));
         daemon.capacity = capacity;
         daemon.leaving = false;
+        daemon.contact = Contact::Joining;
+        daemon.listed = false;
+        daemon.prepared.clear();
+        self.hide_stock(now, name);
         self.replace(name);
+    }
+
+    pub(super) fn daemon_resized(&mut self, name: &DaemonName, capacity: u32) {
+        if let Some(daemon) = self.daemons.get_mut(name) {
+            daemon.capacity = capacity;
+            self.replace(name);
+        }
     }
 
     pub(super) fn daemon_up(&mut self, name: &DaemonName, max_launches: u32) {
@@ -35,11 +46,16 @@ impl Ledger {
             return;
         };
         daemon.contact = Contact::Down(reason);
+        self.hide_stock(now, name);
+        self.replace(name);
+        self.doubtful.extend(0..self.services.len());
+    }
+
+    /// Without contact nobody knows whether the stock is there.
+    fn hide_stock(&mut self, now: Instant, name: &DaemonName) {
         for launch in self.on_daemon(name, |state| state == State::Idle) {
             self.transit(now, launch, State::Unknown);
         }
-        self.replace(name);
-        self.doubtful.extend(0..self.services.len());
     }
 
     pub(super) fn daemon_left(&mut self, now: Instant, name: &DaemonName) {
@@ -66,6 +82,7 @@ impl Ledger {
             }
             self.daemons.remove(name);
             self.placement.set(name, None);
+            self.actions.push(Action::Forget { daemon: name.clone() });
         }
     }
 

@@ -82,7 +82,7 @@ impl Ledger {
             service.last_error = Some(reason.clone());
             match fault {
                 Fault::Service => self.blame_service(now, index, born, false),
-                Fault::Daemon => self.blame_daemon(now, &daemon, born),
+                Fault::Daemon | Fault::Unprepared => self.blame_daemon(now, &daemon, born),
             }
         }
         self.retire(now, launch, condemned.unwrap_or(RetireReason::Launch));

@@ -150,11 +150,8 @@ impl Ledger {
         let Some(container) = self.containers.get(&launch) else {
             return;
         };
-        let down = self
-            .daemons
-            .get(&container.daemon)
-            .is_some_and(|daemon| matches!(daemon.contact, Contact::Down(_)));
-        if down {
+        let daemon = self.daemons.get(&container.daemon);
+        if daemon.is_none_or(|daemon| daemon.contact != Contact::Up) {
             self.transit(now, launch, State::Unknown);
         } else {
             self.serve(now, container.service);

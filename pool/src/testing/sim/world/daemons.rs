@@ -117,6 +117,9 @@ impl World {
         engine.in_fleet = true;
         engine.capacity = engine.capacity.max(capacity);
         let capacity = engine.capacity;
+        if self.rng.percent(30) {
+            self.tell(Event::DaemonResized { daemon: name.clone(), capacity })?;
+        }
         self.tell(Event::DaemonJoined { daemon: name.clone(), capacity })?;
         let max_launches = 1 + number(self.rng.below(4));
         self.tell(Event::DaemonUp { daemon: name.clone(), max_launches })?;

@@ -54,6 +54,15 @@ impl World {
             }
             Action::Grant { waiter, launch, uses, .. } => self.granted(waiter, launch, uses),
             Action::Refuse { waiter, refusal } => self.refused(waiter, &refusal),
+            Action::Forget { daemon } => {
+                let held = self.containers.values().any(|c| c.daemon == daemon)
+                    || self.removals.iter().any(|(on, _)| *on == daemon);
+                let in_fleet = self.daemons.get(&daemon).is_some_and(|engine| engine.in_fleet);
+                if held || in_fleet {
+                    return Err(format!("I7: {daemon} is forgotten too early"));
+                }
+                Ok(())
+            }
             Action::Moved { from: State::Removed, to: State::Launching, .. } => Ok(()),
             Action::Moved { from, to, .. } if from.may_become(to) => Ok(()),
             Action::Moved { launch, from, to } => {

@@ -1,0 +1,227 @@
+//! Contact with one daemon: connect, prepare, list, hear what it says.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::broker::Broker;
+use crate::caught::{called, caught};
+use crate::core::{Backoff, DaemonName, Event, ServiceName};
+use crate::discovery::DaemonSpec;
+use crate::nudge::Nudge;
+use crate::options::ServiceOptions;
+use crate::runtime::{CallError, ContainerRuntime, DaemonFacts, RuntimeEventKind};
+
+/// How often a daemon is asked for its list: the liveness of its event stream.
+const LIST_EVERY: Duration = Duration::from_secs(10);
+/// So many failed lists in a row make a daemon down; one condemns nothing.
+const MISSES: u32 = 3;
+/// How often a daemon is asked again whether it is ready for a service.
+const PREPARE_EVERY: Duration = Duration::from_secs(30);
+const CONTACT: Backoff = Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
+
+pub(crate) struct Monitor<R: ContainerRuntime> {
+    pub(crate) broker: Arc<Broker<R>>,
+    pub(crate) runtime: Arc<R>,
+    pub(crate) services: Arc<BTreeMap<ServiceName, ServiceOptions<R::Spec>>>,
+    pub(crate) daemon: DaemonSpec<R::Endpoint>,
+    pub(crate) nudge: Arc<Nudge>,
+}
+
+/// Keeps one daemon ready for one service.
+struct Preparer<R: ContainerRuntime> {
+    broker: Arc<Broker<R>>,
+    runtime: Arc<R>,
+    daemon: DaemonName,
+    service: ServiceOptions<R::Spec>,
+    nudge: Arc<Nudge>,
+}
+
+// === impl Monitor ===
+
+impl<R: ContainerRuntime> Monitor<R> {
+    /// Keeps contact, or seeks it, until it is over. Then nothing of it goes on,
+    /// and it tells nothing any more.
+    pub(crate) async fn run(self, over: CancellationToken) {
+        let mut preparers = JoinSet::new();
+        tokio::select! {
+            // Its end first: what is told after it would be about another daemon.
+            biased;
+            () = over.cancelled() => {}
+            never = self.seek(&mut preparers) => match never {},
+        }
+        preparers.shutdown().await;
+    }
+
+    async fn seek(&self, preparers: &mut JoinSet<Infallible>) -> Infallible {
+        let daemon = &self.daemon.name;
+        let mut misses = 0;
+        // Why there is no contact, as it was told last.
+        let mut told: Option<String> = None;
+        loop {
+            let connect = self.runtime.connect(daemon, &self.daemon.endpoint);
+            let error = match called("the first call", connect).await {
+                Ok(facts) => {
+                    info!(%daemon, version = %facts.version, cpus = facts.cpus, "contact made");
+                    let error = self.stay(&facts, preparers).await;
+                    warn!(%daemon, %error, "contact lost");
+                    misses = 1;
+                    error
+                }
+                Err(error) => {
+                    misses += 1;
+                    match told {
+                        None => warn!(%daemon, %error, "no contact"),
+                        Some(_) => debug!(%daemon, %error, misses, "still no contact"),
+                    }
+                    error
+                }
+            };
+            if told.as_ref() != Some(&error.message) {
+                let reason = error.message.as_str().into();
+                self.tell(Event::DaemonDown { daemon: daemon.clone(), reason });
+                told = Some(error.message);
+            }
+            // Nudges are for a daemon that may be there: removals that cannot
+            // reach this one would cut every pause short.
+            tokio::time::sleep(CONTACT.after(misses)).await;
+        }
+    }
+
+    /// Keeps contact until it is lost.
+    async fn stay(&self, facts: &DaemonFacts, preparers: &mut JoinSet<Infallible>) -> CallError {
+        let daemon = self.daemon.name.clone();
+        let max_launches =
+            self.daemon.max_launches.unwrap_or_else(|| facts.cpus.saturating_mul(2).clamp(1, 8));
+        self.tell(Event::DaemonUp { daemon, max_launches });
+        self.nudge.regained.notify_waiters();
+        for service in self.services.values() {
+            let preparer = Preparer {
+                broker: self.broker.clone(),
+                runtime: self.runtime.clone(),
+                daemon: self.daemon.name.clone(),
+                service: service.clone(),
+                nudge: self.nudge.clone(),
+            };
+            preparers.spawn(preparer.run());
+        }
+        let error = tokio::select! {
+            never = self.hear() => match never {},
+            error = self.list() => error,
+        };
+        // Those of the next contact must not work beside them.
+        preparers.shutdown().await;
+        error
+    }
+
+    /// Passes on the daemon's events. A list closes each gap: it is asked for
+    /// once the stream is open, so that a death falls into the one or the other.
+    async fn hear(&self) -> Infallible {
+        let (sink, mut events) = mpsc::unbounded_channel();
+        let look = || self.nudge.look.notify_one();
+        let stream = async {
+            loop {
+                let stream = self.runtime.events(&self.daemon.name, sink.clone(), look);
+                let ended = caught("a stream of events", stream).await;
+                let error = ended.unwrap_or_else(CallError::refused);
+                debug!(daemon = %self.daemon.name, %error, "event stream broke");
+                look();
+                tokio::time::sleep(CONTACT.first).await;
+            }
+        };
+        let pass_on = async {
+            loop {
+                let Some(event) = events.recv().await else { std::future::pending().await };
+                let launch = event.launch;
+                self.tell(match event.kind {
+                    RuntimeEventKind::Died => Event::Died { launch },
+                    RuntimeEventKind::OutOfMemory => Event::OutOfMemory { launch },
+                });
+            }
+        };
+        tokio::select! {
+            never = stream => never,
+            never = pass_on => never,
+        }
+    }
+
+    /// Lists every few seconds, and soon after a nudge.
+    async fn list(&self) -> CallError {
+        let mut misses = 0;
+        loop {
+            let began = Instant::now().into_std();
+            let daemon = self.daemon.name.clone();
+            match called("a list", self.runtime.owned(&daemon)).await {
+                Ok(owned) => {
+                    misses = 0;
+                    self.tell(Event::Listed { daemon, began, owned });
+                }
+                Err(error) => {
+                    misses += 1;
+                    debug!(%daemon, %error, misses, "no list");
+                    if misses >= MISSES {
+                        return error;
+                    }
+                }
+            }
+            let pause = if misses == 0 { LIST_EVERY } else { CONTACT.after(misses) };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.nudge.look.notified() => tokio::time::sleep(CONTACT.first).await,
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        self.broker.tell(event);
+    }
+}
+
+// === impl Preparer ===
+
+impl<R: ContainerRuntime> Preparer<R> {
+    /// Has the daemon get ready for the service, again and again: an image may
+    /// be removed under us, and what could not be had may be there now. In a task
+    /// of its own, because a pull may take minutes.
+    async fn run(self) -> Infallible {
+        let Self { broker, runtime, daemon, service, nudge } = self;
+        let ServiceOptions { name: service, spec, .. } = service;
+        let mut known: Option<Result<(), CallError>> = None;
+        loop {
+            let result = called("preparing", runtime.prepare(&daemon, &service, &spec)).await;
+            let unanswered = result.as_ref().is_err_and(|error| error.unreachable);
+            // No answer says nothing against what was answered before; whether
+            // there is contact at all, the list tells.
+            if !unanswered || known.is_none() {
+                if let Err(error) = &result
+                    && known.as_ref() != Some(&result)
+                {
+                    warn!(%daemon, %service, %error, "cannot run this service");
+                }
+                broker.tell(Event::Prepared {
+                    daemon: daemon.clone(),
+                    service: service.clone(),
+                    result: result.clone().map_err(|error| error.message.into()),
+                });
+                known = Some(result);
+            }
+            let nudged = async {
+                match nudge.prepare.get(&service) {
+                    Some(prepare) => prepare.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(if unanswered { CONTACT.cap } else { PREPARE_EVERY }) => {}
+                () = nudged => {}
+            }
+        }
+    }
+}

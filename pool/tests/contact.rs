@@ -1,0 +1,114 @@
+//! Contact with a daemon: what is asked of it when, and what is made of it.
+
+#[path = "support/bed.rs"]
+mod bed;
+
+use std::time::Duration;
+
+use bed::{Bed, clean, daemon, options};
+use ganger_pool::ServiceOptions;
+use ganger_pool::core::{Policy, State};
+use ganger_pool::discovery::fixed;
+use ganger_pool::testing::{FakeContainer, FakeEngine, Gate, Op};
+
+fn policy() -> Policy {
+    Policy { warm: 1, max: 64, ..Policy::default() }
+}
+
+fn gate(engine: &FakeEngine, ops: &[Op], gate: Gate) {
+    ops.iter().for_each(|op| engine.gate("d1", *op, gate));
+}
+
+fn first() -> FakeContainer {
+    FakeContainer { launch: ganger_pool::core::LaunchId(1), daemon: "d1".into() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_before_the_stream_of_events_is_open_is_noticed_when_it_is() {
+    let engine = FakeEngine::new(3);
+    engine.gate("d1", Op::Events, Gate::Slow(Duration::from_secs(3)));
+    let bed = Bed::with(&engine, policy(), &[4]);
+    bed.stocked().await;
+    // Nobody listens yet.
+    let before = tokio::time::Instant::now();
+    engine.kill(&first(), true);
+    bed.until(|s| s.services[0].totals.retired.values().sum::<u64>() == 1).await;
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}: by a sweep", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_preparation_delays_no_other_service() {
+    let engine = FakeEngine::new(3);
+    engine.gate_prepare("d1", "slow", Gate::Slow(Duration::from_secs(3600)));
+    engine.gate_prepare("d1", "echo", Gate::Err);
+    let slow = ServiceOptions { name: "slow".into(), ..options(policy()) };
+    let fleet = fixed(vec![daemon("d1", 4)]);
+    let bed = Bed::over(&engine, vec![options(policy()), slow], fleet);
+    bed.until(|s| s.daemons[0].prepared.len() == 1).await;
+    engine.gate_prepare("d1", "echo", Gate::Ok);
+    let snapshot = bed.until(|s| s.services[0].counts[State::Idle] == 1).await;
+    assert_eq!(snapshot.daemons[0].prepared.get(&"slow".into()), None);
+    assert_eq!(engine.overlaps(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_launch_that_finds_something_missing_has_it_prepared_anew() {
+    let engine = FakeEngine::new(3);
+    engine.gate("d1", Op::Launch, Gate::Lost);
+    let bed = Bed::with(&engine, policy(), &[4]);
+    bed.until(|s| s.services[0].totals.launch_failures == 4).await;
+    assert_eq!(engine.calls("d1", Op::Prepare), 1);
+    engine.gate("d1", Op::Launch, Gate::Unprepared);
+    let before = tokio::time::Instant::now();
+    engine.gate("d1", Op::Prepare, Gate::Err);
+    let refused =
+        |s: &ganger_pool::core::Snapshot| s.daemons[0].prepared.values().any(Result::is_err);
+    bed.until(refused).await;
+    assert_eq!(engine.calls("d1", Op::Prepare), 2);
+    assert!(before.elapsed() < Duration::from_secs(15), "{:?}: by a round", before.elapsed());
+    gate(&engine, &[Op::Launch, Op::Prepare], Gate::Ok);
+    bed.stocked().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn removals_that_fail_do_not_hammer_a_daemon_that_is_away() {
+    let engine = FakeEngine::new(3);
+    let bed = Bed::with(&engine, Policy { warm: 16, ..policy() }, &[32]);
+    bed.stocked().await;
+    gate(&engine, &[Op::List, Op::Connect], Gate::Err);
+    engine.gate("d1", Op::Retire, Gate::Lost);
+    bed.until(|s| s.daemons[0].down.is_some()).await;
+    bed.pool.drain();
+    let before = engine.calls("d1", Op::Connect);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    // 0.2 s doubling to 5 s, then one each 5 s.
+    let calls = engine.calls("d1", Op::Connect) - before;
+    assert!((10..=20).contains(&calls), "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_a_daemon_is_down_is_what_went_wrong_last() {
+    let bed = Bed::new(policy(), &[4]);
+    bed.stocked().await;
+    for (how, why) in
+        [(Gate::Err, "refused"), (Gate::Never, "not answered"), (Gate::Err, "refused")]
+    {
+        gate(&bed.engine, &[Op::List, Op::Connect], how);
+        bed.until(|s| s.daemons[0].down.as_ref().is_some_and(|down| down.contains(why))).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_whose_adapter_panics_is_asked_again() {
+    let engine = FakeEngine::new(3);
+    let calls = [Op::Connect, Op::List, Op::Events, Op::Prepare];
+    gate(&engine, &calls, Gate::Panic);
+    let bed = Bed::with(&engine, policy(), &[4]);
+    for op in calls {
+        let asked = engine.calls("d1", op);
+        bed.until(|_| engine.calls("d1", op) > asked).await;
+        engine.gate("d1", op, Gate::Ok);
+    }
+    bed.stocked().await;
+    clean(bed.lease().await.unwrap());
+}
