@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,6 +20,9 @@ use crate::options::ServiceOptions;
 use crate::probe::Probe;
 use crate::reaper::Reaper;
 use crate::runtime::ContainerRuntime;
+
+/// How often those who wait for a state of the pool look at it.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Containers launched ahead of demand, leased one at a time.
 ///
@@ -107,7 +111,11 @@ impl<R: ContainerRuntime> Pool<R> {
         self.broker.snapshot()
     }
 
-    /// Returns the first snapshot, from now on, that satisfies the condition.
+    /// Returns once the condition holds, with the snapshot it holds for.
+    ///
+    /// Looks at the pool when it changes, at most every 10 ms: a snapshot takes
+    /// the lock that leases take. What it was only in between may go unseen,
+    /// what it comes to does not.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -116,9 +124,11 @@ impl<R: ContainerRuntime> Pool<R> {
         loop {
             changes.mark_unchanged();
             let snapshot = self.snapshot();
+            let looked = Instant::now();
             if condition(&snapshot) || changes.changed().await.is_err() {
                 return snapshot;
             }
+            tokio::time::sleep_until(looked + LOOK_EVERY).await;
         }
     }
 

@@ -196,3 +196,22 @@ async fn an_unknown_service_is_refused() {
     let refusal = bed.pool.lease(&"other".into(), deadline).await.unwrap_err();
     assert_eq!(refusal, Refusal::UnknownService);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_state_looks_seldom_and_misses_no_last_one() {
+    let bed = Bed::new(policy(), &[10]);
+    bed.stocked().await;
+    let mut looks = 0;
+    let all = bed.until(|s| {
+        looks += 1;
+        s.services[0].totals.leases.get(&StartKind::Warm) == Some(&1000)
+    });
+    let leases = async {
+        for _ in 0..1000 {
+            Lease::finish(bed.lease().await.unwrap(), Outcome::Unused);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(all, leases);
+    assert!(looks < 10, "{looks}");
+}
