@@ -74,6 +74,14 @@ struct Waiting<'a, R: ContainerRuntime> {
     answered: bool,
 }
 
+// === impl Grant ===
+
+impl<R: ContainerRuntime> Clone for Grant<R> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), daemon: self.daemon.clone(), ..*self }
+    }
+}
+
 // === impl Broker ===
 
 impl<R: ContainerRuntime> Broker<R> {

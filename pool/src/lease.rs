@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use deadpool::managed::Object;
 
+use crate::broker::Grant;
 use crate::checkout::{Checkout, Held};
 use crate::core::{DaemonName, LaunchId, Outcome, StartKind};
 use crate::runtime::ContainerRuntime;
@@ -17,11 +18,7 @@ use crate::runtime::ContainerRuntime;
 pub struct Lease<R: ContainerRuntime> {
     /// `None` only while it is dropped.
     object: Option<Object<Checkout<R>>>,
-    handle: Arc<R::Handle>,
-    daemon: DaemonName,
-    launch: LaunchId,
-    start: StartKind,
-    uses: u32,
+    grant: Grant<R>,
     max_uses: u32,
 }
 
@@ -30,41 +27,32 @@ pub struct Lease<R: ContainerRuntime> {
 impl<R: ContainerRuntime> Lease<R> {
     pub(crate) fn new(mut object: Object<Checkout<R>>, max_uses: u32) -> Self {
         object.outcome = Outcome::Failed;
-        let grant = &object.grant;
-        Self {
-            handle: grant.handle.clone(),
-            daemon: grant.daemon.clone(),
-            launch: grant.launch,
-            start: grant.start,
-            uses: grant.uses,
-            max_uses,
-            object: Some(object),
-        }
+        Self { grant: object.grant.clone(), max_uses, object: Some(object) }
     }
 
     /// The container.
     pub fn handle(&self) -> &Arc<R::Handle> {
-        &self.handle
+        &self.grant.handle
     }
 
     /// The daemon that runs it.
     pub fn daemon(&self) -> &DaemonName {
-        &self.daemon
+        &self.grant.daemon
     }
 
     /// The launch it came of.
     pub fn launch(&self) -> LaunchId {
-        self.launch
+        self.grant.launch
     }
 
     /// How the lease was served.
     pub fn start(&self) -> StartKind {
-        self.start
+        self.grant.start
     }
 
     /// Which lease of this container it is; 1 is the first.
     pub fn uses(&self) -> u32 {
-        self.uses
+        self.grant.uses
     }
 
     /// How many leases a container of this service may have.
@@ -91,10 +79,10 @@ impl<R: ContainerRuntime> Drop for Lease<R> {
 impl<R: ContainerRuntime> fmt::Debug for Lease<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("launch", &self.launch)
-            .field("daemon", &self.daemon)
-            .field("start", &self.start)
-            .field("uses", &self.uses)
+            .field("launch", &self.grant.launch)
+            .field("daemon", &self.grant.daemon)
+            .field("start", &self.grant.start)
+            .field("uses", &self.grant.uses)
             .finish_non_exhaustive()
     }
 }

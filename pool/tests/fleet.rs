@@ -120,7 +120,7 @@ async fn one_failed_call_condemns_no_daemon() {
     tokio::time::sleep(Duration::from_millis(10_100)).await;
     bed.engine.gate("d1", Op::List, Gate::Ok);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(bed.pool.snapshot().daemons.iter().all(|daemon| daemon.up));
+    assert!(bed.pool.snapshot().daemons.iter().all(|daemon| daemon.down.is_none()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,7 +130,7 @@ async fn a_daemon_that_cannot_prepare_a_service_is_out_for_it_alone() {
     let bed = Bed::with(&engine, Policy { warm: 3, ..policy() }, &[9, 3]);
     bed.stocked().await;
     assert_eq!((engine.peak("d1"), engine.peak("d2")), (0, 3));
-    assert!(bed.pool.snapshot().daemons[0].up);
+    assert_eq!(bed.pool.snapshot().daemons[0].down, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{Counts, Generation, StartKind};
-use super::{Contact, DaemonName, Ledger, RetireReason, ServiceName};
+use super::{Contact, DaemonName, Ledger, RetireReason, ServiceName, State};
 
 /// The pool at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,8 +66,6 @@ pub struct DaemonView {
     pub counts: Counts,
     /// Containers of earlier boots, and of lost replies, still to be removed.
     pub strays: u32,
-    /// Contact was made.
-    pub up: bool,
     /// Why there is no contact, once it was tried.
     pub down: Option<Arc<str>>,
     /// A complete list was had since contact was made.
@@ -96,29 +94,66 @@ impl Snapshot {
     /// [`Snapshot::reaped`], and each daemon that answered knows what it can launch.
     #[must_use]
     pub fn settled(&self) -> bool {
-        let knows = |daemon: &DaemonView| {
-            self.services.iter().all(|service| daemon.prepared.contains_key(&service.name))
-        };
-        self.reaped() && self.daemons.iter().all(|d| d.down.is_some() || knows(d))
+        self.services.iter().all(|service| self.settled_for(&service.name)) && self.reaped()
     }
 
     /// Every daemon was tried, and nothing of an earlier boot is left on those
     /// that answered.
     #[must_use]
     pub fn reaped(&self) -> bool {
-        self.daemons.iter().all(|d| d.down.is_some() || (d.listed && d.strays == 0))
+        self.daemons.iter().all(DaemonView::reaped)
+    }
+
+    /// [`Snapshot::reaped`], and each daemon that answered knows whether it can
+    /// launch the service.
+    #[must_use]
+    pub fn settled_for(&self, service: &ServiceName) -> bool {
+        self.daemons.iter().all(|daemon| daemon.settled_for(service))
     }
 
     /// Every stock has what it wants.
     #[must_use]
     pub fn stocked(&self) -> bool {
-        self.services.iter().all(|s| s.counts[super::State::Idle] >= s.warm)
+        self.services.iter().all(ServiceView::stocked)
     }
 
     /// Nothing of ours is left anywhere, as far as is known.
     #[must_use]
     pub fn empty(&self) -> bool {
-        self.daemons.iter().all(|daemon| daemon.counts.total() == 0 && daemon.strays == 0)
+        self.daemons.iter().all(|daemon| daemon.held() == 0)
+    }
+}
+
+// === impl ServiceView ===
+
+impl ServiceView {
+    /// Its stock has what it wants.
+    #[must_use]
+    pub fn stocked(&self) -> bool {
+        self.counts[State::Idle] >= self.warm
+    }
+}
+
+// === impl DaemonView ===
+
+impl DaemonView {
+    /// Containers of ours on it, as far as is known.
+    #[must_use]
+    pub fn held(&self) -> u32 {
+        self.counts.total() + self.strays
+    }
+
+    /// It does not answer, or has nothing of an earlier boot any more and knows
+    /// whether it can launch the service.
+    #[must_use]
+    pub fn settled_for(&self, service: &ServiceName) -> bool {
+        self.down.is_some() || (self.reaped() && self.prepared.contains_key(service))
+    }
+
+    /// It does not answer, or has nothing of an earlier boot any more.
+    #[must_use]
+    pub fn reaped(&self) -> bool {
+        self.down.is_some() || (self.listed && self.strays == 0)
     }
 }
 
@@ -144,7 +179,6 @@ impl Ledger {
             capacity: daemon.capacity,
             counts: daemon.counts,
             strays: u32::try_from(daemon.strays.len()).unwrap_or(u32::MAX),
-            up: daemon.contact == Contact::Up,
             down: match &daemon.contact {
                 Contact::Down(reason) => Some(reason.clone()),
                 _ => None,
