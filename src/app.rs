@@ -4,6 +4,7 @@ mod instance;
 mod plan;
 mod reap;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::Pool;
-use ganger_pool::core::{ServiceName, Snapshot};
+use ganger_pool::core::{ServiceName, ServiceView, Snapshot};
 use ganger_pool::discovery::fixed;
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -86,8 +87,8 @@ pub fn builtin() -> Vec<Builtin> {
 /// Runs until it is stopped: reaps what an earlier boot left, listens, serves,
 /// drains, and removes every container.
 ///
-/// `started` is called once clients can connect, `stocked` once every stock is
-/// full.
+/// `started` is called once clients can connect, `stocked` for each service
+/// when its stock is full for the first time.
 ///
 /// # Errors
 /// It could not begin to serve. Containers that were launched are removed.
@@ -96,7 +97,7 @@ pub async fn run(
     instance: Instance,
     stop: Stop,
     started: impl FnOnce(&Running),
-    stocked: impl FnOnce(&Snapshot, &Running) + Send + 'static,
+    stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
     let plan = Plan::new(config);
     let files = proxy::raise_open_files().map_err(|source| AppError::Machine {
@@ -137,10 +138,7 @@ pub async fn run(
     let running = Running { services: settings.iter().zip(&listeners).map(address).collect() };
     started(&running);
 
-    let full = pool.clone();
-    let full = tokio::spawn(async move {
-        stocked(&full.until(|s| s.settled() && s.stocked()).await, &running);
-    });
+    let full = tokio::spawn(await_stocked(pool.clone(), running, stocked));
     let ended = serve(config, &pool, settings.into_iter().zip(listeners), cap, &stop).await;
     full.abort();
     Ok(ended)
@@ -204,18 +202,35 @@ async fn await_reaped(pool: &Pool<Docker>, stop: &Stop) {
     }
 }
 
+/// Tells of each service when its stock is full for the first time, whatever
+/// the others do.
+async fn await_stocked(
+    pool: Arc<Pool<Docker>>,
+    running: Running,
+    mut stocked: impl FnMut(&ServiceView, &Running),
+) {
+    let mut told = BTreeSet::new();
+    let told_all = |snapshot: &Snapshot| {
+        for service in &snapshot.services {
+            let full = service.stocked() && snapshot.settled_for(&service.name);
+            if full && told.insert(service.name.clone()) {
+                stocked(service, &running);
+            }
+        }
+        told.len() == snapshot.services.len()
+    };
+    pool.until(told_all).await;
+}
+
 /// Waits until nothing is left on the daemons that answer; says where something may be.
 async fn await_removed(pool: &Pool<Docker>) -> Vec<String> {
     let gone = |snapshot: &Snapshot| {
-        snapshot
-            .daemons
-            .iter()
-            .all(|daemon| daemon.down.is_some() || daemon.counts.total() + daemon.strays == 0)
+        snapshot.daemons.iter().all(|daemon| daemon.down.is_some() || daemon.held() == 0)
     };
     // On time or not, what is left is what the last snapshot shows.
     _ = timeout(REMOVE, pool.until(gone)).await;
     let left = |daemon: ganger_pool::core::DaemonView| {
-        let count = daemon.counts.total() + daemon.strays;
+        let count = daemon.held();
         (count > 0).then(|| match &daemon.down {
             Some(reason) => format!("{} ({count}: {reason})", daemon.name),
             None => format!("{} ({count} still being removed)", daemon.name),

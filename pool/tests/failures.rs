@@ -212,3 +212,15 @@ async fn a_removal_that_panics_is_tried_again() {
     bed.engine.gate("d1", Op::Retire, Gate::Ok);
     bed.stocked().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_hides_no_full_stock_of_another() {
+    let engine = FakeEngine::new(2);
+    engine.gate_prepare("d1", "broken", Gate::Slow(Duration::from_secs(60)));
+    let broken = ganger_pool::ServiceOptions { name: "broken".into(), ..bed::options(policy()) };
+    let fleet = ganger_pool::discovery::fixed(vec![bed::daemon("d1", 4)]);
+    let bed = Bed::over(&engine, vec![bed::options(policy()), broken], fleet);
+    let full = bed.until(|s| s.services[0].stocked() && s.settled_for(&bed::service())).await;
+    assert!(!full.stocked() && !full.settled() && !full.settled_for(&"broken".into()));
+    bed.stocked().await;
+}

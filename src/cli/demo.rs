@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ganger_pool::core::{Snapshot, State};
+use ganger_pool::core::{ServiceView, State};
 use ganger_pool::runtime::ContainerRuntime;
 
 use super::{Exit, Failure, run, say};
@@ -66,14 +66,13 @@ fn started(running: &Running) {
     }
 }
 
-fn stocked(snapshot: &Snapshot, running: &Running) {
-    for service in &snapshot.services {
-        say(&format!(
-            "demo: {} containers of {} are running, waiting for connections",
-            service.counts[State::Idle],
-            service.name
-        ));
-    }
+fn stocked(service: &ServiceView, running: &Running) {
+    say(&format!(
+        "demo: {} containers of {} are running, waiting for connections",
+        service.counts[State::Idle],
+        service.name
+    ));
+    // The demo has one service.
     if let Some((_, address)) = running.services.first() {
         say(&what_next(*address));
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ganger_pool::core::{Snapshot, State};
+use ganger_pool::core::{ServiceView, State};
 use tracing::info;
 
 use super::{Exit, Failure};
@@ -35,8 +35,6 @@ pub(super) fn exit(ended: &Ended) -> Exit {
     }
 }
 
-fn stocked(snapshot: &Snapshot, _: &Running) {
-    for service in &snapshot.services {
-        info!(service = %service.name, idle = service.counts[State::Idle], "stock is full");
-    }
+fn stocked(service: &ServiceView, _: &Running) {
+    info!(service = %service.name, idle = service.counts[State::Idle], "stock is full");
 }
