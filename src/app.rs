@@ -170,6 +170,7 @@ async fn serve(
         }
     };
     tokio::select! {
+        // Whoever wants it to end now does not wait for the rest.
         biased;
         () = stop.now.cancelled() => {}
         _ = timeout_at(deadline, on_time) => {}

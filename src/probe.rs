@@ -10,11 +10,10 @@ mod log;
 
 use std::time::Duration;
 
-use ganger_pool::probe::{Probe, ProbeError};
-use tokio::time::{sleep, timeout, timeout_at};
+use ganger_pool::probe::{NotYet, Probe, ProbeError};
+use tokio::time::{sleep, timeout};
 
 use crate::docker::{Container, Ready};
-use crate::spec::CHECK;
 use attempt::{Verdict, attempt};
 
 /// How long a single attempt may take, unless the service keeps talking.
@@ -29,11 +28,7 @@ pub struct Prober;
 // === impl Prober ===
 
 impl Probe<Container> for Prober {
-    async fn ready(&self, container: &Container) -> Result<(), ProbeError> {
-        // A little before the pool gives up, because here it is known why.
-        let limit = container.spec().start_timeout;
-        let deadline = container.started() + limit - limit / 20;
-        let mut last = None;
+    async fn ready(&self, container: &Container, not_yet: &NotYet) -> Result<(), ProbeError> {
         let ready = async {
             match &container.spec().ready {
                 Ready::Started => Ok(()),
@@ -41,43 +36,33 @@ impl Probe<Container> for Prober {
                 Ready::Tcp { .. }
                 | Ready::Banner(_)
                 | Ready::Exchange { .. }
-                | Ready::Healthcheck => repeat(container, &mut last).await,
+                | Ready::Healthcheck => repeat(container, not_yet).await,
             }
         };
-        let outcome = async {
-            tokio::select! {
-                // A container that has ended is not ready, whatever it said before.
-                biased;
-                end = container.ended() => Err(ProbeError(format!("{end} before it was ready"))),
-                ready = ready => ready,
-            }
-        };
-        match timeout_at(deadline, outcome).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let why = last.map_or_else(String::new, |why| format!(": {why}"));
-                Err(ProbeError(format!("not ready within {limit:?}{why}")))
-            }
+        tokio::select! {
+            // A container that has ended is not ready, whatever it said before.
+            biased;
+            end = container.ended() => Err(ProbeError(format!("{end} before it was ready"))),
+            ready = ready => ready,
         }
     }
 
     async fn check(&self, container: &Container) -> Result<(), ProbeError> {
         let verdict = match &container.spec().ready {
-            Ready::Started | Ready::Log(_) => timeout(CHECK, attempt::runs(container)).await,
-            _ => timeout(CHECK, attempt(container)).await,
+            Ready::Started | Ready::Log(_) => attempt::runs(container).await,
+            _ => attempt(container).await,
         };
         match verdict {
-            Ok(Verdict::Ready) if container.ran_out_of_memory() => {
+            Verdict::Ready if container.ran_out_of_memory() => {
                 Err(ProbeError("the kernel killed a process in it for memory".to_owned()))
             }
-            Ok(Verdict::Ready) => Ok(()),
-            Ok(Verdict::NotYet(why) | Verdict::Never(why)) => Err(ProbeError(why)),
-            Err(_) => Err(ProbeError(format!("no answer within {CHECK:?}"))),
+            Verdict::Ready => Ok(()),
+            Verdict::NotYet(why) | Verdict::Never(why) => Err(ProbeError(why)),
         }
     }
 }
 
-async fn repeat(container: &Container, last: &mut Option<String>) -> Result<(), ProbeError> {
+async fn repeat(container: &Container, not_yet: &NotYet) -> Result<(), ProbeError> {
     let (mut pause, longest) = PAUSES;
     loop {
         let verdict = timeout(ATTEMPT, attempt(container)).await;
@@ -88,7 +73,7 @@ async fn repeat(container: &Container, last: &mut Option<String>) -> Result<(), 
             Err(_) => format!("it accepts a connection and says nothing for {ATTEMPT:?}"),
         };
         tracing::trace!(?container, why, "not ready yet");
-        *last = Some(why);
+        not_yet.note(why);
         sleep(pause).await;
         pause = (pause * 3 / 2).min(longest);
     }

@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-/// How long the single attempt may take that says whether a container that was
-/// leased can serve again.
-pub const CHECK: Duration = Duration::from_secs(1);
-
 /// What a service runs: image, process, limits, and how its containers are reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
@@ -36,8 +32,6 @@ pub struct Spec {
     pub publish_any: bool,
     /// What shows that a container can serve.
     pub ready: Ready,
-    /// From its start until a container must be ready.
-    pub start_timeout: Duration,
     /// User, and group after a colon; `None` takes the image's.
     pub user: Option<String>,
     /// Mounts the root file system read-only.
@@ -143,7 +137,6 @@ impl Spec {
             reach: Reach::default(),
             publish_any: false,
             ready: Ready::default(),
-            start_timeout: Duration::from_secs(30),
             user: None,
             read_only: false,
             tmpfs: IndexMap::new(),

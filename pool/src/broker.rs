@@ -199,6 +199,7 @@ impl<R: ContainerRuntime> Broker<R> {
             match due {
                 None => alarm.await,
                 Some(due) => tokio::select! {
+                    // What is slept to is not what is due next any more.
                     biased;
                     () = alarm => {}
                     () = tokio::time::sleep_until(due.into()) => self.tell(Event::Tick),

@@ -19,11 +19,8 @@ use crate::core::{ContainerKey, Event, Fault, LaunchId, ServiceName};
 use crate::nudge::Nudges;
 use crate::options::ServiceOptions;
 use crate::orders::Order;
-use crate::probe::Probe;
+use crate::probe::{CHECK, NotYet, Probe};
 use crate::runtime::{Autopsy, ContainerRuntime, LaunchError, LaunchOrder, Target};
-
-/// How long the check of a container that came back from a lease may take.
-const CHECK: Duration = Duration::from_secs(2);
 
 pub(crate) struct Launcher<R: ContainerRuntime, P> {
     pub(crate) broker: Arc<Broker<R>>,
@@ -137,15 +134,22 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         self.broker.started(order.launch, handle.clone());
         // From here: how long the daemon took is not the service's fault.
         let deadline = tokio::time::Instant::now() + start;
+        let not_yet = NotYet::default();
+        let ready = self.probe.ready(&handle, &not_yet);
         let why = tokio::select! {
+            // Whoever is not wanted any more does not go to stock.
             biased;
             () = interrupt.cancelled() => None,
-            ready = tokio::time::timeout_at(deadline, self.probe.ready(&handle)) => match ready {
+            ready = tokio::time::timeout_at(deadline, ready) => match ready {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => Some(format!("did not get ready: {error}")),
-                Err(_) => Some(format!(
-                    "was not ready within {start:?}: raise `timeouts.start`, or check `ready` and `port`"
-                )),
+                Err(_) => {
+                    let last = not_yet.last().map_or_else(String::new, |last| format!(" ({last})"));
+                    Some(format!(
+                        "was not ready within {start:?}{last}: raise `timeouts.start`, or check \
+                         `ready` and `port`"
+                    ))
+                }
             },
         };
         let autopsy = self.autopsy(order).await;

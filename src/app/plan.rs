@@ -103,7 +103,6 @@ fn spec(service: &config::Service) -> Spec {
         reach: service.reach,
         publish_any: service.publish == config::Publish::Any,
         ready: service.ready.clone(),
-        start_timeout: service.timeouts.start,
         user: service.user.clone(),
         read_only: service.read_only,
         tmpfs: service.tmpfs.clone(),

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use ganger_pool::probe::CHECK;
+
 use super::decode::{Cx, Decode, Fields, Spanned};
 use super::report::Mistake;
 use super::tree::Node;
 use super::value::{Bytes, Text};
-use crate::spec::{CHECK, Ready};
+use crate::spec::Ready;
 
 /// Of the time for a check the rest is for making the connection.
 const LONGEST_LINGER: Duration = Duration::from_millis(CHECK.as_millis() as u64 / 2);

@@ -12,7 +12,7 @@ use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptionsBuilder}
 use futures_util::{Stream, StreamExt};
 use ganger_pool::runtime::CallError;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::Spec;
 use super::daemon::{Contact, Daemon};
@@ -36,7 +36,6 @@ pub struct Container {
     /// Its first process, where it runs on this machine and is reached by a
     /// published port all the same.
     pub(super) neighbour: Option<Process>,
-    pub(super) started: Instant,
 }
 
 /// How one container is reached.
@@ -150,11 +149,6 @@ impl Container {
             }
             (Address::Published(_), None) => false,
         }
-    }
-
-    /// When it was started.
-    pub(crate) fn started(&self) -> Instant {
-        self.started
     }
 
     /// What the engine says of it; `None` when it is gone.

@@ -6,7 +6,7 @@ use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
 use ganger_pool::core::{LaunchId, ServiceName};
 use ganger_pool::runtime::{CallError, Fault, LaunchError, LaunchOrder};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::body::body;
 use super::calls::Failure;
@@ -82,7 +82,7 @@ impl Docker {
             )));
         }
         let spec = Arc::clone(&order.spec);
-        Ok(Arc::new(Container { id, daemon, spec, address, neighbour, started: Instant::now() }))
+        Ok(Arc::new(Container { id, daemon, spec, address, neighbour }))
     }
 
     async fn create(

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::Rng;
 use crate::core::{ContainerKey, DaemonName, Fault, LaunchId, Owned, ServiceName};
-use crate::probe::{Probe, ProbeError};
+use crate::probe::{NotYet, Probe, ProbeError};
 use crate::runtime::{
     Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Removal,
     RuntimeEvent, RuntimeEventKind, Target,
@@ -393,7 +393,8 @@ impl World {
 // === impl FakeProbe ===
 
 impl Probe<FakeContainer> for FakeProbe {
-    async fn ready(&self, container: &FakeContainer) -> Result<(), ProbeError> {
+    async fn ready(&self, container: &FakeContainer, not_yet: &NotYet) -> Result<(), ProbeError> {
+        not_yet.note("it is a fake");
         let gate = self.0.pass(&container.daemon, Op::Ready);
         let died = async {
             loop {
@@ -405,6 +406,7 @@ impl Probe<FakeContainer> for FakeProbe {
             }
         };
         tokio::select! {
+            // What has ended is not ready, however late that is noticed.
             biased;
             () = died => Err(ProbeError("it ended".into())),
             passed = gate => passed.map_err(|error| ProbeError(error.message)),
