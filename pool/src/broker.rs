@@ -4,6 +4,8 @@
 //! pay for waking another one. Under the lock there is only the ledger and the
 //! look-up of who is to be told; telling happens after it is released.
 
+mod outbox;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +20,7 @@ use crate::core::{
 };
 use crate::orders::{Order, Removal};
 use crate::runtime::{ContainerRuntime, Target};
+use outbox::Outbox;
 
 /// The ledger, shared by all who have something to tell it.
 pub(crate) struct Broker<R: ContainerRuntime> {
@@ -51,19 +54,6 @@ pub(crate) struct Grant<R: ContainerRuntime> {
 }
 
 pub(crate) type Answer<R> = Result<Grant<R>, Refusal>;
-
-/// What is to be told after the lock is released.
-struct Outbox<R: ContainerRuntime> {
-    answers: Vec<(oneshot::Sender<Answer<R>>, Answer<R>)>,
-    orders: Vec<Order>,
-    removals: Vec<Removal>,
-    emptied: Vec<DaemonName>,
-    /// Containers granted to a waiter that is not there; a mistake of ours that
-    /// must not cost a container.
-    undeliverable: Vec<LaunchId>,
-    /// Handles that are let go of; dropping them closes files.
-    dropped: Vec<Arc<R::Handle>>,
-}
 
 /// A place in the queue. Dropping it leaves the queue at once; a container
 /// that was granted in the same moment goes back unused.
@@ -282,21 +272,6 @@ impl<R: ContainerRuntime> Inner<R> {
             }
             Action::Forget { daemon } => outbox.emptied.push(daemon),
             Action::Moved { launch, from, to } => trace!(%launch, %from, %to, "moved"),
-        }
-    }
-}
-
-// === impl Outbox ===
-
-impl<R: ContainerRuntime> Outbox<R> {
-    const fn new() -> Self {
-        Self {
-            answers: Vec::new(),
-            orders: Vec::new(),
-            removals: Vec::new(),
-            emptied: Vec::new(),
-            undeliverable: Vec::new(),
-            dropped: Vec::new(),
         }
     }
 }

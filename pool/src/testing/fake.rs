@@ -1,98 +1,31 @@
 //! A fake engine: containers in memory, and a gate before every call.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod gate;
+mod world;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use super::Rng;
 use crate::core::{ContainerKey, DaemonName, Fault, LaunchId, Owned, ServiceName};
 use crate::probe::{NotYet, Probe, ProbeError};
 use crate::runtime::{
     Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Removal,
     RuntimeEvent, RuntimeEventKind, Target,
 };
+pub use gate::{Gate, Op};
+use world::{Preparation, World};
 
 /// How long a call that is gated with `Never` takes to give up.
 const GIVE_UP: Duration = Duration::from_secs(10);
-
-/// The calls that can be gated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Op {
-    /// `ContainerRuntime::connect`.
-    Connect,
-    /// `ContainerRuntime::prepare`.
-    Prepare,
-    /// `ContainerRuntime::launch`.
-    Launch,
-    /// `ContainerRuntime::retire`.
-    Retire,
-    /// `ContainerRuntime::owned`.
-    List,
-    /// `ContainerRuntime::events`, until the stream is open.
-    Events,
-    /// `Probe::ready`.
-    Ready,
-    /// `Probe::check`.
-    Check,
-}
-
-/// What becomes of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gate {
-    /// It works, after a latency that depends on the seed.
-    Ok,
-    /// It is refused.
-    Err,
-    /// It works after so long.
-    Slow(Duration),
-    /// It is not answered and has no effect; the caller gives up after 10 s.
-    Never,
-    /// It is carried out at once, and its reply is lost.
-    Lost,
-    /// Its caller is told that it failed; it is carried out so much later.
-    Late(Duration),
-    /// A launch finds that the daemon is not prepared any more.
-    Unprepared,
-    /// It panics.
-    Panic,
-}
 
 /// A fleet of fake daemons, which hold containers in memory.
 pub struct FakeEngine {
     world: Arc<Mutex<World>>,
     /// Something died: whoever probes it looks again.
     deaths: Arc<Notify>,
-}
-
-struct World {
-    rng: Rng,
-    gates: BTreeMap<(DaemonName, Op), Gate>,
-    /// Instead of the daemon's, for one service.
-    prepare_gates: BTreeMap<(DaemonName, ServiceName), Gate>,
-    /// How often each was asked for.
-    calls: BTreeMap<(DaemonName, Op), u64>,
-    /// Preparations under way.
-    preparing: BTreeSet<(DaemonName, ServiceName)>,
-    /// Preparations that began while one of the same pair was under way.
-    overlaps: u64,
-    /// Where each daemon was connected to last.
-    places: BTreeMap<DaemonName, u32>,
-    real: BTreeMap<(DaemonName, ContainerKey), bool>,
-    /// Launches whose call may still have an effect.
-    unsettled: Vec<ContainerKey>,
-    listeners: Vec<(DaemonName, mpsc::UnboundedSender<RuntimeEvent>)>,
-    launched: u64,
-    /// The most containers that existed on each daemon at once.
-    peak: BTreeMap<DaemonName, usize>,
-}
-
-/// One preparation under way.
-struct Preparation {
-    world: Arc<Mutex<World>>,
-    pair: (DaemonName, ServiceName),
 }
 
 /// A container of a [`FakeEngine`].
@@ -113,21 +46,8 @@ impl FakeEngine {
     /// Daemons without containers; latencies depend on the seed.
     #[must_use]
     pub fn new(seed: u64) -> Arc<Self> {
-        let world = World {
-            rng: Rng::new(seed),
-            gates: BTreeMap::new(),
-            prepare_gates: BTreeMap::new(),
-            calls: BTreeMap::new(),
-            preparing: BTreeSet::new(),
-            overlaps: 0,
-            places: BTreeMap::new(),
-            real: BTreeMap::new(),
-            unsettled: Vec::new(),
-            listeners: Vec::new(),
-            launched: 0,
-            peak: BTreeMap::new(),
-        };
-        Arc::new(Self { world: Arc::new(Mutex::new(world)), deaths: Arc::default() })
+        let world = Arc::new(Mutex::new(World::new(seed)));
+        Arc::new(Self { world, deaths: Arc::default() })
     }
 
     /// The probe that goes with it.
@@ -351,42 +271,6 @@ impl ContainerRuntime for FakeEngine {
 
     fn forget(&self, daemon: &DaemonName) {
         self.world.lock().places.remove(daemon);
-    }
-}
-
-// === impl Preparation ===
-
-impl Preparation {
-    fn begin(world: &Arc<Mutex<World>>, pair: (DaemonName, ServiceName)) -> Self {
-        let mut known = world.lock();
-        known.overlaps += u64::from(!known.preparing.insert(pair.clone()));
-        drop(known);
-        Self { world: world.clone(), pair }
-    }
-}
-
-impl Drop for Preparation {
-    fn drop(&mut self) {
-        self.world.lock().preparing.remove(&self.pair);
-    }
-}
-
-// === impl World ===
-
-impl World {
-    fn create(&mut self, daemon: &DaemonName, key: ContainerKey) {
-        self.real.insert((daemon.clone(), key), true);
-        let now = self.real.keys().filter(|(name, _)| name == daemon).count();
-        let peak = self.peak.entry(daemon.clone()).or_default();
-        *peak = now.max(*peak);
-    }
-
-    fn say(&mut self, daemon: &DaemonName, launch: LaunchId, kind: RuntimeEventKind) {
-        let event = RuntimeEvent { launch, kind };
-        let told = |(name, sink): &(DaemonName, mpsc::UnboundedSender<RuntimeEvent>)| {
-            name != daemon || sink.send(event.clone()).is_ok()
-        };
-        self.listeners.retain(told);
     }
 }
 

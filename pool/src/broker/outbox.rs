@@ -1,0 +1,38 @@
+//! What comes of an event, until it can be told.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Answer;
+use crate::core::{DaemonName, LaunchId};
+use crate::orders::{Order, Removal};
+use crate::runtime::ContainerRuntime;
+
+/// What is to be told after the lock is released.
+pub(super) struct Outbox<R: ContainerRuntime> {
+    pub(super) answers: Vec<(oneshot::Sender<Answer<R>>, Answer<R>)>,
+    pub(super) orders: Vec<Order>,
+    pub(super) removals: Vec<Removal>,
+    pub(super) emptied: Vec<DaemonName>,
+    /// Containers granted to a waiter that is not there; a mistake of ours that
+    /// must not cost a container.
+    pub(super) undeliverable: Vec<LaunchId>,
+    /// Handles that are let go of; dropping them closes files.
+    pub(super) dropped: Vec<Arc<R::Handle>>,
+}
+
+// === impl Outbox ===
+
+impl<R: ContainerRuntime> Outbox<R> {
+    pub(super) const fn new() -> Self {
+        Self {
+            answers: Vec::new(),
+            orders: Vec::new(),
+            removals: Vec::new(),
+            emptied: Vec::new(),
+            undeliverable: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
+}

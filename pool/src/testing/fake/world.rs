@@ -1,0 +1,93 @@
+//! What exists on a fake engine, and who is told of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::super::Rng;
+use super::{Gate, Op};
+use crate::core::{ContainerKey, DaemonName, LaunchId, ServiceName};
+use crate::runtime::{RuntimeEvent, RuntimeEventKind};
+
+pub(super) struct World {
+    pub(super) rng: Rng,
+    pub(super) gates: BTreeMap<(DaemonName, Op), Gate>,
+    /// Instead of the daemon's, for one service.
+    pub(super) prepare_gates: BTreeMap<(DaemonName, ServiceName), Gate>,
+    /// How often each was asked for.
+    pub(super) calls: BTreeMap<(DaemonName, Op), u64>,
+    /// Preparations under way.
+    pub(super) preparing: BTreeSet<(DaemonName, ServiceName)>,
+    /// Preparations that began while one of the same pair was under way.
+    pub(super) overlaps: u64,
+    /// Where each daemon was connected to last.
+    pub(super) places: BTreeMap<DaemonName, u32>,
+    pub(super) real: BTreeMap<(DaemonName, ContainerKey), bool>,
+    /// Launches whose call may still have an effect.
+    pub(super) unsettled: Vec<ContainerKey>,
+    pub(super) listeners: Vec<(DaemonName, mpsc::UnboundedSender<RuntimeEvent>)>,
+    pub(super) launched: u64,
+    /// The most containers that existed on each daemon at once.
+    pub(super) peak: BTreeMap<DaemonName, usize>,
+}
+
+/// One preparation under way.
+pub(super) struct Preparation {
+    world: Arc<Mutex<World>>,
+    pair: (DaemonName, ServiceName),
+}
+
+// === impl Preparation ===
+
+impl Preparation {
+    pub(super) fn begin(world: &Arc<Mutex<World>>, pair: (DaemonName, ServiceName)) -> Self {
+        let mut known = world.lock();
+        known.overlaps += u64::from(!known.preparing.insert(pair.clone()));
+        drop(known);
+        Self { world: world.clone(), pair }
+    }
+}
+
+impl Drop for Preparation {
+    fn drop(&mut self) {
+        self.world.lock().preparing.remove(&self.pair);
+    }
+}
+
+// === impl World ===
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            rng: Rng::new(seed),
+            gates: BTreeMap::new(),
+            prepare_gates: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            preparing: BTreeSet::new(),
+            overlaps: 0,
+            places: BTreeMap::new(),
+            real: BTreeMap::new(),
+            unsettled: Vec::new(),
+            listeners: Vec::new(),
+            launched: 0,
+            peak: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn create(&mut self, daemon: &DaemonName, key: ContainerKey) {
+        self.real.insert((daemon.clone(), key), true);
+        let now = self.real.keys().filter(|(name, _)| name == daemon).count();
+        let peak = self.peak.entry(daemon.clone()).or_default();
+        *peak = now.max(*peak);
+    }
+
+    pub(super) fn say(&mut self, daemon: &DaemonName, launch: LaunchId, kind: RuntimeEventKind) {
+        let event = RuntimeEvent { launch, kind };
+        let told = |(name, sink): &(DaemonName, mpsc::UnboundedSender<RuntimeEvent>)| {
+            name != daemon || sink.send(event.clone()).is_ok()
+        };
+        self.listeners.retain(told);
+    }
+}
