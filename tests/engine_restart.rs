@@ -271,6 +271,25 @@ fn launches_under_way_are_not_left_either() {
 }
 
 #[test]
+fn launches_that_are_not_wanted_any_more_are_not_reported_as_failed() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let host = &fleet.hosts()[2];
+    let fields = "network: Sealed, warm: 2, max: 2, ready: Log(\"never said\")";
+    let config = Config::new("unwanted").daemon(host.daemon(4));
+    let config = config.fixture("echo", fields, &["--log", "not quite"]);
+    let mut ganger = config.start(GANGER, &fleet);
+    wait_until(DEADLINE, "both have logged", || {
+        let launched = labelled(std::slice::from_ref(host), &ganger.label());
+        launched.iter().filter(|(_, one)| host.logs(&one.id).contains("not quite")).count() == 2
+    });
+    assert_eq!(ganger.stop(), 0);
+    for said in ["last log lines", "launch failed"] {
+        assert_eq!(ganger.count(said), 0, "{:#?}", ganger.lines());
+    }
+}
+
+#[test]
 fn two_processes_do_not_run_as_one_instance() {
     let fleet = Fleet::shared();
     let config = one("twin", &fleet.hosts()[0], "warm: 1, max: 2");

@@ -125,7 +125,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Ok(handle) => handle,
             Err(error) if error.fault == Fault::Service => {
                 // One that ended at once has said why, if it has said anything.
-                let said = self.autopsy(order).await.and_then(|mut autopsy| autopsy.log.pop());
+                let autopsy = self.autopsy(order).await.inspect(|autopsy| show(order, autopsy));
+                let said = autopsy.and_then(|mut autopsy| autopsy.log.pop());
                 let said = said.map_or_else(String::new, |said| format!(", last log line: {said}"));
                 return Err(Some(LaunchError { message: error.message + &said, ..error }));
             }
@@ -159,6 +160,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             None => "ended before it was ready".to_owned(),
             Some(why) => why,
         };
+        autopsy.iter().for_each(|autopsy| show(order, autopsy));
         let message = match autopsy {
             Some(autopsy) => format!("the container {why}; {autopsy}"),
             None => format!("the container {why}"),
@@ -166,15 +168,11 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         Err(Some(LaunchError { fault: Fault::Service, message }))
     }
 
-    /// What is left of a container that failed. Its log is logged.
+    /// What is left of a container that failed.
     async fn autopsy(&self, order: &LaunchOrder<R::Spec>) -> Option<Autopsy> {
         let target =
             Target { daemon: order.daemon.clone(), key: ContainerKey::Launch(order.launch) };
-        let autopsy = self.runtime.autopsy(&target).await?;
-        if !autopsy.log.is_empty() {
-            info!(launch = %order.launch, service = %order.service, log = ?autopsy.log, "last log lines");
-        }
-        Some(autopsy)
+        self.runtime.autopsy(&target).await
     }
 
     async fn check(self: Arc<Self>, launch: LaunchId) -> Option<LaunchId> {
@@ -195,5 +193,12 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         }
         self.broker.tell(Event::Checked { launch, fit: checked.is_ok() });
         None
+    }
+}
+
+/// Logs what a container that failed has logged.
+fn show<S>(order: &LaunchOrder<S>, autopsy: &Autopsy) {
+    if !autopsy.log.is_empty() {
+        info!(launch = %order.launch, service = %order.service, log = ?autopsy.log, "last log lines");
     }
 }
