@@ -6,6 +6,7 @@ mod decode;
 mod image;
 mod instance;
 mod lex;
+mod name;
 mod read;
 mod ready;
 mod report;
@@ -22,9 +23,9 @@ use thiserror::Error;
 
 pub use daemon::Daemon;
 pub use image::ImageRef;
+pub use name::Name;
 pub use report::Report;
 pub use service::{Connect, Env, Limits, Publish, Queue, Service, Timeouts};
-pub use value::Name;
 
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready};
 

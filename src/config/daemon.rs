@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
+use super::name::Name;
 use super::report::Mistake;
 use super::tree::Node;
-use super::value::{Count, Name};
+use super::value::Count;
 use crate::endpoint::{Endpoint, EndpointError};
 
 /// One container engine API endpoint.

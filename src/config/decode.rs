@@ -1,6 +1,7 @@
 //! Turns the tree of a file into values, and collects what is wrong with them.
 
 mod fields;
+mod words;
 
 use std::hash::Hash;
 use std::ops::RangeInclusive;
@@ -11,6 +12,8 @@ use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
 
 pub(super) use fields::Fields;
+pub(super) use words::similar;
+use words::{listed, quoted};
 
 use super::report::{Mistake, Span};
 use super::tree::{Item, Node, Shape};
@@ -285,29 +288,6 @@ pub(super) fn within(value: i64, bounds: &RangeInclusive<i64>) -> Result<i64, Fl
         return Err(Flaw::new(format!("{value} is too large: at most {}", bounds.end())));
     }
     Ok(value)
-}
-
-/// Names for a sentence: `a`, `b` and `c`.
-pub(super) fn listed(names: &[&str], last_word: &str) -> String {
-    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} {last_word} {last}", rest.join(", ")),
-        Some((last, _)) => last.clone(),
-        None => "none".to_owned(),
-    }
-}
-
-/// The known name that was likely meant.
-pub(super) fn similar(found: &str, known: &[&'static str]) -> Option<&'static str> {
-    let plain = |name: &str| name.to_lowercase().replace('-', "_");
-    let found = plain(found);
-    let slips = |name: &str| strsim::damerau_levenshtein(&found, &plain(name));
-    let best = known.iter().copied().min_by_key(|name| slips(name))?;
-    (slips(best) <= (found.chars().count() / 3).max(1)).then_some(best)
-}
-
-fn quoted(text: &str) -> String {
-    if text.starts_with('"') { text.to_owned() } else { format!("`{text}`") }
 }
 
 /// Where a position of `ron` is, in bytes. Its lines and columns count from 1.

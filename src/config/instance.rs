@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::value::Name;
+use super::name::Name;
 
 /// `HOST-xxxxxxxx`: the machine's name and a hash of the file's path; or why the
 /// machine has no name that is the same after a restart.

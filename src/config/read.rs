@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::daemon::FoundDaemon;
 use super::decode::{Cx, Decode, Fields, Spanned};
+use super::name::Name;
 use super::report::{Mistake, Span};
 use super::service::{Found, service};
 use super::tree::{Node, parse};
-use super::value::Name;
 use super::{Config, Daemon, Log, LogFormat};
 
 /// Daemons, and the place of the list.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::image::ImageRef;
-use super::value::Name;
+use super::name::Name;
 use crate::spec::{Mount, Network, Pull, Reach, Ready};
 
 pub(super) use decode::{Found, service};

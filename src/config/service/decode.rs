@@ -8,9 +8,10 @@ use indexmap::IndexMap;
 use super::parts::{Capability, EnvKey, FoundMount, User};
 use super::{Env, Service, Timeouts};
 use crate::config::decode::{Cx, Fields, Spanned};
+use crate::config::name::Name;
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::Node;
-use crate::config::value::{AbsolutePath, Count, Name, Port};
+use crate::config::value::{AbsolutePath, Count, Port};
 use crate::spec::{Mount, Network, Reach, Ready};
 
 const DEFAULT_WARM: u32 = 1;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{Connect, Limits, Publish, Queue, Timeouts};
 use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned, similar};
+use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::config::value::{AbsolutePath, Count, Name, Positive, Size, Text};
+use crate::config::value::{AbsolutePath, Count, Positive, Size, Text};
 use crate::spec::{Mount, Network, Pull, Reach};
 
 /// Docker refuses less.
