@@ -19,6 +19,9 @@ use crate::core::{Policy, Refusal, ServiceName};
 use crate::lease::Lease;
 use crate::runtime::ContainerRuntime;
 
+/// The most places of a desk: `deadpool` makes room for all of them at once.
+const MOST: u32 = 1 << 20;
+
 pub(crate) struct Desk<R: ContainerRuntime> {
     pool: managed::Pool<Checkout<R>>,
     max_uses: u32,
@@ -29,9 +32,9 @@ pub(crate) struct Desk<R: ContainerRuntime> {
 impl<R: ContainerRuntime> Desk<R> {
     #[expect(clippy::expect_used, reason = "a pool without timeouts needs no runtime to build")]
     pub(crate) fn new(broker: Arc<Broker<R>>, service: ServiceName, policy: &Policy) -> Self {
-        let places = policy.max.saturating_add(policy.queue_length);
+        let places = policy.max.saturating_add(policy.queue_length).min(MOST);
         let pool = managed::Pool::builder(Checkout { broker, service })
-            .max_size(usize::try_from(places).unwrap_or(usize::MAX).min(usize::MAX >> 4))
+            .max_size(usize::try_from(places).unwrap_or(usize::MAX))
             .build()
             .expect("no timeouts are set");
         Self { pool, max_uses: policy.reuse.saturating_add(1) }

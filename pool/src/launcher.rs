@@ -33,7 +33,7 @@ pub(crate) struct Launcher<R: ContainerRuntime, P> {
 // === impl Launcher ===
 
 impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
-    /// Runs until the orders end, then until the launches under way have ended.
+    /// Runs until it is dropped, and the launches under way with it.
     pub(crate) async fn run(self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let this = Arc::new(self);
         let mut launches = JoinSet::new();
@@ -63,11 +63,10 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                         }
                     }
                     Some(Order::Check(launch)) => _ = launches.spawn(this.clone().check(launch)),
-                    None => break,
+                    None => return,
                 },
             }
         }
-        while launches.join_next().await.is_some() {}
     }
 
     async fn launch(

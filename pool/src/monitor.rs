@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -73,6 +74,8 @@ impl<R: ContainerRuntime> Monitor<R> {
                     let error = self.stay(&facts, preparers).await;
                     warn!(%daemon, %error, "contact lost");
                     misses = 1;
+                    // The ledger has been told since that it is up.
+                    told = None;
                     error
                 }
                 Err(error) => {
@@ -113,6 +116,8 @@ impl<R: ContainerRuntime> Monitor<R> {
             preparers.spawn(preparer.run());
         }
         let error = tokio::select! {
+            // Events first: a list that is older than one must not hide it.
+            biased;
             never = self.hear() => match never {},
             error = self.list() => error,
         };
@@ -125,15 +130,30 @@ impl<R: ContainerRuntime> Monitor<R> {
     /// once the stream is open, so that a death falls into the one or the other.
     async fn hear(&self) -> Infallible {
         let (sink, mut events) = mpsc::unbounded_channel();
-        let look = || self.nudge.look.notify_one();
+        let daemon = &self.daemon.name;
         let stream = async {
+            let mut misses = 0;
             loop {
-                let stream = self.runtime.events(&self.daemon.name, sink.clone(), look);
+                let opened = AtomicBool::new(false);
+                let open = || {
+                    opened.store(true, Relaxed);
+                    self.nudge.look.notify_one();
+                };
+                let stream = self.runtime.events(daemon, sink.clone(), open);
                 let ended = caught("a stream of events", stream).await;
                 let error = ended.unwrap_or_else(CallError::refused);
-                debug!(daemon = %self.daemon.name, %error, "event stream broke");
-                look();
-                tokio::time::sleep(CONTACT.first).await;
+                if opened.load(Relaxed) {
+                    debug!(%daemon, %error, "event stream broke");
+                    misses = 0;
+                    self.nudge.look.notify_one();
+                } else {
+                    misses += 1;
+                    match misses {
+                        1 => warn!(%daemon, %error, "no events; what happens shows in lists only"),
+                        _ => debug!(%daemon, %error, misses, "still no events"),
+                    }
+                }
+                tokio::time::sleep(CONTACT.after(misses.max(1))).await;
             }
         };
         let pass_on = async {
@@ -147,8 +167,10 @@ impl<R: ContainerRuntime> Monitor<R> {
             }
         };
         tokio::select! {
-            never = stream => never,
+            // What was read is passed on before more is read.
+            biased;
             never = pass_on => never,
+            never = stream => never,
         }
     }
 
@@ -173,8 +195,10 @@ impl<R: ContainerRuntime> Monitor<R> {
             }
             let pause = if misses == 0 { LIST_EVERY } else { CONTACT.after(misses) };
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                // Either leads to a list; a nudge that came is used up by it.
+                biased;
                 () = self.nudge.look.notified() => tokio::time::sleep(CONTACT.first).await,
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -219,8 +243,10 @@ impl<R: ContainerRuntime> Preparer<R> {
                 }
             };
             tokio::select! {
-                () = tokio::time::sleep(if unanswered { CONTACT.cap } else { PREPARE_EVERY }) => {}
+                // Either leads to a preparation; a nudge that came is used up by it.
+                biased;
                 () = nudged => {}
+                () = tokio::time::sleep(if unanswered { CONTACT.cap } else { PREPARE_EVERY }) => {}
             }
         }
     }

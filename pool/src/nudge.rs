@@ -18,7 +18,7 @@ pub(crate) struct Nudge {
     /// By service: it is not prepared for it any more; an image may be gone.
     pub(crate) prepare: BTreeMap<ServiceName, Notify>,
     /// Contact was made again.
-    pub(crate) regained: Notify,
+    pub(crate) regained: Arc<Notify>,
 }
 
 // === impl Nudges ===
@@ -32,7 +32,7 @@ impl Nudges {
     ) -> Arc<Nudge> {
         let fresh = || {
             let prepare = services.map(|service| (service.clone(), Notify::new())).collect();
-            Arc::new(Nudge { look: Notify::new(), prepare, regained: Notify::new() })
+            Arc::new(Nudge { look: Notify::new(), prepare, regained: Arc::default() })
         };
         self.0.lock().entry(daemon.clone()).or_insert_with(fresh).clone()
     }
@@ -55,11 +55,15 @@ impl Nudges {
         }
     }
 
-    /// Returns when contact with the daemon is made again.
-    pub(crate) async fn regained(&self, daemon: &DaemonName) {
-        match self.of(daemon) {
-            Some(nudge) => nudge.regained.notified().await,
-            None => std::future::pending().await,
+    /// Returns when contact with the daemon is made again after this call.
+    pub(crate) fn regained(&self, daemon: &DaemonName) -> impl Future<Output = ()> + use<> {
+        // From here on it hears, polled or not.
+        let notified = self.of(daemon).map(|nudge| nudge.regained.clone().notified_owned());
+        async move {
+            match notified {
+                Some(notified) => notified.await,
+                None => std::future::pending().await,
+            }
         }
     }
 

@@ -24,6 +24,8 @@ use crate::runtime::{ContainerRuntime, Removal as Attempt};
 const IN_FLIGHT: usize = 8;
 /// For ever, so that a container on a daemon that is away for a day still goes.
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(60) };
+/// A daemon that answers is asked again as after so many attempts: each 3 s.
+const PENDING: u32 = 6;
 /// A removal that needs so many attempts is worth a warning, once.
 const ODD: u32 = 5;
 
@@ -60,6 +62,8 @@ impl<R: ContainerRuntime> Reaper<R> {
         let lane = self.lane(&target.daemon);
         let mut attempts = 0;
         loop {
+            // From before the attempt: contact may be made again during it.
+            let regained = self.nudges.regained(&target.daemon);
             let attempt = {
                 // The semaphore is never closed.
                 let _permit = lane.acquire().await;
@@ -68,7 +72,11 @@ impl<R: ContainerRuntime> Reaper<R> {
             attempts += 1;
             match attempt {
                 Ok(Attempt::Gone) => break,
-                Ok(Attempt::Pending) => debug!(target = %target.key, "not gone yet"),
+                Ok(Attempt::Pending) => {
+                    // The daemon answers: what is awaited takes seconds.
+                    attempts = attempts.min(PENDING);
+                    debug!(target = %target.key, "not gone yet");
+                }
                 Err(error) => {
                     if error.unreachable {
                         self.nudges.look(&target.daemon);
@@ -81,10 +89,11 @@ impl<R: ContainerRuntime> Reaper<R> {
                     }
                 }
             }
-            // Sooner when contact with the daemon was made again.
             tokio::select! {
-                () = tokio::time::sleep(AGAIN.after(attempts)) => {}
-                () = self.nudges.regained(&target.daemon) => {}
+                // Contact first: what was tried in vain before says nothing any more.
+                biased;
+                () = regained => attempts = 0,
+                () = tokio::time::sleep(AGAIN.after(attempts.max(1))) => {}
             }
         }
         drop(lane);

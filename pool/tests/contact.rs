@@ -112,3 +112,58 @@ async fn a_daemon_whose_adapter_panics_is_asked_again() {
     bed.stocked().await;
     clean(bed.lease().await.unwrap());
 }
+
+#[tokio::test(start_paused = true)]
+async fn contact_that_is_lost_twice_for_one_reason_is_told_twice() {
+    let bed = Bed::new(policy(), &[4]);
+    for _ in 0..3 {
+        bed.stocked().await;
+        // The same words from both calls, each time.
+        gate(&bed.engine, &[Op::List, Op::Connect], Gate::Never);
+        let snapshot = bed.until(|s| s.daemons[0].down.is_some()).await;
+        assert_eq!(snapshot.services[0].counts[State::Idle], 0);
+        gate(&bed.engine, &[Op::List, Op::Connect], Gate::Ok);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_gives_no_events_is_not_hammered() {
+    let engine = FakeEngine::new(3);
+    engine.gate("d1", Op::Events, Gate::Err);
+    let bed = Bed::with(&engine, policy(), &[4]);
+    bed.stocked().await;
+    let before = [Op::Events, Op::List].map(|op| engine.calls("d1", op));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let [events, lists] = [Op::Events, Op::List].map(|op| engine.calls("d1", op));
+    // One each 5 s at the end, and a list each 10 s as always.
+    assert!(events - before[0] <= 20, "{}", events - before[0]);
+    assert!(lists - before[1] <= 8, "{}", lists - before[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_takes_long_is_asked_after_often_enough() {
+    // Under way for long; and refused at first by a daemon that was away for long.
+    for (away, then) in [(false, Gate::Pending), (true, Gate::Err)] {
+        let bed = Bed::new(Policy { warm: 2, ..policy() }, &[4]);
+        bed.stocked().await;
+        let calls = [Op::List, Op::Connect, Op::Retire];
+        if away {
+            gate(&bed.engine, &calls, Gate::Never);
+            bed.until(|s| s.daemons[0].down.is_some()).await;
+        } else {
+            bed.engine.gate("d1", Op::Retire, then);
+        }
+        bed.pool.drain();
+        tokio::time::sleep(Duration::from_secs(1200)).await;
+        if away {
+            gate(&bed.engine, &calls[..2], Gate::Ok);
+            bed.engine.gate("d1", Op::Retire, then);
+            bed.until(|s| s.daemons[0].listed).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        bed.engine.gate("d1", Op::Retire, Gate::Ok);
+        let before = tokio::time::Instant::now();
+        bed.until(ganger_pool::core::Snapshot::empty).await;
+        assert!(before.elapsed() < Duration::from_secs(10), "{then:?}: {:?}", before.elapsed());
+    }
+}

@@ -115,6 +115,36 @@ async fn containers_that_fail_of_themselves_in_a_lease_are_replaced_ever_more_sl
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_containers_that_die_young_is_told_why() {
+    let bed = Bed::new(policy(), &[1]);
+    for launch in 1..=3 {
+        bed.stocked().await;
+        let container = ganger_pool::testing::FakeContainer {
+            launch: ganger_pool::core::LaunchId(launch),
+            daemon: "d1".into(),
+        };
+        bed.engine.kill(&container, true);
+        bed.until(|s| s.services[0].counts[State::Idle] == 0).await;
+    }
+    let before = tokio::time::Instant::now();
+    let refusal = bed.lease().await.unwrap_err();
+    assert!(
+        matches!(&refusal, Refusal::Failing { reason } if reason.contains("before anybody had it")),
+        "{refusal}"
+    );
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    // Until the next one lives.
+    bed.stocked().await;
+    clean(bed.lease().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_desk_of_any_size_can_be_had() {
+    let bed = Bed::new(Policy { queue_length: u32::MAX, max: u32::MAX, ..policy() }, &[1]);
+    bed.stocked().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_old_container_that_fails_in_a_lease_slows_nothing_down() {
     let bed = Bed::new(policy(), &[1]);
     bed.stocked().await;

@@ -6,7 +6,7 @@ use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
 use super::name::Name;
 use super::report::Mistake;
 use super::tree::Node;
-use super::value::Count;
+use super::value::{Containers, Launches};
 use crate::endpoint::{Endpoint, EndpointError};
 
 /// One container engine API endpoint.
@@ -19,7 +19,7 @@ pub struct Daemon {
     /// The most containers it may hold for this instance, counting those being
     /// launched and removed. At least 1.
     pub max_containers: u32,
-    /// The most launches in flight on it, at least 1; `None` takes `min(2 x cpus, 8)`.
+    /// The most launches in flight on it, 1 to 32; `None` takes `min(2 x cpus, 8)`.
     pub max_launches: Option<u32>,
     /// The address of its machine to publish ports on and to dial. `None` takes
     /// loopback for a socket, else the address its API is reached at.
@@ -41,8 +41,8 @@ impl Decode for FoundDaemon {
         cx.fields(node, "the daemon", |f| {
             let name = f.required("name");
             let url = f.required::<Spanned<Endpoint>>("url");
-            let max_containers = f.required::<Count>("max_containers");
-            let max_launches = f.optional::<Count>("max_launches");
+            let max_containers = f.required::<Containers>("max_containers");
+            let max_launches = f.optional::<Launches>("max_launches");
             let insecure = f.or("insecure", false);
             let publish_on = f.optional::<Spanned<IpAddr>>("publish_on");
             f.not_yet("tls", "put a tunnel in front, or `insecure: true` on a private network");

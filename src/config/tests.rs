@@ -191,6 +191,8 @@ fn settings_of_a_service_that_make_no_sense() {
         ("max: 0", "0 is too small: at least 1"),
         ("reuse: -1", "-1 is too small: at least 0"),
         ("reuse: 4294967296", "4294967296 is too large: at most 4294967295"),
+        ("max: 100001", "100001 is too large: at most 100000"),
+        ("queue: (length: 4294967295)", "4294967295 is too large: at most 500000"),
         ("reuse: 99999999999999999999", "99999999999999999999 is out of range"),
         ("reuse: 1.5", "expected a whole number such as 4, found the number 1.5"),
         ("reuse: twice", "expected a whole number such as 4, found the word `twice`"),

@@ -1,6 +1,7 @@
 //! The scalars of the configuration.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,19 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A number from 1 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Count(pub(super) u32);
+
+/// A number of containers, from 1 on: no more than what a place is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Containers(pub(super) u32);
+
+/// A number of launches at a time, from 1 on: many more than any engine carries
+/// out side by side, and no more than file descriptors are kept free for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Launches(pub(super) u32);
+
+/// A number of connections that wait: no more than what a place is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting(pub(super) u32);
 
 /// A TCP port other than 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,34 +68,21 @@ impl Decode for u32 {
     const WHAT: &'static str = "a whole number such as 4";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        whole(node, cx, Self::WHAT, 0)
+        whole(node, cx, Self::WHAT, 0..=u32::MAX.into())
     }
 }
 
-/// A whole number from `least` to the largest of its type. It is read as a
-/// wider one, to tell people what is wrong with it.
-fn whole<T: TryFrom<i64> + Bounded>(
+/// A whole number. It is read as a wider one, to tell people what is wrong with it.
+fn whole<T: TryFrom<i64>>(
     node: &Node,
     cx: &mut Cx<'_>,
     what: &str,
-    least: i64,
+    range: RangeInclusive<i64>,
 ) -> Option<T> {
     cx.scalar(node, what, |number: i64| {
-        let number = within(number, &(least..=T::MOST))?;
+        let number = within(number, &range)?;
         T::try_from(number).map_err(|_| Flaw::new(format!("{number} is out of range")))
     })
-}
-
-trait Bounded {
-    const MOST: i64;
-}
-
-impl Bounded for u16 {
-    const MOST: i64 = Self::MAX as i64;
-}
-
-impl Bounded for u32 {
-    const MOST: i64 = Self::MAX as i64;
 }
 
 impl Decode for f64 {
@@ -96,7 +97,31 @@ impl Decode for Count {
     const WHAT: &'static str = "a whole number such as 4";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        whole(node, cx, Self::WHAT, 1).map(Self)
+        whole(node, cx, Self::WHAT, 1..=u32::MAX.into()).map(Self)
+    }
+}
+
+impl Decode for Containers {
+    const WHAT: &'static str = Count::WHAT;
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        whole(node, cx, Self::WHAT, 1..=100_000).map(Self)
+    }
+}
+
+impl Decode for Launches {
+    const WHAT: &'static str = Count::WHAT;
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        whole(node, cx, Self::WHAT, 1..=32).map(Self)
+    }
+}
+
+impl Decode for Waiting {
+    const WHAT: &'static str = u32::WHAT;
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        whole(node, cx, Self::WHAT, 0..=500_000).map(Self)
     }
 }
 
@@ -104,7 +129,7 @@ impl Decode for Port {
     const WHAT: &'static str = "a port number such as 7000";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        whole(node, cx, Self::WHAT, 1).map(Self)
+        whole(node, cx, Self::WHAT, 1..=u16::MAX.into()).map(Self)
     }
 }
 

@@ -146,7 +146,7 @@ impl FakeEngine {
             Duration::from_millis(1 + world.rng.below(20))
         };
         match gate {
-            Gate::Ok | Gate::Unprepared | Gate::Lost | Gate::Late(_) => {
+            Gate::Ok | Gate::Unprepared | Gate::Lost | Gate::Late(_) | Gate::Pending => {
                 tokio::time::sleep(latency).await;
             }
             Gate::Slow(time) => tokio::time::sleep(time).await,
@@ -154,7 +154,8 @@ impl FakeEngine {
             Gate::Err => return Err(CallError::refused(format!("{op:?} was refused"))),
             Gate::Never => {
                 tokio::time::sleep(GIVE_UP).await;
-                return Err(CallError::unreachable(format!("{op:?} was not answered")));
+                // In the same words for every call, as of a socket that is gone.
+                return Err(CallError::unreachable("the call was not answered"));
             }
         }
         Ok(())
@@ -237,11 +238,14 @@ impl ContainerRuntime for FakeEngine {
     }
 
     async fn retire(&self, target: &Target) -> Result<Removal, CallError> {
-        let lost = self.gate_of(&target.daemon, Op::Retire) == Gate::Lost;
+        let gate = self.gate_of(&target.daemon, Op::Retire);
         self.pass(&target.daemon, Op::Retire).await?;
+        if gate == Gate::Pending {
+            return Ok(Removal::Pending);
+        }
         let mut world = self.world.lock();
         world.real.remove(&(target.daemon.clone(), target.key.clone()));
-        if lost {
+        if gate == Gate::Lost {
             return Err(CallError::unreachable("the reply was lost"));
         }
         let settled = !world.unsettled.contains(&target.key);

@@ -11,7 +11,7 @@ use crate::config::decode::{Cx, Fields, Spanned};
 use crate::config::name::Name;
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::Node;
-use crate::config::value::{AbsolutePath, Count, Port};
+use crate::config::value::{AbsolutePath, Containers, Port};
 use crate::spec::{Mount, Network, Reach, Ready};
 
 const DEFAULT_WARM: u32 = 1;
@@ -80,7 +80,7 @@ pub(in crate::config) fn service(
 
 fn warm_and_max(f: &mut Fields<'_, '_, '_>, name: &Span) -> (Spanned<u32>, u32) {
     let warm = f.optional::<Spanned<u32>>("warm");
-    let max = f.optional::<Spanned<Count>>("max");
+    let max = f.optional::<Spanned<Containers>>("max");
     // A `max` that cannot be read has been reported; it clashes with nothing.
     let unread = max.is_none() && f.given("max");
     let limit = max.as_ref().map_or(DEFAULT_MAX, |max| max.value.0);

@@ -7,7 +7,7 @@ use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned, similar};
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::config::value::{AbsolutePath, Count, Positive, Size, Text};
+use crate::config::value::{AbsolutePath, Count, Positive, Size, Text, Waiting};
 use crate::spec::{Mount, Network, Pull, Reach};
 
 /// Docker refuses less.
@@ -84,7 +84,7 @@ impl Decode for Queue {
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let default = Self::default();
         cx.fields(node, "`queue`", |f| Self {
-            length: f.or("length", default.length),
+            length: f.or("length", Waiting(default.length)).0,
             timeout: f.or("timeout", Positive(default.timeout)).0,
         })
     }

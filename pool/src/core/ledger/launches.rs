@@ -1,7 +1,7 @@
 //! Launches, deaths and removals.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::{Backoff, Policy, Refusal};
 use super::{
@@ -96,9 +96,8 @@ impl Ledger {
         match container.state {
             State::Idle | State::Unknown => {
                 let (index, born) = (container.service, container.born);
-                let early = container.is_young(now);
-                if early && container.uses == 0 {
-                    self.blame_service(now, index, born, true);
+                if let Some(age) = container.young(now).filter(|_| container.uses == 0) {
+                    self.died_young(now, index, born, age, "ended before anybody had it");
                 }
                 self.retire(now, launch, reason);
             }
@@ -129,15 +128,26 @@ impl Ledger {
         self.forget_daemon(daemon);
     }
 
-    /// Lengthens a service's pause. Failures of launches that were ordered
-    /// before the last failure was known are one with it.
-    pub(super) fn blame_service(
+    /// A container was ready and failed all the same, of itself and soon.
+    pub(super) fn died_young(
         &mut self,
         now: Instant,
         index: usize,
         born: Instant,
-        early_death: bool,
+        age: Duration,
+        what: &str,
     ) {
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            let age = age.as_secs_f32();
+            let reason = format!("a container that was ready {what}, {age:.1}s after its start");
+            service.last_error = Some(reason.into());
+        }
+        self.blame_service(now, index, born, true);
+    }
+
+    /// Lengthens a service's pause. Failures of launches that were ordered
+    /// before the last failure was known are one with it.
+    fn blame_service(&mut self, now: Instant, index: usize, born: Instant, early_death: bool) {
         let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };

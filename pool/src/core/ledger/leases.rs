@@ -98,7 +98,7 @@ impl Ledger {
                 None => self.shelve(now, launch),
             };
         }
-        let (index, early, born) = (container.service, container.is_young(now), container.born);
+        let (index, young, born) = (container.service, container.young(now), container.born);
         let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };
@@ -114,8 +114,9 @@ impl Ledger {
         } else {
             None
         };
-        if outcome == Outcome::Dud && early {
-            self.blame_service(now, index, born, true);
+        if let Some(age) = young.filter(|_| outcome == Outcome::Dud) {
+            let what = "failed its client before either had sent anything";
+            self.died_young(now, index, born, age, what);
         }
         match verdict.or_else(|| self.unwanted(now, launch)) {
             Some(reason) => self.retire(now, launch, reason),
@@ -192,7 +193,7 @@ impl Ledger {
         };
         container.uses += 1;
         let (uses, daemon) = (container.uses, container.daemon.clone());
-        let young = container.is_young(now);
+        let young = container.young(now).is_some();
         if let Some((_, service)) = self.services.get_index_mut(container.service) {
             if !young {
                 service.early_deaths = 0;

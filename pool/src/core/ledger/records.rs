@@ -137,8 +137,9 @@ impl Container {
         }
     }
 
-    pub(super) fn is_young(&self, now: Instant) -> bool {
-        self.seen.is_some_and(|seen| now - seen < YOUNG)
+    /// How long it has been running, when that is not long.
+    pub(super) fn young(&self, now: Instant) -> Option<Duration> {
+        self.seen.map(|seen| now - seen).filter(|age| *age < YOUNG)
     }
 
     pub(super) fn expired(&self, now: Instant) -> bool {
@@ -183,7 +184,8 @@ impl Service {
 
     /// Its launches have failed so often that nobody should wait for one.
     pub(super) fn failing(&self) -> Option<&Arc<str>> {
-        self.last_error.as_ref().filter(|_| self.failures >= self.policy.failing_after)
+        let failures = self.failures + self.early_deaths;
+        self.last_error.as_ref().filter(|_| failures >= self.policy.failing_after)
     }
 }
 

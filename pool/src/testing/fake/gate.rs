@@ -40,6 +40,8 @@ pub enum Gate {
     Late(Duration),
     /// A launch finds that the daemon is not prepared any more.
     Unprepared,
+    /// A removal is under way and has not ended.
+    Pending,
     /// It panics.
     Panic,
 }
