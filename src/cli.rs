@@ -6,6 +6,7 @@ mod reap;
 mod run;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,22 +56,25 @@ commented configuration; `ganger check` says what is wrong with it.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serve until SIGTERM or SIGINT, then drain and remove every container
+    /// Serve until SIGTERM, SIGINT or SIGHUP, then drain and remove every container
     Run,
-    /// Serve the built-in echo image on 127.0.0.1:5454; needs no file and no registry
+    /// Serve the built-in echo image; needs no file and no registry
     Demo {
         /// The engine to use
         #[arg(
             long,
             env = "DOCKER_HOST",
-            default_value = "unix:///var/run/docker.sock",
+            default_value = demo::DEFAULT,
             value_name = "URL"
         )]
         docker: String,
+        /// Where to listen
+        #[arg(long, value_name = "IP:PORT")]
+        listen: Option<SocketAddr>,
     },
     /// Say whether the configuration is in order
     Check {
-        /// Also ask the daemons whether they can run the services; changes nothing
+        /// Also ask the daemons: contact, way to reach containers, image; changes nothing
         #[arg(long)]
         online: bool,
     },
@@ -109,8 +113,8 @@ pub fn main() -> ExitCode {
             start_log(config.log.format, &log)?;
             block_on(run::run(&config, &path))
         }),
-        Verb::Demo { docker } => {
-            start_log(LogFormat::Text, &log).and_then(|()| block_on(demo::demo(&docker)))
+        Verb::Demo { docker, listen } => {
+            start_log(LogFormat::Text, &log).and_then(|()| block_on(demo::demo(&docker, listen)))
         }
         Verb::Check { online } => loaded(config).and_then(|(config, path)| {
             start_log(LogFormat::Text, if online { "warn" } else { "off" })?;
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
             block_on(reap::reap(&config, &instance, dry_run))
         }),
     };
+    telemetry::flush();
     let exit = exit.unwrap_or_else(|Failure { exit, message }| {
         complain(&message);
         exit

@@ -28,7 +28,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn dial(&self) -> impl Future<Output = io::Result<TcpStream>> + Send;
 
     /// Whether its process still runs, as far as can be told; asked when a dial
-    /// was refused. A daemon that cannot tell counts as yes.
+    /// was refused. A daemon that cannot tell counts as yes. The caller sets the
+    /// deadline.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -36,7 +37,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// What has become of the container, asked when its connection ended, so
     /// that a stream that was cut is not taken for one that ended. Answers
-    /// within a bounded time; a daemon that cannot tell counts as `Running`.
+    /// within a bounded time. Where the process is on this machine, a daemon that
+    /// cannot tell changes nothing: the process runs, or has ended somehow.
+    /// Elsewhere it may have gone with its daemon, and counts as `Died`.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.

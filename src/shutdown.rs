@@ -2,10 +2,15 @@
 //! connections now, the third to leave whatever is left behind.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+
+/// Signals that come so fast one after the other are one.
+const TWICE: Duration = Duration::from_millis(50);
 
 /// How far the operator has asked the process to stop.
 #[derive(Debug, Clone, Default)]
@@ -22,26 +27,33 @@ impl Stop {
     /// Listens for SIGTERM, SIGINT and SIGHUP. The last would otherwise kill
     /// the process, and its containers would stay behind.
     ///
-    /// The third signal ends the process with 128 and its number, as shells put it.
+    /// The third signal calls `leave`, which is to end the process, with 128 and
+    /// its number, as shells put it.
     ///
     /// # Errors
     /// The handlers could not be installed.
-    pub fn on_signals() -> io::Result<Self> {
+    pub fn on_signals(leave: impl Fn(i32) + Send + 'static) -> io::Result<Self> {
         let stop = Self::default();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
         let told = stop.clone();
         tokio::spawn(async move {
+            let mut last: Option<Instant> = None;
             loop {
                 let (name, kind) = tokio::select! {
                     _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
                     _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
                     _ = hang_up.recv() => ("SIGHUP", SignalKind::hangup()),
                 };
+                // timeout(1), for one, sends each signal twice.
+                let now = Instant::now();
+                if last.replace(now).is_some_and(|last| now - last < TWICE) {
+                    continue;
+                }
                 if told.now.is_cancelled() {
                     error!(signal = name, "leaving at once; `ganger reap` removes what is left");
-                    std::process::exit(128 + kind.as_raw_value());
+                    leave(128 + kind.as_raw_value());
                 } else if told.drain.is_cancelled() {
                     warn!(
                         signal = name,

@@ -1,11 +1,19 @@
 //! The log: set up once, text or JSON, on standard error.
+//!
+//! Lines are written by a thread of their own. A reader that is gone, or that
+//! has stopped reading, loses them; it must not hold up anything else.
 
 use std::io::{self, IsTerminal};
 
+use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::Subscriber;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
+
+/// Keeps the thread that writes.
+static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
 /// What log lines look like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,8 +55,16 @@ pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
         .parse(filter)
         .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let ansi = io::stderr().is_terminal();
-    tracing::subscriber::set_global_default(subscriber(format, parsed, ansi, io::stderr))?;
+    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+    tracing::subscriber::set_global_default(subscriber(format, parsed, ansi, writer))?;
+    *WRITER.lock() = Some(guard);
     Ok(())
+}
+
+/// Writes out what was logged, for at most a second; what is logged later may
+/// be lost. For the end of the process.
+pub fn flush() {
+    drop(WRITER.lock().take());
 }
 
 fn subscriber<W>(
@@ -64,6 +80,8 @@ where
         .with_env_filter(filter)
         .with_writer(writer)
         .with_ansi(ansi)
+        // It would be said on the same standard error, by a macro that panics.
+        .log_internal_errors(false)
         .with_target(false);
     match format {
         Format::Text => Box::new(builder.finish()),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use ganger_test_support::{Client, Config, Ending, Ganger, unique};
+use ganger_test_support::{Client, Config, Ending, Ganger, free_port, unique, wait_until};
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -79,6 +79,45 @@ impl Outcome {
 fn absent(name: &str) -> Config {
     let daemon = format!("(name: \"local\", url: {NOWHERE:?}, max_containers: 4)");
     Config::new(name).daemon(daemon).fixture("echo", "warm: 1, max: 4", &[])
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_holds_nothing_up() {
+    let dir = Dir::new();
+    let (port, name) = (free_port(), unique("unread"));
+    let config = format!(
+        "(instance: \"{name}\", drain_timeout: \"1s\",
+          daemons: Static([(name: \"d\", url: \"{NOWHERE}\", max_containers: 4)]),
+          services: {{\"s\": (listen: \"127.0.0.1:{port}\", image: \"i:1\", port: 1)}})"
+    );
+    let file = dir.write("c.ron", &config);
+    // One whose reader is gone, and one whose reader does not read.
+    for gone in [true, false] {
+        let mut ganger = Command::new(GANGER)
+            .args(["run", "--config", &file, "--log", "trace"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut reader = ganger.stderr.take();
+        if gone {
+            reader = None;
+        }
+        wait_until(DEADLINE, "it listens", || Client::try_connect(port).is_ok());
+        // A pipe takes 64 KiB.
+        for _ in 0..2000 {
+            let ending = Client::connect(port).ending();
+            assert_eq!(ending, Ending::Reset(Vec::new()));
+        }
+        let pid = rustix::process::Pid::from_child(&ganger);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let mut code = None;
+        wait_until(DEADLINE, "it ends", || {
+            code = ganger.try_wait().unwrap();
+            code.is_some()
+        });
+        assert_eq!(code.unwrap().code(), Some(0), "reader gone: {gone}");
+        drop(reader);
+    }
 }
 
 #[test]
@@ -196,7 +235,7 @@ fn an_engine_that_is_not_there_is_said_to_be_with_what_to_do() {
 #[test]
 fn the_demo_is_for_an_engine_on_this_machine() {
     let dir = Dir::new();
-    for url in ["tcp://192.0.2.7:2375", "http:/nonsense", ""] {
+    for url in ["tcp://192.0.2.7:2375", "http:/nonsense"] {
         dir.ganger(&["demo", "--docker", url]).expect(2, &["--docker"]);
     }
 }

@@ -95,7 +95,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 Event::LaunchFailed { launch, fault: Fault::Service, reason }
             }
             Err(Some(LaunchError { fault, message })) => {
-                warn!(%launch, %service, %daemon, error = %message, "launch failed");
+                warn!(%launch, %service, %daemon, error = message, "launch failed");
                 match fault {
                     Fault::Service => {}
                     Fault::Daemon => self.nudges.look(daemon),

@@ -72,7 +72,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                 Ok(facts) => {
                     info!(%daemon, version = %facts.version, cpus = facts.cpus, "contact made");
                     let error = self.stay(&facts, preparers).await;
-                    warn!(%daemon, %error, "contact lost");
+                    warn!(%daemon, error = error.to_string(), "contact lost");
                     misses = 1;
                     // The ledger has been told since that it is up.
                     told = None;
@@ -81,8 +81,10 @@ impl<R: ContainerRuntime> Monitor<R> {
                 Err(error) => {
                     misses += 1;
                     match told {
-                        None => warn!(%daemon, %error, "no contact"),
-                        Some(_) => debug!(%daemon, %error, misses, "still no contact"),
+                        None => warn!(%daemon, error = error.to_string(), "no contact"),
+                        Some(_) => {
+                            debug!(%daemon, error = error.to_string(), misses, "still no contact")
+                        }
                     }
                     error
                 }
@@ -143,14 +145,16 @@ impl<R: ContainerRuntime> Monitor<R> {
                 let ended = caught("a stream of events", stream).await;
                 let error = ended.unwrap_or_else(CallError::refused);
                 if opened.load(Relaxed) {
-                    debug!(%daemon, %error, "event stream broke");
+                    debug!(%daemon, error = error.to_string(), "event stream broke");
                     misses = 0;
                     self.nudge.look.notify_one();
                 } else {
                     misses += 1;
                     match misses {
-                        1 => warn!(%daemon, %error, "no events; what happens shows in lists only"),
-                        _ => debug!(%daemon, %error, misses, "still no events"),
+                        1 => {
+                            warn!(%daemon, error = error.to_string(), "no events; what happens shows in lists only")
+                        }
+                        _ => debug!(%daemon, error = error.to_string(), misses, "still no events"),
                     }
                 }
                 tokio::time::sleep(CONTACT.after(misses.max(1))).await;
@@ -187,7 +191,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                 }
                 Err(error) => {
                     misses += 1;
-                    debug!(%daemon, %error, misses, "no list");
+                    debug!(%daemon, error = error.to_string(), misses, "no list");
                     if misses >= MISSES {
                         return error;
                     }
@@ -227,7 +231,7 @@ impl<R: ContainerRuntime> Preparer<R> {
                 if let Err(error) = &result
                     && known.as_ref() != Some(&result)
                 {
-                    warn!(%daemon, %service, %error, "cannot run this service");
+                    warn!(%daemon, %service, error = error.to_string(), "cannot run this service");
                 }
                 broker.tell(Event::Prepared {
                     daemon: daemon.clone(),

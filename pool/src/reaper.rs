@@ -10,11 +10,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::broker::Broker;
 use crate::caught::called;
-use crate::core::{Backoff, DaemonName, Event};
+use crate::core::{Backoff, DaemonName, Event, RetireReason};
 use crate::nudge::Nudges;
 use crate::orders::Removal;
 use crate::runtime::{ContainerRuntime, Removal as Attempt};
@@ -83,7 +83,7 @@ impl<R: ContainerRuntime> Reaper<R> {
                     }
                     if attempts == ODD {
                         warn!(
-                            target = %target.key, daemon = %target.daemon, %error,
+                            target = %target.key, daemon = %target.daemon, error = error.to_string(),
                             "cannot be removed yet; trying for ever"
                         );
                     }
@@ -98,7 +98,11 @@ impl<R: ContainerRuntime> Reaper<R> {
         }
         drop(lane);
         self.tidy(&target.daemon);
-        debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
+        if reason == RetireReason::Stray {
+            info!(target = %target.key, daemon = %target.daemon, "removed what was left behind");
+        } else {
+            debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
+        }
         self.broker.tell(Event::Removed { daemon: target.daemon, key: target.key });
     }
 

@@ -184,6 +184,20 @@ async fn who_waits_for_what_cannot_come_is_refused_when_that_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_several_reasons_what_is_about_the_service_comes_first() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Connect, Gate::Err);
+    engine.gate("d2", Op::Prepare, Gate::Err);
+    ["d3", "d4"].into_iter().for_each(|name| engine.gate(name, Op::Connect, Gate::Err));
+    let bed = Bed::with(&engine, policy(), &[8, 8, 8, 8]);
+    bed.until(|s| s.settled()).await;
+    let refusal = bed.lease().await.unwrap_err().to_string();
+    let expected = "d2: Prepare was refused; d1: Connect was refused; d3: Connect was refused; \
+                    and 1 more";
+    assert!(refusal.ends_with(expected), "{refusal}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_container_killed_for_memory_before_it_is_ready_says_so() {
     let engine = FakeEngine::new(2);
     engine.gate("d1", Op::Ready, Gate::Never);

@@ -3,8 +3,10 @@
 use std::fs;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener};
 
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use thiserror::Error;
 
 /// Where random text comes from, without a random number generator of our own.
@@ -59,12 +61,12 @@ impl Instance {
     /// Another process in this network namespace has it, or the lock cannot be had.
     pub fn take(name: &str) -> Result<Self, InstanceError> {
         let failed = |source| InstanceError::Lock { name: name.to_owned(), source };
-        let address =
-            SocketAddr::from_abstract_name(format!("ganger/instance/{name}")).map_err(failed)?;
+        let socket = format!("ganger/instance/{name}");
+        let address = SocketAddr::from_abstract_name(&socket).map_err(failed)?;
         let lock = match UnixListener::bind_addr(&address) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let holder = holder(&address);
+                let holder = holder(&socket);
                 return Err(InstanceError::Taken { name: name.to_owned(), holder });
             }
             Err(error) => return Err(failed(error)),
@@ -90,10 +92,15 @@ fn boot() -> Result<String, InstanceError> {
     Ok(uuid.chars().take(8).collect())
 }
 
-/// The process that listens at an address, as the kernel knows it.
-fn holder(address: &SocketAddr) -> Option<i32> {
-    let stream = UnixStream::connect_addr(address).ok()?;
-    let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+/// The process that listens at an address, as the kernel knows it. Nobody
+/// accepts there: once as many have asked as it has room for, the kernel would
+/// let the next one wait for ever.
+fn holder(name: &str) -> Option<i32> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).ok()?;
+    connect(&socket, &address).ok()?;
+    let peer = socket_peercred(&socket).ok()?;
     Some(peer.pid.as_raw_nonzero().get())
 }
 
@@ -108,6 +115,12 @@ mod tests {
         let error = Instance::take(&name).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         let boot = first.boot().to_owned();
+        // However often it is asked for: more than the kernel has room for.
+        let mut holders: Vec<_> =
+            (0..5000).map(|_| holder(&format!("ganger/instance/{name}"))).collect();
+        holders.dedup();
+        assert!(holders.contains(&None), "{holders:?}");
+        assert!(Instance::take(&name).is_err());
         drop(first);
         assert_ne!(Instance::take(&name).unwrap().boot(), boot);
     }

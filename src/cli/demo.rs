@@ -11,10 +11,14 @@ use crate::config::{Config, Network};
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
 
+/// The engine that is used unless another is named.
+pub(super) const DEFAULT: &str = "unix:///var/run/docker.sock";
 /// What the containers of a demo are labelled with.
 const INSTANCE: &str = "ganger-demo";
 
-pub(super) async fn demo(url: &str) -> Result<Exit, Failure> {
+pub(super) async fn demo(url: &str, listen: Option<SocketAddr>) -> Result<Exit, Failure> {
+    // As the engine's own client takes an empty DOCKER_HOST.
+    let url = if url.is_empty() { DEFAULT } else { url };
     let endpoint: Endpoint = url
         .parse()
         .map_err(|error| Failure::new(Exit::Usage, format!("--docker {url}: {error}")))?;
@@ -31,6 +35,7 @@ pub(super) async fn demo(url: &str) -> Result<Exit, Failure> {
         daemon.url = endpoint.clone();
     }
     for service in &mut config.services {
+        service.listen = listen.unwrap_or(service.listen);
         service.network = if sealed { Network::Sealed } else { Network::Bridge };
     }
     let ended = app::run(&config, instance, stop, started, stocked).await.map_err(run::failed)?;

@@ -23,11 +23,12 @@ pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<E
             (daemon.name, found)
         });
     }
-    let (mut total, mut failed, mut unreached) = (0, 0, 0);
+    let (mut answered, mut total, mut failed, mut unreached) = (0, 0, 0, 0);
     while let Some(done) = work.join_next().await {
         let Ok((daemon, found)) = done else { continue };
         match found {
             Ok(found) => {
+                answered += 1;
                 total += found.containers.len();
                 failed += tell(&found);
             }
@@ -37,10 +38,12 @@ pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<E
             }
         }
     }
-    say(&match dry_run {
-        true => format!("instance {name}: {total} containers would be removed"),
-        false => format!("instance {name}: {} of {total} containers removed", total - failed),
-    });
+    if answered > 0 {
+        say(&match dry_run {
+            true => format!("instance {name}: {total} containers would be removed"),
+            false => format!("instance {name}: {} of {total} containers removed", total - failed),
+        });
+    }
     Ok(match (unreached, failed) {
         (1.., _) => Exit::Unreachable,
         (_, 1..) => Exit::Failed,

@@ -9,6 +9,7 @@ use super::{Exit, Failure};
 use crate::app::{self, AppError, Ended, Instance, Running};
 use crate::config::Config;
 use crate::shutdown::Stop;
+use crate::telemetry;
 
 pub(super) async fn run(config: &Config, path: &Path) -> Result<Exit, Failure> {
     let stop = stop()?;
@@ -19,7 +20,11 @@ pub(super) async fn run(config: &Config, path: &Path) -> Result<Exit, Failure> {
 }
 
 pub(super) fn stop() -> Result<Stop, Failure> {
-    Stop::on_signals()
+    let leave = |code| {
+        telemetry::flush();
+        std::process::exit(code);
+    };
+    Stop::on_signals(leave)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot handle signals: {error}")))
 }
 

@@ -235,9 +235,9 @@ impl Backend for Container {
     async fn runs(&self) -> bool {
         match (&self.address, &self.neighbour) {
             (Address::Namespace { process, .. }, _) | (_, Some(process)) => !process.is_ending(),
-            (Address::Published(_), None) => match timeout(NOTICE, self.inspect()).await {
-                Ok(Ok(seen)) => seen.is_some_and(|seen| seen.state.end().is_none()),
-                Ok(Err(_)) | Err(_) => true,
+            (Address::Published(_), None) => match self.daemon.inspect_in_turn(&self.id).await {
+                Ok(seen) => seen.is_some_and(|seen| seen.state.end().is_none()),
+                Err(_) => true,
             },
         }
     }

@@ -1,5 +1,6 @@
 //! One launch: create, start, and find out how the container is reached.
 
+use std::io;
 use std::sync::Arc;
 
 use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
@@ -15,6 +16,7 @@ use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::naming::is_id;
 use super::{Docker, Reach, Spec};
+use crate::reach::is_shortage;
 use crate::reach::process::Process;
 
 // === impl Docker ===
@@ -67,19 +69,14 @@ impl Docker {
         };
         // Its control group says whether it is the container's and not just any
         // process with that number here.
-        let neighbour = match reach {
-            Reach::Published => Process::open(seen.state.pid).ok(),
-            Reach::Auto | Reach::Namespace => None,
+        let opened = (reach == Reach::Published).then(|| Process::open(seen.state.pid));
+        let (neighbour, error) = match opened {
+            Some(Ok(process)) => (Some(process).filter(|process| process.belongs_to(&id)), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
         };
-        let neighbour = neighbour.filter(|process| process.belongs_to(&id));
         if reach == Reach::Published && neighbour.is_none() && daemon.may_be_elsewhere() {
-            // What is published on its loopback is not on ours, where the port
-            // may be somebody else's.
-            return Err(fault::daemon(format!(
-                "{} looks like this machine, but its containers do not run here: give the daemon \
-                 `publish_on`, an address of its machine that is reached from here",
-                daemon.endpoint
-            )));
+            return Err(not_here(&daemon, &id, error.filter(is_shortage)).await);
         }
         let spec = Arc::clone(&order.spec);
         Ok(Arc::new(Container { id, daemon, spec, address, neighbour }))
@@ -176,14 +173,8 @@ impl Docker {
         id: &str,
         OutOfReach { why, shortage }: OutOfReach,
     ) -> LaunchError {
-        // A process that has ended is out of reach, too, and the engine may not
-        // have noticed yet. What it made of one container says nothing of others.
-        match timeout(daemon.deadlines.notice, daemon.end_of(id)).await {
-            Ok(Ok(end)) => {
-                return fault::service(format!("the container {end} as soon as it was started"));
-            }
-            Ok(Err(error)) => return daemon_fault(error),
-            Err(_) => {}
+        if let Some(ended) = ended(daemon, id).await {
+            return ended;
         }
         if order.spec.reach == Reach::Namespace {
             return fault::daemon(format!("`reach: Namespace` does not work there: {why}"));
@@ -196,6 +187,36 @@ impl Docker {
             "not reached by namespace, which is not tried there again: {why}"
         ))
     }
+}
+
+/// The failure of a container whose process cannot be found, if it has ended:
+/// that is out of reach, too, and the engine may not have noticed yet. What it
+/// made of one container says nothing of others.
+async fn ended(daemon: &Daemon, id: &str) -> Option<LaunchError> {
+    match timeout(daemon.deadlines.notice, daemon.end_of(id)).await {
+        Ok(Ok(end)) => {
+            Some(fault::service(format!("the container {end} as soon as it was started")))
+        }
+        Ok(Err(error)) => Some(daemon_fault(error)),
+        Err(_) => None,
+    }
+}
+
+/// Why a container that was published on our loopback is not on this machine.
+async fn not_here(daemon: &Daemon, id: &str, shortage: Option<io::Error>) -> LaunchError {
+    if let Some(shortage) = shortage {
+        return fault::daemon(format!("its process cannot be looked at: {shortage}"));
+    }
+    if let Some(ended) = ended(daemon, id).await {
+        return ended;
+    }
+    // What is published on its loopback is not on ours, where the port may be
+    // somebody else's.
+    fault::daemon(format!(
+        "{} looks like this machine, but its containers do not run here: give the daemon \
+         `publish_on`, an address of its machine that is reached from here",
+        daemon.endpoint
+    ))
 }
 
 fn daemon_fault(error: CallError) -> LaunchError {

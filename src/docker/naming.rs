@@ -35,8 +35,8 @@ impl Identity {
         format!("{}-{launch}", self.boot)
     }
 
-    /// The container's name. It says to people whose it is; every lookup by
-    /// program goes by label.
+    /// The container's name, which says to people whose it is. It is also what
+    /// the container is removed by; should somebody rename it, its label tells.
     pub(super) fn container(&self, service: &ServiceName, launch: LaunchId) -> String {
         let valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         let service: String =

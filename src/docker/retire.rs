@@ -92,11 +92,22 @@ impl Docker {
                 found.into_iter().map(|listed| listed.id).collect()
             }
         };
-        let mut failed = None;
+        let (mut failed, mut unknown) = (None, false);
         for container in doomed {
-            failed = self.delete(&daemon, target, &container).await.err().or(failed);
+            match self.delete(&daemon, target, &container).await {
+                Ok(known) => unknown |= !known,
+                Err(error) => failed = Some(error),
+            }
         }
-        if !self.find(&daemon, &target.key).await?.is_empty() {
+        let mut left = self.find(&daemon, &target.key).await?;
+        if unknown && !left.is_empty() {
+            // Somebody gave it another name.
+            for listed in left.iter().filter(|listed| is_id(&listed.id)) {
+                failed = self.delete(&daemon, target, &listed.id).await.err().or(failed);
+            }
+            left = self.find(&daemon, &target.key).await?;
+        }
+        if !left.is_empty() {
             // The list answered: whatever held the removal up, it is not the engine's absence.
             let refused = |error: CallError| Err(CallError { unreachable: false, ..error });
             return failed.map_or(Ok(Removal::Pending), refused);
@@ -112,12 +123,13 @@ impl Docker {
         Ok(Removal::Gone)
     }
 
+    /// Whether the engine knows such a container.
     async fn delete(
         &self,
         daemon: &Daemon,
         target: &Target,
         container: &str,
-    ) -> Result<(), CallError> {
+    ) -> Result<bool, CallError> {
         let client = daemon.contact()?.client.clone();
         let name = container.to_owned();
         let call = async move {
@@ -129,14 +141,15 @@ impl Docker {
         let result =
             self.calls.remove(target, container, deadlines.remove, deadlines.bound, call).await;
         match result {
-            // Gone already, or under way, be it ours or another's: the list tells.
+            Err(Failure::Engine(Error::DockerResponseServerError { status_code: 404, .. })) => {
+                Ok(false)
+            }
+            // Gone, or under way, be it ours or another's: the list tells.
             Ok(())
             | Err(
                 Failure::Late(_)
-                | Failure::Engine(Error::DockerResponseServerError {
-                    status_code: 404 | 409, ..
-                }),
-            ) => Ok(()),
+                | Failure::Engine(Error::DockerResponseServerError { status_code: 409, .. }),
+            ) => Ok(true),
             Err(failure) => Err(explain::call(&daemon.endpoint, "the removal", &failure)),
         }
     }

@@ -48,7 +48,10 @@ pub(super) async fn dial<B: Backend>(backend: &B, until: Patience) -> Result<Tcp
             (Who::Resources, again < until.deadline)
         } else {
             let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-            (Who::Container, refused && again < until.refused && backend.runs().await)
+            let lives = refused
+                && again < until.refused
+                && timeout_at(until.refused, backend.runs()).await.unwrap_or(false);
+            (Who::Container, lives)
         };
         if !repeat {
             let reason = format!("cannot connect to the container: {error}");

@@ -133,13 +133,13 @@ pub async fn run<S: Supply>(
             }
             // That one client is gone; accept(2) passes its errors on.
             Err(error) if !is_shortage(&error) => {
-                tracing::debug!(service = %service.settings.name, %error, "a client left before accept");
+                tracing::debug!(service = %service.settings.name, error = error.to_string(), "a client left before accept");
             }
             Err(error) => {
                 let now = Instant::now();
                 if complained.is_none_or(|then| now - then >= QUIET) {
                     complained = Some(now);
-                    tracing::warn!(service = %service.settings.name, %error, "cannot accept; pausing");
+                    tracing::warn!(service = %service.settings.name, error = error.to_string(), "cannot accept; pausing");
                 }
                 tokio::select! {
                     biased;

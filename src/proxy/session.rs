@@ -146,7 +146,9 @@ impl<S: Supply> Session<S> {
         let lease = tokio::select! {
             biased;
             lease = supply.lease(&settings.name, deadline) => lease.map_err(Unserved::Refused)?,
-            how = socket::left(&self.client) => return Err(Unserved::Left(how)),
+            how = socket::left(&self.client, self.relay.bytes_in() > 0) => {
+                return Err(Unserved::Left(how));
+            }
         };
         self.line.wait.get_or_insert_with(|| self.accepted.elapsed());
         self.line.container = Some(lease.backend().id().to_owned());
@@ -193,6 +195,8 @@ impl<S: Supply> Session<S> {
 
     /// Ends the lease of a container that failed, to take another.
     fn give_up(&mut self, end: &End) {
+        // Of another container, from now on.
+        self.phase = Phase::Connect;
         let reason = end.reason.as_deref().unwrap_or_default();
         tracing::debug!(container = ?self.line.container, reason, "the container failed");
         if let Some(container) = self.container.take() {

@@ -111,19 +111,17 @@ pub(super) async fn close_gently(stream: TcpStream) {
 }
 
 /// Returns when the client has left, and says how. A client that has sent
-/// something and then ended its direction may still want the answer, and stays.
+/// something, be it `heard` already, and then ended its direction may still want
+/// the answer, and stays.
 ///
 /// # Cancel safety
 /// Nothing is taken from the socket.
-pub(super) async fn left(client: &TcpStream) -> &'static str {
-    match client.peek(&mut [0]).await {
-        Ok(0) => return "the client hung up",
-        // What it sent hides an end, but not a reset.
-        Ok(_) => {
-            let _ = client.ready(tokio::io::Interest::ERROR).await;
-        }
-        Err(_) => {}
+pub(super) async fn left(client: &TcpStream, heard: bool) -> &'static str {
+    if !heard && matches!(client.peek(&mut [0]).await, Ok(0)) {
+        return "the client hung up";
     }
+    // What it sent hides an end, but not a reset.
+    let _ = client.ready(tokio::io::Interest::ERROR).await;
     "the client reset the connection"
 }
 

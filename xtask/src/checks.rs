@@ -19,6 +19,9 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
     let interrupts = Interrupts::take()?;
     if args.without_engines {
         command::say("left out: tiers T4 (real engines) and T5 (black box on engines)");
+        if !is_root() {
+            command::say("left out: tests that enter network namespaces, which need root");
+        }
         let mut some = vec!["--lib".to_owned(), "--bins".to_owned()];
         some.extend(test_targets()?.into_iter().flat_map(|name| ["--test".to_owned(), name]));
         for targets in [some, vec!["--doc".to_owned()]] {
@@ -65,6 +68,10 @@ fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Resu
 fn all_tests(targets: &[String], filter: Option<&str>) -> Command {
     let mut command = cargo(&["test", "--workspace", "--all-features"]);
     command.args(targets).args(filter);
+    if is_root() {
+        // Those that enter network namespaces.
+        command.args(["--", "--include-ignored"]);
+    }
     command
 }
 

@@ -5,6 +5,7 @@ use tokio::net::TcpStream;
 
 use super::fake::*;
 use crate::proxy::{Outcome, Refusal};
+use crate::reach::Fate;
 
 #[test]
 fn a_client_that_hangs_up_leaves_the_queue() {
@@ -53,6 +54,43 @@ fn a_client_that_has_said_all_it_has_to_say_stays() {
         assert_reset(&read_all(&mut stays).await.1);
         let ended = proxy.end().await;
         assert!(ended.log.contains("end=KQ"), "{}", ended.log);
+    });
+}
+
+#[test]
+fn one_that_was_heard_and_waits_for_another_container_stays_until_it_resets() {
+    test(async {
+        let died = |to_read: bool| async move {
+            let address = container(move |mut stream| async move {
+                if to_read {
+                    stream.read_to_end(&mut Vec::new()).await.unwrap();
+                } else {
+                    stream.read_exact(&mut [0; 2]).await.unwrap();
+                }
+            });
+            Give::Container(address.await, Fate::Died { reason: "exit code 137".into() })
+        };
+        let mut proxy = Proxy::start([died(true).await, Give::Wait, died(false).await, Give::Wait]);
+        let mut stays = proxy.connect().await;
+        stays.write_all(b"hi").await.unwrap();
+        stays.shutdown().await.unwrap();
+        let failed = [Note::Asked, Note::Finished(Outcome::Failed), Note::Waiting];
+        for note in &failed {
+            assert_eq!(proxy.note().await, *note);
+        }
+        let mut leaves = proxy.connect().await;
+        leaves.write_all(b"hi").await.unwrap();
+        for note in &failed {
+            assert_eq!(proxy.note().await, *note);
+        }
+        reset(leaves);
+        assert_eq!(proxy.note().await, Note::Abandoned);
+        assert_eq!(proxy.counts().open, 1, "the one that only ended its direction is there");
+        proxy.shutdown.cut.cancel();
+        assert_eq!(proxy.note().await, Note::Abandoned);
+        assert_reset(&read_all(&mut stays).await.1);
+        let log = proxy.end().await.log;
+        assert!(log.contains("end=CC") && log.contains("end=KC"), "{log}");
     });
 }
 

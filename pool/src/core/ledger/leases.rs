@@ -8,6 +8,9 @@ use super::{
     Action, Contact, Daemon, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, WaiterId,
 };
 
+/// Of so many daemons it is said why they cannot launch a service.
+const REASONS: usize = 3;
+
 // === impl Ledger ===
 
 impl Ledger {
@@ -246,13 +249,21 @@ impl Ledger {
         if sizing::on_their_way(&service.counts) + returning > 0 {
             return None;
         }
-        let mut last = None;
+        let mut reasons = Vec::new();
         for (name, daemon) in &self.daemons {
-            last = Some((name, daemon.unfit_for(index)?));
+            let (reason, answered) = daemon.unfit_for(index)?;
+            // Those that answer first: what they say is about the service.
+            reasons.push((!answered, name, reason));
         }
-        Some(match last {
-            Some((name, reason)) => format!("{name}: {reason}").into(),
-            None => "there is no daemon".into(),
-        })
+        reasons.sort();
+        let said =
+            reasons.iter().take(REASONS).map(|(_, name, reason)| format!("{name}: {reason}"));
+        let mut said: Vec<_> = said.collect();
+        match reasons.len() {
+            0 => said.push("there is no daemon".to_owned()),
+            n if n > REASONS => said.push(format!("and {} more", n - REASONS)),
+            _ => {}
+        }
+        Some(said.join("; ").into())
     }
 }

@@ -240,12 +240,12 @@ impl Daemon {
     }
 
     /// Why it cannot serve a service, for good as far as is known; `None` when
-    /// it can, or when that is not known yet.
-    pub(super) fn unfit_for(&self, service: usize) -> Option<Arc<str>> {
+    /// it can, or when that is not known yet. And whether it said so itself.
+    pub(super) fn unfit_for(&self, service: usize) -> Option<(Arc<str>, bool)> {
         match (&self.contact, self.prepared.get(&service)) {
-            _ if self.leaving => Some("it left the fleet".into()),
-            (Contact::Down(reason), _) => Some(reason.clone()),
-            (Contact::Up, Some(Err(reason))) => Some(reason.clone()),
+            _ if self.leaving => Some(("it left the fleet".into(), false)),
+            (Contact::Down(reason), _) => Some((reason.clone(), false)),
+            (Contact::Up, Some(Err(reason))) => Some((reason.clone(), true)),
             _ => None,
         }
     }
