@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// Signals that come so fast one after the other are one.
-const TWICE: Duration = Duration::from_millis(50);
+/// The same signal again so soon is the same one: timeout(1), for one, sends it to
+/// the process and then to its group.
+const ECHO: Duration = Duration::from_millis(20);
 
 /// How far the operator has asked the process to stop.
 #[derive(Debug, Clone, Default)]
@@ -39,16 +40,15 @@ impl Stop {
         let mut hang_up = signal(SignalKind::hangup())?;
         let told = stop.clone();
         tokio::spawn(async move {
-            let mut last: Option<Instant> = None;
+            let mut last: Option<(&str, Instant)> = None;
             loop {
                 let (name, kind) = tokio::select! {
                     _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
                     _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
                     _ = hang_up.recv() => ("SIGHUP", SignalKind::hangup()),
                 };
-                // timeout(1), for one, sends each signal twice.
                 let now = Instant::now();
-                if last.replace(now).is_some_and(|last| now - last < TWICE) {
+                if last.replace((name, now)).is_some_and(|l| l.0 == name && now - l.1 < ECHO) {
                     continue;
                 }
                 if told.now.is_cancelled() {

@@ -310,6 +310,8 @@ fn a_service_that_does_not_get_ready_says_why() {
         let line = ganger.wait_for_line(DEADLINE, |line| {
             line.contains("launch failed") && line.contains(&service)
         });
+        // In the log, a text is quoted.
+        let line = line.replace("\\\"", "\"");
         assert!(line.contains(why), "{name}: {line}");
     }
     assert_eq!(ganger.stop(), 0);

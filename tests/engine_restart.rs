@@ -193,6 +193,8 @@ fn connections_may_end_in_peace_and_nothing_is_left() {
     let port = config.port("echo");
     let mut client = Client::connect(port);
     client.echo("before");
+    // As timeout(1) does: to the process, and to its group.
+    ganger.signal(Signal::TERM);
     ganger.signal(Signal::TERM);
     ganger.wait_for_line(DEADLINE, |line| line.contains("stopping"));
     wait_until(DEADLINE, "nobody else is let in", || Client::try_connect(port).is_err());
