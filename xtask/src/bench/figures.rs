@@ -27,6 +27,8 @@ pub(super) struct Figures {
     samples: BTreeMap<Kind, Vec<Duration>>,
     /// Connections that were not served in the way that was to be measured.
     others: BTreeMap<Kind, u32>,
+    /// Direct connections over the bridge whose answer never came.
+    swallowed: u32,
 }
 
 /// The comparisons that are made, and what they tell.
@@ -65,6 +67,10 @@ impl Figures {
             *self.others.entry(kind).or_default() += 1;
         }
         is
+    }
+
+    pub(super) fn note_swallowed(&mut self) {
+        self.swallowed += 1;
     }
 
     /// All of it, for people, as measured on this machine.
@@ -112,6 +118,13 @@ impl Figures {
         )?;
         for (kind, count) in &self.others {
             writeln!(text, "\nLeft out: {count} that were to be {} and were not.", kind.start())?;
+        }
+        if self.swallowed > 0 {
+            let count = self.swallowed;
+            writeln!(
+                text,
+                "\nLeft out: {count} directly over the bridge whose answer the bridge swallowed."
+            )?;
         }
         Ok(text)
     }
