@@ -73,6 +73,7 @@ fn stocked(runtime: &Runtime) -> (Pool<FakeEngine>, ServiceName) {
         name: format!("d{n}").into(),
         endpoint: 0,
         max_containers: WARM,
+        tier: 0,
         max_launches: None,
     };
     let fleet = fixed((0..4).map(daemon).collect());

@@ -1,5 +1,6 @@
 //! The composition root: the only place that names an adapter and a consumer.
 
+mod fleet;
 mod instance;
 mod plan;
 mod reap;
@@ -13,7 +14,6 @@ use std::time::Duration;
 
 use ganger_pool::Pool;
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot};
-use ganger_pool::discovery::fixed;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -27,6 +27,7 @@ use crate::probe::Prober;
 use crate::proxy::{self, Admission, BindError, Drained, Listener, Service, Shutdown};
 use crate::shutdown::Stop;
 
+pub use fleet::{Fleet, Members};
 pub use instance::{Instance, InstanceError};
 pub use plan::Plan;
 pub use reap::{Found, reap};
@@ -111,7 +112,8 @@ pub async fn run(
 
     let docker = Arc::new(Docker::new(identity, builtin()));
     let Plan { services, fleet, settings } = plan;
-    let pool = Arc::new(Pool::start(services, docker, Arc::new(Prober), fixed(fleet)));
+    let (fleet, _discovery) = fleet.follow().await;
+    let pool = Arc::new(Pool::start(services, docker, Arc::new(Prober), fleet));
     await_reaped(&pool, &stop).await;
     if stop.drain.is_cancelled() {
         // Nobody should be sent here any more.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use daemon::Daemon;
+pub use daemon::{Daemon, Daemons};
 pub use image::ImageRef;
 pub use name::Name;
 pub use report::Report;
@@ -36,8 +36,8 @@ const LARGEST: u64 = 1 << 20;
 /// and all together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where containers run, in the order of the file. Never empty.
-    pub daemons: Vec<Daemon>,
+    /// Where containers run.
+    pub daemons: Daemons,
     /// What clients connect to, in the order of the file. Never empty.
     pub services: Vec<Service>,
     /// The name containers are labelled with; see [`Config::instance`].

@@ -29,7 +29,6 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ pub use explain::explain;
 pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
 pub use survey::Survey;
 
-use crate::endpoint::Endpoint;
+pub use crate::endpoint::Site;
 use crate::reach::netns::Dialer;
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Spec};
 use daemon::Daemon;
@@ -71,16 +70,6 @@ pub struct Builtin {
     pub reference: String,
     /// Makes the archive, as `docker save` does.
     pub archive: fn() -> Vec<u8>,
-}
-
-/// Where an engine is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Site {
-    /// Where its API is.
-    pub endpoint: Endpoint,
-    /// The address of its machine to publish ports on and to dial. `None` takes
-    /// loopback for a socket, else the address its API is reached at.
-    pub publish_on: Option<IpAddr>,
 }
 
 /// How long an engine has for each call.
@@ -130,16 +119,6 @@ impl Default for Deadlines {
             notice: Duration::from_secs(5),
             ghost_grace: Duration::from_secs(10),
         }
-    }
-}
-
-// === impl Site ===
-
-impl Site {
-    /// An engine that publishes where its API is.
-    #[must_use]
-    pub const fn of(endpoint: Endpoint) -> Self {
-        Self { endpoint, publish_on: None }
     }
 }
 

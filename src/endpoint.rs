@@ -24,6 +24,16 @@ pub enum Endpoint {
     },
 }
 
+/// Where an engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Where its API is.
+    pub endpoint: Endpoint,
+    /// The address of its machine to publish ports on and to dial. `None` takes
+    /// loopback for a socket, else the address its API is reached at.
+    pub publish_on: Option<IpAddr>,
+}
+
 /// Why a text is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{what}; {help}")]
@@ -59,6 +69,14 @@ impl Endpoint {
             Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
             Self::Tcp { host, port } => format!("{host}:{port}"),
         }
+    }
+}
+
+impl Site {
+    /// An engine that publishes where its API is.
+    #[must_use]
+    pub const fn of(endpoint: Endpoint) -> Self {
+        Self { endpoint, publish_on: None }
     }
 }
 

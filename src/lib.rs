@@ -4,8 +4,11 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod docker;
 pub mod endpoint;
+pub mod fleet;
+mod http;
 pub mod image;
 pub mod probe;
 pub mod proxy;

@@ -233,6 +233,24 @@ fn an_engine_that_is_not_there_is_said_to_be_with_what_to_do() {
 }
 
 #[test]
+fn a_consul_that_is_away_is_said_where_the_fleet_is_asked_for() {
+    let dir = Dir::new();
+    let consul = free_port();
+    let config = format!(
+        "(instance: {:?},
+          daemons: Consul(servers: [\"http://127.0.0.1:{consul}\"], service: \"d\", max_containers: 4),
+          services: {{\"s\": (listen: \"127.0.0.1:1\", image: \"i:1\", port: 1)}})",
+        unique("no-consul")
+    );
+    let file = dir.write("c.ron", &config);
+    let cause = format!("Consul at http://127.0.0.1:{consul}: Connection refused");
+    dir.ganger(&["check", "--config", &file]).expect(0, &[]);
+    for verb in [&["check", "--online"][..], &["reap"]] {
+        dir.ganger(&[verb, &["--config", &file]].concat()).expect(4, &[&cause]);
+    }
+}
+
+#[test]
 fn the_demo_is_for_an_engine_on_this_machine() {
     let dir = Dir::new();
     for url in ["tcp://192.0.2.7:2375", "http:/nonsense"] {

@@ -18,6 +18,8 @@ const APP: &[(&str, u32)] = &[
     ("reach", 25),
     ("spec", 25),
     ("endpoint", 25),
+    ("fleet", 26),
+    ("http", 26),
     ("image", 25),
     ("config", 30),
     ("docker", 30),

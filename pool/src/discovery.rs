@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::core::DaemonName;
+use crate::core::{DaemonName, Share};
 
 /// One daemon of the fleet, as discovery describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,18 @@ pub struct DaemonSpec<E> {
     pub endpoint: E,
     /// The most containers it may hold, counting those being launched and removed.
     pub max_containers: u32,
+    /// Launches go to the lowest tier that has room: 0 is the first choice.
+    pub tier: u32,
     /// The most launches in flight on it; `None` takes `min(2 x cpus, 8)`.
     pub max_launches: Option<u32>,
+}
+
+// === impl DaemonSpec ===
+
+impl<E> DaemonSpec<E> {
+    pub(crate) fn share(&self) -> Share {
+        Share { capacity: self.max_containers, tier: self.tier }
+    }
 }
 
 /// The current fleet. Each value is the whole set: what is missing has left.

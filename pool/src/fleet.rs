@@ -86,10 +86,10 @@ impl<R: ContainerRuntime> Fleet<R> {
             if let Some(member) = self.members.get_mut(name)
                 && member.stays(spec)
             {
-                if member.spec.max_containers != spec.max_containers {
+                if member.spec.share() != spec.share() {
                     let (daemon, capacity) = (name.clone(), spec.max_containers);
-                    info!(%daemon, capacity, "its capacity changed");
-                    self.broker.tell(Event::DaemonResized { daemon, capacity });
+                    info!(%daemon, capacity, tier = spec.tier, "its share changed");
+                    self.broker.tell(Event::DaemonResized { daemon, share: spec.share() });
                 }
                 member.spec = spec.clone();
                 continue;
@@ -105,8 +105,7 @@ impl<R: ContainerRuntime> Fleet<R> {
     fn join(&mut self, spec: DaemonSpec<R::Endpoint>) {
         let name = spec.name.clone();
         info!(daemon = %name, capacity = spec.max_containers, "joined the fleet");
-        let capacity = spec.max_containers;
-        self.broker.tell(Event::DaemonJoined { daemon: name.clone(), capacity });
+        self.broker.tell(Event::DaemonJoined { daemon: name.clone(), share: spec.share() });
         let monitor = Monitor {
             broker: self.broker.clone(),
             runtime: self.runtime.clone(),

@@ -22,7 +22,8 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Dropping the last clone of its `Arc` gives back what it holds.
     type Handle: fmt::Debug + Send + Sync + 'static;
     /// How a daemon is reached. Opaque to the pool. A changed endpoint of a
-    /// known daemon is passed to `connect` again.
+    /// known daemon is passed to `connect` again, and has to lead to the same
+    /// engine: what another one holds is not looked for.
     type Endpoint: fmt::Debug + Clone + PartialEq + Send + Sync + 'static;
 
     /// Makes contact with a daemon and learns what it is. Called before any

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use ganger_pool::ServiceOptions;
 use ganger_pool::core::Policy;
-use ganger_pool::discovery::DaemonSpec;
 
+use super::fleet::Fleet;
 use crate::config::{self, Config};
-use crate::docker::Site;
 use crate::proxy::Settings;
 use crate::spec::Spec;
 
@@ -17,7 +16,7 @@ pub struct Plan {
     /// What the pool runs.
     pub services: Vec<ServiceOptions<Spec>>,
     /// Where.
-    pub fleet: Vec<DaemonSpec<Site>>,
+    pub fleet: Fleet,
     /// What the proxy listens for, in the same order as `services`.
     pub settings: Vec<Settings>,
 }
@@ -30,7 +29,7 @@ impl Plan {
     pub fn new(config: &Config) -> Self {
         Self {
             services: config.services.iter().map(options).collect(),
-            fleet: config.daemons.iter().map(daemon).collect(),
+            fleet: Fleet::new(&config.daemons),
             settings: config.services.iter().map(settings).collect(),
         }
     }
@@ -38,24 +37,14 @@ impl Plan {
     /// The most containers there can be.
     #[must_use]
     pub fn containers(&self) -> u64 {
-        let on_daemons: u64 = self.fleet.iter().map(|d| u64::from(d.max_containers)).sum();
-        let of_services: u64 = self.services.iter().map(|s| u64::from(s.policy.max)).sum();
-        on_daemons.min(of_services)
+        let of_services = self.services.iter().map(|s| u64::from(s.policy.max)).sum();
+        self.fleet.capacity().map_or(of_services, |on_daemons| on_daemons.min(of_services))
     }
 
-    /// How many daemons there are.
+    /// How many daemons there may be.
     #[must_use]
     pub fn daemons(&self) -> u64 {
-        self.fleet.len() as u64
-    }
-}
-
-fn daemon(daemon: &config::Daemon) -> DaemonSpec<Site> {
-    DaemonSpec {
-        name: daemon.name.as_str().into(),
-        endpoint: Site { endpoint: daemon.url.clone(), publish_on: daemon.publish_on },
-        max_containers: daemon.max_containers,
-        max_launches: daemon.max_launches,
+        self.fleet.size()
     }
 }
 

@@ -79,8 +79,13 @@ mod tests {
         engine.gate("d", Op::Retire, Gate::Slow(second));
         engine.gate("d", Op::Connect, Gate::Slow(Duration::ZERO));
         engine.gate("d", Op::List, Gate::Slow(Duration::ZERO));
-        let daemon =
-            DaemonSpec { name: "d".into(), endpoint: 0, max_containers: 1, max_launches: None };
+        let daemon = DaemonSpec {
+            name: "d".into(),
+            endpoint: 0,
+            max_containers: 1,
+            tier: 0,
+            max_launches: None,
+        };
         let found = reap(&*engine, &daemon, true).await.unwrap();
         assert!(found.containers.iter().all(|(_, outcome)| outcome.is_none()));
         assert_eq!(engine.real("d").len(), 20);

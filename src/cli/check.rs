@@ -9,8 +9,8 @@ use ganger_pool::runtime::ContainerRuntime;
 use tokio::task::JoinSet;
 
 use super::{Exit, Failure, say};
-use crate::app::{self, Plan};
-use crate::config::Config;
+use crate::app::{self, Members, Plan};
+use crate::config::{Config, Daemons};
 use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey};
 
 /// What asking one daemon came to.
@@ -21,7 +21,11 @@ struct Findings {
 }
 
 pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<Exit, Failure> {
-    let (services, daemons) = (config.services.len(), config.daemons.len());
+    let services = config.services.len();
+    let daemons = match &config.daemons {
+        Daemons::Static(daemons) => daemons.len().to_string(),
+        Daemons::Consul(_) => "from Consul".to_owned(),
+    };
     let instance = config.instance(path);
     let shown = instance.as_deref().unwrap_or("to be named");
     say(&format!(
@@ -41,7 +45,10 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     let Plan { services, fleet, .. } = Plan::new(config);
     let services: Arc<[_]> = services.into();
     let mut work = JoinSet::new();
-    for (at, daemon) in fleet.into_iter().enumerate() {
+    let Members { daemons, unfit } =
+        fleet.members().await.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+    unfit.iter().for_each(|why| say(&format!("not used: {why}")));
+    for (at, daemon) in daemons.into_iter().enumerate() {
         let (docker, services) = (docker.clone(), services.clone());
         work.spawn(async move { (at, ask(&docker, &daemon, &services).await) });
     }
@@ -52,6 +59,7 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     Ok(match (any(|found| found.unreached), any(|found| found.wrong)) {
         (true, _) => Exit::Unreachable,
         (_, true) => Exit::Failed,
+        _ if !unfit.is_empty() => Exit::Failed,
         _ => Exit::Ok,
     })
 }

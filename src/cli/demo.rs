@@ -7,7 +7,7 @@ use ganger_pool::runtime::ContainerRuntime;
 
 use super::{Exit, Failure, run, say};
 use crate::app::{self, Instance, Running};
-use crate::config::{Config, Network};
+use crate::config::{Config, Daemons, Network};
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
 
@@ -31,8 +31,8 @@ pub(super) async fn demo(url: &str, listen: Option<SocketAddr>) -> Result<Exit, 
     let mut config = Config::parse(Config::default_text(), "the default configuration")
         .map_err(|report| Failure::new(Exit::Failed, report))?;
     let sealed = look(&endpoint).await?;
-    for daemon in &mut config.daemons {
-        daemon.url = endpoint.clone();
+    if let Daemons::Static(daemons) = &mut config.daemons {
+        daemons.iter_mut().for_each(|daemon| daemon.url = endpoint.clone());
     }
     for service in &mut config.services {
         service.listen = listen.unwrap_or(service.listen);

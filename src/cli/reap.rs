@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::{Exit, Failure, complain, run, say};
-use crate::app::{self, Found, Instance, Plan};
+use crate::app::{self, Found, Instance, Members, Plan};
 use crate::config::Config;
 use crate::docker::{Docker, Identity};
 
@@ -16,7 +16,11 @@ pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<E
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
     let docker = Arc::new(Docker::new(identity, Vec::new()));
     let mut work = JoinSet::new();
-    for daemon in Plan::new(config).fleet {
+    let fleet = Plan::new(config).fleet.members().await;
+    let Members { daemons, unfit } =
+        fleet.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+    unfit.iter().for_each(|why| complain(&format!("not asked: {why}")));
+    for daemon in daemons {
         let docker = docker.clone();
         work.spawn(async move {
             let found = app::reap(&*docker, &daemon, dry_run).await;

@@ -9,10 +9,8 @@ use super::name::Name;
 use super::report::{Mistake, Span};
 use super::service::{Found, service};
 use super::tree::{Node, parse};
-use super::{Config, Daemon, Log, LogFormat};
-
-/// Daemons, and the place of the list.
-type Fleet = Spanned<Vec<Daemon>>;
+use super::{Config, Daemon, Daemons, Log, LogFormat};
+use crate::fleet::Consul;
 
 /// Reads a file. An error is never empty.
 pub(super) fn config(text: &str) -> Result<Config, Vec<Mistake>> {
@@ -29,7 +27,7 @@ pub(super) fn config(text: &str) -> Result<Config, Vec<Mistake>> {
 }
 
 fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
-    let daemons = f.required::<Daemons>("daemons").and_then(|daemons| daemons.0);
+    let daemons = f.required::<FoundDaemons>("daemons").and_then(|daemons| daemons.0);
     let services = f.required::<Services>("services");
     let instance = f.optional("instance");
     let drain_timeout = f.or("drain_timeout", Duration::from_secs(30));
@@ -38,31 +36,31 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     let (daemons, services) = (daemons?, services?.0);
     check_capacity(&daemons, &services, f.cx);
     let services = services.into_iter().filter_map(|found| found.service).collect();
-    Some(Config { daemons: daemons.value, services, instance, drain_timeout, log })
+    Some(Config { daemons, services, instance, drain_timeout, log })
 }
 
-/// `Static([…])`; nothing when it is another kind.
-struct Daemons(Option<Fleet>);
+/// `Static([…])` or `Consul(…)`; nothing when it is another kind.
+struct FoundDaemons(Option<Daemons>);
 
-impl Decode for Daemons {
+impl Decode for FoundDaemons {
     const WHAT: &'static str =
         "Static([(name: \"local\", url: \"unix:///var/run/docker.sock\", max_containers: 20)])";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let variant = cx.variant(node, &["Static", "Consul", "Swarm"])?;
-        if variant != "Static" {
-            cx.not_yet(
-                &node.span,
-                &format!("`daemons: {variant}`"),
-                "list the daemons: `Static([…])`",
-            );
-            return Some(Self(None));
-        }
-        cx.payload::<StaticDaemons>(node).map(|daemons| Self(Some(daemons.0)))
+        let daemons = match cx.variant(node, &["Static", "Consul", "Swarm"])? {
+            "Static" => Daemons::Static(cx.payload::<StaticDaemons>(node)?.0),
+            "Consul" => Daemons::Consul(Consul::decode(node, cx)?),
+            other => {
+                let help = "list the daemons: `Static([…])`, or ask `Consul(…)`";
+                cx.not_yet(&node.span, &format!("`daemons: {other}`"), help);
+                return Some(Self(None));
+            }
+        };
+        Some(Self(Some(daemons)))
     }
 }
 
-struct StaticDaemons(Fleet);
+struct StaticDaemons(Vec<Daemon>);
 
 impl Decode for StaticDaemons {
     const WHAT: &'static str = "a list of daemons `[(name: …, url: …, max_containers: …)]`";
@@ -84,7 +82,7 @@ impl Decode for StaticDaemons {
         }
         // The capacity of the fleet is known only when all of it was read.
         let daemons: Option<Vec<_>> = found.into_iter().map(|found| found.value.daemon).collect();
-        Some(Self(Spanned { value: daemons?, span: node.span.clone() }))
+        Some(Self(daemons?))
     }
 }
 
@@ -153,9 +151,10 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (x == y || covers(x, y) || covers(y, x))
 }
 
-/// All that is to be kept warm has to fit on the daemons.
-fn check_capacity(daemons: &Fleet, services: &[Found], cx: &mut Cx<'_>) {
-    let room: u64 = daemons.value.iter().map(|daemon| u64::from(daemon.max_containers)).sum();
+/// All that is to be kept warm has to fit on the daemons, where they are known.
+fn check_capacity(daemons: &Daemons, services: &[Found], cx: &mut Cx<'_>) {
+    let Daemons::Static(daemons) = daemons else { return };
+    let room: u64 = daemons.iter().map(|daemon| u64::from(daemon.max_containers)).sum();
     let mut warm = 0;
     // The one that is too much for the room is shown.
     let mut last: Option<&Span> = None;

@@ -4,8 +4,9 @@ mod mutated;
 mod shown;
 
 use super::*;
+use crate::fleet::{Consistency, Consul};
 
-const EXAMPLES: [&str; 6] = ["ganger", "latency", "strict", "bench", "database", "fleet"];
+const EXAMPLES: [&str; 7] = ["ganger", "latency", "strict", "bench", "database", "fleet", "consul"];
 
 const DAEMON: &str = r#"(name: "d", url: "unix:///d.sock", max_containers: 99)"#;
 const SERVICE: &str = r#"listen: "127.0.0.1:1", image: "i:1", port: 1"#;
@@ -42,6 +43,13 @@ fn refused(text: &str, title: &str) {
     assert_eq!(titles(text), [title], "{text}");
 }
 
+fn listed(config: &Config) -> &[Daemon] {
+    match &config.daemons {
+        Daemons::Static(daemons) => daemons,
+        Daemons::Consul(consul) => panic!("{consul:?}"),
+    }
+}
+
 #[test]
 fn examples_are_accepted() {
     for name in EXAMPLES {
@@ -68,7 +76,7 @@ fn no_example_is_forgotten() {
 #[test]
 fn the_default_is_the_echo_service() {
     let config = Config::parse(Config::default_text(), "default").unwrap();
-    let [daemon] = config.daemons.as_slice() else { panic!("{:?}", config.daemons) };
+    let [daemon] = listed(&config) else { panic!("{:?}", config.daemons) };
     assert_eq!(daemon.url.to_string(), "unix:///var/run/docker.sock");
     assert_eq!(daemon.max_containers, 20);
     let [echo] = config.services.as_slice() else { panic!("{:?}", config.services) };
@@ -111,7 +119,7 @@ fn defaults() {
     let config = Config::parse(&with(""), "t").unwrap();
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.log.format, LogFormat::Text);
-    assert_eq!(config.daemons[0].publish_on, None);
+    assert_eq!(listed(&config)[0].publish_on, None);
 }
 
 #[test]
@@ -361,7 +369,36 @@ fn daemons_that_make_no_sense() {
     }
     let tcp = r#"(name: "d", url: "tcp://[2001:db8::7]:1", max_containers: 1, insecure: true)"#;
     let config = Config::parse(&whole(tcp, &s, ""), "t").unwrap();
-    assert_eq!(config.daemons[0].publish_on, None);
+    assert_eq!(listed(&config)[0].publish_on, None);
+}
+
+#[test]
+fn a_fleet_may_be_in_consul() {
+    let consul = |fields: &str| {
+        let text = format!("(daemons: Consul({fields}), services: {{\"s\": ({SERVICE})}})");
+        match Config::parse(&text, "test").unwrap().daemons {
+            Daemons::Consul(consul) => consul,
+            Daemons::Static(daemons) => panic!("{daemons:?}"),
+        }
+    };
+    let least = "servers: [\"http://127.0.0.1:8500\"], service: \"docker\", max_containers: 10";
+    let expected = Consul {
+        servers: vec!["tcp://127.0.0.1:8500".parse().unwrap()],
+        service: "docker".to_owned(),
+        datacenters: Vec::new(),
+        consistency: Consistency::Default,
+        max_containers: 10,
+        insecure: false,
+    };
+    assert_eq!(consul(least), expected);
+    let all = format!("{least}, datacenters: [\"eu\", \"us\"], consistency: Stale, insecure: true");
+    let expected = Consul {
+        datacenters: vec!["eu".to_owned(), "us".to_owned()],
+        consistency: Consistency::Stale,
+        insecure: true,
+        ..expected
+    };
+    assert_eq!(consul(&all), expected);
 }
 
 #[test]
@@ -399,8 +436,10 @@ fn the_whole_that_makes_no_sense() {
             "expected a name such as \"echo\", found the word `s`",
         ),
         (
-            format!("(daemons: Consul(servers: []), services: {{{s}}})"),
-            "`daemons: Consul` is not supported yet by this version",
+            format!(
+                "(daemons: Consul(servers: [], service: \"d\", max_containers: 1), services: {{{s}}})"
+            ),
+            "there is no Consul to ask",
         ),
         (
             format!("(daemons: Swarm, services: {{{s}}})"),

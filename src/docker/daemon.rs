@@ -18,9 +18,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::explain::{self, explain};
 use super::strays::Sightings;
 use super::view::{End, Info, Inspected};
-use super::wire::{self, Peer, WireError};
+use super::wire;
 use super::{Deadlines, Network, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
+use crate::http::{self, HttpError, Peer};
 use crate::reach::capability::{can_enter_namespaces, sees_process};
 
 /// Questions for the fate of containers that are asked at a time: when many die
@@ -111,12 +112,12 @@ impl Daemon {
 
     async fn negotiate(&self) -> Result<DaemonFacts, CallError> {
         let failed = |error: &Error| CallError::unreachable(explain(&self.endpoint, error));
-        let (_, peer) = wire::open(&self.endpoint).await.map_err(|err| failed(&err.into()))?;
+        let (_, peer) = http::open(&self.endpoint).await.map_err(|err| failed(&err.into()))?;
         let pinned = Arc::new(OnceLock::new());
         let fresh = wire::client(&self.endpoint, &pinned).map_err(|error| failed(&error))?;
         let client = fresh.negotiate_version().await.map_err(|error| failed(&error))?;
         let version = pinned.get_or_init(|| client.client_version().to_string()).clone();
-        let info = wire::get::<Info>(&self.endpoint, &format!("/v{version}/info"))
+        let info = http::get::<Info>(&self.endpoint, &format!("/v{version}/info"))
             .await
             .map_err(|error| explain::wire(&self.endpoint, &error))?;
         if !info.os.is_empty() && info.os != "linux" {
@@ -163,10 +164,10 @@ impl Daemon {
         &self,
         path: &str,
         deadline: Duration,
-    ) -> Result<T, Result<WireError, CallError>> {
+    ) -> Result<T, Result<HttpError, CallError>> {
         let version = self.contact().map_err(Err)?.version.clone();
         let path = format!("/v{version}{path}");
-        match timeout(deadline, wire::get(&self.endpoint, &path)).await {
+        match timeout(deadline, http::get(&self.endpoint, &path)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Ok(error)),
             Err(_) => {
@@ -178,9 +179,9 @@ impl Daemon {
     }
 
     /// A GET on the negotiated version of the API whose answer goes on.
-    pub(super) async fn follow(&self, path: &str) -> Result<wire::Lines, CallError> {
+    pub(super) async fn follow(&self, path: &str) -> Result<http::Lines, CallError> {
         let path = format!("/v{}{path}", self.contact()?.version);
-        let lines = wire::follow(&self.endpoint, &path).await;
+        let lines = http::follow(&self.endpoint, &path).await;
         lines.map_err(|error| explain::wire(&self.endpoint, &error))
     }
 
@@ -189,7 +190,7 @@ impl Daemon {
         let path = format!("/containers/{container}/json");
         match self.get(&path, self.deadlines.inspect).await {
             Ok(seen) => Ok(Some(seen)),
-            Err(Ok(WireError::Status { code: 404, .. })) => Ok(None),
+            Err(Ok(HttpError::Status { code: 404, .. })) => Ok(None),
             Err(Ok(error)) => Err(explain::wire(&self.endpoint, &error)),
             Err(Err(error)) => Err(error),
         }

@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 use super::daemon::Daemon;
 use super::naming::{BOOT, Identity, LAUNCH};
-use super::{Docker, explain, wire};
+use super::{Docker, explain};
+use crate::http;
 
 // === impl Docker ===
 
@@ -30,7 +31,7 @@ impl Docker {
             // Some engines say remove for destroy.
             "event": ["die", "oom", "destroy", "remove", "pause"],
         });
-        let path = format!("/events?filters={}", wire::escape(&filters.to_string()));
+        let path = format!("/events?filters={}", http::escape(&filters.to_string()));
         let mut lines = match daemon.follow(&path).await {
             Ok(lines) => lines,
             Err(error) => return error,

@@ -7,8 +7,9 @@ use bollard::errors::Error;
 use ganger_pool::runtime::CallError;
 
 use super::calls::Failure;
-use super::wire::WireError;
+
 use crate::endpoint::Endpoint;
+use crate::http::HttpError;
 
 /// Says what a failure of the engine's API means and, where it can be said, what to do.
 #[must_use]
@@ -60,11 +61,11 @@ pub(super) fn late(endpoint: &Endpoint, what: &str, deadline: Duration) -> Strin
 }
 
 /// The pool's view of a failed GET.
-pub(super) fn wire(endpoint: &Endpoint, error: &WireError) -> CallError {
+pub(super) fn wire(endpoint: &Endpoint, error: &HttpError) -> CallError {
     match error {
-        WireError::Connect(cause) => CallError::unreachable(explain_io(endpoint, cause)),
-        WireError::Status { code, message } => CallError::refused(status(*code, message)),
-        WireError::Broken(_) | WireError::Decode(_) => {
+        HttpError::Connect(cause) => CallError::unreachable(explain_io(endpoint, cause)),
+        HttpError::Status { code, message } => CallError::refused(status(*code, message)),
+        HttpError::Broken(_) | HttpError::Late(_) | HttpError::Decode(_) => {
             CallError::unreachable(format!("{endpoint} does not answer as an engine does: {error}"))
         }
     }

@@ -9,7 +9,8 @@ use super::daemon::Daemon;
 use super::naming::{INSTANCE, LAUNCH, is_id};
 use super::strays::Stray;
 use super::view::Listed;
-use super::{Docker, explain, wire};
+use super::{Docker, explain};
+use crate::http;
 
 // === impl Daemon ===
 
@@ -24,7 +25,7 @@ impl Daemon {
         if let Some(id) = id {
             filters["id"] = serde_json::json!([id]);
         }
-        let path = format!("/containers/json?all=1&filters={}", wire::escape(&filters.to_string()));
+        let path = format!("/containers/json?all=1&filters={}", http::escape(&filters.to_string()));
         self.get(&path, self.deadlines.list).await.map_err(|error| match error {
             Ok(error) => explain::wire(&self.endpoint, &error),
             Err(error) => error,

@@ -27,7 +27,7 @@ use self::record::{Before, HostRecord, Record};
 use self::site::Host;
 pub(crate) use self::site::Site;
 use crate::command::say;
-use crate::packages;
+use crate::{consul, packages};
 
 /// A fleet that nobody else starts or stops meanwhile.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ impl Fleet {
         let mut record = Record {
             settings,
             before,
+            // A single host is for people, not for tests.
+            consul: if hosts.len() > 1 { consul::ensure()? } else { PathBuf::new() },
             hosts: hosts
                 .iter()
                 .map(|host| HostRecord::new(site, host, settings, capacity))

@@ -7,6 +7,7 @@ mod bench;
 mod checks;
 mod child;
 mod command;
+mod consul;
 mod demo;
 #[cfg(target_os = "linux")]
 mod fleet;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{ContainerKey, DaemonName, Fault, LaunchId, Policy, ServiceName, WaiterId};
+use super::{ContainerKey, DaemonName, Fault, LaunchId, Policy, ServiceName, Share, WaiterId};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -84,15 +84,15 @@ pub enum Event {
     DaemonJoined {
         /// Which.
         daemon: DaemonName,
-        /// The most containers it may hold.
-        capacity: u32,
+        /// What may be launched on it.
+        share: Share,
     },
-    /// The capacity of a daemon changed.
+    /// What may be launched on a daemon changed.
     DaemonResized {
         /// Which.
         daemon: DaemonName,
-        /// The most containers it may hold from now on.
-        capacity: u32,
+        /// From now on.
+        share: Share,
     },
     /// Contact with a daemon was made.
     DaemonUp {

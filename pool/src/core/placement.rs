@@ -1,27 +1,36 @@
-//! Which daemon gets the next container: the least utilised one.
+//! Which daemon gets the next container: the least utilised one of the first tier with room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::DaemonName;
+
+/// A daemon's share of the work, as discovery gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The most containers it may hold, counting those being launched and removed.
+    pub capacity: u32,
+    /// Launches go to the lowest tier that has room.
+    pub tier: u32,
+}
 
 /// How full a daemon is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     /// Containers on it, counting those being launched and removed.
     pub used: u32,
-    /// The most it may hold.
-    pub capacity: u32,
+    /// Its share.
+    pub share: Share,
 }
 
-/// Share of the capacity in use, then containers, then name.
-type Rank = (u64, u32, DaemonName);
+/// Tier, then share of the capacity in use, then containers, then name.
+type Rank = (u32, u64, u32, DaemonName);
 
-/// The daemons that have room, least utilised first. Finding one and changing
+/// The daemons that have room, by tier, least utilised first. Finding one and changing
 /// one both cost O(log n).
 #[derive(Debug, Default)]
 pub(super) struct Placement {
     order: BTreeSet<Rank>,
-    ranks: BTreeMap<DaemonName, (u64, u32)>,
+    ranks: BTreeMap<DaemonName, (u32, u64, u32)>,
 }
 
 // === impl Load ===
@@ -30,13 +39,13 @@ impl Load {
     /// Whether one more fits.
     #[must_use]
     pub const fn has_room(self) -> bool {
-        self.used < self.capacity
+        self.used < self.share.capacity
     }
 
     /// The share in use as a 32-bit fraction: exact enough to tell any two
     /// shares of capacities below 65,536 apart.
-    fn share(self) -> u64 {
-        (u64::from(self.used) << 32) / u64::from(self.capacity.max(1))
+    fn fraction(self) -> u64 {
+        (u64::from(self.used) << 32) / u64::from(self.share.capacity.max(1))
     }
 }
 
@@ -45,22 +54,22 @@ impl Load {
 impl Placement {
     /// Notes a daemon's load; `None` takes it out of the choice.
     pub(super) fn set(&mut self, daemon: &DaemonName, load: Option<Load>) {
-        let rank = load.map(|load| (load.share(), load.used));
+        let rank = load.map(|load| (load.share.tier, load.fraction(), load.used));
         if self.ranks.get(daemon).copied() == rank {
             return;
         }
-        if let Some((share, used)) = self.ranks.remove(daemon) {
-            self.order.remove(&(share, used, daemon.clone()));
+        if let Some((tier, share, used)) = self.ranks.remove(daemon) {
+            self.order.remove(&(tier, share, used, daemon.clone()));
         }
-        if let Some((share, used)) = rank {
-            self.ranks.insert(daemon.clone(), (share, used));
-            self.order.insert((share, used, daemon.clone()));
+        if let Some((tier, share, used)) = rank {
+            self.ranks.insert(daemon.clone(), (tier, share, used));
+            self.order.insert((tier, share, used, daemon.clone()));
         }
     }
 
-    /// The least utilised daemon that will do.
+    /// The least utilised daemon that will do, of the lowest tier that has one.
     pub(super) fn pick(&self, will_do: impl Fn(&DaemonName) -> bool) -> Option<&DaemonName> {
-        self.order.iter().map(|rank| &rank.2).find(|name| will_do(name))
+        self.order.iter().map(|rank| &rank.3).find(|name| will_do(name))
     }
 }
 
@@ -68,13 +77,16 @@ impl Placement {
 mod tests {
     use super::*;
 
+    fn load(used: u32, capacity: u32, tier: u32) -> Load {
+        Load { used, share: Share { capacity, tier } }
+    }
+
     fn order(loads: &[(&str, u32, u32)]) -> Vec<String> {
         let mut placement = Placement::default();
         for (name, used, capacity) in loads {
-            placement
-                .set(&DaemonName::from(*name), Some(Load { used: *used, capacity: *capacity }));
+            placement.set(&DaemonName::from(*name), Some(load(*used, *capacity, 0)));
         }
-        placement.order.iter().map(|rank| rank.2.to_string()).collect()
+        placement.order.iter().map(|rank| rank.3.to_string()).collect()
     }
 
     #[test]
@@ -96,10 +108,21 @@ mod tests {
     }
 
     #[test]
+    fn a_later_tier_is_used_only_when_the_first_has_no_room() {
+        let mut placement = Placement::default();
+        let (near, far) = (DaemonName::from("near"), DaemonName::from("far"));
+        placement.set(&far, Some(load(0, 9, 1)));
+        placement.set(&near, Some(load(8, 9, 0)));
+        assert_eq!(placement.pick(|_| true), Some(&near));
+        placement.set(&near, None);
+        assert_eq!(placement.pick(|_| true), Some(&far));
+    }
+
+    #[test]
     fn a_daemon_without_load_is_not_picked() {
         let mut placement = Placement::default();
         let name = DaemonName::from("a");
-        placement.set(&name, Some(Load { used: 0, capacity: 1 }));
+        placement.set(&name, Some(load(0, 1, 0)));
         assert_eq!(placement.pick(|_| true), Some(&name));
         placement.set(&name, None);
         assert_eq!(placement.pick(|_| true), None);

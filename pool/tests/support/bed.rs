@@ -20,7 +20,7 @@ pub fn service() -> ServiceName {
 }
 
 pub fn daemon(name: &str, max_containers: u32) -> DaemonSpec<u32> {
-    DaemonSpec { name: name.into(), endpoint: 0, max_containers, max_launches: None }
+    DaemonSpec { name: name.into(), endpoint: 0, max_containers, tier: 0, max_launches: None }
 }
 
 pub fn options(policy: Policy) -> ServiceOptions<()> {

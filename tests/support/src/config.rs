@@ -12,6 +12,7 @@ use crate::poll::{free_port, unique};
 pub struct Config {
     instance: String,
     daemons: Vec<String>,
+    discovery: Option<String>,
     services: Vec<Service>,
     fields: String,
 }
@@ -34,6 +35,7 @@ impl Config {
         Self {
             instance: unique(name),
             daemons: Vec::new(),
+            discovery: None,
             services: Vec::new(),
             fields: String::new(),
         }
@@ -49,6 +51,13 @@ impl Config {
     #[must_use]
     pub fn daemon(mut self, daemon: String) -> Self {
         self.daemons.push(daemon);
+        self
+    }
+
+    /// With a fleet that is to be discovered, such as `Consul(…)`.
+    #[must_use]
+    pub fn discovery(mut self, discovery: String) -> Self {
+        self.discovery = Some(discovery);
         self
     }
 
@@ -114,9 +123,15 @@ impl Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instance, daemons, services, fields } = self;
+        let Self { instance, daemons, discovery, services, fields } = self;
         writeln!(f, "#![enable(implicit_some)]\n(\n    instance: {instance:?},\n{fields}")?;
-        writeln!(f, "    daemons: Static([\n        {},\n    ]),", daemons.join(",\n        "))?;
+        match discovery {
+            Some(discovery) => writeln!(f, "    daemons: {discovery},")?,
+            None => {
+                let daemons = daemons.join(",\n        ");
+                writeln!(f, "    daemons: Static([\n        {daemons},\n    ]),")?;
+            }
+        }
         writeln!(f, "    services: {{")?;
         for Service { name, port, image, command, fields } in services {
             writeln!(f, "        {name:?}: (")?;

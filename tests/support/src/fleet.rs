@@ -1,7 +1,7 @@
 //! The fleet that the tests run on, as `cargo xtask fleet` has recorded it.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
 
@@ -13,6 +13,7 @@ use crate::fixture::{checked_images, echo_image, fixture_image};
 #[derive(Debug)]
 pub struct Fleet {
     hosts: Vec<Host>,
+    consul: PathBuf,
     pub(crate) exclusive: bool,
     /// Held as long as the test uses the fleet.
     _lock: File,
@@ -43,6 +44,7 @@ pub struct Host {
 #[derive(Deserialize)]
 struct Record {
     hosts: Vec<Host>,
+    consul: PathBuf,
 }
 
 // === impl Fleet ===
@@ -81,7 +83,7 @@ impl Fleet {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let lock = File::create(path.with_file_name("tests.lock")).expect("tests.lock");
         if exclusive { lock.lock() } else { lock.lock_shared() }.expect("lock on the fleet");
-        Self { hosts: record.hosts, exclusive, _lock: lock }
+        Self { hosts: record.hosts, consul: record.consul, exclusive, _lock: lock }
     }
 
     /// The hosts that have an address of their own, lowest number first.
@@ -101,6 +103,11 @@ impl Fleet {
     #[must_use]
     pub fn all(&self) -> &[Host] {
         &self.hosts
+    }
+
+    /// Where the program `consul` is.
+    pub(crate) fn consul(&self) -> &Path {
+        &self.consul
     }
 
     /// Loads the echo service's image and the fixture's three into every host, unless

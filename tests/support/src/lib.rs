@@ -12,6 +12,7 @@
 
 mod client;
 mod config;
+mod consul;
 mod docker;
 mod faults;
 mod fixture;
@@ -22,6 +23,7 @@ mod poll;
 
 pub use self::client::{Client, Ending};
 pub use self::config::Config;
+pub use self::consul::Consul;
 pub use self::docker::{Container, Running, Watch, labelled};
 pub use self::faults::{Cut, Frozen};
 pub use self::fixture::{FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_image, pattern};

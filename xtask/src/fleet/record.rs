@@ -23,6 +23,9 @@ pub(crate) struct Settings {
 pub(super) struct Record {
     pub(super) settings: Settings,
     pub(super) before: Before,
+    /// A real Consul, for tests of discovery.
+    #[serde(default)]
+    pub(super) consul: PathBuf,
     pub(super) hosts: Vec<HostRecord>,
 }
 

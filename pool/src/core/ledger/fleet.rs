@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Owned, Refusal};
+use super::super::{Owned, Refusal, Share};
 use super::{
     Action, Contact, ContainerKey, Daemon, DaemonName, LaunchId, Ledger, RetireReason, ServiceName,
     State, Timer,
@@ -13,9 +13,9 @@ use super::{
 // === impl Ledger ===
 
 impl Ledger {
-    pub(super) fn daemon_joined(&mut self, now: Instant, name: &DaemonName, capacity: u32) {
-        let daemon = self.daemons.entry(name.clone()).or_insert_with(|| Daemon::new(capacity));
-        daemon.capacity = capacity;
+    pub(super) fn daemon_joined(&mut self, now: Instant, name: &DaemonName, share: Share) {
+        let daemon = self.daemons.entry(name.clone()).or_insert_with(|| Daemon::new(share));
+        daemon.share = share;
         daemon.leaving = false;
         daemon.contact = Contact::Joining;
         daemon.listed = false;
@@ -24,9 +24,9 @@ impl Ledger {
         self.replace(name);
     }
 
-    pub(super) fn daemon_resized(&mut self, name: &DaemonName, capacity: u32) {
+    pub(super) fn daemon_resized(&mut self, name: &DaemonName, share: Share) {
         if let Some(daemon) = self.daemons.get_mut(name) {
-            daemon.capacity = capacity;
+            daemon.share = share;
             self.replace(name);
         }
     }

@@ -62,6 +62,8 @@ pub struct DaemonView {
     pub name: DaemonName,
     /// The most containers it may hold.
     pub capacity: u32,
+    /// Launches go to the lowest tier that has room.
+    pub tier: u32,
     /// Its containers by state.
     pub counts: Counts,
     /// Containers of earlier boots, and of lost replies, still to be removed.
@@ -176,7 +178,8 @@ impl Ledger {
         });
         let daemons = self.daemons.iter().map(|(name, daemon)| DaemonView {
             name: name.clone(),
-            capacity: daemon.capacity,
+            capacity: daemon.share.capacity,
+            tier: daemon.share.tier,
             counts: daemon.counts,
             strays: u32::try_from(daemon.strays.len()).unwrap_or(u32::MAX),
             down: match &daemon.contact {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Checked, Phase, World, number};
-use crate::core::{ContainerKey, DaemonName, Event, Owned};
+use crate::core::{ContainerKey, DaemonName, Event, Owned, Share};
 
 // === impl World ===
 
@@ -116,11 +116,11 @@ impl World {
         engine.listing = None;
         engine.in_fleet = true;
         engine.capacity = engine.capacity.max(capacity);
-        let capacity = engine.capacity;
+        let share = Share { capacity: engine.capacity, tier: number(u64::from(capacity) % 2) };
         if self.rng.percent(30) {
-            self.tell(Event::DaemonResized { daemon: name.clone(), capacity })?;
+            self.tell(Event::DaemonResized { daemon: name.clone(), share })?;
         }
-        self.tell(Event::DaemonJoined { daemon: name.clone(), capacity })?;
+        self.tell(Event::DaemonJoined { daemon: name.clone(), share })?;
         let max_launches = 1 + number(self.rng.below(4));
         self.tell(Event::DaemonUp { daemon: name.clone(), max_launches })?;
         for service in self.services.keys().cloned().collect::<Vec<_>>() {

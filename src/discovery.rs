@@ -1,0 +1,3 @@
+//! Where the fleet comes from, when not from the file alone.
+
+pub mod consul;

@@ -1,0 +1,32 @@
+//! Where the fleet is listed: the words that configuration and discovery share.
+
+use crate::endpoint::Endpoint;
+
+/// What to ask of which Consul.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Consul {
+    /// Servers or agents, tried in turn. Never empty.
+    pub servers: Vec<Endpoint>,
+    /// The service whose healthy instances are daemons.
+    pub service: String,
+    /// In order of preference; empty is that of the server that is asked.
+    pub datacenters: Vec<String>,
+    /// How fresh an answer has to be.
+    pub consistency: Consistency,
+    /// What a daemon may hold that does not say.
+    pub max_containers: u32,
+    /// Plain tcp to daemons on other machines is allowed.
+    pub insecure: bool,
+}
+
+/// How fresh Consul's answers have to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Any server answers, even without a leader.
+    Stale,
+    /// The leader answers, as far as it knows that it is one.
+    #[default]
+    Default,
+    /// The leader asks the others whether it is one.
+    Consistent,
+}
