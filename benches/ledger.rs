@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use costs::Costs;
 use criterion::{BenchmarkId, Throughput};
 use ganger_pool::core::{
-    Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Policy, ServiceName, Share,
+    Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Policy, ServiceName, Terms,
     WaiterId,
 };
 
@@ -92,8 +92,8 @@ impl Fleet {
             let daemon = DaemonName::from(format!("daemon-{n}"));
             // So many launches in flight that each gets its half and no more.
             let max_launches = CAPACITY / 2;
-            let share = Share { capacity: CAPACITY, tier: 0 };
-            fleet.tell(Event::DaemonJoined { daemon: daemon.clone(), share });
+            let terms = Terms { capacity: CAPACITY, tier: 0 };
+            fleet.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
             fleet.tell(Event::DaemonUp { daemon: daemon.clone(), max_launches });
             fleet.tell(Event::Listed { daemon: daemon.clone(), began: now, owned: Vec::new() });
             let service = service.clone();

@@ -20,7 +20,7 @@ pub use action::{Action, StartKind};
 pub use event::{Event, Outcome, Owned};
 pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId};
 pub use ledger::{DaemonView, Ledger, ServiceView, Snapshot, Totals};
-pub use placement::{Load, Share};
+pub use placement::{Load, Terms};
 pub use policy::{Backoff, Policy};
 pub use reason::{Fault, Refusal, RetireReason};
 pub use state::{Counts, State};

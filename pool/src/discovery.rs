@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::core::{DaemonName, Share};
+use crate::core::{DaemonName, Terms};
 
 /// One daemon of the fleet, as discovery describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct DaemonSpec<E> {
 // === impl DaemonSpec ===
 
 impl<E> DaemonSpec<E> {
-    pub(crate) fn share(&self) -> Share {
-        Share { capacity: self.max_containers, tier: self.tier }
+    pub(crate) fn terms(&self) -> Terms {
+        Terms { capacity: self.max_containers, tier: self.tier }
     }
 }
 

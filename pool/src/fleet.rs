@@ -86,10 +86,10 @@ impl<R: ContainerRuntime> Fleet<R> {
             if let Some(member) = self.members.get_mut(name)
                 && member.stays(spec)
             {
-                if member.spec.share() != spec.share() {
+                if member.spec.terms() != spec.terms() {
                     let (daemon, capacity) = (name.clone(), spec.max_containers);
-                    info!(%daemon, capacity, tier = spec.tier, "its share changed");
-                    self.broker.tell(Event::DaemonResized { daemon, share: spec.share() });
+                    info!(%daemon, capacity, tier = spec.tier, "its capacity or tier changed");
+                    self.broker.tell(Event::DaemonResized { daemon, terms: spec.terms() });
                 }
                 member.spec = spec.clone();
                 continue;
@@ -105,7 +105,7 @@ impl<R: ContainerRuntime> Fleet<R> {
     fn join(&mut self, spec: DaemonSpec<R::Endpoint>) {
         let name = spec.name.clone();
         info!(daemon = %name, capacity = spec.max_containers, "joined the fleet");
-        self.broker.tell(Event::DaemonJoined { daemon: name.clone(), share: spec.share() });
+        self.broker.tell(Event::DaemonJoined { daemon: name.clone(), terms: spec.terms() });
         let monitor = Monitor {
             broker: self.broker.clone(),
             runtime: self.runtime.clone(),

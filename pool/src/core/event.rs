@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{ContainerKey, DaemonName, Fault, LaunchId, Policy, ServiceName, Share, WaiterId};
+use super::{ContainerKey, DaemonName, Fault, LaunchId, Policy, ServiceName, Terms, WaiterId};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -85,14 +85,14 @@ pub enum Event {
         /// Which.
         daemon: DaemonName,
         /// What may be launched on it.
-        share: Share,
+        terms: Terms,
     },
     /// What may be launched on a daemon changed.
     DaemonResized {
         /// Which.
         daemon: DaemonName,
         /// From now on.
-        share: Share,
+        terms: Terms,
     },
     /// Contact with a daemon was made.
     DaemonUp {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::DaemonName;
 
-/// A daemon's share of the work, as discovery gives it.
+/// On what terms a daemon is used, as discovery gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
+pub struct Terms {
     /// The most containers it may hold, counting those being launched and removed.
     pub capacity: u32,
     /// Launches go to the lowest tier that has room.
@@ -18,8 +18,8 @@ pub struct Share {
 pub struct Load {
     /// Containers on it, counting those being launched and removed.
     pub used: u32,
-    /// Its share.
-    pub share: Share,
+    /// Its terms.
+    pub terms: Terms,
 }
 
 /// Tier, then share of the capacity in use, then containers, then name.
@@ -39,13 +39,13 @@ impl Load {
     /// Whether one more fits.
     #[must_use]
     pub const fn has_room(self) -> bool {
-        self.used < self.share.capacity
+        self.used < self.terms.capacity
     }
 
     /// The share in use as a 32-bit fraction: exact enough to tell any two
     /// shares of capacities below 65,536 apart.
-    fn fraction(self) -> u64 {
-        (u64::from(self.used) << 32) / u64::from(self.share.capacity.max(1))
+    fn share(self) -> u64 {
+        (u64::from(self.used) << 32) / u64::from(self.terms.capacity.max(1))
     }
 }
 
@@ -54,7 +54,7 @@ impl Load {
 impl Placement {
     /// Notes a daemon's load; `None` takes it out of the choice.
     pub(super) fn set(&mut self, daemon: &DaemonName, load: Option<Load>) {
-        let rank = load.map(|load| (load.share.tier, load.fraction(), load.used));
+        let rank = load.map(|load| (load.terms.tier, load.share(), load.used));
         if self.ranks.get(daemon).copied() == rank {
             return;
         }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn load(used: u32, capacity: u32, tier: u32) -> Load {
-        Load { used, share: Share { capacity, tier } }
+        Load { used, terms: Terms { capacity, tier } }
     }
 
     fn order(loads: &[(&str, u32, u32)]) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Owned, Refusal, Share};
+use super::super::{Owned, Refusal, Terms};
 use super::{
     Action, Contact, ContainerKey, Daemon, DaemonName, LaunchId, Ledger, RetireReason, ServiceName,
     State, Timer,
@@ -13,9 +13,9 @@ use super::{
 // === impl Ledger ===
 
 impl Ledger {
-    pub(super) fn daemon_joined(&mut self, now: Instant, name: &DaemonName, share: Share) {
-        let daemon = self.daemons.entry(name.clone()).or_insert_with(|| Daemon::new(share));
-        daemon.share = share;
+    pub(super) fn daemon_joined(&mut self, now: Instant, name: &DaemonName, terms: Terms) {
+        let daemon = self.daemons.entry(name.clone()).or_insert_with(|| Daemon::new(terms));
+        daemon.terms = terms;
         daemon.leaving = false;
         daemon.contact = Contact::Joining;
         daemon.listed = false;
@@ -24,9 +24,9 @@ impl Ledger {
         self.replace(name);
     }
 
-    pub(super) fn daemon_resized(&mut self, name: &DaemonName, share: Share) {
+    pub(super) fn daemon_resized(&mut self, name: &DaemonName, terms: Terms) {
         if let Some(daemon) = self.daemons.get_mut(name) {
-            daemon.share = share;
+            daemon.terms = terms;
             self.replace(name);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::placement::{Load, Share};
+use super::super::placement::{Load, Terms};
 use super::super::queue::Queue;
 use super::super::stock::Stock;
 use super::super::{Counts, Policy, sizing};
@@ -70,7 +70,7 @@ pub(super) struct Window {
 
 #[derive(Debug)]
 pub(super) struct Daemon {
-    pub(super) share: Share,
+    pub(super) terms: Terms,
     pub(super) max_launches: u32,
     pub(super) contact: Contact,
     /// It left the fleet: nothing new is launched or leased on it.
@@ -192,9 +192,9 @@ impl Service {
 // === impl Daemon ===
 
 impl Daemon {
-    pub(super) fn new(share: Share) -> Self {
+    pub(super) fn new(terms: Terms) -> Self {
         Self {
-            share,
+            terms,
             max_launches: 1,
             contact: Contact::Joining,
             leaving: false,
@@ -216,7 +216,7 @@ impl Daemon {
 
     /// Its load when a launch may be ordered on it now.
     pub(super) fn open(&self, draining: bool) -> Option<Load> {
-        let load = Load { used: self.used(), share: self.share };
+        let load = Load { used: self.used(), terms: self.terms };
         let open = !draining
             && self.contact == Contact::Up
             // Until then nobody knows what an earlier boot left on it.
@@ -232,7 +232,7 @@ impl Daemon {
     /// and pauses are over.
     pub(super) fn room(&self) -> u32 {
         let usable = self.contact == Contact::Up && self.listed && !self.leaving;
-        if usable { self.share.capacity.saturating_sub(self.used()) } else { 0 }
+        if usable { self.terms.capacity.saturating_sub(self.used()) } else { 0 }
     }
 
     pub(super) fn can_launch(&self, service: usize) -> bool {

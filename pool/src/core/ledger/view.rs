@@ -178,8 +178,8 @@ impl Ledger {
         });
         let daemons = self.daemons.iter().map(|(name, daemon)| DaemonView {
             name: name.clone(),
-            capacity: daemon.share.capacity,
-            tier: daemon.share.tier,
+            capacity: daemon.terms.capacity,
+            tier: daemon.terms.tier,
             counts: daemon.counts,
             strays: u32::try_from(daemon.strays.len()).unwrap_or(u32::MAX),
             down: match &daemon.contact {

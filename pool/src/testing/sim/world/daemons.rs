@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Checked, Phase, World, number};
-use crate::core::{ContainerKey, DaemonName, Event, Owned, Share};
+use crate::core::{ContainerKey, DaemonName, Event, Owned, Terms};
 
 // === impl World ===
 
@@ -116,11 +116,11 @@ impl World {
         engine.listing = None;
         engine.in_fleet = true;
         engine.capacity = engine.capacity.max(capacity);
-        let share = Share { capacity: engine.capacity, tier: number(u64::from(capacity) % 2) };
+        let terms = Terms { capacity: engine.capacity, tier: number(u64::from(capacity) % 2) };
         if self.rng.percent(30) {
-            self.tell(Event::DaemonResized { daemon: name.clone(), share })?;
+            self.tell(Event::DaemonResized { daemon: name.clone(), terms })?;
         }
-        self.tell(Event::DaemonJoined { daemon: name.clone(), share })?;
+        self.tell(Event::DaemonJoined { daemon: name.clone(), terms })?;
         let max_launches = 1 + number(self.rng.below(4));
         self.tell(Event::DaemonUp { daemon: name.clone(), max_launches })?;
         for service in self.services.keys().cloned().collect::<Vec<_>>() {
