@@ -27,7 +27,7 @@ use crate::probe::Prober;
 use crate::proxy::{self, Admission, BindError, Drained, Listener, Service, Shutdown};
 use crate::shutdown::Stop;
 
-pub use fleet::{Fleet, Members};
+pub use fleet::Fleet;
 pub use instance::{Instance, InstanceError};
 pub use plan::Plan;
 pub use reap::{Found, reap};
@@ -112,7 +112,12 @@ pub async fn run(
 
     let docker = Arc::new(Docker::new(identity, builtin()));
     let Plan { services, fleet, settings } = plan;
-    let (fleet, _discovery) = fleet.follow().await;
+    let (fleet, _discovery) = tokio::select! {
+        // Nothing was begun yet: whoever wants it to stop does not wait for discovery.
+        biased;
+        () = stop.drain.cancelled() => return Ok(Ended { cut: 0, left: Vec::new() }),
+        followed = fleet.follow() => followed,
+    };
     let pool = Arc::new(Pool::start(services, docker, Arc::new(Prober), fleet));
     await_reaped(&pool, &stop).await;
     if stop.drain.is_cancelled() {

@@ -7,6 +7,7 @@ use ganger_pool::discovery::{DaemonSpec, FleetWatch, fixed};
 use tokio::task::JoinSet;
 
 use crate::config::{self, Daemons};
+use crate::discovery::Listing;
 use crate::docker::Site;
 use crate::fleet::Consul;
 
@@ -24,15 +25,6 @@ pub enum Fleet {
     Consul(Consul),
 }
 
-/// The fleet at one moment.
-#[derive(Debug, Default)]
-pub struct Members {
-    /// Its daemons.
-    pub daemons: Vec<DaemonSpec<Site>>,
-    /// What discovery lists and cannot be a daemon, and why.
-    pub unfit: Vec<String>,
-}
-
 // === impl Fleet ===
 
 impl Fleet {
@@ -47,13 +39,10 @@ impl Fleet {
     ///
     /// # Errors
     /// Discovery cannot be asked.
-    pub async fn members(&self) -> Result<Members, String> {
+    pub async fn once(&self) -> Result<Listing, String> {
         match self {
-            Self::Fixed(daemons) => Ok(Members { daemons: daemons.clone(), unfit: Vec::new() }),
-            Self::Consul(consul) => {
-                let (daemons, unfit) = consul.once().await?;
-                Ok(Members { daemons, unfit })
-            }
+            Self::Fixed(daemons) => Ok(Listing { daemons: daemons.clone(), unfit: Vec::new() }),
+            Self::Consul(consul) => consul.once().await,
         }
     }
 

@@ -9,8 +9,9 @@ use ganger_pool::runtime::ContainerRuntime;
 use tokio::task::JoinSet;
 
 use super::{Exit, Failure, say};
-use crate::app::{self, Members, Plan};
+use crate::app::{self, Plan};
 use crate::config::{Config, Daemons};
+use crate::discovery::Listing;
 use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey};
 
 /// What asking one daemon came to.
@@ -45,8 +46,8 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     let Plan { services, fleet, .. } = Plan::new(config);
     let services: Arc<[_]> = services.into();
     let mut work = JoinSet::new();
-    let Members { daemons, unfit } =
-        fleet.members().await.map_err(|error| Failure::new(Exit::Unreachable, error))?;
+    let Listing { daemons, unfit } =
+        fleet.once().await.map_err(|error| Failure::new(Exit::Unreachable, error))?;
     unfit.iter().for_each(|why| say(&format!("not used: {why}")));
     for (at, daemon) in daemons.into_iter().enumerate() {
         let (docker, services) = (docker.clone(), services.clone());

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::{Exit, Failure, complain, run, say};
-use crate::app::{self, Found, Instance, Members, Plan};
+use crate::app::{self, Found, Instance, Plan};
 use crate::config::Config;
+use crate::discovery::Listing;
 use crate::docker::{Docker, Identity};
 
 pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<Exit, Failure> {
@@ -16,8 +17,8 @@ pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<E
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
     let docker = Arc::new(Docker::new(identity, Vec::new()));
     let mut work = JoinSet::new();
-    let fleet = Plan::new(config).fleet.members().await;
-    let Members { daemons, unfit } =
+    let fleet = Plan::new(config).fleet.once().await;
+    let Listing { daemons, unfit } =
         fleet.map_err(|error| Failure::new(Exit::Unreachable, error))?;
     unfit.iter().for_each(|why| complain(&format!("not asked: {why}")));
     for daemon in daemons {

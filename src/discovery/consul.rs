@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use super::Listing;
 use crate::endpoint::{Endpoint, Site};
 use crate::fleet::{Consistency, Consul};
 use crate::http::{self, HttpError};
@@ -84,12 +85,12 @@ impl Consul {
         (watch, tasks)
     }
 
-    /// Asks once for the whole fleet, and for what is not fit to be in it.
+    /// Asks once for the whole fleet.
     ///
     /// # Errors
     /// Why a datacenter could not be asked, and at which server last.
-    pub async fn once(&self) -> Result<(Vec<DaemonSpec<Site>>, Vec<String>), String> {
-        let (mut daemons, mut unfit) = (Vec::new(), Vec::new());
+    pub async fn once(&self) -> Result<Listing, String> {
+        let mut all = Listing::default();
         for (tier, datacenter) in (0..).zip(self.datacenters()) {
             let mut answer = Err("no server is configured".to_owned());
             for endpoint in &self.servers {
@@ -99,14 +100,22 @@ impl Consul {
                     break;
                 }
             }
-            for entry in answer?.entries {
-                match entry.daemon(self, tier) {
-                    Ok(daemon) => daemons.push(daemon),
-                    Err(why) => unfit.push(format!("{}: {why}", entry.name(self))),
-                }
+            let Listing { daemons, unfit } = self.sorted(&answer?.entries, tier);
+            all.daemons.extend(daemons);
+            all.unfit.extend(unfit);
+        }
+        Ok(all)
+    }
+
+    fn sorted(&self, entries: &[Entry], tier: u32) -> Listing {
+        let mut listing = Listing::default();
+        for entry in entries {
+            match entry.daemon(self, tier) {
+                Ok(daemon) => listing.daemons.push(daemon),
+                Err(why) => listing.unfit.push(format!("{}: {why}", entry.name(self))),
             }
         }
-        Ok((daemons, unfit))
+        listing
     }
 
     fn datacenters(&self) -> Vec<Option<String>> {
@@ -153,61 +162,56 @@ impl Consul {
 
 impl Follower {
     async fn run(self) -> Infallible {
-        let (mut index, mut server, mut failures) = (0, 0, 0_u32);
+        let servers = &self.consul.servers;
+        // `newest` outlives failures: a Consul that lost its memory was mostly
+        // away for it.
+        let (mut index, mut newest, mut failures) = (0, 0, 0);
         loop {
-            let asked = Instant::now();
-            let wait = self.found.wait(self.tier).min(WAIT);
-            let Some(endpoint) = self.consul.servers.get(server) else {
-                server = 0;
-                continue;
-            };
-            let datacenter = self.datacenter.as_deref();
-            match self.consul.ask(endpoint, datacenter, index, wait).await {
-                Ok(answer) => {
-                    if failures > 0 {
+            for endpoint in servers {
+                loop {
+                    let asked = Instant::now();
+                    let Some(answer) = self.next(endpoint, index).await else { break };
+                    if failures >= servers.len() {
                         info!(service = %self, "Consul answers again");
                     }
                     failures = 0;
-                    // A restored or rebuilt Consul may not know yet what it will.
-                    let restarted = answer.index < index;
+                    let restarted = answer.index < newest;
                     if restarted {
                         info!(service = %self, "Consul's index went backwards; asking anew");
                     }
+                    newest = answer.index;
                     index = if restarted { 0 } else { answer.index.max(1) };
-                    self.take(&answer.entries, restarted);
+                    let Listing { daemons, unfit } = self.consul.sorted(&answer.entries, self.tier);
+                    self.found.complain(unfit);
+                    self.found.update(self.tier, daemons, restarted);
                     sleep_until(asked + PACE).await;
                 }
-                Err(error) => {
-                    failures += 1;
-                    let (at, error) = (url(endpoint), error.to_string());
-                    if failures == 1 {
-                        warn!(
-                            service = %self, server = at, error,
-                            "Consul does not answer; the fleet stays as it is known"
-                        );
-                    } else {
-                        debug!(service = %self, server = at, error, failures, "still no answer");
-                    }
-                    // Another server's index is of its own.
-                    (server, index) = (server + 1, 0);
-                    if server == self.consul.servers.len() {
-                        server = 0;
-                        sleep(AGAIN.after(failures)).await;
-                    }
+                // The next one answers at once with what there is.
+                index = 0;
+                failures += 1;
+                if failures == servers.len() {
+                    warn!(
+                        service = %self,
+                        "Consul does not answer; the fleet stays as it is known"
+                    );
                 }
             }
+            let rounds = failures.div_ceil(servers.len().max(1));
+            sleep(AGAIN.after(u32::try_from(rounds).unwrap_or(u32::MAX))).await;
         }
     }
 
-    fn take(&self, entries: &[Entry], restarted: bool) {
-        let mut daemons = Vec::new();
-        for entry in entries {
-            match entry.daemon(&self.consul, self.tier) {
-                Ok(daemon) => daemons.push(daemon),
-                Err(why) => self.found.complain(&entry.name(&self.consul), &why),
+    /// What a server answers next; `None` when it does not.
+    async fn next(&self, endpoint: &Endpoint, index: u64) -> Option<Answer> {
+        let wait = self.found.wait(self.tier).min(WAIT);
+        match self.consul.ask(endpoint, self.datacenter.as_deref(), index, wait).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                let (server, error) = (url(endpoint), error.to_string());
+                debug!(service = %self, server, error, "no answer");
+                None
             }
         }
-        self.found.update(self.tier, daemons, restarted);
     }
 }
 
@@ -237,22 +241,119 @@ impl Found {
     fn update(&self, tier: u32, daemons: Vec<DaemonSpec<Site>>, restarted: bool) {
         let mut all = self.members.lock();
         let Some(members) = all.get_mut(tier as usize) else { return };
+        let first = members.is_none();
         members.get_or_insert_default().update(Instant::now(), daemons, restarted);
         let fleet: Arc<[_]> = all.iter().flatten().flat_map(Members::daemons).cloned().collect();
         self.fleet.send_if_modified(|known| {
             let changed = **known != *fleet;
             *known = fleet;
-            changed
+            // The first answer is news, be it that there is nothing.
+            changed || first
         });
     }
 
-    fn complain(&self, daemon: &str, why: &str) {
-        if self.unfit.lock().insert(format!("{daemon}: {why}")) {
-            warn!(daemon, why, "what Consul lists cannot be a daemon");
+    fn complain(&self, unfit: Vec<String>) {
+        for why in unfit {
+            if !self.unfit.lock().contains(&why) {
+                warn!(why, "what Consul lists cannot be a daemon");
+                self.unfit.lock().insert(why);
+            }
         }
     }
 }
 
 fn url(server: &Endpoint) -> String {
     format!("http://{}", server.authority())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Longer than any test.
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    /// A Consul that gives these answers, one for each connection: an index and
+    /// the ids of instances; `None` is a connection that breaks. Then it holds
+    /// every query. Says when it is asked.
+    async fn server(
+        answers: Vec<Option<(u64, &'static [&'static str])>>,
+    ) -> (Consul, mpsc::UnboundedReceiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("tcp://{}", listener.local_addr().unwrap());
+        let (asked, asks) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            let mut answers = answers.into_iter();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+                _ = asked.send(());
+                match answers.next() {
+                    Some(Some((index, ids))) => {
+                        let body = body(ids).to_string();
+                        let head = format!(
+                            "HTTP/1.1 200 OK\r\nX-Consul-Index: {index}\r\nContent-Length: {}\r\n\r\n",
+                            body.len()
+                        );
+                        stream.write_all((head + &body).as_bytes()).await.unwrap();
+                    }
+                    Some(None) => drop(stream),
+                    None => held.push(stream),
+                }
+            }
+        });
+        let consul = Consul {
+            servers: vec![url.parse().unwrap()],
+            service: "docker".to_owned(),
+            datacenters: Vec::new(),
+            consistency: Consistency::Default,
+            max_containers: 4,
+            insecure: false,
+        };
+        (consul, asks)
+    }
+
+    fn body(ids: &[&str]) -> Value {
+        let entry = |id: &&str| {
+            json!({"Node": {"Node": "n", "Address": "127.0.0.1"},
+                   "Service": {"ID": id, "Service": "docker", "Port": 2375}})
+        };
+        ids.iter().map(entry).collect()
+    }
+
+    /// The fleet once the server was asked so often.
+    async fn after(answers: Vec<Option<(u64, &'static [&'static str])>>) -> Vec<String> {
+        let count = answers.len() + 1;
+        let (consul, mut asks) = server(answers).await;
+        let (fleet, _tasks) = consul.follow(NEVER).await;
+        for _ in 0..count {
+            asks.recv().await.unwrap();
+        }
+        fleet.borrow().iter().map(|daemon| daemon.name.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_daemons_is_an_answer() {
+        let (consul, _asks) = server(vec![Some((7, &[]))]).await;
+        let followed = timeout(Duration::from_secs(30), consul.follow(NEVER)).await;
+        assert!(followed.expect("the start goes on").0.borrow().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_consul_forgot_while_it_was_away_is_kept() {
+        let fleet = after(vec![Some((9, &["a", "b"])), None, Some((3, &["b"])), Some((3, &["b"]))]);
+        assert_eq!(fleet.await, ["n.a", "n.b"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_consul_does_not_list_any_more_after_it_was_away_has_left() {
+        let fleet = after(vec![Some((9, &["a", "b"])), None, Some((12, &["b"]))]);
+        assert_eq!(fleet.await, ["n.b"]);
+    }
 }
