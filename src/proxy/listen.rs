@@ -132,7 +132,7 @@ pub async fn run<S: Supply>(
                 admit(&service, client, peer, &sessions, &shutdown.cut);
             }
             // That one client is gone; accept(2) passes its errors on.
-            Err(error) if !is_shortage(&error) => {
+            Err(error) if !calls_for_a_pause(&error) => {
                 tracing::debug!(service = %service.settings.name, error = error.to_string(), "a client left before accept");
             }
             Err(error) => {
@@ -184,7 +184,7 @@ fn admit<S: Supply>(
 
 /// Whether accept(2) failed for want of something that may come free, so that
 /// trying again at once would only spin. Unknown errors count.
-fn is_shortage(error: &io::Error) -> bool {
+fn calls_for_a_pause(error: &io::Error) -> bool {
     !matches!(
         Errno::from_io_error(error),
         Some(
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn only_a_shortage_pauses() {
-        let is = |errno: Errno| is_shortage(&io::Error::from(errno));
+        let is = |errno: Errno| calls_for_a_pause(&io::Error::from(errno));
         assert!(is(Errno::MFILE) && is(Errno::NFILE) && is(Errno::NOBUFS) && is(Errno::NOMEM));
         assert!(!is(Errno::CONNABORTED) && !is(Errno::INTR));
     }

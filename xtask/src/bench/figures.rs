@@ -28,7 +28,7 @@ pub(super) struct Figures {
     /// Connections that were not served in the way that was to be measured.
     others: BTreeMap<Kind, u32>,
     /// Direct connections over the bridge whose answer never came.
-    swallowed: u32,
+    unanswered: u32,
 }
 
 /// The comparisons that are made, and what they tell.
@@ -69,8 +69,8 @@ impl Figures {
         is
     }
 
-    pub(super) fn note_swallowed(&mut self) {
-        self.swallowed += 1;
+    pub(super) fn note_unanswered(&mut self) {
+        self.unanswered += 1;
     }
 
     /// All of it, for people, as measured on this machine.
@@ -119,11 +119,11 @@ impl Figures {
         for (kind, count) in &self.others {
             writeln!(text, "\nLeft out: {count} that were to be {} and were not.", kind.start())?;
         }
-        if self.swallowed > 0 {
-            let count = self.swallowed;
+        if self.unanswered > 0 {
+            let count = self.unanswered;
             writeln!(
                 text,
-                "\nLeft out: {count} directly over the bridge whose answer the bridge swallowed."
+                "\nLeft out: {count} directly over the bridge that were never answered."
             )?;
         }
         Ok(text)
