@@ -66,7 +66,7 @@ fn stocked(runtime: &Runtime) -> (Pool<FakeEngine>, ServiceName) {
     let options = ServiceOptions {
         name: service.clone(),
         policy: Policy { warm: WARM, max: WARM, ..Policy::default() },
-        spec: Arc::new(()),
+        spec: Arc::new(1),
         start_timeout: Duration::from_secs(30),
     };
     let daemon = |n: u32| DaemonSpec {

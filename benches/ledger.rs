@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use costs::Costs;
 use criterion::{BenchmarkId, Throughput};
 use ganger_pool::core::{
-    Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Policy, ServiceName, Terms,
-    WaiterId,
+    Action, ContainerKey, DaemonName, Event, Generation, LaunchId, Ledger, Outcome, Policy,
+    ServiceName, Terms, WaiterId,
 };
 
 const FLEETS: [u32; 3] = [10, 100, 1000];
@@ -82,10 +82,17 @@ impl Fleet {
         let mut fleet = Self { ledger: Ledger::new(), service: service.clone(), now, waiters: 0 };
         let (stock, max) = (daemons * CAPACITY / 2, daemons * CAPACITY);
         let policy = Policy { warm: stock, max, ..Policy::default() };
-        fleet.tell(Event::ServiceAdded { service: service.clone(), policy });
+        fleet.tell(Event::ServiceAdded {
+            service: service.clone(),
+            policy,
+            generation: Generation::FIRST,
+        });
         if blocked {
-            fleet
-                .tell(Event::ServiceAdded { service: "blocked".into(), policy: Policy::default() });
+            fleet.tell(Event::ServiceAdded {
+                service: "blocked".into(),
+                policy: Policy::default(),
+                generation: Generation::FIRST,
+            });
         }
         let mut launched = Vec::new();
         for n in 0..daemons {
@@ -100,6 +107,7 @@ impl Fleet {
             launched.extend(launches(fleet.tell(Event::Prepared {
                 daemon,
                 service,
+                generation: Generation::FIRST,
                 result: Ok(()),
             })));
         }

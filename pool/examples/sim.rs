@@ -28,6 +28,8 @@ fn main() -> ExitCode {
                 total.launches += report.launches;
                 total.leases += report.leases;
                 total.refusals += report.refusals;
+                total.switchovers += report.switchovers;
+                total.rollbacks += report.rollbacks;
             }
             Err(violation) => {
                 eprintln!("{violation}replay: cargo xtask sim --first {seed} --seeds 1");
@@ -35,10 +37,10 @@ fn main() -> ExitCode {
             }
         }
     }
-    let sim::Report { events, launches, leases, refusals } = total;
+    let sim::Report { events, launches, leases, refusals, switchovers, rollbacks } = total;
     println!(
         "{seeds} seeds from {first}: {events} events, {launches} launches, {leases} leases, \
-         {refusals} refusals; invariants I1 to I8 hold"
+         {refusals} refusals, {switchovers} switchovers, {rollbacks} rollbacks; invariants I1 to I9 hold"
     );
     ExitCode::SUCCESS
 }

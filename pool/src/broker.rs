@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tracing::{debug, trace, warn};
+use tracing::{debug, info, trace, warn};
 
 use crate::core::{
     Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName,
@@ -20,6 +20,7 @@ use crate::core::{
 };
 use crate::orders::{Order, Removal};
 use crate::runtime::{ContainerRuntime, Target};
+use crate::services::Services;
 use outbox::Outbox;
 
 /// The ledger, shared by all who have something to tell it.
@@ -29,6 +30,7 @@ pub(crate) struct Broker<R: ContainerRuntime> {
     reaper: mpsc::UnboundedSender<Removal>,
     /// Daemons that left and hold nothing any more.
     emptied: mpsc::UnboundedSender<DaemonName>,
+    services: Arc<Services<R::Spec>>,
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
     /// The next deadline moved ahead of the one the timer sleeps to.
@@ -79,6 +81,7 @@ impl<R: ContainerRuntime> Broker<R> {
         launcher: mpsc::UnboundedSender<Order>,
         reaper: mpsc::UnboundedSender<Removal>,
         emptied: mpsc::UnboundedSender<DaemonName>,
+        services: Arc<Services<R::Spec>>,
     ) -> Self {
         let inner = Inner {
             ledger: Ledger::new(),
@@ -92,6 +95,7 @@ impl<R: ContainerRuntime> Broker<R> {
             launcher,
             reaper,
             emptied,
+            services,
             changes: watch::Sender::new(0),
             alarm: Notify::new(),
         }
@@ -219,6 +223,18 @@ impl<R: ContainerRuntime> Broker<R> {
         for daemon in outbox.emptied {
             _ = self.emptied.send(daemon);
         }
+        for (service, generation, rolled_back) in outbox.rollouts {
+            match rolled_back {
+                None => {
+                    info!(%service, %generation, "switched over");
+                    self.services.switched_over(&service, generation);
+                }
+                Some(reason) => {
+                    warn!(%service, %generation, %reason, "rolled back; the one before goes on");
+                    self.services.rolled_back(&service, generation);
+                }
+            }
+        }
         if rearm {
             self.alarm.notify_one();
         }
@@ -271,6 +287,12 @@ impl<R: ContainerRuntime> Inner<R> {
                 }
             }
             Action::Forget { daemon } => outbox.emptied.push(daemon),
+            Action::SwitchedOver { service, generation } => {
+                outbox.rollouts.push((service, generation, None));
+            }
+            Action::RolledBack { service, generation, reason } => {
+                outbox.rollouts.push((service, generation, Some(reason)));
+            }
             Action::Moved { launch, from, to } => trace!(%launch, %from, %to, "moved"),
         }
     }

@@ -19,7 +19,7 @@ mod stock;
 pub use action::{Action, StartKind};
 pub use event::{Event, Outcome, Owned};
 pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId};
-pub use ledger::{DaemonView, Ledger, ServiceView, Snapshot, Totals};
+pub use ledger::{DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals};
 pub use placement::{Load, Terms};
 pub use policy::{Backoff, Policy};
 pub use reason::{Fault, Refusal, RetireReason};

@@ -9,17 +9,17 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use crate::broker::Broker;
-use crate::core::{DaemonName, Event, ServiceName};
+use crate::core::{DaemonName, Event};
 use crate::discovery::{DaemonSpec, FleetWatch};
 use crate::monitor::Monitor;
 use crate::nudge::Nudges;
-use crate::options::ServiceOptions;
 use crate::runtime::ContainerRuntime;
+use crate::services::Services;
 
 pub(crate) struct Fleet<R: ContainerRuntime> {
     broker: Arc<Broker<R>>,
     runtime: Arc<R>,
-    services: Arc<BTreeMap<ServiceName, ServiceOptions<R::Spec>>>,
+    services: Arc<Services<R::Spec>>,
     nudges: Arc<Nudges>,
     watch: FleetWatch<R::Endpoint>,
     members: BTreeMap<DaemonName, Member<R::Endpoint>>,
@@ -42,7 +42,7 @@ impl<R: ContainerRuntime> Fleet<R> {
     pub(crate) fn new(
         broker: Arc<Broker<R>>,
         runtime: Arc<R>,
-        services: Arc<BTreeMap<ServiceName, ServiceOptions<R::Spec>>>,
+        services: Arc<Services<R::Spec>>,
         nudges: Arc<Nudges>,
         mut watch: FleetWatch<R::Endpoint>,
     ) -> Self {
@@ -111,7 +111,7 @@ impl<R: ContainerRuntime> Fleet<R> {
             runtime: self.runtime.clone(),
             services: self.services.clone(),
             daemon: spec.clone(),
-            nudge: self.nudges.join(&name, self.services.keys()),
+            nudge: self.nudges.join(&name),
         };
         let over = CancellationToken::new();
         let monitor = AbortOnDropHandle::new(tokio::spawn(monitor.run(over.clone())));

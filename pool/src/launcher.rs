@@ -15,18 +15,18 @@ use tracing::{debug, info, warn};
 
 use crate::broker::Broker;
 use crate::caught::caught;
-use crate::core::{ContainerKey, Event, Fault, LaunchId, ServiceName};
+use crate::core::{ContainerKey, Event, Fault, LaunchId};
 use crate::nudge::Nudges;
-use crate::options::ServiceOptions;
 use crate::orders::Order;
 use crate::probe::{CHECK, NotYet, Probe};
 use crate::runtime::{Autopsy, ContainerRuntime, LaunchError, LaunchOrder, Target};
+use crate::services::Services;
 
 pub(crate) struct Launcher<R: ContainerRuntime, P> {
     pub(crate) broker: Arc<Broker<R>>,
     pub(crate) runtime: Arc<R>,
     pub(crate) probe: Arc<P>,
-    pub(crate) services: Arc<BTreeMap<ServiceName, ServiceOptions<R::Spec>>>,
+    pub(crate) services: Arc<Services<R::Spec>>,
     pub(crate) nudges: Arc<Nudges>,
 }
 
@@ -49,8 +49,14 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 }
                 order = orders.recv() => match order {
                     Some(Order::Launch { launch, daemon, service, generation }) => {
-                        let Some(options) = this.services.get(&service) else { continue };
-                        let spec = options.spec.clone();
+                        let Some(options) = this.services.options(&service, generation) else {
+                            // It was ordered just before that.
+                            let reason = "its generation is not launched any more".into();
+                            let fault = Fault::Daemon;
+                            this.broker.tell(Event::LaunchFailed { launch, fault, reason });
+                            continue;
+                        };
+                        let spec = options.spec;
                         let token = CancellationToken::new();
                         tokens.insert(launch, token.clone());
                         let order = LaunchOrder { launch, daemon, service, generation, spec };

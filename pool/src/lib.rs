@@ -20,12 +20,14 @@ mod nudge;
 mod options;
 mod orders;
 mod pool;
+mod preparer;
 pub mod probe;
 mod reaper;
 pub mod runtime;
+mod services;
 
 pub use lease::Lease;
-pub use options::ServiceOptions;
+pub use options::{Change, ServiceOptions};
 pub use pool::Pool;
 
 #[cfg(feature = "testing")]

@@ -1,48 +1,38 @@
 //! Contact with one daemon: connect, prepare, list, hear what it says.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::broker::Broker;
 use crate::caught::{called, caught};
-use crate::core::{Backoff, DaemonName, Event, ServiceName};
+use crate::core::{Backoff, Event};
 use crate::discovery::DaemonSpec;
 use crate::nudge::Nudge;
-use crate::options::ServiceOptions;
+use crate::preparer::Preparers;
 use crate::runtime::{CallError, ContainerRuntime, DaemonFacts, RuntimeEventKind};
+use crate::services::Services;
 
 /// How often a daemon is asked for its list: the liveness of its event stream.
 const LIST_EVERY: Duration = Duration::from_secs(10);
 /// So many failed lists in a row make a daemon down; one condemns nothing.
 const MISSES: u32 = 3;
-/// How often a daemon is asked again whether it is ready for a service.
-const PREPARE_EVERY: Duration = Duration::from_secs(30);
-const CONTACT: Backoff = Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
+/// Between attempts at a daemon that does not answer.
+pub(crate) const CONTACT: Backoff =
+    Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
 
 pub(crate) struct Monitor<R: ContainerRuntime> {
     pub(crate) broker: Arc<Broker<R>>,
     pub(crate) runtime: Arc<R>,
-    pub(crate) services: Arc<BTreeMap<ServiceName, ServiceOptions<R::Spec>>>,
+    pub(crate) services: Arc<Services<R::Spec>>,
     pub(crate) daemon: DaemonSpec<R::Endpoint>,
     pub(crate) nudge: Arc<Nudge>,
-}
-
-/// Keeps one daemon ready for one service.
-struct Preparer<R: ContainerRuntime> {
-    broker: Arc<Broker<R>>,
-    runtime: Arc<R>,
-    daemon: DaemonName,
-    service: ServiceOptions<R::Spec>,
-    nudge: Arc<Nudge>,
 }
 
 // === impl Monitor ===
@@ -51,7 +41,7 @@ impl<R: ContainerRuntime> Monitor<R> {
     /// Keeps contact, or seeks it, until it is over. Then nothing of it goes on,
     /// and it tells nothing any more.
     pub(crate) async fn run(self, over: CancellationToken) {
-        let mut preparers = JoinSet::new();
+        let mut preparers = Preparers::default();
         tokio::select! {
             // Its end first: what is told after it would be about another daemon.
             biased;
@@ -61,7 +51,7 @@ impl<R: ContainerRuntime> Monitor<R> {
         preparers.shutdown().await;
     }
 
-    async fn seek(&self, preparers: &mut JoinSet<Infallible>) -> Infallible {
+    async fn seek(&self, preparers: &mut Preparers) -> Infallible {
         let daemon = &self.daemon.name;
         let mut misses = 0;
         // Why there is no contact, as it was told last.
@@ -101,26 +91,17 @@ impl<R: ContainerRuntime> Monitor<R> {
     }
 
     /// Keeps contact until it is lost.
-    async fn stay(&self, facts: &DaemonFacts, preparers: &mut JoinSet<Infallible>) -> CallError {
+    async fn stay(&self, facts: &DaemonFacts, preparers: &mut Preparers) -> CallError {
         let daemon = self.daemon.name.clone();
         let max_launches =
             self.daemon.max_launches.unwrap_or_else(|| facts.cpus.saturating_mul(2).clamp(1, 8));
         self.tell(Event::DaemonUp { daemon, max_launches });
         self.nudge.regained.notify_waiters();
-        for service in self.services.values() {
-            let preparer = Preparer {
-                broker: self.broker.clone(),
-                runtime: self.runtime.clone(),
-                daemon: self.daemon.name.clone(),
-                service: service.clone(),
-                nudge: self.nudge.clone(),
-            };
-            preparers.spawn(preparer.run());
-        }
         let error = tokio::select! {
             // Events first: a list that is older than one must not hide it.
             biased;
             never = self.hear() => match never {},
+            never = preparers.keep(self) => match never {},
             error = self.list() => error,
         };
         // Those of the next contact must not work beside them.
@@ -209,49 +190,5 @@ impl<R: ContainerRuntime> Monitor<R> {
 
     fn tell(&self, event: Event) {
         self.broker.tell(event);
-    }
-}
-
-// === impl Preparer ===
-
-impl<R: ContainerRuntime> Preparer<R> {
-    /// Has the daemon get ready for the service, again and again: an image may
-    /// be removed under us, and what could not be had may be there now. In a task
-    /// of its own, because a pull may take minutes.
-    async fn run(self) -> Infallible {
-        let Self { broker, runtime, daemon, service, nudge } = self;
-        let ServiceOptions { name: service, spec, .. } = service;
-        let mut known: Option<Result<(), CallError>> = None;
-        loop {
-            let result = called("preparing", runtime.prepare(&daemon, &service, &spec)).await;
-            let unanswered = result.as_ref().is_err_and(|error| error.unreachable);
-            // No answer says nothing against what was answered before; whether
-            // there is contact at all, the list tells.
-            if !unanswered || known.is_none() {
-                if let Err(error) = &result
-                    && known.as_ref() != Some(&result)
-                {
-                    warn!(%daemon, %service, error = error.to_string(), "cannot run this service");
-                }
-                broker.tell(Event::Prepared {
-                    daemon: daemon.clone(),
-                    service: service.clone(),
-                    result: result.clone().map_err(|error| error.message.into()),
-                });
-                known = Some(result);
-            }
-            let nudged = async {
-                match nudge.prepare.get(&service) {
-                    Some(prepare) => prepare.notified().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                // Either leads to a preparation; a nudge that came is used up by it.
-                biased;
-                () = nudged => {}
-                () = tokio::time::sleep(if unanswered { CONTACT.cap } else { PREPARE_EVERY }) => {}
-            }
-        }
     }
 }

@@ -12,11 +12,12 @@ use crate::core::{DaemonName, ServiceName};
 #[derive(Default)]
 pub(crate) struct Nudges(Mutex<BTreeMap<DaemonName, Arc<Nudge>>>);
 
+#[derive(Default)]
 pub(crate) struct Nudge {
     /// A call to the daemon failed: look at it now.
     pub(crate) look: Notify,
     /// By service: it is not prepared for it any more; an image may be gone.
-    pub(crate) prepare: BTreeMap<ServiceName, Notify>,
+    prepare: Mutex<BTreeMap<ServiceName, Arc<Notify>>>,
     /// Contact was made again.
     pub(crate) regained: Arc<Notify>,
 }
@@ -25,16 +26,8 @@ pub(crate) struct Nudge {
 
 impl Nudges {
     /// The daemon's, from now on until it is forgotten.
-    pub(crate) fn join<'a>(
-        &self,
-        daemon: &DaemonName,
-        services: impl Iterator<Item = &'a ServiceName>,
-    ) -> Arc<Nudge> {
-        let fresh = || {
-            let prepare = services.map(|service| (service.clone(), Notify::new())).collect();
-            Arc::new(Nudge { look: Notify::new(), prepare, regained: Arc::default() })
-        };
-        self.0.lock().entry(daemon.clone()).or_insert_with(fresh).clone()
+    pub(crate) fn join(&self, daemon: &DaemonName) -> Arc<Nudge> {
+        self.0.lock().entry(daemon.clone()).or_default().clone()
     }
 
     pub(crate) fn forget(&self, daemon: &DaemonName) {
@@ -50,8 +43,8 @@ impl Nudges {
 
     /// Has the daemon prepared for the service anew.
     pub(crate) fn prepare(&self, daemon: &DaemonName, service: &ServiceName) {
-        if let Some(prepare) = self.of(daemon).as_ref().and_then(|n| n.prepare.get(service)) {
-            prepare.notify_one();
+        if let Some(nudge) = self.of(daemon) {
+            nudge.prepare(service).notify_waiters();
         }
     }
 
@@ -69,5 +62,14 @@ impl Nudges {
 
     fn of(&self, daemon: &DaemonName) -> Option<Arc<Nudge>> {
         self.0.lock().get(daemon).cloned()
+    }
+}
+
+// === impl Nudge ===
+
+impl Nudge {
+    /// Notified when the daemon is found not to be ready for a service.
+    pub(crate) fn prepare(&self, service: &ServiceName) -> Arc<Notify> {
+        self.prepare.lock().entry(service.clone()).or_default().clone()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,10 +17,11 @@ use crate::fleet::Fleet;
 use crate::launcher::Launcher;
 use crate::lease::Lease;
 use crate::nudge::Nudges;
-use crate::options::ServiceOptions;
+use crate::options::{Change, ServiceOptions};
 use crate::probe::Probe;
 use crate::reaper::Reaper;
 use crate::runtime::ContainerRuntime;
+use crate::services::Services;
 
 /// How often those who wait for a state of the pool look at it.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -30,9 +32,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// remove them, [`Pool::drain`] it and wait until its snapshot is empty.
 pub struct Pool<R: ContainerRuntime> {
     broker: Arc<Broker<R>>,
-    desks: BTreeMap<ServiceName, Desk<R>>,
+    services: Arc<Services<R::Spec>>,
+    desks: RwLock<BTreeMap<ServiceName, Arc<Desk<R>>>>,
     /// Aborted when dropped.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 // === impl Pool ===
@@ -50,18 +53,8 @@ impl<R: ContainerRuntime> Pool<R> {
         let (launcher, orders) = mpsc::unbounded_channel();
         let (reaper, removals) = mpsc::unbounded_channel();
         let (emptied, empty) = mpsc::unbounded_channel();
-        let broker = Arc::new(Broker::new(launcher, reaper, emptied));
-        let desk = |options: &ServiceOptions<R::Spec>| {
-            let desk = Desk::new(broker.clone(), options.name.clone(), &options.policy);
-            (options.name.clone(), desk)
-        };
-        let desks = services.iter().map(desk).collect();
-        for ServiceOptions { name, policy, .. } in &services {
-            let (service, policy) = (name.clone(), policy.clone());
-            broker.tell(Event::ServiceAdded { service, policy });
-        }
-        let services: Arc<BTreeMap<_, _>> =
-            Arc::new(services.into_iter().map(|s| (s.name.clone(), s)).collect());
+        let known = Arc::new(Services::new());
+        let broker = Arc::new(Broker::new(launcher, reaper, emptied, known.clone()));
         let nudges = Arc::new(Nudges::default());
 
         let mut tasks = JoinSet::new();
@@ -71,7 +64,7 @@ impl<R: ContainerRuntime> Pool<R> {
             broker: broker.clone(),
             runtime: runtime.clone(),
             probe,
-            services: services.clone(),
+            services: known.clone(),
             nudges: nudges.clone(),
         };
         tasks.spawn(launches.run(orders));
@@ -82,9 +75,44 @@ impl<R: ContainerRuntime> Pool<R> {
             lanes: parking_lot::Mutex::default(),
         };
         tasks.spawn(reaper.run(removals));
-        let fleet = Fleet::new(broker.clone(), runtime, services, nudges, fleet);
-        tasks.spawn(fleet.run(empty));
-        Self { broker, desks, _tasks: tasks }
+        let this = Self {
+            broker: broker.clone(),
+            services: known.clone(),
+            desks: RwLock::default(),
+            tasks,
+        };
+        // Before any daemon: one that joins has to be ready for all of them.
+        this.reload(services);
+        let fleet = Fleet::new(broker, runtime, known, nudges, fleet);
+        let mut this = this;
+        this.tasks.spawn(fleet.run(empty));
+        this
+    }
+
+    /// From now on these are the services, and no others; what was leased goes
+    /// on. One that is not among them any more is drained. One that runs
+    /// something else is rolled out: [`ServiceView::rollout`] shows how that goes.
+    /// Says what it changed. After [`Pool::drain`] it changes nothing that is launched.
+    ///
+    /// [`ServiceView::rollout`]: crate::core::ServiceView::rollout
+    pub fn reload(&self, services: Vec<ServiceOptions<R::Spec>>) -> Vec<(ServiceName, Change)> {
+        // One at a time: what is told must not overtake what was told before.
+        let mut desks = self.desks.write();
+        let reload = self.services.reload(services);
+        for (service, change) in &reload.changes {
+            if *change == Change::Removed
+                && let Some(desk) = desks.remove(service)
+            {
+                desk.close();
+            }
+        }
+        for options in reload.desks {
+            let name = options.name;
+            let desk = Desk::new(self.broker.clone(), name.clone(), &options.policy);
+            desks.insert(name, Arc::new(desk));
+        }
+        reload.events.into_iter().for_each(|event| self.broker.tell(event));
+        reload.changes
     }
 
     /// Leases a container: at once from stock, else when one is returned or
@@ -101,7 +129,7 @@ impl<R: ContainerRuntime> Pool<R> {
         service: &ServiceName,
         deadline: Instant,
     ) -> Result<Lease<R>, Refusal> {
-        let desk = self.desks.get(service).ok_or(Refusal::UnknownService)?;
+        let desk = self.desks.read().get(service).cloned().ok_or(Refusal::UnknownService)?;
         desk.lease(deadline).await
     }
 
@@ -135,7 +163,7 @@ impl<R: ContainerRuntime> Pool<R> {
     /// Gives no new leases, refuses those who wait, and retires the stock.
     /// Running leases go on; their containers are retired when they end.
     pub fn drain(&self) {
-        self.desks.values().for_each(Desk::close);
+        self.desks.read().values().for_each(|desk| desk.close());
         self.broker.tell(Event::Drain);
     }
 }

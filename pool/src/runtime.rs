@@ -16,8 +16,9 @@ use crate::core::{DaemonName, Generation, LaunchId, ServiceName};
 /// it out and tells the truth about it. Implementations are shared between
 /// tasks and called concurrently.
 pub trait ContainerRuntime: Send + Sync + 'static {
-    /// What a service runs: image, command, limits. Opaque to the pool.
-    type Spec: Send + Sync + 'static;
+    /// What a service runs: image, command, limits. Opaque to the pool; one that is
+    /// not equal to another is another generation.
+    type Spec: PartialEq + Send + Sync + 'static;
     /// A started container, with all that the data path needs to reach it.
     /// Dropping the last clone of its `Arc` gives back what it holds.
     type Handle: fmt::Debug + Send + Sync + 'static;

@@ -20,7 +20,7 @@ fn gate(engine: &FakeEngine, ops: &[Op], gate: Gate) {
 }
 
 fn first() -> FakeContainer {
-    FakeContainer { launch: ganger_pool::core::LaunchId(1), daemon: "d1".into() }
+    FakeContainer { launch: ganger_pool::core::LaunchId(1), daemon: "d1".into(), spec: 1 }
 }
 
 #[tokio::test(start_paused = true)]

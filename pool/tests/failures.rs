@@ -64,6 +64,7 @@ async fn a_container_that_ends_before_it_is_ready_is_noticed_at_once() {
     let container = ganger_pool::testing::FakeContainer {
         launch: ganger_pool::core::LaunchId(1),
         daemon: "d1".into(),
+        spec: 1,
     };
     engine.kill(&container, true);
     let snapshot = bed.until(|s| s.services[0].totals.launch_failures == 1).await;
@@ -80,6 +81,7 @@ async fn containers_that_die_in_stock_are_replaced_ever_more_slowly() {
         let container = ganger_pool::testing::FakeContainer {
             launch: ganger_pool::core::LaunchId(launch),
             daemon: "d1".into(),
+            spec: 1,
         };
         let before = tokio::time::Instant::now();
         bed.engine.kill(&container, true);
@@ -122,6 +124,7 @@ async fn who_waits_for_containers_that_die_young_is_told_why() {
         let container = ganger_pool::testing::FakeContainer {
             launch: ganger_pool::core::LaunchId(launch),
             daemon: "d1".into(),
+            spec: 1,
         };
         bed.engine.kill(&container, true);
         bed.until(|s| s.services[0].counts[State::Idle] == 0).await;
@@ -206,6 +209,7 @@ async fn a_container_killed_for_memory_before_it_is_ready_says_so() {
     let container = ganger_pool::testing::FakeContainer {
         launch: ganger_pool::core::LaunchId(1),
         daemon: "d1".into(),
+        spec: 1,
     };
     engine.exhaust(&container);
     let snapshot = bed.until(|s| s.services[0].totals.launch_failures == 1).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Answer;
-use crate::core::{DaemonName, LaunchId};
+use crate::core::{DaemonName, Generation, LaunchId, ServiceName};
 use crate::orders::{Order, Removal};
 use crate::runtime::ContainerRuntime;
 
@@ -15,6 +15,8 @@ pub(super) struct Outbox<R: ContainerRuntime> {
     pub(super) orders: Vec<Order>,
     pub(super) removals: Vec<Removal>,
     pub(super) emptied: Vec<DaemonName>,
+    /// Rollouts that ended, and why if they were rolled back.
+    pub(super) rollouts: Vec<(ServiceName, Generation, Option<Arc<str>>)>,
     /// Containers granted to a waiter that is not there; a mistake of ours that
     /// must not cost a container.
     pub(super) undeliverable: Vec<LaunchId>,
@@ -31,6 +33,7 @@ impl<R: ContainerRuntime> Outbox<R> {
             orders: Vec::new(),
             removals: Vec::new(),
             emptied: Vec::new(),
+            rollouts: Vec::new(),
             undeliverable: Vec::new(),
             dropped: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! What the ledger answers.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{
     ContainerKey, DaemonName, Generation, LaunchId, Refusal, RetireReason, ServiceName, State,
@@ -64,6 +65,23 @@ pub enum Action {
     Forget {
         /// Which.
         daemon: DaemonName,
+    },
+    /// A generation has taken the place of the one before, which is launched no more.
+    SwitchedOver {
+        /// Of which service.
+        service: ServiceName,
+        /// The new one.
+        generation: Generation,
+    },
+    /// A generation could not take the place of the one before, which goes on.
+    /// It is launched no more.
+    RolledBack {
+        /// Of which service.
+        service: ServiceName,
+        /// The one that is given up.
+        generation: Generation,
+        /// Why, for people.
+        reason: Arc<str>,
     },
     /// A container changed its state; nothing to be done but to tell it.
     Moved {

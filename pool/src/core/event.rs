@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{ContainerKey, DaemonName, Fault, LaunchId, Policy, ServiceName, Terms, WaiterId};
+use super::{
+    ContainerKey, DaemonName, Fault, Generation, LaunchId, Policy, ServiceName, Terms, WaiterId,
+};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -14,6 +16,23 @@ pub enum Event {
         service: ServiceName,
         /// How it is run.
         policy: Policy,
+        /// What is launched; never one that it had before.
+        generation: Generation,
+    },
+    /// How a service is run has changed, or what.
+    ServiceChanged {
+        /// Which.
+        service: ServiceName,
+        /// How it is run from now on.
+        policy: Policy,
+        /// What is to be launched: the generation that it has, which ends a
+        /// rollout of another, or a newer one, which is rolled out.
+        generation: Generation,
+    },
+    /// A service is not to be run any more: it is drained.
+    ServiceRemoved {
+        /// Which.
+        service: ServiceName,
     },
     /// A connection wants a container.
     Lease {
@@ -119,6 +138,8 @@ pub enum Event {
         daemon: DaemonName,
         /// Which service.
         service: ServiceName,
+        /// Which version of its spec.
+        generation: Generation,
         /// Whether it can launch it, or why not.
         result: Result<(), Arc<str>>,
     },

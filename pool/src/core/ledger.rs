@@ -5,6 +5,8 @@ mod gone;
 mod launches;
 mod leases;
 mod records;
+mod rollout;
+mod services;
 mod view;
 
 #[cfg(any(test, debug_assertions, feature = "testing"))]
@@ -20,8 +22,12 @@ use super::{
     Action, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, RetireReason,
     ServiceName, State, WaiterId, sizing,
 };
-use records::{Contact, Container, Daemon, Service, Timer, Window};
-pub use view::{DaemonView, ServiceView, Snapshot, Totals};
+use records::{Contact, Container, Daemon, Timer};
+use services::{Service, Window};
+pub use view::{DaemonView, RolloutView, ServiceView, Snapshot, Totals};
+
+/// What is launched: a service, by its index, and a version of its spec.
+type Lane = (usize, Generation);
 
 /// The state of the whole pool.
 ///
@@ -34,14 +40,16 @@ pub struct Ledger {
     containers: BTreeMap<LaunchId, Container>,
     /// The daemons with room for a launch.
     placement: Placement,
-    /// The services that lack containers.
-    hungry: BTreeSet<usize>,
-    /// Those for which no daemon was open when one was looked for last. They
-    /// are not looked at until one opens: to look costs what there are daemons,
-    /// and a service that none can launch would be looked at on every event.
-    stuck: BTreeSet<usize>,
-    /// Those whose waiters may have lost their last hope in this event.
+    /// What lacks containers.
+    hungry: BTreeSet<Lane>,
+    /// That for which no daemon was open when one was looked for last. It
+    /// is not looked at until one opens: to look costs what there are daemons,
+    /// and what none can launch would be looked at on every event.
+    stuck: BTreeSet<Lane>,
+    /// The services whose waiters may have lost their last hope in this event.
     doubtful: BTreeSet<usize>,
+    /// Those on their way to another generation.
+    rolling: BTreeSet<usize>,
     /// Where each waiter waits.
     waiting: BTreeMap<WaiterId, usize>,
     timers: BTreeSet<(Instant, Timer)>,
@@ -65,7 +73,13 @@ impl Ledger {
     /// crossed a removal) and change nothing. `now` must not go backwards.
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         match event {
-            Event::ServiceAdded { service, policy } => self.service_added(service, policy),
+            Event::ServiceAdded { service, policy, generation } => {
+                self.service_added(now, service, policy, generation);
+            }
+            Event::ServiceChanged { service, policy, generation } => {
+                self.service_changed(now, &service, policy, generation);
+            }
+            Event::ServiceRemoved { service } => self.service_removed(now, &service),
             Event::Lease { waiter, service, deadline } => {
                 self.lease(now, waiter, &service, deadline);
             }
@@ -85,14 +99,15 @@ impl Ledger {
             Event::DaemonUp { daemon, max_launches } => self.daemon_up(&daemon, max_launches),
             Event::DaemonDown { daemon, reason } => self.daemon_down(now, &daemon, reason),
             Event::DaemonLeft { daemon } => self.daemon_left(now, &daemon),
-            Event::Prepared { daemon, service, result } => {
-                self.prepared(&daemon, &service, result);
+            Event::Prepared { daemon, service, generation, result } => {
+                self.prepared(&daemon, &service, generation, result);
             }
             Event::Listed { daemon, began, owned } => self.listed(now, &daemon, began, &owned),
             Event::Tick => {}
             Event::Drain => self.drain(now),
         }
         self.tick(now);
+        self.roll(now);
         self.give_up(now);
         self.converge(now);
         #[cfg(debug_assertions)]
@@ -115,9 +130,10 @@ impl Ledger {
                 Timer::Waiter(waiter) => self.timed_out(now, waiter),
                 Timer::Age(launch) => self.retire(now, launch, RetireReason::Age),
                 Timer::Surplus(service) => self.shrink(now, service),
-                Timer::Service(service) => {
-                    if let Some((_, service)) = self.services.get_index_mut(service) {
-                        service.retry_at = None;
+                Timer::Lane((service, generation)) => {
+                    let known = self.services.get_index_mut(service);
+                    if let Some(trouble) = known.and_then(|(_, s)| s.trouble(generation)) {
+                        trouble.retry_at = None;
                     }
                     self.touch(now, service);
                 }
@@ -136,26 +152,36 @@ impl Ledger {
     fn converge(&mut self, now: Instant) {
         let mut candidates: Vec<_> = self.hungry.difference(&self.stuck).copied().collect();
         while let Some(at) = (0..candidates.len())
-            .min_by_key(|at| candidates.get(*at).and_then(|service| self.need(*service)))
+            .min_by_key(|at| candidates.get(*at).and_then(|lane| self.need(*lane)))
         {
-            let service = candidates.swap_remove(at);
-            let daemon = self.placement.pick(|name| {
-                self.daemons.get(name).is_some_and(|daemon| daemon.can_launch(service))
-            });
+            let lane = candidates.swap_remove(at);
+            // The last one may have been for both lanes of a service.
+            if !self.hungry.contains(&lane) {
+                continue;
+            }
+            let daemon = self
+                .placement
+                .pick(|name| self.daemons.get(name).is_some_and(|daemon| daemon.can_launch(lane)));
             let Some(daemon) = daemon.cloned() else {
-                self.stuck.insert(service);
+                self.stuck.insert(lane);
+                self.make_room(now, lane);
                 continue;
             };
-            self.launch(now, service, daemon);
-            if self.hungry.contains(&service) {
-                candidates.push(service);
+            self.launch(now, lane, daemon);
+            if self.hungry.contains(&lane) {
+                candidates.push(lane);
             }
         }
     }
 
-    /// How urgent a service's next launch is; the least is the most urgent.
-    fn need(&self, service: usize) -> Option<(Option<u64>, u64)> {
+    /// How urgent the next launch of a lane is; the least is the most urgent.
+    fn need(&self, (service, generation): Lane) -> Option<(Option<u64>, u64)> {
         let (_, service) = self.services.get_index(service)?;
+        if generation != service.current() {
+            // Nobody waits for what is on trial. It goes before a stock that is
+            // not empty, or what that gave up for it would be launched again.
+            return Some((Some(u64::MAX), 0));
+        }
         let coming = sizing::on_their_way(&service.counts);
         let unserved = service.queue.len() > coming;
         let oldest = service.queue.oldest().filter(|_| unserved).map_or(u64::MAX, |w| w.0);
@@ -164,14 +190,14 @@ impl Ledger {
         Some((Some(oldest), fill))
     }
 
-    fn launch(&mut self, now: Instant, index: usize, daemon: DaemonName) {
+    fn launch(&mut self, now: Instant, (index, generation): Lane, daemon: DaemonName) {
         let Some((name, service)) = self.services.get_index_mut(index) else {
             return;
         };
         self.launches += 1;
         service.totals.launched += 1;
         let launch = LaunchId(self.launches);
-        let generation = service.generation;
+        debug_assert!(service.counts.total() < service.policy.max, "I2: {name} has its maximum");
         let action =
             Action::Launch { launch, daemon: daemon.clone(), service: name.clone(), generation };
         self.containers.insert(launch, Container::new(index, daemon, generation, now));
@@ -200,6 +226,9 @@ impl Ledger {
                 service.stock.add(generation, uses, launch);
             }
             service.counts.shift(from, to);
+            if let Some(rollout) = service.rollout.as_mut().filter(|r| r.to == generation) {
+                rollout.counts.shift(from, to);
+            }
             // It may have been the last one that somebody waited for.
             let taken = matches!(to, State::Leased | State::Retiring | State::Unknown);
             if taken && service.queue.len() > 0 {
@@ -248,11 +277,13 @@ impl Ledger {
         let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };
-        let lacks = !self.draining && service.deficit() > 0;
-        if lacks {
-            self.hungry.insert(index);
-        } else {
-            self.hungry.remove(&index);
+        for generation in service.lanes() {
+            let lane = (index, generation);
+            if !self.draining && service.deficit(generation) > 0 {
+                self.hungry.insert(lane);
+            } else {
+                self.hungry.remove(&lane);
+            }
         }
         let stock = service.stock.len();
         match &mut service.window {
@@ -292,7 +323,7 @@ impl Ledger {
         let load = self.daemons.get(name).and_then(|daemon| {
             let load = daemon.open(self.draining);
             if load.is_some() {
-                self.stuck.retain(|service| !daemon.can_launch(*service));
+                self.stuck.retain(|lane| !daemon.can_launch(*lane));
             }
             load
         });

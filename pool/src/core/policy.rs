@@ -25,8 +25,12 @@ pub struct Policy {
     /// The pause after failed launches.
     pub backoff: Backoff,
     /// So many failures in a row make a service failing: its clients are
-    /// refused at once during the pause instead of waiting.
+    /// refused at once during the pause instead of waiting. A new generation
+    /// that fails so often is rolled back.
     pub failing_after: u32,
+    /// How many containers there may be above what is wanted while one generation
+    /// takes the place of another, never beyond `max`; at least 1.
+    pub max_surge: u32,
 }
 
 /// A pause that doubles with each failure in a row.
@@ -51,6 +55,7 @@ impl Default for Policy {
             surplus_after: Duration::from_secs(30),
             backoff: Backoff::SERVICE,
             failing_after: 3,
+            max_surge: 1,
         }
     }
 }

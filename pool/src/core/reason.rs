@@ -25,6 +25,9 @@ pub enum RetireReason {
     Age,
     /// The stock was larger than wanted for long enough.
     Surplus,
+    /// It is of a generation that another has taken the place of, or that was
+    /// rolled back.
+    Generation,
     /// A complete list did not show it.
     Missing,
     /// The pool or its daemon was drained.
@@ -94,6 +97,7 @@ impl fmt::Display for RetireReason {
             Self::OutOfMemory => "oom",
             Self::Age => "age",
             Self::Surplus => "surplus",
+            Self::Generation => "generation",
             Self::Missing => "missing",
             Self::Drain => "drain",
             Self::Stray => "stray",

@@ -20,7 +20,8 @@ pub(super) fn on_their_way(counts: &Counts) -> u32 {
     launching(counts) + counts[State::Checking]
 }
 
-fn launching(counts: &Counts) -> u32 {
+/// Launches under way.
+pub(super) fn launching(counts: &Counts) -> u32 {
     counts[State::Launching] + counts[State::Probing]
 }
 

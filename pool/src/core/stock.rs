@@ -29,6 +29,13 @@ impl Stock {
         self.0.last().map(|rank| rank.2)
     }
 
+    /// The best of the oldest generation, when that is older than this one.
+    pub(super) fn older_than(&self, generation: Generation) -> Option<LaunchId> {
+        let oldest = self.0.last()?.0;
+        let first = self.0.range((oldest, Reverse(u32::MAX), LaunchId(0))..).next();
+        first.filter(|_| oldest.0 < generation).map(|rank| rank.2)
+    }
+
     pub(super) fn add(&mut self, generation: Generation, uses: u32, launch: LaunchId) {
         self.0.insert((Reverse(generation), Reverse(uses), launch));
     }

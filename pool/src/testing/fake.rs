@@ -35,6 +35,8 @@ pub struct FakeContainer {
     pub launch: LaunchId,
     /// The daemon it is on.
     pub daemon: DaemonName,
+    /// What it runs.
+    pub spec: u32,
 }
 
 /// The probe of a [`FakeEngine`]'s containers.
@@ -64,6 +66,11 @@ impl FakeEngine {
     /// From now on, this becomes of the preparation of one service.
     pub fn gate_prepare(&self, daemon: &str, service: &str, gate: Gate) {
         self.world.lock().prepare_gates.insert((daemon.into(), service.into()), gate);
+    }
+
+    /// From now on, this becomes of what runs that spec when it is to get ready.
+    pub fn gate_spec(&self, spec: u32, gate: Gate) {
+        self.world.lock().spec_gates.insert(spec, gate);
     }
 
     /// How often a call was made.
@@ -167,7 +174,8 @@ impl FakeEngine {
 }
 
 impl ContainerRuntime for FakeEngine {
-    type Spec = ();
+    /// Any number: what a container runs.
+    type Spec = u32;
     type Handle = FakeContainer;
     /// Any number: all of them lead to the same daemon.
     type Endpoint = u32;
@@ -182,16 +190,16 @@ impl ContainerRuntime for FakeEngine {
         &self,
         daemon: &DaemonName,
         service: &ServiceName,
-        _: &Arc<()>,
+        spec: &Arc<u32>,
     ) -> Result<(), CallError> {
         let pair = (daemon.clone(), service.clone());
         let gate = self.world.lock().prepare_gates.get(&pair).copied();
         let gate = gate.unwrap_or_else(|| self.gate_of(daemon, Op::Prepare));
-        let _under_way = Preparation::begin(&self.world, pair);
+        let _under_way = Preparation::begin(&self.world, (pair, **spec));
         self.pass_at(gate, daemon, Op::Prepare).await
     }
 
-    async fn launch(&self, order: &LaunchOrder<()>) -> Result<Arc<FakeContainer>, LaunchError> {
+    async fn launch(&self, order: &LaunchOrder<u32>) -> Result<Arc<FakeContainer>, LaunchError> {
         let key = ContainerKey::Launch(order.launch);
         self.world.lock().launched += 1;
         let gate = self.gate_of(&order.daemon, Op::Launch);
@@ -222,8 +230,8 @@ impl ContainerRuntime for FakeEngine {
             }
             _ => {
                 self.world.lock().create(&order.daemon, key);
-                let (launch, daemon) = (order.launch, order.daemon.clone());
-                Ok(Arc::new(FakeContainer { launch, daemon }))
+                let (launch, daemon, spec) = (order.launch, order.daemon.clone(), *order.spec);
+                Ok(Arc::new(FakeContainer { launch, daemon, spec }))
             }
         }
     }
@@ -283,7 +291,9 @@ impl ContainerRuntime for FakeEngine {
 impl Probe<FakeContainer> for FakeProbe {
     async fn ready(&self, container: &FakeContainer, not_yet: &NotYet) -> Result<(), ProbeError> {
         not_yet.note("it is a fake");
-        let gate = self.0.pass(&container.daemon, Op::Ready);
+        let gate = self.0.world.lock().spec_gates.get(&container.spec).copied();
+        let gate = gate.unwrap_or_else(|| self.0.gate_of(&container.daemon, Op::Ready));
+        let gate = self.0.pass_at(gate, &container.daemon, Op::Ready);
         let died = async {
             loop {
                 let death = self.0.deaths.notified();

@@ -2,7 +2,7 @@
 //!
 //! The world knows what really exists on each daemon, loses replies, kills
 //! containers, cuts daemons off and lets clients come and go. After each event
-//! it holds what the ledger ordered against invariants I1 to I8.
+//! it holds what the ledger ordered against invariants I1 to I9.
 
 mod world;
 
@@ -22,6 +22,10 @@ pub struct Report {
     pub leases: u64,
     /// Waiters it refused.
     pub refusals: u64,
+    /// Generations that took the place of others.
+    pub switchovers: u64,
+    /// Generations that were rolled back.
+    pub rollbacks: u64,
 }
 
 /// An invariant that did not hold.

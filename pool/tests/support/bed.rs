@@ -23,11 +23,11 @@ pub fn daemon(name: &str, max_containers: u32) -> DaemonSpec<u32> {
     DaemonSpec { name: name.into(), endpoint: 0, max_containers, tier: 0, max_launches: None }
 }
 
-pub fn options(policy: Policy) -> ServiceOptions<()> {
+pub fn options(policy: Policy) -> ServiceOptions<u32> {
     ServiceOptions {
         name: service(),
         policy,
-        spec: Arc::new(()),
+        spec: Arc::new(1),
         start_timeout: Duration::from_secs(30),
     }
 }
@@ -47,7 +47,7 @@ impl Bed {
     /// These services on a fleet that may change.
     pub fn over(
         engine: &Arc<FakeEngine>,
-        services: Vec<ServiceOptions<()>>,
+        services: Vec<ServiceOptions<u32>>,
         fleet: FleetWatch<u32>,
     ) -> Self {
         let pool = Pool::start(services, engine.clone(), engine.probe(), fleet);

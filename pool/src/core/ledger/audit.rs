@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Counts;
-use super::{Contact, Ledger, State};
+use super::{Contact, Lane, Ledger, State};
 
 // === impl Ledger ===
 
@@ -27,6 +27,7 @@ impl Ledger {
     pub fn audit(&self) -> Result<(), String> {
         let mut by_service = vec![Counts::default(); self.services.len()];
         let mut by_daemon: BTreeMap<_, Counts> = BTreeMap::new();
+        let mut rolled_out: BTreeMap<usize, Counts> = BTreeMap::new();
         for (launch, container) in &self.containers {
             if container.state == State::Removed {
                 return Err(format!("I1: {launch:?} is kept though it is gone"));
@@ -35,17 +36,29 @@ impl Ledger {
                 counts.shift(State::Removed, container.state);
             }
             by_daemon.entry(&container.daemon).or_default().shift(State::Removed, container.state);
-            let reuse = self.services.get_index(container.service).map(|(_, s)| s.policy.reuse);
-            if reuse.is_none_or(|reuse| container.uses > reuse + 1) {
-                return Err(format!("I5: {launch:?} was leased {} times", container.uses));
+            let service = self.services.get_index(container.service);
+            let rollout = service.and_then(|(_, service)| service.rollout.as_ref());
+            if rollout.is_some_and(|rollout| rollout.to == container.generation) {
+                rolled_out
+                    .entry(container.service)
+                    .or_default()
+                    .shift(State::Removed, container.state);
             }
         }
         for (index, ((name, service), counts)) in self.services.iter().zip(by_service).enumerate() {
             if service.counts != counts || service.stock.len() != counts[State::Idle] {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", service.counts));
             }
-            if counts.total() > service.policy.max {
-                return Err(format!("I2: {name} has {} containers", counts.total()));
+            let of_rollout = rolled_out.remove(&index).unwrap_or_default();
+            if service.rollout.as_ref().is_some_and(|rollout| rollout.counts != of_rollout) {
+                return Err(format!("I1: {name} is rolled out to {of_rollout:?}"));
+            }
+            if service.rollout.is_some() != self.rolling.contains(&index) {
+                return Err(format!("{name} is rolled out behind the ledger's back"));
+            }
+            let lacks = |lane: &&Lane| lane.0 == index && service.deficit(lane.1) == 0;
+            if let Some(lane) = self.hungry.iter().find(lacks) {
+                return Err(format!("{name} is to be launched for nobody: {lane:?}"));
             }
             if service.queue.len() > 0 && service.stock.len() > 0 {
                 return Err(format!("I3: {name} has waiters and stock"));
@@ -68,10 +81,10 @@ impl Ledger {
                 return Err(format!("{name} has stock and no contact"));
             }
         }
-        for service in &self.stuck {
-            let can = |name: &_| self.daemons.get(name).is_some_and(|d| d.can_launch(*service));
+        for lane in &self.stuck {
+            let can = |name: &_| self.daemons.get(name).is_some_and(|d| d.can_launch(*lane));
             if let Some(name) = self.placement.pick(can) {
-                return Err(format!("service {service} is stuck though {name} is open"));
+                return Err(format!("{lane:?} is stuck though {name} is open"));
             }
         }
         match by_daemon.keys().next() {

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::super::{Owned, Refusal, Terms};
 use super::{
-    Action, Contact, ContainerKey, Daemon, DaemonName, LaunchId, Ledger, RetireReason, ServiceName,
-    State, Timer,
+    Action, Contact, ContainerKey, Daemon, DaemonName, Generation, LaunchId, Ledger, RetireReason,
+    ServiceName, State, Timer,
 };
 
 // === impl Ledger ===
@@ -90,13 +90,15 @@ impl Ledger {
         &mut self,
         name: &DaemonName,
         service: &ServiceName,
+        generation: Generation,
         result: Result<(), Arc<str>>,
     ) {
-        if let Some(index) = self.services.get_index_of(service)
+        if let Some((index, _, known)) = self.services.get_full(service)
+            && known.lanes().any(|lane| lane == generation)
             && let Some(daemon) = self.daemons.get_mut(name)
         {
-            daemon.prepared.insert(index, result);
-            self.stuck.remove(&index);
+            daemon.prepared.insert((index, generation), result);
+            self.stuck.remove(&(index, generation));
             self.doubtful.insert(index);
         }
     }

@@ -3,22 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::{Backoff, Policy, Refusal};
+use super::super::{Backoff, Refusal};
 use super::{
-    Action, ContainerKey, DaemonName, Fault, LaunchId, Ledger, RetireReason, Service, ServiceName,
-    State, Timer,
+    Action, ContainerKey, DaemonName, Fault, Lane, LaunchId, Ledger, RetireReason, State, Timer,
 };
 
 // === impl Ledger ===
 
 impl Ledger {
-    pub(super) fn service_added(&mut self, name: ServiceName, policy: Policy) {
-        let (index, _) = self.services.insert_full(name, Service::new(policy));
-        if self.services.get_index(index).is_some_and(|(_, s)| s.deficit() > 0) {
-            self.hungry.insert(index);
-        }
-    }
-
     pub(super) fn started(&mut self, now: Instant, launch: LaunchId) {
         let Some(container) = self.containers.get_mut(&launch) else {
             return;
@@ -27,7 +19,8 @@ impl Ledger {
             return;
         }
         container.seen = Some(now);
-        let doomed = container.condemned.is_some();
+        let service = self.services.get_index(container.service);
+        let doomed = container.condemned.is_some() || service.is_none_or(|(_, s)| s.leaving);
         if let Some(daemon) = self.daemons.get_mut(&container.daemon) {
             daemon.failures = 0;
         }
@@ -43,12 +36,18 @@ impl Ledger {
             return;
         }
         if let Some((_, service)) = self.services.get_index_mut(container.service) {
-            service.failures = 0;
+            if let Some(trouble) = service.trouble(container.generation) {
+                trouble.failures = 0;
+            }
             container.expires = service.policy.lifetime(launch).map(|age| now + age);
         }
-        match container.condemned {
+        let (lane, condemned) = ((container.service, container.generation), container.condemned);
+        match condemned {
             Some(reason) => self.retire(now, launch, reason),
-            None => self.shelve(now, launch),
+            None => {
+                self.prove(now, lane);
+                self.shelve(now, launch);
+            }
         }
     }
 
@@ -66,6 +65,7 @@ impl Ledger {
             return;
         }
         let (index, daemon, born) = (container.service, container.daemon.clone(), container.born);
+        let generation = container.generation;
         let condemned = container.condemned;
         let reason = match condemned {
             Some(RetireReason::OutOfMemory) => {
@@ -76,12 +76,14 @@ impl Ledger {
             _ => reason,
         };
         if let Some((_, service)) = self.services.get_index_mut(index)
-            && !self.draining
+            && !(self.draining || service.leaving || condemned == Some(RetireReason::Generation))
         {
             service.totals.launch_failures += 1;
-            service.last_error = Some(reason.clone());
+            if let Some(trouble) = service.trouble(generation) {
+                trouble.last_error = Some(reason.clone());
+            }
             match fault {
-                Fault::Service => self.blame_service(now, index, born, false),
+                Fault::Service => self.blame_service(now, (index, generation), born, false),
                 Fault::Daemon | Fault::Unprepared => self.blame_daemon(now, &daemon, born),
             }
         }
@@ -95,9 +97,10 @@ impl Ledger {
         };
         match container.state {
             State::Idle | State::Unknown => {
-                let (index, born) = (container.service, container.born);
-                if let Some(age) = container.young(now).filter(|_| container.uses == 0) {
-                    self.died_young(now, index, born, age, "ended before anybody had it");
+                let (lane, born) = ((container.service, container.generation), container.born);
+                let young = container.young(now).filter(|_| container.uses == 0);
+                if let Some(age) = young {
+                    self.died_young(now, lane, born, age, "ended before anybody had it");
                 }
                 self.retire(now, launch, reason);
             }
@@ -132,41 +135,47 @@ impl Ledger {
     pub(super) fn died_young(
         &mut self,
         now: Instant,
-        index: usize,
+        lane: Lane,
         born: Instant,
         age: Duration,
         what: &str,
     ) {
-        if let Some((_, service)) = self.services.get_index_mut(index) {
+        let (index, generation) = lane;
+        let service = self.services.get_index_mut(index);
+        if let Some(trouble) = service.and_then(|(_, service)| service.trouble(generation)) {
             let age = age.as_secs_f32();
             let reason = format!("a container that was ready {what}, {age:.1}s after its start");
-            service.last_error = Some(reason.into());
+            trouble.last_error = Some(reason.into());
         }
-        self.blame_service(now, index, born, true);
+        self.blame_service(now, lane, born, true);
     }
 
-    /// Lengthens a service's pause. Failures of launches that were ordered
-    /// before the last failure was known are one with it.
-    fn blame_service(&mut self, now: Instant, index: usize, born: Instant, early_death: bool) {
-        let Some((_, service)) = self.services.get_index_mut(index) else {
-            return;
-        };
-        if service.failed_at.is_some_and(|at| born < at) {
+    /// Lengthens the pause of a service's generation. Failures of launches that
+    /// were ordered before the last failure was known are one with it.
+    fn blame_service(&mut self, now: Instant, lane: Lane, born: Instant, early_death: bool) {
+        let (index, generation) = lane;
+        let Some((_, service)) = self.services.get_index_mut(index) else { return };
+        let backoff = service.policy.backoff;
+        let Some(trouble) = service.trouble(generation) else { return };
+        if trouble.failed_at.is_some_and(|at| born < at) {
             return;
         }
         if early_death {
-            service.early_deaths += 1;
+            trouble.early_deaths += 1;
         } else {
-            service.failures += 1;
+            trouble.failures += 1;
         }
-        service.failed_at = Some(now);
-        if let Some(at) = service.retry_at.take() {
-            self.timers.remove(&(at, Timer::Service(index)));
+        trouble.failed_at = Some(now);
+        if let Some(at) = trouble.retry_at.take() {
+            self.timers.remove(&(at, Timer::Lane(lane)));
         }
-        let pause = service.policy.backoff.after(service.failures + service.early_deaths);
-        service.retry_at = Some(now + pause);
-        self.timers.insert((now + pause, Timer::Service(index)));
-        if let Some(reason) = service.failing().cloned() {
+        let at = now + backoff.after(trouble.total());
+        trouble.retry_at = Some(at);
+        self.timers.insert((at, Timer::Lane(lane)));
+        // One that is rolled out is rolled back instead.
+        if service.rollout.as_ref().is_none_or(|rollout| rollout.to != generation)
+            && let Some(reason) = service.failing().cloned()
+        {
             self.refuse_all(now, index, &Refusal::Failing { reason });
         }
         self.touch(now, index);

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::super::{Outcome, Refusal, StartKind, sizing};
 use super::{
-    Action, Contact, Daemon, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, WaiterId,
+    Action, Contact, Daemon, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer,
+    WaiterId,
 };
 
 /// Of so many daemons it is said why they cannot launch a service.
@@ -25,12 +26,12 @@ impl Ledger {
             self.actions.push(Action::Refuse { waiter, refusal: Refusal::UnknownService });
             return;
         };
-        let refusal = if self.draining {
+        let refusal = if self.draining || service.leaving {
             Some(Refusal::Draining)
         } else if let Some(best) = service.stock.best() {
             self.grant(now, waiter, best, false);
             return;
-        } else if let (Some(reason), Some(_)) = (service.failing(), service.retry_at) {
+        } else if let Some(reason) = service.refusing() {
             Some(Refusal::Failing { reason: reason.clone() })
         } else {
             self.hopeless(index).map(|reason| Refusal::NoDaemon { reason })
@@ -81,7 +82,7 @@ impl Ledger {
             return;
         };
         service.queue.remove(waiter);
-        let reason = service.last_error.clone();
+        let reason = service.last_error().cloned();
         self.refuse(index, waiter, Refusal::TimedOut { reason });
         self.touch(now, index);
     }
@@ -102,11 +103,14 @@ impl Ledger {
             };
         }
         let (index, young, born) = (container.service, container.young(now), container.born);
+        let generation = container.generation;
         let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };
-        if outcome != Outcome::Dud {
-            service.early_deaths = 0;
+        if outcome != Outcome::Dud
+            && let Some(trouble) = service.trouble(generation)
+        {
+            trouble.early_deaths = 0;
         }
         let verdict = if let Some(reason) = condemned {
             Some(reason)
@@ -114,12 +118,14 @@ impl Ledger {
             Some(RetireReason::Failed)
         } else if container.uses > service.policy.reuse {
             Some(RetireReason::Spent)
+        } else if generation != service.current() {
+            Some(RetireReason::Generation)
         } else {
             None
         };
         if let Some(age) = young.filter(|_| outcome == Outcome::Dud) {
             let what = "failed its client before either had sent anything";
-            self.died_young(now, index, born, age, what);
+            self.died_young(now, (index, generation), born, age, what);
         }
         match verdict.or_else(|| self.unwanted(now, launch)) {
             Some(reason) => self.retire(now, launch, reason),
@@ -163,13 +169,18 @@ impl Ledger {
     }
 
     /// Why a container must not go to stock, if so.
-    fn unwanted(&self, now: Instant, launch: LaunchId) -> Option<RetireReason> {
+    pub(super) fn unwanted(&self, now: Instant, launch: LaunchId) -> Option<RetireReason> {
         let container = self.containers.get(&launch)?;
+        let (_, service) = self.services.get_index(container.service)?;
         let daemon = self.daemons.get(&container.daemon);
-        if self.draining || daemon.is_none_or(|daemon| daemon.leaving) {
+        if self.draining || service.leaving || daemon.is_none_or(|daemon| daemon.leaving) {
             Some(RetireReason::Drain)
+        } else if !service.keeps(container.generation) {
+            Some(RetireReason::Generation)
         } else if container.expired(now) {
             Some(RetireReason::Age)
+        } else if container.uses > service.policy.reuse {
+            Some(RetireReason::Spent)
         } else {
             None
         }
@@ -197,9 +208,10 @@ impl Ledger {
         container.uses += 1;
         let (uses, daemon) = (container.uses, container.daemon.clone());
         let young = container.young(now).is_some();
-        if let Some((_, service)) = self.services.get_index_mut(container.service) {
-            if !young {
-                service.early_deaths = 0;
+        if let Some((name, service)) = self.services.get_index_mut(container.service) {
+            debug_assert!(uses <= service.policy.reuse + 1, "I5: {name}: {launch:?}: {uses}");
+            if !young && let Some(trouble) = service.trouble(container.generation) {
+                trouble.early_deaths = 0;
             }
             *service.totals.leases.entry(start).or_default() += 1;
         }
@@ -227,7 +239,9 @@ impl Ledger {
 
     /// How many containers of a service the daemons that can launch it would take.
     fn room_for(&self, index: usize) -> u32 {
-        let able = self.daemons.values().filter(|daemon| daemon.can_launch(index));
+        let Some((_, service)) = self.services.get_index(index) else { return 0 };
+        let lane = (index, service.current());
+        let able = self.daemons.values().filter(|daemon| daemon.can_launch(lane));
         able.map(Daemon::room).fold(0, u32::saturating_add)
     }
 
@@ -249,9 +263,17 @@ impl Ledger {
         if sizing::on_their_way(&service.counts) + returning > 0 {
             return None;
         }
+        let mut lanes = service.lanes().map(|generation| (index, generation));
+        let reason = self.unlaunchable(lanes.next()?)?;
+        // What is on trial may serve them, too.
+        lanes.all(|lane| self.unlaunchable(lane).is_some()).then_some(reason)
+    }
+
+    /// Why no daemon can launch what is in a lane, when that is certain.
+    pub(super) fn unlaunchable(&self, lane: Lane) -> Option<Arc<str>> {
         let mut reasons = Vec::new();
         for (name, daemon) in &self.daemons {
-            let (reason, answered) = daemon.unfit_for(index)?;
+            let (reason, answered) = daemon.unfit_for(lane)?;
             // Those that answer first: what they say is about the service.
             reasons.push((!answered, name, reason));
         }

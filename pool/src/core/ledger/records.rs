@@ -4,14 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::Counts;
 use super::super::placement::{Load, Terms};
-use super::super::queue::Queue;
-use super::super::stock::Stock;
-use super::super::{Counts, Policy, sizing};
 use super::gone::Gone;
-use super::{
-    ContainerKey, DaemonName, Generation, LaunchId, RetireReason, State, Totals, WaiterId,
-};
+use super::{ContainerKey, DaemonName, Generation, Lane, LaunchId, RetireReason, State, WaiterId};
 
 /// A container that ends unused, or fails of itself in a lease, within this time
 /// of its start counts as a failed launch, so that a service whose containers
@@ -41,34 +37,6 @@ pub(super) struct Container {
 }
 
 #[derive(Debug)]
-pub(super) struct Service {
-    pub(super) policy: Policy,
-    pub(super) generation: Generation,
-    pub(super) counts: Counts,
-    pub(super) stock: Stock,
-    pub(super) queue: Queue,
-    /// Launches that failed in a row by the service's own fault; those ordered
-    /// before the last failure was known count as one with it.
-    pub(super) failures: u32,
-    /// Containers that died young since one has served, or has lived to be leased.
-    pub(super) early_deaths: u32,
-    pub(super) failed_at: Option<Instant>,
-    /// Nothing is launched until then.
-    pub(super) retry_at: Option<Instant>,
-    pub(super) last_error: Option<Arc<str>>,
-    pub(super) window: Option<Window>,
-    pub(super) totals: Totals,
-}
-
-/// A time in which the stock is above `warm`.
-#[derive(Debug)]
-pub(super) struct Window {
-    pub(super) ends: Instant,
-    /// The smallest stock in it so far.
-    pub(super) low: u32,
-}
-
-#[derive(Debug)]
 pub(super) struct Daemon {
     pub(super) terms: Terms,
     pub(super) max_launches: u32,
@@ -83,8 +51,8 @@ pub(super) struct Daemon {
     pub(super) strays: BTreeSet<ContainerKey>,
     /// What was removed, for lists that began before.
     pub(super) gone: Gone,
-    /// By service, whether it can launch it. Absent: not known yet.
-    pub(super) prepared: BTreeMap<usize, Result<(), Arc<str>>>,
+    /// Whether it can launch what is in a lane. Absent: not known yet.
+    pub(super) prepared: BTreeMap<Lane, Result<(), Arc<str>>>,
     pub(super) failures: u32,
     pub(super) failed_at: Option<Instant>,
     /// Nothing is launched on it until then.
@@ -108,8 +76,8 @@ pub(super) enum Timer {
     Age(LaunchId),
     /// The end of a service's surplus window.
     Surplus(usize),
-    /// The end of a service's back-off.
-    Service(usize),
+    /// The end of a lane's back-off.
+    Lane(Lane),
     /// The end of a daemon's back-off.
     Daemon(DaemonName),
 }
@@ -144,48 +112,6 @@ impl Container {
 
     pub(super) fn expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|at| at <= now)
-    }
-}
-
-// === impl Service ===
-
-impl Service {
-    pub(super) fn new(policy: Policy) -> Self {
-        Self {
-            policy,
-            generation: Generation::FIRST,
-            counts: Counts::default(),
-            stock: Stock::default(),
-            queue: Queue::default(),
-            failures: 0,
-            early_deaths: 0,
-            failed_at: None,
-            retry_at: None,
-            last_error: None,
-            window: None,
-            totals: Totals::default(),
-        }
-    }
-
-    pub(super) fn deficit(&self) -> u32 {
-        if self.retry_at.is_some() {
-            return 0;
-        }
-        let struggling = self.failures + self.early_deaths > 0;
-        sizing::deficit(&self.policy, &self.counts, self.queue.len(), struggling)
-    }
-
-    /// How many waiters there is or will be a container for without any other
-    /// connection ending, when the daemons that can launch it have so much room.
-    pub(super) fn launchable(&self, room: u32) -> u32 {
-        let more = self.policy.max.saturating_sub(self.counts.total()).min(room);
-        sizing::on_their_way(&self.counts).saturating_add(more)
-    }
-
-    /// Its launches have failed so often that nobody should wait for one.
-    pub(super) fn failing(&self) -> Option<&Arc<str>> {
-        let failures = self.failures + self.early_deaths;
-        self.last_error.as_ref().filter(|_| failures >= self.policy.failing_after)
     }
 }
 
@@ -235,14 +161,14 @@ impl Daemon {
         if usable { self.terms.capacity.saturating_sub(self.used()) } else { 0 }
     }
 
-    pub(super) fn can_launch(&self, service: usize) -> bool {
-        matches!(self.prepared.get(&service), Some(Ok(())))
+    pub(super) fn can_launch(&self, lane: Lane) -> bool {
+        matches!(self.prepared.get(&lane), Some(Ok(())))
     }
 
-    /// Why it cannot serve a service, for good as far as is known; `None` when
-    /// it can, or when that is not known yet. And whether it said so itself.
-    pub(super) fn unfit_for(&self, service: usize) -> Option<(Arc<str>, bool)> {
-        match (&self.contact, self.prepared.get(&service)) {
+    /// Why it cannot launch what is in a lane, for good as far as is known; `None`
+    /// when it can, or when that is not known yet. And whether it said so itself.
+    pub(super) fn unfit_for(&self, lane: Lane) -> Option<(Arc<str>, bool)> {
+        match (&self.contact, self.prepared.get(&lane)) {
             _ if self.leaving => Some(("it left the fleet".into(), false)),
             (Contact::Down(reason), _) => Some((reason.clone(), false)),
             (Contact::Up, Some(Err(reason))) => Some((reason.clone(), true)),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{Counts, Generation, StartKind};
+use super::services::Service;
 use super::{Contact, DaemonName, Ledger, RetireReason, ServiceName, State};
 
 /// The pool at one moment.
@@ -22,8 +23,14 @@ pub struct Snapshot {
 pub struct ServiceView {
     /// Its name.
     pub name: ServiceName,
-    /// The version of its spec that is launched.
+    /// The version of its spec that is launched for clients.
     pub generation: Generation,
+    /// The generation that is to take the place of another.
+    pub rollout: Option<RolloutView>,
+    /// The last generation that was rolled back, and why.
+    pub rolled_back: Option<(Generation, Arc<str>)>,
+    /// It was removed and is being drained.
+    pub leaving: bool,
     /// Its containers by state.
     pub counts: Counts,
     /// How many ready containers are to be kept.
@@ -36,6 +43,17 @@ pub struct ServiceView {
     pub last_error: Option<Arc<str>>,
     /// What happened since it was added.
     pub totals: Totals,
+}
+
+/// A generation on its way to take the place of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutView {
+    /// Which.
+    pub to: Generation,
+    /// A container of it got ready; until then it is on trial.
+    pub proven: bool,
+    /// Its containers by state.
+    pub counts: Counts,
 }
 
 /// Counters of a service since it was added.
@@ -74,7 +92,7 @@ pub struct DaemonView {
     pub listed: bool,
     /// It left the fleet and is being drained.
     pub leaving: bool,
-    /// By service, whether it can launch it; absent while not known.
+    /// By service, whether it can launch its current generation; absent while not known.
     pub prepared: BTreeMap<ServiceName, Result<(), Arc<str>>>,
 }
 
@@ -166,14 +184,23 @@ impl Ledger {
     /// daemons, whatever the number of containers.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let services = self.services.iter().map(|(name, service)| ServiceView {
+        let gone = |service: &Service| service.leaving && service.counts.total() == 0;
+        let kept = self.services.iter().filter(|(_, service)| !gone(service));
+        let services = kept.map(|(name, service)| ServiceView {
             name: name.clone(),
-            generation: service.generation,
+            generation: service.current(),
+            rollout: service.rollout.as_ref().map(|rollout| RolloutView {
+                to: rollout.to,
+                proven: rollout.proven,
+                counts: rollout.counts,
+            }),
+            rolled_back: service.rolled_back.clone(),
+            leaving: service.leaving,
             counts: service.counts,
-            warm: service.policy.warm,
+            warm: if service.leaving { 0 } else { service.policy.warm },
             waiting: service.queue.len(),
             failing: service.failing().cloned(),
-            last_error: service.last_error.clone(),
+            last_error: service.last_error().cloned(),
             totals: service.totals.clone(),
         });
         let daemons = self.daemons.iter().map(|(name, daemon)| DaemonView {
@@ -191,9 +218,10 @@ impl Ledger {
             prepared: daemon
                 .prepared
                 .iter()
-                .filter_map(|(index, result)| {
-                    let (name, _) = self.services.get_index(*index)?;
-                    Some((name.clone(), result.clone()))
+                .filter_map(|((index, generation), result)| {
+                    let (name, service) = self.services.get_index(*index)?;
+                    let current = !service.leaving && service.current() == *generation;
+                    current.then(|| (name.clone(), result.clone()))
                 })
                 .collect(),
         });

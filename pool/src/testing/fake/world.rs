@@ -16,10 +16,12 @@ pub(super) struct World {
     pub(super) gates: BTreeMap<(DaemonName, Op), Gate>,
     /// Instead of the daemon's, for one service.
     pub(super) prepare_gates: BTreeMap<(DaemonName, ServiceName), Gate>,
+    /// Instead of the daemon's, for the readiness of what runs a spec.
+    pub(super) spec_gates: BTreeMap<u32, Gate>,
     /// How often each was asked for.
     pub(super) calls: BTreeMap<(DaemonName, Op), u64>,
     /// Preparations under way.
-    pub(super) preparing: BTreeSet<(DaemonName, ServiceName)>,
+    pub(super) preparing: BTreeSet<Prepared>,
     /// Preparations that began while one of the same pair was under way.
     pub(super) overlaps: u64,
     /// Where each daemon was connected to last.
@@ -33,16 +35,19 @@ pub(super) struct World {
     pub(super) peak: BTreeMap<DaemonName, usize>,
 }
 
+/// What a daemon is prepared for: a service, and what it runs.
+type Prepared = ((DaemonName, ServiceName), u32);
+
 /// One preparation under way.
 pub(super) struct Preparation {
     world: Arc<Mutex<World>>,
-    pair: (DaemonName, ServiceName),
+    pair: Prepared,
 }
 
 // === impl Preparation ===
 
 impl Preparation {
-    pub(super) fn begin(world: &Arc<Mutex<World>>, pair: (DaemonName, ServiceName)) -> Self {
+    pub(super) fn begin(world: &Arc<Mutex<World>>, pair: Prepared) -> Self {
         let mut known = world.lock();
         known.overlaps += u64::from(!known.preparing.insert(pair.clone()));
         drop(known);
@@ -64,6 +69,7 @@ impl World {
             rng: Rng::new(seed),
             gates: BTreeMap::new(),
             prepare_gates: BTreeMap::new(),
+            spec_gates: BTreeMap::new(),
             calls: BTreeMap::new(),
             preparing: BTreeSet::new(),
             overlaps: 0,

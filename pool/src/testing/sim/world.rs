@@ -2,14 +2,15 @@
 
 mod daemons;
 mod judge;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::{Report, Rng};
 use crate::core::{
-    ContainerKey, DaemonName, Event, Fault, LaunchId, Ledger, Outcome, Owned, Policy, ServiceName,
-    State, WaiterId,
+    ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Ledger, Outcome, Owned, Policy,
+    ServiceName, State, WaiterId,
 };
 
 type Checked = Result<(), String>;
@@ -18,7 +19,7 @@ pub(super) struct World {
     rng: Rng,
     ledger: Ledger,
     now: Instant,
-    services: BTreeMap<ServiceName, Policy>,
+    services: BTreeMap<ServiceName, Served>,
     daemons: BTreeMap<DaemonName, Engine>,
     /// By launch, from the order until the removal is confirmed.
     containers: BTreeMap<LaunchId, Record>,
@@ -26,6 +27,10 @@ pub(super) struct World {
     waiters: BTreeMap<WaiterId, ServiceName>,
     removals: Vec<(DaemonName, ContainerKey)>,
     last_waiter: u64,
+    /// The generation that the event under way asks for.
+    asked: Option<Generation>,
+    /// Where the container came from that was moved last.
+    moved_from: State,
     draining: bool,
     report: Report,
     recent: VecDeque<String>,
@@ -45,8 +50,20 @@ struct Engine {
     listing: Option<(Instant, Vec<Owned>)>,
 }
 
+/// A service as it was asked for, and as the ledger says it is.
+struct Served {
+    policy: Policy,
+    /// The last one that took over.
+    stable: Generation,
+    /// The one that is to take over.
+    trying: Option<Generation>,
+    last: Generation,
+    removed: bool,
+}
+
 struct Record {
     service: ServiceName,
+    generation: Generation,
     daemon: DaemonName,
     phase: Phase,
     leases: u32,
@@ -80,6 +97,8 @@ impl World {
             waiters: BTreeMap::new(),
             removals: Vec::new(),
             last_waiter: 0,
+            asked: None,
+            moved_from: State::Removed,
             draining: false,
             report: Report::default(),
             recent: VecDeque::new(),
@@ -96,18 +115,7 @@ impl World {
 
     pub(super) fn populate(&mut self) -> Checked {
         for n in 0..=self.rng.below(3) {
-            let warm = number(self.rng.below(4));
-            let policy = Policy {
-                reuse: number(self.rng.below(4)),
-                warm,
-                max: warm + 1 + number(self.rng.below(8)),
-                max_age: self.rng.percent(30).then_some(Duration::from_secs(60)),
-                queue_length: number(self.rng.below(12)),
-                ..Policy::default()
-            };
-            let service = ServiceName::from(format!("s{n}"));
-            self.services.insert(service.clone(), policy.clone());
-            self.tell(Event::ServiceAdded { service, policy })?;
+            self.add_service(ServiceName::from(format!("s{n}")))?;
         }
         for n in 0..=self.rng.below(4) {
             self.join(&DaemonName::from(format!("d{n}")))?;
@@ -127,9 +135,10 @@ impl World {
             84..92 => self.list_one(),
             92..95 => self.toggle_contact(),
             95..97 => self.haunt(),
-            97..98 => self.toggle_membership(),
-            98..99 => self.prepare_one(),
-            _ => self.litter(),
+            97 if self.rng.percent(50) => self.toggle_membership(),
+            97 => self.litter(),
+            98 => self.prepare_one(),
+            _ => self.change_service(),
         }
     }
 
@@ -141,9 +150,17 @@ impl World {
         }
         self.settle()?;
         let capacity: u32 = self.daemons.values().map(|d| d.capacity).sum();
-        let wanted: u32 = self.services.values().map(|p| p.warm).sum();
+        let kept = self.services.values().filter(|served| !served.removed);
+        let wanted: u32 = kept.map(|served| served.policy.warm).sum();
         let snapshot = self.ledger.snapshot();
         for service in &snapshot.services {
+            if service.leaving {
+                return Err(format!("I6: {} was removed and is there", service.name));
+            }
+            // Where there is no room for one more, a rollout waits for some.
+            if capacity > wanted && service.rollout.is_some() {
+                return Err(format!("I8: {} does not switch over: {service:?}", service.name));
+            }
             let stock = service.counts[State::Idle];
             let short = capacity >= wanted && stock < service.warm;
             if short || stock > service.warm || service.counts.total() != stock {
@@ -207,8 +224,7 @@ impl World {
     }
 
     fn arrive(&mut self) -> Checked {
-        let names: Vec<_> = self.services.keys().cloned().collect();
-        let Some(service) = self.rng.pick(&names).cloned() else { return Ok(()) };
+        let Some(service) = self.pick_service() else { return Ok(()) };
         self.last_waiter += 1;
         let waiter = WaiterId(self.last_waiter);
         self.waiters.insert(waiter, service.clone());
@@ -365,6 +381,7 @@ impl World {
             self.recent.push_back(format!("  => {action:?}"));
             self.take(action)?;
         }
+        self.asked = None;
         while self.recent.len() > 80 {
             self.recent.pop_front();
         }

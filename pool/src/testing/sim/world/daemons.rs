@@ -99,14 +99,14 @@ impl World {
 
     pub(super) fn prepare_one(&mut self) -> Checked {
         let names = self.daemon_names();
-        let services: Vec<_> = self.services.keys().cloned().collect();
-        let (Some(daemon), Some(service)) =
-            (self.rng.pick(&names).cloned(), self.rng.pick(&services).cloned())
+        let generations = self.generations();
+        let (Some(daemon), Some((service, generation))) =
+            (self.rng.pick(&names).cloned(), self.rng.pick(&generations).cloned())
         else {
             return Ok(());
         };
         let result = if self.rng.percent(50) { Ok(()) } else { Err("no image".into()) };
-        self.tell(Event::Prepared { daemon, service, result })
+        self.tell(Event::Prepared { daemon, service, generation, result })
     }
 
     pub(super) fn join(&mut self, name: &DaemonName) -> Checked {
@@ -123,8 +123,9 @@ impl World {
         self.tell(Event::DaemonJoined { daemon: name.clone(), terms })?;
         let max_launches = 1 + number(self.rng.below(4));
         self.tell(Event::DaemonUp { daemon: name.clone(), max_launches })?;
-        for service in self.services.keys().cloned().collect::<Vec<_>>() {
-            self.tell(Event::Prepared { daemon: name.clone(), service, result: Ok(()) })?;
+        for (service, generation) in self.generations() {
+            let (daemon, result) = (name.clone(), Ok(()));
+            self.tell(Event::Prepared { daemon, service, generation, result })?;
         }
         self.list(name)
     }

@@ -2,7 +2,8 @@
 
 use super::{Checked, Engine, Phase, Record, World, number};
 use crate::core::{
-    Action, ContainerKey, DaemonName, LaunchId, Refusal, ServiceName, State, WaiterId,
+    Action, ContainerKey, DaemonName, Generation, LaunchId, Refusal, RetireReason, ServiceName,
+    State, WaiterId,
 };
 
 // === impl World ===
@@ -10,9 +11,13 @@ use crate::core::{
 impl World {
     pub(super) fn take(&mut self, action: Action) -> Checked {
         match action {
-            Action::Launch { launch, daemon, service, .. } => {
+            Action::Launch { launch, daemon, service, generation } => {
                 self.report.launches += 1;
-                self.ordered(launch, daemon, service)
+                self.ordered(launch, daemon, service, generation)
+            }
+            Action::SwitchedOver { service, generation } => self.switched(&service, generation),
+            Action::RolledBack { service, generation, .. } => {
+                self.rolled_back(&service, generation)
             }
             Action::Interrupt { launch } => {
                 if let Some(container) = self.containers.get_mut(&launch) {
@@ -30,7 +35,13 @@ impl World {
                 }
                 None => Err(format!("I1: check of {launch:?}, which is gone")),
             },
-            Action::Retire { daemon, key, .. } => {
+            Action::Retire { daemon, key, reason } => {
+                if let ContainerKey::Launch(launch) = &key
+                    && reason == RetireReason::Generation
+                    && self.moved_from == State::Idle
+                {
+                    self.replaced(*launch)?;
+                }
                 if let ContainerKey::Launch(launch) = &key
                     && let Some(container) = self.containers.get_mut(launch)
                 {
@@ -64,7 +75,10 @@ impl World {
                 Ok(())
             }
             Action::Moved { from: State::Removed, to: State::Launching, .. } => Ok(()),
-            Action::Moved { from, to, .. } if from.may_become(to) => Ok(()),
+            Action::Moved { from, to, .. } if from.may_become(to) => {
+                self.moved_from = from;
+                Ok(())
+            }
             Action::Moved { launch, from, to } => {
                 Err(format!("I1: {launch:?} went from {from} to {to}"))
             }
@@ -76,6 +90,7 @@ impl World {
         launch: LaunchId,
         daemon: DaemonName,
         service: ServiceName,
+        generation: Generation,
     ) -> Checked {
         if self.draining {
             return Err(format!("I6: {launch:?} was ordered after the drain"));
@@ -89,12 +104,17 @@ impl World {
             return Err(format!("{launch:?} was ordered on {daemon}, which is away"));
         }
         let of_service = self.containers.values().filter(|c| c.service == service).count();
-        let max = self.services.get(&service).map_or(0, |policy| policy.max);
-        if number(of_service as u64) >= max {
+        let Some(served) = self.services.get(&service).filter(|served| !served.removed) else {
+            return Err(format!("I6: {launch:?} of {service}, which was removed"));
+        };
+        if number(of_service as u64) >= served.policy.max {
             return Err(format!("I2: {launch:?} of {service}, which has its maximum"));
         }
+        if generation != served.stable && Some(generation) != served.trying {
+            return Err(format!("I9: {launch:?} of {service} is of generation {generation}"));
+        }
         let phase = Phase::Ordered;
-        let record = Record { service, daemon, phase, leases: 0, tainted: false };
+        let record = Record { service, generation, daemon, phase, leases: 0, tainted: false };
         self.containers.insert(launch, record);
         Ok(())
     }
@@ -108,7 +128,7 @@ impl World {
         if let Some((older, _)) = overtaken {
             return Err(format!("I4: {waiter:?} was served before {older:?}"));
         }
-        let reuse = self.services.get(&service).map_or(0, |policy| policy.reuse);
+        let reuse = self.services.get(&service).map_or(0, |served| served.policy.reuse);
         let Some(container) = self.containers.get_mut(&launch) else {
             return Err(format!("I5: {launch:?} was leased and is gone"));
         };

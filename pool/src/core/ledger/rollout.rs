@@ -1,0 +1,229 @@
+//! Rollouts: one generation of a service takes the place of another.
+//!
+//! First one container of the new generation is launched, on trial, while the
+//! old one serves. Once one gets ready the new generation is what is launched,
+//! and the old stock is retired as the new stock comes; what is leased, at its
+//! end. Stock never goes below what is wanted for it. A new generation
+//! that fails too often in a row, or that no daemon can launch, is rolled back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::{Counts, sizing};
+use super::services::{Service, Trouble};
+use super::{Action, Contact, Generation, Lane, LaunchId, Ledger, RetireReason, State};
+
+/// A generation on its way to take the place of another.
+#[derive(Debug)]
+pub(super) struct Rollout {
+    pub(super) to: Generation,
+    /// A container of it got ready.
+    pub(super) proven: bool,
+    /// Its containers; all are of this rollout.
+    pub(super) counts: Counts,
+    pub(super) trouble: Trouble,
+}
+
+/// What a rollout needs next.
+enum Step {
+    Retire(LaunchId),
+    RollBack(Arc<str>),
+    Complete,
+    Wait,
+}
+
+// === impl Rollout ===
+
+impl Rollout {
+    /// How many launches of the new generation lack.
+    pub(super) fn deficit(&self, service: &Service) -> u32 {
+        if self.trouble.retry_at.is_some() {
+            return 0;
+        }
+        let room = service.policy.max.saturating_sub(service.counts.total());
+        self.lacks(service).min(room)
+    }
+
+    /// The same, whatever `max` is.
+    fn lacks(&self, service: &Service) -> u32 {
+        if !self.proven {
+            let gone = self.counts[State::Retiring];
+            return 1_u32.saturating_sub(self.counts.total() - gone);
+        }
+        let (policy, all, waiting) = (&service.policy, &service.counts, service.queue.len());
+        let struggling = self.trouble.total() > 0;
+        let wanted = sizing::deficit(policy, all, waiting, struggling);
+        let have = |counts: &Counts| sizing::on_their_way(counts) + counts[State::Idle];
+        let missing = policy.warm.saturating_sub(have(&self.counts));
+        let above = have(all).saturating_sub(policy.warm.saturating_add(waiting));
+        let surge = missing.min(policy.max_surge.max(1).saturating_sub(above));
+        let surge = if struggling {
+            surge.min(1_u32.saturating_sub(sizing::launching(&self.counts)))
+        } else {
+            surge
+        };
+        wanted.max(surge)
+    }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Begins to roll a generation out, unless it is the one that there is.
+    pub(super) fn roll_out(&mut self, index: usize, to: Generation) {
+        if let Some((_, service)) = self.services.get_index_mut(index)
+            && service.generation != to
+        {
+            let (counts, trouble) = (Counts::default(), Trouble::default());
+            service.rollout = Some(Rollout { to, proven: false, counts, trouble });
+            service.rolled_back = None;
+            self.rolling.insert(index);
+        }
+    }
+
+    /// A container of a generation got ready.
+    pub(super) fn prove(&mut self, now: Instant, (index, generation): Lane) {
+        if let Some((_, service)) = self.services.get_index_mut(index)
+            && let Some(rollout) = &mut service.rollout
+            && rollout.to == generation
+            && !rollout.proven
+        {
+            rollout.proven = true;
+            let before = (index, service.generation);
+            self.hungry.remove(&before);
+            self.stuck.remove(&before);
+            self.touch(now, index);
+        }
+    }
+
+    /// Does what rollouts need.
+    pub(super) fn roll(&mut self, now: Instant) {
+        let mut last = None;
+        while let Some(index) = self.rolling.iter().find(|index| Some(**index) > last).copied() {
+            match self.next_step(index) {
+                Step::Retire(launch) => self.retire(now, launch, RetireReason::Generation),
+                Step::RollBack(reason) => self.roll_back(now, index, reason),
+                Step::Complete => self.complete(now, index),
+                Step::Wait => last = Some(index),
+            }
+        }
+    }
+
+    fn next_step(&self, index: usize) -> Step {
+        let Some((_, service)) = self.services.get_index(index) else { return Step::Wait };
+        let Some(rollout) = &service.rollout else { return Step::Wait };
+        let Rollout { to, proven, trouble, counts } = rollout;
+        if trouble.total() >= service.policy.failing_after {
+            let reason = trouble.last_error.clone();
+            return Step::RollBack(reason.unwrap_or_else(|| "its containers fail".into()));
+        }
+        let answered = |lane| {
+            let mut daemons = self.daemons.values();
+            daemons.any(|daemon| daemon.unfit_for(lane).is_some_and(|(_, answered)| answered))
+        };
+        // That none answers says nothing of the generation.
+        if let Some(reason) = self.unlaunchable((index, *to)).filter(|_| answered((index, *to))) {
+            return Step::RollBack(reason);
+        }
+        let (stock, old) = (service.stock.len(), service.stock.older_than(*to));
+        if let Some(launch) = old
+            && *proven
+            && stock > service.policy.warm
+        {
+            return Step::Retire(launch);
+        }
+        // Where there is no room beside the old stock, a part of that makes some.
+        if let Some(launch) = old
+            && stock > 1
+            && rollout.lacks(service) > 0
+            && trouble.retry_at.is_none()
+            && service.counts.total() >= service.policy.max
+            && service.counts[State::Retiring] == 0
+        {
+            return Step::Retire(launch);
+        }
+        let underway = [State::Launching, State::Probing, State::Idle, State::Checking];
+        if *proven && underway.iter().all(|state| service.counts[*state] == counts[*state]) {
+            return Step::Complete;
+        }
+        Step::Wait
+    }
+
+    /// The new generation has taken the old one's place. Of the old one there is
+    /// only what is leased, or cannot be asked.
+    fn complete(&mut self, now: Instant, index: usize) {
+        let Some((name, service)) = self.services.get_index_mut(index) else { return };
+        let Some(Rollout { to, trouble, .. }) = service.rollout.take() else { return };
+        let (service_name, before) = (name.clone(), service.generation);
+        self.rolling.remove(&index);
+        self.forget_lane((index, before));
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            service.generation = to;
+            service.trouble = trouble;
+        }
+        for launch in self.of_service(index, |state| state == State::Unknown) {
+            if let Some(reason) = self.unwanted(now, launch) {
+                self.retire(now, launch, reason);
+            }
+        }
+        self.actions.push(Action::SwitchedOver { service: service_name, generation: to });
+        self.touch(now, index);
+    }
+
+    /// The new generation is given up, and all of it goes.
+    pub(super) fn roll_back(&mut self, now: Instant, index: usize, reason: Arc<str>) {
+        let Some((_, service)) = self.services.get_index(index) else { return };
+        let Some(to) = service.rollout.as_ref().map(|rollout| rollout.to) else { return };
+        self.forget_lane((index, to));
+        self.rolling.remove(&index);
+        if let Some((name, service)) = self.services.get_index_mut(index) {
+            service.rollout = None;
+            service.rolled_back = Some((to, reason.clone()));
+            let (service, generation) = (name.clone(), to);
+            self.actions.push(Action::RolledBack { service, generation, reason });
+        }
+        for launch in self.of_service(index, |_| true) {
+            let Some(container) = self.containers.get_mut(&launch) else { continue };
+            if container.generation != to {
+                continue;
+            }
+            match container.state {
+                State::Idle | State::Unknown => {
+                    self.retire(now, launch, RetireReason::Generation);
+                }
+                State::Retiring | State::Removed => {}
+                state => {
+                    container.condemned.get_or_insert(RetireReason::Generation);
+                    if state == State::Probing {
+                        self.actions.push(Action::Interrupt { launch });
+                    }
+                }
+            }
+        }
+        self.doubtful.insert(index);
+        self.touch(now, index);
+    }
+
+    /// No daemon has room for a launch of a rollout: one that could launch it
+    /// and holds old stock of the service gives a part of that up.
+    pub(super) fn make_room(&mut self, now: Instant, lane: Lane) {
+        let (index, generation) = lane;
+        let Some((_, service)) = self.services.get_index(index) else { return };
+        let rolling = service.rollout.as_ref().is_some_and(|rollout| rollout.to == generation);
+        if !rolling || service.stock.len() < 2 || service.counts[State::Retiring] > 0 {
+            return;
+        }
+        let old = |launch: &&LaunchId| {
+            self.containers.get(launch).is_some_and(|c| {
+                c.service == index && c.state == State::Idle && c.generation < generation
+            })
+        };
+        let gives = self.daemons.values().filter(|daemon| {
+            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
+        });
+        let found = gives.flat_map(|daemon| &daemon.containers).find(old).copied();
+        if let Some(launch) = found {
+            self.retire(now, launch, RetireReason::Generation);
+        }
+    }
+}

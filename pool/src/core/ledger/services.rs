@@ -1,0 +1,256 @@
+//! Services: what is known of each; added, changed, removed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::queue::Queue;
+use super::super::stock::Stock;
+use super::super::{Counts, Policy, Refusal, sizing};
+use super::rollout::Rollout;
+use super::{
+    Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, Totals,
+};
+
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) policy: Policy,
+    /// The generation that is launched; during a rollout, the one to fall back on.
+    pub(super) generation: Generation,
+    /// On its way to another generation.
+    pub(super) rollout: Option<Rollout>,
+    /// The last generation that was rolled back, and why.
+    pub(super) rolled_back: Option<(Generation, Arc<str>)>,
+    /// It was removed: it is drained.
+    pub(super) leaving: bool,
+    pub(super) counts: Counts,
+    pub(super) stock: Stock,
+    pub(super) queue: Queue,
+    pub(super) trouble: Trouble,
+    pub(super) window: Option<Window>,
+    pub(super) totals: Totals,
+}
+
+/// How launches of a generation go wrong by its own fault.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// Launches that failed in a row; those ordered before the last failure was
+    /// known count as one with it.
+    pub(super) failures: u32,
+    /// Containers that died young since one has served, or has lived to be leased.
+    pub(super) early_deaths: u32,
+    pub(super) failed_at: Option<Instant>,
+    /// Nothing is launched until then.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) last_error: Option<Arc<str>>,
+}
+
+/// A time in which the stock is above `warm`.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) ends: Instant,
+    /// The smallest stock in it so far.
+    pub(super) low: u32,
+}
+
+// === impl Service ===
+
+impl Service {
+    pub(super) fn new(policy: Policy, generation: Generation) -> Self {
+        Self {
+            policy,
+            generation,
+            rollout: None,
+            rolled_back: None,
+            leaving: false,
+            counts: Counts::default(),
+            stock: Stock::default(),
+            queue: Queue::default(),
+            trouble: Trouble::default(),
+            window: None,
+            totals: Totals::default(),
+        }
+    }
+
+    /// The generation that waiters and stock are launched of.
+    pub(super) fn current(&self) -> Generation {
+        match &self.rollout {
+            Some(rollout) if rollout.proven => rollout.to,
+            _ => self.generation,
+        }
+    }
+
+    /// The generations that may be launched: one, or both while the new one is
+    /// on trial.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = Generation> + use<> {
+        let on_trial = self.rollout.as_ref().filter(|rollout| !rollout.proven);
+        std::iter::once(self.current()).chain(on_trial.map(|rollout| rollout.to))
+    }
+
+    /// Whether containers of a generation may be in stock.
+    pub(super) fn keeps(&self, generation: Generation) -> bool {
+        !self.leaving
+            && (generation == self.generation
+                || self.rollout.as_ref().is_some_and(|rollout| rollout.to == generation))
+    }
+
+    /// How launches of a generation go wrong; `None` for one that is launched no more.
+    pub(super) fn trouble(&mut self, generation: Generation) -> Option<&mut Trouble> {
+        match &mut self.rollout {
+            Some(rollout) if rollout.to == generation => Some(&mut rollout.trouble),
+            _ if self.generation == generation => Some(&mut self.trouble),
+            _ => None,
+        }
+    }
+
+    fn current_trouble(&self) -> &Trouble {
+        match &self.rollout {
+            Some(rollout) if rollout.proven => &rollout.trouble,
+            _ => &self.trouble,
+        }
+    }
+
+    /// How many launches of a generation lack.
+    pub(super) fn deficit(&self, generation: Generation) -> u32 {
+        let trouble = match &self.rollout {
+            _ if self.leaving => return 0,
+            Some(rollout) if rollout.to == generation => return rollout.deficit(self),
+            Some(rollout) if rollout.proven => return 0,
+            _ if self.generation == generation => &self.trouble,
+            _ => return 0,
+        };
+        if trouble.retry_at.is_some() {
+            return 0;
+        }
+        let struggling = trouble.total() > 0;
+        sizing::deficit(&self.policy, &self.counts, self.queue.len(), struggling)
+    }
+
+    /// How many waiters there is or will be a container for without any other
+    /// connection ending, when the daemons that can launch it have so much room.
+    pub(super) fn launchable(&self, room: u32) -> u32 {
+        let more = self.policy.max.saturating_sub(self.counts.total()).min(room);
+        sizing::on_their_way(&self.counts).saturating_add(more)
+    }
+
+    /// Its launches have failed so often that nobody should wait for one.
+    pub(super) fn failing(&self) -> Option<&Arc<str>> {
+        let trouble = self.current_trouble();
+        trouble.last_error.as_ref().filter(|_| trouble.total() >= self.policy.failing_after)
+    }
+
+    /// The same, while nothing is launched.
+    pub(super) fn refusing(&self) -> Option<&Arc<str>> {
+        self.failing().filter(|_| self.current_trouble().retry_at.is_some())
+    }
+
+    /// What went wrong last with what is launched now.
+    pub(super) fn last_error(&self) -> Option<&Arc<str>> {
+        self.current_trouble().last_error.as_ref()
+    }
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    pub(super) const fn total(&self) -> u32 {
+        self.failures + self.early_deaths
+    }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    pub(super) fn service_added(
+        &mut self,
+        now: Instant,
+        name: ServiceName,
+        policy: Policy,
+        generation: Generation,
+    ) {
+        let index = match self.services.get_full_mut(&name) {
+            // Was removed, and may not be gone yet.
+            Some((index, _, service)) => {
+                service.policy = policy;
+                service.leaving = false;
+                service.rolled_back = None;
+                let before = std::mem::replace(&mut service.generation, generation);
+                self.forget_lane((index, before));
+                index
+            }
+            None => self.services.insert_full(name, Service::new(policy, generation)).0,
+        };
+        self.touch(now, index);
+    }
+
+    pub(super) fn service_changed(
+        &mut self,
+        now: Instant,
+        name: &ServiceName,
+        policy: Policy,
+        generation: Generation,
+    ) {
+        let Some((index, _, service)) = self.services.get_full_mut(name) else { return };
+        if service.leaving {
+            return;
+        }
+        service.policy = policy;
+        let going = service.rollout.as_ref().map(|rollout| rollout.to);
+        if going != Some(generation) {
+            if going.is_some() {
+                self.roll_back(now, index, "another one was asked for".into());
+            }
+            self.roll_out(index, generation);
+        }
+        // What was good enough before may be too much used now.
+        let unwanted = |launch| Some((launch, self.unwanted(now, launch)?));
+        let idle = self.of_service(index, |state| state == State::Idle);
+        let unwanted: Vec<_> = idle.into_iter().filter_map(unwanted).collect();
+        unwanted.into_iter().for_each(|(launch, reason)| self.retire(now, launch, reason));
+        // With less reuse there may be less to hope for.
+        self.doubtful.insert(index);
+        self.touch(now, index);
+    }
+
+    pub(super) fn service_removed(&mut self, now: Instant, name: &ServiceName) {
+        let Some((index, _, service)) = self.services.get_full_mut(name) else { return };
+        service.leaving = true;
+        let to = service.rollout.as_ref().map(|rollout| rollout.to);
+        for generation in to.into_iter().chain([service.generation]) {
+            self.forget_lane((index, generation));
+        }
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            service.rollout = None;
+        }
+        self.rolling.remove(&index);
+        self.refuse_all(now, index, &Refusal::Draining);
+        for launch in self.of_service(index, |_| true) {
+            match self.containers.get(&launch).map(|container| container.state) {
+                Some(State::Idle | State::Unknown) => self.retire(now, launch, RetireReason::Drain),
+                Some(State::Probing) => self.actions.push(Action::Interrupt { launch }),
+                _ => {}
+            }
+        }
+    }
+
+    /// Drops all that was known of launches of a generation.
+    pub(super) fn forget_lane(&mut self, lane: Lane) {
+        self.hungry.remove(&lane);
+        self.stuck.remove(&lane);
+        for daemon in self.daemons.values_mut() {
+            daemon.prepared.remove(&lane);
+        }
+        let service = self.services.get_index_mut(lane.0);
+        if let Some(trouble) = service.and_then(|(_, service)| service.trouble(lane.1))
+            && let Some(at) = std::mem::take(trouble).retry_at
+        {
+            self.timers.remove(&(at, Timer::Lane(lane)));
+        }
+    }
+
+    /// The containers of a service that are in such a state. Costs what there
+    /// are containers.
+    pub(super) fn of_service(&self, index: usize, wanted: impl Fn(State) -> bool) -> Vec<LaunchId> {
+        let all = self.containers.iter();
+        all.filter(|(_, c)| c.service == index && wanted(c.state)).map(|(id, _)| *id).collect()
+    }
+}

@@ -1,0 +1,127 @@
+//! Keeps one daemon ready for what is launched on it.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::warn;
+
+use crate::broker::Broker;
+use crate::caught::called;
+use crate::core::{DaemonName, Event, Generation, ServiceName};
+use crate::monitor::{CONTACT, Monitor};
+use crate::nudge::Nudge;
+use crate::options::ServiceOptions;
+use crate::runtime::{CallError, ContainerRuntime};
+
+/// How often a daemon is asked again whether it is ready.
+const PREPARE_EVERY: Duration = Duration::from_secs(30);
+
+/// A task for each generation of each service.
+#[derive(Default)]
+pub(crate) struct Preparers {
+    tasks: JoinSet<Infallible>,
+    running: BTreeMap<(ServiceName, Generation), AbortHandle>,
+}
+
+struct Preparer<R: ContainerRuntime> {
+    broker: Arc<Broker<R>>,
+    runtime: Arc<R>,
+    daemon: DaemonName,
+    generation: Generation,
+    service: ServiceOptions<R::Spec>,
+    nudge: Arc<Nudge>,
+}
+
+// === impl Preparers ===
+
+impl Preparers {
+    /// Runs one for everything that is launched, whenever that changes.
+    pub(crate) async fn keep<R: ContainerRuntime>(&mut self, monitor: &Monitor<R>) -> Infallible {
+        let mut changes = monitor.services.changes();
+        loop {
+            let all = monitor.services.all();
+            let wanted = |key: &(ServiceName, Generation)| {
+                all.iter().any(|(generation, s)| s.name == key.0 && *generation == key.1)
+            };
+            self.running.retain(|key, task| {
+                let keep = wanted(key);
+                if !keep {
+                    task.abort();
+                }
+                keep
+            });
+            for (generation, service) in all {
+                let key = (service.name.clone(), generation);
+                self.running.entry(key).or_insert_with(|| {
+                    let preparer = Preparer {
+                        broker: monitor.broker.clone(),
+                        runtime: monitor.runtime.clone(),
+                        daemon: monitor.daemon.name.clone(),
+                        generation,
+                        service,
+                        nudge: monitor.nudge.clone(),
+                    };
+                    self.tasks.spawn(preparer.run())
+                });
+            }
+            // Those that were aborted leave nothing behind.
+            while self.tasks.try_join_next().is_some() {}
+            if changes.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Ends them all. They tell nothing any more when this returns.
+    pub(crate) async fn shutdown(&mut self) {
+        self.running.clear();
+        self.tasks.shutdown().await;
+    }
+}
+
+// === impl Preparer ===
+
+impl<R: ContainerRuntime> Preparer<R> {
+    /// Has the daemon get ready for the service, again and again: an image may
+    /// be removed under us, and what could not be had may be there now. In a task
+    /// of its own, because a pull may take minutes.
+    async fn run(self) -> Infallible {
+        let Self { broker, runtime, daemon, generation, service, nudge } = self;
+        let ServiceOptions { name: service, spec, .. } = service;
+        let nudge = nudge.prepare(&service);
+        let mut known: Option<Result<(), CallError>> = None;
+        loop {
+            // Heard from here on, while it is prepared, too.
+            let nudged = nudge.notified();
+            tokio::pin!(nudged);
+            nudged.as_mut().enable();
+            let result = called("preparing", runtime.prepare(&daemon, &service, &spec)).await;
+            let unanswered = result.as_ref().is_err_and(|error| error.unreachable);
+            // No answer says nothing against what was answered before; whether
+            // there is contact at all, the list tells.
+            if !unanswered || known.is_none() {
+                if let Err(error) = &result
+                    && known.as_ref() != Some(&result)
+                {
+                    warn!(%daemon, %service, error = error.to_string(), "cannot run this service");
+                }
+                broker.tell(Event::Prepared {
+                    daemon: daemon.clone(),
+                    service: service.clone(),
+                    generation,
+                    result: result.clone().map_err(|error| error.message.into()),
+                });
+                known = Some(result);
+            }
+            tokio::select! {
+                // Either leads to a preparation; a nudge that came is used up by it.
+                biased;
+                () = nudged => {}
+                () = tokio::time::sleep(if unanswered { CONTACT.cap } else { PREPARE_EVERY }) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What each service runs: every generation that is launched, or may be again.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::core::{Event, Generation, ServiceName};
+use crate::options::{Change, ServiceOptions};
+
+pub(crate) struct Services<S> {
+    known: Mutex<BTreeMap<ServiceName, Known<S>>>,
+    changes: watch::Sender<()>,
+}
+
+/// A service, as long as the pool lives: no generation has the number of another.
+struct Known<S> {
+    last: Generation,
+    /// The oldest is the one to fall back on. None when it was removed.
+    generations: BTreeMap<Generation, ServiceOptions<S>>,
+}
+
+/// What a reload comes to.
+pub(crate) struct Reload<S> {
+    /// For the ledger.
+    pub(crate) events: Vec<Event>,
+    /// For the desks: those that are new or run otherwise now.
+    pub(crate) desks: Vec<ServiceOptions<S>>,
+    /// For people.
+    pub(crate) changes: Vec<(ServiceName, Change)>,
+}
+
+// === impl Services ===
+
+impl<S> Services<S> {
+    pub(crate) fn new() -> Self {
+        Self { known: Mutex::default(), changes: watch::Sender::new(()) }
+    }
+
+    /// What a generation of a service runs; `None` when it is not launched any more.
+    pub(crate) fn options(
+        &self,
+        service: &ServiceName,
+        generation: Generation,
+    ) -> Option<ServiceOptions<S>> {
+        self.known.lock().get(service)?.generations.get(&generation).cloned()
+    }
+
+    /// Everything that daemons have to be ready for.
+    pub(crate) fn all(&self) -> Vec<(Generation, ServiceOptions<S>)> {
+        let known = self.known.lock();
+        let generations = known.values().flat_map(|known| &known.generations);
+        generations.map(|(generation, options)| (*generation, options.clone())).collect()
+    }
+
+    /// Tells of each change of [`Services::all`].
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// A generation took the place of those before.
+    pub(crate) fn switched_over(&self, service: &ServiceName, to: Generation) {
+        if let Some(known) = self.known.lock().get_mut(service) {
+            known.generations.retain(|generation, _| *generation >= to);
+        }
+        self.changes.send_replace(());
+    }
+
+    /// A generation was given up.
+    pub(crate) fn rolled_back(&self, service: &ServiceName, generation: Generation) {
+        if let Some(known) = self.known.lock().get_mut(service) {
+            known.generations.remove(&generation);
+        }
+        self.changes.send_replace(());
+    }
+}
+
+impl<S: PartialEq> Services<S> {
+    /// From now on these are the services, and no others.
+    pub(crate) fn reload(&self, services: Vec<ServiceOptions<S>>) -> Reload<S> {
+        let mut reload = Reload { events: Vec::new(), desks: Vec::new(), changes: Vec::new() };
+        let mut all = self.known.lock();
+        for (name, known) in all.iter_mut().filter(|(_, known)| !known.generations.is_empty()) {
+            if !services.iter().any(|options| options.name == *name) {
+                known.generations.clear();
+                reload.events.push(Event::ServiceRemoved { service: name.clone() });
+                reload.changes.push((name.clone(), Change::Removed));
+            }
+        }
+        for options in services {
+            let unknown = || Known { last: Generation(0), generations: BTreeMap::new() };
+            let known = all.entry(options.name.clone()).or_insert_with(unknown);
+            known.set(options, &mut reload);
+        }
+        drop(all);
+        self.changes.send_replace(());
+        reload
+    }
+}
+
+// === impl Known ===
+
+impl<S: PartialEq> Known<S> {
+    fn set(&mut self, options: ServiceOptions<S>, reload: &mut Reload<S>) {
+        let (service, policy) = (options.name.clone(), options.policy.clone());
+        // What it is on the way to, if it is on the way.
+        let before = self.generations.last_key_value();
+        let before = before.map(|(generation, old)| (*generation, old.runs_like(&options)));
+        if !matches!(before, Some((_, true))) {
+            reload.desks.push(options.clone());
+        }
+        // Policy and time-outs are of the service, whatever it runs.
+        for known in self.generations.values_mut() {
+            known.policy = policy.clone();
+            known.start_timeout = options.start_timeout;
+        }
+        let same = self.generations.iter().find(|(_, known)| known.spec == options.spec);
+        let generation = same.map_or_else(|| Generation(self.last.0 + 1), |(known, _)| *known);
+        if generation > self.last {
+            self.last = generation;
+            self.generations.insert(generation, options);
+        }
+        let (change, event) = match before {
+            Some((current, true)) if current == generation => return,
+            Some((current, _)) => {
+                let rolls = current != generation;
+                let change = if rolls { Change::RollingOut(generation) } else { Change::Adjusted };
+                (change, Event::ServiceChanged { service: service.clone(), policy, generation })
+            }
+            None => {
+                let added = Event::ServiceAdded { service: service.clone(), policy, generation };
+                (Change::Added, added)
+            }
+        };
+        reload.changes.push((service, change));
+        reload.events.push(event);
+    }
+}
