@@ -1,6 +1,7 @@
 //! The composition root: the only place that names an adapter and a consumer.
 
 mod fleet;
+mod guardian;
 mod instance;
 mod plan;
 mod reap;
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +28,10 @@ use crate::image;
 use crate::probe::Prober;
 use crate::proxy::{self, Admission, BindError, Drained, Listener, Service, Shutdown};
 use crate::shutdown::Stop;
+use guardian::Guardian;
 
 pub use fleet::Fleet;
+pub use guardian::{GIVE_UP, GuardError, QUIET, guard};
 pub use instance::{Instance, InstanceError};
 pub use plan::Plan;
 pub use reap::{Found, reap};
@@ -89,7 +93,8 @@ pub fn builtin() -> Vec<Builtin> {
 /// drains, and removes every container.
 ///
 /// `started` is called once clients can connect, `stocked` for each service
-/// when its stock is full for the first time.
+/// when its stock is full for the first time. `guardian` starts a process that
+/// runs [`guard`], which removes the containers should this process vanish.
 ///
 /// # Errors
 /// It could not begin to serve. Containers that were launched are removed.
@@ -97,6 +102,7 @@ pub async fn run(
     config: &Config,
     instance: Instance,
     stop: Stop,
+    guardian: Option<Command>,
     started: impl FnOnce(&Running),
     stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
@@ -110,7 +116,7 @@ pub async fn run(
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
     info!(instance = instance.name(), boot = instance.boot(), connections = cap, "starting");
 
-    let docker = Arc::new(Docker::new(identity, builtin()));
+    let docker = Arc::new(Docker::new(identity.clone(), builtin()));
     let Plan { services, fleet, settings } = plan;
     let (fleet, _discovery) = tokio::select! {
         // Nothing was begun yet: whoever wants it to stop does not wait for discovery.
@@ -118,12 +124,19 @@ pub async fn run(
         () = stop.drain.cancelled() => return Ok(Ended { cut: 0, left: Vec::new() }),
         followed = fleet.follow() => followed,
     };
+    let (guardian, fleet) = match guardian {
+        Some(command) => {
+            let (guardian, fleet) = Guardian::start(command, identity, docker.clone(), fleet).await;
+            (Some(guardian), fleet)
+        }
+        None => (None, fleet),
+    };
     let pool = Arc::new(Pool::start(services, docker, Arc::new(Prober), fleet));
     await_reaped(&pool, &stop).await;
     if stop.drain.is_cancelled() {
         // Nobody should be sent here any more.
         pool.drain();
-        return Ok(Ended { cut: 0, left: await_removed(&pool).await });
+        return Ok(Ended { cut: 0, left: await_removed(&pool, guardian).await });
     }
 
     let listeners: Result<Vec<_>, _> =
@@ -132,7 +145,7 @@ pub async fn run(
         Ok(listeners) => listeners,
         Err(error) => {
             pool.drain();
-            let left = await_removed(&pool).await;
+            let left = await_removed(&pool, guardian).await;
             left.iter().for_each(|left| warn!(left, "containers may be left"));
             return Err(error.into());
         }
@@ -146,19 +159,24 @@ pub async fn run(
     started(&running);
 
     let full = tokio::spawn(await_stocked(pool.clone(), running, stocked));
-    let ended = serve(config, &pool, settings.into_iter().zip(listeners), cap, &stop).await;
+    let cut = serve(config, &pool, settings.into_iter().zip(listeners), cap, &stop).await;
     full.abort();
-    Ok(ended)
+    let left = await_removed(&pool, guardian).await;
+    for left in &left {
+        error!("containers may be left on {left}; remove them with `ganger reap`");
+    }
+    info!(cut, "stopped");
+    Ok(Ended { cut, left })
 }
 
-/// Serves until it is stopped and everything is gone.
+/// Serves until it is stopped and every session has ended; says how many were cut.
 async fn serve(
     config: &Config,
     pool: &Arc<Pool<Docker>>,
     listeners: impl Iterator<Item = (proxy::Settings, Listener)>,
     cap: usize,
     stop: &Stop,
-) -> Ended {
+) -> u64 {
     let admission = Admission::new(cap);
     let cut = CancellationToken::new();
     let mut sessions = JoinSet::new();
@@ -186,12 +204,7 @@ async fn serve(
     while let Some(ended) = sessions.join_next().await {
         drained += ended.map_or(0, |Drained { cut }| cut);
     }
-    let left = await_removed(pool).await;
-    for left in &left {
-        error!("containers may be left on {left}; remove them with `ganger reap`");
-    }
-    info!(cut = drained, "stopped");
-    Ended { cut: drained, left }
+    drained
 }
 
 /// Waits until nothing of an earlier boot is left where we could look.
@@ -230,8 +243,9 @@ async fn await_stocked(
     pool.until(told_all).await;
 }
 
-/// Waits until nothing is left on the daemons that answer; says where something may be.
-async fn await_removed(pool: &Pool<Docker>) -> Vec<String> {
+/// Waits until nothing is left on the daemons that answer; says where something
+/// may be. The guardian goes, or goes on with that.
+async fn await_removed(pool: &Pool<Docker>, guardian: Option<Guardian>) -> Vec<String> {
     let gone = |snapshot: &Snapshot| {
         snapshot.daemons.iter().all(|daemon| daemon.down.is_some() || daemon.held() == 0)
     };
@@ -244,7 +258,11 @@ async fn await_removed(pool: &Pool<Docker>) -> Vec<String> {
             None => format!("{} ({count} still being removed)", daemon.name),
         })
     };
-    pool.snapshot().daemons.into_iter().filter_map(left).collect()
+    let left: Vec<_> = pool.snapshot().daemons.into_iter().filter_map(left).collect();
+    if let Some(guardian) = guardian {
+        guardian.end(left.is_empty()).await;
+    }
+    left
 }
 
 /// The file that `--config` does not name, if there is one.

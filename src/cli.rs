@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod guard;
 mod reap;
 mod run;
 
@@ -80,6 +81,13 @@ enum Verb {
     },
     /// Print the commented default configuration
     Init,
+    /// Guard the process at the other end of standard input
+    #[command(hide = true)]
+    Guard {
+        /// Log as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove what an instance that is not running has left behind
     Reap {
         /// Only say what would be removed
@@ -111,10 +119,14 @@ pub fn main() -> ExitCode {
         }
         Verb::Run => loaded(config).and_then(|(config, path)| {
             start_log(config.log.format, &log)?;
-            block_on(run::run(&config, &path))
+            block_on(run::run(&config, &path, &log))
         }),
-        Verb::Demo { docker, listen } => {
-            start_log(LogFormat::Text, &log).and_then(|()| block_on(demo::demo(&docker, listen)))
+        Verb::Demo { docker, listen } => start_log(LogFormat::Text, &log)
+            .and_then(|()| block_on(demo::demo(&docker, listen, &log))),
+        Verb::Guard { json } => {
+            let format = if json { LogFormat::Json } else { LogFormat::Text };
+            let runtime = tokio::runtime::Builder::new_current_thread();
+            start_log(format, &log).and_then(|()| block_on_with(runtime, guard::guard()))
         }
         Verb::Check { online } => loaded(config).and_then(|(config, path)| {
             start_log(LogFormat::Text, if online { "warn" } else { "off" })?;
@@ -180,8 +192,14 @@ fn start_log(format: LogFormat, filter: &str) -> Result<(), Failure> {
 }
 
 fn block_on(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
+    block_on_with(tokio::runtime::Builder::new_multi_thread(), verb)
+}
+
+fn block_on_with(
+    mut runtime: tokio::runtime::Builder,
+    verb: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
+    let runtime = runtime.enable_all().build().map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot start the runtime: {error}"))
     })?;
     let exit = runtime.block_on(verb);

@@ -45,6 +45,9 @@ pub struct Config {
     /// How long running leases may go on when Ganger is told to stop; 0 cuts
     /// them at once.
     pub drain_timeout: Duration,
+    /// Whether a child process is kept that removes the containers when this
+    /// process is killed.
+    pub guardian: bool,
     /// What the log looks like.
     pub log: Log,
 }

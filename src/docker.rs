@@ -54,6 +54,8 @@ use daemon::Daemon;
 #[derive(Debug, Clone)]
 pub struct Docker {
     identity: Arc<Identity>,
+    /// What other runs made is not seen.
+    own_only: bool,
     builtin: Arc<[Builtin]>,
     deadlines: Deadlines,
     calls: Arc<calls::Calls>,
@@ -139,11 +141,26 @@ impl Docker {
         Self::with_deadlines(identity, builtin, Deadlines::default())
     }
 
+    /// One that is not the run of its identity, but comes after it: it sees and
+    /// removes what that run made, and nothing of other runs.
+    #[must_use]
+    pub fn after(identity: Identity) -> Self {
+        Self { own_only: true, ..Self::new(identity, Vec::new()) }
+    }
+
+    /// Whether there is contact with a daemon, be it only until one that has
+    /// left the fleet holds nothing any more.
+    #[must_use]
+    pub fn knows(&self, daemon: &DaemonName) -> bool {
+        self.daemons.lock().contains_key(daemon)
+    }
+
     /// The same with other deadlines.
     #[must_use]
     pub fn with_deadlines(identity: Identity, builtin: Vec<Builtin>, deadlines: Deadlines) -> Self {
         Self {
             identity: Arc::new(identity),
+            own_only: false,
             builtin: builtin.into(),
             deadlines,
             calls: Arc::default(),
@@ -241,7 +258,7 @@ impl ContainerRuntime for Docker {
 
     async fn owned(&self, daemon: &DaemonName) -> Result<Vec<Owned>, CallError> {
         let daemon = self.daemon(daemon)?;
-        let listed = daemon.list(&[self.ours()], None).await?;
+        let listed = daemon.list(&self.ours(), None).await?;
         let listed = self.sort_out(&daemon, listed);
         let none = BTreeMap::new();
         Ok(listed

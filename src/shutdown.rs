@@ -52,7 +52,10 @@ impl Stop {
                     continue;
                 }
                 if told.now.is_cancelled() {
-                    error!(signal = name, "leaving at once; `ganger reap` removes what is left");
+                    error!(
+                        signal = name,
+                        "leaving at once; the guardian or `ganger reap` removes what is left"
+                    );
                     leave(128 + kind.as_raw_value());
                 } else if told.drain.is_cancelled() {
                     warn!(

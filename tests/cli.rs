@@ -323,3 +323,11 @@ fn what_it_prints_may_go_nowhere() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn a_guardian_is_not_started_by_hand() {
+    let dir = Dir::new();
+    dir.ganger(&["guard"]).expect(2, &["a guardian is started by `ganger run`"]);
+    let help = dir.ganger(&["--help"]);
+    assert!(help.out.contains("reap") && !help.out.contains("guard"), "{help:#?}");
+}

@@ -20,6 +20,10 @@ fn one(name: &str, host: &Host, fields: &str) -> Config {
     Config::new(name).daemon(host.daemon(8)).fixture("echo", &fields, &[])
 }
 
+/// Without the guardian, which would do what the next start, or a reap by hand,
+/// is to be seen doing. Those are what there is when the machine itself fails.
+const ALONE: &str = "guardian: false";
+
 /// Another verb of the program with the same configuration; returns its exit
 /// code and what it printed.
 fn verb(fleet: &Fleet, config: &Config, args: &[&str]) -> (Option<i32>, String) {
@@ -64,7 +68,8 @@ fn what_a_killed_run_left_is_gone_before_the_next_one_accepts() {
         .all()
         .iter()
         .fold(Config::new("killed"), |config, host| config.daemon(host.daemon(6)))
-        .fixture("id", fields, &["identify"]);
+        .fixture("id", fields, &["identify"])
+        .with(ALONE);
     let mut first = config.serve(GANGER, &fleet);
     let (port, boot) = (config.port("id"), first.boot());
 
@@ -157,7 +162,7 @@ fn a_create_that_comes_to_life_after_it_was_given_up_is_removed() {
 fn a_create_of_a_killed_run_that_comes_to_life_later_is_removed() {
     let fleet = Fleet::exclusive();
     let host = &fleet.hosts()[1];
-    let config = one("late", host, "warm: 0, max: 2");
+    let config = one("late", host, "warm: 0, max: 2").with(ALONE);
     let mut first = config.serve(GANGER, &fleet);
     let (port, boot) = (config.port("echo"), first.boot());
     let since = now();
@@ -237,7 +242,7 @@ fn a_second_signal_ends_it_at_once_and_still_nothing_is_left() {
 fn a_third_signal_ends_it_whatever_is_left() {
     let fleet = Fleet::exclusive();
     let host = &fleet.hosts()[0];
-    let config = one("thrice", host, "warm: 2, max: 4").with("drain_timeout: \"1h\"");
+    let config = one("thrice", host, "warm: 2, max: 4").with("drain_timeout: \"1h\"").with(ALONE);
     let mut ganger = config.serve(GANGER, &fleet);
     let mut client = Client::connect(config.port("echo"));
     client.echo("before");
@@ -349,7 +354,7 @@ fn what_cannot_be_removed_is_named_and_reaped_later() {
     let fleet = Fleet::exclusive();
     let (host, other) = (&fleet.hosts()[0], &fleet.hosts()[1]);
     let config = Config::new("left").daemon(host.daemon(2)).daemon(other.daemon(2));
-    let config = config.fixture("echo", "network: Sealed, warm: 4, max: 4", &[]);
+    let config = config.fixture("echo", "network: Sealed, warm: 4, max: 4", &[]).with(ALONE);
     let mut ganger = config.serve(GANGER, &fleet);
     let label = ganger.label();
     let count = |host: &Host| host.containers(&label).len();
@@ -376,7 +381,7 @@ fn what_cannot_be_removed_is_named_and_reaped_later() {
 fn what_a_killed_run_left_is_removed_by_hand() {
     let fleet = Fleet::shared();
     let (host, other) = (&fleet.hosts()[1], &fleet.hosts()[2]);
-    let config = one("reap", host, "warm: 4, max: 4").daemon(other.daemon(8));
+    let config = one("reap", host, "warm: 4, max: 4").daemon(other.daemon(8)).with(ALONE);
     let mut ganger = config.serve(GANGER, &fleet);
     ganger.kill();
     let left = labelled(fleet.all(), &ganger.label());

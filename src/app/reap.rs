@@ -39,13 +39,24 @@ pub async fn reap<R: ContainerRuntime>(
     let containers = if dry_run {
         owned.into_iter().map(|owned| (owned, None)).collect()
     } else {
-        let remove = async |owned: Owned| {
-            let target = Target { daemon: daemon.name.clone(), key: owned.key.clone() };
-            (owned, Some(remove(runtime, &target).await))
-        };
-        stream::iter(owned).map(remove).buffered(IN_FLIGHT).collect().await
+        let removed = remove_all(runtime, &daemon.name, owned).await;
+        removed.into_iter().map(|(owned, outcome)| (owned, Some(outcome))).collect()
     };
     Ok(Found { daemon: daemon.name.clone(), containers })
+}
+
+/// Removes these containers from a daemon, some at a time; says of each what
+/// that came to.
+pub(super) async fn remove_all<R: ContainerRuntime>(
+    runtime: &R,
+    daemon: &DaemonName,
+    owned: Vec<Owned>,
+) -> Vec<(Owned, Result<(), CallError>)> {
+    let remove = async |owned: Owned| {
+        let target = Target { daemon: daemon.clone(), key: owned.key.clone() };
+        (owned, remove(runtime, &target).await)
+    };
+    stream::iter(owned).map(remove).buffered(IN_FLIGHT).collect().await
 }
 
 async fn remove(runtime: &impl ContainerRuntime, target: &Target) -> Result<(), CallError> {

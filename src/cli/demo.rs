@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use ganger_pool::core::{ServiceView, State};
 use ganger_pool::runtime::ContainerRuntime;
 
-use super::{Exit, Failure, run, say};
+use super::{Exit, Failure, guard, run, say};
 use crate::app::{self, Instance, Running};
-use crate::config::{Config, Daemons, Network};
+use crate::config::{Config, Daemons, LogFormat, Network};
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
 
@@ -16,7 +16,11 @@ pub(super) const DEFAULT: &str = "unix:///var/run/docker.sock";
 /// What the containers of a demo are labelled with.
 const INSTANCE: &str = "ganger-demo";
 
-pub(super) async fn demo(url: &str, listen: Option<SocketAddr>) -> Result<Exit, Failure> {
+pub(super) async fn demo(
+    url: &str,
+    listen: Option<SocketAddr>,
+    log: &str,
+) -> Result<Exit, Failure> {
     // As the engine's own client takes an empty DOCKER_HOST.
     let url = if url.is_empty() { DEFAULT } else { url };
     let endpoint: Endpoint = url
@@ -38,7 +42,9 @@ pub(super) async fn demo(url: &str, listen: Option<SocketAddr>) -> Result<Exit, 
         service.listen = listen.unwrap_or(service.listen);
         service.network = if sealed { Network::Sealed } else { Network::Bridge };
     }
-    let ended = app::run(&config, instance, stop, started, stocked).await.map_err(run::failed)?;
+    let guardian = Some(guard::command(LogFormat::Text, log));
+    let ended = app::run(&config, instance, stop, guardian, started, stocked).await;
+    let ended = ended.map_err(run::failed)?;
     if ended.left.is_empty() {
         say("demo: every container is removed");
     }

@@ -5,17 +5,19 @@ use std::path::Path;
 use ganger_pool::core::{ServiceView, State};
 use tracing::info;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, guard};
 use crate::app::{self, AppError, Ended, Instance, Running};
 use crate::config::Config;
 use crate::shutdown::Stop;
 use crate::telemetry;
 
-pub(super) async fn run(config: &Config, path: &Path) -> Result<Exit, Failure> {
+pub(super) async fn run(config: &Config, path: &Path, log: &str) -> Result<Exit, Failure> {
     let stop = stop()?;
     let name = config.instance(path).map_err(|error| Failure::new(Exit::Config, error))?;
     let instance = Instance::take(&name).map_err(failed)?;
-    let ended = app::run(config, instance, stop, |_| (), stocked).await.map_err(failed)?;
+    let guardian = config.guardian.then(|| guard::command(config.log.format, log));
+    let ended = app::run(config, instance, stop, guardian, |_| (), stocked).await;
+    let ended = ended.map_err(failed)?;
     Ok(exit(&ended))
 }
 

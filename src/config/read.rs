@@ -31,12 +31,13 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     let services = f.required::<Services>("services");
     let instance = f.optional("instance");
     let drain_timeout = f.or("drain_timeout", Duration::from_secs(30));
+    let guardian = f.or("guardian", true);
     let log = f.optional("log").unwrap_or_default();
     f.not_yet("admin", "leave it out: nothing is served there yet");
     let (daemons, services) = (daemons?, services?.0);
     check_capacity(&daemons, &services, f.cx);
     let services = services.into_iter().filter_map(|found| found.service).collect();
-    Some(Config { daemons, services, instance, drain_timeout, log })
+    Some(Config { daemons, services, instance, drain_timeout, guardian, log })
 }
 
 /// `Static([…])` or `Consul(…)`; nothing when it is another kind.

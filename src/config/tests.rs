@@ -118,8 +118,15 @@ fn defaults() {
     assert!(s.mounts.is_empty() && s.cap_add.is_empty() && !s.read_only);
     let config = Config::parse(&with(""), "t").unwrap();
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
+    assert!(config.guardian);
     assert_eq!(config.log.format, LogFormat::Text);
     assert_eq!(listed(&config)[0].publish_on, None);
+}
+
+#[test]
+fn there_may_be_no_guardian() {
+    let text = whole(DAEMON, &format!("\"s\": ({SERVICE})"), "guardian: false");
+    assert!(!Config::parse(&text, "t").unwrap().guardian);
 }
 
 #[test]

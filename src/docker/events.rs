@@ -25,9 +25,11 @@ impl Docker {
         sink: mpsc::UnboundedSender<RuntimeEvent>,
         opened: impl FnOnce(),
     ) -> CallError {
+        let mut labels = self.ours();
+        labels.push(format!("{BOOT}={}", self.identity.boot));
         let filters = json!({
             "type": ["container"],
-            "label": [self.ours(), format!("{BOOT}={}", self.identity.boot)],
+            "label": labels,
             // Some engines say remove for destroy.
             "event": ["die", "oom", "destroy", "remove", "pause"],
         });

@@ -6,7 +6,7 @@ use ganger_pool::runtime::{CallError, ContainerKey, Removal, Target};
 
 use super::calls::Failure;
 use super::daemon::Daemon;
-use super::naming::{INSTANCE, LAUNCH, is_id};
+use super::naming::{BOOT, INSTANCE, LAUNCH, is_id};
 use super::strays::Stray;
 use super::view::Listed;
 use super::{Docker, explain};
@@ -36,9 +36,13 @@ impl Daemon {
 // === impl Docker ===
 
 impl Docker {
-    /// The label that all of ours have.
-    pub(super) fn ours(&self) -> String {
-        format!("{INSTANCE}={}", self.identity.instance)
+    /// The labels that all of ours have.
+    pub(super) fn ours(&self) -> Vec<String> {
+        let mut labels = vec![format!("{INSTANCE}={}", self.identity.instance)];
+        if self.own_only {
+            labels.push(format!("{BOOT}={}", self.identity.boot));
+        }
+        labels
     }
 
     /// What a list shows of a target.
@@ -50,13 +54,14 @@ impl Docker {
         match key {
             ContainerKey::Launch(launch) => {
                 let label = format!("{LAUNCH}={}", self.identity.launch(*launch));
-                daemon.list(&[self.ours(), label], None).await
+                let labels = [self.ours(), vec![label]].concat();
+                daemon.list(&labels, None).await
             }
             ContainerKey::Stray(id) => {
                 if !is_id(id) {
                     return Err(CallError::refused(format!("\"{id}\" is not a container's id")));
                 }
-                let mut found = daemon.list(&[self.ours()], Some(id)).await?;
+                let mut found = daemon.list(&self.ours(), Some(id)).await?;
                 found.retain(|listed| listed.id == *id);
                 Ok(found)
             }

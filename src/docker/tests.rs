@@ -329,7 +329,8 @@ async fn a_stream_of_events_that_breaks_says_so_after_what_it_said() {
     let event = events.try_recv().unwrap();
     assert_eq!((event.launch, event.kind), (LaunchId(7), RuntimeEventKind::Died));
     let request = &engine.requests("/events")[0].line;
-    assert!(request.contains("io.ganger.boot%3D3fa9c1d2"), "{request}");
+    let labels = json!(["io.ganger.instance=edge-1", "io.ganger.boot=3fa9c1d2"]).to_string();
+    assert!(request.contains(&crate::http::escape(&labels)), "{request}");
 }
 
 #[tokio::test]

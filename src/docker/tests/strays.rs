@@ -149,3 +149,20 @@ async fn another_engine_at_the_same_place_has_a_first_list_of_its_own() {
     docker.connect(&"d".into(), &site).await.unwrap();
     assert_eq!(docker.owned(&"d".into()).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn one_that_comes_after_a_run_asks_for_what_that_run_made_and_no_more() {
+    let engine = Engine::start(|_| None);
+    let docker = Docker::after(identity());
+    docker.connect(&"d".into(), &Site::of(engine.endpoint())).await.unwrap();
+    docker.owned(&"d".into()).await.unwrap();
+    for key in [ContainerKey::Stray("c".repeat(64)), ContainerKey::Launch(LaunchId(7))] {
+        docker.retire(&Target { daemon: "d".into(), key }).await.unwrap();
+    }
+    let lists = engine.requests("GET /containers/json");
+    assert!(lists.len() >= 3);
+    for list in lists {
+        assert!(list.line.contains("io.ganger.instance%3Dedge-1"), "{}", list.line);
+        assert!(list.line.contains("io.ganger.boot%3D3fa9c1d2"), "{}", list.line);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::docker::labelled;
 use crate::fleet::{Fleet, Host};
@@ -35,6 +36,8 @@ pub struct Ganger {
     /// What it has printed, to stdout and stderr, in the order of arrival.
     lines: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
+    /// Those that outlive it.
+    guardians: Vec<(Pid, OwnedFd)>,
 }
 
 // === impl Ganger ===
@@ -90,7 +93,15 @@ impl Ganger {
             collect(child.stderr.take().expect("piped"), &lines),
         ];
         let hosts = hosts.to_vec();
-        Self { child, instance: instance.to_owned(), dir, hosts, lines, readers }
+        Self {
+            child,
+            instance: instance.to_owned(),
+            dir,
+            hosts,
+            lines,
+            readers,
+            guardians: Vec::new(),
+        }
     }
 
     /// Its process id.
@@ -209,12 +220,30 @@ impl Ganger {
     }
 
     /// Kills it, as the kernel does when memory runs out: it cannot clean up.
+    /// Its guardian lives on, and what that prints is collected.
     ///
     /// # Panics
     /// When it has ended.
     pub fn kill(&mut self) {
+        self.guardians = children(self.child.id());
         self.signal(Signal::KILL);
-        self.wait(STOP);
+        wait_until(STOP, "ganger is dead", || self.child.try_wait().expect("a child").is_some());
+    }
+
+    /// Waits until what it has left running has ended: nobody can print any more.
+    ///
+    /// # Panics
+    /// When that has not by the deadline.
+    pub fn wait_for_guardian(&mut self, deadline: Duration) {
+        wait_until(deadline, "the guardian ends", || {
+            self.readers.iter().all(JoinHandle::is_finished)
+        });
+    }
+
+    /// The processes that it has started and that run: its guardian.
+    #[must_use]
+    pub fn children(&self) -> Vec<Pid> {
+        children(self.child.id()).into_iter().map(|(pid, _)| pid).collect()
     }
 
     /// Fails when any daemon has a container of its instance, in whatever state.
@@ -241,8 +270,13 @@ impl Ganger {
 impl Drop for Ganger {
     fn drop(&mut self) {
         // Nothing here may panic: it may run because something has.
+        self.guardians.extend(children(self.child.id()));
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // They would go on until long after the test.
+        for (_, guardian) in &self.guardians {
+            let _ = pidfd_send_signal(guardian, Signal::TERM);
+        }
         if thread::panicking() {
             let printed = self.lines.lock().join("\n");
             eprintln!("--- ganger {} printed:\n{printed}\n---", self.instance);
@@ -256,6 +290,22 @@ impl Drop for Ganger {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// The children of a process that have not ended.
+fn children(parent: u32) -> Vec<(Pid, OwnedFd)> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: i32| {
+        let process = Pid::from_raw(pid)?;
+        // Whose it is from here on, its number cannot change.
+        let handle = pidfd_open(process, PidfdFlags::empty()).ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let (state, of) = (fields.next()?, fields.next()?);
+        (state != "Z" && of == parent.to_string()).then_some((process, handle))
+    })
+    .collect()
 }
 
 fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {

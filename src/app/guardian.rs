@@ -1,0 +1,284 @@
+//! The guardian: a child process that removes this run's containers should this
+//! process vanish.
+//!
+//! It reads a pipe that only we write to. The end of the pipe without a farewell
+//! is our end, whatever ended us. This file is our side; `guardian/duty.rs` is its.
+
+mod duty;
+mod message;
+
+use std::fmt;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_pool::core::Backoff;
+use ganger_pool::discovery::{DaemonSpec, FleetWatch};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tracing::{info, warn};
+
+use crate::docker::{Docker, Identity};
+use crate::endpoint::Site;
+use message::{Charge, Message, Place, READY};
+
+pub use duty::{GIVE_UP, GuardError, QUIET, guard};
+
+/// How long a guardian has to get ready, and to end after a farewell.
+const PROMPT: Duration = Duration::from_secs(5);
+/// How long it has to take what it is told: the pipe is empty all the time.
+const TELL: Duration = Duration::from_secs(1);
+/// Pauses between attempts to have one.
+const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(60) };
+/// How often is looked whether daemons that left are empty by now.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// The most places of daemons that left or moved; the oldest are dropped.
+const FORMER: usize = 64;
+
+/// What runs as long as this process does. Dropped without [`Guardian::end`],
+/// it leaves the guardian with nobody to guard.
+#[derive(Debug)]
+pub(super) struct Guardian {
+    ending: oneshot::Sender<bool>,
+    keeper: JoinHandle<()>,
+}
+
+/// Keeps a guardian, and tells it where our containers may be.
+struct Keeper {
+    command: Command,
+    identity: Identity,
+    docker: Arc<Docker>,
+    /// The fleet, from discovery.
+    source: FleetWatch<Site>,
+    /// The fleet, to the pool: nothing is launched where no guardian looks.
+    told: watch::Sender<Arc<[DaemonSpec<Site>]>>,
+    /// Where daemons were that left or moved, oldest first.
+    former: Vec<Place>,
+    running: Option<Running>,
+    /// Guardians in a row that did not last.
+    failures: u32,
+    /// When the next one is started.
+    next: Instant,
+}
+
+/// A guardian that is ready.
+struct Running {
+    child: Child,
+    pipe: ChildStdin,
+    since: Instant,
+}
+
+// === impl Guardian ===
+
+impl Guardian {
+    /// Starts a guardian and tells it of the fleet. Also returns the fleet as
+    /// the pool is to see it: each change once the guardian has been told.
+    ///
+    /// `command` is to run [`guard`]. That it cannot is logged, and tried again
+    /// for as long as this process lives.
+    pub(super) async fn start(
+        command: std::process::Command,
+        identity: Identity,
+        docker: Arc<Docker>,
+        mut source: FleetWatch<Site>,
+    ) -> (Self, FleetWatch<Site>) {
+        let mut command = Command::from(command);
+        // To stdout it says that it is ready; to hold ours open would keep its reader.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let (told, fleet) = watch::channel(source.borrow_and_update().clone());
+        let (ending, ended) = oneshot::channel();
+        let mut keeper = Keeper {
+            command,
+            identity,
+            docker,
+            source,
+            told,
+            former: Vec::new(),
+            running: None,
+            failures: 0,
+            next: Instant::now(),
+        };
+        keeper.hire().await;
+        (Self { ending, keeper: tokio::spawn(keeper.run(ended)) }, fleet)
+    }
+
+    /// Lets it go. It ends at once if there is `nothing_left`; otherwise it
+    /// removes what is.
+    pub(super) async fn end(self, nothing_left: bool) {
+        // It is there as long as this process is.
+        _ = self.ending.send(nothing_left);
+        _ = self.keeper.await;
+    }
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    async fn run(mut self, mut ended: oneshot::Receiver<bool>) {
+        let mut discovering = true;
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let running = self.running.is_some();
+            tokio::select! {
+                // The end before all; a guardian that is gone before what it would be told.
+                biased;
+                nothing_left = &mut ended => {
+                    if nothing_left == Ok(true) {
+                        self.dismiss().await;
+                    }
+                    // Else it takes the end of the pipe for ours, as it is to.
+                    return;
+                }
+                status = ended_of(&mut self.running), if running => self.lost(&status),
+                () = sleep_until(self.next), if !running => self.hire().await,
+                changed = self.source.changed(), if discovering => match changed {
+                    Ok(()) => self.follow().await,
+                    Err(_) => discovering = false,
+                },
+                _ = look.tick(), if !self.former.is_empty() => self.forget().await,
+            }
+        }
+    }
+
+    /// Starts a guardian, if it can be.
+    async fn hire(&mut self) {
+        match self.spawn().await {
+            Ok(running) => {
+                info!(pid = running.child.id(), "the guardian is ready");
+                self.running = Some(running);
+                self.tell().await;
+            }
+            Err(error) => {
+                self.failures += 1;
+                let pause = AGAIN.after(self.failures);
+                self.next = Instant::now() + pause;
+                warn!(
+                    %error, ?pause,
+                    "cannot start a guardian; should this process be killed, its containers stay \
+                     until the next start or `ganger reap`. Trying again"
+                );
+            }
+        }
+    }
+
+    async fn spawn(&mut self) -> io::Result<Running> {
+        let mut child = self.command.spawn()?;
+        let (pipe, said) = (child.stdin.take(), child.stdout.take());
+        let (Some(pipe), Some(mut said)) = (pipe, said) else {
+            return Err(io::Error::other("it has no pipes"));
+        };
+        let mut word = [0; READY.len()];
+        let failed = match timeout(PROMPT, said.read_exact(&mut word)).await {
+            Ok(Ok(_)) if word == *READY => {
+                return Ok(Running { child, pipe, since: Instant::now() });
+            }
+            Ok(_) => "it ended before it was ready".to_owned(),
+            Err(_) => format!("it is not ready after {PROMPT:?}"),
+        };
+        kill(&mut child).await;
+        Err(io::Error::other(failed))
+    }
+
+    fn lost(&mut self, status: &dyn fmt::Display) {
+        let lasted = self.running.take().map_or(Duration::ZERO, |lost| lost.since.elapsed());
+        if lasted >= AGAIN.cap {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        self.next = Instant::now() + AGAIN.after(self.failures);
+        warn!(%status, "the guardian ended; starting another");
+    }
+
+    /// Tells the guardian of a changed fleet, and then the pool.
+    async fn follow(&mut self) {
+        let fleet = self.source.borrow_and_update().clone();
+        let before = places(&self.told.borrow());
+        let now = places(&fleet);
+        self.former.retain(|place| !now.contains(place));
+        self.former.extend(before.into_iter().filter(|place| !now.contains(place)));
+        let excess = self.former.len().saturating_sub(FORMER);
+        self.former.drain(..excess);
+        self.tell_of(now).await;
+        // The pool may be gone.
+        _ = self.told.send(fleet);
+    }
+
+    /// Forgets daemons that left the fleet and hold nothing any more.
+    async fn forget(&mut self) {
+        let (docker, known) = (&self.docker, self.former.len());
+        self.former.retain(|place| docker.knows(&place.daemon.as_str().into()));
+        if self.former.len() < known {
+            self.tell().await;
+        }
+    }
+
+    async fn tell(&mut self) {
+        let fleet = places(&self.told.borrow());
+        self.tell_of(fleet).await;
+    }
+
+    async fn tell_of(&mut self, fleet: Vec<Place>) {
+        let Identity { instance, boot } = self.identity.clone();
+        let daemons = fleet.into_iter().chain(self.former.iter().cloned()).collect();
+        let charge = Charge { instance, boot, daemons };
+        let Some(running) = &mut self.running else { return };
+        if let Err(error) = running.say(&Message::Guard(charge)).await {
+            // Another one will be told from the beginning.
+            kill(&mut running.child).await;
+            self.lost(&error);
+        }
+    }
+
+    async fn dismiss(&mut self) {
+        let Some(mut running) = self.running.take() else { return };
+        let said = running.say(&Message::Farewell).await;
+        let Running { mut child, pipe, .. } = running;
+        if said.is_err() || timeout(PROMPT, child.wait()).await.is_err() {
+            // It must not outlive us: it would take what comes next for our end.
+            kill(&mut child).await;
+        }
+        drop(pipe);
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    async fn say(&mut self, message: &Message) -> io::Result<()> {
+        let late = || io::Error::other(format!("it takes nothing for {TELL:?}"));
+        let line = message.line();
+        timeout(TELL, self.pipe.write_all(line.as_bytes())).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+/// How the guardian ended. There has to be one.
+///
+/// # Cancel safety
+/// Dropping the future changes nothing.
+async fn ended_of(running: &mut Option<Running>) -> String {
+    match running {
+        Some(running) => match running.child.wait().await {
+            Ok(status) => ExitStatus::to_string(&status),
+            Err(error) => error.to_string(),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Kills it and waits until it is gone: no zombie is left.
+async fn kill(child: &mut Child) {
+    // It fails when there is nothing to kill.
+    _ = child.kill().await;
+}
+
+fn places(fleet: &[DaemonSpec<Site>]) -> Vec<Place> {
+    fleet.iter().map(Place::of).collect()
+}
+
+#[cfg(test)]
+mod tests;

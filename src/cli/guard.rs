@@ -1,0 +1,30 @@
+//! `ganger guard`, which `run` and `demo` start: see `app::guard`.
+
+use std::process::Command;
+
+use super::{Exit, Failure};
+use crate::app;
+use crate::config::LogFormat;
+
+/// The file that this process runs, even if another has taken its place since.
+const SELF: &str = "/proc/self/exe";
+
+/// Runs as a guardian.
+pub(super) async fn guard() -> Result<Exit, Failure> {
+    match app::guard().await {
+        Ok(true) => Ok(Exit::Ok),
+        Ok(false) => Ok(Exit::Failed),
+        Err(error) => Err(Failure::new(Exit::Usage, error)),
+    }
+}
+
+/// What starts a guardian that logs as this process does.
+pub(super) fn command(format: LogFormat, filter: &str) -> Command {
+    let mut command = Command::new(SELF);
+    std::os::unix::process::CommandExt::arg0(&mut command, "ganger");
+    command.args(["guard", "--log", filter]);
+    if format == LogFormat::Json {
+        command.arg("--json");
+    }
+    command
+}
