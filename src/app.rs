@@ -5,6 +5,7 @@ mod guardian;
 mod instance;
 mod plan;
 mod reap;
+mod serve;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,24 +18,25 @@ use std::time::Duration;
 use ganger_pool::Pool;
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot};
 use thiserror::Error;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::docker::{Builtin, Docker, Identity};
 use crate::image;
 use crate::probe::Prober;
-use crate::proxy::{self, Admission, BindError, Drained, Listener, Service, Shutdown};
+use crate::proxy::{self, Admission, BindError, Listener};
 use crate::shutdown::Stop;
+use fleet::Followed;
 use guardian::Guardian;
+use serve::Server;
 
 pub use fleet::Fleet;
 pub use guardian::{GIVE_UP, GuardError, QUIET, guard};
 pub use instance::{Instance, InstanceError};
 pub use plan::Plan;
 pub use reap::{Found, reap};
+pub use serve::Load;
 
 /// How long the start waits for what an earlier boot left. What takes longer is
 /// removed while clients are served.
@@ -92,21 +94,23 @@ pub fn builtin() -> Vec<Builtin> {
 /// Runs until it is stopped: reaps what an earlier boot left, listens, serves,
 /// drains, and removes every container.
 ///
-/// `started` is called once clients can connect, `stocked` for each service
+/// `load` reads the configuration again when that is asked for; without it
+/// nothing changes. `started` is called once clients can connect, `stocked` for each service
 /// when its stock is full for the first time. `guardian` starts a process that
 /// runs [`guard`], which removes the containers should this process vanish.
 ///
 /// # Errors
 /// It could not begin to serve. Containers that were launched are removed.
 pub async fn run(
-    config: &Config,
+    config: Config,
     instance: Instance,
     stop: Stop,
+    load: Option<Load>,
     guardian: Option<Command>,
     started: impl FnOnce(&Running),
     stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
-    let plan = Plan::new(config);
+    let plan = Plan::new(&config);
     let files = proxy::raise_open_files().map_err(|source| AppError::Machine {
         what: "cannot raise the limit of open files",
         source,
@@ -118,11 +122,11 @@ pub async fn run(
 
     let docker = Arc::new(Docker::new(identity.clone(), builtin()));
     let Plan { services, fleet, settings } = plan;
-    let (fleet, _discovery) = tokio::select! {
+    let (followed, fleet) = tokio::select! {
         // Nothing was begun yet: whoever wants it to stop does not wait for discovery.
         biased;
         () = stop.drain.cancelled() => return Ok(Ended { cut: 0, left: Vec::new() }),
-        followed = fleet.follow() => followed,
+        followed = Followed::start(fleet) => followed,
     };
     let (guardian, fleet) = match guardian {
         Some(command) => {
@@ -159,7 +163,9 @@ pub async fn run(
     started(&running);
 
     let full = tokio::spawn(await_stocked(pool.clone(), running, stocked));
-    let cut = serve(config, &pool, settings.into_iter().zip(listeners), cap, &stop).await;
+    let mut server = Server::new(config, files, Admission::new(cap), pool.clone(), followed, stop);
+    settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
+    let cut = server.run(load).await;
     full.abort();
     let left = await_removed(&pool, guardian).await;
     for left in &left {
@@ -167,44 +173,6 @@ pub async fn run(
     }
     info!(cut, "stopped");
     Ok(Ended { cut, left })
-}
-
-/// Serves until it is stopped and every session has ended; says how many were cut.
-async fn serve(
-    config: &Config,
-    pool: &Arc<Pool<Docker>>,
-    listeners: impl Iterator<Item = (proxy::Settings, Listener)>,
-    cap: usize,
-    stop: &Stop,
-) -> u64 {
-    let admission = Admission::new(cap);
-    let cut = CancellationToken::new();
-    let mut sessions = JoinSet::new();
-    for (settings, listener) in listeners {
-        let service = Service::new(settings, pool.clone(), admission.clone());
-        let shutdown = Shutdown { drain: stop.drain.clone(), cut: cut.clone() };
-        sessions.spawn(proxy::run(listener, service, shutdown));
-    }
-    stop.drain.cancelled().await;
-    pool.drain();
-    let deadline = Instant::now() + config.drain_timeout;
-    let mut drained = 0;
-    let on_time = async {
-        while let Some(ended) = sessions.join_next().await {
-            drained += ended.map_or(0, |Drained { cut }| cut);
-        }
-    };
-    tokio::select! {
-        // Whoever wants it to end now does not wait for the rest.
-        biased;
-        () = stop.now.cancelled() => {}
-        _ = timeout_at(deadline, on_time) => {}
-    }
-    cut.cancel();
-    while let Some(ended) = sessions.join_next().await {
-        drained += ended.map_or(0, |Drained { cut }| cut);
-    }
-    drained
 }
 
 /// Waits until nothing of an earlier boot is left where we could look.

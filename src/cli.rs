@@ -57,7 +57,8 @@ commented configuration; `ganger check` says what is wrong with it.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serve until SIGTERM, SIGINT or SIGHUP, then drain and remove every container
+    /// Serve until SIGTERM or SIGINT, then drain and remove every container. SIGHUP
+    /// reads the configuration again
     Run,
     /// Serve the built-in echo image; needs no file and no registry
     Demo {
@@ -119,7 +120,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Run => loaded(config).and_then(|(config, path)| {
             start_log(config.log.format, &log)?;
-            block_on(run::run(&config, &path, &log))
+            block_on(run::run(config, &path, &log))
         }),
         Verb::Demo { docker, listen } => start_log(LogFormat::Text, &log)
             .and_then(|()| block_on(demo::demo(&docker, listen, &log))),

@@ -27,7 +27,7 @@ use ganger_pool::core::ServiceName;
 pub use admission::{Admission, Counts, Ticket};
 pub use end::{EndCode, Phase, Who};
 pub use limits::{TooFewFiles, connection_cap, raise_open_files};
-pub use listen::{BindError, Drained, Listener, Shutdown, bind, run};
+pub use listen::{BindError, Listener, Shutdown, bind, run};
 pub use supply::{Leased, Outcome, Refusal, StartKind, Supply};
 
 /// How one service's connections are treated.

@@ -1,10 +1,13 @@
-//! Signals that end the process: the first asks it to drain, the second to end
-//! connections now, the third to leave whatever is left behind.
+//! Signals. Of those that end the process, the first asks it to drain, the second
+//! to end connections now, the third to leave whatever is left behind. SIGHUP is
+//! one of them, or asks it to reload.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -20,12 +23,23 @@ pub struct Stop {
     pub drain: CancellationToken,
     /// End the running ones, too.
     pub now: CancellationToken,
+    /// Notified when the configuration is to be read again.
+    pub reload: Arc<Notify>,
+}
+
+/// What SIGHUP means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HangUp {
+    /// Read the configuration again, as daemons do.
+    Reloads,
+    /// The terminal is gone: stop, as SIGTERM does.
+    Stops,
 }
 
 // === impl Stop ===
 
 impl Stop {
-    /// Listens for SIGTERM, SIGINT and SIGHUP. The last would otherwise kill
+    /// Listens for SIGTERM, SIGINT and SIGHUP. Each would otherwise kill
     /// the process, and its containers would stay behind.
     ///
     /// The third signal calls `leave`, which is to end the process, with 128 and
@@ -33,7 +47,7 @@ impl Stop {
     ///
     /// # Errors
     /// The handlers could not be installed.
-    pub fn on_signals(leave: impl Fn(i32) + Send + 'static) -> io::Result<Self> {
+    pub fn on_signals(hup: HangUp, leave: impl Fn(i32) + Send + 'static) -> io::Result<Self> {
         let stop = Self::default();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -51,7 +65,14 @@ impl Stop {
                 if last.replace((name, now)).is_some_and(|l| l.0 == name && now - l.1 < ECHO) {
                     continue;
                 }
-                if told.now.is_cancelled() {
+                if name == "SIGHUP" && hup == HangUp::Reloads {
+                    if told.drain.is_cancelled() {
+                        warn!(signal = name, "stopping; the configuration is not read again");
+                    } else {
+                        info!(signal = name, "reading the configuration again");
+                        told.reload.notify_one();
+                    }
+                } else if told.now.is_cancelled() {
                     error!(
                         signal = name,
                         "leaving at once; the guardian or `ganger reap` removes what is left"

@@ -39,6 +39,7 @@ pub(crate) fn proxy_to(runtime: &Runtime, backend: SocketAddr) -> SocketAddr {
     let address = listener.local_addr().expect("its address");
     let supply = Arc::new(Only { backend: Arc::new(Direct(backend)), daemon: "local".into() });
     let service = Service::new(settings, supply, Admission::new(1000));
+    let service = tokio::sync::watch::channel(service).1;
     runtime.spawn(proxy::run(listener, service, Shutdown::default()));
     address
 }

@@ -1,10 +1,13 @@
 //! Where the fleet comes from: the file, or who the file says.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::discovery::{DaemonSpec, FleetWatch, fixed};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{self, Daemons};
 use crate::discovery::Listing;
@@ -23,6 +26,14 @@ pub enum Fleet {
     Fixed(Vec<DaemonSpec<Site>>),
     /// Consul.
     Consul(Consul),
+}
+
+/// The fleet that is followed, and may be exchanged for another.
+#[derive(Debug)]
+pub(super) struct Followed {
+    fleet: Fleet,
+    known: watch::Sender<Arc<[DaemonSpec<Site>]>>,
+    forward: AbortOnDropHandle<()>,
 }
 
 // === impl Fleet ===
@@ -47,7 +58,7 @@ impl Fleet {
     }
 
     /// Follows its changes for as long as the tasks are kept.
-    pub(super) async fn follow(self) -> (FleetWatch<Site>, JoinSet<Infallible>) {
+    async fn follow(self) -> (FleetWatch<Site>, JoinSet<Infallible>) {
         match self {
             Self::Fixed(daemons) => (fixed(daemons), JoinSet::new()),
             Self::Consul(consul) => consul.follow(PATIENCE).await,
@@ -69,6 +80,55 @@ impl Fleet {
             Self::Consul(_) => None,
         }
     }
+}
+
+// === impl Followed ===
+
+impl Followed {
+    /// Follows a fleet. Returns once discovery has answered, or not in time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub(super) async fn start(fleet: Fleet) -> (Self, FleetWatch<Site>) {
+        let (source, tasks) = fleet.clone().follow().await;
+        let (known, watch) = watch::channel(source.borrow().clone());
+        let forward = forward(source, known.clone(), tasks);
+        (Self { fleet, known, forward }, watch)
+    }
+
+    /// Follows another one from now on, if it is another one. Until that has
+    /// answered, or not in time, the one before is kept.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub(super) async fn change(&mut self, fleet: Fleet) {
+        if self.fleet != fleet {
+            let (source, tasks) = fleet.clone().follow().await;
+            self.fleet = fleet;
+            self.forward = forward(source, self.known.clone(), tasks);
+        }
+    }
+}
+
+/// Passes a fleet on, and what becomes of it.
+fn forward(
+    mut source: FleetWatch<Site>,
+    known: watch::Sender<Arc<[DaemonSpec<Site>]>>,
+    tasks: JoinSet<Infallible>,
+) -> AbortOnDropHandle<()> {
+    known.send_if_modified(|known| {
+        let fleet = source.borrow_and_update().clone();
+        let changed = **known != *fleet;
+        *known = fleet;
+        changed
+    });
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let _discovery = tasks;
+        while source.changed().await.is_ok() {
+            known.send_replace(source.borrow_and_update().clone());
+        }
+        // A fleet that never changes.
+    }))
 }
 
 fn daemon(daemon: &config::Daemon) -> DaemonSpec<Site> {

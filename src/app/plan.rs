@@ -58,6 +58,7 @@ fn options(service: &config::Service) -> ServiceOptions<Spec> {
             max_age: service.max_age,
             queue_length: service.queue.length,
             surplus_after: service.surplus_after,
+            max_surge: service.max_surge,
             ..Policy::default()
         },
         spec: Arc::new(spec(service)),

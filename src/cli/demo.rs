@@ -10,6 +10,7 @@ use crate::app::{self, Instance, Running};
 use crate::config::{Config, Daemons, LogFormat, Network};
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
+use crate::shutdown::HangUp;
 
 /// The engine that is used unless another is named.
 pub(super) const DEFAULT: &str = "unix:///var/run/docker.sock";
@@ -30,7 +31,7 @@ pub(super) async fn demo(
         let message = format!("--docker {url}: the demo is for an engine on this machine");
         return Err(Failure::new(Exit::Usage, message));
     }
-    let stop = run::stop()?;
+    let stop = run::stop(HangUp::Stops)?;
     let instance = Instance::take(INSTANCE).map_err(run::failed)?;
     let mut config = Config::parse(Config::default_text(), "the default configuration")
         .map_err(|report| Failure::new(Exit::Failed, report))?;
@@ -43,7 +44,7 @@ pub(super) async fn demo(
         service.network = if sealed { Network::Sealed } else { Network::Bridge };
     }
     let guardian = Some(guard::command(LogFormat::Text, log));
-    let ended = app::run(&config, instance, stop, guardian, started, stocked).await;
+    let ended = app::run(config, instance, stop, None, guardian, started, stocked).await;
     let ended = ended.map_err(run::failed)?;
     if ended.left.is_empty() {
         say("demo: every container is removed");

@@ -6,27 +6,45 @@ use ganger_pool::core::{ServiceView, State};
 use tracing::info;
 
 use super::{Exit, Failure, guard};
-use crate::app::{self, AppError, Ended, Instance, Running};
-use crate::config::Config;
-use crate::shutdown::Stop;
+use crate::app::{self, AppError, Ended, Instance, Load, Running};
+use crate::config::{Config, ConfigError};
+use crate::shutdown::{HangUp, Stop};
 use crate::telemetry;
 
-pub(super) async fn run(config: &Config, path: &Path, log: &str) -> Result<Exit, Failure> {
-    let stop = stop()?;
+pub(super) async fn run(config: Config, path: &Path, log: &str) -> Result<Exit, Failure> {
+    let stop = stop(HangUp::Reloads)?;
     let name = config.instance(path).map_err(|error| Failure::new(Exit::Config, error))?;
     let instance = Instance::take(&name).map_err(failed)?;
     let guardian = config.guardian.then(|| guard::command(config.log.format, log));
-    let ended = app::run(config, instance, stop, guardian, |_| (), stocked).await;
+    let again = (path.to_owned(), name);
+    let load: Load = Box::new(move || load(&again.0, &again.1));
+    let ended = app::run(config, instance, stop, Some(load), guardian, |_| (), stocked).await;
     let ended = ended.map_err(failed)?;
     Ok(exit(&ended))
 }
 
-pub(super) fn stop() -> Result<Stop, Failure> {
+/// Reads the configuration again, for a process that runs as this instance.
+fn load(path: &Path, instance: &str) -> Result<Config, String> {
+    let config = Config::load(path).map_err(|error| match error {
+        ConfigError::Invalid(report) => report.render(false),
+        error => error.to_string(),
+    })?;
+    match config.instance(path) {
+        Ok(name) if name == instance => Ok(config),
+        Ok(name) => Err(format!(
+            "it names the instance {name}, and this process runs as {instance}, whose containers it \
+             has: change it back, or restart"
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) fn stop(hup: HangUp) -> Result<Stop, Failure> {
     let leave = |code| {
         telemetry::flush();
         std::process::exit(code);
     };
-    Stop::on_signals(leave)
+    Stop::on_signals(hup, leave)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot handle signals: {error}")))
 }
 

@@ -56,6 +56,9 @@ pub struct Service {
     pub reach: Reach,
     /// On which addresses a port is published where `reach` comes to that.
     pub publish: Publish,
+    /// How many containers there may be above what is wanted while another image or
+    /// setting takes over. At least 1.
+    pub max_surge: u32,
     /// How long a ready container beyond `warm` is kept.
     pub surplus_after: Duration,
     /// `USER[:GROUP]` instead of the image's.

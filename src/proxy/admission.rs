@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The door of the whole process.
 #[derive(Debug)]
 pub struct Admission {
+    cap: Mutex<usize>,
     permits: Arc<Semaphore>,
     /// Every service that ever asked for its counters.
     services: Mutex<BTreeMap<ServiceName, Arc<Counters>>>,
@@ -63,8 +64,22 @@ impl Admission {
     /// A door that lets `cap` connections in at a time.
     #[must_use]
     pub fn new(cap: usize) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(cap.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { permits, services: Mutex::default() })
+        let cap = cap.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(cap));
+        Arc::new(Self { cap: Mutex::new(cap), permits, services: Mutex::default() })
+    }
+
+    /// From now on it lets so many in at a time. Those that are in stay: of a
+    /// lower cap, as much holds at once as there are places free.
+    pub fn resize(&self, cap: usize) {
+        let mut known = self.cap.lock();
+        let cap = cap.min(Semaphore::MAX_PERMITS);
+        if cap > *known {
+            self.permits.add_permits(cap - *known);
+            *known = cap;
+        } else {
+            *known -= self.permits.forget_permits(*known - cap);
+        }
     }
 
     /// All services' counters.
@@ -132,5 +147,21 @@ mod tests {
         let (a, b) = (&counts[&"a".into()], &counts[&"b".into()]);
         assert_eq!((a.accepted, a.open, a.turned_away), (1, 0, 0));
         assert_eq!((b.accepted, b.open, b.turned_away), (3, 2, 1));
+    }
+
+    #[test]
+    fn the_cap_can_be_moved() {
+        let door = Admission::new(1);
+        let service = door.counters(&"a".into());
+        let first = door.admit(&service).unwrap();
+        door.resize(2);
+        let second = door.admit(&service).unwrap();
+        assert!(door.admit(&service).is_none());
+        door.resize(1);
+        drop((first, second));
+        // None was free when it was lowered; the next change finds one.
+        door.resize(1);
+        let _third = door.admit(&service).unwrap();
+        assert!(door.admit(&service).is_none());
     }
 }

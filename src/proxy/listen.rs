@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,13 +44,6 @@ pub struct Shutdown {
     pub drain: CancellationToken,
     /// End sessions now. Cancel `drain` first, or new ones come in and are cut.
     pub cut: CancellationToken,
-}
-
-/// How a drain went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drained {
-    /// Sessions that were cut.
-    pub cut: u64,
 }
 
 /// A service cannot listen.
@@ -105,17 +99,17 @@ fn hint(error: &io::Error, address: &SocketAddr) -> String {
 }
 
 /// Serves a listener's clients until `shutdown` says otherwise and all sessions
-/// have ended.
+/// have ended. Each is treated as `service` is when it is accepted.
 ///
 /// # Cancel safety
 /// Dropping the future closes the listener; sessions go on until `cut`.
 pub async fn run<S: Supply>(
     listener: Listener,
-    service: Arc<Service<S>>,
+    service: watch::Receiver<Arc<Service<S>>>,
     shutdown: Shutdown,
-) -> Drained {
+) {
     let sessions = TaskTracker::new();
-    let cut_before = service.counters.cut.load(Relaxed);
+    let name = service.borrow().settings.name.clone();
     let mut drain = pin!(shutdown.drain.cancelled());
     let mut complained: Option<Instant> = None;
     loop {
@@ -129,17 +123,18 @@ pub async fn run<S: Supply>(
             Ok((client, peer)) => {
                 // A v4 client of a v6 socket is still a v4 client.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                admit(&service, client, peer, &sessions, &shutdown.cut);
+                let service = Arc::clone(&service.borrow());
+                admit(service, client, peer, &sessions, &shutdown.cut);
             }
             // That one client is gone; accept(2) passes its errors on.
             Err(error) if !calls_for_a_pause(&error) => {
-                tracing::debug!(service = %service.settings.name, error = error.to_string(), "a client left before accept");
+                tracing::debug!(service = %name, error = error.to_string(), "a client left before accept");
             }
             Err(error) => {
                 let now = Instant::now();
                 if complained.is_none_or(|then| now - then >= QUIET) {
                     complained = Some(now);
-                    tracing::warn!(service = %service.settings.name, error = error.to_string(), "cannot accept; pausing");
+                    tracing::warn!(service = %name, error = error.to_string(), "cannot accept; pausing");
                 }
                 tokio::select! {
                     biased;
@@ -152,11 +147,10 @@ pub async fn run<S: Supply>(
     drop(listener);
     sessions.close();
     sessions.wait().await;
-    Drained { cut: service.counters.cut.load(Relaxed) - cut_before }
 }
 
 fn admit<S: Supply>(
-    service: &Arc<Service<S>>,
+    service: Arc<Service<S>>,
     client: TcpStream,
     peer: SocketAddr,
     sessions: &TaskTracker,
@@ -178,7 +172,7 @@ fn admit<S: Supply>(
         "conn", conn = NEXT.fetch_add(1, Relaxed), client = %peer, service = %name
     );
     let arrival = Arrival { client, peer, accepted, ticket };
-    let session = session::serve(Arc::clone(service), arrival, cut.clone());
+    let session = session::serve(service, arrival, cut.clone());
     sessions.spawn(session.instrument(span));
 }
 

@@ -59,6 +59,7 @@ pub(in crate::config) fn service(
                 network,
                 reach,
                 publish: f.optional("publish").unwrap_or_default(),
+                max_surge: f.optional::<Containers>("max_surge").map_or(1, |surge| surge.0),
                 surplus_after: f.or("surplus_after", Duration::from_secs(30)),
                 user: f.optional::<User>("user").map(|user| user.0),
                 read_only: f.or("read_only", false),

@@ -77,7 +77,7 @@ pub(super) struct Proxy {
     pub(super) shutdown: Shutdown,
     notes: mpsc::UnboundedReceiver<Note>,
     admission: Arc<Admission>,
-    task: JoinHandle<crate::proxy::Drained>,
+    task: JoinHandle<()>,
     log: Capture,
     _guard: DefaultGuard,
 }
@@ -208,6 +208,7 @@ impl Proxy {
         let admission = Admission::new(cap);
         let service = Service::new(settings, supply, Arc::clone(&admission));
         let shutdown = Shutdown::default();
+        let service = tokio::sync::watch::channel(service).1;
         let task = tokio::spawn(run(listener, service, shutdown.clone()));
         Self { address, shutdown, notes, admission, task, log, _guard: guard }
     }
@@ -224,10 +225,10 @@ impl Proxy {
     /// Waits for all sessions to end. Answers with the log.
     pub(super) async fn end(self) -> Ended {
         self.shutdown.drain.cancel();
-        let drained = self.task.await.unwrap();
+        self.task.await.unwrap();
         let counts = self.admission.counts().remove(&"echo".into()).unwrap();
         assert_eq!(counts.open, 0);
-        Ended { log: self.log.text(), counts, cut: drained.cut, notes: self.notes }
+        Ended { log: self.log.text(), counts, notes: self.notes }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -239,7 +240,6 @@ impl Proxy {
 pub(super) struct Ended {
     pub(super) log: String,
     pub(super) counts: Counts,
-    pub(super) cut: u64,
     notes: mpsc::UnboundedReceiver<Note>,
 }
 

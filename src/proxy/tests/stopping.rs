@@ -33,7 +33,7 @@ fn a_drain_accepts_no_more_and_lets_sessions_end() {
         assert_eq!(back, b"still here");
         let mut ended = proxy.end().await;
         ended.outcomes(&[Outcome::Clean]);
-        assert_eq!(ended.cut, 0);
+        assert_eq!(ended.counts.cut, 0);
     });
 }
 
@@ -63,7 +63,7 @@ fn a_cut_ends_what_a_drain_left() {
         }
         assert_reset(&on_end.await.unwrap());
         let mut ended = proxy.end().await;
-        assert_eq!(ended.cut, 3);
+        assert_eq!(ended.counts.cut, 3);
         assert_eq!(ended.log.matches("end=KD").count(), 1, "{}", ended.log);
         assert_eq!(ended.log.matches("end=KQ").count(), 1, "{}", ended.log);
         assert_eq!(ended.log.matches("end=KC").count(), 1, "{}", ended.log);
@@ -89,7 +89,7 @@ fn a_delivery_that_is_cut_is_counted() {
         proxy.shutdown.drain.cancel();
         proxy.shutdown.cut.cancel();
         let ended = proxy.end().await;
-        assert_eq!(ended.cut, 1);
+        assert_eq!(ended.counts.cut, 1);
         ended.line(&["end=DD"]);
     });
 }

@@ -88,6 +88,39 @@ impl Config {
         self
     }
 
+    /// With other fields and another command for a service.
+    #[must_use]
+    pub fn changed(mut self, service: &str, fields: &str, command: &[&str]) -> Self {
+        for known in self.services.iter_mut().filter(|known| known.name == service) {
+            fields.clone_into(&mut known.fields);
+            known.command = command.iter().map(ToString::to_string).collect();
+        }
+        self
+    }
+
+    /// With a service moved to another port.
+    #[must_use]
+    pub fn moved(mut self, service: &str) -> Self {
+        self.services.iter_mut().filter(|known| known.name == service).for_each(|known| {
+            known.port = free_port();
+        });
+        self
+    }
+
+    /// With a service less.
+    #[must_use]
+    pub fn without(mut self, service: &str) -> Self {
+        self.services.retain(|known| known.name != service);
+        self
+    }
+
+    /// With no daemons.
+    #[must_use]
+    pub fn without_daemons(mut self) -> Self {
+        self.daemons.clear();
+        self
+    }
+
     /// Where a service listens on 127.0.0.1.
     ///
     /// # Panics

@@ -104,6 +104,15 @@ impl Ganger {
         }
     }
 
+    /// Writes another configuration to its file and has it read.
+    ///
+    /// # Panics
+    /// When that cannot be done.
+    pub fn reload(&self, config: &str) {
+        fs::write(self.dir.join("ganger.ron"), config).expect("the configuration");
+        self.signal(Signal::HUP);
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -1,0 +1,180 @@
+//! The configuration is read again while clients come, are there, and go.
+
+#![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ganger_test_support::{Client, Config, Ending, Fleet, labelled, wait_until};
+
+const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
+const DEADLINE: Duration = Duration::from_secs(120);
+
+fn every_host(name: &str, fleet: &Fleet, capacity: u32) -> Config {
+    fleet.all().iter().fold(Config::new(name), |config, host| config.daemon(host.daemon(capacity)))
+}
+
+/// Connects, is told by whom it is served, and leaves in good order.
+fn ask(port: u16) -> String {
+    let mut client = Client::connect(port);
+    let line = client.line();
+    assert_eq!(client.finish(), Ending::Closed(Vec::new()));
+    line
+}
+
+/// 20 new clients a second, until told to stop; what each was told.
+#[expect(clippy::disallowed_methods, reason = "a rate is what it is asked for")]
+fn visits(port: u16, stop: &AtomicBool) -> Vec<String> {
+    let (began, mut told) = (Instant::now(), Vec::new());
+    while !stop.load(Ordering::Relaxed) {
+        told.push(ask(port));
+        let due = began + Duration::from_millis(50) * u32::try_from(told.len()).unwrap();
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    told
+}
+
+#[test]
+fn a_switchover_under_load_is_noticed_by_nobody() {
+    let fleet = Fleet::shared();
+    let fields = "warm: 8, max: 80, reuse: 100000, network: Sealed, max_surge: 3";
+    let config = every_host("roll", &fleet, 20);
+    let config = config.fixture("echo", fields, &["--banner", "one"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let port = config.port("echo");
+    let mut held: Vec<_> = (0..50).map(|_| Client::connect(port)).collect();
+    held.iter_mut().for_each(|client| assert_eq!(client.line(), "one"));
+    let label = ganger.label();
+    wait_until(DEADLINE, "a full stock", || labelled(fleet.all(), &label).len() == 58);
+
+    let stop = AtomicBool::new(false);
+    let told = thread::scope(|scope| {
+        let visitors = scope.spawn(|| visits(port, &stop));
+        ganger.reload(&config.clone().changed("echo", fields, &["--banner", "two"]).to_string());
+        ganger.wait_for_line(DEADLINE, |line| line.contains("switched over"));
+        held.iter_mut().for_each(|client| client.echo("still here"));
+        assert_eq!(ask(port), "two");
+        stop.store(true, Ordering::Relaxed);
+        visitors.join().unwrap()
+    });
+    assert!(told.iter().any(|told| told == "one"), "the load began too late");
+    // Those came all at once, before there was stock for them.
+    let first: BTreeSet<_> = held.iter().map(|held| format!("127.0.0.1:{}", held.port())).collect();
+    for client in held {
+        assert_eq!(client.finish(), Ending::Closed(Vec::new()));
+    }
+    let ends = ganger.wait_for_ends(50 + told.len() + 1);
+    for end in &ends {
+        assert_eq!(end.field("end"), "--", "{end:?}");
+        let cold = end.field("start") == "cold" && !first.contains(end.field("client"));
+        assert!(!cold, "the stock was empty: {end:?}");
+    }
+    // The old ones go when nobody has them.
+    wait_until(DEADLINE, "the old ones to go", || {
+        let left = labelled(fleet.all(), &label);
+        left.iter().all(|(_, container)| container.label("io.ganger.generation") == Some("2"))
+    });
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+}
+
+#[test]
+fn what_does_not_work_is_rolled_back_with_the_reason() {
+    let fleet = Fleet::shared();
+    let fields = "warm: 2, max: 8, network: Sealed";
+    let config = every_host("broken", &fleet, 4).fixture("echo", fields, &["--banner", "one"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let port = config.port("echo");
+    let broken: [(&str, &[&str], &str); 3] = [
+        (fields, &["--log-start", "no such flag", "--exit", "3"], "no such flag"),
+        ("warm: 2, max: 8, network: Named(\"absent\")", &["--banner", "two"], "absent"),
+        (
+            "warm: 2, max: 8, network: Sealed, timeouts: (start: \"2s\")",
+            &["--delay", "60s"],
+            "timeouts.start",
+        ),
+    ];
+    for (fields, command, reason) in broken {
+        let before = ganger.count("rolled back");
+        ganger.reload(&config.clone().changed("echo", fields, command).to_string());
+        wait_until(DEADLINE, "the way back", || ganger.count("rolled back") > before);
+        let lines = ganger.lines();
+        let said = lines.iter().rfind(|line| line.contains("rolled back")).unwrap();
+        assert!(said.contains(reason), "{said}");
+        assert_eq!(ask(port), "one");
+    }
+    let ends = ganger.wait_for_ends(3);
+    assert!(ends.iter().all(|end| end.field("start") == "warm"), "{ends:?}");
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+}
+
+#[test]
+fn a_file_with_mistakes_changes_nothing() {
+    let fleet = Fleet::shared();
+    let fields = "warm: 1, max: 4, network: Sealed";
+    let config = every_host("wrong", &fleet, 4).fixture("echo", fields, &["--banner", "one"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let port = config.port("echo");
+    let mut held = Client::connect(port);
+    assert_eq!(held.line(), "one");
+    ganger.wait_until_stocked("echo");
+
+    let text = config.to_string();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().port();
+    let mistakes = [
+        (text.replace("warm: 1", "worm: 1"), "did you mean `warm`"),
+        (text.replace(config.instance(), "another"), "names the instance another"),
+        (text.replace(&format!(":{port}"), &format!(":{taken}")), "cannot listen on"),
+        (text.replace("daemons:", "guardian: false, daemons:"), "`guardian` cannot be changed"),
+    ];
+    for (text, said) in mistakes {
+        let before = ganger.count("nothing has changed");
+        ganger.reload(&text);
+        wait_until(DEADLINE, "a verdict", || ganger.count("nothing has changed") > before);
+        assert!(ganger.count(said) > 0, "{said}: {:#?}", ganger.lines());
+        assert_eq!(ask(port), "one");
+    }
+    held.echo("still here");
+    assert_eq!(held.finish(), Ending::Closed(Vec::new()));
+    assert_eq!(ganger.count("rolling out"), 0);
+    assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
+fn services_and_daemons_come_go_and_move() {
+    let fleet = Fleet::shared();
+    let fields = "warm: 1, max: 4, network: Sealed";
+    let [first, second, ..] = fleet.hosts() else { panic!("the fleet has hosts") };
+    let config = Config::new("move")
+        .daemon(first.daemon(8))
+        .fixture("stays", fields, &["--banner", "stays"])
+        .fixture("goes", fields, &["--banner", "goes"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let mut held: Vec<_> = ["stays", "goes"].map(|name| Client::connect(config.port(name))).into();
+    held.iter_mut().for_each(|client| drop(client.line()));
+
+    let next = config.clone().moved("stays").without("goes").without_daemons();
+    let next = next.daemon(second.daemon(8)).fixture("comes", fields, &["--banner", "comes"]);
+    ganger.reload(&next.to_string());
+    ganger.wait_for_line(DEADLINE, |line| line.contains("the configuration is reloaded"));
+    assert_eq!(ask(next.port("comes")), "comes");
+    assert_eq!(ask(next.port("stays")), "stays");
+    for (name, port) in [("stays", config.port("stays")), ("goes", config.port("goes"))] {
+        assert!(Client::try_connect(port).is_err(), "{name} is still there at its old place");
+    }
+    // Whoever was there is there still, on the daemon that left.
+    held.iter_mut().for_each(|client| client.echo("still here"));
+    for client in held {
+        assert_eq!(client.finish(), Ending::Closed(Vec::new()));
+    }
+    let label = ganger.label();
+    wait_until(DEADLINE, "the first daemon to be empty", || first.containers(&label).is_empty());
+    let ends = ganger.wait_for_ends(4);
+    assert!(ends.iter().all(|end| end.field("end") == "--"), "{ends:?}");
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+}
