@@ -207,8 +207,11 @@ fn without_a_guardian_there_is_none() {
 #[test]
 fn what_a_stop_cannot_remove_the_guardian_does() {
     let fleet = Fleet::exclusive();
-    let host = &fleet.hosts()[0];
-    let mut ganger = one("later", host, "warm: 2, max: 4").serve(GANGER, &fleet);
+    let host = &fleet.hosts()[2];
+    // More than are removed at a time: what an engine was asked for, it does.
+    let config = Config::new("later").daemon(host.daemon(12));
+    let config = config.fixture("echo", "network: Sealed, warm: 12, max: 12", &[]);
+    let mut ganger = config.serve(GANGER, &fleet);
     let (label, guardian) = (ganger.label(), guardian(&ganger));
     let frozen = fleet.freeze(host);
     let signals = [
