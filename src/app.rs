@@ -120,6 +120,7 @@ pub async fn run(
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
     info!(instance = instance.name(), boot = instance.boot(), connections = cap, "starting");
 
+    serve::warn_of(&config);
     let docker = Arc::new(Docker::new(identity.clone(), builtin()));
     let Plan { services, fleet, settings } = plan;
     let (followed, fleet) = tokio::select! {

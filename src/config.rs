@@ -11,6 +11,7 @@ mod read;
 mod ready;
 mod report;
 mod service;
+mod tls;
 mod tree;
 mod value;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub guardian: bool,
     /// What the log looks like.
     pub log: Log,
+    /// What is right, but not for long: a line for each, with its place.
+    pub warnings: Vec<String>,
 }
 
 /// What the log looks like.
@@ -123,15 +126,24 @@ impl Config {
             let at = error.utf8_error().valid_up_to();
             not_text(format!("byte {at} is not UTF-8 text"))
         })?;
-        Ok(Self::parse(&text, &path.display().to_string())?)
+        let dir = path.parent().unwrap_or(Path::new(""));
+        Ok(Self::parse_in(dir, &text, &path.display().to_string())?)
     }
 
-    /// Reads text that came from `origin`, which messages name.
+    /// Reads text that came from `origin`, which messages name. Paths in it are
+    /// relative to the current directory.
     ///
     /// # Errors
     /// All mistakes of it.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Report> {
-        read::config(text).map_err(|mistakes| Report::new(origin, text, mistakes))
+        Self::parse_in(Path::new(""), text, origin)
+    }
+
+    fn parse_in(dir: &Path, text: &str, origin: &str) -> Result<Self, Report> {
+        let (config, warnings) =
+            read::config(text, dir).map_err(|mistakes| Report::new(origin, text, mistakes))?;
+        let warnings = warnings.iter().map(|warning| warning.line(origin, text)).collect();
+        Ok(Self { warnings, ..config })
     }
 
     /// A commented configuration to start from: one echo service on this

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::tls;
+
 /// The longest path of a unix socket that the kernel takes.
 const SOCKET_PATH: usize = 107;
 
@@ -15,12 +17,14 @@ const SOCKET_PATH: usize = 107;
 pub enum Endpoint {
     /// A socket on this machine, by its absolute path.
     Unix(PathBuf),
-    /// Plain HTTP over TCP. Whoever reaches it owns the machine it is on.
+    /// HTTP over TCP. Whoever is let in owns the machine it is on.
     Tcp {
         /// Name or address, an IPv6 address without its brackets.
         host: String,
         /// Never 0.
         port: u16,
+        /// What TLS is made with; `None` is plain: then everybody is let in.
+        tls: Option<tls::Files>,
     },
 }
 
@@ -66,8 +70,26 @@ impl Endpoint {
     pub fn authority(&self) -> String {
         match self {
             Self::Unix(_) => "localhost".to_owned(),
-            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Tcp { host, port } => format!("{host}:{port}"),
+            Self::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => format!("{host}:{port}"),
+        }
+    }
+
+    /// What TLS is made with, if it is.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&tls::Files> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp { tls, .. } => tls.as_ref(),
+        }
+    }
+
+    /// The same, reached with TLS. A socket needs none.
+    #[must_use]
+    pub fn with_tls(self, files: tls::Files) -> Self {
+        match self {
+            Self::Unix(_) => self,
+            Self::Tcp { host, port, .. } => Self::Tcp { host, port, tls: Some(files) },
         }
     }
 }
@@ -99,9 +121,15 @@ impl FromStr for Endpoint {
             "unix" => unix(rest).map_err(|(why, help)| bad(why, help)),
             "tcp" => tcp(rest).map_err(|why| bad(why, "write tcp://HOST:PORT".into())),
             "http" => Err(bad("the scheme is not known", format!("write \"tcp://{rest}\""))),
-            "https" | "ssh" | "npipe" | "fd" => Err(bad(
+            "https" => {
+                let help = format!(
+                    "write \"tcp://{rest}\", and `tls: (ca: …, cert: …, key: …)` beside it"
+                );
+                Err(bad("TLS is not asked for by the scheme", help))
+            }
+            "ssh" | "npipe" | "fd" => Err(bad(
                 "the scheme is not supported yet by this version",
-                "use unix://, or tcp:// with `insecure: true` on a private network".into(),
+                "use unix://, or tcp:// with `tls`".into(),
             )),
             _ => Err(bad("the scheme is not known", "use unix:// or tcp://".into())),
         }
@@ -136,7 +164,7 @@ fn tcp(rest: &str) -> Result<Endpoint, &'static str> {
     if host.is_empty() || !(host.chars().all(name) || host.parse::<Ipv6Addr>().is_ok()) {
         return Err("its host is not a name or address");
     }
-    Ok(Endpoint::Tcp { host: host.to_owned(), port })
+    Ok(Endpoint::Tcp { host: host.to_owned(), port, tls: None })
 }
 
 impl fmt::Display for Endpoint {
@@ -198,6 +226,7 @@ mod tests {
             "tcp://a:1/path",
             "tcp://[::1:1",
             "http://a:1",
+            "https://a:1",
             "ssh://a",
             "gopher://a:1",
         ] {

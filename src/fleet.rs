@@ -1,6 +1,7 @@
 //! Where the fleet is listed: the words that configuration and discovery share.
 
 use crate::endpoint::Endpoint;
+use crate::tls;
 
 /// What to ask of which Consul.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Consul {
     pub max_containers: u32,
     /// Plain tcp to daemons on other machines is allowed.
     pub insecure: bool,
+    /// What daemons are reached with that do not say `tls = "false"`.
+    pub tls: Option<tls::Files>,
 }
 
 /// How fresh Consul's answers have to be.

@@ -16,3 +16,4 @@ pub mod reach;
 pub mod shutdown;
 pub mod spec;
 pub mod telemetry;
+pub mod tls;

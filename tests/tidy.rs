@@ -15,6 +15,7 @@ const POOL_REST: u32 = 2;
 /// Layers of the application, which has the pool below it. A module imports
 /// only lower layers: two adapters know nothing of each other.
 const APP: &[(&str, u32)] = &[
+    ("tls", 24),
     ("reach", 25),
     ("spec", 25),
     ("endpoint", 25),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::fleet::Followed;
 use super::plan::Plan;
@@ -54,6 +54,12 @@ struct Next {
     cap: usize,
     /// For those services that need one.
     listeners: BTreeMap<ServiceName, Listener>,
+}
+
+/// Logs what is right in a configuration, and will not stay so.
+pub(super) fn warn_of(config: &Config) {
+    let warnings = config.warnings.iter();
+    warnings.for_each(|why| warn!(why, "the configuration is right, but not for long"));
 }
 
 // === impl Server ===
@@ -186,6 +192,7 @@ impl Server {
                 front.service.send_replace(service);
             }
         }
+        warn_of(&config);
         self.config = config;
         info!("the configuration is reloaded");
     }

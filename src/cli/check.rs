@@ -33,6 +33,7 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
         "{}: in order (services: {services}, daemons: {daemons}, instance: {shown})",
         path.display(),
     ));
+    config.warnings.iter().for_each(|why| say(&format!("warning: {why}")));
     if let Err(error) = &instance {
         // It may be meant for another machine than the one it is checked on.
         say(&format!("to run it here: {error}"));

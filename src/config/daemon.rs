@@ -9,6 +9,7 @@ use super::tree::Node;
 use super::value::{Containers, Launches, Text};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::fleet::{Consistency, Consul};
+use crate::tls;
 
 /// One container engine API endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,7 @@ impl Decode for Consul {
             let consistency = f.optional("consistency").unwrap_or_default();
             let max_containers = f.required::<Containers>("max_containers");
             let insecure = f.or("insecure", false);
+            let tls = f.optional::<tls::Files>("tls");
             Some(Self {
                 servers: servers?.0,
                 service: service?.0,
@@ -64,6 +66,7 @@ impl Decode for Consul {
                 consistency,
                 max_containers: max_containers?.0,
                 insecure,
+                tls,
             })
         })?
     }
@@ -146,16 +149,19 @@ impl Decode for FoundDaemon {
             let max_launches = f.optional::<Launches>("max_launches");
             let insecure = f.or("insecure", false);
             let publish_on = f.optional::<Spanned<IpAddr>>("publish_on");
-            f.not_yet("tls", "put a tunnel in front, or `insecure: true` on a private network");
+            let tls = f.optional::<Spanned<tls::Files>>("tls");
             if let Some(url) = &url {
-                check_insecure(f, url, insecure);
+                check_tls(f, url, tls.as_ref(), insecure);
             }
             let publish_on = publish_on.map(|ip| check_publish(f, ip));
             let name: Spanned<Name> = name?;
             let daemon = || {
                 Some(Daemon {
                     name: name.value.clone(),
-                    url: url?.value,
+                    url: match tls {
+                        Some(tls) => url?.value.with_tls(tls.value),
+                        None => url?.value,
+                    },
                     max_containers: max_containers?.0,
                     max_launches: max_launches.map(|count| count.0),
                     publish_on,
@@ -167,13 +173,27 @@ impl Decode for FoundDaemon {
 }
 
 /// Whoever can talk to a daemon is root on its machine.
-fn check_insecure(f: &mut Fields<'_, '_, '_>, url: &Spanned<Endpoint>, insecure: bool) {
+fn check_tls(
+    f: &mut Fields<'_, '_, '_>,
+    url: &Spanned<Endpoint>,
+    tls: Option<&Spanned<tls::Files>>,
+    insecure: bool,
+) {
+    if let (Some(tls), Endpoint::Unix(_)) = (tls, &url.value) {
+        let title = "there is no `tls` on a socket: what it is for stays on this machine";
+        f.cx.report(Mistake::new(&tls.span, title).help("leave `tls` out"));
+    }
+    if let (Some(tls), true) = (tls, insecure) {
+        let title = "`tls` and `insecure: true` exclude each other";
+        let help = "leave out `insecure`, which allows plain tcp";
+        f.cx.report(Mistake::new(&tls.span, title).help(help));
+    }
     if insecure || url.value.is_loopback() || f.given("tls") {
         return;
     }
     let title = "plain tcp to another machine: whoever can read or reach it is root there";
     f.cx.report(Mistake::new(&url.span, title).help(
-        "add `insecure: true` to this daemon if its network is private to you, or use a tunnel to a unix socket",
+        "add `tls: (ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")`, or `insecure: true` if its network is private to you",
     ));
 }
 

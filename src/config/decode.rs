@@ -5,6 +5,7 @@ mod words;
 
 use std::hash::Hash;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use indexmap::IndexMap;
 use ron::error::Position;
@@ -46,7 +47,11 @@ pub(super) struct Flaw {
 #[derive(Debug)]
 pub(super) struct Cx<'t> {
     pub(super) text: &'t str,
+    /// What paths in the file are relative to.
+    pub(super) dir: &'t Path,
     pub(super) mistakes: Vec<Mistake>,
+    /// What is right, but not for long.
+    pub(super) warnings: Vec<Mistake>,
 }
 
 // === impl Flaw ===

@@ -1,6 +1,7 @@
 //! Reads the whole file: its top level, and what has to fit together.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use super::daemon::FoundDaemon;
@@ -12,13 +13,14 @@ use super::tree::{Node, parse};
 use super::{Config, Daemon, Daemons, Log, LogFormat};
 use crate::fleet::Consul;
 
-/// Reads a file. An error is never empty.
-pub(super) fn config(text: &str) -> Result<Config, Vec<Mistake>> {
-    let mut cx = Cx { text, mistakes: Vec::new() };
+/// Reads a file, whose paths are relative to `dir`, and what to warn of. An
+/// error is never empty.
+pub(super) fn config(text: &str, dir: &Path) -> Result<(Config, Vec<Mistake>), Vec<Mistake>> {
+    let mut cx = Cx { text, dir, mistakes: Vec::new(), warnings: Vec::new() };
     let tree = parse(text, &mut cx.mistakes);
     let config = tree.and_then(|tree| cx.fields(&tree, "the configuration", top).flatten());
     match config {
-        Some(config) if cx.mistakes.is_empty() => Ok(config),
+        Some(config) if cx.mistakes.is_empty() => Ok((config, cx.warnings)),
         _ => {
             debug_assert!(!cx.mistakes.is_empty(), "nothing was read and nothing reported");
             Err(cx.mistakes)
@@ -37,7 +39,8 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     let (daemons, services) = (daemons?, services?.0);
     check_capacity(&daemons, &services, f.cx);
     let services = services.into_iter().filter_map(|found| found.service).collect();
-    Some(Config { daemons, services, instance, drain_timeout, guardian, log })
+    let warnings = Vec::new();
+    Some(Config { daemons, services, instance, drain_timeout, guardian, log, warnings })
 }
 
 /// `Static([…])` or `Consul(…)`; nothing when it is another kind.

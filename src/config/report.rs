@@ -63,6 +63,15 @@ impl Mistake {
         self
     }
 
+    /// It in one line: file, line, column, what, and what to do.
+    pub(super) fn line(&self, origin: &str, text: &str) -> String {
+        let before = &text[..self.span.start.min(text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let help = self.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+        format!("{origin}:{line}:{column}: {}{help}", self.title)
+    }
+
     pub(super) fn start(&self) -> usize {
         self.span.start
     }

@@ -2,6 +2,7 @@
 
 mod mutated;
 mod shown;
+mod tls;
 
 use super::*;
 use crate::fleet::{Consistency, Consul};
@@ -336,10 +337,6 @@ fn daemons_that_make_no_sense() {
             r#"(name: "d", url: "unix:///d", max_containers: 1, max_launches: 0)"#,
             "0 is too small: at least 1",
         ),
-        (
-            r#"(name: "d", url: "unix:///d", max_containers: 1, tls: (ca: "x"))"#,
-            "`tls` is not supported yet by this version",
-        ),
         (r#"(name: "d", url: "tcp://h:1", max_containers: 1)"#, insecure),
         (r#"(name: "d", url: "tcp://192.0.2.7:1", max_containers: 1, insecure: false)"#, insecure),
         (
@@ -352,7 +349,7 @@ fn daemons_that_make_no_sense() {
         ),
         (
             r#"(name: "d", url: "https://d", max_containers: 1)"#,
-            r#""https://d" is not the url of a daemon: the scheme is not supported yet by this version"#,
+            r#""https://d" is not the url of a daemon: TLS is not asked for by the scheme"#,
         ),
         (
             r#"(name: "-d", url: "unix:///d", max_containers: 1)"#,
@@ -396,6 +393,7 @@ fn a_fleet_may_be_in_consul() {
         consistency: Consistency::Default,
         max_containers: 10,
         insecure: false,
+        tls: None,
     };
     assert_eq!(consul(least), expected);
     let all = format!("{least}, datacenters: [\"eu\", \"us\"], consistency: Stale, insecure: true");

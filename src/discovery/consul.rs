@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 use super::Listing;
 use crate::endpoint::{Endpoint, Site};
 use crate::fleet::{Consistency, Consul};
-use crate::http::{self, HttpError};
+use crate::http::{self, HttpError, Transport};
 use catalog::Entry;
 use members::Members;
 
@@ -132,9 +132,10 @@ impl Consul {
         index: u64,
         wait: Duration,
     ) -> Result<Answer, HttpError> {
+        let transport = Transport::new(endpoint.clone());
         let path = self.path(datacenter, index, wait);
         let deadline = GRACE + if index > 0 { wait + wait / 16 } else { Duration::ZERO };
-        let answer = timeout(deadline, http::get_with_headers(endpoint, &path)).await;
+        let answer = timeout(deadline, transport.get_with_headers(&path)).await;
         let (headers, entries) = answer.unwrap_or(Err(HttpError::Late(deadline)))?;
         let index = headers.get("x-consul-index").and_then(|index| index.to_str().ok());
         let index = index.and_then(|index| index.parse().ok()).unwrap_or(0);
@@ -315,6 +316,7 @@ mod tests {
             consistency: Consistency::Default,
             max_containers: 4,
             insecure: false,
+            tls: None,
         };
         (consul, asks)
     }

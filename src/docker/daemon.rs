@@ -21,7 +21,7 @@ use super::view::{End, Info, Inspected};
 use super::wire;
 use super::{Deadlines, Network, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
-use crate::http::{self, HttpError, Peer};
+use crate::http::{self, HttpError, Peer, Transport};
 use crate::reach::capability::{can_enter_namespaces, sees_process};
 
 /// Questions for the fate of containers that are asked at a time: when many die
@@ -33,6 +33,7 @@ const QUESTIONS: usize = 16;
 pub(crate) struct Daemon {
     pub(super) name: DaemonName,
     pub(super) endpoint: Endpoint,
+    transport: Arc<Transport>,
     /// Overrides where ports are published and dialled.
     publish_on: Option<IpAddr>,
     pub(super) deadlines: Deadlines,
@@ -80,6 +81,7 @@ impl Daemon {
         let Site { endpoint, publish_on } = site;
         Self {
             name,
+            transport: Arc::new(Transport::new(endpoint.clone())),
             endpoint,
             publish_on,
             deadlines,
@@ -112,12 +114,14 @@ impl Daemon {
 
     async fn negotiate(&self) -> Result<DaemonFacts, CallError> {
         let failed = |error: &Error| CallError::unreachable(explain(&self.endpoint, error));
-        let (_, peer) = http::open(&self.endpoint).await.map_err(|err| failed(&err.into()))?;
+        let (_, peer) = self.transport.open().await.map_err(|err| failed(&err.into()))?;
         let pinned = Arc::new(OnceLock::new());
-        let fresh = wire::client(&self.endpoint, &pinned).map_err(|error| failed(&error))?;
+        let fresh = wire::client(&self.transport, &pinned).map_err(|error| failed(&error))?;
         let client = fresh.negotiate_version().await.map_err(|error| failed(&error))?;
         let version = pinned.get_or_init(|| client.client_version().to_string()).clone();
-        let info = http::get::<Info>(&self.endpoint, &format!("/v{version}/info"))
+        let info = self
+            .transport
+            .get::<Info>(&format!("/v{version}/info"))
             .await
             .map_err(|error| explain::wire(&self.endpoint, &error))?;
         if !info.os.is_empty() && info.os != "linux" {
@@ -167,7 +171,7 @@ impl Daemon {
     ) -> Result<T, Result<HttpError, CallError>> {
         let version = self.contact().map_err(Err)?.version.clone();
         let path = format!("/v{version}{path}");
-        match timeout(deadline, http::get(&self.endpoint, &path)).await {
+        match timeout(deadline, self.transport.get(&path)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(Ok(error)),
             Err(_) => {
@@ -181,7 +185,7 @@ impl Daemon {
     /// A GET on the negotiated version of the API whose answer goes on.
     pub(super) async fn follow(&self, path: &str) -> Result<http::Lines, CallError> {
         let path = format!("/v{}{path}", self.contact()?.version);
-        let lines = http::follow(&self.endpoint, &path).await;
+        let lines = self.transport.follow(&path).await;
         lines.map_err(|error| explain::wire(&self.endpoint, &error))
     }
 

@@ -10,6 +10,7 @@ use super::calls::Failure;
 
 use crate::endpoint::Endpoint;
 use crate::http::HttpError;
+use crate::tls;
 
 /// Says what a failure of the engine's API means and, where it can be said, what to do.
 #[must_use]
@@ -18,9 +19,12 @@ pub fn explain(endpoint: &Endpoint, error: &Error) -> String {
         Error::DockerResponseServerError { status_code, message } => status(*status_code, message),
         Error::DockerStreamError { error } => error.clone(),
         Error::RequestTimeoutError => format!("{endpoint} gave no answer"),
-        other => match io_cause(other) {
-            Some(cause) => explain_io(endpoint, cause),
-            None => format!("{endpoint} does not answer as an engine does: {}", chain(other)),
+        other => match (tls::reason(other), io_cause(other)) {
+            (Some(why), _) => format!("the connection to {endpoint} failed: {why}"),
+            (None, Some(cause)) => explain_io(endpoint, cause),
+            (None, None) => {
+                format!("{endpoint} does not answer as an engine does: {}", chain(other))
+            }
         },
     }
 }
@@ -89,7 +93,9 @@ pub(super) fn call(endpoint: &Endpoint, what: &str, failure: &Failure) -> CallEr
 fn status(code: u16, message: &str) -> String {
     let message = message.trim();
     if message.contains("HTTP request to an HTTPS server") {
-        return "the engine speaks TLS there, which is not supported yet".to_owned();
+        return "the engine speaks TLS there: add `tls: (ca: …, cert: …, key: …)` to the daemon, \
+                and leave out `insecure`"
+            .to_owned();
     }
     if message.is_empty() {
         return format!("the engine refused with status {code} and no reason");

@@ -8,8 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, BollardRequest};
 
-use crate::endpoint::Endpoint;
-use crate::http::{open, send};
+use crate::http::{SendError, Transport};
 
 /// The client's own timeout, in seconds and for headers only: a backstop.
 const BACKSTOP: u64 = 900;
@@ -17,12 +16,12 @@ const BACKSTOP: u64 = 900;
 /// Makes a client for the engine, that nothing is sent by yet. It asks for the
 /// version of the API that `version` is set to, once it is set.
 pub(super) fn client(
-    endpoint: &Endpoint,
+    transport: &Arc<Transport>,
     version: &Arc<OnceLock<String>>,
 ) -> Result<bollard::Docker, Error> {
-    let (endpoint, version) = (endpoint.clone(), Arc::clone(version));
+    let (transport, version) = (Arc::clone(transport), Arc::clone(version));
     let transport = move |request: BollardRequest| {
-        let (endpoint, version) = (endpoint.clone(), Arc::clone(&version));
+        let (transport, version) = (Arc::clone(&transport), Arc::clone(&version));
         async move {
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             let path = match version.get() {
@@ -30,9 +29,11 @@ pub(super) fn client(
                 Some(version) if !path.starts_with("/v1.") => format!("/v{version}{path}"),
                 _ => path.to_owned(),
             };
-            // The one place where an io::Error comes from: nothing was sent.
-            let (stream, _) = open(&endpoint).await?;
-            Ok(send(stream, &endpoint, &path, request).await?)
+            transport.send(&path, request).await.map_err(|error| match error {
+                // The one place where an io::Error comes from: nothing was sent.
+                SendError::Connect(err) => Error::IOError { err },
+                SendError::Broken(err) => Error::HyperLegacyError { err },
+            })
         }
     };
     let name = Some("http://engine");

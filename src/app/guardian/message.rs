@@ -4,7 +4,8 @@ use ganger_pool::discovery::DaemonSpec;
 use serde::{Deserialize, Serialize};
 
 use crate::docker::Identity;
-use crate::endpoint::{EndpointError, Site};
+use crate::endpoint::{Endpoint, EndpointError, Site};
+use crate::tls;
 
 /// What a guardian says when no signal can end it any more.
 pub(super) const READY: &[u8; 6] = b"ready\n";
@@ -32,6 +33,8 @@ pub(super) struct Charge {
 pub(super) struct Place {
     pub(super) daemon: String,
     url: String,
+    /// The files that TLS is made with, if it is.
+    tls: Option<tls::Files>,
 }
 
 // === impl Message ===
@@ -62,14 +65,21 @@ impl Charge {
 
 impl Place {
     pub(super) fn of(daemon: &DaemonSpec<Site>) -> Self {
-        Self { daemon: daemon.name.to_string(), url: daemon.endpoint.endpoint.to_string() }
+        let endpoint = &daemon.endpoint.endpoint;
+        let tls = endpoint.tls().cloned();
+        Self { daemon: daemon.name.to_string(), url: endpoint.to_string(), tls }
     }
 
     /// It as a daemon to remove containers from.
     pub(super) fn daemon(&self) -> Result<DaemonSpec<Site>, EndpointError> {
+        let plain: Endpoint = self.url.parse()?;
+        let endpoint = match &self.tls {
+            Some(files) => plain.with_tls(files.clone()),
+            None => plain,
+        };
         Ok(DaemonSpec {
             name: self.daemon.as_str().into(),
-            endpoint: Site::of(self.url.parse()?),
+            endpoint: Site::of(endpoint),
             max_containers: 0,
             tier: 0,
             max_launches: None,
@@ -83,8 +93,13 @@ mod tests {
 
     #[test]
     fn what_is_said_is_what_is_read() {
-        for url in ["unix:///run/docker.sock", "tcp://[2001:db8::7]:2375"] {
-            let place = Place { daemon: "local".into(), url: url.into() };
+        let files = tls::Files { ca: "ca.pem".into(), identity: None };
+        for (url, tls) in [
+            ("unix:///run/docker.sock", None),
+            ("tcp://[2001:db8::7]:2375", None),
+            ("tcp://[2001:db8::7]:2376", Some(files)),
+        ] {
+            let place = Place { daemon: "local".into(), url: url.into(), tls };
             assert_eq!(Place::of(&place.daemon().unwrap()), place);
             let charge = Charge { instance: "i".into(), boot: "b".into(), daemons: vec![place] };
             for said in [Message::Guard(charge), Message::Farewell] {

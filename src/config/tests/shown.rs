@@ -33,7 +33,7 @@ error: plain tcp to another machine: whoever can read or reach it is root there
 3 |         (name: "local", url: "tcp://192.0.2.7:2375", max_containers: 20),
   |                              ^^^^^^^^^^^^^^^^^^^^^^
   |
-  = help: add `insecure: true` to this daemon if its network is private to you, or use a tunnel to a unix socket
+  = help: add `tls: (ca: "ca.pem", cert: "cert.pem", key: "key.pem")`, or `insecure: true` if its network is private to you
 
 error: unknown setting `lisen` of service "echo"
  --> ganger.ron:7:13

@@ -67,16 +67,27 @@ impl Entry {
         let Service { address, port, .. } = &self.service;
         let host = if address.is_empty() { &self.node.address } else { address };
         let scheme = self.meta("scheme").unwrap_or("tcp");
-        let scheme = if scheme == "http" { "tcp" } else { scheme };
+        let known = ["http", "https", "tcp+tls"].contains(&scheme);
+        let scheme = if known { "tcp" } else { scheme };
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let url = format!("{scheme}://{bracketed}:{port}");
         let endpoint: Endpoint = url.parse().map_err(|error| format!("{error}"))?;
-        if !(consul.insecure || endpoint.is_loopback()) {
-            return Err(format!(
-                "plain tcp to another machine ({url}): whoever can read or reach it is root \
-                 there; add `insecure: true` if its network is private to you"
-            ));
-        }
+        let endpoint = match (self.wants_tls(consul)?, &consul.tls) {
+            (true, Some(files)) => endpoint.with_tls(files.clone()),
+            (true, None) => {
+                return Err(format!(
+                    "it is to be reached with TLS ({url}), and `Consul` has no `tls`: add \
+                     `tls: (ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")`"
+                ));
+            }
+            (false, _) if consul.insecure || endpoint.is_loopback() => endpoint,
+            (false, _) => {
+                return Err(format!(
+                    "plain tcp to another machine ({url}): whoever can read or reach it is root \
+                     there; add `tls`, or `insecure: true` if its network is private to you"
+                ));
+            }
+        };
         Ok(DaemonSpec {
             name: self.name(consul).as_str().into(),
             endpoint: Site::of(endpoint),
@@ -84,6 +95,21 @@ impl Entry {
             tier,
             max_launches: None,
         })
+    }
+
+    /// Whether it is to be reached with TLS. Where there are files for it, only
+    /// `tls = "false"` is a no.
+    fn wants_tls(&self, consul: &Consul) -> Result<bool, String> {
+        match self.meta("tls") {
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(other) => Err(format!("its tls is \"{other}\", not true or false")),
+            None => {
+                let by_scheme =
+                    self.meta("scheme").is_some_and(|s| ["https", "tcp+tls"].contains(&s));
+                Ok(by_scheme || consul.tls.is_some())
+            }
+        }
     }
 
     fn capacity(&self) -> Result<Option<u32>, String> {
@@ -109,6 +135,7 @@ mod tests {
 
     use super::*;
     use crate::fleet::Consistency;
+    use crate::tls;
 
     fn consul(datacenters: &[&str], insecure: bool) -> Consul {
         Consul {
@@ -118,6 +145,7 @@ mod tests {
             consistency: Consistency::Default,
             max_containers: 10,
             insecure,
+            tls: None,
         }
     }
 
@@ -156,12 +184,34 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_used_where_there_is_a_word_or_a_file_for_it() {
+        let files = || Some(tls::Files { ca: "ca.pem".into(), identity: None });
+        for (meta, files, insecure, tls) in [
+            (&[][..], files(), false, Some(true)),
+            (&[("tls", "true")], files(), false, Some(true)),
+            (&[("scheme", "tcp+tls")], files(), true, Some(true)),
+            (&[("scheme", "http")], files(), true, Some(true)),
+            (&[("tls", "false")], files(), true, Some(false)),
+            (&[("tls", "false")], files(), false, None),
+            (&[("tls", "true")], None, true, None),
+            (&[("scheme", "https")], None, true, None),
+            (&[], None, true, Some(false)),
+        ] {
+            let consul = Consul { tls: files, ..consul(&[], insecure) };
+            let daemon = entry("docker", "", &[], meta).daemon(&consul, 0);
+            let found = daemon.ok().map(|daemon| daemon.endpoint.endpoint.tls().is_some());
+            assert_eq!(found, tls, "{meta:?} insecure: {insecure}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_one_says_why() {
         for (entry, insecure, why) in [
             (entry("docker", "", &[], &[]), false, "insecure: true"),
             (entry("docker", "", &["max_containers:0"], &[]), true, "from 1 on"),
             (entry("docker", "", &["max_containers:many"], &[]), true, "\"many\""),
-            (entry("docker", "", &[], &[("scheme", "https")]), true, "not supported yet"),
+            (entry("docker", "", &[], &[("scheme", "https")]), true, "has no `tls`"),
+            (entry("docker", "", &[], &[("tls", "yes")]), true, "not true or false"),
             (entry("docker", "a b", &[], &[]), true, "not a name or address"),
         ] {
             let error = entry.daemon(&consul(&[], insecure), 0).unwrap_err();

@@ -139,7 +139,10 @@ impl Host {
     #[must_use]
     pub fn address(&self) -> String {
         match &self.tcp_url {
-            Some(url) => url.trim_start_matches("tcp://").trim_end_matches(":2375").to_owned(),
+            Some(url) => {
+                let authority = url.trim_start_matches("tcp://");
+                authority.rsplit_once(':').map_or(authority, |(address, _)| address).to_owned()
+            }
             None => "127.0.0.1".to_owned(),
         }
     }

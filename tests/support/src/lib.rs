@@ -10,6 +10,7 @@
     reason = "only tests use it, and a failure is to end them"
 )]
 
+mod authority;
 mod client;
 mod config;
 mod consul;
@@ -20,7 +21,9 @@ mod fleet;
 mod ganger;
 mod log;
 mod poll;
+mod tls;
 
+pub use self::authority::{Authority, Issued};
 pub use self::client::{Client, Ending};
 pub use self::config::Config;
 pub use self::consul::Consul;
@@ -31,3 +34,4 @@ pub use self::fleet::{Fleet, Host};
 pub use self::ganger::Ganger;
 pub use self::log::ConnEnd;
 pub use self::poll::{free_port, unique, wait_until};
+pub use self::tls::TlsDaemon;

@@ -1,0 +1,76 @@
+//! The files of `tls`, which are read as the configuration is.
+
+use std::time::SystemTime;
+
+use super::decode::{Cx, Decode, Fields, Spanned};
+use super::report::{Mistake, Span};
+use super::tree::Node;
+use super::value::Text;
+use crate::tls::{Files, Flaw, Identity, Which, load};
+
+/// Names of files, as they stand in the configuration.
+struct Named {
+    ca: Option<Spanned<Text>>,
+    cert: Option<Spanned<Text>>,
+    key: Option<Spanned<Text>>,
+}
+
+impl Decode for Files {
+    const WHAT: &'static str = "(ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let named = cx.fields(node, "`tls`", |f| {
+            let named =
+                Named { ca: f.required("ca"), cert: f.optional("cert"), key: f.optional("key") };
+            named.check_pair(f);
+            named
+        })?;
+        let path = |name: &Spanned<Text>| cx.dir.join(&name.value.0);
+        let ca = named.ca.as_ref().map(path)?;
+        let identity = named.cert.as_ref().zip(named.key.as_ref());
+        let identity = identity.map(|(cert, key)| Identity { cert: path(cert), key: path(key) });
+        let files = Self { ca, identity };
+        let place = |flaw: &Flaw| named.place(flaw.which).unwrap_or(&node.span);
+        let mistake = |flaw: &Flaw| {
+            let mistake = Mistake::new(place(flaw), flaw.what.as_str());
+            if flaw.help.is_empty() { mistake } else { mistake.help(flaw.help.as_str()) }
+        };
+        match load(&files, SystemTime::now()) {
+            Ok(loaded) => cx.warnings.extend(loaded.warnings.iter().map(mistake)),
+            Err(flaws) => flaws.iter().map(mistake).for_each(|mistake| cx.report(mistake)),
+        }
+        Some(files)
+    }
+}
+
+// === impl Named ===
+
+impl Named {
+    /// One of certificate and key is of no use without the other.
+    fn check_pair(&self, f: &mut Fields<'_, '_, '_>) {
+        let (alone, title, help) = match (&self.cert, &self.key) {
+            // What is there and cannot be read was reported.
+            (Some(cert), None) if !f.given("key") => (
+                cert,
+                "`cert` without `key`: who has a certificate proves it with its key",
+                "add `key`, or leave out `cert` if the engine asks for none",
+            ),
+            (None, Some(key)) if !f.given("cert") => (
+                key,
+                "`key` without `cert`: a key is shown to nobody but with its certificate",
+                "add `cert`, or leave out `key` if the engine asks for none",
+            ),
+            _ => return,
+        };
+        f.cx.report(Mistake::new(&alone.span, title).help(help));
+    }
+
+    fn place(&self, which: Which) -> Option<&Span> {
+        let name = match which {
+            Which::Ca => &self.ca,
+            Which::Cert => &self.cert,
+            Which::Key => &self.key,
+        };
+        name.as_ref().map(|name| &name.span)
+    }
+}

@@ -1,0 +1,219 @@
+//! The way to one engine or Consul agent: how connections are made, and which
+//! are kept.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response, Uri};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tower_service::Service;
+
+use crate::endpoint::Endpoint;
+use crate::tls;
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long the other end may leave what it was sent unacknowledged.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+
+type AnyError = Box<dyn Error + Send + Sync>;
+type AnyBody = UnsyncBoxBody<Bytes, AnyError>;
+
+/// The way to one engine or agent.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    dial: Dial,
+    client: Mutex<Client<Dial, AnyBody>>,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A process on this machine; `None` when it is not in our view of processes.
+    Process(Option<i32>),
+    /// A process at this address.
+    Address(SocketAddr),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// No connection came about: nothing was sent.
+    Connect(io::Error),
+    /// The connection broke. The other end may carry the request out.
+    Broken(legacy::Error),
+}
+
+/// Makes connections to one endpoint.
+#[derive(Debug, Clone)]
+struct Dial {
+    endpoint: Arc<Endpoint>,
+    tls: Option<Arc<tls::Connector>>,
+}
+
+/// A connection of any kind.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+// === impl Transport ===
+
+impl Transport {
+    /// Does nothing yet.
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        let tls = endpoint.tls().cloned().map(|files| Arc::new(tls::Connector::new(files)));
+        let dial = Dial { endpoint: Arc::new(endpoint), tls };
+        let client = Mutex::new(dial.client());
+        Self { dial, client }
+    }
+
+    /// Where it leads to.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.dial.endpoint
+    }
+
+    /// Makes a connection to look at, and says who is at its other end.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub(crate) async fn open(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
+        self.dial.open().await
+    }
+
+    /// Sends one request to `path`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; what was sent may be carried
+    /// out all the same.
+    pub(crate) async fn send<B>(
+        &self,
+        path: &str,
+        mut request: Request<B>,
+    ) -> Result<Response<Incoming>, SendError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<AnyError>,
+    {
+        let invalid = |error: AnyError| SendError::Connect(io::Error::other(error));
+        let authority = self.endpoint().authority();
+        let host = HeaderValue::from_str(&authority).map_err(|error| invalid(error.into()))?;
+        // Where it goes is up to `Dial`; the client wants a host to keep connections by.
+        let uri: Result<Uri, _> = format!("http://engine{path}").parse();
+        *request.uri_mut() = uri.map_err(|error| invalid(error.into()))?;
+        request.headers_mut().insert(HOST, host);
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let client = self.client.lock().clone();
+        client.request(request).await.map_err(SendError::from)
+    }
+}
+
+// === impl Dial ===
+
+impl Dial {
+    fn client(&self) -> Client<Self, AnyBody> {
+        Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .pool_timer(TokioTimer::new())
+            .build(self.clone())
+    }
+
+    async fn open(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
+        let connect = async {
+            match &*self.endpoint {
+                Endpoint::Unix(socket) => {
+                    let stream = UnixStream::connect(socket).await?;
+                    let pid = stream.peer_cred().ok().and_then(|cred| cred.pid());
+                    let peer = Peer::Process(pid.filter(|pid| *pid > 0));
+                    Ok((Box::new(stream) as Box<dyn Stream>, peer))
+                }
+                Endpoint::Tcp { host, port, .. } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    let peer = Peer::Address(stream.peer_addr()?);
+                    let keepalive = TcpKeepalive::new()
+                        .with_time(Duration::from_secs(5))
+                        .with_interval(Duration::from_secs(2))
+                        .with_retries(3);
+                    let socket = SockRef::from(&stream);
+                    socket.set_tcp_keepalive(&keepalive)?;
+                    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+                    socket.set_tcp_nodelay(true)?;
+                    let stream: Box<dyn Stream> = match &self.tls {
+                        Some(tls) => Box::new(tls.connect(host, stream).await?),
+                        None => Box::new(stream),
+                    };
+                    Ok((stream, peer))
+                }
+            }
+        };
+        timeout(CONNECT, connect).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl Service<Uri> for Dial {
+    type Response = TokioIo<Box<dyn Stream>>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dial = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(dial.open().await?.0)) })
+    }
+}
+
+impl Connection for Box<dyn Stream> {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+// === impl SendError ===
+
+impl From<legacy::Error> for SendError {
+    fn from(error: legacy::Error) -> Self {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        match cause {
+            // What the client tells of `Dial`, which has sent nothing.
+            Some(cause) if error.is_connect() => {
+                Self::Connect(io::Error::new(cause.kind(), cause.to_string()))
+            }
+            _ => Self::Broken(error),
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => error.fmt(f),
+            Self::Broken(error) => match tls::reason(error) {
+                Some(why) => f.write_str(&why),
+                // Its own text is but "client error".
+                None => match error.source() {
+                    Some(cause) => write!(f, "{cause}"),
+                    None => write!(f, "{error}"),
+                },
+            },
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Daemons that are reached with TLS: real ones, with right and wrong certificates.
+
+#![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ganger_test_support::{
+    Authority, Client, Config, Fleet, Ganger, Issued, TlsDaemon, unique, wait_until,
+};
+
+const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A directory with the files of `tls`.
+struct Files(PathBuf);
+
+// === impl Files ===
+
+impl Files {
+    fn new(ca: &Authority, identity: &Issued) -> Self {
+        let dir = std::env::temp_dir().join(unique("ganger-tls"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("ca.pem"), ca.pem()).unwrap();
+        identity.write(&dir);
+        Self(dir)
+    }
+
+    /// The field of a daemon.
+    fn field(&self) -> String {
+        let file = |name: &str| self.0.join(name).display().to_string();
+        let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
+        format!("tls: (ca: {ca:?}, cert: {cert:?}, key: {key:?})")
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn one(name: &str, daemon: String) -> Config {
+    let fields = "warm: 1, max: 4, network: Bridge";
+    Config::new(name).daemon(daemon).fixture("echo", fields, &[])
+}
+
+/// What `ganger check --online` says, and its exit code.
+fn check(fleet: &Fleet, config: &Config) -> (Option<i32>, String) {
+    let (instance, text) = (config.instance(), config.to_string());
+    let mut check = Ganger::start(GANGER, fleet, instance, &text, &["check", "--online"]);
+    let code = check.wait(DEADLINE).code();
+    (code, check.lines().join("\n"))
+}
+
+#[test]
+fn each_mistake_with_certificates_is_said() {
+    let fleet = Fleet::shared();
+    let (ours, foreign) = (Authority::new("ours"), Authority::new("foreign"));
+    let mut daemon = TlsDaemon::start(&fleet, |address| ours.issue(&[address]), &ours.pem());
+    daemon.load_fixture();
+
+    let right = Files::new(&ours, &ours.issue(&[]));
+    let (code, said) = check(&fleet, &one("right", daemon.daemon(&right.field(), 4)));
+    assert!(code == Some(0) && said.contains("tls: engine "), "{said}");
+
+    let refused = |what: &str, daemon: String, why: &str| {
+        let (code, said) = check(&fleet, &one("wrong", daemon));
+        let lines: Vec<_> = said.lines().filter(|line| line.contains("error")).collect();
+        assert!(code == Some(4) && lines.len() == 1 && lines[0].contains(why), "{what}:\n{said}");
+    };
+    let with = |daemon: &TlsDaemon, files: &Files| daemon.daemon(&files.field(), 4);
+    let wrong = Files::new(&foreign, &ours.issue(&[]));
+    refused(
+        "wrong authority",
+        with(&daemon, &wrong),
+        "not signed by an authority in the file `ca`",
+    );
+    let stranger = Files::new(&ours, &foreign.issue(&[]));
+    refused("foreign client", with(&daemon, &stranger), "the engine does not take our certificate");
+    let ca = right.0.join("ca.pem").display().to_string();
+    let nobody = daemon.daemon(&format!("tls: (ca: {ca:?})"), 4);
+    refused("no client certificate", nobody, "`cert` and `key` have to be there");
+    refused("plain", daemon.daemon("insecure: true", 4), "the engine speaks TLS there");
+    let plain = fleet.hosts()[0].remote_daemon(4).replace("insecure: true", &right.field());
+    refused("TLS to a plain port", plain, "does not speak TLS");
+    let address = daemon.host().address();
+    daemon.restart(&ours.issue_valid(&[&address], -30..-2), &ours.pem());
+    refused("expired server", with(&daemon, &right), "has expired");
+    daemon.restart(&ours.issue(&["rack7.example.org", "192.0.2.7"]), &ours.pem());
+    refused("another name", with(&daemon, &right), &format!("is not for {address}, but for "));
+}
+
+#[test]
+fn a_service_runs_on_over_tls_while_certificates_change() {
+    let fleet = Fleet::shared();
+    let (first, second) = (Authority::new("first"), Authority::new("second"));
+    let mut daemon = TlsDaemon::start(&fleet, |address| first.issue(&[address]), &first.pem());
+    let server = first.issue(&[&daemon.host().address()]);
+    daemon.load_fixture();
+    let files = Files::new(&first, &first.issue(&[]));
+    let config = one("rotated", daemon.daemon(&files.field(), 4));
+    let ganger = config.start(GANGER, &fleet);
+    ganger.wait_until_stocked("echo");
+    Client::connect(config.port("echo")).echo("over TLS");
+
+    // Half of a change: what was there before is used on.
+    let broken = |dir: &Path| fs::write(dir.join("cert.pem"), "not yet written").unwrap();
+    broken(&files.0);
+    daemon.restart(&server, &first.pem());
+    let kept = "the TLS files were changed and cannot be used; the old ones are";
+    ganger.wait_for_line(DEADLINE, |line| line.contains(kept));
+    still_echoes(&config);
+    assert_eq!(ganger.count(kept), 1, "{:#?}", ganger.lines());
+
+    // The engine takes only the new ones from now on.
+    second.issue(&[]).write(&files.0);
+    daemon.restart(&server, &second.pem());
+    ganger.wait_for_line(DEADLINE, |line| line.contains("the TLS files were changed; new"));
+    still_echoes(&config);
+
+    let mut ganger = ganger;
+    assert_eq!(ganger.stop(), 0);
+    let left = daemon.host().containers(&ganger.label());
+    assert!(left.is_empty(), "left behind: {left:#?}");
+}
+
+/// A client is served again, by a container that was launched since the daemon's
+/// restart, which has ended those before. Until then clients are refused.
+fn still_echoes(config: &Config) {
+    let served = || -> std::io::Result<bool> {
+        let mut client = TcpStream::connect(("127.0.0.1", config.port("echo")))?;
+        client.set_read_timeout(Some(DEADLINE))?;
+        client.write_all(b"still there")?;
+        let mut answer = [0; 11];
+        client.read_exact(&mut answer)?;
+        Ok(&answer == b"still there")
+    };
+    wait_until(DEADLINE, "clients are served again", || served().unwrap_or(false));
+}
