@@ -152,11 +152,15 @@ fn what_kills_the_whole_process_group_does_not_reach_the_guardian() {
     let config = one("group", fleet.local(), "warm: 3, max: 4");
     let (instance, text) = (config.instance(), config.to_string());
     // setsid(1) becomes the program, which then leads a group.
-    let ganger = Ganger::start("setsid", &fleet, instance, &text, &[GANGER, "run"]);
+    let mut ganger = Ganger::start("setsid", &fleet, instance, &text, &[GANGER, "run"]);
     ganger.wait_until_stocked("echo");
     let leader = i32::try_from(ganger.pid()).ok().and_then(Pid::from_raw).unwrap();
+    let guardian = guardian(&ganger);
     kill_process_group(leader, Signal::KILL).unwrap();
     assert_cleared(&fleet, &ganger);
+    // Nobody else would: with its process it has left the harness's sight.
+    kill_process(guardian, Signal::TERM).unwrap();
+    ganger.wait_for_guardian(DEADLINE);
 }
 
 #[test]
