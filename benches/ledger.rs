@@ -102,7 +102,12 @@ impl Fleet {
             let terms = Terms { capacity: CAPACITY, tier: 0 };
             fleet.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
             fleet.tell(Event::DaemonUp { daemon: daemon.clone(), max_launches });
-            fleet.tell(Event::Listed { daemon: daemon.clone(), began: now, owned: Vec::new() });
+            fleet.tell(Event::Listed {
+                daemon: daemon.clone(),
+                began: now,
+                owned: Vec::new(),
+                others: 0,
+            });
             let service = service.clone();
             launched.extend(launches(fleet.tell(Event::Prepared {
                 daemon,

@@ -34,8 +34,8 @@ use std::time::Duration;
 
 use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::{
-    Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Owned, Removal,
-    RuntimeEvent, Target,
+    Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Listing, Owned,
+    Removal, RuntimeEvent, Target,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -256,18 +256,21 @@ impl ContainerRuntime for Docker {
         self.remove(target).await
     }
 
-    async fn owned(&self, daemon: &DaemonName) -> Result<Vec<Owned>, CallError> {
+    async fn list(&self, daemon: &DaemonName) -> Result<Listing, CallError> {
         let daemon = self.daemon(daemon)?;
-        let listed = daemon.list(&self.ours(), None).await?;
-        let listed = self.sort_out(&daemon, listed);
+        let all = daemon.list(&self.counted(), None).await?;
+        let count = |listed: &[_]| u32::try_from(listed.len()).unwrap_or(u32::MAX);
+        let total = count(&all);
+        let ours = all.into_iter().filter(|listed| self.is_ours(listed)).collect();
+        let ours = self.sort_out(&daemon, ours);
         let none = BTreeMap::new();
-        Ok(listed
-            .iter()
-            .map(|container| Owned {
-                key: self.identity.key(&container.id, container.labels.as_ref().unwrap_or(&none)),
-                running: container.state.as_deref() == Some("running"),
-            })
-            .collect())
+        let owned = |container: &view::Listed| Owned {
+            key: self.identity.key(&container.id, container.labels.as_ref().unwrap_or(&none)),
+            running: container.state.as_deref() == Some("running"),
+        };
+        let owned: Vec<_> = ours.iter().map(owned).collect();
+        let others = total - count(&ours);
+        Ok(Listing { owned, others })
     }
 
     async fn events(

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ganger_test_support::{Client, Config, Ending, Fleet, labelled, wait_until};
+use ganger_test_support::{Client, Config, Ending, Fleet, StopOnDrop, labelled, wait_until};
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -51,12 +51,13 @@ fn a_switchover_under_load_is_noticed_by_nobody() {
 
     let stop = AtomicBool::new(false);
     let told = thread::scope(|scope| {
+        let done = StopOnDrop(&stop);
         let visitors = scope.spawn(|| visits(port, &stop));
         ganger.reload(&config.clone().changed("echo", fields, &["--banner", "two"]).to_string());
         ganger.wait_for_line(DEADLINE, |line| line.contains("switched over"));
         held.iter_mut().for_each(|client| client.echo("still here"));
         assert_eq!(ask(port), "two");
-        stop.store(true, Ordering::Relaxed);
+        drop(done);
         visitors.join().unwrap()
     });
     assert!(told.iter().any(|told| told == "one"), "the load began too late");

@@ -248,7 +248,7 @@ fn a_third_signal_ends_it_whatever_is_left() {
     client.echo("before");
     // Nothing can be removed until it is over.
     let frozen = fleet.freeze(host);
-    for (signal, said) in [(Signal::TERM, "stopping"), (Signal::HUP, "unless told again")] {
+    for (signal, said) in [(Signal::TERM, "stopping"), (Signal::INT, "unless told again")] {
         ganger.signal(signal);
         ganger.wait_for_line(DEADLINE, |line| line.contains(said));
     }

@@ -261,8 +261,9 @@ impl<R: ContainerRuntime> Inner<R> {
 
     fn carry_out(&mut self, action: Action, outbox: &mut Outbox<R>) {
         match action {
-            Action::Launch { launch, daemon, service, generation } => {
-                outbox.orders.push(Order::Launch { launch, daemon, service, generation });
+            Action::Launch { launch, daemon, service, generation, capacity } => {
+                let order = Order::Launch { launch, daemon, service, generation, capacity };
+                outbox.orders.push(order);
             }
             Action::Interrupt { launch } => outbox.orders.push(Order::Interrupt(launch)),
             Action::Check { launch } => outbox.orders.push(Order::Check(launch)),

@@ -48,7 +48,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                     }
                 }
                 order = orders.recv() => match order {
-                    Some(Order::Launch { launch, daemon, service, generation }) => {
+                    Some(Order::Launch { launch, daemon, service, generation, capacity }) => {
                         let Some(options) = this.services.options(&service, generation) else {
                             // It was ordered just before that.
                             let reason = "its generation is not launched any more".into();
@@ -59,7 +59,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                         let spec = options.spec;
                         let token = CancellationToken::new();
                         tokens.insert(launch, token.clone());
-                        let order = LaunchOrder { launch, daemon, service, generation, spec };
+                        let order =
+                            LaunchOrder { launch, daemon, service, generation, spec, capacity };
                         let start = options.start_timeout;
                         launches.spawn(this.clone().launch(order, start, token));
                     }
@@ -100,11 +101,16 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 let reason = "it was not wanted any more".into();
                 Event::LaunchFailed { launch, fault: Fault::Service, reason }
             }
+            Err(Some(LaunchError { fault: fault @ Fault::Full, message })) => {
+                debug!(%launch, %service, %daemon, reason = message, "no room");
+                self.nudges.look(daemon);
+                Event::LaunchFailed { launch, fault, reason: message.into() }
+            }
             Err(Some(LaunchError { fault, message })) => {
                 warn!(%launch, %service, %daemon, error = message, "launch failed");
                 match fault {
                     Fault::Service => {}
-                    Fault::Daemon => self.nudges.look(daemon),
+                    Fault::Daemon | Fault::Full => self.nudges.look(daemon),
                     Fault::Unprepared => self.nudges.prepare(daemon, service),
                 }
                 Event::LaunchFailed { launch, fault, reason: message.into() }

@@ -16,7 +16,7 @@ use crate::core::{Backoff, Event};
 use crate::discovery::DaemonSpec;
 use crate::nudge::Nudge;
 use crate::preparer::Preparers;
-use crate::runtime::{CallError, ContainerRuntime, DaemonFacts, RuntimeEventKind};
+use crate::runtime::{CallError, ContainerRuntime, DaemonFacts, Listing, RuntimeEvent};
 use crate::services::Services;
 
 /// How often a daemon is asked for its list: the liveness of its event stream.
@@ -144,11 +144,12 @@ impl<R: ContainerRuntime> Monitor<R> {
         let pass_on = async {
             loop {
                 let Some(event) = events.recv().await else { std::future::pending().await };
-                let launch = event.launch;
-                self.tell(match event.kind {
-                    RuntimeEventKind::Died => Event::Died { launch },
-                    RuntimeEventKind::OutOfMemory => Event::OutOfMemory { launch },
-                });
+                match event {
+                    RuntimeEvent::Died(launch) => self.tell(Event::Died { launch }),
+                    RuntimeEvent::OutOfMemory(launch) => self.tell(Event::OutOfMemory { launch }),
+                    // How much room is left, a list tells.
+                    RuntimeEvent::Others => self.nudge.look.notify_one(),
+                }
             }
         };
         tokio::select! {
@@ -165,10 +166,10 @@ impl<R: ContainerRuntime> Monitor<R> {
         loop {
             let began = Instant::now().into_std();
             let daemon = self.daemon.name.clone();
-            match called("a list", self.runtime.owned(&daemon)).await {
-                Ok(owned) => {
+            match called("a list", self.runtime.list(&daemon)).await {
+                Ok(Listing { owned, others }) => {
                     misses = 0;
-                    self.tell(Event::Listed { daemon, began, owned });
+                    self.tell(Event::Listed { daemon, began, owned, others });
                 }
                 Err(error) => {
                     misses += 1;

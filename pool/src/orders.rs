@@ -6,7 +6,13 @@ use crate::runtime::Target;
 /// What the ledger wants done about a container that is to be leased.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Launch { launch: LaunchId, daemon: DaemonName, service: ServiceName, generation: Generation },
+    Launch {
+        launch: LaunchId,
+        daemon: DaemonName,
+        service: ServiceName,
+        generation: Generation,
+        capacity: u32,
+    },
     Interrupt(LaunchId),
     Check(LaunchId),
 }

@@ -90,20 +90,17 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     fn retire(&self, target: &Target) -> impl Future<Output = Result<Removal, CallError>> + Send;
 
     /// Every container of this instance on a daemon, whatever its state and
-    /// whichever boot made it.
+    /// whichever boot made it, and how many others share its capacity.
     ///
     /// # Errors
     /// The list could not be had, whole. A partial list is an error.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    fn owned(
-        &self,
-        daemon: &DaemonName,
-    ) -> impl Future<Output = Result<Vec<Owned>, CallError>> + Send;
+    fn list(&self, daemon: &DaemonName) -> impl Future<Output = Result<Listing, CallError>> + Send;
 
-    /// Passes on what the daemon says about this boot's containers until the
-    /// stream breaks. Only ever a hint: the list is the truth.
+    /// Passes on what the daemon says about this boot's containers, and that others
+    /// have come or gone, until the stream breaks. Only ever a hint: the list is the truth.
     ///
     /// Calls `opened` when the daemon has begun to tell, or will within a tenth
     /// of a second: the pool then asks for a list, after a little longer than
@@ -150,6 +147,9 @@ pub struct LaunchOrder<S> {
     pub generation: Generation,
     /// The spec.
     pub spec: Arc<S>,
+    /// The most containers the daemon may hold, of all who share it. Whether there
+    /// are more is known only once this one is created; then it must not be started.
+    pub capacity: u32,
 }
 
 /// One container on a daemon.
@@ -172,23 +172,25 @@ pub enum Removal {
     Pending,
 }
 
-/// What happened to a container, seen on the daemon's event stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuntimeEvent {
-    /// Whose.
-    pub launch: LaunchId,
-    /// What.
-    pub kind: RuntimeEventKind,
+/// What is on a daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The containers of this instance.
+    pub owned: Vec<Owned>,
+    /// How many there are of others who share the daemon's capacity.
+    pub others: u32,
 }
 
-/// The kinds of [`RuntimeEvent`].
+/// What happened on a daemon, seen on its event stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RuntimeEventKind {
-    /// Its process ended, it was paused, or it was removed by someone else.
-    Died,
-    /// The kernel killed one of its processes for memory; it may still run.
-    OutOfMemory,
+pub enum RuntimeEvent {
+    /// A container's process ended, it was paused, or it was removed by someone else.
+    Died(LaunchId),
+    /// The kernel killed one of a container's processes for memory; it may still run.
+    OutOfMemory(LaunchId),
+    /// Another who shares the daemon's capacity has made or removed a container.
+    Others,
 }
 
 /// What is left of a container that failed.

@@ -35,7 +35,7 @@ pub async fn reap<R: ContainerRuntime>(
     dry_run: bool,
 ) -> Result<Found, CallError> {
     runtime.connect(&daemon.name, &daemon.endpoint).await?;
-    let owned = runtime.owned(&daemon.name).await?;
+    let owned = runtime.list(&daemon.name).await?.owned;
     let containers = if dry_run {
         owned.into_iter().map(|owned| (owned, None)).collect()
     } else {

@@ -18,8 +18,8 @@ pub struct Daemon {
     pub name: Name,
     /// Where its API is.
     pub url: Endpoint,
-    /// The most containers it may hold for this instance, counting those being
-    /// launched and removed. At least 1.
+    /// The most containers it may hold, of all instances together, counting those
+    /// being launched and removed. At least 1.
     pub max_containers: u32,
     /// The most launches in flight on it, 1 to 32; `None` takes `min(2 x cpus, 8)`.
     pub max_launches: Option<u32>,

@@ -1,12 +1,12 @@
 //! What an engine says of our containers while it happens.
 
 use bollard::models::EventMessage;
-use ganger_pool::runtime::{CallError, RuntimeEvent, RuntimeEventKind};
+use ganger_pool::runtime::{CallError, RuntimeEvent};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::daemon::Daemon;
-use super::naming::{BOOT, Identity, LAUNCH};
+use super::naming::{INSTANCE, Identity, LAUNCH};
 use super::{Docker, explain};
 use crate::http;
 
@@ -25,13 +25,11 @@ impl Docker {
         sink: mpsc::UnboundedSender<RuntimeEvent>,
         opened: impl FnOnce(),
     ) -> CallError {
-        let mut labels = self.ours();
-        labels.push(format!("{BOOT}={}", self.identity.boot));
         let filters = json!({
             "type": ["container"],
-            "label": labels,
+            "label": self.counted(),
             // Some engines say remove for destroy.
-            "event": ["die", "oom", "destroy", "remove", "pause"],
+            "event": ["create", "die", "oom", "destroy", "remove", "pause"],
         });
         let path = format!("/events?filters={}", http::escape(&filters.to_string()));
         let mut lines = match daemon.follow(&path).await {
@@ -61,33 +59,43 @@ impl Docker {
 }
 
 fn read(identity: &Identity, event: &EventMessage) -> Option<RuntimeEvent> {
-    let label = event.actor.as_ref()?.attributes.as_ref()?.get(LAUNCH)?;
-    let kind = match event.action.as_deref()? {
-        "die" | "destroy" | "remove" | "pause" => RuntimeEventKind::Died,
-        "oom" => RuntimeEventKind::OutOfMemory,
-        _ => return None,
-    };
-    Some(RuntimeEvent { launch: identity.launch_of(label)?, kind })
+    let labels = event.actor.as_ref()?.attributes.as_ref()?;
+    let is_ours = labels.get(INSTANCE).is_some_and(|instance| *instance == identity.instance);
+    let launch = labels.get(LAUNCH).and_then(|label| identity.launch_of(label));
+    match (event.action.as_deref()?, launch.filter(|_| is_ours)) {
+        ("die" | "destroy" | "remove" | "pause", Some(launch)) => Some(RuntimeEvent::Died(launch)),
+        ("oom", Some(launch)) => Some(RuntimeEvent::OutOfMemory(launch)),
+        ("create" | "destroy" | "remove", None) => Some(RuntimeEvent::Others),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use ganger_pool::core::LaunchId;
+
     use super::*;
 
     #[test]
     fn an_event_is_passed_on_for_the_launch_it_names() {
         let identity = Identity { instance: "i".into(), boot: "3fa9c1d2".into() };
-        let event = |action: &str, launch: &str| {
-            let text = format!(
-                r#"{{"Type": "container", "Action": "{action}", "scope": "local",
-                    "Actor": {{"ID": "x", "Attributes": {{"io.ganger.launch": "{launch}"}}}}}}"#
-            );
-            let event = serde_json::from_str(&text).unwrap();
-            read(&identity, &event).map(|event| (event.launch.0, event.kind))
+        let event = |action: &str, instance: &str, launch: &str| {
+            let labels = json!({INSTANCE: instance, LAUNCH: launch});
+            let actor = json!({"ID": "x", "Attributes": labels});
+            let event =
+                json!({"Type": "container", "Action": action, "scope": "local", "Actor": actor});
+            read(&identity, &serde_json::from_value(event).unwrap())
         };
-        assert_eq!(event("die", "3fa9c1d2-7"), Some((7, RuntimeEventKind::Died)));
-        assert_eq!(event("oom", "3fa9c1d2-7"), Some((7, RuntimeEventKind::OutOfMemory)));
-        assert_eq!(event("die", "00000000-7"), None);
-        assert_eq!(event("start", "3fa9c1d2-7"), None);
+        let seventh = LaunchId(7);
+        assert_eq!(event("die", "i", "3fa9c1d2-7"), Some(RuntimeEvent::Died(seventh)));
+        assert_eq!(event("oom", "i", "3fa9c1d2-7"), Some(RuntimeEvent::OutOfMemory(seventh)));
+        assert_eq!(event("create", "i", "3fa9c1d2-7"), None);
+        assert_eq!(event("start", "i", "3fa9c1d2-7"), None);
+        // Of an earlier boot, and of another instance: one more or less to share with.
+        for (instance, launch) in [("i", "00000000-7"), ("another", "3fa9c1d2-7")] {
+            assert_eq!(event("create", instance, launch), Some(RuntimeEvent::Others));
+            assert_eq!(event("destroy", instance, launch), Some(RuntimeEvent::Others));
+            assert_eq!(event("die", instance, launch), None);
+        }
     }
 }

@@ -34,6 +34,7 @@ impl Docker {
         let reach = contact.reach(&order.spec).map_err(fault::unprepared)?;
 
         let id = self.create(&daemon, &contact, order, &name, reach).await?;
+        self.find_room(&daemon, order.capacity).await?;
         let client = contact.client.clone();
         let started = id.clone();
         let start =
@@ -162,6 +163,22 @@ impl Docker {
                 Err(fault::unprepared(format!("{absent} any more and is being fetched again")))
             }
         }
+    }
+
+    /// Whether there is room for a container that has been created. Two who share a
+    /// daemon may both have found room before; each sees what the other has created
+    /// when it has created its own, so that not both can start one too many.
+    async fn find_room(&self, daemon: &Daemon, capacity: u32) -> Result<(), LaunchError> {
+        let all = daemon.list(&self.counted(), None).await.map_err(daemon_fault)?;
+        if all.len() <= usize::try_from(capacity).unwrap_or(usize::MAX) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} holds {} containers of all instances, and may hold {capacity}",
+            daemon.endpoint,
+            all.len()
+        );
+        Err(LaunchError { fault: Fault::Full, message })
     }
 
     /// Why a started container could not be reached by namespace.

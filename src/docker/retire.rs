@@ -45,6 +45,18 @@ impl Docker {
         labels
     }
 
+    /// The labels of all that count against a daemon's capacity: those of every
+    /// instance, for they share it.
+    pub(super) fn counted(&self) -> Vec<String> {
+        if self.own_only { self.ours() } else { vec![INSTANCE.to_owned()] }
+    }
+
+    /// Whether it bears our labels, of those that are counted.
+    pub(super) fn is_ours(&self, listed: &Listed) -> bool {
+        let instance = listed.labels.as_ref().and_then(|labels| labels.get(INSTANCE));
+        instance.is_some_and(|instance| *instance == self.identity.instance)
+    }
+
     /// What a list shows of a target.
     pub(super) async fn find(
         &self,

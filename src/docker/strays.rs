@@ -115,8 +115,8 @@ impl Docker {
             tracing::warn!(
                 daemon = %daemon.name, instance = self.identity.instance,
                 label = format!("{BOOT}={boot}"),
-                "another process runs under our instance name: its containers are left alone and \
-                 not counted, but whichever of us starts removes the other's: give each \
+                "another process runs under our instance name: its containers are left alone, \
+                 but whichever of us starts removes the other's: give each \
                  configuration an `instance` of its own"
             );
         }

@@ -1,9 +1,10 @@
 //! The adapter against a fake engine.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ganger_pool::core::{Generation, LaunchId};
-use ganger_pool::runtime::{ContainerKey, Fault, RuntimeEventKind};
+use ganger_pool::runtime::{ContainerKey, Fault, RuntimeEvent};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -30,6 +31,7 @@ fn order(spec: Spec) -> LaunchOrder<Spec> {
         service: "echo".into(),
         generation: Generation(3),
         spec: Arc::new(spec),
+        capacity: 2,
     }
 }
 
@@ -255,7 +257,7 @@ async fn what_the_engine_never_heard_of_needs_no_engine_to_be_gone() {
     assert_eq!(error.fault, Fault::Daemon);
     assert!(error.message.contains("no container engine at unix://"), "{}", error.message);
     assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Gone);
-    assert!(docker.owned(&"d".into()).await.unwrap_err().unreachable);
+    assert!(docker.list(&"d".into()).await.unwrap_err().unreachable);
 }
 
 #[tokio::test]
@@ -265,7 +267,7 @@ async fn a_list_is_whole_or_an_error() {
         seen.line.starts_with("GET /containers/json").then_some(Reply::Stalled)
     })
     .await;
-    let error = docker.owned(&"d".into()).await.unwrap_err();
+    let error = docker.list(&"d".into()).await.unwrap_err();
     assert!(error.unreachable && error.message.contains("within 50ms"), "{error:?}");
 
     let (_engine, docker) = connected(Deadlines::default(), |seen| {
@@ -273,14 +275,16 @@ async fn a_list_is_whole_or_an_error() {
         list.then(|| Reply::Truncated("[{\"Id\": \"a\"}".into()))
     })
     .await;
-    assert!(docker.owned(&"d".into()).await.unwrap_err().unreachable);
+    assert!(docker.list(&"d".into()).await.unwrap_err().unreachable);
 }
 
 #[tokio::test]
 async fn the_list_tells_this_run_from_earlier_ones() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
         seen.line.starts_with("GET /containers/json").then(|| {
-            let odd = json!({"Id": "odd", "State": "configured", "Ports": [{"PublicPort": 1e9}]});
+            let labels = json!({"io.ganger.instance": "edge-1"});
+            let ports = json!([{"PublicPort": 1e9}]);
+            let odd = json!({"Id": "odd", "State": "configured", "Ports": ports, "Labels": labels});
             Reply::Json(
                 200,
                 json!([listed("3fa9c1d2", 7, "running"), listed("00000000", 7, "paused"), odd]),
@@ -288,7 +292,7 @@ async fn the_list_tells_this_run_from_earlier_ones() {
         })
     })
     .await;
-    let owned = docker.owned(&"d".into()).await.unwrap();
+    let owned = docker.list(&"d".into()).await.unwrap().owned;
     let expected = [
         Owned { key: ContainerKey::Launch(LaunchId(7)), running: true },
         Owned { key: ContainerKey::Stray("c".repeat(64)), running: false },
@@ -296,8 +300,40 @@ async fn the_list_tells_this_run_from_earlier_ones() {
     ];
     assert_eq!(owned, expected);
     let list = &engine.requests("/containers/json")[0].line;
-    let filter = "filters=%7B%22label%22%3A%5B%22io.ganger.instance%3Dedge-1%22%5D%7D";
+    // Those of other instances are counted, too.
+    let filter = "filters=%7B%22label%22%3A%5B%22io.ganger.instance%22%5D%7D";
     assert!(list.contains("all=1") && list.ends_with(filter), "{list}");
+}
+
+#[tokio::test]
+async fn what_others_have_counts_and_is_not_started_beside_when_it_is_too_much() {
+    let neighbour = || {
+        let mut one = listed("77777777", 1, "running");
+        one["Labels"]["io.ganger.instance"] = json!("edge-2");
+        one
+    };
+    let crowded = Arc::new(AtomicBool::new(false));
+    let full = crowded.clone();
+    let (engine, docker) = connected(Deadlines::default(), move |seen| {
+        seen.line.starts_with("GET /containers/json").then(|| {
+            let others = if full.load(Ordering::Relaxed) { 2 } else { 1 };
+            let mut all = vec![listed("3fa9c1d2", 7, "created")];
+            all.extend((0..others).map(|_| neighbour()));
+            Reply::Json(200, json!(all))
+        })
+    })
+    .await;
+    let listing = docker.list(&"d".into()).await.unwrap();
+    assert_eq!((listing.owned.len(), listing.others), (1, 1));
+    // There is room for both.
+    docker.launch(&order(spec())).await.unwrap();
+    assert_eq!(engine.requests("/start").len(), 1);
+
+    crowded.store(true, Ordering::Relaxed);
+    let error = docker.launch(&order(spec())).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Full);
+    assert!(error.message.ends_with("holds 3 containers of all instances, and may hold 2"));
+    assert_eq!(engine.requests("/start").len(), 1, "it was created, and must not be started");
 }
 
 #[tokio::test]
@@ -314,7 +350,7 @@ async fn only_what_bears_our_label_is_removed_as_a_stray() {
 async fn a_stream_of_events_that_breaks_says_so_after_what_it_said() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
         seen.line.starts_with("GET /events").then(|| {
-            let labels = json!({"io.ganger.launch": "3fa9c1d2-7"});
+            let labels = json!({"io.ganger.instance": "edge-1", "io.ganger.launch": "3fa9c1d2-7"});
             let actor = json!({"ID": "c", "Attributes": labels});
             let event = json!({"Type": "container", "Action": "die", "Actor": actor});
             Reply::Truncated(format!("{event}\n"))
@@ -327,9 +363,9 @@ async fn a_stream_of_events_that_breaks_says_so_after_what_it_said() {
     assert!(opened);
     assert!(error.unreachable, "{error:?}");
     let event = events.try_recv().unwrap();
-    assert_eq!((event.launch, event.kind), (LaunchId(7), RuntimeEventKind::Died));
+    assert_eq!(event, RuntimeEvent::Died(LaunchId(7)));
     let request = &engine.requests("/events")[0].line;
-    let labels = json!(["io.ganger.instance=edge-1", "io.ganger.boot=3fa9c1d2"]).to_string();
+    let labels = json!(["io.ganger.instance"]).to_string();
     assert!(request.contains(&crate::http::escape(&labels)), "{request}");
 }
 
@@ -567,7 +603,7 @@ async fn only_so_many_ask_for_fates_at_a_time() {
     let others = daemon.questions.acquire_many(u32::try_from(all).unwrap()).await.unwrap();
     let meanwhile = async {
         for _ in 0..5 {
-            docker.owned(&"d".into()).await.unwrap();
+            docker.list(&"d".into()).await.unwrap();
         }
     };
     tokio::select! {

@@ -21,6 +21,8 @@ pub enum Action {
         service: ServiceName,
         /// Which version of its spec.
         generation: Generation,
+        /// The most containers the daemon may hold, of all who share it.
+        capacity: u32,
     },
     /// Stop waiting for a launch to get ready. Answered by `LaunchFailed`.
     Interrupt {

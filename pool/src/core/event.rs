@@ -149,8 +149,10 @@ pub enum Event {
         daemon: DaemonName,
         /// When the list was asked for.
         began: Instant,
-        /// What it shows.
+        /// What it shows of this instance.
         owned: Vec<Owned>,
+        /// How many containers of others it shows, who share the daemon's capacity.
+        others: u32,
     },
     /// Time went by; see [`super::Ledger::next_deadline`].
     Tick,

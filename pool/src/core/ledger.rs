@@ -102,7 +102,9 @@ impl Ledger {
             Event::Prepared { daemon, service, generation, result } => {
                 self.prepared(&daemon, &service, generation, result);
             }
-            Event::Listed { daemon, began, owned } => self.listed(now, &daemon, began, &owned),
+            Event::Listed { daemon, began, owned, others } => {
+                self.listed(now, &daemon, began, &owned, others);
+            }
             Event::Tick => {}
             Event::Drain => self.drain(now),
         }
@@ -198,8 +200,10 @@ impl Ledger {
         service.totals.launched += 1;
         let launch = LaunchId(self.launches);
         debug_assert!(service.counts.total() < service.policy.max, "I2: {name} has its maximum");
-        let action =
-            Action::Launch { launch, daemon: daemon.clone(), service: name.clone(), generation };
+        let (service, capacity) = (name.clone(), self.daemons.get(&daemon));
+        let capacity = capacity.map_or(0, |daemon| daemon.terms.capacity);
+        let on = daemon.clone();
+        let action = Action::Launch { launch, daemon: on, service, generation, capacity };
         self.containers.insert(launch, Container::new(index, daemon, generation, now));
         self.transit(now, launch, State::Launching);
         self.actions.push(action);

@@ -48,6 +48,9 @@ pub enum Fault {
     /// Likewise, and what it was prepared with is not there any more: it is to
     /// be prepared for the service anew.
     Unprepared,
+    /// Nobody: others who share the daemon's capacity were faster. It is tried
+    /// again when there is room.
+    Full,
 }
 
 /// Why a connection got no container.

@@ -12,8 +12,8 @@ use tokio::sync::{Notify, mpsc};
 use crate::core::{ContainerKey, DaemonName, Fault, LaunchId, Owned, ServiceName};
 use crate::probe::{NotYet, Probe, ProbeError};
 use crate::runtime::{
-    Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Removal,
-    RuntimeEvent, RuntimeEventKind, Target,
+    Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Listing, Removal,
+    RuntimeEvent, Target,
 };
 pub use gate::{Gate, Op};
 use world::{Preparation, World};
@@ -105,14 +105,26 @@ impl FakeEngine {
             *running = false;
         }
         if said {
-            world.say(&container.daemon, container.launch, RuntimeEventKind::Died);
+            world.say(&container.daemon, RuntimeEvent::Died(container.launch));
         }
         self.deaths.notify_waiters();
     }
 
+    /// From now on, others have so many containers on a daemon; `said` whether
+    /// the event stream says so.
+    pub fn crowd(&self, daemon: &str, others: u32, said: bool) {
+        let mut world = self.world.lock();
+        let daemon = DaemonName::from(daemon);
+        world.others.insert(daemon.clone(), others);
+        if said {
+            world.say(&daemon, RuntimeEvent::Others);
+        }
+    }
+
     /// The kernel kills a process of a container for memory; it runs on.
     pub fn exhaust(&self, container: &FakeContainer) {
-        self.world.lock().say(&container.daemon, container.launch, RuntimeEventKind::OutOfMemory);
+        let event = RuntimeEvent::OutOfMemory(container.launch);
+        self.world.lock().say(&container.daemon, event);
     }
 
     /// What really exists on a daemon.
@@ -229,7 +241,13 @@ impl ContainerRuntime for FakeEngine {
                 Err(failed("no reply in time"))
             }
             _ => {
-                self.world.lock().create(&order.daemon, key);
+                let mut world = self.world.lock();
+                world.create(&order.daemon, key);
+                if world.on(&order.daemon) > order.capacity {
+                    let message = "others were faster".into();
+                    return Err(LaunchError { fault: Fault::Full, message });
+                }
+                drop(world);
                 let (launch, daemon, spec) = (order.launch, order.daemon.clone(), *order.spec);
                 Ok(Arc::new(FakeContainer { launch, daemon, spec }))
             }
@@ -260,11 +278,13 @@ impl ContainerRuntime for FakeEngine {
         Ok(if settled { Removal::Gone } else { Removal::Pending })
     }
 
-    async fn owned(&self, daemon: &DaemonName) -> Result<Vec<Owned>, CallError> {
+    async fn list(&self, daemon: &DaemonName) -> Result<Listing, CallError> {
         self.pass(daemon, Op::List).await?;
         let world = self.world.lock();
         let on_it = world.real.iter().filter(|((name, _), _)| name == daemon);
-        Ok(on_it.map(|((_, key), running)| Owned { key: key.clone(), running: *running }).collect())
+        let owned = on_it.map(|((_, key), running)| Owned { key: key.clone(), running: *running });
+        let others = world.others.get(daemon).copied().unwrap_or_default();
+        Ok(Listing { owned: owned.collect(), others })
     }
 
     async fn events(

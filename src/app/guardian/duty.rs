@@ -218,7 +218,7 @@ async fn look<R: ContainerRuntime>(
         runtime.connect(&daemon.name, &daemon.endpoint).await?;
         *connected = true;
     }
-    let owned = runtime.owned(&daemon.name).await?;
+    let owned = runtime.list(&daemon.name).await?.owned;
     if owned.is_empty() {
         return Ok(None);
     }

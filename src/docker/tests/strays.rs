@@ -44,7 +44,7 @@ impl Bed {
 
     /// Which containers are ours to see to, by the first letter of their ids.
     async fn list(&self) -> String {
-        let owned = self.docker.owned(&"d".into()).await.unwrap();
+        let owned = self.docker.list(&"d".into()).await.unwrap().owned;
         let letter = |owned: &Owned| owned.key.to_string().chars().next().unwrap();
         owned.iter().map(letter).collect()
     }
@@ -142,12 +142,12 @@ async fn another_engine_at_the_same_place_has_a_first_list_of_its_own() {
         seen.line.starts_with("GET /containers/json").then_some(Reply::Json(200, there))
     })
     .await;
-    assert_eq!(docker.owned(&"d".into()).await.unwrap(), []);
+    assert_eq!(docker.list(&"d".into()).await.unwrap().owned, []);
     *id.lock() = "two";
     let publish_on = Some(std::net::Ipv4Addr::LOCALHOST.into());
     let site = Site { endpoint: engine.endpoint(), publish_on };
     docker.connect(&"d".into(), &site).await.unwrap();
-    assert_eq!(docker.owned(&"d".into()).await.unwrap().len(), 1);
+    assert_eq!(docker.list(&"d".into()).await.unwrap().owned.len(), 1);
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn one_that_comes_after_a_run_asks_for_what_that_run_made_and_no_more() {
     let engine = Engine::start(|_| None);
     let docker = Docker::after(identity());
     docker.connect(&"d".into(), &Site::of(engine.endpoint())).await.unwrap();
-    docker.owned(&"d".into()).await.unwrap();
+    docker.list(&"d".into()).await.unwrap();
     for key in [ContainerKey::Stray("c".repeat(64)), ContainerKey::Launch(LaunchId(7))] {
         docker.retire(&Target { daemon: "d".into(), key }).await.unwrap();
     }

@@ -33,5 +33,5 @@ pub use self::fixture::{FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_im
 pub use self::fleet::{Fleet, Host};
 pub use self::ganger::Ganger;
 pub use self::log::ConnEnd;
-pub use self::poll::{free_port, unique, wait_until};
+pub use self::poll::{StopOnDrop, free_port, unique, wait_until};
 pub use self::tls::TlsDaemon;

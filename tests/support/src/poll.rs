@@ -1,7 +1,7 @@
 //! Waiting with a deadline, and names and ports that nobody else has.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const STEP: Duration = Duration::from_millis(10);
@@ -21,6 +21,16 @@ pub fn wait_until(deadline: Duration, what: &str, mut so: impl FnMut() -> bool) 
 #[expect(clippy::disallowed_methods, reason = "nothing announces what is polled for")]
 pub(crate) fn step() {
     std::thread::sleep(STEP);
+}
+
+/// Tells threads to stop when it is dropped, be it by a panic: a scope waits for them.
+#[derive(Debug)]
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A name that starts so and that no other test has, for `instance:` and labels.

@@ -112,11 +112,13 @@ impl Ledger {
         name: &DaemonName,
         began: Instant,
         owned: &[Owned],
+        others: u32,
     ) {
         let Some(daemon) = self.daemons.get_mut(name) else {
             return;
         };
         daemon.listed = true;
+        daemon.others = others;
         let shown: BTreeMap<&ContainerKey, bool> =
             owned.iter().map(|o| (&o.key, o.running)).collect();
         let known: Vec<_> = self.on_daemon(name, |state| {

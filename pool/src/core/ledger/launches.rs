@@ -78,13 +78,17 @@ impl Ledger {
         if let Some((_, service)) = self.services.get_index_mut(index)
             && !(self.draining || service.leaving || condemned == Some(RetireReason::Generation))
         {
-            service.totals.launch_failures += 1;
-            if let Some(trouble) = service.trouble(generation) {
-                trouble.last_error = Some(reason.clone());
+            if fault != Fault::Full {
+                service.totals.launch_failures += 1;
+                if let Some(trouble) = service.trouble(generation) {
+                    trouble.last_error = Some(reason.clone());
+                }
             }
             match fault {
                 Fault::Service => self.blame_service(now, (index, generation), born, false),
-                Fault::Daemon | Fault::Unprepared => self.blame_daemon(now, &daemon, born),
+                Fault::Daemon | Fault::Unprepared | Fault::Full => {
+                    self.blame_daemon(now, &daemon, born)
+                }
             }
         }
         self.retire(now, launch, condemned.unwrap_or(RetireReason::Launch));

@@ -49,6 +49,8 @@ pub(super) struct Daemon {
     pub(super) containers: BTreeSet<LaunchId>,
     /// Containers of ours that are in no other record; they are being removed.
     pub(super) strays: BTreeSet<ContainerKey>,
+    /// Containers of others who share the capacity, as of the last list.
+    pub(super) others: u32,
     /// What was removed, for lists that began before.
     pub(super) gone: Gone,
     /// Whether it can launch what is in a lane. Absent: not known yet.
@@ -128,6 +130,7 @@ impl Daemon {
             counts: Counts::default(),
             containers: BTreeSet::new(),
             strays: BTreeSet::new(),
+            others: 0,
             gone: Gone::default(),
             prepared: BTreeMap::new(),
             failures: 0,
@@ -137,12 +140,13 @@ impl Daemon {
     }
 
     pub(super) fn used(&self) -> u32 {
-        self.counts.total() + u32::try_from(self.strays.len()).unwrap_or(u32::MAX)
+        let strays = u32::try_from(self.strays.len()).unwrap_or(u32::MAX);
+        self.counts.total().saturating_add(strays)
     }
 
     /// Its load when a launch may be ordered on it now.
     pub(super) fn open(&self, draining: bool) -> Option<Load> {
-        let load = Load { used: self.used(), terms: self.terms };
+        let load = Load { used: self.used().saturating_add(self.others), terms: self.terms };
         let open = !draining
             && self.contact == Contact::Up
             // Until then nobody knows what an earlier boot left on it.
@@ -158,7 +162,8 @@ impl Daemon {
     /// and pauses are over.
     pub(super) fn room(&self) -> u32 {
         let usable = self.contact == Contact::Up && self.listed && !self.leaving;
-        if usable { self.terms.capacity.saturating_sub(self.used()) } else { 0 }
+        let taken = self.used().saturating_add(self.others);
+        if usable { self.terms.capacity.saturating_sub(taken) } else { 0 }
     }
 
     pub(super) fn can_launch(&self, lane: Lane) -> bool {

@@ -86,6 +86,8 @@ pub struct DaemonView {
     pub counts: Counts,
     /// Containers of earlier boots, and of lost replies, still to be removed.
     pub strays: u32,
+    /// Containers of others who share the capacity, as of the last list.
+    pub others: u32,
     /// Why there is no contact, once it was tried.
     pub down: Option<Arc<str>>,
     /// A complete list was had since contact was made.
@@ -209,6 +211,7 @@ impl Ledger {
             tier: daemon.terms.tier,
             counts: daemon.counts,
             strays: u32::try_from(daemon.strays.len()).unwrap_or(u32::MAX),
+            others: daemon.others,
             down: match &daemon.contact {
                 Contact::Down(reason) => Some(reason.clone()),
                 _ => None,

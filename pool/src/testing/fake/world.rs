@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::super::Rng;
 use super::{Gate, Op};
-use crate::core::{ContainerKey, DaemonName, LaunchId, ServiceName};
-use crate::runtime::{RuntimeEvent, RuntimeEventKind};
+use crate::core::{ContainerKey, DaemonName, ServiceName};
+use crate::runtime::RuntimeEvent;
 
 pub(super) struct World {
     pub(super) rng: Rng,
@@ -27,6 +27,8 @@ pub(super) struct World {
     /// Where each daemon was connected to last.
     pub(super) places: BTreeMap<DaemonName, u32>,
     pub(super) real: BTreeMap<(DaemonName, ContainerKey), bool>,
+    /// Containers of others on each daemon.
+    pub(super) others: BTreeMap<DaemonName, u32>,
     /// Launches whose call may still have an effect.
     pub(super) unsettled: Vec<ContainerKey>,
     pub(super) listeners: Vec<(DaemonName, mpsc::UnboundedSender<RuntimeEvent>)>,
@@ -75,6 +77,7 @@ impl World {
             overlaps: 0,
             places: BTreeMap::new(),
             real: BTreeMap::new(),
+            others: BTreeMap::new(),
             unsettled: Vec::new(),
             listeners: Vec::new(),
             launched: 0,
@@ -89,10 +92,16 @@ impl World {
         *peak = now.max(*peak);
     }
 
-    pub(super) fn say(&mut self, daemon: &DaemonName, launch: LaunchId, kind: RuntimeEventKind) {
-        let event = RuntimeEvent { launch, kind };
+    /// Containers on a daemon, of whomever.
+    pub(super) fn on(&self, daemon: &DaemonName) -> u32 {
+        let ours = self.real.keys().filter(|(name, _)| name == daemon).count();
+        let others = self.others.get(daemon).copied().unwrap_or_default();
+        u32::try_from(ours).unwrap_or(u32::MAX).saturating_add(others)
+    }
+
+    pub(super) fn say(&mut self, daemon: &DaemonName, event: RuntimeEvent) {
         let told = |(name, sink): &(DaemonName, mpsc::UnboundedSender<RuntimeEvent>)| {
-            name != daemon || sink.send(event.clone()).is_ok()
+            name != daemon || sink.send(event).is_ok()
         };
         self.listeners.retain(told);
     }

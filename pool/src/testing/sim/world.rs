@@ -46,8 +46,12 @@ struct Engine {
     real: BTreeMap<ContainerKey, bool>,
     /// Creates whose reply was lost and that are carried out later.
     ghosts: Vec<ContainerKey>,
+    /// Containers of others who share it.
+    others: u32,
+    /// The same, as the ledger was told.
+    known_others: u32,
     /// A list under way: when it was asked for, and what it will show.
-    listing: Option<(Instant, Vec<Owned>)>,
+    listing: Option<(Instant, Vec<Owned>, u32)>,
 }
 
 /// A service as it was asked for, and as the ledger says it is.
@@ -136,7 +140,8 @@ impl World {
             92..95 => self.toggle_contact(),
             95..97 => self.haunt(),
             97 if self.rng.percent(50) => self.toggle_membership(),
-            97 => self.litter(),
+            97 if self.rng.percent(50) => self.litter(),
+            97 => self.crowd(),
             98 => self.prepare_one(),
             _ => self.change_service(),
         }
@@ -146,6 +151,7 @@ impl World {
     /// everything else must go.
     pub(super) fn calm_down(&mut self) -> Checked {
         for name in self.daemon_names() {
+            self.daemons.entry(name.clone()).or_default().others = 0;
             self.join(&name)?;
         }
         self.settle()?;
@@ -300,7 +306,11 @@ impl World {
                     1 => engine.ghosts.push(key),
                     _ => {}
                 }
-                let fault = if kind == 3 { Fault::Service } else { Fault::Daemon };
+                let fault = match kind {
+                    3 => Fault::Service,
+                    2 => Fault::Full,
+                    _ => Fault::Daemon,
+                };
                 Event::LaunchFailed { launch, fault, reason: "went wrong".into() }
             }
             Phase::Started | Phase::Interrupted => {

@@ -28,6 +28,16 @@ impl World {
         Ok(())
     }
 
+    /// Others come to a daemon, or go.
+    pub(super) fn crowd(&mut self) -> Checked {
+        let names = self.daemon_names();
+        let others = number(self.rng.below(6));
+        if let Some(name) = self.rng.pick(&names).cloned() {
+            self.daemons.entry(name).or_default().others = others;
+        }
+        Ok(())
+    }
+
     /// A list is asked for, or one under way arrives.
     pub(super) fn list_one(&mut self) -> Checked {
         let names = self.daemon_names();
@@ -48,7 +58,8 @@ impl World {
             let key = key.clone();
             Owned { key, running: *running }
         };
-        engine.listing = Some((self.now, engine.real.iter().map(owned).collect()));
+        let owned = engine.real.iter().map(owned).collect();
+        engine.listing = Some((self.now, owned, engine.others));
     }
 
     /// The list under way arrives, or a new one that takes no time.
@@ -60,7 +71,8 @@ impl World {
             self.ask_for_list(name);
         }
         let listing = self.daemons.get_mut(name).and_then(|engine| engine.listing.take());
-        let Some((began, owned)) = listing else { return Ok(()) };
+        let Some((began, owned, others)) = listing else { return Ok(()) };
+        self.daemons.entry(name.clone()).or_default().known_others = others;
         for shown in owned.iter().filter(|shown| !shown.running) {
             if let ContainerKey::Launch(launch) = &shown.key
                 && let Some(container) = self.containers.get_mut(launch)
@@ -69,7 +81,7 @@ impl World {
                 container.tainted = true;
             }
         }
-        self.tell(Event::Listed { daemon: name.clone(), began, owned })
+        self.tell(Event::Listed { daemon: name.clone(), began, owned, others })
     }
 
     pub(super) fn toggle_contact(&mut self) -> Checked {

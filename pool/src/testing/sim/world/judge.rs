@@ -11,7 +11,7 @@ use crate::core::{
 impl World {
     pub(super) fn take(&mut self, action: Action) -> Checked {
         match action {
-            Action::Launch { launch, daemon, service, generation } => {
+            Action::Launch { launch, daemon, service, generation, .. } => {
                 self.report.launches += 1;
                 self.ordered(launch, daemon, service, generation)
             }
@@ -97,7 +97,8 @@ impl World {
         }
         let on_daemon = self.containers.values().filter(|c| c.daemon == daemon).count();
         let capacity = self.daemons.get(&daemon).map_or(0, |engine| engine.capacity);
-        if number(on_daemon as u64) >= capacity {
+        let others = self.daemons.get(&daemon).map_or(0, |engine| engine.known_others);
+        if number(on_daemon as u64) + others >= capacity {
             return Err(format!("I2: {launch:?} on {daemon}, which is full"));
         }
         if self.daemons.get(&daemon).is_none_or(|engine| !engine.in_fleet || engine.cut_off) {
