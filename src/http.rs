@@ -1,8 +1,8 @@
 //! HTTP to an engine's API or a Consul agent's.
 //!
-//! A connection notices when the other end is gone for good: a stream of events
-//! over a cut line would be silent for ever. Bodies are bounded in size, and
-//! together with the caller's deadline in time.
+//! Connections over TCP are kept for a while. Each notices when the other end is
+//! gone for good: a stream of events over a cut line would be silent for ever.
+//! Bodies are bounded in size, and together with the caller's deadline in time.
 
 mod transport;
 
@@ -149,3 +149,6 @@ pub(crate) fn escape(value: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests;

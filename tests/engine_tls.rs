@@ -6,8 +6,12 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ganger::docker::{self, Docker, Site};
+use ganger::endpoint::Endpoint;
+use ganger::tls;
+use ganger_pool::runtime::ContainerRuntime;
 use ganger_test_support::{
     Authority, Client, Config, Fleet, Ganger, Issued, TlsDaemon, unique, wait_until,
 };
@@ -92,6 +96,31 @@ fn each_mistake_with_certificates_is_said() {
     refused("expired server", with(&daemon, &right), "has expired");
     daemon.restart(&ours.issue(&["rack7.example.org", "192.0.2.7"]), &ours.pem());
     refused("another name", with(&daemon, &right), &format!("is not for {address}, but for "));
+}
+
+#[tokio::test]
+async fn calls_share_a_connection() {
+    const CALLS: u32 = 500;
+    let fleet = Fleet::shared();
+    let ca = Authority::new("ca");
+    let daemon = TlsDaemon::start(&fleet, |address| ca.issue(&[address]), &ca.pem());
+    let files = Files::new(&ca, &ca.issue(&[]));
+    let file = |name: &str| files.0.join(name);
+    let identity = tls::Identity { cert: file("cert.pem"), key: file("key.pem") };
+    let tls = tls::Files { ca: file("ca.pem"), identity: Some(identity) };
+    let url = daemon.host().tcp_url.clone().unwrap();
+    let site = Site::of(url.parse::<Endpoint>().unwrap().with_tls(tls));
+    let us = docker::Identity { instance: unique("calls"), boot: "3fa9c1d2".to_owned() };
+    let docker = Docker::new(us, Vec::new());
+    let name = "d".into();
+    docker.connect(&name, &site).await.unwrap();
+    let (before, start) = (daemon.connections(), Instant::now());
+    for _ in 0..CALLS {
+        assert_eq!(docker.list(&name).await.unwrap().owned, []);
+    }
+    let (each, made) = (start.elapsed() / CALLS, daemon.connections() - before);
+    println!("{CALLS} lists over TLS, {made} connections: {each:.1?} each");
+    assert!(made <= 1, "{made} connections");
 }
 
 #[test]

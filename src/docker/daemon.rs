@@ -114,6 +114,8 @@ impl Daemon {
 
     async fn negotiate(&self) -> Result<DaemonFacts, CallError> {
         let failed = |error: &Error| CallError::unreachable(explain(&self.endpoint, error));
+        // Whatever is kept leads to an engine that was lost or has changed.
+        self.transport.renew();
         let (_, peer) = self.transport.open().await.map_err(|err| failed(&err.into()))?;
         let pinned = Arc::new(OnceLock::new());
         let fresh = wire::client(&self.transport, &pinned).map_err(|error| failed(&error))?;

@@ -30,6 +30,11 @@ use crate::tls;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(3);
+/// How long a connection over which nothing is asked is kept. Engines keep theirs
+/// for ever; what is between may not.
+const IDLE: Duration = Duration::from_secs(20);
+/// The most of them: what is asked at once in quiet times.
+const KEPT: usize = 8;
 /// How long the other end may leave what it was sent unacknowledged.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 
@@ -89,6 +94,11 @@ impl Transport {
         &self.dial.endpoint
     }
 
+    /// Closes the connections that are kept, and keeps none of those in use.
+    pub(crate) fn renew(&self) {
+        *self.client.lock() = self.dial.client();
+    }
+
     /// Makes a connection to look at, and says who is at its other end.
     ///
     /// # Cancel safety
@@ -97,7 +107,13 @@ impl Transport {
         self.dial.open().await
     }
 
-    /// Sends one request to `path`.
+    /// Sends one request to `path`, over a connection that was kept or a new one.
+    /// The connection is kept once the answer was read to its end, and closes
+    /// when it is dropped before.
+    ///
+    /// A kept one may have been closed by the other end. Then the request is sent
+    /// over another if nothing of it was sent; else it fails, whatever it asked
+    /// for: it may be carried out.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; what was sent may be carried
@@ -128,9 +144,14 @@ impl Transport {
 
 impl Dial {
     fn client(&self) -> Client<Self, AnyBody> {
+        // To connect to a socket costs as little as to look for a kept one.
+        let kept = if matches!(*self.endpoint, Endpoint::Unix(_)) { 0 } else { KEPT };
         Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
+            .pool_max_idle_per_host(kept)
+            .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
+            // Only what was certainly not sent: the client has it back.
+            .retry_canceled_requests(true)
             .build(self.clone())
     }
 

@@ -117,6 +117,23 @@ impl TlsDaemon {
         format!("(name: \"tls\", url: {url:?}, max_containers: {max_containers}, {fields})")
     }
 
+    /// How many connections were made to it over the network so far.
+    ///
+    /// # Panics
+    /// When the kernel does not say.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        let mut words = Command::new("nsenter");
+        words.arg(format!("--net=/run/netns/{}", self.network.name()));
+        let output = words.args(["cat", "/proc/net/snmp"]).output().expect("nsenter");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut tcp = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        let (names, values) = (tcp.next().expect("names"), tcp.next().expect("values"));
+        let mut pairs = names.split(' ').zip(values.split(' '));
+        let found = pairs.find(|(name, _)| *name == "PassiveOpens").expect("a counter");
+        found.1.parse().expect("a number")
+    }
+
     fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
