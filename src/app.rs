@@ -6,6 +6,7 @@ mod instance;
 mod plan;
 mod reap;
 mod serve;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,6 +31,7 @@ use crate::shutdown::Stop;
 use fleet::Followed;
 use guardian::Guardian;
 use serve::Server;
+use watch::ImageWatch;
 
 pub use fleet::Fleet;
 pub use guardian::{GIVE_UP, GuardError, QUIET, guard};
@@ -136,6 +138,7 @@ pub async fn run(
         }
         None => (None, fleet),
     };
+    let images = ImageWatch::new(docker.clone());
     let pool = Arc::new(Pool::start(services, docker, Arc::new(Prober), fleet));
     await_reaped(&pool, &stop).await;
     if stop.drain.is_cancelled() {
@@ -164,7 +167,8 @@ pub async fn run(
     started(&running);
 
     let full = tokio::spawn(await_stocked(pool.clone(), running, stocked));
-    let mut server = Server::new(config, files, Admission::new(cap), pool.clone(), followed, stop);
+    let door = Admission::new(cap);
+    let mut server = Server::new(config, files, door, pool.clone(), followed, images, stop);
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
     let cut = server.run(load).await;
     full.abort();

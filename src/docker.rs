@@ -50,6 +50,9 @@ use crate::reach::netns::Dialer;
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Spec};
 use daemon::Daemon;
 
+/// So many engines are asked what a tag stands for, until one knows.
+const ASKED: usize = 3;
+
 /// Runs containers on Docker engines. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Docker {
@@ -186,6 +189,35 @@ impl Docker {
             *known = fresh();
         }
         Arc::clone(known)
+    }
+
+    /// What a tag stands for now, when it is not what runs: the image by its digest.
+    /// `running` is the tag itself, or what this said before. Asked of the engines in turn, which ask the
+    /// registry.
+    ///
+    /// # Errors
+    /// No engine could say, and what one of them said.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn moved(&self, tag: &str, running: &str) -> Result<Option<String>, CallError> {
+        let daemons: Vec<_> = self.daemons.lock().values().cloned().collect();
+        let mut error = CallError::unreachable("no daemon answers");
+        for daemon in daemons.iter().take(ASKED) {
+            let newest = match daemon.newest(tag).await {
+                Ok(newest) if newest == running => return Ok(None),
+                Ok(newest) => newest,
+                Err(failed) => {
+                    error = failed;
+                    continue;
+                }
+            };
+            if running == tag && daemon.has_newest(tag, &newest).await? {
+                return Ok(None);
+            }
+            return Ok(Some(newest));
+        }
+        Err(error)
     }
 
     async fn prepare_service(

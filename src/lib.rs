@@ -13,6 +13,7 @@ pub mod image;
 pub mod probe;
 pub mod proxy;
 pub mod reach;
+mod registry;
 pub mod shutdown;
 pub mod spec;
 pub mod telemetry;

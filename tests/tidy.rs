@@ -22,6 +22,7 @@ const APP: &[(&str, u32)] = &[
     ("fleet", 26),
     ("http", 26),
     ("image", 25),
+    ("registry", 25),
     ("config", 30),
     ("docker", 30),
     ("discovery", 30),

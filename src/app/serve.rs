@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ganger_pool::core::ServiceName;
-use ganger_pool::{Change, Pool};
+use ganger_pool::{Change, Pool, ServiceOptions};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -14,8 +14,9 @@ use tracing::{error, info, warn};
 
 use super::fleet::Followed;
 use super::plan::Plan;
+use super::watch::{ImageWatch, Moved, Watched};
 use crate::config::Config;
-use crate::docker::Docker;
+use crate::docker::{Docker, Spec};
 use crate::proxy::{self, Admission, Listener, Service, Settings, Shutdown};
 use crate::shutdown::Stop;
 
@@ -30,6 +31,9 @@ pub(super) struct Server {
     admission: Arc<Admission>,
     pool: Arc<Pool<Docker>>,
     followed: Followed,
+    images: ImageWatch,
+    /// By service, what its tag stands for since it moved.
+    pins: BTreeMap<ServiceName, Moved>,
     stop: Stop,
     fronts: BTreeMap<ServiceName, Front>,
     /// What listens, or has listened and has sessions.
@@ -71,10 +75,25 @@ impl Server {
         admission: Arc<Admission>,
         pool: Arc<Pool<Docker>>,
         followed: Followed,
+        images: ImageWatch,
         stop: Stop,
     ) -> Self {
-        let (fronts, listening, cut) = Default::default();
-        Self { config, files, admission, pool, followed, stop, fronts, listening, cut }
+        let (pins, fronts, listening, cut) = Default::default();
+        let mut this = Self {
+            config,
+            files,
+            admission,
+            pool,
+            followed,
+            images,
+            pins,
+            stop,
+            fronts,
+            listening,
+            cut,
+        };
+        this.watch_images();
+        this
     }
 
     /// Takes clients of a service from a listener, and of no other any more.
@@ -102,6 +121,7 @@ impl Server {
                 () = reload.notified() => if let Some(load) = &load {
                     self.reload(load).await;
                 },
+                moved = self.images.next() => self.repin(moved),
                 Some(_) = self.listening.join_next() => {}
             }
         }
@@ -174,14 +194,12 @@ impl Server {
             }
             stays
         });
-        for (service, change) in self.pool.reload(services) {
-            match change {
-                Change::Added => info!(%service, "added"),
-                Change::Adjusted => info!(%service, "runs by other settings from now on"),
-                Change::RollingOut(generation) => info!(%service, %generation, "rolling out"),
-                Change::Removed => info!(%service, "removed; draining"),
-            }
-        }
+        self.config = config;
+        self.pins.retain(|name, pin| {
+            let service = self.config.services.iter().find(|s| s.name.as_str() == name.as_str());
+            service.is_some_and(|s| s.watch_image.is_some() && s.image.as_str() == pin.tag)
+        });
+        self.run_services(services);
         for settings in settings {
             if let Some(listener) = listeners.remove(&settings.name) {
                 let address = listener.local_addr().unwrap_or(settings.listen);
@@ -192,8 +210,45 @@ impl Server {
                 front.service.send_replace(service);
             }
         }
-        warn_of(&config);
-        self.config = config;
+        self.watch_images();
+        warn_of(&self.config);
         info!("the configuration is reloaded");
+    }
+
+    /// Has the pool run these, with their tags as they are pinned.
+    fn run_services(&self, mut services: Vec<ServiceOptions<Spec>>) {
+        for options in &mut services {
+            if let Some(pin) = self.pins.get(&options.name) {
+                let image = pin.to.clone();
+                options.spec = Arc::new(Spec { image, ..(*options.spec).clone() });
+            }
+        }
+        for (service, change) in self.pool.reload(services) {
+            match change {
+                Change::Added => info!(%service, "added"),
+                Change::Adjusted => info!(%service, "runs by other settings from now on"),
+                Change::RollingOut(generation) => info!(%service, %generation, "rolling out"),
+                Change::Removed => info!(%service, "removed; draining"),
+            }
+        }
+    }
+
+    /// A tag has moved: what it stands for now is rolled out.
+    fn repin(&mut self, moved: Moved) {
+        let Moved { service, tag, to } = &moved;
+        info!(%service, image = tag, to, "the tag has moved");
+        self.pins.insert(service.clone(), moved);
+        self.run_services(Plan::new(&self.config).services);
+        self.watch_images();
+    }
+
+    fn watch_images(&mut self) {
+        let watched = self.config.services.iter().filter_map(|service| {
+            let name = ServiceName::from(service.name.as_str());
+            let tag = service.image.to_string();
+            let running = self.pins.get(&name).map_or_else(|| tag.clone(), |pin| pin.to.clone());
+            Some((name, Watched { tag, running, every: service.watch_image? }))
+        });
+        self.images.set(watched.collect());
     }
 }

@@ -46,6 +46,12 @@ impl ImageRef {
         Ok(Self(format!("{text}{tag}")))
     }
 
+    /// Whether it has a digest.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.0.contains('@')
+    }
+
     /// The whole name, with tag or digest.
     #[must_use]
     pub fn as_str(&self) -> &str {

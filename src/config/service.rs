@@ -48,6 +48,9 @@ pub struct Service {
     pub timeouts: Timeouts,
     /// When the image is fetched.
     pub pull: Pull,
+    /// How often is looked whether the image's tag has moved in its registry; what it
+    /// stands for then is switched over to. At least a second.
+    pub watch_image: Option<Duration>,
     /// What a container may use.
     pub limits: Limits,
     /// What a container can reach.

@@ -204,6 +204,11 @@ fn settings_of_a_service_that_make_no_sense() {
         ("limits: (cpus: NaN)", "`cpus` is a number of processors from 0.01 on"),
         ("limits: (pids: 0)", "0 is too small: at least 1"),
         (r#"max_age: "500ms""#, "`max_age` is shorter than a second"),
+        (r#"watch_image: "500ms""#, "`watch_image` is shorter than a second"),
+        (
+            r#"pull: Never, watch_image: "1m""#,
+            "an image that is never pulled cannot follow its tag",
+        ),
         ("max: 0", "0 is too small: at least 1"),
         ("reuse: -1", "-1 is too small: at least 0"),
         ("reuse: 4294967296", "4294967296 is too large: at most 4294967295"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptions};
@@ -14,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::calls::Failure;
 use super::daemon::Daemon;
 use super::{Builtin, Pull, explain};
+use crate::registry::{self, Login, Secret};
 
 /// How often the progress of a pull is logged.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -89,6 +91,42 @@ impl Daemon {
         }
     }
 
+    /// What an image's tag stands for in its registry now, as the engine is told:
+    /// the image by its digest.
+    pub(super) async fn newest(&self, reference: &str) -> Result<String, CallError> {
+        let deadline = self.deadlines.pull_idle;
+        let contact = self.contact()?;
+        let parsed = Reference::parse(reference)?;
+        let login = login(reference).await?;
+        let full = parsed.to_string();
+        let asking = contact.client.inspect_registry_image(&full, login);
+        let answer = timeout(deadline, asking).await.unwrap_or(Err(Error::RequestTimeoutError));
+        let answer = answer.map_err(|error| self.fetch_error(reference, error))?;
+        let digest = answer.descriptor.digest.ok_or_else(|| {
+            CallError::refused(format!("the registry has no digest of the image {reference}"))
+        })?;
+        Ok(format!("{}@{digest}", parsed.name))
+    }
+
+    /// Whether the engine's image of this tag is the one with that digest.
+    pub(super) async fn has_newest(&self, tag: &str, newest: &str) -> Result<bool, CallError> {
+        let contact = self.contact()?;
+        let full = Reference::parse(tag)?.to_string();
+        let asking = timeout(self.deadlines.inspect, contact.client.inspect_image(&full));
+        let seen = asking.await.unwrap_or(Err(Error::RequestTimeoutError));
+        match seen {
+            Ok(ImageInspect { repo_digests, .. }) => {
+                // Docker leaves its own registry out.
+                let short = newest.strip_prefix("docker.io/").unwrap_or(newest);
+                let short = short.strip_prefix("library/").unwrap_or(short);
+                let mut known = repo_digests.iter().flatten();
+                Ok(known.any(|known| known == newest || known == short))
+            }
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            Err(error) => Err(explain::call(&self.endpoint, "inspect", &Failure::Engine(error))),
+        }
+    }
+
     async fn load(&self, builtin: &Builtin) -> Result<(), CallError> {
         tracing::info!(daemon = %self.name, image = builtin.reference, "loading built-in image");
         let contact = self.contact()?;
@@ -103,7 +141,8 @@ impl Daemon {
         let contact = self.contact()?;
         let Reference { name, version } = Reference::parse(reference)?;
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(version).build();
-        let stream = contact.client.create_image(Some(options), None, None);
+        let login = login(reference).await?;
+        let stream = contact.client.create_image(Some(options), None, login);
         let mut progress = Progress::new();
         self.drain(stream, reference, |info| {
             if let Some((done, total)) = progress.update(info) {
@@ -143,8 +182,8 @@ impl Daemon {
         let lower = error.message.to_lowercase();
         let advice =
             if ["unauthorized", "denied", "no basic auth"].iter().any(|p| lower.contains(p)) {
-                ": it may not exist, or need a login: then pull it on the daemon by hand and set \
-             `pull: Never`"
+                ": it may not exist, or need another login than that of `docker login` on this \
+                 machine"
             } else if lower.contains("not found") || lower.contains("manifest unknown") {
                 ": check the spelling of `image`, and its tag"
             } else {
@@ -153,6 +192,27 @@ impl Daemon {
         error.message = format!("cannot pull the image {reference}: {}{advice}", error.message);
         error
     }
+}
+
+/// What the engine shows to the image's registry.
+async fn login(reference: &str) -> Result<Option<DockerCredentials>, CallError> {
+    let login = registry::login(reference).await.map_err(CallError::refused)?;
+    Ok(login.map(|Login { server, secret }| {
+        let serveraddress = Some(server);
+        match secret {
+            Secret::Token(token) => DockerCredentials {
+                identitytoken: Some(token),
+                serveraddress,
+                ..DockerCredentials::default()
+            },
+            Secret::Password { user, password } => DockerCredentials {
+                username: Some(user),
+                password: Some(password),
+                serveraddress,
+                ..DockerCredentials::default()
+            },
+        }
+    }))
 }
 
 // === impl Reference ===
@@ -173,6 +233,11 @@ impl<'a> Reference<'a> {
             None => text[path..].find(':').map(|at| path + at),
         };
         let (name, version) = split.map_or((text, "latest"), |at| (&text[..at], &text[at + 1..]));
+        // A digest says all; the tag before it is for people.
+        let name = match name.get(path..).and_then(|last| last.find(':')) {
+            Some(at) => &name[..path + at],
+            None => name,
+        };
         if name.is_empty() || version.is_empty() {
             return Err(CallError::refused(format!("\"{text}\" is not an image reference")));
         }
@@ -233,6 +298,7 @@ mod tests {
         assert_eq!(parts("127.0.0.1:5000/a/b"), ("127.0.0.1:5000/a/b", "latest"));
         assert_eq!(parts("127.0.0.1:5000/a/b:2"), ("127.0.0.1:5000/a/b", "2"));
         assert_eq!(parts("a@sha256:00ff"), ("a", "sha256:00ff"));
+        assert_eq!(parts("127.0.0.1:5000/a:1@sha256:0f"), ("127.0.0.1:5000/a", "sha256:0f"));
         assert_eq!(Reference::parse("a@sha256:00ff").unwrap().to_string(), "a@sha256:00ff");
         for bad in ["", "../x", "a//b", "a?b", "a b", ":1", "a:", "/a"] {
             assert!(Reference::parse(bad).is_err(), "{bad}");

@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, BollardRequest};
+use hyper::Request;
+use hyper::header::HeaderValue;
 
 use crate::http::{SendError, Transport};
 
@@ -20,9 +22,10 @@ pub(super) fn client(
     version: &Arc<OnceLock<String>>,
 ) -> Result<bollard::Docker, Error> {
     let (transport, version) = (Arc::clone(transport), Arc::clone(version));
-    let transport = move |request: BollardRequest| {
+    let transport = move |mut request: BollardRequest| {
         let (transport, version) = (Arc::clone(&transport), Arc::clone(&version));
         async move {
+            mend_login(&mut request);
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             let path = match version.get() {
                 // The client leaves it out, which engines mean to stop accepting.
@@ -38,4 +41,31 @@ pub(super) fn client(
     };
     let name = Some("http://engine");
     bollard::Docker::connect_with_custom_transport(transport, name, BACKSTOP, API_DEFAULT_VERSION)
+}
+
+/// The client writes a registry's login in the alphabet of base64 that has `+` and `/`.
+/// Engines read the one for URLs, and ignore what they cannot read.
+fn mend_login<B>(request: &mut Request<B>) {
+    let Some(login) = request.headers_mut().get_mut("X-Registry-Auth") else { return };
+    let mended = login.to_str().unwrap_or_default().replace('+', "-").replace('/', "_");
+    if let Ok(mut mended) = HeaderValue::from_str(&mended) {
+        mended.set_sensitive(true);
+        *login = mended;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_written_as_engines_read_it() {
+        // `{"password":"a~~b??"}`, in both alphabets.
+        let request = Request::builder().header("X-Registry-Auth", "eyJwYXNzd29yZCI6ImF+fmI/PyJ9");
+        let mut request = request.body(()).unwrap();
+        mend_login(&mut request);
+        let mended = &request.headers()["X-Registry-Auth"];
+        assert_eq!(mended.to_str().unwrap(), "eyJwYXNzd29yZCI6ImF-fmI_PyJ9");
+        assert!(mended.is_sensitive());
+    }
 }

@@ -18,6 +18,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("nsenter", "util-linux"),
+    ("docker-registry", "docker-registry"),
 ];
 
 /// Programs of the system are looked for here as well as in PATH.

@@ -8,11 +8,12 @@ use indexmap::IndexMap;
 use super::parts::{Capability, EnvKey, FoundMount, User};
 use super::{Env, Service, Timeouts};
 use crate::config::decode::{Cx, Fields, Spanned};
+use crate::config::image::ImageRef;
 use crate::config::name::Name;
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Containers, Port};
-use crate::spec::{Mount, Network, Reach, Ready};
+use crate::spec::{Mount, Network, Pull, Reach, Ready};
 
 const DEFAULT_WARM: u32 = 1;
 const DEFAULT_MAX: u32 = 16;
@@ -35,12 +36,13 @@ pub(in crate::config) fn service(
 ) -> Option<Found> {
     cx.fields(node, &format!("service \"{}\"", name.value), |f| {
         let listen = f.required::<Spanned<SocketAddr>>("listen");
-        let image = f.required("image");
+        let image = f.required::<ImageRef>("image");
         let port = f.required::<Port>("port");
         let (warm, max) = warm_and_max(f, &name.span);
         let (network, reach) = network_and_reach(f);
         let (ready, timeouts) = ready_and_timeouts(f);
         let (tmpfs, mounts) = tmpfs_and_mounts(f);
+        let (pull, watch_image) = pull_and_watch(f, image.as_ref());
         let rest = |f: &mut Fields<'_, '_, '_>| {
             Some(Service {
                 name: name.value.clone(),
@@ -54,7 +56,8 @@ pub(in crate::config) fn service(
                 ready,
                 connect: f.optional("connect").unwrap_or_default(),
                 timeouts,
-                pull: f.optional("pull").unwrap_or_default(),
+                pull,
+                watch_image,
                 limits: f.optional("limits").unwrap_or_default(),
                 network,
                 reach,
@@ -130,6 +133,29 @@ fn ready_and_timeouts(f: &mut Fields<'_, '_, '_>) -> (Ready, Timeouts) {
         f.cx.report(Mistake::new(&place, title).help(help));
     }
     (ready, timeouts)
+}
+
+fn pull_and_watch(
+    f: &mut Fields<'_, '_, '_>,
+    image: Option<&ImageRef>,
+) -> (Pull, Option<Duration>) {
+    let pull: Pull = f.optional("pull").unwrap_or_default();
+    let Some(watch) = f.optional::<Spanned<Duration>>("watch_image") else { return (pull, None) };
+    let mistake = if watch.value < Duration::from_secs(1) {
+        Some(("`watch_image` is shorter than a second", "leave it out to watch nothing"))
+    } else if pull == Pull::Never {
+        let title = "an image that is never pulled cannot follow its tag";
+        Some((title, "leave `watch_image` out, or set `pull: IfMissing`"))
+    } else if image.is_some_and(ImageRef::is_pinned) {
+        let title = "this image is named by its digest, which never moves";
+        Some((title, "leave `watch_image` out, or the digest"))
+    } else {
+        None
+    };
+    if let Some((title, help)) = mistake {
+        f.cx.report(Mistake::new(&watch.span, title).help(help));
+    }
+    (pull, Some(watch.value))
 }
 
 fn tmpfs_and_mounts(f: &mut Fields<'_, '_, '_>) -> (IndexMap<String, String>, Vec<Mount>) {

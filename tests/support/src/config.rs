@@ -15,6 +15,7 @@ pub struct Config {
     discovery: Option<String>,
     services: Vec<Service>,
     fields: String,
+    env: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -38,7 +39,15 @@ impl Config {
             discovery: None,
             services: Vec::new(),
             fields: String::new(),
+            env: Vec::new(),
         }
+    }
+
+    /// With a variable in the environment of the program.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The instance.
@@ -136,7 +145,7 @@ impl Config {
     /// When it cannot be started.
     #[must_use]
     pub fn start(&self, program: &str, fleet: &Fleet) -> Ganger {
-        Ganger::run(program, fleet, &self.instance, &self.to_string())
+        Ganger::run_with(program, fleet, &self.instance, &self.to_string(), &self.env)
     }
 
     /// Loads the images, starts `ganger run`, and waits until every stock is full.
@@ -156,7 +165,7 @@ impl Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instance, daemons, discovery, services, fields } = self;
+        let Self { instance, daemons, discovery, services, fields, env: _ } = self;
         writeln!(f, "#![enable(implicit_some)]\n(\n    instance: {instance:?},\n{fields}")?;
         match discovery {
             Some(discovery) => writeln!(f, "    daemons: {discovery},")?,
@@ -172,7 +181,8 @@ impl fmt::Display for Config {
             if !command.is_empty() {
                 writeln!(f, "            command: {command:?},")?;
             }
-            writeln!(f, "            pull: Never, {fields},\n        ),")?;
+            let pull = if fields.contains("pull:") { "" } else { "pull: Never, " };
+            writeln!(f, "            {pull}{fields},\n        ),")?;
         }
         writeln!(f, "    }},\n)")
     }

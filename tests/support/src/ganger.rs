@@ -50,8 +50,18 @@ impl Ganger {
     /// When it cannot be started, or the configuration does not name the instance.
     #[must_use]
     pub fn run(program: &str, fleet: &Fleet, instance: &str, config: &str) -> Self {
+        Self::run_with(program, fleet, instance, config, &[])
+    }
+
+    pub(crate) fn run_with(
+        program: &str,
+        fleet: &Fleet,
+        instance: &str,
+        config: &str,
+        env: &[(String, String)],
+    ) -> Self {
         assert!(config.contains(&format!("{instance:?}")), "the config lacks {instance:?}");
-        Self::start(program, fleet, instance, config, &["run"])
+        Self::spawn(program, fleet.all(), instance, config, &["run"], env)
     }
 
     /// Starts another verb of it, with `--config FILE` at the end.
@@ -66,7 +76,7 @@ impl Ganger {
         config: &str,
         args: &[&str],
     ) -> Self {
-        Self::spawn(program, fleet.all(), instance, config, args)
+        Self::spawn(program, fleet.all(), instance, config, args, &[])
     }
 
     /// Starts a verb of it that is to meet no engine of the fleet.
@@ -75,16 +85,24 @@ impl Ganger {
     /// When it cannot be started.
     #[must_use]
     pub fn start_alone(program: &str, instance: &str, config: &str, args: &[&str]) -> Self {
-        Self::spawn(program, &[], instance, config, args)
+        Self::spawn(program, &[], instance, config, args, &[])
     }
 
-    fn spawn(program: &str, hosts: &[Host], instance: &str, config: &str, args: &[&str]) -> Self {
+    fn spawn(
+        program: &str,
+        hosts: &[Host],
+        instance: &str,
+        config: &str,
+        args: &[&str],
+        env: &[(String, String)],
+    ) -> Self {
         let dir = std::env::temp_dir().join(format!("ganger-test-{instance}"));
         fs::create_dir_all(&dir).expect("a directory for the configuration");
         let path = dir.join("ganger.ron");
         fs::write(&path, config).expect("the configuration");
         let mut command = Command::new(program);
         command.args(args).arg("--config").arg(&path).env_remove("GANGER_CONFIG_FILE");
+        command.envs(env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
         let lines = Arc::default();

@@ -21,6 +21,7 @@ mod fleet;
 mod ganger;
 mod log;
 mod poll;
+mod registry;
 mod tls;
 
 pub use self::authority::{Authority, Issued};
@@ -34,4 +35,5 @@ pub use self::fleet::{Fleet, Host};
 pub use self::ganger::Ganger;
 pub use self::log::ConnEnd;
 pub use self::poll::{StopOnDrop, free_port, unique, wait_until};
+pub use self::registry::Registry;
 pub use self::tls::TlsDaemon;

@@ -1,0 +1,149 @@
+//! Looks whether the tags of images have moved in their registries.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_pool::core::ServiceName;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::docker::Docker;
+
+/// A tag that is looked after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Watched {
+    /// As configured.
+    pub(super) tag: String,
+    /// What runs: the tag, or what it stood for when it moved last.
+    pub(super) running: String,
+    pub(super) every: Duration,
+}
+
+/// A tag that has moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) service: ServiceName,
+    pub(super) tag: String,
+    /// The image by its digest.
+    pub(super) to: String,
+}
+
+/// Looks after the tags of services, in a task for each.
+pub(super) struct ImageWatch {
+    docker: Arc<Docker>,
+    tasks: JoinSet<()>,
+    watched: BTreeMap<ServiceName, Watched>,
+    sender: mpsc::UnboundedSender<Moved>,
+    moved: mpsc::UnboundedReceiver<Moved>,
+}
+
+// === impl ImageWatch ===
+
+impl ImageWatch {
+    pub(super) fn new(docker: Arc<Docker>) -> Self {
+        let (sender, moved) = mpsc::unbounded_channel();
+        Self { docker, tasks: JoinSet::new(), watched: BTreeMap::new(), sender, moved }
+    }
+
+    /// From now on it looks after these, and no others.
+    pub(super) fn set(&mut self, watched: BTreeMap<ServiceName, Watched>) {
+        if self.watched == watched {
+            return;
+        }
+        self.tasks = JoinSet::new();
+        for (service, watched) in &watched {
+            let look =
+                look(self.docker.clone(), service.clone(), watched.clone(), self.sender.clone());
+            self.tasks.spawn(look);
+        }
+        self.watched = watched;
+    }
+
+    /// The next tag that has moved.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Moved {
+        loop {
+            match self.moved.recv().await {
+                // One may have been told of just before the watch was changed.
+                Some(moved)
+                    if self.watched.get(&moved.service).is_some_and(|w| w.tag == moved.tag) =>
+                {
+                    return moved;
+                }
+                Some(_) => {}
+                // The sender is ours.
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// Looks after one tag until it has moved. A registry that does not answer
+/// changes nothing.
+async fn look(
+    docker: Arc<Docker>,
+    service: ServiceName,
+    watched: Watched,
+    sender: mpsc::UnboundedSender<Moved>,
+) {
+    let Watched { tag, running, every } = watched;
+    let pause = scattered(every, &service);
+    let mut unanswered = 0_u32;
+    loop {
+        sleep(pause).await;
+        match docker.moved(&tag, &running).await {
+            Ok(Some(to)) => {
+                // Nobody to tell: it is over.
+                _ = sender.send(Moved { service, tag, to });
+                return;
+            }
+            Ok(None) => {
+                if unanswered > 0 {
+                    info!(%service, image = tag, "the registry answers again");
+                }
+                unanswered = 0;
+            }
+            Err(error) => {
+                unanswered += 1;
+                let error = error.to_string();
+                if unanswered == 1 {
+                    warn!(
+                        %service, image = tag, error,
+                        "cannot learn whether the tag has moved; what there is runs on"
+                    );
+                } else {
+                    debug!(%service, image = tag, error, unanswered, "still no answer");
+                }
+            }
+        }
+    }
+}
+
+/// The time between two looks, up to a tenth more or less: those of many
+/// services do not come together.
+fn scattered(every: Duration, service: &ServiceName) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    service.hash(&mut hasher);
+    let share = u16::try_from(hasher.finish() >> 48).unwrap_or_default();
+    every.mul_f64(0.9 + 0.2 * f64::from(share) / f64::from(u16::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_of_different_services_are_scattered() {
+        let every = Duration::from_secs(100);
+        let pauses: Vec<_> =
+            ["a", "b", "c", "d"].map(|name| scattered(every, &name.into()).as_secs()).into();
+        assert!(pauses.iter().all(|pause| (90..=110).contains(pause)), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| pause != &pauses[0]), "{pauses:?}");
+    }
+}
