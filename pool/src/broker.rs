@@ -223,6 +223,14 @@ impl<R: ContainerRuntime> Broker<R> {
         for daemon in outbox.emptied {
             _ = self.emptied.send(daemon);
         }
+        for (daemon, degraded) in outbox.health {
+            match degraded {
+                Some(reason) => {
+                    warn!(%daemon, %reason, "degraded: one launch at a time tries it");
+                }
+                None => info!(%daemon, "not degraded any more: a container was started"),
+            }
+        }
         for (service, generation, rolled_back) in outbox.rollouts {
             match rolled_back {
                 None => {
@@ -294,6 +302,8 @@ impl<R: ContainerRuntime> Inner<R> {
             Action::RolledBack { service, generation, reason } => {
                 outbox.rollouts.push((service, generation, Some(reason)));
             }
+            Action::Degraded { daemon, reason } => outbox.health.push((daemon, Some(reason))),
+            Action::Recovered { daemon } => outbox.health.push((daemon, None)),
             Action::Moved { launch, from, to } => trace!(%launch, %from, %to, "moved"),
         }
     }

@@ -204,3 +204,22 @@ async fn who_waits_is_refused_when_the_last_container_that_could_come_ends() {
         assert!(matches!(&refusal, Refusal::NoDaemon { .. }), "{refusal}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_on_which_launches_hang_is_tried_with_one_at_a_time() {
+    let engine = FakeEngine::new(9);
+    engine.gate("d1", Op::Launch, Gate::Never);
+    let policy = Policy { warm: 8, max: 32, ..Policy::default() };
+    let bed = Bed::with(&engine, policy, &[16, 2]);
+    bed.until(|s| s.daemons[0].degraded.is_some()).await;
+    // Lists answer, so that there is contact; the other is too small for all.
+    assert_eq!(bed.pool.snapshot().daemons[0].down, None);
+    bed.until(|s| s.services[0].counts[State::Idle] == 2).await;
+    let before = engine.calls("d1", Op::Launch);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let tried = engine.calls("d1", Op::Launch) - before;
+    // One launch takes 10 s to fail, and a pause of up to 5 s follows.
+    assert!(tried <= 12, "{tried}");
+    engine.gate("d1", Op::Launch, Gate::Ok);
+    bed.until(|s| s.daemons[0].degraded.is_none() && s.stocked()).await;
+}

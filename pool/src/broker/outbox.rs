@@ -15,6 +15,8 @@ pub(super) struct Outbox<R: ContainerRuntime> {
     pub(super) orders: Vec<Order>,
     pub(super) removals: Vec<Removal>,
     pub(super) emptied: Vec<DaemonName>,
+    /// Daemons on which launches have begun to fail, and why, or succeed again.
+    pub(super) health: Vec<(DaemonName, Option<Arc<str>>)>,
     /// Rollouts that ended, and why if they were rolled back.
     pub(super) rollouts: Vec<(ServiceName, Generation, Option<Arc<str>>)>,
     /// Containers granted to a waiter that is not there; a mistake of ours that
@@ -33,6 +35,7 @@ impl<R: ContainerRuntime> Outbox<R> {
             orders: Vec::new(),
             removals: Vec::new(),
             emptied: Vec::new(),
+            health: Vec::new(),
             rollouts: Vec::new(),
             undeliverable: Vec::new(),
             dropped: Vec::new(),

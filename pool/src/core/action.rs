@@ -68,6 +68,18 @@ pub enum Action {
         /// Which.
         daemon: DaemonName,
     },
+    /// Launches on a daemon fail by its fault. It has contact all the same.
+    Degraded {
+        /// Which.
+        daemon: DaemonName,
+        /// Why, for people.
+        reason: Arc<str>,
+    },
+    /// A container was started on a daemon that was degraded.
+    Recovered {
+        /// Which.
+        daemon: DaemonName,
+    },
     /// A generation has taken the place of the one before, which is launched no more.
     SwitchedOver {
         /// Of which service.

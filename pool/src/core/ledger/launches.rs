@@ -20,9 +20,13 @@ impl Ledger {
         }
         container.seen = Some(now);
         let service = self.services.get_index(container.service);
+        let on = container.daemon.clone();
         let doomed = container.condemned.is_some() || service.is_none_or(|(_, s)| s.leaving);
-        if let Some(daemon) = self.daemons.get_mut(&container.daemon) {
+        if let Some(daemon) = self.daemons.get_mut(&on) {
             daemon.failures = 0;
+            if daemon.degraded.take().is_some() {
+                self.actions.push(Action::Recovered { daemon: on });
+            }
         }
         self.transit(now, launch, State::Probing);
         if self.draining || doomed {
@@ -86,8 +90,9 @@ impl Ledger {
             }
             match fault {
                 Fault::Service => self.blame_service(now, (index, generation), born, false),
-                Fault::Daemon | Fault::Unprepared | Fault::Full => {
-                    self.blame_daemon(now, &daemon, born)
+                Fault::Full => self.blame_daemon(now, &daemon, born, None),
+                Fault::Daemon | Fault::Unprepared => {
+                    self.blame_daemon(now, &daemon, born, Some(&reason));
                 }
             }
         }
@@ -185,7 +190,15 @@ impl Ledger {
         self.touch(now, index);
     }
 
-    fn blame_daemon(&mut self, now: Instant, name: &DaemonName, born: Instant) {
+    /// Lengthens a daemon's pause. With a reason it is degraded until a container
+    /// is started on it again.
+    fn blame_daemon(
+        &mut self,
+        now: Instant,
+        name: &DaemonName,
+        born: Instant,
+        reason: Option<&Arc<str>>,
+    ) {
         let Some(daemon) = self.daemons.get_mut(name) else {
             return;
         };
@@ -194,6 +207,11 @@ impl Ledger {
         }
         daemon.failures += 1;
         daemon.failed_at = Some(now);
+        if let Some(reason) = reason.cloned()
+            && daemon.degraded.replace(reason.clone()).is_none()
+        {
+            self.actions.push(Action::Degraded { daemon: name.clone(), reason });
+        }
         if let Some(at) = daemon.retry_at.take() {
             self.timers.remove(&(at, Timer::Daemon(name.clone())));
         }

@@ -55,8 +55,11 @@ pub(super) struct Daemon {
     pub(super) gone: Gone,
     /// Whether it can launch what is in a lane. Absent: not known yet.
     pub(super) prepared: BTreeMap<Lane, Result<(), Arc<str>>>,
+    /// Launches that failed in a row by its fault.
     pub(super) failures: u32,
     pub(super) failed_at: Option<Instant>,
+    /// Why launches on it fail, while they do.
+    pub(super) degraded: Option<Arc<str>>,
     /// Nothing is launched on it until then.
     pub(super) retry_at: Option<Instant>,
 }
@@ -135,6 +138,7 @@ impl Daemon {
             prepared: BTreeMap::new(),
             failures: 0,
             failed_at: None,
+            degraded: None,
             retry_at: None,
         }
     }
@@ -153,9 +157,14 @@ impl Daemon {
             && self.listed
             && !self.leaving
             && self.retry_at.is_none()
-            && self.counts[State::Launching] < self.max_launches
+            && self.counts[State::Launching] < self.launches()
             && load.has_room();
         open.then_some(load)
+    }
+
+    /// How many launches it may have in flight: while they fail, one that tries.
+    fn launches(&self) -> u32 {
+        if self.failures > 0 { 1 } else { self.max_launches }
     }
 
     /// How many more containers it would take, now or when launches under way

@@ -90,6 +90,8 @@ pub struct DaemonView {
     pub others: u32,
     /// Why there is no contact, once it was tried.
     pub down: Option<Arc<str>>,
+    /// Why launches on it fail, while they do: one at a time tries.
+    pub degraded: Option<Arc<str>>,
     /// A complete list was had since contact was made.
     pub listed: bool,
     /// It left the fleet and is being drained.
@@ -216,6 +218,7 @@ impl Ledger {
                 Contact::Down(reason) => Some(reason.clone()),
                 _ => None,
             },
+            degraded: daemon.degraded.clone(),
             listed: daemon.listed,
             leaving: daemon.leaving,
             prepared: daemon
