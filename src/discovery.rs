@@ -1,6 +1,8 @@
 //! Where the fleet comes from, when not from the file alone.
 
 pub mod consul;
+mod members;
+pub mod swarm;
 
 use ganger_pool::discovery::DaemonSpec;
 

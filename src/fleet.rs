@@ -22,6 +22,19 @@ pub struct Consul {
     pub tls: Option<tls::Files>,
 }
 
+/// Which Docker Swarm's nodes are daemons.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Swarm {
+    /// The API of one of its managers.
+    pub manager: Endpoint,
+    /// Where the nodes' APIs listen, at their addresses in the Swarm.
+    pub port: u16,
+    /// What a node may hold that has no label `max_containers`.
+    pub max_containers: u32,
+    /// What nodes are reached with; `None` is plain tcp.
+    pub tls: Option<tls::Files>,
+}
+
 /// How fresh Consul's answers have to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Consistency {

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::{self, Daemons};
 use crate::discovery::Listing;
 use crate::docker::Site;
-use crate::fleet::Consul;
+use crate::fleet::{Consul, Swarm};
 
 /// How long a start waits for discovery. What is found later is used then.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +26,8 @@ pub enum Fleet {
     Fixed(Vec<DaemonSpec<Site>>),
     /// Consul.
     Consul(Consul),
+    /// A Docker Swarm.
+    Swarm(Swarm),
 }
 
 /// The fleet that is followed, and may be exchanged for another.
@@ -43,6 +45,7 @@ impl Fleet {
         match daemons {
             Daemons::Static(daemons) => Self::Fixed(daemons.iter().map(daemon).collect()),
             Daemons::Consul(consul) => Self::Consul(consul.clone()),
+            Daemons::Swarm(swarm) => Self::Swarm(swarm.clone()),
         }
     }
 
@@ -54,6 +57,7 @@ impl Fleet {
         match self {
             Self::Fixed(daemons) => Ok(Listing { daemons: daemons.clone(), unfit: Vec::new() }),
             Self::Consul(consul) => consul.once().await,
+            Self::Swarm(swarm) => swarm.once().await,
         }
     }
 
@@ -62,6 +66,7 @@ impl Fleet {
         match self {
             Self::Fixed(daemons) => (fixed(daemons), JoinSet::new()),
             Self::Consul(consul) => consul.follow(PATIENCE).await,
+            Self::Swarm(swarm) => swarm.follow(PATIENCE).await,
         }
     }
 
@@ -69,7 +74,7 @@ impl Fleet {
     pub(super) fn size(&self) -> u64 {
         match self {
             Self::Fixed(daemons) => daemons.len() as u64,
-            Self::Consul(_) => EXPECTED,
+            Self::Consul(_) | Self::Swarm(_) => EXPECTED,
         }
     }
 
@@ -77,7 +82,7 @@ impl Fleet {
     pub(super) fn capacity(&self) -> Option<u64> {
         match self {
             Self::Fixed(daemons) => Some(daemons.iter().map(|d| u64::from(d.max_containers)).sum()),
-            Self::Consul(_) => None,
+            Self::Consul(_) | Self::Swarm(_) => None,
         }
     }
 }

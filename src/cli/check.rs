@@ -26,6 +26,7 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     let daemons = match &config.daemons {
         Daemons::Static(daemons) => daemons.len().to_string(),
         Daemons::Consul(_) => "from Consul".to_owned(),
+        Daemons::Swarm(_) => "from a Swarm".to_owned(),
     };
     let instance = config.instance(path);
     let shown = instance.as_deref().unwrap_or("to be named");

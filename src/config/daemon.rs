@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
 use super::name::Name;
-use super::report::Mistake;
+use super::report::{Mistake, Span};
 use super::tree::Node;
-use super::value::{Containers, Launches, Text};
+use super::value::{Containers, Launches, Port, Text};
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::fleet::{Consistency, Consul};
+use crate::fleet::{Consistency, Consul, Swarm};
 use crate::tls;
 
 /// One container engine API endpoint.
@@ -35,6 +35,8 @@ pub enum Daemons {
     Static(Vec<Daemon>),
     /// In Consul.
     Consul(Consul),
+    /// By a Docker Swarm.
+    Swarm(Swarm),
 }
 
 /// A daemon, as far as it could be read.
@@ -68,6 +70,33 @@ impl Decode for Consul {
                 insecure,
                 tls,
             })
+        })?
+    }
+}
+
+impl Decode for Swarm {
+    const WHAT: &'static str =
+        "(manager: \"unix:///var/run/docker.sock\", port: 2376, max_containers: 10)";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.variant_fields(node, "`Swarm`", |f| {
+            let manager = f.required::<Spanned<Endpoint>>("manager");
+            let port = f.required::<Port>("port");
+            let max_containers = f.required::<Containers>("max_containers");
+            let insecure = f.or("insecure", false);
+            let tls = f.optional::<Spanned<tls::Files>>("tls");
+            match (&manager, &tls) {
+                (_, Some(tls)) if insecure => both_secure_and_not(f, tls),
+                // Its nodes are on other machines, wherever the manager is.
+                (Some(manager), None) if !insecure && !f.given("tls") => plain(f, &manager.span),
+                _ => {}
+            }
+            let tls = tls.map(|tls| tls.value);
+            let manager = match &tls {
+                Some(files) => manager?.value.with_tls(files.clone()),
+                None => manager?.value,
+            };
+            Some(Self { manager, port: port?.0, max_containers: max_containers?.0, tls })
         })?
     }
 }
@@ -184,15 +213,23 @@ fn check_tls(
         f.cx.report(Mistake::new(&tls.span, title).help("leave `tls` out"));
     }
     if let (Some(tls), true) = (tls, insecure) {
-        let title = "`tls` and `insecure: true` exclude each other";
-        let help = "leave out `insecure`, which allows plain tcp";
-        f.cx.report(Mistake::new(&tls.span, title).help(help));
+        both_secure_and_not(f, tls);
     }
     if insecure || url.value.is_loopback() || f.given("tls") {
         return;
     }
+    plain(f, &url.span);
+}
+
+fn both_secure_and_not(f: &mut Fields<'_, '_, '_>, tls: &Spanned<tls::Files>) {
+    let title = "`tls` and `insecure: true` exclude each other";
+    let help = "leave out `insecure`, which allows plain tcp";
+    f.cx.report(Mistake::new(&tls.span, title).help(help));
+}
+
+fn plain(f: &mut Fields<'_, '_, '_>, span: &Span) {
     let title = "plain tcp to another machine: whoever can read or reach it is root there";
-    f.cx.report(Mistake::new(&url.span, title).help(
+    f.cx.report(Mistake::new(span, title).help(
         "add `tls: (ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")`, or `insecure: true` if its network is private to you",
     ));
 }

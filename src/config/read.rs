@@ -11,7 +11,7 @@ use super::report::{Mistake, Span};
 use super::service::{Found, service};
 use super::tree::{Node, parse};
 use super::{Config, Daemon, Daemons, Log, LogFormat};
-use crate::fleet::Consul;
+use crate::fleet::{Consul, Swarm};
 
 /// Reads a file, whose paths are relative to `dir`, and what to warn of. An
 /// error is never empty.
@@ -29,7 +29,7 @@ pub(super) fn config(text: &str, dir: &Path) -> Result<(Config, Vec<Mistake>), V
 }
 
 fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
-    let daemons = f.required::<FoundDaemons>("daemons").and_then(|daemons| daemons.0);
+    let daemons = f.required::<FoundDaemons>("daemons").map(|daemons| daemons.0);
     let services = f.required::<Services>("services");
     let instance = f.optional("instance");
     let drain_timeout = f.or("drain_timeout", Duration::from_secs(30));
@@ -43,8 +43,8 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     Some(Config { daemons, services, instance, drain_timeout, guardian, log, warnings })
 }
 
-/// `Static([…])` or `Consul(…)`; nothing when it is another kind.
-struct FoundDaemons(Option<Daemons>);
+/// `Static([…])`, `Consul(…)` or `Swarm(…)`.
+struct FoundDaemons(Daemons);
 
 impl Decode for FoundDaemons {
     const WHAT: &'static str =
@@ -54,13 +54,9 @@ impl Decode for FoundDaemons {
         let daemons = match cx.variant(node, &["Static", "Consul", "Swarm"])? {
             "Static" => Daemons::Static(cx.payload::<StaticDaemons>(node)?.0),
             "Consul" => Daemons::Consul(Consul::decode(node, cx)?),
-            other => {
-                let help = "list the daemons: `Static([…])`, or ask `Consul(…)`";
-                cx.not_yet(&node.span, &format!("`daemons: {other}`"), help);
-                return Some(Self(None));
-            }
+            _ => Daemons::Swarm(Swarm::decode(node, cx)?),
         };
-        Some(Self(Some(daemons)))
+        Some(Self(daemons))
     }
 }
 

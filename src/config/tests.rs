@@ -7,7 +7,8 @@ mod tls;
 use super::*;
 use crate::fleet::{Consistency, Consul};
 
-const EXAMPLES: [&str; 7] = ["ganger", "latency", "strict", "bench", "database", "fleet", "consul"];
+const EXAMPLES: [&str; 8] =
+    ["ganger", "latency", "strict", "bench", "database", "fleet", "consul", "swarm"];
 
 const DAEMON: &str = r#"(name: "d", url: "unix:///d.sock", max_containers: 99)"#;
 const SERVICE: &str = r#"listen: "127.0.0.1:1", image: "i:1", port: 1"#;
@@ -47,7 +48,7 @@ fn refused(text: &str, title: &str) {
 fn listed(config: &Config) -> &[Daemon] {
     match &config.daemons {
         Daemons::Static(daemons) => daemons,
-        Daemons::Consul(consul) => panic!("{consul:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -387,7 +388,7 @@ fn a_fleet_may_be_in_consul() {
         let text = format!("(daemons: Consul({fields}), services: {{\"s\": ({SERVICE})}})");
         match Config::parse(&text, "test").unwrap().daemons {
             Daemons::Consul(consul) => consul,
-            Daemons::Static(daemons) => panic!("{daemons:?}"),
+            other => panic!("{other:?}"),
         }
     };
     let least = "servers: [\"http://127.0.0.1:8500\"], service: \"docker\", max_containers: 10";
@@ -452,8 +453,10 @@ fn the_whole_that_makes_no_sense() {
             "there is no Consul to ask",
         ),
         (
-            format!("(daemons: Swarm, services: {{{s}}})"),
-            "`daemons: Swarm` is not supported yet by this version",
+            format!(
+                "(daemons: Swarm(manager: \"unix:///a\", port: 2376, max_containers: 1), services: {{{s}}})"
+            ),
+            "plain tcp to another machine: whoever can read or reach it is root there",
         ),
         (format!("(services: {{{s}}})"), "the configuration lacks `daemons`"),
         ("()".to_owned(), "the configuration lacks `daemons` and `services`"),

@@ -6,7 +6,6 @@
 //! fleet stays as it was known last.
 
 mod catalog;
-mod members;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -23,11 +22,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::Listing;
+use super::members::Members;
 use crate::endpoint::{Endpoint, Site};
 use crate::fleet::{Consistency, Consul};
 use crate::http::{self, HttpError, Transport};
 use catalog::Entry;
-use members::Members;
 
 /// How long a server holds a query to which there is no news.
 const WAIT: Duration = Duration::from_secs(60);

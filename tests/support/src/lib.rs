@@ -22,6 +22,7 @@ mod ganger;
 mod log;
 mod poll;
 mod registry;
+mod swarm;
 mod tls;
 
 pub use self::authority::{Authority, Issued};
@@ -36,4 +37,5 @@ pub use self::ganger::Ganger;
 pub use self::log::ConnEnd;
 pub use self::poll::{StopOnDrop, free_port, unique, wait_until};
 pub use self::registry::Registry;
+pub use self::swarm::Swarm;
 pub use self::tls::TlsDaemon;

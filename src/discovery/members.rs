@@ -1,5 +1,5 @@
-//! The daemons of one datacenter, and those that are kept for a while although
-//! they are not listed any more.
+//! The daemons of one list, and those that are kept for a while although they are
+//! not in it any more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::endpoint::Site;
 /// until its services were registered again.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// The daemons of one datacenter.
+/// The daemons of one list.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     /// Listed; or kept, until when.
