@@ -4,7 +4,10 @@ pub mod consul;
 mod members;
 pub mod swarm;
 
-use ganger_pool::discovery::DaemonSpec;
+use std::convert::Infallible;
+
+use ganger_pool::discovery::{DaemonSpec, FleetWatch};
+use tokio::task::JoinSet;
 
 use crate::endpoint::Site;
 
@@ -15,4 +18,16 @@ pub struct Listing {
     pub daemons: Vec<DaemonSpec<Site>>,
     /// What is listed and cannot be a daemon, and why.
     pub unfit: Vec<String>,
+}
+
+/// A fleet that is followed.
+#[derive(Debug)]
+pub struct Following {
+    /// What is known of it.
+    pub fleet: FleetWatch<Site>,
+    /// Dropping them ends it.
+    pub tasks: JoinSet<Infallible>,
+    /// Whether all who were asked have answered in time. If not, the fleet is not
+    /// known, or not all of it.
+    pub answered: bool,
 }

@@ -201,10 +201,11 @@ impl Docker {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub async fn moved(&self, tag: &str, running: &str) -> Result<Option<String>, CallError> {
-        let daemons: Vec<_> = self.daemons.lock().values().cloned().collect();
+        let mut daemons: Vec<_> = self.daemons.lock().values().cloned().collect();
+        daemons.retain(|daemon| daemon.contact().is_ok());
         let mut error = CallError::unreachable("no daemon answers");
-        for daemon in daemons.iter().take(ASKED) {
-            let newest = match daemon.newest(tag).await {
+        for asked in daemons.iter().take(ASKED) {
+            let newest = match asked.newest(tag).await {
                 Ok(newest) if newest == running => return Ok(None),
                 Ok(newest) => newest,
                 Err(failed) => {
@@ -212,10 +213,16 @@ impl Docker {
                     continue;
                 }
             };
-            if running == tag && daemon.has_newest(tag, &newest).await? {
-                return Ok(None);
+            if running != tag {
+                return Ok(Some(newest));
             }
-            return Ok(Some(newest));
+            // One that has another image by this name runs that.
+            for daemon in &daemons {
+                if let Ok(Some(false)) = daemon.has_newest(tag, &newest).await {
+                    return Ok(Some(newest));
+                }
+            }
+            return Ok(None);
         }
         Err(error)
     }

@@ -5,10 +5,14 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
+/// How long a credential helper has: one may wait for somebody to unlock it.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What Docker's client calls its default registry.
 const DEFAULT: &str = "https://index.docker.io/v1/";
 
@@ -50,7 +54,9 @@ pub(crate) async fn login(image: &str) -> Result<Option<Login>, String> {
     };
     let asked = server.clone();
     // A helper is a process, and is waited for.
-    let answer = spawn_blocking(move || get_credential_from_reader(file, &asked)).await;
+    let answer = spawn_blocking(move || get_credential_from_reader(file, &asked));
+    let answer = timeout(PATIENCE, answer).await;
+    let answer = answer.map_err(|_| failed(&"the helper does not answer"))?;
     let answer = answer.map_err(|_| failed(&"it broke off"))?;
     let secret = understood(answer).map_err(|why| failed(&why))?;
     Ok(secret.map(|secret| Login { server, secret }))
@@ -84,9 +90,17 @@ fn understood(
 /// The registry of an image, by Docker's rule for telling it from a path.
 fn server(image: &str) -> &str {
     match image.split_once('/') {
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+        Some(("docker.io" | "index.docker.io", _)) => DEFAULT,
+        Some((first, _)) if is_registry(first) => first,
         _ => DEFAULT,
     }
+}
+
+/// Docker's rule for telling a registry from the first part of a path.
+pub(crate) fn is_registry(first: &str) -> bool {
+    first.contains(['.', ':'])
+        || first == "localhost"
+        || first.chars().any(|c| c.is_ascii_uppercase())
 }
 
 impl fmt::Debug for Login {
@@ -104,6 +118,8 @@ mod tests {
         for (image, registry) in [
             ("postgres:16", DEFAULT),
             ("library/postgres", DEFAULT),
+            ("docker.io/me/private:1", DEFAULT),
+            ("Registry/a", "Registry"),
             ("192.0.2.7:5000/a/b:1", "192.0.2.7:5000"),
             ("registry.example.org/a@sha256:00", "registry.example.org"),
             ("localhost/a", "localhost"),

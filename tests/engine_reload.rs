@@ -126,7 +126,14 @@ fn a_file_with_mistakes_changes_nothing() {
     let text = config.to_string();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().port();
+    let [one, other, ..] = fleet.hosts() else { panic!("the fleet has hosts") };
+    let absent = "Consul(servers: [\"http://127.0.0.1:1\"], service: \"d\", max_containers: 1)";
     let mistakes = [
+        (config.clone().discovery(absent.to_owned()).to_string(), "discovery does not answer"),
+        (
+            text.replace(&one.daemon(4), &one.daemon(4).replace(&one.url(), &other.url())),
+            "give it another name",
+        ),
         (text.replace("warm: 1", "worm: 1"), "did you mean `warm`"),
         (text.replace(config.instance(), "another"), "names the instance another"),
         (text.replace(&format!(":{port}"), &format!(":{taken}")), "cannot listen on"),

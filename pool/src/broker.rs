@@ -18,9 +18,10 @@ use crate::core::{
     Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName,
     Snapshot, StartKind, WaiterId,
 };
+use crate::options::ServiceOptions;
 use crate::orders::{Order, Removal};
 use crate::runtime::{ContainerRuntime, Target};
-use crate::services::Services;
+use crate::services::{Reload, Services};
 use outbox::Outbox;
 
 /// The ledger, shared by all who have something to tell it.
@@ -44,6 +45,7 @@ struct Inner<R: ContainerRuntime> {
     last_waiter: u64,
     /// What the timer sleeps to.
     armed: Option<Instant>,
+    services: Arc<Services<R::Spec>>,
 }
 
 /// A container for a waiter.
@@ -89,6 +91,7 @@ impl<R: ContainerRuntime> Broker<R> {
             waiters: BTreeMap::new(),
             last_waiter: 0,
             armed: None,
+            services: services.clone(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -108,6 +111,22 @@ impl<R: ContainerRuntime> Broker<R> {
         let rearm = inner.handle(event, &mut outbox);
         drop(inner);
         self.send(outbox, rearm);
+    }
+
+    /// From now on these are the services. Under one lock with what the ledger says
+    /// of rollouts meanwhile.
+    pub(crate) fn reload(&self, services: Vec<ServiceOptions<R::Spec>>) -> Reload<R::Spec> {
+        let mut outbox = Outbox::new();
+        let mut inner = self.inner.lock();
+        let mut reload = self.services.reload(services);
+        let mut rearm = false;
+        for event in std::mem::take(&mut reload.events) {
+            rearm |= inner.handle(event, &mut outbox);
+        }
+        drop(inner);
+        self.services.announce();
+        self.send(outbox, rearm);
+        reload
     }
 
     /// A container was started: keeps its handle and tells the ledger.
@@ -233,15 +252,12 @@ impl<R: ContainerRuntime> Broker<R> {
         }
         for (service, generation, rolled_back) in outbox.rollouts {
             match rolled_back {
-                None => {
-                    info!(%service, %generation, "switched over");
-                    self.services.switched_over(&service, generation);
-                }
+                None => info!(%service, %generation, "switched over"),
                 Some(reason) => {
                     warn!(%service, %generation, %reason, "rolled back; the one before goes on");
-                    self.services.rolled_back(&service, generation);
                 }
             }
+            self.services.announce();
         }
         if rearm {
             self.alarm.notify_one();
@@ -297,9 +313,12 @@ impl<R: ContainerRuntime> Inner<R> {
             }
             Action::Forget { daemon } => outbox.emptied.push(daemon),
             Action::SwitchedOver { service, generation } => {
+                // Under the lock: a reload has to know what the ledger does.
+                self.services.switched_over(&service, generation);
                 outbox.rollouts.push((service, generation, None));
             }
             Action::RolledBack { service, generation, reason } => {
+                self.services.rolled_back(&service, generation);
                 outbox.rollouts.push((service, generation, Some(reason)));
             }
             Action::Degraded { daemon, reason } => outbox.health.push((daemon, Some(reason))),

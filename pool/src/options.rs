@@ -27,6 +27,8 @@ pub enum Change {
     Adjusted,
     /// It is to run something else: this generation is rolled out.
     RollingOut(Generation),
+    /// It is to run what it ran before: a rollout ends, and this generation goes on.
+    GoingBack(Generation),
     /// It is drained.
     Removed,
 }

@@ -32,7 +32,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// remove them, [`Pool::drain`] it and wait until its snapshot is empty.
 pub struct Pool<R: ContainerRuntime> {
     broker: Arc<Broker<R>>,
-    services: Arc<Services<R::Spec>>,
     desks: RwLock<BTreeMap<ServiceName, Arc<Desk<R>>>>,
     /// Aborted when dropped.
     tasks: JoinSet<()>,
@@ -75,12 +74,7 @@ impl<R: ContainerRuntime> Pool<R> {
             lanes: parking_lot::Mutex::default(),
         };
         tasks.spawn(reaper.run(removals));
-        let this = Self {
-            broker: broker.clone(),
-            services: known.clone(),
-            desks: RwLock::default(),
-            tasks,
-        };
+        let this = Self { broker: broker.clone(), desks: RwLock::default(), tasks };
         // Before any daemon: one that joins has to be ready for all of them.
         this.reload(services);
         let fleet = Fleet::new(broker, runtime, known, nudges, fleet);
@@ -98,7 +92,7 @@ impl<R: ContainerRuntime> Pool<R> {
     pub fn reload(&self, services: Vec<ServiceOptions<R::Spec>>) -> Vec<(ServiceName, Change)> {
         // One at a time: what is told must not overtake what was told before.
         let mut desks = self.desks.write();
-        let reload = self.services.reload(services);
+        let reload = self.broker.reload(services);
         for (service, change) in &reload.changes {
             if *change == Change::Removed
                 && let Some(desk) = desks.remove(service)
@@ -111,7 +105,6 @@ impl<R: ContainerRuntime> Pool<R> {
             let desk = Desk::new(self.broker.clone(), name.clone(), &options.policy);
             desks.insert(name, Arc::new(desk));
         }
-        reload.events.into_iter().for_each(|event| self.broker.tell(event));
         reload.changes
     }
 

@@ -1,5 +1,6 @@
 //! What each service runs: every generation that is launched, or may be again.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
@@ -58,25 +59,28 @@ impl<S> Services<S> {
         self.changes.subscribe()
     }
 
-    /// A generation took the place of those before.
+    /// A generation took the place of those before. To be announced.
     pub(crate) fn switched_over(&self, service: &ServiceName, to: Generation) {
         if let Some(known) = self.known.lock().get_mut(service) {
             known.generations.retain(|generation, _| *generation >= to);
         }
-        self.changes.send_replace(());
     }
 
-    /// A generation was given up.
+    /// A generation was given up. To be announced.
     pub(crate) fn rolled_back(&self, service: &ServiceName, generation: Generation) {
         if let Some(known) = self.known.lock().get_mut(service) {
             known.generations.remove(&generation);
         }
+    }
+
+    /// Says that [`Services::all`] has changed.
+    pub(crate) fn announce(&self) {
         self.changes.send_replace(());
     }
 }
 
 impl<S: PartialEq> Services<S> {
-    /// From now on these are the services, and no others.
+    /// From now on these are the services, and no others. To be announced.
     pub(crate) fn reload(&self, services: Vec<ServiceOptions<S>>) -> Reload<S> {
         let mut reload = Reload { events: Vec::new(), desks: Vec::new(), changes: Vec::new() };
         let mut all = self.known.lock();
@@ -93,7 +97,6 @@ impl<S: PartialEq> Services<S> {
             known.set(options, &mut reload);
         }
         drop(all);
-        self.changes.send_replace(());
         reload
     }
 }
@@ -123,8 +126,11 @@ impl<S: PartialEq> Known<S> {
         let (change, event) = match before {
             Some((current, true)) if current == generation => return,
             Some((current, _)) => {
-                let rolls = current != generation;
-                let change = if rolls { Change::RollingOut(generation) } else { Change::Adjusted };
+                let change = match generation.cmp(&current) {
+                    Ordering::Greater => Change::RollingOut(generation),
+                    Ordering::Less => Change::GoingBack(generation),
+                    Ordering::Equal => Change::Adjusted,
+                };
                 (change, Event::ServiceChanged { service: service.clone(), policy, generation })
             }
             None => {

@@ -138,7 +138,7 @@ async fn the_old_spec_again_ends_a_rollout() {
     bed.engine.gate_spec(2, Gate::Never);
     bed.reload(running(2, policy(2, 8)));
     bed.until(|s| s.services[0].rollout.as_ref().is_some_and(|r| r.counts.total() > 0)).await;
-    assert_eq!(bed.reload(running(1, policy(2, 8))), Some(Change::RollingOut(Generation(1))));
+    assert_eq!(bed.reload(running(1, policy(2, 8))), Some(Change::GoingBack(Generation(1))));
     bed.until(|s| s.services[0].rollout.is_none() && s.services[0].counts.total() == 2).await;
     assert_eq!(bed.view().generation, Generation(1));
 }
@@ -211,4 +211,81 @@ async fn a_daemon_that_comes_while_a_rollout_goes_on_is_prepared_for_both() {
     bed.engine.gate("d1", Op::List, Gate::Ok);
     bed.until(|s| s.services[0].rollout.is_none() && s.stocked()).await;
     assert_eq!(bed.view().generation, Generation(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stock_of_one_is_replaced_once_it_was_used() {
+    let bed = Bed::new(policy(1, 1), &[8]);
+    bed.stocked().await;
+    bed.reload(running(2, policy(1, 1)));
+    // Until the daemon is ready for it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    clean(bed.lease().await.unwrap());
+    bed.until(|s| s.services[0].rollout.is_none() && s.stocked()).await;
+    assert_eq!(bed.spec().await, Ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_with_more_clients_than_places_gets_its_new_spec() {
+    for reuse in [0, 1000] {
+        let all = Policy { reuse, queue_length: 64, ..policy(1, 2) };
+        let bed = Bed::new(all.clone(), &[8]);
+        bed.stocked().await;
+        let busy: Vec<_> = (0..4)
+            .map(|_| {
+                let pool = bed.pool.clone();
+                tokio::spawn(async move {
+                    loop {
+                        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+                        if let Ok(lease) = pool.lease(&service(), deadline).await {
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                            clean(lease);
+                        }
+                    }
+                })
+            })
+            .collect();
+        bed.until(|s| s.services[0].waiting > 0).await;
+        bed.reload(running(2, all));
+        bed.until(|s| s.services[0].rollout.is_none()).await;
+        assert_eq!(bed.view().generation, Generation(2), "reuse {reuse}");
+        busy.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_made_when_the_stock_has_come_back() {
+    let all = Policy { reuse: 1000, ..policy(3, 8) };
+    let bed = Bed::new(all.clone(), &[3]);
+    bed.stocked().await;
+    let held = [bed.lease().await.unwrap(), bed.lease().await.unwrap()];
+    bed.engine.gate("d1", Op::Launch, Gate::Slow(Duration::from_secs(1)));
+    bed.reload(running(2, all));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    held.into_iter().for_each(clean);
+    bed.until(|s| s.services[0].rollout.is_none() && s.stocked()).await;
+    assert_eq!(bed.view().generation, Generation(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_away_for_a_moment_rolls_nothing_back() {
+    let bed = Bed::new(policy(2, 8), &[8]);
+    bed.stocked().await;
+    bed.engine.gate_prepare("d1", "echo", Gate::Err);
+    bed.reload(running(2, policy(2, 8)));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    bed.engine.gate_prepare("d1", "echo", Gate::Ok);
+    bed.until(|s| s.services[0].rollout.is_none()).await;
+    assert_eq!((bed.view().generation, bed.view().rolled_back), (Generation(2), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_comes_back_during_a_pause_is_launched() {
+    let bed = Bed::new(policy(1, 4), &[4]);
+    bed.stocked().await;
+    let young = bed.lease().await.unwrap();
+    bed.pool.reload(Vec::new());
+    ganger_pool::Lease::finish(young, ganger_pool::core::Outcome::Dud);
+    bed.reload(running(1, policy(1, 4)));
+    bed.until(|s| s.service("echo").is_some_and(ServiceView::stocked)).await;
 }

@@ -8,9 +8,10 @@ use ganger_pool::discovery::{DaemonSpec, FleetWatch, fixed};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
 
 use crate::config::{self, Daemons};
-use crate::discovery::Listing;
+use crate::discovery::{Following, Listing};
 use crate::docker::Site;
 use crate::fleet::{Consul, Swarm};
 
@@ -62,9 +63,11 @@ impl Fleet {
     }
 
     /// Follows its changes for as long as the tasks are kept.
-    async fn follow(self) -> (FleetWatch<Site>, JoinSet<Infallible>) {
+    async fn follow(self) -> Following {
         match self {
-            Self::Fixed(daemons) => (fixed(daemons), JoinSet::new()),
+            Self::Fixed(daemons) => {
+                Following { fleet: fixed(daemons), tasks: JoinSet::new(), answered: true }
+            }
             Self::Consul(consul) => consul.follow(PATIENCE).await,
             Self::Swarm(swarm) => swarm.follow(PATIENCE).await,
         }
@@ -95,23 +98,55 @@ impl Followed {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub(super) async fn start(fleet: Fleet) -> (Self, FleetWatch<Site>) {
-        let (source, tasks) = fleet.clone().follow().await;
+        let Following { fleet: source, tasks, answered } = fleet.clone().follow().await;
+        if !answered {
+            warn!("discovery has not answered, or not all of it; starting with what is known");
+        }
         let (known, watch) = watch::channel(source.borrow().clone());
         let forward = forward(source, known.clone(), tasks);
         (Self { fleet, known, forward }, watch)
     }
 
-    /// Follows another one from now on, if it is another one. Until that has
-    /// answered, or not in time, the one before is kept.
+    /// Begins to follow another one, if it is another one; nothing is changed by that.
+    ///
+    /// # Errors
+    /// Why it must not take the place of this one: it is not known, or a daemon would be
+    /// taken for another.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub(super) async fn change(&mut self, fleet: Fleet) {
-        if self.fleet != fleet {
-            let (source, tasks) = fleet.clone().follow().await;
-            self.fleet = fleet;
-            self.forward = forward(source, self.known.clone(), tasks);
+    pub(super) async fn prepare(&self, fleet: &Fleet) -> Result<Option<Following>, String> {
+        if self.fleet == *fleet {
+            return Ok(None);
         }
+        if let (Fleet::Fixed(before), Fleet::Fixed(after)) = (&self.fleet, fleet) {
+            for daemon in after {
+                let url = daemon.endpoint.endpoint.to_string();
+                let known = before.iter().find(|known| known.name == daemon.name);
+                let known = known.map(|known| known.endpoint.endpoint.to_string());
+                if let Some(known) = known.filter(|known| *known != url) {
+                    return Err(format!(
+                        "daemon {} was {known} and is {url} now; what runs there would be looked \
+                         for at another place: give it another name, and the old one is drained",
+                        daemon.name
+                    ));
+                }
+            }
+        }
+        let following = fleet.clone().follow().await;
+        if following.answered {
+            Ok(Some(following))
+        } else {
+            Err("discovery does not answer, or not all of it: whom the fleet consists of is not \
+                 known"
+                .to_owned())
+        }
+    }
+
+    /// Follows that one from now on.
+    pub(super) fn change(&mut self, fleet: Fleet, following: Following) {
+        self.fleet = fleet;
+        self.forward = forward(following.fleet, self.known.clone(), following.tasks);
     }
 }
 

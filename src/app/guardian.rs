@@ -54,7 +54,7 @@ struct Keeper {
     docker: Arc<Docker>,
     /// The fleet, from discovery.
     source: FleetWatch<Site>,
-    /// The fleet, to the pool: nothing is launched where no guardian looks.
+    /// The fleet, to the pool, once a guardian that is there has been told.
     told: watch::Sender<Arc<[DaemonSpec<Site>]>>,
     /// Where daemons were that left or moved, oldest first.
     former: Vec<Place>,

@@ -16,6 +16,7 @@ use super::fleet::Followed;
 use super::plan::Plan;
 use super::watch::{ImageWatch, Moved, Watched};
 use crate::config::Config;
+use crate::discovery::Following;
 use crate::docker::{Docker, Spec};
 use crate::proxy::{self, Admission, Listener, Service, Settings, Shutdown};
 use crate::shutdown::Stop;
@@ -58,6 +59,8 @@ struct Next {
     cap: usize,
     /// For those services that need one.
     listeners: BTreeMap<ServiceName, Listener>,
+    /// Another fleet, if it is another one.
+    following: Option<Following>,
 }
 
 /// Logs what is right in a configuration, and will not stay so.
@@ -141,8 +144,20 @@ impl Server {
 
     /// Reads the configuration again and runs by it, all of it or nothing.
     async fn reload(&mut self, load: &Load) {
-        match load().and_then(|config| self.prepare(config)) {
-            Ok(next) => self.apply(next).await,
+        let prepared = async {
+            match load() {
+                Ok(config) => self.prepare(config).await,
+                Err(why) => Err(why),
+            }
+        };
+        let prepared = tokio::select! {
+            // What is stopped anyway does not wait for discovery.
+            biased;
+            () = self.stop.drain.cancelled() => return,
+            prepared = prepared => prepared,
+        };
+        match prepared {
+            Ok(next) => self.apply(next),
             Err(why) => {
                 // Line by line: what it shows is aligned.
                 why.lines().for_each(|line| error!("{line}"));
@@ -152,7 +167,7 @@ impl Server {
     }
 
     /// Does what may fail.
-    fn prepare(&self, config: Config) -> Result<Next, String> {
+    async fn prepare(&self, config: Config) -> Result<Next, String> {
         for (what, same) in [
             ("log", config.log == self.config.log),
             ("guardian", config.guardian == self.config.guardian),
@@ -171,20 +186,33 @@ impl Server {
         };
         let bind = |settings: &Settings| {
             let listener = proxy::bind(&settings.name, settings.listen);
-            let listener = listener.map_err(|error| error.to_string())?;
+            let listener = listener.map_err(|error| match self.holder_of(settings) {
+                Some(ours) => format!(
+                    "{error}. Service {ours} of this process listens there: move it away with one \
+                     reload, and this one there with the next"
+                ),
+                None => error.to_string(),
+            })?;
             Ok((settings.name.clone(), listener))
         };
         let listeners = plan.settings.iter().filter(moved).map(bind).collect::<Result<_, String>>();
-        Ok(Next { listeners: listeners?, config, plan, cap })
+        let listeners = listeners?;
+        // Last: it may take a while.
+        let following = self.followed.prepare(&plan.fleet).await?;
+        Ok(Next { config, plan, cap, listeners, following })
     }
 
-    async fn apply(&mut self, next: Next) {
-        let Next { config, plan: Plan { services, fleet, settings }, cap, mut listeners } = next;
-        tokio::select! {
-            // What is stopped anyway does not wait for discovery.
-            biased;
-            () = self.stop.drain.cancelled() => return,
-            () = self.followed.change(fleet) => {}
+    /// The service that listens where another one is to.
+    fn holder_of(&self, settings: &Settings) -> Option<&ServiceName> {
+        let same = |front: &Front| front.listen.port() == settings.listen.port();
+        self.fronts.iter().find(|(_, front)| same(front)).map(|(name, _)| name)
+    }
+
+    fn apply(&mut self, next: Next) {
+        let Next { config, plan, cap, mut listeners, following } = next;
+        let Plan { services, fleet, settings } = plan;
+        if let Some(following) = following {
+            self.followed.change(fleet, following);
         }
         self.admission.resize(cap);
         self.fronts.retain(|name, front| {
@@ -228,6 +256,7 @@ impl Server {
                 Change::Added => info!(%service, "added"),
                 Change::Adjusted => info!(%service, "runs by other settings from now on"),
                 Change::RollingOut(generation) => info!(%service, %generation, "rolling out"),
+                Change::GoingBack(generation) => info!(%service, %generation, "going back"),
                 Change::Removed => info!(%service, "removed; draining"),
             }
         }

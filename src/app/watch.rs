@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use ganger_pool::core::ServiceName;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::docker::Docker;
+
+/// The first look, when there has been time to make contact with an engine.
+const FIRST: Duration = Duration::from_secs(5);
 
 /// A tag that is looked after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +38,7 @@ pub(super) struct Moved {
 /// Looks after the tags of services, in a task for each.
 pub(super) struct ImageWatch {
     docker: Arc<Docker>,
-    tasks: JoinSet<()>,
-    watched: BTreeMap<ServiceName, Watched>,
+    watched: BTreeMap<ServiceName, (Watched, AbortOnDropHandle<()>)>,
     sender: mpsc::UnboundedSender<Moved>,
     moved: mpsc::UnboundedReceiver<Moved>,
 }
@@ -46,21 +48,20 @@ pub(super) struct ImageWatch {
 impl ImageWatch {
     pub(super) fn new(docker: Arc<Docker>) -> Self {
         let (sender, moved) = mpsc::unbounded_channel();
-        Self { docker, tasks: JoinSet::new(), watched: BTreeMap::new(), sender, moved }
+        Self { docker, watched: BTreeMap::new(), sender, moved }
     }
 
     /// From now on it looks after these, and no others.
     pub(super) fn set(&mut self, watched: BTreeMap<ServiceName, Watched>) {
-        if self.watched == watched {
-            return;
+        // Those that are the same go on where they are.
+        self.watched.retain(|service, (known, _)| watched.get(service) == Some(known));
+        for (service, watched) in watched {
+            self.watched.entry(service.clone()).or_insert_with(|| {
+                let (docker, sender) = (self.docker.clone(), self.sender.clone());
+                let look = look(docker, service, watched.clone(), sender);
+                (watched, AbortOnDropHandle::new(tokio::spawn(look)))
+            });
         }
-        self.tasks = JoinSet::new();
-        for (service, watched) in &watched {
-            let look =
-                look(self.docker.clone(), service.clone(), watched.clone(), self.sender.clone());
-            self.tasks.spawn(look);
-        }
-        self.watched = watched;
     }
 
     /// The next tag that has moved.
@@ -72,7 +73,10 @@ impl ImageWatch {
             match self.moved.recv().await {
                 // One may have been told of just before the watch was changed.
                 Some(moved)
-                    if self.watched.get(&moved.service).is_some_and(|w| w.tag == moved.tag) =>
+                    if self
+                        .watched
+                        .get(&moved.service)
+                        .is_some_and(|(w, _)| w.tag == moved.tag) =>
                 {
                     return moved;
                 }
@@ -95,8 +99,11 @@ async fn look(
     let Watched { tag, running, every } = watched;
     let pause = scattered(every, &service);
     let mut unanswered = 0_u32;
+    // Soon: it may have moved while nobody looked.
+    let mut next = pause.min(FIRST);
     loop {
-        sleep(pause).await;
+        sleep(next).await;
+        next = pause;
         match docker.moved(&tag, &running).await {
             Ok(Some(to)) => {
                 // Nobody to tell: it is over.

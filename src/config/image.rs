@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::decode::{Cx, Decode, Flaw};
 use super::tree::Node;
+use crate::registry::is_registry;
 
 /// The longest name of an image, without tag and digest.
 const LONGEST: usize = 255;
@@ -91,13 +92,6 @@ fn check_repository(repository: &str) -> Result<(), String> {
         _ => repository,
     };
     path.split('/').try_for_each(check_component)
-}
-
-/// Docker's rule for telling a registry from the first part of a path.
-fn is_registry(first: &str) -> bool {
-    first.contains(['.', ':'])
-        || first == "localhost"
-        || first.chars().any(|c| c.is_ascii_uppercase())
 }
 
 fn check_registry(registry: &str) -> Result<(), String> {

@@ -14,15 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::core::Backoff;
-use ganger_pool::discovery::{DaemonSpec, FleetWatch};
+use ganger_pool::discovery::DaemonSpec;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::Listing;
 use super::members::Members;
+use super::{Following, Listing};
 use crate::endpoint::{Endpoint, Site};
 use crate::fleet::{Consistency, Consul};
 use crate::http::{self, HttpError, Transport};
@@ -65,7 +65,7 @@ struct Answer {
 impl Consul {
     /// Begins to follow. The first value is there once every datacenter was
     /// asked, or `patience` is over. Dropping the tasks ends it.
-    pub async fn follow(self, patience: Duration) -> (FleetWatch<Site>, JoinSet<Infallible>) {
+    pub async fn follow(self, patience: Duration) -> Following {
         let consul = Arc::new(self);
         let datacenters = consul.datacenters();
         let members = Mutex::new(datacenters.iter().map(|_| None).collect());
@@ -77,11 +77,9 @@ impl Consul {
             tasks.spawn(Follower { consul, datacenter, tier, found }.run());
         }
         let asked = async { while !found.complete() && watch.changed().await.is_ok() {} };
-        if timeout(patience, asked).await.is_err() {
-            warn!("not every datacenter's Consul has answered; starting with what is known");
-        }
+        let answered = timeout(patience, asked).await.is_ok();
         watch.mark_changed();
-        (watch, tasks)
+        Following { fleet: watch, tasks, answered }
     }
 
     /// Asks once for the whole fleet.
@@ -267,94 +265,4 @@ fn url(server: &Endpoint) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-    use tokio::sync::mpsc;
-
-    use super::*;
-
-    /// Longer than any test.
-    const NEVER: Duration = Duration::from_secs(3600);
-
-    /// A Consul that gives these answers, one for each connection: an index and
-    /// the ids of instances; `None` is a connection that breaks. Then it holds
-    /// every query. Says when it is asked.
-    async fn server(
-        answers: Vec<Option<(u64, &'static [&'static str])>>,
-    ) -> (Consul, mpsc::UnboundedReceiver<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("tcp://{}", listener.local_addr().unwrap());
-        let (asked, asks) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let mut held = Vec::new();
-            let mut answers = answers.into_iter();
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
-                _ = asked.send(());
-                match answers.next() {
-                    Some(Some((index, ids))) => {
-                        let body = body(ids).to_string();
-                        let head = format!(
-                            "HTTP/1.1 200 OK\r\nX-Consul-Index: {index}\r\nContent-Length: {}\r\n\r\n",
-                            body.len()
-                        );
-                        stream.write_all((head + &body).as_bytes()).await.unwrap();
-                    }
-                    Some(None) => drop(stream),
-                    None => held.push(stream),
-                }
-            }
-        });
-        let consul = Consul {
-            servers: vec![url.parse().unwrap()],
-            service: "docker".to_owned(),
-            datacenters: Vec::new(),
-            consistency: Consistency::Default,
-            max_containers: 4,
-            insecure: false,
-            tls: None,
-        };
-        (consul, asks)
-    }
-
-    fn body(ids: &[&str]) -> Value {
-        let entry = |id: &&str| {
-            json!({"Node": {"Node": "n", "Address": "127.0.0.1"},
-                   "Service": {"ID": id, "Service": "docker", "Port": 2375}})
-        };
-        ids.iter().map(entry).collect()
-    }
-
-    /// The fleet once the server was asked so often.
-    async fn after(answers: Vec<Option<(u64, &'static [&'static str])>>) -> Vec<String> {
-        let count = answers.len() + 1;
-        let (consul, mut asks) = server(answers).await;
-        let (fleet, _tasks) = consul.follow(NEVER).await;
-        for _ in 0..count {
-            asks.recv().await.unwrap();
-        }
-        fleet.borrow().iter().map(|daemon| daemon.name.to_string()).collect()
-    }
-
-    #[tokio::test]
-    async fn an_answer_without_daemons_is_an_answer() {
-        let (consul, _asks) = server(vec![Some((7, &[]))]).await;
-        let followed = timeout(Duration::from_secs(30), consul.follow(NEVER)).await;
-        assert!(followed.expect("the start goes on").0.borrow().is_empty());
-    }
-
-    #[tokio::test]
-    async fn what_a_consul_forgot_while_it_was_away_is_kept() {
-        let fleet = after(vec![Some((9, &["a", "b"])), None, Some((3, &["b"])), Some((3, &["b"]))]);
-        assert_eq!(fleet.await, ["n.a", "n.b"]);
-    }
-
-    #[tokio::test]
-    async fn what_a_consul_does_not_list_any_more_after_it_was_away_has_left() {
-        let fleet = after(vec![Some((9, &["a", "b"])), None, Some((12, &["b"]))]);
-        assert_eq!(fleet.await, ["n.b"]);
-    }
-}
+mod tests;

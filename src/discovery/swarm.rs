@@ -9,15 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::discovery::{DaemonSpec, FleetWatch};
+use ganger_pool::discovery::DaemonSpec;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::Listing;
 use super::members::Members;
+use super::{Following, Listing};
 use crate::endpoint::{Endpoint, Site};
 use crate::fleet::Swarm;
 use crate::http::{HttpError, Transport};
@@ -78,15 +78,13 @@ struct ManagerStatus {
 impl Swarm {
     /// Begins to follow. The first value is there once the manager has answered,
     /// or `patience` is over. Dropping the tasks ends it.
-    pub async fn follow(self, patience: Duration) -> (FleetWatch<Site>, JoinSet<Infallible>) {
+    pub async fn follow(self, patience: Duration) -> Following {
         let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));
         let mut tasks = JoinSet::new();
         tasks.spawn(self.run(fleet));
-        if timeout(patience, watch.changed()).await.is_err() {
-            warn!("the Swarm's manager has not answered; starting without daemons");
-        }
+        let answered = timeout(patience, watch.changed()).await.is_ok();
         watch.mark_changed();
-        (watch, tasks)
+        Following { fleet: watch, tasks, answered }
     }
 
     /// Asks once for the whole fleet.

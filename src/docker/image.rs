@@ -108,8 +108,13 @@ impl Daemon {
         Ok(format!("{}@{digest}", parsed.name))
     }
 
-    /// Whether the engine's image of this tag is the one with that digest.
-    pub(super) async fn has_newest(&self, tag: &str, newest: &str) -> Result<bool, CallError> {
+    /// Whether the engine's image of this tag is the one with that digest; `None` when
+    /// it has none.
+    pub(super) async fn has_newest(
+        &self,
+        tag: &str,
+        newest: &str,
+    ) -> Result<Option<bool>, CallError> {
         let contact = self.contact()?;
         let full = Reference::parse(tag)?.to_string();
         let asking = timeout(self.deadlines.inspect, contact.client.inspect_image(&full));
@@ -120,9 +125,9 @@ impl Daemon {
                 let short = newest.strip_prefix("docker.io/").unwrap_or(newest);
                 let short = short.strip_prefix("library/").unwrap_or(short);
                 let mut known = repo_digests.iter().flatten();
-                Ok(known.any(|known| known == newest || known == short))
+                Ok(Some(known.any(|known| known == newest || known == short)))
             }
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(explain::call(&self.endpoint, "inspect", &Failure::Engine(error))),
         }
     }

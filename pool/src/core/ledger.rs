@@ -180,9 +180,9 @@ impl Ledger {
     fn need(&self, (service, generation): Lane) -> Option<(Option<u64>, u64)> {
         let (_, service) = self.services.get_index(service)?;
         if generation != service.current() {
-            // Nobody waits for what is on trial. It goes before a stock that is
-            // not empty, or what that gave up for it would be launched again.
-            return Some((Some(u64::MAX), 0));
+            // What is on trial is one container, which serves whoever waits once it
+            // is ready. Behind others it might never have its turn.
+            return Some((None, 0));
         }
         let coming = sizing::on_their_way(&service.counts);
         let unserved = service.queue.len() > coming;

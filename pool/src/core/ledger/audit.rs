@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Counts;
-use super::{Contact, Lane, Ledger, State};
+use super::{Contact, Lane, Ledger, State, Timer};
 
 // === impl Ledger ===
 
@@ -55,6 +55,16 @@ impl Ledger {
             }
             if service.rollout.is_some() != self.rolling.contains(&index) {
                 return Err(format!("{name} is rolled out behind the ledger's back"));
+            }
+            let rollout = service.rollout.as_ref().map(|r| (r.to, &r.trouble));
+            for (generation, trouble) in
+                rollout.into_iter().chain([(service.generation, &service.trouble)])
+            {
+                if let Some(at) = trouble.retry_at
+                    && !self.timers.contains(&(at, Timer::Lane((index, generation))))
+                {
+                    return Err(format!("{name} pauses for ever: generation {generation}"));
+                }
             }
             let lacks = |lane: &&Lane| lane.0 == index && service.deficit(lane.1) == 0;
             if let Some(lane) = self.hungry.iter().find(lacks) {

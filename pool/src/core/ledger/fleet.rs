@@ -20,6 +20,7 @@ impl Ledger {
         daemon.contact = Contact::Joining;
         daemon.listed = false;
         daemon.prepared.clear();
+        daemon.refusals.clear();
         self.hide_stock(now, name);
         self.replace(name);
     }
@@ -94,9 +95,11 @@ impl Ledger {
         result: Result<(), Arc<str>>,
     ) {
         if let Some((index, _, known)) = self.services.get_full(service)
-            && known.lanes().any(|lane| lane == generation)
+            && known.keeps(generation)
             && let Some(daemon) = self.daemons.get_mut(name)
         {
+            let refusals = daemon.refusals.entry((index, generation)).or_default();
+            *refusals = if result.is_err() { refusals.saturating_add(1) } else { 0 };
             daemon.prepared.insert((index, generation), result);
             self.stuck.remove(&(index, generation));
             self.doubtful.insert(index);

@@ -103,7 +103,7 @@ impl Ledger {
             };
         }
         let (index, young, born) = (container.service, container.young(now), container.born);
-        let generation = container.generation;
+        let (generation, uses) = (container.generation, container.uses);
         let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };
@@ -112,13 +112,14 @@ impl Ledger {
         {
             trouble.early_deaths = 0;
         }
+        let Some((_, service)) = self.services.get_index(index) else { return };
         let verdict = if let Some(reason) = condemned {
             Some(reason)
         } else if outcome != Outcome::Clean {
             Some(RetireReason::Failed)
-        } else if container.uses > service.policy.reuse {
+        } else if uses > service.policy.reuse {
             Some(RetireReason::Spent)
-        } else if generation != service.current() {
+        } else if generation != service.current() || self.gives_way(launch) {
             Some(RetireReason::Generation)
         } else {
             None

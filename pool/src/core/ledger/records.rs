@@ -55,6 +55,8 @@ pub(super) struct Daemon {
     pub(super) gone: Gone,
     /// Whether it can launch what is in a lane. Absent: not known yet.
     pub(super) prepared: BTreeMap<Lane, Result<(), Arc<str>>>,
+    /// How often in a row it said that it cannot.
+    pub(super) refusals: BTreeMap<Lane, u32>,
     /// Launches that failed in a row by its fault.
     pub(super) failures: u32,
     pub(super) failed_at: Option<Instant>,
@@ -136,6 +138,7 @@ impl Daemon {
             others: 0,
             gone: Gone::default(),
             prepared: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             failures: 0,
             failed_at: None,
             degraded: None,

@@ -104,7 +104,12 @@ impl Ledger {
                 Step::Retire(launch) => self.retire(now, launch, RetireReason::Generation),
                 Step::RollBack(reason) => self.roll_back(now, index, reason),
                 Step::Complete => self.complete(now, index),
-                Step::Wait => last = Some(index),
+                Step::Wait => {
+                    last = Some(index);
+                    let lanes = self.stuck.iter().filter(|lane| lane.0 == index);
+                    let lanes: Vec<_> = lanes.copied().collect();
+                    lanes.into_iter().for_each(|lane| self.make_room(now, lane));
+                }
             }
         }
     }
@@ -117,12 +122,7 @@ impl Ledger {
             let reason = trouble.last_error.clone();
             return Step::RollBack(reason.unwrap_or_else(|| "its containers fail".into()));
         }
-        let answered = |lane| {
-            let mut daemons = self.daemons.values();
-            daemons.any(|daemon| daemon.unfit_for(lane).is_some_and(|(_, answered)| answered))
-        };
-        // That none answers says nothing of the generation.
-        if let Some(reason) = self.unlaunchable((index, *to)).filter(|_| answered((index, *to))) {
+        if !*proven && let Some(reason) = self.refused((index, *to)) {
             return Step::RollBack(reason);
         }
         let (stock, old) = (service.stock.len(), service.stock.older_than(*to));
@@ -138,7 +138,7 @@ impl Ledger {
             && rollout.lacks(service) > 0
             && trouble.retry_at.is_none()
             && service.counts.total() >= service.policy.max
-            && service.counts[State::Retiring] == 0
+            && !self.place_is_coming(index)
         {
             return Step::Retire(launch);
         }
@@ -147,6 +147,47 @@ impl Ledger {
             return Step::Complete;
         }
         Step::Wait
+    }
+
+    /// Why no daemon that answers can launch what is in a lane, once each of them has
+    /// said so twice: a registry may be away for a moment. That none answers says nothing.
+    fn refused(&self, lane: Lane) -> Option<Arc<str>> {
+        let reason = self.unlaunchable(lane)?;
+        let mut answered = self.daemons.values().filter_map(|daemon| {
+            let (_, answered) = daemon.unfit_for(lane)?;
+            answered.then(|| daemon.refusals.get(&lane).copied().unwrap_or_default())
+        });
+        let first = answered.next()?;
+        (first > 1 && answered.all(|refusals| refusals > 1)).then_some(reason)
+    }
+
+    /// Whether a container of a service is being removed where that can be done.
+    fn place_is_coming(&self, index: usize) -> bool {
+        let mut containers = self.containers.values();
+        containers.any(|c| {
+            let up = || self.daemons.get(&c.daemon).is_some_and(|d| d.contact == Contact::Up);
+            c.service == index && c.state == State::Retiring && up()
+        })
+    }
+
+    /// Whether a container that came back from a lease is to go, because what is on
+    /// trial has no room beside it.
+    pub(super) fn gives_way(&self, launch: LaunchId) -> bool {
+        let Some(container) = self.containers.get(&launch) else { return false };
+        let index = container.service;
+        let Some((_, service)) = self.services.get_index(index) else { return false };
+        let Some(rollout) = service.rollout.as_ref().filter(|rollout| !rollout.proven) else {
+            return false;
+        };
+        let lane = (index, rollout.to);
+        let here = self.daemons.get(&container.daemon).is_some_and(|daemon| {
+            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
+        });
+        let full = service.counts.total() >= service.policy.max;
+        rollout.trouble.retry_at.is_none()
+            && rollout.lacks(service) > 0
+            && (full || (here && self.stuck.contains(&lane)))
+            && !self.place_is_coming(index)
     }
 
     /// The new generation has taken the old one's place. Of the old one there is
@@ -210,7 +251,7 @@ impl Ledger {
         let (index, generation) = lane;
         let Some((_, service)) = self.services.get_index(index) else { return };
         let rolling = service.rollout.as_ref().is_some_and(|rollout| rollout.to == generation);
-        if !rolling || service.stock.len() < 2 || service.counts[State::Retiring] > 0 {
+        if !rolling || service.stock.len() < 2 {
             return;
         }
         let old = |launch: &&LaunchId| {
@@ -219,7 +260,11 @@ impl Ledger {
             })
         };
         let gives = self.daemons.values().filter(|daemon| {
-            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
+            daemon.contact == Contact::Up
+                && daemon.can_launch(lane)
+                && daemon.room() == 0
+                // What goes already makes room.
+                && daemon.counts[State::Retiring] == 0
         });
         let found = gives.flat_map(|daemon| &daemon.containers).find(old).copied();
         if let Some(launch) = found {

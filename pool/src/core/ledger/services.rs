@@ -173,8 +173,12 @@ impl Ledger {
                 service.policy = policy;
                 service.leaving = false;
                 service.rolled_back = None;
-                let before = std::mem::replace(&mut service.generation, generation);
+                // With its pause, which is known by it.
+                let before = service.generation;
                 self.forget_lane((index, before));
+                if let Some((_, service)) = self.services.get_index_mut(index) {
+                    service.generation = generation;
+                }
                 index
             }
             None => self.services.insert_full(name, Service::new(policy, generation)).0,
@@ -238,6 +242,7 @@ impl Ledger {
         self.stuck.remove(&lane);
         for daemon in self.daemons.values_mut() {
             daemon.prepared.remove(&lane);
+            daemon.refusals.remove(&lane);
         }
         let service = self.services.get_index_mut(lane.0);
         if let Some(trouble) = service.and_then(|(_, service)| service.trouble(lane.1))
