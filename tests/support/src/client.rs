@@ -55,12 +55,29 @@ impl Client {
         self.0.local_addr().expect("connected").port()
     }
 
+    /// Waits so long from now on, and then fails with `WouldBlock`.
+    ///
+    /// # Panics
+    /// When it is to wait for no time at all.
+    pub fn patience(&self, limit: Duration) {
+        self.0.set_read_timeout(Some(limit)).expect("a limit");
+        self.0.set_write_timeout(Some(limit)).expect("a limit");
+    }
+
     /// Sends.
     ///
     /// # Panics
     /// When the connection is broken.
     pub fn send(&mut self, data: impl AsRef<[u8]>) {
-        self.0.write_all(data.as_ref()).expect("a connection that takes data");
+        self.try_send(data).expect("a connection that takes data");
+    }
+
+    /// As [`Client::send`].
+    ///
+    /// # Errors
+    /// What became of the connection.
+    pub fn try_send(&mut self, data: impl AsRef<[u8]>) -> io::Result<()> {
+        self.0.write_all(data.as_ref())
     }
 
     /// Receives a line, and returns it without its end.
@@ -111,11 +128,15 @@ impl Client {
     /// When there is none.
     #[must_use]
     pub fn ending(&mut self) -> Ending {
+        self.try_ending().unwrap_or_else(|error| panic!("neither end nor reset: {error}"))
+    }
+
+    fn try_ending(&mut self) -> io::Result<Ending> {
         let mut received = Vec::new();
         match self.0.read_to_end(&mut received) {
-            Ok(_) => Ending::Closed(received),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ending::Reset(received),
-            Err(error) => panic!("neither end nor reset: {error}"),
+            Ok(_) => Ok(Ending::Closed(received)),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(Ending::Reset(received)),
+            Err(error) => Err(error),
         }
     }
 
@@ -124,9 +145,17 @@ impl Client {
     /// # Panics
     /// As [`Client::ending`].
     #[must_use]
-    pub fn finish(mut self) -> Ending {
+    pub fn finish(self) -> Ending {
+        self.try_finish().unwrap_or_else(|error| panic!("neither end nor reset: {error}"))
+    }
+
+    /// As [`Client::finish`].
+    ///
+    /// # Errors
+    /// When neither an end nor a reset comes.
+    pub fn try_finish(mut self) -> io::Result<Ending> {
         // One that was reset cannot be ended; how it ended comes next.
         let _ = self.0.shutdown(Shutdown::Write);
-        self.ending()
+        self.try_ending()
     }
 }

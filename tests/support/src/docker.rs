@@ -128,11 +128,23 @@ impl Host {
     /// When it cannot be asked.
     #[must_use]
     pub fn containers(&self, label: &str) -> Vec<Container> {
+        let found = self.try_containers(label);
+        found.unwrap_or_else(|said| panic!("docker ps on {}: {said}", self.name))
+    }
+
+    /// As [`Host::containers`].
+    ///
+    /// # Errors
+    /// What `docker` said when it failed.
+    ///
+    /// # Panics
+    /// When there is no `docker` to run, or nobody can read what it prints.
+    pub fn try_containers(&self, label: &str) -> Result<Vec<Container>, String> {
         let filter = format!("label={label}");
         let format = "{{json .}}";
-        let list =
-            self.docker(&["ps", "--all", "--no-trunc", "--filter", &filter, "--format", format]);
-        list.lines().map(|line| serde_json::from_str(line).expect("a container")).collect()
+        let words = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", format];
+        let list = self.try_docker(&words)?;
+        Ok(list.lines().map(|line| serde_json::from_str(line).expect("a container")).collect())
     }
 
     /// Runs a container in the background: options of `docker run`, image, command.

@@ -143,6 +143,12 @@ impl Ganger {
         self.lines.lock().clone()
     }
 
+    /// What it has printed so far, without so many lines at the beginning.
+    #[must_use]
+    pub fn lines_after(&self, count: usize) -> Vec<String> {
+        self.lines.lock().get(count..).unwrap_or_default().to_vec()
+    }
+
     /// Waits for a line for which `wanted` is true, also among those that are
     /// there already, and returns the first.
     ///
@@ -271,6 +277,12 @@ impl Ganger {
     #[must_use]
     pub fn children(&self) -> Vec<Pid> {
         children(self.child.id()).into_iter().map(|(pid, _)| pid).collect()
+    }
+
+    /// Whether everything that it has left running has ended, once it has ended itself.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.readers.iter().all(JoinHandle::is_finished)
     }
 
     /// Fails when any daemon has a container of its instance, in whatever state.

@@ -10,7 +10,8 @@ pub struct ConnEnd(BTreeMap<String, String>);
 
 impl ConnEnd {
     /// Reads it, if it is one.
-    pub(crate) fn parse(line: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
         Some(Self(fields(line.split_once(" conn end ")?.1)))
     }
 
