@@ -17,6 +17,8 @@ mod fleet;
 #[cfg(target_os = "linux")]
 mod packages;
 #[cfg(target_os = "linux")]
+mod soak;
+#[cfg(target_os = "linux")]
 mod wait;
 
 use std::process::ExitCode;
@@ -50,6 +52,10 @@ enum Verb {
     /// On the fleet that GANGER_FLEET names, the machine's engine, or its own.
     #[cfg(target_os = "linux")]
     Bench(BenchArgs),
+    /// Churn on a fleet with a random fault every few seconds, and what has to hold
+    /// whatever happens; needs root. On the fleet that GANGER_FLEET names, or its own.
+    #[cfg(target_os = "linux")]
+    Soak(SoakArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -120,6 +126,19 @@ pub(crate) struct BenchArgs {
     write: bool,
 }
 
+/// How long, and which faults.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+pub(crate) struct SoakArgs {
+    /// How long it goes on.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    minutes: u32,
+    /// Chooses the faults and their order. When they hit is up to the clock, so a run
+    /// is repeated only roughly.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
 fn main() -> ExitCode {
     match run(Cli::parse().verb) {
         Ok(code) => code,
@@ -147,6 +166,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Sim(args) => return checks::sim(&args),
         #[cfg(target_os = "linux")]
         Verb::Bench(args) => bench::run(&args)?,
+        #[cfg(target_os = "linux")]
+        Verb::Soak(args) => return soak::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

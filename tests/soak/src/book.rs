@@ -1,0 +1,135 @@
+//! What was done to whom and when, and what that explains.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// How long after a fault has ended what it led to may show.
+const AFTER: Duration = Duration::from_secs(20);
+
+/// Every fault so far.
+#[derive(Debug, Default)]
+pub(crate) struct Book(Mutex<Vec<Fault>>);
+
+/// What a fault was done to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A container, by the name of its host: the first 12 digits of its id.
+    Container(String),
+    /// A daemon, by its name.
+    Daemon(String),
+    /// The program itself.
+    Program,
+}
+
+/// What clients may notice of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Whoever is connected to the target is cut, and stays cut.
+    Cut,
+    /// Whoever is connected to the target waits.
+    Stall,
+    /// Either, as it happens.
+    Both,
+    /// Nothing but a wait for another container, or a refusal.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct Fault {
+    kind: &'static str,
+    target: Target,
+    effect: Effect,
+    from: Instant,
+    /// None while it lasts, and when nothing undoes it.
+    to: Option<Instant>,
+    /// It was not carried out after all.
+    void: bool,
+}
+
+/// One fault of the book.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry(usize);
+
+/// One connection, for which a fault is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sufferer<'a> {
+    pub(crate) container: Option<&'a str>,
+    pub(crate) daemon: Option<&'a str>,
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
+}
+
+// === impl Book ===
+
+impl Book {
+    /// Notes a fault, before it is carried out: clients may be faster than who does it.
+    pub(crate) fn begin(&self, kind: &'static str, target: Target, effect: Effect) -> Entry {
+        let mut faults = self.0.lock();
+        let from = Instant::now();
+        faults.push(Fault { kind, target, effect, from, to: None, void: false });
+        Entry(faults.len() - 1)
+    }
+
+    /// It is undone.
+    pub(crate) fn end(&self, entry: Entry) {
+        self.0.lock()[entry.0].to = Some(Instant::now());
+    }
+
+    /// It could not be carried out: it explains nothing and does not count.
+    pub(crate) fn void(&self, entry: Entry) {
+        self.0.lock()[entry.0].void = true;
+    }
+
+    /// Whether a fault with this effect was done to the container, its daemon or the
+    /// program at such a time.
+    pub(crate) fn explains(&self, effect: Effect, who: Sufferer<'_>) -> bool {
+        let fits = |fault: &Fault| [effect, Effect::Both].contains(&fault.effect) && !fault.void;
+        self.0.lock().iter().filter(|fault| fits(fault)).any(|fault| {
+            let meant = match &fault.target {
+                Target::Container(id) => Some(&**id) == who.container,
+                Target::Daemon(name) => Some(&**name) == who.daemon,
+                Target::Program => true,
+            };
+            meant && fault.from <= who.to && fault.to.is_none_or(|to| to + AFTER >= who.from)
+        })
+    }
+
+    /// How many of each kind.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for fault in self.0.lock().iter().filter(|fault| !fault.void) {
+            *counts.entry(fault.kind).or_default() += 1;
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_fault_of_the_time_and_place_explains() {
+        let book = Book::default();
+        let early = Instant::now();
+        let kill = book.begin("kill", Target::Container("a".into()), Effect::Cut);
+        let now = Instant::now();
+        let who = |container, daemon, from, to| Sufferer { container, daemon, from, to };
+        let a = who(Some("a"), Some("one"), early, now);
+        assert!(book.explains(Effect::Cut, a));
+        assert!(!book.explains(Effect::Stall, a));
+        assert!(!book.explains(Effect::Cut, who(Some("b"), Some("one"), early, now)));
+        book.void(kill);
+        assert!(!book.explains(Effect::Cut, a));
+        let daemon = book.begin("dockerd killed", Target::Daemon("one".into()), Effect::Cut);
+        let now = Instant::now();
+        assert!(book.explains(Effect::Cut, who(Some("a"), Some("one"), early, now)));
+        assert!(!book.explains(Effect::Cut, who(Some("a"), None, early, now)));
+        book.end(daemon);
+        let late = Instant::now() + 2 * AFTER;
+        assert!(!book.explains(Effect::Cut, who(Some("a"), Some("one"), late, late)));
+        assert_eq!(book.counts().into_iter().collect::<Vec<_>>(), [("dockerd killed", 1)]);
+    }
+}

@@ -1,0 +1,170 @@
+//! Holds what clients saw against what the program says of them and what was
+//! done to it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ganger_test_support::ConnEnd;
+
+use crate::book::{Effect, Sufferer};
+use crate::program::{Life, Service};
+use crate::tally::say;
+use crate::{World, nap};
+
+/// How long after a connection's end its line may take.
+const LINE: Duration = Duration::from_secs(30);
+/// What a process that is killed has not written yet.
+const UNWRITTEN: Duration = Duration::from_secs(2);
+/// What the program must not print.
+const MISTAKES: [&str; 3] = ["granted a container that nobody waits for", "panicked", "mistake in"];
+
+/// One connection, as its client saw it.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) service: Service,
+    /// The client's own.
+    pub(crate) port: u16,
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+    /// The container that served it, if it was told.
+    pub(crate) told: Option<String>,
+    pub(crate) end: End,
+}
+
+/// How a connection ended, for its client.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// When the client had what it wanted.
+    Well,
+    /// The client left before it was told anything.
+    Left,
+    /// Before its time.
+    Cut(String),
+    /// Nothing came for too long.
+    Late(String),
+    /// The client was told what it must not be.
+    Wrong(String),
+}
+
+/// See [`Clerk::run`].
+#[derive(Debug)]
+pub(crate) struct Clerk<'a> {
+    world: &'a World,
+    /// How many lines of each life were read.
+    read: Vec<usize>,
+    /// By life and port of the client.
+    ends: BTreeMap<(usize, u16), VecDeque<ConnEnd>>,
+    pending: Vec<Visit>,
+}
+
+// === impl Clerk ===
+
+impl<'a> Clerk<'a> {
+    pub(crate) fn new(world: &'a World) -> Self {
+        Self { world, read: Vec::new(), ends: BTreeMap::new(), pending: Vec::new() }
+    }
+
+    /// Judges connections until there are no more.
+    pub(crate) fn run(mut self) {
+        loop {
+            let last = self.world.closed.load(Ordering::SeqCst);
+            self.pending.append(&mut self.world.inbox.lock());
+            self.read_lines();
+            for visit in std::mem::take(&mut self.pending) {
+                self.settle(visit);
+            }
+            if last && self.pending.is_empty() {
+                return;
+            }
+            nap(Duration::from_millis(100));
+        }
+    }
+
+    fn read_lines(&mut self) {
+        let fresh: Vec<_> = {
+            let lives = self.world.program.lives();
+            self.read.resize(lives.len(), 0);
+            let lives = lives.iter().zip(&mut self.read).enumerate();
+            lives
+                .flat_map(|(number, (life, read))| {
+                    let lines = life.ganger.lines_after(*read);
+                    *read += lines.len();
+                    lines.into_iter().map(move |line| (number, line))
+                })
+                .collect()
+        };
+        for (life, line) in fresh {
+            if let Some(end) = ConnEnd::parse(&line) {
+                let client = end.field("client").rsplit_once(':');
+                if let Some(port) = client.and_then(|(_, port)| port.parse().ok()) {
+                    self.ends.entry((life, port)).or_default().push_back(end);
+                }
+            } else if MISTAKES.iter().any(|mistake| line.contains(mistake)) {
+                self.world.tally.violation(format!("the program printed: {line}"));
+            }
+        }
+    }
+
+    /// Judges a connection, if there is a line on it or will be none.
+    fn settle(&mut self, visit: Visit) {
+        let (life, killed) = {
+            let lives = self.world.program.lives();
+            let begun = |life: &Life| life.began <= visit.began;
+            let life = lives.iter().rposition(begun).unwrap_or_default();
+            (life, lives[life].killed)
+        };
+        let end = self.ends.get_mut(&(life, visit.port)).and_then(VecDeque::pop_front);
+        let silenced = killed.is_some_and(|killed| visit.ended + UNWRITTEN >= killed);
+        if end.is_some() || (silenced && visit.ended.elapsed() > UNWRITTEN) {
+            self.judge(&visit, end.as_ref());
+        } else if visit.ended.elapsed() > LINE {
+            self.world.tally.violation(format!("nothing is logged of {visit:?}"));
+        } else {
+            self.pending.push(visit);
+        }
+    }
+
+    fn judge(&self, visit: &Visit, end: Option<&ConnEnd>) {
+        let (tally, service) = (&self.world.tally, visit.service.name());
+        let field = |name| end.map(|end| end.field(name)).filter(|value| *value != "-");
+        let (code, served) = (field("end").unwrap_or("no line"), field("container"));
+        let who = Sufferer {
+            container: visit.told.as_deref().or(served),
+            daemon: field("daemon"),
+            from: visit.began,
+            to: visit.ended,
+        };
+        let explained = |effect| self.world.book.explains(effect, who);
+        let wrong = |what: &str| {
+            let (port, lasted) = (visit.port, visit.ended - visit.began);
+            tally.violation(format!("{what}: {service}, client {port}, {lasted:?}, {end:?}"));
+        };
+        if let (Some(told), Some(served)) = (visit.told.as_deref(), served)
+            && told != served
+        {
+            wrong("the log names another container");
+        }
+        match &visit.end {
+            _ if code.starts_with('I') || code.starts_with('R') => wrong("an internal error"),
+            End::Well => tally.count(format!("served {service}")),
+            End::Left => tally.count("left"),
+            End::Wrong(what) => wrong(what),
+            End::Late(_) if explained(Effect::Stall) => tally.count("late by a fault"),
+            End::Late(what) => wrong(&format!("nothing came {what}")),
+            End::Cut(_) if visit.told.is_none() && is_refusal(code) => {
+                tally.count(format!("refused {code}"));
+            }
+            End::Cut(_) if explained(Effect::Cut) => tally.count("cut by a fault"),
+            End::Cut(what) => {
+                say(&format!("faults so far: {:?}", self.world.book.counts()));
+                wrong(&format!("no fault explains the cut {what}"));
+            }
+        }
+    }
+}
+
+/// Whether a client that gets no container is told so by this code.
+fn is_refusal(code: &str) -> bool {
+    matches!(code, "PQ" | "DQ" | "DL" | "KQ")
+}

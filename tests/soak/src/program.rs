@@ -1,0 +1,204 @@
+//! The built program, which may be killed and started again.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ganger_test_support::{Config, Fleet, Ganger, Host};
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+
+use crate::nap;
+
+/// Containers on each daemon.
+pub(crate) const CAPACITY: u32 = 6;
+/// How long a client waits in the queue.
+pub(crate) const QUEUE: Duration = Duration::from_secs(15);
+/// How long it takes to dial, however often that is tried.
+pub(crate) const CONNECT: Duration = Duration::from_secs(5);
+
+/// The fixture speaks when it is spoken to: probes of a published port do not count.
+pub(crate) const COMMAND: [&str; 2] = ["identify", "--lazy"];
+/// The first of the hosts that are reached over their link.
+const REMOTE: u8 = 3;
+
+/// What clients connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// A fresh container for everybody.
+    Strict,
+    /// A container is leased up to four times.
+    Reused,
+}
+
+/// Whether a host is reached as one on another machine is, over its link. It runs what
+/// needs no namespace.
+pub(crate) fn is_remote(host: &Host) -> bool {
+    host.number >= REMOTE && host.tcp_url.is_some()
+}
+
+/// Every process of the program so far; the last one runs.
+#[derive(Debug)]
+pub(crate) struct Program {
+    path: PathBuf,
+    lives: Mutex<Vec<Life>>,
+    config: Mutex<Config>,
+    label: String,
+    /// Between a kill and the next start: nobody may listen.
+    away: AtomicBool,
+}
+
+/// One process of the program.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) ganger: Ganger,
+    pub(crate) began: Instant,
+    pub(crate) killed: Option<Instant>,
+}
+
+// === impl Service ===
+
+impl Service {
+    pub(crate) const ALL: [Self; 2] = [Self::Strict, Self::Reused];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Reused => "reused",
+        }
+    }
+
+    /// The most connections that a container may see.
+    pub(crate) fn uses(self) -> u32 {
+        match self {
+            Self::Strict => 1,
+            Self::Reused => 4,
+        }
+    }
+
+    /// Its settings. Another `version` is another generation.
+    pub(crate) fn fields(self, version: u32) -> String {
+        let sizes = match self {
+            Self::Strict => "reuse: 0, warm: 4, max: 14, network: Sealed",
+            Self::Reused => "reuse: 3, warm: 3, max: 10, network: Bridge",
+        };
+        let (queue, connect) = (QUEUE.as_secs(), CONNECT.as_secs());
+        format!(
+            "{sizes}, queue: (length: 64, timeout: \"{queue}s\"), connect: \
+             (timeout: \"{connect}s\"), env: {{\"VERSION\": \"{version}\"}}"
+        )
+    }
+}
+
+// === impl Program ===
+
+impl Program {
+    /// Starts it on every host, and waits until its stock is full.
+    pub(crate) fn start(path: &Path, fleet: &Fleet) -> Self {
+        let mut config = Config::new("soak").with("drain_timeout: \"10s\"");
+        for host in fleet.all() {
+            config = config.daemon(if is_remote(host) {
+                host.remote_daemon(CAPACITY)
+            } else {
+                host.daemon(CAPACITY)
+            });
+        }
+        for service in Service::ALL {
+            config = config.fixture(service.name(), &service.fields(0), &COMMAND);
+        }
+        let began = Instant::now();
+        let ganger = config.serve(&path.to_string_lossy(), fleet);
+        Self {
+            path: path.to_owned(),
+            label: ganger.label(),
+            lives: Mutex::new(vec![Life { ganger, began, killed: None }]),
+            config: Mutex::new(config),
+            away: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn port(&self, service: Service) -> u16 {
+        self.config.lock().port(service.name())
+    }
+
+    /// What its containers are labelled with.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub(crate) fn lives(&self) -> MutexGuard<'_, Vec<Life>> {
+        self.lives.lock()
+    }
+
+    /// The process that runs.
+    pub(crate) fn ganger(&self) -> MappedMutexGuard<'_, Ganger> {
+        MutexGuard::map(self.lives.lock(), |lives| {
+            let last = lives.len() - 1;
+            &mut lives[last].ganger
+        })
+    }
+
+    /// Whether it was killed, and the next one does not listen yet.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away.load(Ordering::SeqCst)
+    }
+
+    /// It is about to go for good.
+    pub(crate) fn leaves(&self) {
+        self.away.store(true, Ordering::SeqCst);
+    }
+
+    /// Kills it and starts it again, while its guardian does what it can. Says
+    /// whether it listens again in time.
+    pub(crate) fn kill_and_start(&self, fleet: &Fleet, deadline: Duration) -> bool {
+        self.leaves();
+        let config = self.config.lock().clone();
+        {
+            let mut lives = self.lives.lock();
+            if let Some(life) = lives.last_mut() {
+                life.ganger.kill();
+                life.killed = Some(Instant::now());
+            }
+            let began = Instant::now();
+            let ganger = config.start(&self.path.to_string_lossy(), fleet);
+            lives.push(Life { ganger, began, killed: None });
+        }
+        let listens = self.says("listening", Service::ALL.len(), deadline);
+        self.away.store(false, Ordering::SeqCst);
+        listens
+    }
+
+    /// Has it read what the change makes of its configuration; `kept` if that is
+    /// what it is to be started with from now on.
+    pub(crate) fn reload(&self, kept: bool, change: impl FnOnce(Config) -> Config) {
+        let mut config = self.config.lock();
+        let changed = change(config.clone());
+        self.ganger().reload(&changed.to_string());
+        if kept {
+            *config = changed;
+        }
+    }
+
+    /// Has it read what is no configuration.
+    pub(crate) fn reload_garbage(&self) {
+        self.ganger().reload("(services: {{");
+    }
+
+    /// Waits until so many lines of the one that runs contain this.
+    pub(crate) fn says(&self, text: &str, count: usize, deadline: Duration) -> bool {
+        so_by(deadline, || self.ganger().count(text) >= count)
+    }
+}
+
+/// Waits until it is so; says whether it is by the deadline.
+pub(crate) fn so_by(deadline: Duration, mut so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + deadline;
+    loop {
+        if so() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        nap(Duration::from_millis(100));
+    }
+}
