@@ -280,3 +280,50 @@ fn no_module_is_called_mod_rs() {
     let found = every_source().into_iter().filter(|source| source.path.ends_with("/mod.rs"));
     assert_none(&found.map(|source| source.path).collect::<Vec<_>>(), "foo.rs, not foo/mod.rs");
 }
+
+/// How many rows the table of faults has.
+const FAULTS: usize = 42;
+
+/// The cells of the table of faults, row by row.
+fn faults() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join("docs/faults.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #"));
+    let rows = rows.filter(|line| !line.starts_with("| ---"));
+    rows.map(|row| row.trim_matches('|').split(" | ").map(|c| c.trim().to_owned()).collect())
+        .collect()
+}
+
+/// Whether a file has a function of this name with an attribute that makes it a test.
+fn is_test(file: &str, name: &str) -> bool {
+    let Some((before, _)) = file.split_once(&format!("fn {name}(")) else {
+        return false;
+    };
+    let mut attributes =
+        before.rsplit('\n').skip(1).take_while(|line| line.trim().starts_with('#'));
+    attributes.any(|line| line.contains("test]") || line.contains("test("))
+}
+
+#[test]
+fn every_fault_names_tests_that_exist_or_says_that_there_is_none() {
+    let (rows, mut problems) = (faults(), Vec::new());
+    for (number, row) in (1..).zip(&rows) {
+        assert_eq!((row[0].as_str(), row.len()), (number.to_string().as_str(), 5), "{row:?}");
+        let (mut file, mut tests) = (String::new(), 0);
+        // What is in backquotes is every second part.
+        for name in row[3].split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                file = fs::read_to_string(root().join(name)).unwrap_or_default();
+                continue;
+            }
+            tests += 1;
+            if !is_test(&file, name) {
+                problems.push(format!("{number}: {name}"));
+            }
+        }
+        if (tests == 0) != (row[3] == "no test") || (tests == 0 && row[4].is_empty()) {
+            problems.push(format!("{number}: neither a test nor a reason why there is none"));
+        }
+    }
+    assert_eq!(rows.len(), FAULTS);
+    assert_none(&problems, "tests that docs/faults.md names and that are not there");
+}
