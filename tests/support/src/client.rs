@@ -77,7 +77,11 @@ impl Client {
     /// # Errors
     /// What became of the connection.
     pub fn try_send(&mut self, data: impl AsRef<[u8]>) -> io::Result<()> {
-        self.0.write_all(data.as_ref())
+        self.0.write_all(data.as_ref()).map_err(|error| match error.kind() {
+            // The second word on a connection that was reset says this.
+            ErrorKind::BrokenPipe => ErrorKind::ConnectionReset.into(),
+            _ => error,
+        })
     }
 
     /// Receives a line, and returns it without its end.

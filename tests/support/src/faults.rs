@@ -79,6 +79,17 @@ impl Fleet {
         wait_until(START, "the dockerd is gone", || !lives(pid));
     }
 
+    /// Ends a dockerd in good order: it stops its containers first.
+    ///
+    /// # Panics
+    /// When it does not end, or the fleet is not this test's alone.
+    pub fn stop_daemon(&self, host: &Host) {
+        self.assert_exclusive();
+        let pid = self.dockerd(host);
+        kill_process(pid, Signal::TERM).expect("SIGTERM");
+        wait_until(START, "the dockerd is gone", || !lives(pid));
+    }
+
     /// Starts a dockerd that was killed, and waits until it answers.
     ///
     /// # Panics
@@ -97,6 +108,18 @@ impl Fleet {
             assert_eq!(ended, None, "dockerd of {}; see {}", host.name, host.log.display());
             host.try_docker(&["version"]).is_ok()
         });
+    }
+
+    /// Lets everything go on that a test has stopped which was killed itself.
+    pub(crate) fn thaw(&self) {
+        for host in self.all() {
+            let dockerd = fs::read_to_string(&host.pidfile).ok();
+            let dockerd = dockerd.and_then(|text| text.trim().parse().ok());
+            for pid in dockerd.into_iter().chain([host.containerd_pid]).filter_map(Pid::from_raw) {
+                // One that has ended needs none of it.
+                let _ = kill_process(pid, Signal::CONT);
+            }
+        }
     }
 
     fn dockerd(&self, host: &Host) -> Pid {

@@ -83,7 +83,9 @@ impl Fleet {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let lock = File::create(path.with_file_name("tests.lock")).expect("tests.lock");
         if exclusive { lock.lock() } else { lock.lock_shared() }.expect("lock on the fleet");
-        Self { hosts: record.hosts, consul: record.consul, exclusive, _lock: lock }
+        let fleet = Self { hosts: record.hosts, consul: record.consul, exclusive, _lock: lock };
+        fleet.thaw();
+        fleet
     }
 
     /// The hosts that have an address of their own, lowest number first.

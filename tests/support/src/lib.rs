@@ -10,32 +10,40 @@
     reason = "only tests use it, and a failure is to end them"
 )]
 
+mod aftermath;
 mod authority;
 mod client;
 mod config;
 mod consul;
+mod crowd;
 mod docker;
 mod faults;
 mod fixture;
 mod fleet;
 mod ganger;
 mod log;
+mod packets;
 mod poll;
 mod registry;
+mod ride;
 mod swarm;
 mod tls;
 
+pub use self::aftermath::Traces;
 pub use self::authority::{Authority, Issued};
 pub use self::client::{Client, Ending};
 pub use self::config::Config;
 pub use self::consul::Consul;
+pub use self::crowd::{Crowd, Home, STRICT};
 pub use self::docker::{Container, Running, Watch, labelled};
 pub use self::faults::{Cut, Frozen};
 pub use self::fixture::{FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_image, pattern};
 pub use self::fleet::{Fleet, Host};
 pub use self::ganger::Ganger;
 pub use self::log::ConnEnd;
+pub use self::packets::{Packets, Rule};
 pub use self::poll::{StopOnDrop, free_port, unique, wait_until};
 pub use self::registry::Registry;
+pub use self::ride::{Held, Ride};
 pub use self::swarm::Swarm;
 pub use self::tls::TlsDaemon;

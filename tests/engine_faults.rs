@@ -1,0 +1,112 @@
+//! Daemons that hang, die and come back while clients come and go.
+
+use std::time::{Duration, Instant};
+
+use ganger_test_support::{Config, Ending, Fleet, Ride, STRICT, wait_until};
+
+const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
+const DEADLINE: Duration = Duration::from_secs(60);
+const QUEUE: Duration = Duration::from_secs(15);
+
+/// A sealed service on the first two hosts.
+fn two(name: &str, fleet: &Fleet) -> Config {
+    let hosts = fleet.hosts()[..2].iter();
+    let config = hosts.fold(Config::new(name), |config, host| config.daemon(host.daemon(6)));
+    let fields = "warm: 4, max: 12, network: Sealed, queue: (length: 32, timeout: \"15s\")";
+    config.fixture("id", fields, STRICT)
+}
+
+#[test]
+fn a_dockerd_that_hangs_costs_no_client_and_no_container() {
+    let fleet = Fleet::exclusive();
+    let host = &fleet.hosts()[0];
+    Ride::run(GANGER, &fleet, &two("hang", &fleet), QUEUE, |ride| {
+        let mut held = ride.hold(&fleet.hosts()[..2], 1);
+        let frozen = fleet.freeze(host);
+        ride.says("contact lost", host, 1);
+        held.iter_mut().for_each(|held| held.client.echo("while it hangs"));
+        ride.served_more();
+        drop(frozen);
+        ride.is_back(host);
+        held.into_iter().for_each(|held| held.ends_well());
+        assert_eq!(ride.crowd.refused(), 0);
+    });
+}
+
+#[test]
+fn a_dockerd_that_hangs_for_a_moment_is_not_given_up() {
+    let fleet = Fleet::exclusive();
+    let host = &fleet.hosts()[1];
+    Ride::run(GANGER, &fleet, &two("moment", &fleet), QUEUE, |ride| {
+        let (frozen, since) = (fleet.freeze(host), Instant::now());
+        wait_until(DEADLINE, "a second is over", || since.elapsed() > Duration::from_secs(1));
+        drop(frozen);
+        ride.served_on(host);
+        assert_eq!((ride.said("contact lost", host), ride.crowd.refused()), (0, 0));
+    });
+}
+
+#[test]
+fn a_dockerd_that_is_killed_costs_open_connections_only_when_it_is_started_again() {
+    let fleet = Fleet::exclusive();
+    let host = &fleet.hosts()[0];
+    Ride::run(GANGER, &fleet, &two("dead", &fleet), QUEUE, |ride| {
+        let mut held = ride.hold(&fleet.hosts()[..2], 1);
+        fleet.kill_daemon(host);
+        ride.says("contact lost", host, 1);
+        held.iter_mut().for_each(|held| held.client.echo("while it is dead"));
+        ride.served_more();
+        // As it starts, it kills what the dead one had.
+        fleet.start_daemon(host);
+        ride.is_back(host);
+        for mut held in held {
+            if held.host == host.name {
+                assert_eq!(held.client.ending(), Ending::Reset(Vec::new()));
+                assert_eq!(ride.ganger.wait_for_end(held.client.port()).field("end"), "DD");
+            } else {
+                held.ends_well();
+            }
+        }
+        assert_eq!(ride.crowd.refused(), 0);
+    });
+}
+
+#[test]
+fn a_dockerd_that_is_restarted_in_good_order_loses_its_containers_and_no_other() {
+    let fleet = Fleet::exclusive();
+    let host = &fleet.hosts()[1];
+    Ride::run(GANGER, &fleet, &two("restart", &fleet), QUEUE, |ride| {
+        let held = ride.hold(&fleet.hosts()[..2], 1);
+        fleet.stop_daemon(host);
+        ride.says("contact lost", host, 1);
+        ride.served_more();
+        for mut held in held {
+            if held.host == host.name {
+                // Not a client that could take it for whole.
+                assert_eq!(held.client.ending(), Ending::Reset(Vec::new()));
+            } else {
+                held.ends_well();
+            }
+        }
+        fleet.start_daemon(host);
+        ride.is_back(host);
+        assert_eq!(ride.crowd.refused(), 0);
+    });
+}
+
+#[test]
+fn behind_a_containerd_that_hangs_launches_go_elsewhere() {
+    let fleet = Fleet::exclusive();
+    let host = &fleet.hosts()[0];
+    Ride::run(GANGER, &fleet, &two("grey", &fleet), QUEUE, |ride| {
+        let held = ride.hold(&fleet.hosts()[..2], 1);
+        let frozen = fleet.freeze_containerd(host);
+        // The daemon answers: it fails by its launches.
+        ride.says("launch failed", host, 1);
+        ride.served_more();
+        drop(frozen);
+        ride.served_on(host);
+        held.into_iter().for_each(|held| held.ends_well());
+        assert_eq!(ride.crowd.refused(), 0);
+    });
+}

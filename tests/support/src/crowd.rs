@@ -1,0 +1,108 @@
+//! Clients that come and go all the time, while something happens to the fleet.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::client::{Client, Ending};
+
+/// How the fixture is called so that a crowd sees which container it has, and that
+/// nobody has had it before: a probe that only connects does not count.
+pub const STRICT: &[&str] = &["identify", "--lazy"];
+
+/// What clients of the fixture called with [`STRICT`] have met with so far.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    served: AtomicUsize,
+    refused: AtomicUsize,
+    /// In milliseconds, from the connect to the answer or the reset.
+    longest: AtomicUsize,
+    over: AtomicBool,
+    /// Every container that served one.
+    seen: Mutex<BTreeSet<String>>,
+}
+
+/// Sends a crowd home when it is dropped, be it by a panic: a scope waits for it.
+#[derive(Debug)]
+#[must_use = "the crowd goes home when this is dropped"]
+pub struct Home<'a>(&'a Crowd);
+
+// === impl Crowd ===
+
+impl Crowd {
+    /// One client after the other says a word and leaves, until they are sent
+    /// home. Each hears the word, or is reset.
+    ///
+    /// # Panics
+    /// When anything else happens to one.
+    pub fn visit(&self, port: u16) {
+        while !self.over.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            let entered = self.enter(port);
+            let took = usize::try_from(began.elapsed().as_millis()).unwrap_or(usize::MAX);
+            self.longest.fetch_max(took, Ordering::Relaxed);
+            match entered {
+                Ok((client, _)) => {
+                    // What happens after the answer is a matter of luck.
+                    let (Ending::Closed(rest) | Ending::Reset(rest)) = client.finish();
+                    assert_eq!(rest, b"");
+                    self.served.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => panic!("neither served nor refused: {error}"),
+            }
+        }
+    }
+
+    /// One client says a word and hears it; returns it with the id of its
+    /// container, which nobody has had before.
+    ///
+    /// # Errors
+    /// What became of it instead.
+    ///
+    /// # Panics
+    /// When it hears something else, or the container is another one's.
+    pub fn enter(&self, port: u16) -> io::Result<(Client, String)> {
+        let mut client = Client::connect(port);
+        client.try_send("hello\n")?;
+        let line = client.try_line()?;
+        let id = line.strip_suffix(" 1").unwrap_or_else(|| panic!("{line}: it was used before"));
+        assert_eq!(client.try_line()?, "hello");
+        assert!(self.seen.lock().insert(id.to_owned()), "{id} was leased twice");
+        Ok((client, id.to_owned()))
+    }
+
+    /// Ends [`Crowd::visit`] when it is dropped.
+    pub fn home(&self) -> Home<'_> {
+        Home(self)
+    }
+
+    /// How many were served so far.
+    #[must_use]
+    pub fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// How many were refused so far.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// The longest that one has waited for its answer or its reset.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        Duration::from_millis(self.longest.load(Ordering::Relaxed) as u64)
+    }
+}
+
+impl Drop for Home<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,176 @@
+//! A program that serves while something happens to its fleet, and what is to be
+//! so whatever happens.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::aftermath::Traces;
+use crate::client::{Client, Ending};
+use crate::config::Config;
+use crate::crowd::Crowd;
+use crate::docker::labelled;
+use crate::fleet::{Fleet, Host};
+use crate::ganger::Ganger;
+use crate::poll::wait_until;
+
+/// Until what was done has had its effect: three lists are missed in half of it.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// What a loaded machine may add to what a client may wait.
+const GRACE: Duration = Duration::from_secs(5);
+/// `connect: (timeout: …)` unless it is set.
+const CONNECT: Duration = Duration::from_secs(5);
+const VISITORS: usize = 2;
+
+/// A program under way, with a crowd.
+#[derive(Debug)]
+pub struct Ride<'a> {
+    /// The fleet, which is this test's alone.
+    pub fleet: &'a Fleet,
+    /// The program.
+    pub ganger: &'a Ganger,
+    /// Its clients.
+    pub crowd: &'a Crowd,
+    /// Where they come.
+    pub port: u16,
+}
+
+/// A connection that is open, and where its container is.
+#[derive(Debug)]
+pub struct Held {
+    /// The client.
+    pub client: Client,
+    /// The container's whole id.
+    pub container: String,
+    /// The host it is on.
+    pub host: String,
+}
+
+// === impl Ride ===
+
+impl<'a> Ride<'a> {
+    /// Has a program serve the service `id`, which runs the fixture with
+    /// [`STRICT`](crate::STRICT), lets clients come and go, and does what is to
+    /// happen. In the end no client has waited for more than the `queue` and a
+    /// dial, the program has no more descriptors open than before, and leaves nothing behind.
+    ///
+    /// # Panics
+    /// When any of that is not so.
+    pub fn run(
+        program: &str,
+        fleet: &'a Fleet,
+        config: &Config,
+        queue: Duration,
+        happens: impl FnOnce(&Ride<'_>),
+    ) {
+        fleet.load_images();
+        let (traces, crowd) = (Traces::of(fleet), Crowd::default());
+        let mut ganger = config.serve(program, fleet);
+        let (port, before) = (config.port("id"), ganger.descriptors());
+        thread::scope(|scope| {
+            let home = crowd.home();
+            for _ in 0..VISITORS {
+                scope.spawn(|| crowd.visit(port));
+            }
+            let ride = Ride { fleet, ganger: &ganger, crowd: &crowd, port };
+            ride.served_more();
+            happens(&ride);
+            drop(home);
+        });
+        eprintln!(
+            "{} served, {} refused, {:?} the longest",
+            crowd.served(),
+            crowd.refused(),
+            crowd.longest()
+        );
+        assert!(crowd.longest() < queue + CONNECT + GRACE, "{:?} waited", crowd.longest());
+        ganger.wait_for_descriptors(before);
+        traces.stop(&mut ganger, fleet);
+    }
+
+    /// Waits until some more clients are served.
+    ///
+    /// # Panics
+    /// When they are not.
+    pub fn served_more(&self) {
+        let before = self.crowd.served();
+        wait_until(DEADLINE, "clients are served", || self.crowd.served() >= before + 6);
+    }
+
+    /// Waits until clients are served on a host.
+    ///
+    /// # Panics
+    /// When they are not.
+    pub fn served_on(&self, host: &Host) {
+        let field = format!(" daemon={} ", host.name);
+        let count = || {
+            let lines = self.ganger.lines();
+            let ends = lines.iter().filter(|l| l.contains(" conn end ") && l.contains(" end=-- "));
+            ends.filter(|line| line.contains(&field)).count()
+        };
+        let before = count();
+        wait_until(DEADLINE, "clients are served there", || count() >= before + 3);
+    }
+
+    /// Opens connections until there are so many on each of these hosts.
+    ///
+    /// # Panics
+    /// When one is refused.
+    #[must_use]
+    pub fn hold(&self, hosts: &[Host], each: usize) -> Vec<Held> {
+        let mut all: Vec<Held> = Vec::new();
+        let on = |all: &[Held], host: &str| all.iter().filter(|h| h.host == host).count();
+        wait_until(DEADLINE, "there are enough on each host", || {
+            let (client, id) = self.crowd.enter(self.port).expect("a container");
+            let found = labelled(hosts, &self.ganger.label());
+            let (host, container) =
+                found.into_iter().find(|(_, c)| c.id.starts_with(&id)).expect("it is there");
+            if on(&all, &host.name) < each {
+                let host = host.name.clone();
+                all.push(Held { client, container: container.id, host });
+            } else {
+                assert!(matches!(client.finish(), Ending::Closed(_)));
+            }
+            hosts.iter().all(|host| on(&all, &host.name) == each)
+        });
+        all
+    }
+
+    /// How often it has said something of a host.
+    #[must_use]
+    pub fn said(&self, what: &str, host: &Host) -> usize {
+        let field = format!("daemon={}", host.name);
+        let is = |line: &&String| line.contains(what) && line.split(' ').any(|word| word == field);
+        self.ganger.lines().iter().filter(is).count()
+    }
+
+    /// Waits until it has said something of a host so often.
+    ///
+    /// # Panics
+    /// When it does not say so.
+    pub fn says(&self, what: &str, host: &Host, times: usize) {
+        let wanted = format!("it says {what} of {}", host.name);
+        wait_until(DEADLINE, &wanted, || self.said(what, host) >= times);
+    }
+
+    /// Waits until a host that was down is in contact again and serves clients.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    pub fn is_back(&self, host: &Host) {
+        self.says("contact made", host, 2);
+        self.served_on(host);
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// It is open as before, and ends in good order.
+    ///
+    /// # Panics
+    /// When it is not, or does not.
+    pub fn ends_well(mut self) {
+        self.client.echo("to the end");
+        assert_eq!(self.client.finish(), Ending::Closed(Vec::new()));
+    }
+}
