@@ -14,11 +14,18 @@ use crate::reach::{Backend, is_shortage};
 /// The pause before a dial is repeated doubles from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 
+/// How long a container may leave a dial unanswered while another one is left to
+/// try: the kernel repeats a lost packet after a second.
+pub(super) const SILENCE: Duration = Duration::from_millis(1500);
+
 /// Until when a container may take a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// For one that answers nothing.
+    /// For whatever it takes.
     pub(super) deadline: Instant,
+    /// How long an attempt may go unanswered. Shorter than what is left where another
+    /// container is left to try.
+    pub(super) silence: Duration,
     /// For one that refuses and lives: it may be about to listen, or between
     /// two clients. Earlier than `deadline` where another container is left to try.
     pub(super) refused: Instant,
@@ -35,7 +42,8 @@ pub(super) struct Patience {
 pub(super) async fn dial<B: Backend>(backend: &B, until: Patience) -> Result<TcpStream, End> {
     let mut pause = PAUSES.0;
     loop {
-        let error = match timeout_at(until.deadline, backend.dial()).await {
+        let answer = until.deadline.min(Instant::now() + until.silence);
+        let error = match timeout_at(answer, backend.dial()).await {
             Ok(Ok(container)) => return tuned(container),
             Ok(Err(error)) => error,
             Err(_) => {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Ticket;
-use super::dial::{Patience, dial};
+use super::dial::{Patience, SILENCE, dial};
 use super::end::{End, EndCode, Line, Phase, Who};
 use super::relay::{Event, Relay, Side};
 use super::supply::{Leased, Outcome, Refusal, Supply};
@@ -130,7 +130,12 @@ impl<S: Supply> Session<S> {
                         Tried::Over(end) | Tried::Failed(end) => return end,
                     }
                 }
-                Err(end) if left > 0 && end.code.who == Who::Container => end,
+                Err(end)
+                    if left > 0
+                        && matches!(end.code.who, Who::Container | Who::ContainerTimeout) =>
+                {
+                    end
+                }
                 Err(end) => return end,
             };
             left -= 1;
@@ -180,9 +185,10 @@ impl<S: Supply> Session<S> {
         let started = Instant::now();
         // Half of what is left, where there is another container to try.
         let left = deadline.saturating_duration_since(started);
-        let refused = if last { deadline } else { started + left / 2 };
+        let (refused, silence) =
+            if last { (deadline, left) } else { (started + left / 2, SILENCE.min(left / 2)) };
         let backend = Arc::clone(lease.backend());
-        let container = dial(&*backend, Patience { deadline, refused }).await?;
+        let container = dial(&*backend, Patience { deadline, silence, refused }).await?;
         let now = Instant::now();
         self.line.connect.get_or_insert(now - started);
         self.relay.touch(now);

@@ -163,12 +163,29 @@ fn a_dial_that_hangs_is_given_up() {
     test(async {
         let proxy = Proxy::start_with([Give::Deaf, echo().await], 10, |settings| {
             settings.connect_timeout = std::time::Duration::from_millis(50);
+            settings.retries = 0;
         });
         let mut client = proxy.connect().await;
         assert_reset(&read_all(&mut client).await.1);
         let mut ended = proxy.end().await;
         ended.line(&["end=sC", "container=c0ffee00c0ff", "connect=- first_byte=-"]);
         ended.outcomes(&[Outcome::Dud]);
+    });
+}
+
+#[test]
+fn a_dial_that_hangs_leaves_time_for_another() {
+    test(async {
+        let proxy = Proxy::start_with([Give::Deaf, Give::Deaf, echo().await], 10, |settings| {
+            settings.connect_timeout = std::time::Duration::from_millis(400);
+        });
+        let mut client = proxy.connect().await;
+        client.write_all(b"hello").await.unwrap();
+        let mut answer = [0; 5];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"hello");
+        drop(client);
+        proxy.end().await.outcomes(&[Outcome::Dud, Outcome::Dud, Outcome::Clean]);
     });
 }
 
