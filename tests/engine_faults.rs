@@ -52,12 +52,12 @@ fn a_dockerd_that_is_killed_costs_open_connections_only_when_it_is_started_again
     let host = &fleet.hosts()[0];
     Ride::run(GANGER, &fleet, &two("dead", &fleet), QUEUE, |ride| {
         let mut held = ride.hold(&fleet.hosts()[..2], 1);
-        fleet.kill_daemon(host);
+        let gone = fleet.kill_daemon(host);
         ride.says("contact lost", host, 1);
         held.iter_mut().for_each(|held| held.client.echo("while it is dead"));
         ride.served_more();
         // As it starts, it kills what the dead one had.
-        fleet.start_daemon(host);
+        drop(gone);
         ride.is_back(host);
         for mut held in held {
             if held.host == host.name {
@@ -77,7 +77,7 @@ fn a_dockerd_that_is_restarted_in_good_order_loses_its_containers_and_no_other()
     let host = &fleet.hosts()[1];
     Ride::run(GANGER, &fleet, &two("restart", &fleet), QUEUE, |ride| {
         let held = ride.hold(&fleet.hosts()[..2], 1);
-        fleet.stop_daemon(host);
+        let gone = fleet.stop_daemon(host);
         ride.says("contact lost", host, 1);
         ride.served_more();
         for mut held in held {
@@ -88,7 +88,7 @@ fn a_dockerd_that_is_restarted_in_good_order_loses_its_containers_and_no_other()
                 held.ends_well();
             }
         }
-        fleet.start_daemon(host);
+        drop(gone);
         ride.is_back(host);
         assert_eq!(ride.crowd.refused(), 0);
     });

@@ -175,9 +175,9 @@ fn do_to_host(
         Kind::KillDockerd => {
             // It ends its containers as it starts again.
             let entry = daemon("dockerd killed", Effect::Cut);
-            fleet.kill_daemon(host);
+            let gone = fleet.kill_daemon(host);
             world.rest(up_to(5));
-            fleet.start_daemon(host);
+            drop(gone);
             entry
         }
         _ => return do_to_container(world, host, kind, which, up_to(8)),

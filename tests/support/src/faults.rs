@@ -3,12 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fleet::{Fleet, Host};
-use crate::poll::wait_until;
+use crate::poll::{step, wait_until};
 
 const START: Duration = Duration::from_secs(60);
 
@@ -21,6 +21,11 @@ pub struct Frozen(Vec<Pid>);
 #[derive(Debug)]
 #[must_use = "the link comes back when this is dropped"]
 pub struct Cut(Host);
+
+/// A dockerd that has ended; it is started again when this is dropped.
+#[derive(Debug)]
+#[must_use = "the daemon comes back when this is dropped"]
+pub struct Gone(Host);
 
 // === impl Fleet ===
 
@@ -72,42 +77,24 @@ impl Fleet {
     ///
     /// # Panics
     /// When it does not run, or the fleet is not this test's alone.
-    pub fn kill_daemon(&self, host: &Host) {
-        self.assert_exclusive();
-        let pid = self.dockerd(host);
-        kill_process(pid, Signal::KILL).expect("SIGKILL");
-        wait_until(START, "the dockerd is gone", || !lives(pid));
+    pub fn kill_daemon(&self, host: &Host) -> Gone {
+        self.end(host, Signal::KILL)
     }
 
     /// Ends a dockerd in good order: it stops its containers first.
     ///
     /// # Panics
     /// When it does not end, or the fleet is not this test's alone.
-    pub fn stop_daemon(&self, host: &Host) {
-        self.assert_exclusive();
-        let pid = self.dockerd(host);
-        kill_process(pid, Signal::TERM).expect("SIGTERM");
-        wait_until(START, "the dockerd is gone", || !lives(pid));
+    pub fn stop_daemon(&self, host: &Host) -> Gone {
+        self.end(host, Signal::TERM)
     }
 
-    /// Starts a dockerd that was killed, and waits until it answers.
-    ///
-    /// # Panics
-    /// When it does not, or the fleet is not this test's alone.
-    pub fn start_daemon(&self, host: &Host) {
+    fn end(&self, host: &Host, signal: Signal) -> Gone {
         self.assert_exclusive();
-        // dockerd refuses to start when any process has the number of the dead one.
-        let _ = fs::remove_file(&host.pidfile);
-        let log = OpenOptions::new().append(true).open(&host.log).expect("its log");
-        let mut daemon = Command::new(&host.command[0]);
-        daemon.args(&host.command[1..]).process_group(0).stdin(Stdio::null());
-        daemon.stderr(log.try_clone().expect("its log")).stdout(log);
-        let mut daemon = daemon.spawn().expect("dockerd");
-        wait_until(START, "the dockerd answers", || {
-            let ended = daemon.try_wait().expect("a child");
-            assert_eq!(ended, None, "dockerd of {}; see {}", host.name, host.log.display());
-            host.try_docker(&["version"]).is_ok()
-        });
+        let pid = self.dockerd(host);
+        kill_process(pid, signal).expect("a process");
+        wait_until(START, "the dockerd is gone", || !lives(pid));
+        Gone(host.clone())
     }
 
     /// Lets everything go on that a test has stopped which was killed itself.
@@ -177,5 +164,32 @@ impl Drop for Cut {
             // It went with the link.
             ip(&["-n", netns, "route", "replace", "default", "via", gateway]);
         }
+    }
+}
+
+// === impl Gone ===
+
+impl Drop for Gone {
+    /// Waits until it answers.
+    fn drop(&mut self) {
+        let host = &self.0;
+        // dockerd refuses to start when any process has the number of the dead one.
+        let _ = fs::remove_file(&host.pidfile);
+        let log = OpenOptions::new().append(true).open(&host.log).expect("its log");
+        let mut daemon = Command::new(&host.command[0]);
+        daemon.args(&host.command[1..]).process_group(0).stdin(Stdio::null());
+        daemon.stderr(log.try_clone().expect("its log")).stdout(log);
+        let mut daemon = daemon.spawn().expect("dockerd");
+        let end = Instant::now() + START;
+        loop {
+            let ended = daemon.try_wait().expect("a child").is_some();
+            if ended || Instant::now() > end || host.try_docker(&["version"]).is_ok() {
+                break;
+            }
+            step();
+        }
+        // A panic while one unwinds would end the whole run.
+        let answers = std::thread::panicking() || host.try_docker(&["version"]).is_ok();
+        assert!(answers, "dockerd of {}; see {}", host.name, host.log.display());
     }
 }

@@ -36,7 +36,7 @@ pub use self::config::Config;
 pub use self::consul::Consul;
 pub use self::crowd::{Crowd, Home, STRICT};
 pub use self::docker::{Container, Running, Watch, labelled};
-pub use self::faults::{Cut, Frozen};
+pub use self::faults::{Cut, Frozen, Gone};
 pub use self::fixture::{FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_image, pattern};
 pub use self::fleet::{Fleet, Host};
 pub use self::ganger::Ganger;
