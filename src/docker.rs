@@ -216,13 +216,17 @@ impl Docker {
             if running != tag {
                 return Ok(Some(newest));
             }
-            // One that has another image by this name runs that.
+            // One that has another image by this name runs that. Where none has any,
+            // what runs is something else.
+            let mut known = false;
             for daemon in &daemons {
-                if let Ok(Some(false)) = daemon.has_newest(tag, &newest).await {
-                    return Ok(Some(newest));
+                match daemon.has_newest(tag, &newest).await {
+                    Ok(Some(false)) => return Ok(Some(newest)),
+                    Ok(Some(true)) => known = true,
+                    Ok(None) | Err(_) => {}
                 }
             }
-            return Ok(None);
+            return Ok((!known).then_some(newest));
         }
         Err(error)
     }

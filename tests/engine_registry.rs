@@ -25,7 +25,7 @@ fn an_image_is_pulled_by_tag_and_by_digest_and_only_with_the_login_that_it_needs
     let fields = "warm: 1, max: 2, network: Sealed, pull: IfMissing";
     let tagged = registry.name("private:1");
     let config = |name: &str, image: &str| {
-        Config::new(name).daemon(host.daemon(2)).image("echo", image, fields, &[])
+        Config::new(name).daemon(host.daemon(40)).image("echo", image, fields, &[])
     };
 
     let anonymous = config("anonymous", &tagged).env("DOCKER_CONFIG", "/nonexistent");
@@ -59,7 +59,7 @@ fn a_tag_that_moves_is_followed_and_a_registry_that_is_away_changes_nothing() {
     publish(&registry, &["--banner", "one"]);
     let fields = "warm: 2, max: 6, network: Sealed, pull: IfMissing, watch_image: \"1s\"";
     let name = registry.name("moving");
-    let config = Config::new("moving").daemon(host.daemon(6)).image("echo", &name, fields, &[]);
+    let config = Config::new("moving").daemon(host.daemon(40)).image("echo", &name, fields, &[]);
     let mut ganger = config.start(GANGER, &fleet);
     let port = config.port("echo");
     ganger.wait_until_stocked("echo");

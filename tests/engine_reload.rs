@@ -40,7 +40,7 @@ fn visits(port: u16, stop: &AtomicBool) -> Vec<String> {
 fn a_switchover_under_load_is_noticed_by_nobody() {
     let fleet = Fleet::shared();
     let fields = "warm: 8, max: 80, reuse: 100000, network: Sealed, max_surge: 3";
-    let config = every_host("roll", &fleet, 20);
+    let config = every_host("roll", &fleet, 40);
     let config = config.fixture("echo", fields, &["--banner", "one"]);
     let mut ganger = config.serve(GANGER, &fleet);
     let port = config.port("echo");
@@ -85,7 +85,7 @@ fn a_switchover_under_load_is_noticed_by_nobody() {
 fn what_does_not_work_is_rolled_back_with_the_reason() {
     let fleet = Fleet::shared();
     let fields = "warm: 2, max: 8, network: Sealed";
-    let config = every_host("broken", &fleet, 4).fixture("echo", fields, &["--banner", "one"]);
+    let config = every_host("broken", &fleet, 40).fixture("echo", fields, &["--banner", "one"]);
     let mut ganger = config.serve(GANGER, &fleet);
     let port = config.port("echo");
     let broken: [(&str, &[&str], &str); 3] = [
@@ -116,7 +116,7 @@ fn what_does_not_work_is_rolled_back_with_the_reason() {
 fn a_file_with_mistakes_changes_nothing() {
     let fleet = Fleet::shared();
     let fields = "warm: 1, max: 4, network: Sealed";
-    let config = every_host("wrong", &fleet, 4).fixture("echo", fields, &["--banner", "one"]);
+    let config = every_host("wrong", &fleet, 40).fixture("echo", fields, &["--banner", "one"]);
     let mut ganger = config.serve(GANGER, &fleet);
     let port = config.port("echo");
     let mut held = Client::connect(port);
@@ -131,7 +131,7 @@ fn a_file_with_mistakes_changes_nothing() {
     let mistakes = [
         (config.clone().discovery(absent.to_owned()).to_string(), "discovery does not answer"),
         (
-            text.replace(&one.daemon(4), &one.daemon(4).replace(&one.url(), &other.url())),
+            text.replace(&one.daemon(40), &one.daemon(40).replace(&one.url(), &other.url())),
             "give it another name",
         ),
         (text.replace("warm: 1", "worm: 1"), "did you mean `warm`"),
@@ -158,7 +158,7 @@ fn services_and_daemons_come_go_and_move() {
     let fields = "warm: 1, max: 4, network: Sealed";
     let [first, second, ..] = fleet.hosts() else { panic!("the fleet has hosts") };
     let config = Config::new("move")
-        .daemon(first.daemon(8))
+        .daemon(first.daemon(40))
         .fixture("stays", fields, &["--banner", "stays"])
         .fixture("goes", fields, &["--banner", "goes"]);
     let mut ganger = config.serve(GANGER, &fleet);
@@ -166,7 +166,7 @@ fn services_and_daemons_come_go_and_move() {
     held.iter_mut().for_each(|client| drop(client.line()));
 
     let next = config.clone().moved("stays").without("goes").without_daemons();
-    let next = next.daemon(second.daemon(8)).fixture("comes", fields, &["--banner", "comes"]);
+    let next = next.daemon(second.daemon(40)).fixture("comes", fields, &["--banner", "comes"]);
     ganger.reload(&next.to_string());
     ganger.wait_for_line(DEADLINE, |line| line.contains("the configuration is reloaded"));
     assert_eq!(ask(next.port("comes")), "comes");
