@@ -29,7 +29,7 @@ fn spread(fleet: &Fleet, ganger: &Ganger) -> BTreeMap<String, usize> {
 
 #[test]
 fn a_daemon_that_is_deregistered_under_load_drains_without_a_cut_connection() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let consul = Consul::start(&fleet, "dc1", None);
     fleet.hosts().iter().for_each(|host| consul.register("docker", host, 4));
     let config = discovered("drained", &consul, "").fixture(
@@ -81,7 +81,7 @@ fn a_daemon_that_is_deregistered_under_load_drains_without_a_cut_connection() {
 
 #[test]
 fn while_consul_is_away_the_fleet_stays_as_it_was() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let mut consul = Consul::start(&fleet, "dc1", None);
     let (first, second) = (&fleet.hosts()[0], &fleet.hosts()[1]);
     consul.register("docker", first, 4);
@@ -105,7 +105,7 @@ fn while_consul_is_away_the_fleet_stays_as_it_was() {
 
 #[test]
 fn a_second_datacenter_is_used_only_when_the_first_is_full() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let near = Consul::start(&fleet, "eu", None);
     let far = Consul::start(&fleet, "us", Some(&near));
     let (first, second) = (&fleet.hosts()[0], &fleet.hosts()[1]);
@@ -140,7 +140,7 @@ fn a_second_datacenter_is_used_only_when_the_first_is_full() {
 
 #[test]
 fn what_consul_lists_and_cannot_be_used_is_said() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let consul = Consul::start(&fleet, "dc1", None);
     consul.register("docker", &fleet.hosts()[0], 0);
     let config = discovered("unfit", &consul, "").fixture("echo", "warm: 1, max: 2", &[]);

@@ -92,7 +92,7 @@ fn fill_and_overflow(fleet: &Fleet, config: &Config) {
 
 #[test]
 fn twenty_four_connections_fill_three_daemons_and_the_next_one_waits() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let fields = "warm: 0, max: 64, network: Sealed, reach: Namespace";
     let config = three("fill", &fleet, false).fixture("id", fields, &["identify"]);
     fill_and_overflow(&fleet, &config);
@@ -100,7 +100,7 @@ fn twenty_four_connections_fill_three_daemons_and_the_next_one_waits() {
 
 #[test]
 fn the_same_holds_over_the_network() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let fields = "warm: 0, max: 64, network: Bridge, reach: Published";
     // A probe by published port is a connection, which is not to count.
     let config = three("remote", &fleet, true).fixture("id", fields, &["identify", "--lazy"]);
@@ -124,7 +124,7 @@ fn the_same_holds_over_the_network() {
 
 #[test]
 fn a_hundred_clients_at_once_are_each_served_or_refused() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let fields = "warm: 1, max: 6, network: Sealed, queue: (length: 10, timeout: \"30s\")";
     let host = &fleet.hosts()[2];
     let config = Config::new("crowd").daemon(host.daemon(4)).fixture("id", fields, &["identify"]);
@@ -174,7 +174,7 @@ fn a_hundred_clients_at_once_are_each_served_or_refused() {
 
 #[test]
 fn clients_wait_for_the_queue_s_time_out_and_leave_the_queue_when_they_hang_up() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let fields = "warm: 0, max: 8, network: Sealed, queue: (length: 2, timeout: \"5s\")";
     let host = &fleet.hosts()[0];
     let config = Config::new("wait").daemon(host.daemon(1)).fixture("id", fields, &["identify"]);

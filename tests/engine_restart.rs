@@ -253,8 +253,8 @@ fn a_third_signal_ends_it_whatever_is_left() {
         ganger.wait_for_line(DEADLINE, |line| line.contains(said));
     }
     assert_eq!(client.ending(), Ending::Reset(Vec::new()));
-    ganger.signal(Signal::INT);
-    assert_eq!(ganger.wait(DEADLINE).code(), Some(128 + 2));
+    ganger.signal(Signal::TERM);
+    assert_eq!(ganger.wait(DEADLINE).code(), Some(128 + 15));
     assert_eq!(ganger.count("`ganger reap` removes what is left"), 1);
     drop(frozen);
     let (code, printed) = verb(&fleet, &config, &["reap"]);

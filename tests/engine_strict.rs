@@ -33,7 +33,7 @@ fn ask(port: u16) -> (String, u32) {
 
 #[test]
 fn three_hundred_connections_get_three_hundred_fresh_containers() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let fields = "warm: 8, max: 32, network: Sealed, queue: (length: 64, timeout: \"60s\")";
     let config = every_host("strict", &fleet, 8).fixture("id", fields, &["identify"]);
     let mut ganger = config.serve(GANGER, &fleet);
@@ -62,7 +62,7 @@ fn a_container_is_reused_as_often_as_allowed_and_never_by_two_at_once() {
     const CLIENTS: usize = 6;
     const TURNS: usize = 10;
 
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     // Fewer containers than clients, so that each is wanted again at once.
     let fields = "reuse: 3, warm: 2, max: 4, network: Sealed";
     let config = every_host("reuse", &fleet, 1).fixture("id", fields, &["identify"]);
@@ -110,7 +110,7 @@ fn a_container_is_reused_as_often_as_allowed_and_never_by_two_at_once() {
 
 #[test]
 fn what_did_not_end_well_is_not_reused() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let fields = "reuse: 9, warm: 0, max: 1, network: Sealed";
     let config = Config::new("spoilt").daemon(fleet.hosts()[0].daemon(1)).fixture(
         "id",
@@ -132,7 +132,7 @@ fn what_did_not_end_well_is_not_reused() {
 
 #[test]
 fn a_container_that_is_too_old_is_not_reused() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     let fields = "reuse: 9, warm: 0, max: 1, max_age: \"3s\", network: Sealed";
     let config =
         Config::new("old").daemon(fleet.hosts()[0].daemon(1)).fixture("id", fields, &["identify"]);
@@ -152,7 +152,7 @@ fn a_container_that_is_too_old_is_not_reused() {
 
 #[test]
 fn readiness_by_namespace_uses_up_no_connection() {
-    let fleet = Fleet::shared();
+    let fleet = Fleet::exclusive();
     // It accepts once in its life.
     let command = ["identify", "--once", "--delay", "300ms"];
     let fields = "warm: 2, max: 4, network: Bridge, reach: Namespace";
