@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ganger_test_support::{Client, Config, Ending, Fleet, Host, StopOnDrop, wait_until};
+use ganger_test_support::{Client, Config, Ending, Fleet, Ganger, Host, StopOnDrop, wait_until};
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -65,13 +65,13 @@ fn two_instances_never_hold_more_than_a_daemon_may_and_survive_each_other() {
         let visitors: Vec<_> =
             [&one, &two].map(|config| scope.spawn(|| visit(config.port("echo"), &stop))).into();
         // Both want more than there is, all the time, and both get something.
-        first.wait_for_ends(25);
-        second.wait_for_ends(25);
+        let ended = |ganger: &Ganger| ganger.count("conn end");
+        wait_until(DEADLINE, "both serve", || ended(&first) >= 25 && ended(&second) >= 25);
         // The one that is left gets what the other had.
         first.kill();
         first.wait_for_guardian(DEADLINE);
-        let before = second.count("conn end");
-        second.wait_for_ends(before + 10);
+        let before = ended(&second);
+        wait_until(DEADLINE, "the second serves on", || ended(&second) >= before + 10);
         drop(done);
         let served: Vec<_> = visitors.into_iter().map(|v| v.join().unwrap()).collect();
         assert!(served.iter().all(|served| *served >= 10), "{served:?}");
