@@ -192,8 +192,8 @@ impl Docker {
     }
 
     /// What a tag stands for now, when it is not what runs: the image by its digest.
-    /// `running` is the tag itself, or what this said before. Asked of the engines in turn, which ask the
-    /// registry.
+    /// `running` is the tag itself, or what this said before. Asked of the engines in
+    /// turn, which ask the registry.
     ///
     /// # Errors
     /// No engine could say, and what one of them said.

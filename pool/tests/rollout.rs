@@ -201,7 +201,7 @@ async fn a_service_that_is_added_is_prepared_where_there_is_contact() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_daemon_that_comes_while_a_rollout_goes_on_is_prepared_for_both() {
+async fn a_daemon_that_comes_back_while_a_rollout_goes_on_takes_part() {
     let bed = Bed::new(policy(2, 8), &[8]);
     bed.stocked().await;
     bed.engine.gate_spec(2, Gate::Slow(Duration::from_secs(20)));
@@ -288,4 +288,18 @@ async fn a_service_that_comes_back_during_a_pause_is_launched() {
     ganger_pool::Lease::finish(young, ganger_pool::core::Outcome::Dud);
     bed.reload(running(1, policy(1, 4)));
     bed.until(|s| s.service("echo").is_some_and(ServiceView::stocked)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_place_is_made_at_a_time_however_many_daemons_are_full() {
+    let bed = Bed::new(policy(6, 12), &[2, 2, 2]);
+    bed.stocked().await;
+    bed.reload(running(2, policy(6, 12)));
+    let mut smallest = u32::MAX;
+    bed.until(|s| {
+        smallest = smallest.min(s.services[0].counts[State::Idle]);
+        s.services[0].rollout.is_none() && s.stocked()
+    })
+    .await;
+    assert_eq!(smallest, 5);
 }

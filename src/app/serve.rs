@@ -181,6 +181,8 @@ impl Server {
         let plan = Plan::new(&config);
         let cap = proxy::connection_cap(self.files, plan.containers(), plan.daemons());
         let cap = cap.map_err(|error| error.to_string())?;
+        // Before anything listens: it may take a while.
+        let following = self.followed.prepare(&plan.fleet).await?;
         let moved = |settings: &&Settings| {
             self.fronts.get(&settings.name).is_none_or(|front| front.listen != settings.listen)
         };
@@ -196,10 +198,7 @@ impl Server {
             Ok((settings.name.clone(), listener))
         };
         let listeners = plan.settings.iter().filter(moved).map(bind).collect::<Result<_, String>>();
-        let listeners = listeners?;
-        // Last: it may take a while.
-        let following = self.followed.prepare(&plan.fleet).await?;
-        Ok(Next { config, plan, cap, listeners, following })
+        Ok(Next { listeners: listeners?, config, plan, cap, following })
     }
 
     /// The service that listens where another one is to.

@@ -144,7 +144,7 @@ impl Transport {
 
 impl Dial {
     fn client(&self) -> Client<Self, AnyBody> {
-        // To connect to a socket costs as little as to look for a kept one.
+        // Those to a socket are not: docs/decisions/0020.
         let kept = if matches!(*self.endpoint, Endpoint::Unix(_)) { 0 } else { KEPT };
         Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(kept)

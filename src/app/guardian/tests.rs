@@ -184,7 +184,7 @@ async fn the_service_goes_on_without_a_guardian() {
 }
 
 #[tokio::test]
-async fn one_that_is_told_nothing_of_an_end_in_good_order_takes_it_for_a_death() {
+async fn no_farewell_is_said_while_something_is_left() {
     let heard = Heard::new("left");
     let (_discovery, source) = watch::channel(fleet(&["a"]));
     let (guardian, _pool) = started(heard.command(100), source).await;

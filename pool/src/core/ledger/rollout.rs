@@ -3,8 +3,9 @@
 //! First one container of the new generation is launched, on trial, while the
 //! old one serves. Once one gets ready the new generation is what is launched,
 //! and the old stock is retired as the new stock comes; what is leased, at its
-//! end. Stock never goes below what is wanted for it. A new generation
-//! that fails too often in a row, or that no daemon can launch, is rolled back.
+//! end. The stock is as large as is wanted meanwhile, where there is room for one
+//! container more; else one less. A new generation that fails too often in a row,
+//! or that no daemon can launch, is rolled back.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -161,8 +162,14 @@ impl Ledger {
         (first > 1 && answered.all(|refusals| refusals > 1)).then_some(reason)
     }
 
-    /// Whether a container of a service is being removed where that can be done.
+    /// Whether a place for a service's rollout is on its way or being filled: one is
+    /// made at a time. What is removed counts where that can be done.
     fn place_is_coming(&self, index: usize) -> bool {
+        let service = self.services.get_index(index);
+        let rollout = service.and_then(|(_, service)| service.rollout.as_ref());
+        if rollout.is_some_and(|rollout| sizing::launching(&rollout.counts) > 0) {
+            return true;
+        }
         let mut containers = self.containers.values();
         containers.any(|c| {
             let up = || self.daemons.get(&c.daemon).is_some_and(|d| d.contact == Contact::Up);
@@ -251,7 +258,7 @@ impl Ledger {
         let (index, generation) = lane;
         let Some((_, service)) = self.services.get_index(index) else { return };
         let rolling = service.rollout.as_ref().is_some_and(|rollout| rollout.to == generation);
-        if !rolling || service.stock.len() < 2 {
+        if !rolling || service.stock.len() < 2 || self.place_is_coming(index) {
             return;
         }
         let old = |launch: &&LaunchId| {
@@ -260,11 +267,7 @@ impl Ledger {
             })
         };
         let gives = self.daemons.values().filter(|daemon| {
-            daemon.contact == Contact::Up
-                && daemon.can_launch(lane)
-                && daemon.room() == 0
-                // What goes already makes room.
-                && daemon.counts[State::Retiring] == 0
+            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
         });
         let found = gives.flat_map(|daemon| &daemon.containers).find(old).copied();
         if let Some(launch) = found {
