@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::docker::{Docker, Identity};
@@ -120,7 +120,7 @@ impl Guardian {
 impl Keeper {
     async fn run(mut self, mut ended: oneshot::Receiver<bool>) {
         let mut discovering = true;
-        let mut look = interval(LOOK_EVERY);
+        let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let running = self.running.is_some();
@@ -140,7 +140,7 @@ impl Keeper {
                     Ok(()) => self.follow().await,
                     Err(_) => discovering = false,
                 },
-                _ = look.tick(), if !self.former.is_empty() => self.forget().await,
+                _ = look.tick() => self.forget().await,
             }
         }
     }
