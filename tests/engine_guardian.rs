@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use ganger_test_support::{Client, Config, Consul, Fleet, Ganger, Host, labelled, wait_until};
+use ganger_test_support::{
+    Client, Config, Consul, Fleet, Ganger, Host, labelled, under_load, wait_until,
+};
 use rustix::process::{Pid, Signal, getpgid, getsid, kill_process, kill_process_group};
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
@@ -70,20 +70,7 @@ fn a_program_that_is_killed_under_load_leaves_nothing_and_others_keep_theirs() {
     };
     let before = theirs();
 
-    let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let Ok(mut client) = Client::try_connect(port) else { break };
-                    served.fetch_add(usize::from(client.try_line().is_ok()), Ordering::Relaxed);
-                }
-            });
-        }
-        wait_until(DEADLINE, "clients are served", || served.load(Ordering::Relaxed) >= 40);
-        ganger.kill();
-        stop.store(true, Ordering::Relaxed);
-    });
+    under_load(port, || ganger.kill());
     assert!(count(&fleet, &boot) > 0, "there is something to remove");
     assert_cleared(&fleet, &ganger);
     assert_stays_cleared(&fleet, &mut ganger);

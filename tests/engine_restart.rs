@@ -2,12 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ganger_test_support::{
-    Client, Config, Ending, Fleet, Ganger, Host, Watch, labelled, wait_until,
+    Client, Config, Ending, Fleet, Ganger, Host, Watch, labelled, under_load, wait_until,
 };
 use rustix::process::Signal;
 
@@ -74,20 +72,7 @@ fn what_a_killed_run_left_is_gone_before_the_next_one_accepts() {
     let (port, boot) = (config.port("id"), first.boot());
 
     // Under load: containers are launched, leased and removed as it is killed.
-    let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let Ok(mut client) = Client::try_connect(port) else { break };
-                    served.fetch_add(usize::from(client.try_line().is_ok()), Ordering::Relaxed);
-                }
-            });
-        }
-        wait_until(DEADLINE, "clients are served", || served.load(Ordering::Relaxed) >= 40);
-        first.kill();
-        stop.store(true, Ordering::Relaxed);
-    });
+    under_load(port, || first.kill());
     let left = labelled(fleet.all(), &boot);
     // One of those that resist; the engine may be about to remove some.
     let paused = left.iter().any(|(host, c)| host.try_docker(&["pause", &c.id]).is_ok());

@@ -3,15 +3,19 @@
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::client::{Client, Ending};
+use crate::poll::{StopOnDrop, wait_until};
 
 /// How the fixture is called so that a crowd sees which container it has, and that
 /// nobody has had it before: a probe that only connects does not count.
 pub const STRICT: &[&str] = &["identify", "--lazy"];
+
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What clients of the fixture called with [`STRICT`] have met with so far.
 #[derive(Debug, Default)]
@@ -24,11 +28,6 @@ pub struct Crowd {
     /// Every container that served one.
     seen: Mutex<BTreeSet<String>>,
 }
-
-/// Sends a crowd home when it is dropped, be it by a panic: a scope waits for it.
-#[derive(Debug)]
-#[must_use = "the crowd goes home when this is dropped"]
-pub struct Home<'a>(&'a Crowd);
 
 // === impl Crowd ===
 
@@ -78,8 +77,8 @@ impl Crowd {
     }
 
     /// Ends [`Crowd::visit`] when it is dropped.
-    pub fn home(&self) -> Home<'_> {
-        Home(self)
+    pub fn home(&self) -> StopOnDrop<'_> {
+        StopOnDrop(&self.over)
     }
 
     /// How many were served so far.
@@ -101,8 +100,24 @@ impl Crowd {
     }
 }
 
-impl Drop for Home<'_> {
-    fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Relaxed);
-    }
+/// Does `then` when clients of a fixture that only identifies itself have come and gone
+/// for a while, and more of them do. They stop at the first that is not let in.
+///
+/// # Panics
+/// When they are not served.
+pub fn under_load(port: u16, then: impl FnOnce()) {
+    let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let _stop = StopOnDrop(&over);
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let Ok(mut client) = Client::try_connect(port) else { break };
+                    served.fetch_add(usize::from(client.try_line().is_ok()), Ordering::Relaxed);
+                }
+            });
+        }
+        wait_until(DEADLINE, "clients are served", || served.load(Ordering::Relaxed) >= 40);
+        then();
+    });
 }

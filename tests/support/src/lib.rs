@@ -34,7 +34,7 @@ pub use self::authority::{Authority, Issued};
 pub use self::client::{Client, Ending};
 pub use self::config::Config;
 pub use self::consul::Consul;
-pub use self::crowd::{Crowd, Home, STRICT};
+pub use self::crowd::{Crowd, STRICT, under_load};
 pub use self::docker::{Container, Running, Watch, labelled};
 pub use self::faults::{Cut, Frozen, Gone};
 pub use self::fixture::{FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_image, pattern};
