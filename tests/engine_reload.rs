@@ -113,6 +113,39 @@ fn what_does_not_work_is_rolled_back_with_the_reason() {
 }
 
 #[test]
+fn a_canary_that_fails_its_clients_is_rolled_back_after_a_few() {
+    let fleet = Fleet::shared();
+    let fields = "warm: 4, max: 16, network: Sealed, canary: 0.25";
+    let config = every_host("canary", &fleet, 40).fixture("echo", fields, &["--banner", "one"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let port = config.port("echo");
+    let broken = ["--banner", "two", "--exit-on-data", "3"];
+    ganger.reload(&config.clone().changed("echo", fields, &broken).to_string());
+    ganger.wait_for_line(DEADLINE, |line| line.contains("stage=canary"));
+    let [mut served, mut failed] = [0, 0];
+    wait_until(DEADLINE, "the way back", || {
+        let mut client = Client::connect(port);
+        if client.line() == "one" {
+            client.echo("hello");
+            assert_eq!(client.finish(), Ending::Closed(Vec::new()));
+            served += 1;
+        } else {
+            client.send("hello\n");
+            assert_eq!(client.ending(), Ending::Reset(Vec::new()));
+            failed += 1;
+        }
+        ganger.count("rolled back") > 0
+    });
+    let said = ganger.wait_for_line(DEADLINE, |line| line.contains("rolled back"));
+    assert!(said.contains("connections to it"), "{said}");
+    // Those that were in its stock, and some before the third failure was known.
+    assert!((3..=6).contains(&failed) && served > failed, "{failed} failed, {served} were served");
+    assert_eq!(ask(port), "one");
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+}
+
+#[test]
 fn a_file_with_mistakes_changes_nothing() {
     let fleet = Fleet::shared();
     let fields = "warm: 1, max: 4, network: Sealed";

@@ -22,7 +22,7 @@ use crate::options::ServiceOptions;
 use crate::orders::{Order, Removal};
 use crate::runtime::{ContainerRuntime, Target};
 use crate::services::{Reload, Services};
-use outbox::Outbox;
+use outbox::{Outbox, Progress};
 
 /// The ledger, shared by all who have something to tell it.
 pub(crate) struct Broker<R: ContainerRuntime> {
@@ -250,10 +250,14 @@ impl<R: ContainerRuntime> Broker<R> {
                 None => info!(%daemon, "not degraded any more: a container was started"),
             }
         }
-        for (service, generation, rolled_back) in outbox.rollouts {
-            match rolled_back {
-                None => info!(%service, %generation, "switched over"),
-                Some(reason) => {
+        for (service, generation, progress) in outbox.rollouts {
+            match progress {
+                Progress::Advanced(stage) => {
+                    info!(%service, %generation, %stage, "the rollout goes on");
+                    continue;
+                }
+                Progress::SwitchedOver => info!(%service, %generation, "switched over"),
+                Progress::RolledBack(reason) => {
                     warn!(%service, %generation, %reason, "rolled back; the one before goes on");
                 }
             }
@@ -312,14 +316,17 @@ impl<R: ContainerRuntime> Inner<R> {
                 }
             }
             Action::Forget { daemon } => outbox.emptied.push(daemon),
+            Action::Advanced { service, generation, stage } => {
+                outbox.rollouts.push((service, generation, Progress::Advanced(stage)));
+            }
             Action::SwitchedOver { service, generation } => {
                 // Under the lock: a reload has to know what the ledger does.
                 self.services.switched_over(&service, generation);
-                outbox.rollouts.push((service, generation, None));
+                outbox.rollouts.push((service, generation, Progress::SwitchedOver));
             }
             Action::RolledBack { service, generation, reason } => {
                 self.services.rolled_back(&service, generation);
-                outbox.rollouts.push((service, generation, Some(reason)));
+                outbox.rollouts.push((service, generation, Progress::RolledBack(reason)));
             }
             Action::Degraded { daemon, reason } => outbox.health.push((daemon, Some(reason))),
             Action::Recovered { daemon } => outbox.health.push((daemon, None)),

@@ -23,4 +23,4 @@ pub use ledger::{DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals}
 pub use placement::{Load, Terms};
 pub use policy::{Backoff, Policy};
 pub use reason::{Fault, Refusal, RetireReason};
-pub use state::{Counts, State};
+pub use state::{Counts, Stage, State};

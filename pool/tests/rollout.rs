@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bed::{Bed, clean, options, service};
-use ganger_pool::core::{Generation, Policy, Refusal, RetireReason, ServiceView, State};
+use ganger_pool::core::{Generation, Policy, Refusal, RetireReason, ServiceView, Stage, State};
 use ganger_pool::testing::{Gate, Op};
 use ganger_pool::{Change, ServiceOptions};
 
@@ -106,7 +106,10 @@ async fn one_that_begins_to_fail_half_way_is_rolled_back_too() {
     let bed = Bed::new(policy(4, 8), &[8]);
     bed.stocked().await;
     bed.reload(running(2, policy(4, 8)));
-    bed.until(|s| s.services[0].rollout.as_ref().is_some_and(|rollout| rollout.proven)).await;
+    bed.until(|s| {
+        s.services[0].rollout.as_ref().is_some_and(|rollout| rollout.stage == Stage::TakingOver)
+    })
+    .await;
     bed.engine.gate_spec(2, Gate::Err);
     bed.until(|s| s.services[0].rolled_back.is_some()).await;
     bed.until(|s| s.stocked() && s.services[0].counts.total() == 4).await;

@@ -59,6 +59,7 @@ fn options(service: &config::Service) -> ServiceOptions<Spec> {
             queue_length: service.queue.length,
             surplus_after: service.surplus_after,
             max_surge: service.max_surge,
+            canary: service.canary,
             ..Policy::default()
         },
         spec: Arc::new(spec(service)),

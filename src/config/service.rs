@@ -62,6 +62,9 @@ pub struct Service {
     /// How many containers there may be above what is wanted while another image or
     /// setting takes over. At least 1.
     pub max_surge: u32,
+    /// The share of connections, in thousandths, that another image or setting has before
+    /// it takes over; 0 for none. At most 500.
+    pub canary: u32,
     /// How long a ready container beyond `warm` is kept.
     pub surplus_after: Duration,
     /// `USER[:GROUP]` instead of the image's.

@@ -205,6 +205,8 @@ fn settings_of_a_service_that_make_no_sense() {
         ("limits: (cpus: NaN)", "`cpus` is a number of processors from 0.01 on"),
         ("limits: (pids: 0)", "0 is too small: at least 1"),
         (r#"max_age: "500ms""#, "`max_age` is shorter than a second"),
+        ("canary: 0.6", "0.6 is not a share from 0.001 to 0.5"),
+        ("canary: 0.0", "0.0 is not a share"),
         (r#"watch_image: "500ms""#, "`watch_image` is shorter than a second"),
         (
             r#"pull: Never, watch_image: "1m""#,

@@ -30,6 +30,10 @@ pub(super) struct Launches(pub(super) u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waiting(pub(super) u32);
 
+/// A share of at most a half, in thousandths, of which it is at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share(pub(super) u32);
+
 /// A TCP port other than 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Port(pub(super) u16);
@@ -122,6 +126,18 @@ impl Decode for Waiting {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         whole(node, cx, Self::WHAT, 0..=500_000).map(Self)
+    }
+}
+
+impl Decode for Share {
+    const WHAT: &'static str = "a share such as 0.1";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |share: f64| {
+            let thousandths = (1..=500).find(|n| f64::from(*n) >= share * 1000.0 - 0.5);
+            let flaw = || Flaw::new(format!("{share:?} is not a share from 0.001 to 0.5"));
+            thousandths.filter(|_| share >= 0.001).map(Self).ok_or_else(flaw)
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Answer;
-use crate::core::{DaemonName, Generation, LaunchId, ServiceName};
+use crate::core::{DaemonName, Generation, LaunchId, ServiceName, Stage};
 use crate::orders::{Order, Removal};
 use crate::runtime::ContainerRuntime;
 
@@ -17,13 +17,20 @@ pub(super) struct Outbox<R: ContainerRuntime> {
     pub(super) emptied: Vec<DaemonName>,
     /// Daemons on which launches have begun to fail, and why, or succeed again.
     pub(super) health: Vec<(DaemonName, Option<Arc<str>>)>,
-    /// Rollouts that ended, and why if they were rolled back.
-    pub(super) rollouts: Vec<(ServiceName, Generation, Option<Arc<str>>)>,
+    /// How rollouts went on.
+    pub(super) rollouts: Vec<(ServiceName, Generation, Progress)>,
     /// Containers granted to a waiter that is not there; a mistake of ours that
     /// must not cost a container.
     pub(super) undeliverable: Vec<LaunchId>,
     /// Handles that are let go of; dropping them closes files.
     pub(super) dropped: Vec<Arc<R::Handle>>,
+}
+
+/// What became of a rollout.
+pub(super) enum Progress {
+    Advanced(Stage),
+    SwitchedOver,
+    RolledBack(Arc<str>),
 }
 
 // === impl Outbox ===

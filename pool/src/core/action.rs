@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{
-    ContainerKey, DaemonName, Generation, LaunchId, Refusal, RetireReason, ServiceName, State,
-    WaiterId,
+    ContainerKey, DaemonName, Generation, LaunchId, Refusal, RetireReason, ServiceName, Stage,
+    State, WaiterId,
 };
 
 /// Something to be done.
@@ -79,6 +79,15 @@ pub enum Action {
     Recovered {
         /// Which.
         daemon: DaemonName,
+    },
+    /// A rollout went a step further.
+    Advanced {
+        /// Of which service.
+        service: ServiceName,
+        /// The new generation.
+        generation: Generation,
+        /// How far it is now.
+        stage: Stage,
     },
     /// A generation has taken the place of the one before, which is launched no more.
     SwitchedOver {

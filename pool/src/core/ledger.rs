@@ -1,5 +1,6 @@
 //! The ledger: every container, every waiter, and what is to be done next.
 
+mod canary;
 mod fleet;
 mod gone;
 mod launches;
@@ -289,14 +290,14 @@ impl Ledger {
                 self.hungry.remove(&lane);
             }
         }
-        let stock = service.stock.len();
+        let (stock, warm) = (service.stock.len(), service.stock_wanted());
         match &mut service.window {
-            Some(window) if stock > service.policy.warm => window.low = window.low.min(stock),
+            Some(window) if stock > warm => window.low = window.low.min(stock),
             Some(window) => {
                 self.timers.remove(&(window.ends, Timer::Surplus(index)));
                 service.window = None;
             }
-            None if stock > service.policy.warm && !self.draining => {
+            None if stock > warm && !self.draining => {
                 let ends = now + service.policy.surplus_after;
                 self.timers.insert((ends, Timer::Surplus(index)));
                 service.window = Some(Window { ends, low: stock });
@@ -313,8 +314,8 @@ impl Ledger {
         let Some(window) = service.window.take() else {
             return;
         };
-        for _ in 0..window.low.saturating_sub(service.policy.warm) {
-            let worst = self.services.get_index(index).and_then(|(_, s)| s.stock.worst());
+        for _ in 0..window.low.saturating_sub(service.stock_wanted()) {
+            let worst = self.services.get_index(index).and_then(|(_, s)| s.surplus());
             if let Some(worst) = worst {
                 self.retire(now, worst, RetireReason::Surplus);
             }

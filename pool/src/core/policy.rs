@@ -31,6 +31,9 @@ pub struct Policy {
     /// How many containers there may be above what is wanted while one generation
     /// takes the place of another, never beyond `max`; at least 1.
     pub max_surge: u32,
+    /// The share of leases that a new generation has, in thousandths, before it takes
+    /// over; 0 is no canary: it takes over once one container of it got ready.
+    pub canary: u32,
 }
 
 /// A pause that doubles with each failure in a row.
@@ -56,6 +59,7 @@ impl Default for Policy {
             backoff: Backoff::SERVICE,
             failing_after: 3,
             max_surge: 1,
+            canary: 0,
         }
     }
 }

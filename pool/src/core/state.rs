@@ -28,6 +28,18 @@ pub enum State {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts([u32; State::COUNTED]);
 
+/// How far a rollout is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// One container is launched beside the old ones; it has yet to get ready.
+    #[default]
+    Trial,
+    /// It has a share of the leases, and is held against the old ones.
+    Canary,
+    /// It takes the place of the old ones.
+    TakingOver,
+}
+
 // === impl State ===
 
 impl State {
@@ -80,6 +92,18 @@ impl fmt::Display for State {
     }
 }
 
+// === impl Stage ===
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Trial => "trial",
+            Self::Canary => "canary",
+            Self::TakingOver => "taking over",
+        })
+    }
+}
+
 // === impl Counts ===
 
 impl Counts {
@@ -87,6 +111,13 @@ impl Counts {
     #[must_use]
     pub fn total(&self) -> u32 {
         self.0.iter().sum()
+    }
+
+    /// These without those, which are a part of them.
+    pub(super) fn without(&self, part: &Self) -> Self {
+        let mut rest = *self;
+        rest.0.iter_mut().zip(part.0).for_each(|(all, some)| *all = all.saturating_sub(some));
+        rest
     }
 
     /// One container went from one state to another; `Removed` is not counted.

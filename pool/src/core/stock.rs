@@ -29,6 +29,12 @@ impl Stock {
         self.0.last().map(|rank| rank.2)
     }
 
+    /// The worst of those of this generation and of newer ones.
+    pub(super) fn worst_from(&self, generation: Generation) -> Option<LaunchId> {
+        let last = (Reverse(generation), Reverse(0), LaunchId(u64::MAX));
+        self.0.range(..=last).next_back().map(|rank| rank.2)
+    }
+
     /// The best of the oldest generation, when that is older than this one.
     pub(super) fn older_than(&self, generation: Generation) -> Option<LaunchId> {
         let oldest = self.0.last()?.0;

@@ -12,7 +12,7 @@ use crate::config::image::ImageRef;
 use crate::config::name::Name;
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::Node;
-use crate::config::value::{AbsolutePath, Containers, Port};
+use crate::config::value::{AbsolutePath, Containers, Port, Share};
 use crate::spec::{Mount, Network, Pull, Reach, Ready};
 
 const DEFAULT_WARM: u32 = 1;
@@ -63,6 +63,7 @@ pub(in crate::config) fn service(
                 reach,
                 publish: f.optional("publish").unwrap_or_default(),
                 max_surge: f.optional::<Containers>("max_surge").map_or(1, |surge| surge.0),
+                canary: f.optional::<Share>("canary").map_or(0, |share| share.0),
                 surplus_after: f.or("surplus_after", Duration::from_secs(30)),
                 user: f.optional::<User>("user").map(|user| user.0),
                 read_only: f.or("read_only", false),

@@ -28,8 +28,8 @@ impl Ledger {
         };
         let refusal = if self.draining || service.leaving {
             Some(Refusal::Draining)
-        } else if let Some(best) = service.stock.best() {
-            self.grant(now, waiter, best, false);
+        } else if let Some(next) = service.next() {
+            self.grant(now, waiter, next, false);
             return;
         } else if let Some(reason) = service.refusing() {
             Some(Refusal::Failing { reason: reason.clone() })
@@ -107,6 +107,7 @@ impl Ledger {
         let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };
+        service.lease_ended(generation, outcome);
         if outcome != Outcome::Dud
             && let Some(trouble) = service.trouble(generation)
         {
@@ -119,7 +120,7 @@ impl Ledger {
             Some(RetireReason::Failed)
         } else if uses > service.policy.reuse {
             Some(RetireReason::Spent)
-        } else if generation != service.current() || self.gives_way(launch) {
+        } else if !service.reuses(generation) || self.gives_way(launch) {
             Some(RetireReason::Generation)
         } else {
             None
@@ -189,16 +190,21 @@ impl Ledger {
 
     fn serve(&mut self, now: Instant, index: usize) {
         while let Some((_, service)) = self.services.get_index_mut(index)
-            && let Some(best) = service.stock.best()
+            && let Some(next) = service.next()
             && let Some((waiter, deadline)) = service.queue.pop_oldest()
         {
             self.waiting.remove(&waiter);
             self.timers.remove(&(deadline, Timer::Waiter(waiter)));
-            self.grant(now, waiter, best, true);
+            self.grant(now, waiter, next, true);
         }
     }
 
     fn grant(&mut self, now: Instant, waiter: WaiterId, launch: LaunchId, waited: bool) {
+        let Some(container) = self.containers.get(&launch) else { return };
+        let (index, generation) = (container.service, container.generation);
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            service.lease_given(generation);
+        }
         self.transit(now, launch, State::Leased);
         let Some(container) = self.containers.get_mut(&launch) else { return };
         let start = match (container.uses, waited) {
@@ -209,9 +215,9 @@ impl Ledger {
         container.uses += 1;
         let (uses, daemon) = (container.uses, container.daemon.clone());
         let young = container.young(now).is_some();
-        if let Some((name, service)) = self.services.get_index_mut(container.service) {
+        if let Some((name, service)) = self.services.get_index_mut(index) {
             debug_assert!(uses <= service.policy.reuse + 1, "I5: {name}: {launch:?}: {uses}");
-            if !young && let Some(trouble) = service.trouble(container.generation) {
+            if !young && let Some(trouble) = service.trouble(generation) {
                 trouble.early_deaths = 0;
             }
             *service.totals.leases.entry(start).or_default() += 1;

@@ -1,7 +1,8 @@
 //! Rollouts: one generation of a service takes the place of another.
 //!
 //! First one container of the new generation is launched, on trial, while the
-//! old one serves. Once one gets ready the new generation is what is launched,
+//! old one serves. Once one gets ready, and a canary has had its leases where there
+//! is to be one, the new generation is what is launched,
 //! and the old stock is retired as the new stock comes; what is leased, at its
 //! end. The stock is as large as is wanted meanwhile, where there is room for one
 //! container more; else one less. A new generation that fails too often in a row,
@@ -10,7 +11,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Counts, sizing};
+use super::super::{Counts, Policy, Stage, sizing};
+use super::canary::{Canary, Verdict};
 use super::services::{Service, Trouble};
 use super::{Action, Contact, Generation, Lane, LaunchId, Ledger, RetireReason, State};
 
@@ -18,8 +20,8 @@ use super::{Action, Contact, Generation, Lane, LaunchId, Ledger, RetireReason, S
 #[derive(Debug)]
 pub(super) struct Rollout {
     pub(super) to: Generation,
-    /// A container of it got ready.
-    pub(super) proven: bool,
+    pub(super) stage: Stage,
+    pub(super) canary: Canary,
     /// Its containers; all are of this rollout.
     pub(super) counts: Counts,
     pub(super) trouble: Trouble,
@@ -29,6 +31,7 @@ pub(super) struct Rollout {
 enum Step {
     Retire(LaunchId),
     RollBack(Arc<str>),
+    TakeOver,
     Complete,
     Wait,
 }
@@ -36,6 +39,27 @@ enum Step {
 // === impl Rollout ===
 
 impl Rollout {
+    fn new(to: Generation) -> Self {
+        Self {
+            to,
+            stage: Stage::Trial,
+            canary: Canary::default(),
+            counts: Counts::default(),
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// It is what is launched.
+    pub(super) fn taking_over(&self) -> bool {
+        self.stage == Stage::TakingOver
+    }
+
+    /// How many ready containers of a canary are kept: none that it may not launch.
+    pub(super) fn stock_wanted(&self, policy: &Policy) -> u32 {
+        let (have, stock) = (have(&self.counts), Canary::stock(policy));
+        if self.canary.may_launch(have, stock) { stock } else { have.min(stock) }
+    }
+
     /// How many launches of the new generation lack.
     pub(super) fn deficit(&self, service: &Service) -> u32 {
         if self.trouble.retry_at.is_some() {
@@ -47,14 +71,21 @@ impl Rollout {
 
     /// The same, whatever `max` is.
     fn lacks(&self, service: &Service) -> u32 {
-        if !self.proven {
-            let gone = self.counts[State::Retiring];
-            return 1_u32.saturating_sub(self.counts.total() - gone);
-        }
         let (policy, all, waiting) = (&service.policy, &service.counts, service.queue.len());
         let struggling = self.trouble.total() > 0;
+        match self.stage {
+            Stage::Trial => {
+                let gone = self.counts[State::Retiring];
+                return 1_u32.saturating_sub(self.counts.total() - gone);
+            }
+            Stage::Canary => {
+                let one = have(&self.counts) < self.stock_wanted(policy)
+                    && !(struggling && sizing::launching(&self.counts) > 0);
+                return u32::from(one);
+            }
+            Stage::TakingOver => {}
+        }
         let wanted = sizing::deficit(policy, all, waiting, struggling);
-        let have = |counts: &Counts| sizing::on_their_way(counts) + counts[State::Idle];
         let missing = policy.warm.saturating_sub(have(&self.counts));
         let above = have(all).saturating_sub(policy.warm.saturating_add(waiting));
         let surge = missing.min(policy.max_surge.max(1).saturating_sub(above));
@@ -67,6 +98,11 @@ impl Rollout {
     }
 }
 
+/// What is in stock or on its way there.
+fn have(counts: &Counts) -> u32 {
+    sizing::on_their_way(counts) + counts[State::Idle]
+}
+
 // === impl Ledger ===
 
 impl Ledger {
@@ -75,8 +111,7 @@ impl Ledger {
         if let Some((_, service)) = self.services.get_index_mut(index)
             && service.generation != to
         {
-            let (counts, trouble) = (Counts::default(), Trouble::default());
-            service.rollout = Some(Rollout { to, proven: false, counts, trouble });
+            service.rollout = Some(Rollout::new(to));
             service.rolled_back = None;
             self.rolling.insert(index);
         }
@@ -84,17 +119,27 @@ impl Ledger {
 
     /// A container of a generation got ready.
     pub(super) fn prove(&mut self, now: Instant, (index, generation): Lane) {
-        if let Some((_, service)) = self.services.get_index_mut(index)
-            && let Some(rollout) = &mut service.rollout
+        if let Some((_, service)) = self.services.get_index(index)
+            && let Some(rollout) = &service.rollout
             && rollout.to == generation
-            && !rollout.proven
+            && rollout.stage == Stage::Trial
         {
-            rollout.proven = true;
-            let before = (index, service.generation);
-            self.hungry.remove(&before);
-            self.stuck.remove(&before);
-            self.touch(now, index);
+            let canary = service.policy.canary > 0;
+            self.advance(now, index, if canary { Stage::Canary } else { Stage::TakingOver });
         }
+    }
+
+    fn advance(&mut self, now: Instant, index: usize, stage: Stage) {
+        let Some((name, service)) = self.services.get_index_mut(index) else { return };
+        let Some(rollout) = &mut service.rollout else { return };
+        rollout.stage = stage;
+        let (service_name, generation, before) = (name.clone(), rollout.to, service.generation);
+        if stage == Stage::TakingOver {
+            self.hungry.remove(&(index, before));
+            self.stuck.remove(&(index, before));
+        }
+        self.actions.push(Action::Advanced { service: service_name, generation, stage });
+        self.touch(now, index);
     }
 
     /// Does what rollouts need.
@@ -104,6 +149,7 @@ impl Ledger {
             match self.next_step(index) {
                 Step::Retire(launch) => self.retire(now, launch, RetireReason::Generation),
                 Step::RollBack(reason) => self.roll_back(now, index, reason),
+                Step::TakeOver => self.advance(now, index, Stage::TakingOver),
                 Step::Complete => self.complete(now, index),
                 Step::Wait => {
                     last = Some(index);
@@ -118,17 +164,28 @@ impl Ledger {
     fn next_step(&self, index: usize) -> Step {
         let Some((_, service)) = self.services.get_index(index) else { return Step::Wait };
         let Some(rollout) = &service.rollout else { return Step::Wait };
-        let Rollout { to, proven, trouble, counts } = rollout;
+        let Rollout { to, trouble, counts, .. } = rollout;
+        let taking_over = rollout.taking_over();
         if trouble.total() >= service.policy.failing_after {
             let reason = trouble.last_error.clone();
             return Step::RollBack(reason.unwrap_or_else(|| "its containers fail".into()));
         }
-        if !*proven && let Some(reason) = self.refused((index, *to)) {
+        if !taking_over && let Some(reason) = self.refused((index, *to)) {
             return Step::RollBack(reason);
+        }
+        if rollout.stage == Stage::Canary {
+            match rollout.canary.verdict() {
+                Verdict::RollBack(reason) => return Step::RollBack(reason),
+                Verdict::GoOn => return Step::TakeOver,
+                // There is nothing left to be held against, or to fall back on.
+                Verdict::Wait if service.policy.canary == 0 => return Step::TakeOver,
+                Verdict::Wait if self.only_hope(index, service, *to) => return Step::TakeOver,
+                Verdict::Wait => {}
+            }
         }
         let (stock, old) = (service.stock.len(), service.stock.older_than(*to));
         if let Some(launch) = old
-            && *proven
+            && taking_over
             && stock > service.policy.warm
         {
             return Step::Retire(launch);
@@ -144,10 +201,17 @@ impl Ledger {
             return Step::Retire(launch);
         }
         let underway = [State::Launching, State::Probing, State::Idle, State::Checking];
-        if *proven && underway.iter().all(|state| service.counts[*state] == counts[*state]) {
+        if taking_over && underway.iter().all(|state| service.counts[*state] == counts[*state]) {
             return Step::Complete;
         }
         Step::Wait
+    }
+
+    /// Whether a canary is all that can be launched.
+    fn only_hope(&self, index: usize, service: &Service, to: Generation) -> bool {
+        service.failing().is_some()
+            || (self.unlaunchable((index, service.generation)).is_some()
+                && self.unlaunchable((index, to)).is_none())
     }
 
     /// Why no daemon that answers can launch what is in a lane, once each of them has
@@ -183,7 +247,8 @@ impl Ledger {
         let Some(container) = self.containers.get(&launch) else { return false };
         let index = container.service;
         let Some((_, service)) = self.services.get_index(index) else { return false };
-        let Some(rollout) = service.rollout.as_ref().filter(|rollout| !rollout.proven) else {
+        let Some(rollout) = service.rollout.as_ref().filter(|rollout| !rollout.taking_over())
+        else {
             return false;
         };
         let lane = (index, rollout.to);

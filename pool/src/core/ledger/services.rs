@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::queue::Queue;
 use super::super::stock::Stock;
-use super::super::{Counts, Policy, Refusal, sizing};
+use super::super::{Counts, Outcome, Policy, Refusal, Stage, sizing};
 use super::rollout::Rollout;
 use super::{
     Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, Totals,
@@ -74,16 +74,63 @@ impl Service {
     /// The generation that waiters and stock are launched of.
     pub(super) fn current(&self) -> Generation {
         match &self.rollout {
-            Some(rollout) if rollout.proven => rollout.to,
+            Some(rollout) if rollout.taking_over() => rollout.to,
             _ => self.generation,
         }
     }
 
-    /// The generations that may be launched: one, or both while the new one is
-    /// on trial.
+    /// The generations that may be launched: one, or both until the new one takes over.
     pub(super) fn lanes(&self) -> impl Iterator<Item = Generation> + use<> {
-        let on_trial = self.rollout.as_ref().filter(|rollout| !rollout.proven);
-        std::iter::once(self.current()).chain(on_trial.map(|rollout| rollout.to))
+        let beside = self.rollout.as_ref().filter(|rollout| !rollout.taking_over());
+        std::iter::once(self.current()).chain(beside.map(|rollout| rollout.to))
+    }
+
+    /// Whether a container of a generation is used again after a lease.
+    pub(super) fn reuses(&self, generation: Generation) -> bool {
+        generation == self.current()
+            || self.canary().is_some_and(|rollout| rollout.to == generation)
+    }
+
+    /// The rollout, while it is a canary.
+    pub(super) fn canary(&self) -> Option<&Rollout> {
+        self.rollout.as_ref().filter(|rollout| rollout.stage == Stage::Canary)
+    }
+
+    /// The container that is leased next: of a canary, when it is its turn.
+    pub(super) fn next(&self) -> Option<LaunchId> {
+        let in_turn = |rollout: &&Rollout| !rollout.canary.due(&self.policy);
+        let older = self.canary().filter(in_turn).and_then(|r| self.stock.older_than(r.to));
+        older.or_else(|| self.stock.best())
+    }
+
+    /// A lease of a container of a generation was given.
+    pub(super) fn lease_given(&mut self, generation: Generation) {
+        if let Some(rollout) = self.rollout.as_mut().filter(|r| r.stage == Stage::Canary) {
+            rollout.canary.given(&self.policy, rollout.to == generation);
+        }
+    }
+
+    /// One ended.
+    pub(super) fn lease_ended(&mut self, generation: Generation, outcome: Outcome) {
+        if let Some(rollout) = self.rollout.as_mut().filter(|r| r.stage == Stage::Canary) {
+            rollout.canary.ended(rollout.to == generation, outcome);
+        }
+    }
+
+    /// What goes when the stock is too large: of a canary, if that has too many.
+    pub(super) fn surplus(&self) -> Option<LaunchId> {
+        let large =
+            |rollout: &&Rollout| rollout.counts[State::Idle] > rollout.stock_wanted(&self.policy);
+        match self.canary().filter(large) {
+            Some(rollout) => self.stock.worst_from(rollout.to),
+            None => self.stock.worst(),
+        }
+    }
+
+    /// How many ready containers are kept: those of a canary are beside the others.
+    pub(super) fn stock_wanted(&self) -> u32 {
+        let beside = self.canary().map_or(0, |rollout| rollout.stock_wanted(&self.policy));
+        self.policy.warm.saturating_add(beside).min(self.policy.max)
     }
 
     /// Whether containers of a generation may be in stock.
@@ -104,7 +151,7 @@ impl Service {
 
     fn current_trouble(&self) -> &Trouble {
         match &self.rollout {
-            Some(rollout) if rollout.proven => &rollout.trouble,
+            Some(rollout) if rollout.taking_over() => &rollout.trouble,
             _ => &self.trouble,
         }
     }
@@ -114,7 +161,7 @@ impl Service {
         let trouble = match &self.rollout {
             _ if self.leaving => return 0,
             Some(rollout) if rollout.to == generation => return rollout.deficit(self),
-            Some(rollout) if rollout.proven => return 0,
+            Some(rollout) if rollout.taking_over() => return 0,
             _ if self.generation == generation => &self.trouble,
             _ => return 0,
         };
@@ -122,7 +169,10 @@ impl Service {
             return 0;
         }
         let struggling = trouble.total() > 0;
-        sizing::deficit(&self.policy, &self.counts, self.queue.len(), struggling)
+        let canary = self.canary().map(|rollout| rollout.counts).unwrap_or_default();
+        let room = self.policy.max.saturating_sub(self.counts.total());
+        let others = self.counts.without(&canary);
+        sizing::deficit(&self.policy, &others, self.queue.len(), struggling).min(room)
     }
 
     /// How many waiters there is or will be a container for without any other

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Counts, Generation, StartKind};
+use super::super::{Counts, Generation, Stage, StartKind};
 use super::services::Service;
 use super::{Contact, DaemonName, Ledger, RetireReason, ServiceName, State};
 
@@ -50,8 +50,8 @@ pub struct ServiceView {
 pub struct RolloutView {
     /// Which.
     pub to: Generation,
-    /// A container of it got ready; until then it is on trial.
-    pub proven: bool,
+    /// How far it is.
+    pub stage: Stage,
     /// Its containers by state.
     pub counts: Counts,
 }
@@ -195,13 +195,13 @@ impl Ledger {
             generation: service.current(),
             rollout: service.rollout.as_ref().map(|rollout| RolloutView {
                 to: rollout.to,
-                proven: rollout.proven,
+                stage: rollout.stage,
                 counts: rollout.counts,
             }),
             rolled_back: service.rolled_back.clone(),
             leaving: service.leaving,
             counts: service.counts,
-            warm: if service.leaving { 0 } else { service.policy.warm },
+            warm: if service.leaving { 0 } else { service.stock_wanted() },
             waiting: service.queue.len(),
             failing: service.failing().cloned(),
             last_error: service.last_error().cloned(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Report, Rng};
 use crate::core::{
     ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Ledger, Outcome, Owned, Policy,
-    ServiceName, State, WaiterId,
+    ServiceName, Stage, State, WaiterId,
 };
 
 type Checked = Result<(), String>;
@@ -156,15 +156,16 @@ impl World {
         }
         self.settle()?;
         let capacity: u32 = self.daemons.values().map(|d| d.capacity).sum();
-        let kept = self.services.values().filter(|served| !served.removed);
-        let wanted: u32 = kept.map(|served| served.policy.warm).sum();
         let snapshot = self.ledger.snapshot();
+        let wanted: u32 = snapshot.services.iter().map(|service| service.warm).sum();
         for service in &snapshot.services {
             if service.leaving {
                 return Err(format!("I6: {} was removed and is there", service.name));
             }
-            // Where there is no room for one more, a rollout waits for some.
-            if capacity > wanted && service.rollout.is_some() {
+            // Where there is no room for one more, a rollout waits for some; a canary
+            // waits for clients.
+            let waits = service.rollout.as_ref().is_none_or(|r| r.stage == Stage::Canary);
+            if capacity > wanted && !waits {
                 return Err(format!("I8: {} does not switch over: {service:?}", service.name));
             }
             let stock = service.counts[State::Idle];

@@ -33,6 +33,7 @@ impl World {
             max_age: self.rng.percent(30).then_some(Duration::from_secs(60)),
             queue_length: number(self.rng.below(12)),
             max_surge: number(self.rng.below(4)),
+            canary: if self.rng.percent(30) { 50 + number(self.rng.below(450)) } else { 0 },
             ..Policy::default()
         }
     }
