@@ -245,7 +245,7 @@ impl<R: ContainerRuntime> Broker<R> {
         for (daemon, degraded) in outbox.health {
             match degraded {
                 Some(reason) => {
-                    warn!(%daemon, %reason, "degraded: one launch at a time tries it");
+                    warn!(%daemon, reason = &*reason, "degraded: one launch at a time tries it");
                 }
                 None => info!(%daemon, "not degraded any more: a container was started"),
             }
@@ -258,7 +258,7 @@ impl<R: ContainerRuntime> Broker<R> {
                 }
                 Progress::SwitchedOver => info!(%service, %generation, "switched over"),
                 Progress::RolledBack(reason) => {
-                    warn!(%service, %generation, %reason, "rolled back; the one before goes on");
+                    warn!(%service, %generation, reason = &*reason, "rolled back; the one before goes on");
                 }
             }
             self.services.announce();
