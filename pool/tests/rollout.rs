@@ -204,16 +204,21 @@ async fn a_service_that_is_added_is_prepared_where_there_is_contact() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_daemon_that_comes_back_while_a_rollout_goes_on_takes_part() {
-    let bed = Bed::new(policy(2, 8), &[8]);
+async fn a_daemon_that_was_away_during_a_rollout_gets_the_new_spec_as_well() {
+    let bed = Bed::new(policy(4, 8), &[2, 2]);
     bed.stocked().await;
-    bed.engine.gate_spec(2, Gate::Slow(Duration::from_secs(20)));
-    bed.reload(running(2, policy(2, 8)));
-    bed.engine.gate("d1", Op::List, Gate::Err);
-    bed.until(|s| s.daemons[0].down.is_some()).await;
-    bed.engine.gate("d1", Op::List, Gate::Ok);
-    bed.until(|s| s.services[0].rollout.is_none() && s.stocked()).await;
-    assert_eq!(bed.view().generation, Generation(2));
+    let away = |gate| [Op::Connect, Op::List, Op::Retire].map(|op| bed.engine.gate("d2", op, gate));
+    away(Gate::Err);
+    bed.until(|s| s.daemons[1].down.is_some()).await;
+    bed.reload(running(2, policy(4, 8)));
+    bed.until(|s| s.services[0].rollout.is_none()).await;
+    assert_eq!(bed.engine.real("d2").len(), 2, "what is there cannot be asked, or removed");
+    away(Gate::Ok);
+    bed.stocked().await;
+    let leases = [bed.lease().await, bed.lease().await, bed.lease().await, bed.lease().await];
+    let on_d2 = leases.iter().flatten().filter(|lease| lease.daemon() == &"d2".into());
+    assert_eq!(on_d2.count(), 2);
+    assert!(leases.iter().flatten().all(|lease| lease.handle().spec == 2));
 }
 
 #[tokio::test(start_paused = true)]
