@@ -5,9 +5,11 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
+use super::relay::pipe;
+
 /// Descriptors for all that is not a connection, a container or a daemon:
-/// listeners, logs, the runtime's own.
-const RESERVE: u64 = 128;
+/// listeners, logs, the runtime's own; and the pipes of bulk flows.
+const RESERVE: u64 = 128 + 2 * pipe::MOST as u64;
 /// Its event stream and its calls: launches, removals, looks at containers.
 const PER_DAEMON: u64 = 64;
 /// A client's socket and a container's.
@@ -71,16 +73,16 @@ mod tests {
 
     #[test]
     fn connections_get_what_containers_daemons_and_the_reserve_leave() {
-        assert_eq!(connection_cap(1024, 16, 2), Ok((1024 - 128 - 48 - 128) / 2));
-        assert_eq!(connection_cap(1 << 20, 1000, 1), Ok(((1 << 20) - 128 - 3000 - 64) / 2));
-        assert_eq!(connection_cap(128 + 2, 0, 0), Ok(1));
-        assert_eq!(connection_cap(128 + 3, 0, 0), Ok(1));
+        assert_eq!(connection_cap(1024, 16, 2), Ok((1024 - 256 - 48 - 128) / 2));
+        assert_eq!(connection_cap(1 << 20, 1000, 1), Ok(((1 << 20) - 256 - 3000 - 64) / 2));
+        assert_eq!(connection_cap(256 + 2, 0, 0), Ok(1));
+        assert_eq!(connection_cap(256 + 3, 0, 0), Ok(1));
     }
 
     #[test]
     fn too_few_is_an_error_that_says_how_many_are_needed() {
-        let error = connection_cap(128 + 64 + 3 * 10 + 1, 10, 1).unwrap_err();
-        assert_eq!(error, TooFewFiles { limit: 223, containers: 10, daemons: 1, needed: 224 });
+        let error = connection_cap(256 + 64 + 3 * 10 + 1, 10, 1).unwrap_err();
+        assert_eq!(error, TooFewFiles { limit: 351, containers: 10, daemons: 1, needed: 352 });
         assert_eq!(connection_cap(error.needed, 10, 1), Ok(1));
         assert!(connection_cap(u64::MAX, u64::MAX, u64::MAX).is_err());
     }

@@ -1,37 +1,25 @@
 //! Moves bytes both ways between a client and a container.
 //!
-//! One state machine for both directions, in user space. A thread shares one
+//! One state machine for both directions. Bytes are copied through user space, or,
+//! once there are many without a pause, spliced through a pipe. A thread shares one
 //! buffer among all its connections; a connection keeps memory of its own only
 //! while the far side does not take what was read for it.
 //!
 //! What is believed: `WouldBlock` and 0 from a read, nothing else. A short read
 //! does not mean that the socket is empty (it also ends at an urgent byte), so
-//! reads go on until `WouldBlock`.
+//! reads go on until `WouldBlock`; that of a splice means nothing at all.
 
-use std::cell::RefCell;
+mod flow;
+pub(super) mod pipe;
+
 use std::io;
-use std::net::Shutdown;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use rustix::net::{RecvFlags, SendFlags};
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::replay::Record;
-use super::socket;
-
-/// Size of a thread's buffer, and so the most that a direction keeps when the
-/// far side does not read.
-const BUFFER_BYTES: usize = 64 * 1024;
-
-/// Reads per direction and poll, so that one bulk flow does not starve the
-/// other connections of its thread.
-const BURST: usize = 16;
-
-thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into_boxed_slice());
-}
+use flow::{Fault, Flow, Witness};
 
 /// One end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,41 +57,13 @@ pub(super) struct Relay {
     active: Instant,
 }
 
-/// One direction.
-#[derive(Debug)]
-struct Flow {
-    /// Read and not yet taken by the far side, from `taken` on.
-    rest: Vec<u8>,
-    taken: usize,
-    /// The source sends no more.
-    ended: bool,
-    /// The end was passed on, or the far side takes no more.
-    closed: bool,
-    /// Bytes read from the source.
-    bytes: u64,
-    /// A byte moved since this was last cleared.
-    moved: bool,
-    /// The far side did not take something at once, and its time-out for unread
-    /// data has been lifted.
-    pressed: bool,
-    /// Try the sockets before the reactor has reported on them: a client's
-    /// first bytes are mostly there before its container is.
-    eager: bool,
-}
-
-/// Which half of a flow failed.
-enum Fault {
-    Read(io::Error),
-    Write(io::Error),
-}
-
 // === impl Relay ===
 
 impl Relay {
     pub(super) fn new(replay: usize, now: Instant) -> Self {
         Self {
-            up: Flow { eager: true, ..Flow::new() },
-            down: Flow::new(),
+            up: Flow::eager(),
+            down: Flow::default(),
             record: Record::new(replay),
             refused: None,
             first_byte: None,
@@ -139,7 +99,7 @@ impl Relay {
     /// The side that the other one waits for: the one that does not read, or
     /// else the client, which does not send.
     pub(super) fn laggard(&self) -> Side {
-        if self.up.rest.is_empty() { Side::Client } else { Side::Container }
+        if self.up.is_pressed() { Side::Container } else { Side::Client }
     }
 
     /// Prepares for another container: all that the client sent is to be sent
@@ -154,12 +114,8 @@ impl Relay {
         let Some(sent) = self.record.replay() else {
             return false;
         };
-        self.up.rest = sent.to_vec();
-        self.up.taken = 0;
-        self.up.closed = false;
-        self.up.pressed = false;
-        self.up.eager = true;
-        self.down = Flow::new();
+        self.up.rewind(sent);
+        self.down = Flow::default();
         self.refused = None;
         true
     }
@@ -194,7 +150,7 @@ impl Relay {
         container: &TcpStream,
     ) -> Poll<Event> {
         if !self.up.closed {
-            match self.up.pump(cx, client, container, |bytes| self.record.push(bytes)) {
+            match self.up.pump(cx, client, container, &mut self.record) {
                 Poll::Ready(Ok(())) => self.up.pass_end(container),
                 Poll::Ready(Err(Fault::Read(error))) => {
                     return Poll::Ready(Event::Broken { side: Side::Client, error });
@@ -208,14 +164,8 @@ impl Relay {
             }
         }
         if !self.down.closed {
-            let (record, first_byte) = (&mut self.record, &mut self.first_byte);
-            let seen = |_: &[u8]| {
-                if first_byte.is_none() {
-                    *first_byte = Some(Instant::now());
-                    record.drop_it();
-                }
-            };
-            match self.down.pump(cx, container, client, seen) {
+            let mut first = First { byte: &mut self.first_byte, record: &mut self.record };
+            match self.down.pump(cx, container, client, &mut first) {
                 Poll::Ready(Ok(())) if self.refused.is_none() => {
                     return Poll::Ready(Event::ContainerEnded);
                 }
@@ -239,211 +189,37 @@ impl Relay {
     }
 }
 
-// === impl Flow ===
+// === impl Witness ===
 
-impl Flow {
-    fn new() -> Self {
-        Self {
-            rest: Vec::new(),
-            taken: 0,
-            ended: false,
-            closed: false,
-            bytes: 0,
-            moved: false,
-            pressed: false,
-            eager: false,
-        }
+/// What the client sends is kept as long as it may have to be sent again.
+impl Witness for Record {
+    fn see(&mut self, bytes: &[u8]) {
+        self.push(bytes);
     }
 
-    /// Moves bytes until one side has to be waited for. Ready when the source
-    /// ended and the far side took all of it.
-    fn pump(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &TcpStream,
-        to: &TcpStream,
-        mut seen: impl FnMut(&[u8]),
-    ) -> Poll<Result<(), Fault>> {
-        for _ in 0..BURST {
-            if !self.rest.is_empty() {
-                ready!(self.flush(cx, to))?;
-            }
-            if self.ended {
-                return Poll::Ready(Ok(()));
-            }
-            match BUFFER.with_borrow_mut(|buffer| self.step(from, to, buffer, &mut seen)) {
-                Err(Fault::Read(error)) if is_retry(&error) => {
-                    ready!(from.poll_read_ready(cx)).map_err(Fault::Read)?;
-                }
-                done => done?,
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// One read, and one write of what it gave.
-    fn step(
-        &mut self,
-        from: &TcpStream,
-        to: &TcpStream,
-        buffer: &mut [u8],
-        seen: &mut impl FnMut(&[u8]),
-    ) -> Result<(), Fault> {
-        let eager = std::mem::take(&mut self.eager);
-        let read = if eager {
-            rustix::net::recv(from, &mut *buffer, RecvFlags::DONTWAIT)
-                .map(|(read, _)| read)
-                .map_err(io::Error::from)
-        } else {
-            from.try_read(buffer)
-        };
-        let bytes = &buffer[..read.map_err(Fault::Read)?];
-        if bytes.is_empty() {
-            self.ended = true;
-            return Ok(());
-        }
-        self.moved = true;
-        self.bytes += bytes.len() as u64;
-        seen(bytes);
-        let written = if eager {
-            rustix::net::send(to, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
-                .map_err(io::Error::from)
-        } else {
-            to.try_write(bytes)
-        };
-        match written {
-            Ok(written) => self.rest.extend_from_slice(&bytes[written..]),
-            Err(error) if is_retry(&error) => self.rest.extend_from_slice(bytes),
-            Err(error) => return Err(Fault::Write(error)),
-        }
-        Ok(())
-    }
-
-    /// Writes what is left until the far side has it all.
-    fn flush(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<Result<(), Fault>> {
-        while self.taken < self.rest.len() {
-            match to.try_write(&self.rest[self.taken..]) {
-                Ok(0) => {
-                    return Poll::Ready(Err(Fault::Write(io::ErrorKind::WriteZero.into())));
-                }
-                Ok(written) => {
-                    self.taken += written;
-                    self.moved = true;
-                }
-                Err(error) if is_retry(&error) => {
-                    if !self.pressed {
-                        self.pressed = true;
-                        socket::be_patient(to);
-                    }
-                    ready!(to.poll_write_ready(cx)).map_err(Fault::Write)?;
-                }
-                Err(error) => return Poll::Ready(Err(Fault::Write(error))),
-            }
-        }
-        self.rest = Vec::new();
-        self.taken = 0;
-        Poll::Ready(Ok(()))
-    }
-
-    fn pass_end(&mut self, to: &TcpStream) {
-        self.closed = true;
-        // Fails only on a connection that is gone, which a read will tell.
-        let _ = SockRef::from(to).shutdown(Shutdown::Write);
-    }
-
-    fn discard(&mut self) {
-        self.closed = true;
-        self.rest = Vec::new();
-        self.taken = 0;
+    fn is_done(&self) -> bool {
+        self.replay().is_none()
     }
 }
 
-/// Whether a call is to be made again, after waiting where the reactor says so.
-fn is_retry(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+/// The container's first byte is the end of that.
+struct First<'a> {
+    byte: &'a mut Option<Instant>,
+    record: &'a mut Record,
+}
+
+impl Witness for First<'_> {
+    fn see(&mut self, _: &[u8]) {
+        if self.byte.is_none() {
+            *self.byte = Some(Instant::now());
+            self.record.drop_it();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.byte.is_some()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::time::Duration;
-
-    use tokio::io::AsyncReadExt;
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    /// Both ends of a connection, the far one tuned as a session's is.
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (far, _) = listener.accept().await.unwrap();
-        socket::tune(SockRef::from(&far)).unwrap();
-        near.writable().await.unwrap();
-        far.writable().await.unwrap();
-        (near, far)
-    }
-
-    /// Writes until the kernel takes no more.
-    fn fill(stream: &TcpStream) -> u64 {
-        let mut filled = 0;
-        while let Ok(written) = stream.try_write(&[7; BUFFER_BYTES]) {
-            filled += written as u64;
-        }
-        filled
-    }
-
-    #[tokio::test]
-    async fn one_poll_moves_a_bounded_number_of_bytes() {
-        let (_client, client_far) = pair().await;
-        let (container, container_far) = pair().await;
-        let filled = fill(&container);
-        container_far.readable().await.unwrap();
-        let mut relay = Relay::new(0, Instant::now());
-        let mut most = 0;
-        while relay.bytes_out() < filled.min(2 << 20) {
-            let before = relay.bytes_out();
-            poll_fn(|cx| {
-                let event = relay.poll(cx, &client_far, &container_far);
-                assert!(event.is_pending(), "{event:?}");
-                Poll::Ready(())
-            })
-            .await;
-            most = most.max(relay.bytes_out() - before);
-            if relay.bytes_out() == before {
-                break;
-            }
-        }
-        assert!(filled > 1 << 20, "{filled} bytes are too few to tell");
-        assert!(most <= 1 << 20, "{most} of {filled} bytes in one poll");
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_does_not_read_is_only_bound_by_the_idle_time_out() {
-        let (mut client, client_far) = pair().await;
-        let (container, container_far) = pair().await;
-        let user_timeout = || SockRef::from(&client_far).tcp_user_timeout().unwrap();
-        assert_eq!(user_timeout(), Some(Duration::from_secs(15)));
-        let mut relay = Relay::new(0, Instant::now());
-        // Until the far side's memory is full and a rest is left.
-        while relay.down.rest.is_empty() {
-            fill(&container);
-            poll_fn(|cx| {
-                let _ = relay.poll(cx, &client_far, &container_far);
-                Poll::Ready(())
-            })
-            .await;
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(user_timeout(), None);
-        assert!(relay.down.rest.len() <= BUFFER_BYTES);
-        // And memory of its own is given back with the rest.
-        let mut sink = vec![0; BUFFER_BYTES];
-        tokio::select! {
-            flushed = poll_fn(|cx| relay.down.flush(cx, &client_far)) => assert!(flushed.is_ok()),
-            () = async { while client.read(&mut sink).await.unwrap() > 0 {} } => {}
-        }
-        assert_eq!(relay.down.rest.capacity(), 0);
-    }
-}
+mod tests;

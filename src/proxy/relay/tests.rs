@@ -1,0 +1,156 @@
+//! One poll at a time.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::flow::BUFFER_BYTES;
+use super::*;
+use crate::proxy::socket;
+
+/// Both ends of a connection, the far one tuned as a session's is.
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    socket::tune(SockRef::from(&far)).unwrap();
+    near.writable().await.unwrap();
+    far.writable().await.unwrap();
+    (near, far)
+}
+
+/// Writes until the kernel takes no more.
+fn fill(stream: &TcpStream) -> u64 {
+    let mut filled = 0;
+    while let Ok(written) = stream.try_write(&[7; BUFFER_BYTES]) {
+        filled += written as u64;
+    }
+    filled
+}
+
+#[tokio::test]
+async fn one_poll_moves_a_bounded_number_of_bytes() {
+    let (_client, client_far) = pair().await;
+    let (container, container_far) = pair().await;
+    let filled = fill(&container);
+    container_far.readable().await.unwrap();
+    let mut relay = Relay::new(0, Instant::now());
+    let mut most = 0;
+    while relay.bytes_out() < filled.min(2 << 20) {
+        let before = relay.bytes_out();
+        poll_fn(|cx| {
+            let event = relay.poll(cx, &client_far, &container_far);
+            assert!(event.is_pending(), "{event:?}");
+            Poll::Ready(())
+        })
+        .await;
+        most = most.max(relay.bytes_out() - before);
+        if relay.bytes_out() == before {
+            break;
+        }
+    }
+    assert!(filled > 1 << 20, "{filled} bytes are too few to tell");
+    assert!(most <= 2 << 20, "{most} of {filled} bytes in one poll");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_is_only_bound_by_the_idle_time_out() {
+    let (mut client, client_far) = pair().await;
+    let (container, container_far) = pair().await;
+    let user_timeout = || SockRef::from(&client_far).tcp_user_timeout().unwrap();
+    assert_eq!(user_timeout(), Some(Duration::from_secs(15)));
+    let mut relay = Relay::new(0, Instant::now());
+    // Until the far side's memory is full and a rest is left.
+    while user_timeout().is_some() {
+        fill(&container);
+        poll_fn(|cx| {
+            let _ = relay.poll(cx, &client_far, &container_far);
+            Poll::Ready(())
+        })
+        .await;
+        tokio::task::yield_now().await;
+    }
+    assert!(relay.down.is_pressed());
+    assert!(relay.down.kept() <= BUFFER_BYTES);
+    // And memory of its own is given back with the rest.
+    let mut sink = vec![0; BUFFER_BYTES];
+    tokio::select! {
+        flushed = poll_fn(|cx| relay.down.flush(cx, &client_far)) => assert!(flushed.is_ok()),
+        () = async { while client.read(&mut sink).await.unwrap() > 0 {} } => {}
+    }
+    assert_eq!(relay.down.kept(), 0);
+}
+
+/// Sends so much of a pattern, with an urgent byte in its middle if wanted.
+async fn send_pattern(to: &mut TcpStream, count: usize, urgent: bool) {
+    let pattern: Vec<u8> = (0..count).map(|n| (n % 251) as u8).collect();
+    let (first, second) = pattern.split_at(count / 2);
+    to.write_all(first).await.unwrap();
+    if urgent {
+        to.writable().await.unwrap();
+        assert_eq!(SockRef::from(&*to).send_out_of_band(&[first.len() as u8]).unwrap(), 1);
+    }
+    to.write_all(second).await.unwrap();
+    to.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_burst_goes_through_a_pipe_and_gives_it_back() {
+    const COUNT: usize = 24 << 20;
+    for urgent in [false, true] {
+        let (mut client, client_far) = pair().await;
+        let (mut container, container_far) = pair().await;
+        let mut relay = Relay::new(0, Instant::now());
+        let (mut got, mut spliced) = (Vec::new(), false);
+        let relayed = async {
+            let event = poll_fn(|cx| {
+                let event = relay.poll(cx, &client_far, &container_far);
+                spliced |= relay.down.has_pipe();
+                event
+            });
+            let event = event.await;
+            assert!(matches!(event, Event::ContainerEnded), "{event:?}");
+            relay.pass_end(&client_far);
+        };
+        let sent = send_pattern(&mut container, COUNT, urgent);
+        tokio::join!(sent, relayed, async { client.read_to_end(&mut got).await.unwrap() });
+        if urgent {
+            assert_eq!(got.remove(COUNT / 2), (COUNT / 2) as u8, "the urgent byte");
+        }
+        assert_eq!(got.len(), COUNT);
+        assert!(got.iter().enumerate().all(|(n, byte)| *byte == (n % 251) as u8));
+        assert!(spliced, "all of it was copied");
+        assert_eq!(relay.bytes_out(), (COUNT + usize::from(urgent)) as u64);
+        // A source that runs dry, or ends, has no need of it.
+        assert!(!relay.down.has_pipe());
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_sent_again_is_not_spliced() {
+    let (client, client_far) = pair().await;
+    let (_container, container_far) = pair().await;
+    let mut relay = Relay::new(64 << 20, Instant::now());
+    let mut sent = 0;
+    loop {
+        let more = fill(&client);
+        sent += more;
+        let before = relay.bytes_in();
+        poll_fn(|cx| {
+            let _ = relay.poll(cx, &client_far, &container_far);
+            Poll::Ready(())
+        })
+        .await;
+        assert!(!relay.up.has_pipe());
+        if more == 0 && relay.bytes_in() == before {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(relay.bytes_in() > 1 << 20 && relay.bytes_in() <= sent);
+    assert!(relay.rewind());
+    assert_eq!(relay.up.kept() as u64, relay.bytes_in(), "all of it");
+}
