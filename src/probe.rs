@@ -39,11 +39,16 @@ impl Probe<Container> for Prober {
                 | Ready::Healthcheck => repeat(container, not_yet).await,
             }
         };
+        let connected = async {
+            ready.await?;
+            preconnect(container, not_yet).await;
+            Ok(())
+        };
         tokio::select! {
             // A container that has ended is not ready, whatever it said before.
             biased;
             end = container.ended() => Err(ProbeError(format!("{end} before it was ready"))),
-            ready = ready => ready,
+            ready = connected => ready,
         }
     }
 
@@ -56,9 +61,23 @@ impl Probe<Container> for Prober {
             Verdict::Ready if container.ran_out_of_memory() => {
                 Err(ProbeError("the kernel killed a process in it for memory".to_owned()))
             }
-            Verdict::Ready => Ok(()),
+            Verdict::Ready => {
+                let hot = container.preconnect().await;
+                hot.map_err(|error| ProbeError(format!("takes no connection: {error}")))
+            }
             Verdict::NotYet(why) | Verdict::Never(why) => Err(ProbeError(why)),
         }
+    }
+}
+
+/// Makes the connection that is made ahead: one that cannot be made proves that the
+/// container is not ready, whatever else has shown that it is.
+async fn preconnect(container: &Container, not_yet: &NotYet) {
+    let (mut pause, longest) = PAUSES;
+    while let Err(error) = container.preconnect().await {
+        not_yet.note(format!("takes no connection: {error}"));
+        sleep(pause).await;
+        pause = (pause * 3 / 2).min(longest);
     }
 }
 

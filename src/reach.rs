@@ -1,6 +1,7 @@
 //! How a container is reached: the data path's view of one.
 
 pub mod capability;
+pub(crate) mod hot;
 mod listening;
 mod memory;
 pub mod netns;

@@ -32,6 +32,8 @@ pub struct Spec {
     pub publish_any: bool,
     /// What shows that a container can serve.
     pub ready: Ready,
+    /// Whether a connection is made ahead.
+    pub preconnect: Preconnect,
     /// User, and group after a colon; `None` takes the image's.
     pub user: Option<String>,
     /// Mounts the root file system read-only.
@@ -56,6 +58,18 @@ pub enum Pull {
     Always,
     /// Never: it must be there.
     Never,
+}
+
+/// Whether a connection into a container is made before a client wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preconnect {
+    /// No.
+    #[default]
+    Off,
+    /// One, once the container is ready.
+    Tcp,
+    /// One, and what the service says first is waited for, for a moment.
+    Banner,
 }
 
 /// What a container can reach.
@@ -137,6 +151,7 @@ impl Spec {
             reach: Reach::default(),
             publish_any: false,
             ready: Ready::default(),
+            preconnect: Preconnect::Off,
             user: None,
             read_only: false,
             tmpfs: IndexMap::new(),

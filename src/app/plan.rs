@@ -92,6 +92,7 @@ fn spec(service: &config::Service) -> Spec {
         pids: Some(service.limits.pids),
         network: service.network.clone(),
         reach: service.reach,
+        preconnect: service.preconnect,
         publish_any: service.publish == config::Publish::Any,
         ready: service.ready.clone(),
         user: service.user.clone(),

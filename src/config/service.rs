@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 
 use super::image::ImageRef;
 use super::name::Name;
-use crate::spec::{Mount, Network, Pull, Reach, Ready};
+use crate::spec::{Mount, Network, Preconnect, Pull, Reach, Ready};
 
 pub(super) use decode::{Found, service};
 
@@ -57,6 +57,8 @@ pub struct Service {
     pub network: Network,
     /// How a container is reached.
     pub reach: Reach,
+    /// Whether a connection into a container is made before a client wants it.
+    pub preconnect: Preconnect,
     /// On which addresses a port is published where `reach` comes to that.
     pub publish: Publish,
     /// How many containers there may be above what is wanted while another image or

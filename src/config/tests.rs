@@ -206,7 +206,7 @@ fn settings_of_a_service_that_make_no_sense() {
         ("limits: (pids: 0)", "0 is too small: at least 1"),
         (r#"max_age: "500ms""#, "`max_age` is shorter than a second"),
         ("canary: 0.6", "0.6 is not a share from 0.001 to 0.5"),
-        ("canary: 0.0", "0.0 is not a share"),
+        ("canary: 0.0", "0.0 is not a share from 0.001 to 0.5"),
         (r#"watch_image: "500ms""#, "`watch_image` is shorter than a second"),
         (
             r#"pull: Never, watch_image: "1m""#,
@@ -273,7 +273,6 @@ fn settings_of_a_service_that_make_no_sense() {
             "a sealed container has no network to publish a port on",
         ),
         ("sandbox: Pooled", "`sandbox: Pooled` is not supported yet by this version"),
-        ("preconnect: Tcp", "`preconnect: Tcp` is not supported yet by this version"),
         ("queue: Long", "expected `queue` in `( )`, found the word `Long`"),
         ("queue: Queue(length: 1)", "`queue` has no name before its bracket"),
         ("ready: Exchange", "`Exchange` lacks `send` and `expect`"),

@@ -18,9 +18,11 @@ use super::Spec;
 use super::daemon::{Contact, Daemon};
 use super::explain::explain;
 use super::view::{Binding, End, Inspected};
+use crate::reach::hot::{Connect, Hot};
 use crate::reach::netns::{Dialer, NetNs};
 use crate::reach::process::Process;
 use crate::reach::{Backend, Fate, is_shortage};
+use crate::spec::Preconnect;
 
 /// How long an engine may take to notice that a process has ended.
 const NOTICE: Duration = Duration::from_secs(2);
@@ -32,7 +34,8 @@ pub struct Container {
     pub(super) id: String,
     pub(super) daemon: Arc<Daemon>,
     pub(super) spec: Arc<Spec>,
-    pub(super) address: Address,
+    pub(super) address: Arc<Address>,
+    pub(super) hot: Arc<Hot>,
     /// Its first process, where it runs on this machine and is reached by a
     /// published port all the same.
     pub(super) neighbour: Option<Process>,
@@ -106,6 +109,15 @@ impl Address {
     }
 }
 
+impl Connect for Address {
+    async fn connect(&self) -> io::Result<TcpStream> {
+        match self {
+            Self::Namespace { namespace, .. } => namespace.dial().await,
+            Self::Published(address) => TcpStream::connect(*address).await,
+        }
+    }
+}
+
 // === impl Container ===
 
 impl Container {
@@ -127,7 +139,7 @@ impl Container {
     /// `None` where that cannot be known.
     pub(crate) async fn listens(&self) -> Option<io::Result<bool>> {
         let port = self.spec.port;
-        match (&self.address, &self.neighbour) {
+        match (&*self.address, &self.neighbour) {
             (Address::Namespace { namespace, process }, _) => match namespace.listens().await {
                 Err(_) => Some(process.listens(port, false)),
                 answered => Some(answered),
@@ -143,12 +155,32 @@ impl Container {
 
     /// Whether the kernel has killed a process in it for memory, as far as is known here.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
-        match (&self.address, &self.neighbour) {
+        match (&*self.address, &self.neighbour) {
             (Address::Namespace { process, .. }, _) | (_, Some(process)) => {
                 process.ran_out_of_memory()
             }
             (Address::Published(_), None) => false,
         }
+    }
+
+    /// Makes a new connection, whether or not there is one made ahead.
+    pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
+        self.address.connect().await
+    }
+
+    /// Makes a connection for the next dial, if its service wants one.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn preconnect(&self) -> io::Result<()> {
+        let banner = match self.spec.preconnect {
+            Preconnect::Off => return Ok(()),
+            Preconnect::Tcp => false,
+            Preconnect::Banner => true,
+        };
+        if !self.hot.make(&self.address, banner).await? && banner {
+            tracing::debug!(container = self.id, "says nothing by itself");
+        }
+        Ok(())
     }
 
     /// What the engine says of it; `None` when it is gone.
@@ -160,7 +192,7 @@ impl Container {
     ///
     /// Cancel safe.
     pub(crate) async fn ended(&self) -> End {
-        match &self.address {
+        match &*self.address {
             Address::Namespace { process, .. } => {
                 process.ended().await;
                 self.end().await
@@ -226,14 +258,14 @@ impl Backend for Container {
     }
 
     async fn dial(&self) -> io::Result<TcpStream> {
-        match &self.address {
-            Address::Namespace { namespace, .. } => namespace.dial().await,
-            Address::Published(address) => TcpStream::connect(*address).await,
+        match self.hot.take() {
+            Some(stream) => Ok(stream),
+            None => self.connect().await,
         }
     }
 
     async fn runs(&self) -> bool {
-        match (&self.address, &self.neighbour) {
+        match (&*self.address, &self.neighbour) {
             (Address::Namespace { process, .. }, _) | (_, Some(process)) => !process.is_ending(),
             (Address::Published(_), None) => match self.daemon.inspect_in_turn(&self.id).await {
                 Ok(seen) => seen.is_some_and(|seen| seen.state.end().is_none()),
@@ -247,7 +279,7 @@ impl Backend for Container {
     /// container's end, so that a second look is taken after 50 ms: an end that
     /// comes from the container's side is passed on that much later.
     async fn fate(&self) -> Fate {
-        match &self.address {
+        match &*self.address {
             Address::Namespace { process, .. } => {
                 if !process.is_ending() {
                     return Fate::Running;

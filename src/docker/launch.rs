@@ -80,7 +80,8 @@ impl Docker {
             return Err(not_here(&daemon, &id, error.filter(is_shortage)).await);
         }
         let spec = Arc::clone(&order.spec);
-        Ok(Arc::new(Container { id, daemon, spec, address, neighbour }))
+        let (address, hot) = (Arc::new(address), Arc::default());
+        Ok(Arc::new(Container { id, daemon, spec, address, hot, neighbour }))
     }
 
     async fn create(

@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::docker::{Address, Container, Ready};
-use crate::reach::Backend;
 
 /// What one attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +48,7 @@ async fn dial<F>(container: &Container, talk: impl FnOnce(TcpStream) -> F) -> io
 where
     F: Future<Output = io::Result<()>>,
 {
-    talk(container.dial().await?).await
+    talk(container.connect().await?).await
 }
 
 fn judge(outcome: io::Result<()>) -> Verdict {

@@ -14,8 +14,8 @@ const RESERVE: u64 = 128 + 2 * pipe::MOST as u64;
 const PER_DAEMON: u64 = 64;
 /// A client's socket and a container's.
 const PER_CONNECTION: u64 = 2;
-/// Its namespace, its process and a spare socket in the namespace.
-const PER_CONTAINER: u64 = 3;
+/// Its namespace, its process, a spare socket in the namespace and a connection made ahead.
+const PER_CONTAINER: u64 = 4;
 /// What "unlimited" counts as.
 const UNLIMITED: u64 = 1 << 20;
 
@@ -73,16 +73,16 @@ mod tests {
 
     #[test]
     fn connections_get_what_containers_daemons_and_the_reserve_leave() {
-        assert_eq!(connection_cap(1024, 16, 2), Ok((1024 - 256 - 48 - 128) / 2));
-        assert_eq!(connection_cap(1 << 20, 1000, 1), Ok(((1 << 20) - 256 - 3000 - 64) / 2));
+        assert_eq!(connection_cap(1024, 16, 2), Ok((1024 - 256 - 64 - 128) / 2));
+        assert_eq!(connection_cap(1 << 20, 1000, 1), Ok(((1 << 20) - 256 - 4000 - 64) / 2));
         assert_eq!(connection_cap(256 + 2, 0, 0), Ok(1));
         assert_eq!(connection_cap(256 + 3, 0, 0), Ok(1));
     }
 
     #[test]
     fn too_few_is_an_error_that_says_how_many_are_needed() {
-        let error = connection_cap(256 + 64 + 3 * 10 + 1, 10, 1).unwrap_err();
-        assert_eq!(error, TooFewFiles { limit: 351, containers: 10, daemons: 1, needed: 352 });
+        let error = connection_cap(256 + 64 + 4 * 10 + 1, 10, 1).unwrap_err();
+        assert_eq!(error, TooFewFiles { limit: 361, containers: 10, daemons: 1, needed: 362 });
         assert_eq!(connection_cap(error.needed, 10, 1), Ok(1));
         assert!(connection_cap(u64::MAX, u64::MAX, u64::MAX).is_err());
     }

@@ -61,6 +61,7 @@ pub(in crate::config) fn service(
                 limits: f.optional("limits").unwrap_or_default(),
                 network,
                 reach,
+                preconnect: f.optional("preconnect").unwrap_or_default(),
                 publish: f.optional("publish").unwrap_or_default(),
                 max_surge: f.optional::<Containers>("max_surge").map_or(1, |surge| surge.0),
                 canary: f.optional::<Share>("canary").map_or(0, |share| share.0),
@@ -232,9 +233,7 @@ fn cap_add(f: &mut Fields<'_, '_, '_>) -> Vec<String> {
 
 /// Settings that are agreed on, of which only today's way works yet.
 fn later(f: &mut Fields<'_, '_, '_>) {
-    for (name, now, others) in
-        [("sandbox", "Fresh", &["Pooled"][..]), ("preconnect", "Off", &["Tcp", "Banner"])]
-    {
+    for (name, now, others) in [("sandbox", "Fresh", &["Pooled"])] {
         let Some(node) = f.node(name) else { continue };
         let known: Vec<_> = std::iter::once(now).chain(others.iter().copied()).collect();
         if let Some(variant) = f.cx.variant(node, &known)

@@ -8,7 +8,7 @@ use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Count, Positive, Size, Text, Waiting};
-use crate::spec::{Mount, Network, Pull, Reach};
+use crate::spec::{Mount, Network, Preconnect, Pull, Reach};
 
 /// Docker refuses less.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -163,6 +163,15 @@ impl Decode for Pull {
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let known =
             [("IfMissing", Self::IfMissing), ("Always", Self::Always), ("Never", Self::Never)];
+        cx.choice(node, &known)
+    }
+}
+
+impl Decode for Preconnect {
+    const WHAT: &'static str = "`Off`, `Tcp` or `Banner`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let known = [("Off", Self::Off), ("Tcp", Self::Tcp), ("Banner", Self::Banner)];
         cx.choice(node, &known)
     }
 }

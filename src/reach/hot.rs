@@ -1,0 +1,209 @@
+//! A connection into a container that is made before anybody wants it.
+//!
+//! It is looked at now and then, not waited for: whoever takes it must not share it
+//! with a task that is woken by it, and what a server says first stays in the
+//! kernel until it is read, so that it would be ready to be read all the time.
+
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// How often a connection is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A server that ends so soon, after it has said something, has said it all; one
+/// that ends later is tired of waiting.
+const SOON: Duration = Duration::from_secs(1);
+/// How long a server has to say something first.
+const BANNER: Duration = Duration::from_secs(1);
+/// So many ends in a row, each at once, and a service is left alone.
+const ENOUGH: u32 = 3;
+
+/// What connections are made to.
+pub(crate) trait Connect: Send + Sync + 'static {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// As for connect(2).
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was opened.
+    fn connect(&self) -> impl Future<Output = io::Result<TcpStream>> + Send;
+}
+
+/// At most one connection, made ahead.
+#[derive(Debug, Default)]
+pub(crate) struct Hot(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    made: Option<Made>,
+    /// How often it was taken, or made anew by the probe.
+    turn: u64,
+}
+
+#[derive(Debug)]
+struct Made {
+    stream: TcpStream,
+    at: Instant,
+    /// The server has said something and ended.
+    whole: bool,
+}
+
+// === impl Hot ===
+
+impl Hot {
+    /// Makes a connection and looks after it until it is taken. With `banner`, waits
+    /// for a moment for what the server says first; whether it said something.
+    ///
+    /// # Errors
+    /// As for connect(2), or the server hung up.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was opened.
+    pub(crate) async fn make<C: Connect>(
+        self: &Arc<Self>,
+        to: &Arc<C>,
+        banner: bool,
+    ) -> io::Result<bool> {
+        let stream = to.connect().await?;
+        let said = banner && says_something(&stream).await?;
+        let turn = {
+            let mut state = self.0.lock();
+            state.turn += 1;
+            state.made = Some(Made::new(stream));
+            state.turn
+        };
+        let keeper = Keeper { hot: Arc::downgrade(self), to: Arc::downgrade(to), turn };
+        tokio::spawn(keeper.run());
+        Ok(said)
+    }
+
+    /// The connection, if there is one and the server still wants it.
+    pub(crate) fn take(&self) -> Option<TcpStream> {
+        let mut state = self.0.lock();
+        state.turn += 1;
+        let mut made = state.made.take()?;
+        drop(state);
+        (!made.is_over()).then_some(made.stream)
+    }
+}
+
+/// Whether a server says something soon.
+async fn says_something(stream: &TcpStream) -> io::Result<bool> {
+    match timeout(BANNER, stream.peek(&mut [0])).await {
+        Err(_) => Ok(false),
+        Ok(Ok(0)) => Err(io::Error::other("it accepts a connection and closes it")),
+        Ok(said) => said.map(|_| true),
+    }
+}
+
+// === impl Made ===
+
+impl Made {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, at: Instant::now(), whole: false }
+    }
+
+    /// Whether the server has ended it, and not because it had said all.
+    fn is_over(&mut self) -> bool {
+        let mut fd = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let over = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        match poll(&mut fd, Some(&Timespec::default())) {
+            Ok(_) if !fd[0].revents().intersects(over) => false,
+            Ok(_) => {
+                let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+                let said = recv(&self.stream, &mut [0; 1][..], flags).is_ok_and(|(n, _)| n > 0);
+                self.whole |= said && self.at.elapsed() < SOON;
+                !self.whole
+            }
+            // It says nothing; a dial tells.
+            Err(_) => true,
+        }
+    }
+}
+
+/// Looks after one connection, and makes others in its place.
+struct Keeper<C> {
+    hot: Weak<Hot>,
+    to: Weak<C>,
+    turn: u64,
+}
+
+enum Look {
+    Fine,
+    /// One could not be made.
+    Missing,
+    Over {
+        after: Duration,
+    },
+    Taken,
+}
+
+// === impl Keeper ===
+
+impl<C: Connect> Keeper<C> {
+    async fn run(self) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The shortest time after which the server was tired of waiting.
+        let mut patience: Option<Duration> = None;
+        let mut at_once = 0;
+        loop {
+            ticks.tick().await;
+            match self.look(patience) {
+                Look::Fine => continue,
+                Look::Taken => return,
+                Look::Missing => {}
+                Look::Over { after } if after < SOON => {
+                    at_once += 1;
+                    if at_once == ENOUGH {
+                        return;
+                    }
+                }
+                Look::Over { after } => {
+                    at_once = 0;
+                    patience = Some(patience.map_or(after, |known| known.min(after)));
+                }
+            }
+            let Some(to) = self.to.upgrade() else { return };
+            // One that cannot be made is not there; whoever wants one learns why.
+            let Ok(Ok(stream)) = timeout(SOON, to.connect()).await else { continue };
+            let Some(hot) = self.hot.upgrade() else { return };
+            let mut state = hot.0.lock();
+            if state.turn != self.turn {
+                return;
+            }
+            state.made = Some(Made::new(stream));
+        }
+    }
+
+    /// A connection is replaced when it is over, and before that when the server is
+    /// known to lose its patience.
+    fn look(&self, patience: Option<Duration>) -> Look {
+        let Some(hot) = self.hot.upgrade() else { return Look::Taken };
+        let mut state = hot.0.lock();
+        if state.turn != self.turn {
+            return Look::Taken;
+        }
+        let Some(made) = &mut state.made else { return Look::Missing };
+        let age = made.at.elapsed();
+        if made.is_over() {
+            state.made = None;
+            Look::Over { after: age }
+        } else if !made.whole && patience.is_some_and(|patience| age > patience.mul_f64(0.8)) {
+            Look::Over { after: patience.unwrap_or(age) }
+        } else {
+            Look::Fine
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

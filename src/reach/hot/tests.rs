@@ -1,0 +1,128 @@
+//! Servers of every kind.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+impl Connect for SocketAddr {
+    async fn connect(&self) -> io::Result<TcpStream> {
+        TcpStream::connect(*self).await
+    }
+}
+
+async fn listener() -> (TcpListener, Arc<SocketAddr>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, Arc::new(address))
+}
+
+/// What is taken, once there is something.
+async fn taken(hot: &Hot) -> TcpStream {
+    loop {
+        if hot.0.lock().made.is_some() {
+            return hot.take().expect("it is there");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn it_is_the_only_connection_and_holds_what_the_server_says_first() {
+    let (listener, address) = listener().await;
+    let hot = Arc::new(Hot::default());
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        stream.write_all(b"220 ready").await.unwrap();
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).await.unwrap();
+        word
+    });
+    assert!(hot.make(&address, true).await.unwrap(), "it has said something");
+    let mut stream = hot.take().unwrap();
+    assert!(hot.take().is_none(), "there is one");
+    let mut said = [0; 9];
+    stream.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"220 ready");
+    stream.write_all(b"QUIT").await.unwrap();
+    assert_eq!(&server.await.unwrap(), b"QUIT");
+}
+
+#[tokio::test]
+async fn one_that_waits_for_its_client_is_not_waited_for_long() {
+    let (_listener, address) = listener().await;
+    let hot = Arc::new(Hot::default());
+    assert!(!hot.make(&address, true).await.unwrap());
+    assert!(hot.take().is_some());
+}
+
+#[tokio::test]
+async fn one_that_the_server_has_ended_is_given_to_nobody_and_replaced() {
+    let (listener, address) = listener().await;
+    let hot = Arc::new(Hot::default());
+    hot.make(&address, false).await.unwrap();
+    drop(listener.accept().await.unwrap());
+    let (mut second, _) = listener.accept().await.unwrap();
+    let mut stream = taken(&hot).await;
+    second.write_all(b"x").await.unwrap();
+    assert_eq!(stream.read(&mut [0; 2]).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_given_at_once_is_kept_with_its_end() {
+    let (listener, address) = listener().await;
+    let hot = Arc::new(Hot::default());
+    hot.make(&address, false).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    server.write_all(b"it is noon").await.unwrap();
+    drop(server);
+    // Long enough for several looks.
+    let again = timeout(Duration::from_millis(350), listener.accept()).await;
+    assert!(again.is_err(), "it was asked again");
+    let mut answer = String::new();
+    hot.take().unwrap().read_to_string(&mut answer).await.unwrap();
+    assert_eq!(answer, "it is noon");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_at_once_is_left_alone() {
+    let (listener, address) = listener().await;
+    let hot = Arc::new(Hot::default());
+    hot.make(&address, false).await.unwrap();
+    let mut made = 0;
+    while let Ok(accepted) = timeout(4 * LOOK_EVERY, listener.accept()).await {
+        drop(accepted.unwrap());
+        made += 1;
+        assert!(made <= ENOUGH, "and again");
+    }
+    assert_eq!(made, ENOUGH);
+    assert!(hot.take().is_none());
+}
+
+#[tokio::test]
+async fn one_is_made_anew_before_the_server_loses_its_patience() {
+    let (listener, address) = listener().await;
+    let hot = Arc::new(Hot::default());
+    hot.make(&address, false).await.unwrap();
+    let (first, _) = listener.accept().await.unwrap();
+    tokio::time::sleep(SOON + 2 * LOOK_EVERY).await;
+    drop(first);
+    let (_second, _) = listener.accept().await.unwrap();
+    let third = timeout(2 * SOON, listener.accept()).await;
+    assert!(third.is_ok(), "the second was not ended by us");
+}
+
+#[tokio::test]
+async fn nothing_is_made_for_what_is_gone() {
+    let (listener, address) = listener().await;
+    let hot = Arc::new(Hot::default());
+    hot.make(&address, false).await.unwrap();
+    let accepted = listener.accept().await.unwrap();
+    drop(hot);
+    drop(address);
+    drop(accepted);
+    assert!(timeout(4 * LOOK_EVERY, listener.accept()).await.is_err());
+}
