@@ -4,6 +4,7 @@ mod fleet;
 mod guardian;
 mod instance;
 mod plan;
+mod push;
 mod reap;
 mod serve;
 mod watch;
@@ -37,6 +38,7 @@ pub use fleet::Fleet;
 pub use guardian::{GIVE_UP, GuardError, QUIET, guard};
 pub use instance::{Instance, InstanceError};
 pub use plan::Plan;
+pub use push::{Held, Pushed, Source, ask_for, push};
 pub use reap::{Found, reap};
 pub use serve::Load;
 

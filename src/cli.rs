@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod guard;
+mod push;
 mod reap;
 mod run;
 
@@ -89,6 +90,17 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Copy an image from one daemon to others, without a registry
+    Push {
+        /// The image, by its tag
+        image: String,
+        /// A daemon of the configuration that is to have it, or `all`; may be repeated
+        #[arg(long, required = true, value_name = "DAEMON")]
+        to: Vec<String>,
+        /// The daemon that has it, or an engine on this machine [default: the first that has it]
+        #[arg(long, value_name = "DAEMON|URL")]
+        from: Option<String>,
+    },
     /// Remove what an instance that is not running has left behind
     Reap {
         /// Only say what would be removed
@@ -132,6 +144,10 @@ pub fn main() -> ExitCode {
         Verb::Check { online } => loaded(config).and_then(|(config, path)| {
             start_log(LogFormat::Text, if online { "warn" } else { "off" })?;
             block_on(check::check(&config, &path, online))
+        }),
+        Verb::Push { image, to, from } => loaded(config).and_then(|(config, _)| {
+            start_log(LogFormat::Text, "warn")?;
+            block_on(push::push(&config, &image, &to, from.as_deref()))
         }),
         Verb::Reap { dry_run, instance } => loaded(config).and_then(|(config, path)| {
             start_log(LogFormat::Text, "warn")?;

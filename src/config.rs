@@ -23,6 +23,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use daemon::{Daemon, Daemons};
+pub(crate) use decode::similar;
 pub use image::ImageRef;
 pub use name::Name;
 pub use report::Report;

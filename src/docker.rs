@@ -10,6 +10,7 @@ mod autopsy;
 mod body;
 mod calls;
 mod container;
+mod copy;
 mod daemon;
 mod events;
 mod explain;
@@ -41,7 +42,9 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use container::{Address, Container};
+pub use copy::Copied;
 pub use explain::explain;
+pub use image::how_to_get;
 pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
 pub use survey::Survey;
 

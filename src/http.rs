@@ -6,11 +6,12 @@
 
 mod transport;
 
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use serde::de::DeserializeOwned;
@@ -69,14 +70,29 @@ impl Transport {
     /// Asks `path` of the other end, for an answer that goes on. Returns once it
     /// has begun to answer. Has no deadline.
     pub(crate) async fn follow(&self, path: &str) -> Result<Lines, HttpError> {
-        let body = self.ask(path).await?.into_body();
-        Ok(Lines { body, read: Vec::new() })
+        Ok(Lines::of(self.ask(path).await?))
     }
 
-    /// A successful answer.
-    async fn ask(&self, path: &str) -> Result<Response<Incoming>, HttpError> {
-        let sent = self.send(path, Request::new(Empty::<Bytes>::new())).await;
-        let response = sent.map_err(|error| match error {
+    /// Asks `path` of the other end. Returns once it has begun to answer. Has no deadline.
+    pub(crate) async fn ask(&self, path: &str) -> Result<Response<Incoming>, HttpError> {
+        self.exchange(path, Request::new(Empty::<Bytes>::new())).await
+    }
+
+    /// Sends a request to `path` of the other end, for an answer that says yes. Returns
+    /// once it has begun to answer. Has no deadline.
+    ///
+    /// # Cancel safety
+    /// As [`Transport::send`].
+    pub(crate) async fn exchange<B>(
+        &self,
+        path: &str,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, HttpError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let response = self.send(path, request).await.map_err(|error| match error {
             SendError::Connect(error) => HttpError::Connect(error),
             error @ SendError::Broken(_) => broken(error),
         })?;
@@ -100,6 +116,11 @@ fn broken(error: impl std::fmt::Display) -> HttpError {
 // === impl Lines ===
 
 impl Lines {
+    /// Those of an answer that has begun.
+    pub(crate) fn of(response: Response<Incoming>) -> Self {
+        Self { body: response.into_body(), read: Vec::new() }
+    }
+
     /// The next line; `None` at the end of the answer. What comes after the last
     /// line's end is not one.
     ///

@@ -128,7 +128,7 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
         assert!(outcome.code == Some(0) && !outcome.out.is_empty(), "{args:?}: {outcome:#?}");
     }
     let help = dir.ganger(&["--help"]).out;
-    for verb in ["run", "demo", "check", "init", "reap", "Exit codes"] {
+    for verb in ["run", "demo", "check", "init", "push", "reap", "Exit codes"] {
         assert!(help.contains(verb), "{verb} is not in {help}");
     }
     dir.ganger(&["fly"]).expect(2, &["unrecognized subcommand 'fly'"]);
@@ -245,9 +245,30 @@ fn a_consul_that_is_away_is_said_where_the_fleet_is_asked_for() {
     let file = dir.write("c.ron", &config);
     let cause = format!("Consul at http://127.0.0.1:{consul}: Connection refused");
     dir.ganger(&["check", "--config", &file]).expect(0, &[]);
-    for verb in [&["check", "--online"][..], &["reap"]] {
+    for verb in [&["check", "--online"][..], &["reap"], &["push", "i:1", "--to", "all"]] {
         dir.ganger(&[verb, &["--config", &file]].concat()).expect(4, &[&cause]);
     }
+}
+
+#[test]
+fn a_push_that_makes_no_sense_is_a_wrong_command_line() {
+    let dir = Dir::new();
+    let path = dir.write("absent.ron", &absent("push").to_string());
+    let digest = format!("i@sha256:{}", "0".repeat(64));
+    for (args, said) in [
+        (&["i:1"][..], "--to <DAEMON>"),
+        (&["Not An Image", "--to", "local"], "is not the name of an image"),
+        (&[digest.as_str(), "--to", "local"], "an image is pushed by its tag"),
+        (&["i:1", "--to", "locla"], "did you mean local?"),
+        (&["i:1", "--to", "elsewhere"], "there are local"),
+        (&["i:1", "--to", "local", "--from", "http://a:1"], "write \"tcp://a:1\""),
+        (&["i:1", "--to", "local", "--from", "tcp://192.0.2.7:1"], "make it a daemon"),
+    ] {
+        dir.ganger(&[&["push", "--config", &path], args].concat()).expect(2, &[said]);
+    }
+    // Nobody can say whether the image is anywhere.
+    let away = ["local: no container engine at unix:///nonexistent/docker.sock"];
+    dir.ganger(&["push", "i:1", "--to", "local", "--config", &path]).expect(4, &away);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use ganger::endpoint::Endpoint;
 use ganger::tls;
 use ganger_pool::runtime::ContainerRuntime;
 use ganger_test_support::{
-    Authority, Client, Config, Fleet, Ganger, Issued, TlsDaemon, unique, wait_until,
+    Authority, Client, Config, FIXTURE, Fleet, Ganger, Issued, TlsDaemon, unique, wait_until,
 };
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
@@ -129,9 +129,13 @@ fn a_service_runs_on_over_tls_while_certificates_change() {
     let (first, second) = (Authority::new("first"), Authority::new("second"));
     let mut daemon = TlsDaemon::start(&fleet, |address| first.issue(&[address]), &first.pem());
     let server = first.issue(&[&daemon.host().address()]);
-    daemon.load_fixture();
     let files = Files::new(&first, &first.issue(&[]));
     let config = one("rotated", daemon.daemon(&files.field(), 4));
+    fleet.load_images();
+    let from = fleet.local().url();
+    let push = ["push", FIXTURE, "--to", "tls", "--from", &from];
+    let mut push = Ganger::start(GANGER, &fleet, config.instance(), &config.to_string(), &push);
+    assert_eq!(push.wait(DEADLINE).code(), Some(0), "{:#?}", push.lines());
     let ganger = config.start(GANGER, &fleet);
     ganger.wait_until_stocked("echo");
     Client::connect(config.port("echo")).echo("over TLS");

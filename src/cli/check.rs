@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ganger_pool::ServiceOptions;
+use ganger_pool::core::DaemonName;
 use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::ContainerRuntime;
 use tokio::task::JoinSet;
@@ -12,7 +13,7 @@ use super::{Exit, Failure, say};
 use crate::app::{self, Plan};
 use crate::config::{Config, Daemons};
 use crate::discovery::Listing;
-use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey};
+use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey, how_to_get};
 
 /// What asking one daemon came to.
 struct Findings {
@@ -87,7 +88,7 @@ async fn ask(
     }
     for service in services {
         let verdict = match docker.survey(name, &service.spec).await {
-            Ok(survey) => judge(&service.spec, survey),
+            Ok(survey) => judge(name, &service.spec, survey),
             Err(error) => Err(error.to_string()),
         };
         found.wrong |= verdict.is_err();
@@ -97,13 +98,11 @@ async fn ask(
     found
 }
 
-fn judge(spec: &Spec, survey: Survey) -> Result<String, String> {
+fn judge(daemon: &DaemonName, spec: &Spec, survey: Survey) -> Result<String, String> {
     let reach = survey.reach?;
     let image = &spec.image;
     if !survey.image && spec.pull == Pull::Never {
-        return Err(format!(
-            "image {image} is not there: `docker pull {image}`, or set `pull: IfMissing`"
-        ));
+        return Err(format!("image {image} is not there: {}", how_to_get(image, daemon)));
     }
     let there = if survey.image { "is there" } else { "is to be pulled" };
     let reached = match (reach, survey.why_published) {
@@ -126,7 +125,8 @@ mod tests {
         let said = |asked: Reach, reach: Reach, why: Option<&str>| {
             let spec = Spec { reach: asked, ..Spec::new("demo", 1) };
             let why_published = why.map(Into::into);
-            judge(&spec, Survey { reach: Ok(reach), why_published, image: true }).unwrap()
+            judge(&"d".into(), &spec, Survey { reach: Ok(reach), why_published, image: true })
+                .unwrap()
         };
         let tcp = Some("the engine is reached over TCP");
         let ends = [

@@ -13,7 +13,7 @@ use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
 
 pub(super) use fields::Fields;
-pub(super) use words::similar;
+pub(crate) use words::similar;
 use words::{listed, quoted};
 
 use super::report::{Mistake, Span};

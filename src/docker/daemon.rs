@@ -1,14 +1,17 @@
 //! One engine, as far as we have come to know it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bollard::errors::Error;
+use bollard::errors::Error as EngineError;
 use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::{CallError, DaemonFacts};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::{Request, Response};
 use parking_lot::Mutex;
 use rustix::system;
 use serde::de::DeserializeOwned;
@@ -113,7 +116,7 @@ impl Daemon {
     }
 
     async fn negotiate(&self) -> Result<DaemonFacts, CallError> {
-        let failed = |error: &Error| CallError::unreachable(explain(&self.endpoint, error));
+        let failed = |error: &EngineError| CallError::unreachable(explain(&self.endpoint, error));
         // Whatever is kept leads to an engine that was lost or has changed.
         self.transport.renew();
         let (_, peer) = self.transport.open().await.map_err(|err| failed(&err.into()))?;
@@ -189,6 +192,25 @@ impl Daemon {
         let path = format!("/v{}{path}", self.contact()?.version);
         let lines = self.transport.follow(&path).await;
         lines.map_err(|error| explain::wire(&self.endpoint, &error))
+    }
+
+    /// Sends a request to a path of the negotiated version of the API. Returns once
+    /// the engine has begun to answer. Has no deadline.
+    ///
+    /// # Cancel safety
+    /// The engine may carry out what was sent.
+    pub(super) async fn send<B>(
+        &self,
+        path: &str,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, CallError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let path = format!("/v{}{path}", self.contact()?.version);
+        let answer = self.transport.exchange(&path, request).await;
+        answer.map_err(|error| explain::wire(&self.endpoint, &error))
     }
 
     /// Inspects a container by its name or id; `None` when there is none.

@@ -28,6 +28,8 @@ pub(super) enum Reply {
     Held(watch::Receiver<bool>, Box<dyn FnOnce() -> Reply + Send>),
     /// Sends headers and a part of the body, and no more.
     Stalled,
+    /// Sends this as the body.
+    Chunked(String),
     /// Sends this as the body and breaks the connection before its end.
     Truncated(String),
 }
@@ -88,7 +90,7 @@ impl Drop for Engine {
 
 /// `None` for a connection on which nothing is asked.
 async fn read(stream: &mut BufReader<UnixStream>) -> Option<Seen> {
-    let (mut first, mut length) = (String::new(), 0);
+    let (mut first, mut length, mut chunked) = (String::new(), 0, false);
     stream.read_line(&mut first).await.unwrap();
     if first.is_empty() {
         return None;
@@ -101,6 +103,15 @@ async fn read(stream: &mut BufReader<UnixStream>) -> Option<Seen> {
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
+        }
+        chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding:");
+    }
+    // An archive, of which nothing is kept. It may break off.
+    let mut line = Vec::new();
+    while chunked && !line.ends_with(b"0\r\n") {
+        line.clear();
+        if stream.read_until(b'\n', &mut line).await.is_ok_and(|read| read == 0) {
+            break;
         }
     }
     let mut body = vec![0; length];
@@ -137,6 +148,13 @@ async fn write(mut stream: UnixStream, mut reply: Reply) {
             Reply::Stalled => {
                 stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n[").await.unwrap();
                 return std::future::pending().await;
+            }
+            Reply::Chunked(body) => {
+                let length = body.len();
+                format!(
+                    "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+                     {length:x}\r\n{body}\r\n0\r\n\r\n"
+                )
             }
             Reply::Truncated(body) => {
                 let length = body.len();

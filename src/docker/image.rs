@@ -9,6 +9,7 @@ use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptions};
 use futures_util::{Stream, StreamExt};
+use ganger_pool::core::DaemonName;
 use ganger_pool::runtime::CallError;
 use tokio::time::{Instant, timeout};
 
@@ -22,10 +23,22 @@ const PROGRESS: Duration = Duration::from_secs(5);
 
 /// An image reference in its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reference<'a> {
+pub(super) struct Reference<'a> {
     name: &'a str,
     /// Tag or digest; an engine that is given neither fetches every tag.
     version: &'a str,
+}
+
+/// What to do about an image that is not on a daemon and is not pulled.
+#[must_use]
+pub fn how_to_get(image: &str, daemon: &DaemonName) -> String {
+    // By its digest alone it cannot be found where it was not pulled.
+    let push = if image.contains('@') {
+        String::new()
+    } else {
+        format!("`ganger push {image} --to {daemon}`, ")
+    };
+    format!("`docker pull {image}` there, {push}or set `pull: IfMissing`")
 }
 
 // === impl Daemon ===
@@ -53,9 +66,9 @@ impl Daemon {
                 Some(builtin) => self.load(builtin).await?,
                 None if pull == Pull::Never => {
                     return Err(CallError::refused(format!(
-                        "the image {reference} is not on daemon {}: get it there with \
-                         `docker pull {reference}`, or set `pull: IfMissing`",
-                        self.name
+                        "the image {reference} is not on daemon {}: {}",
+                        self.name,
+                        how_to_get(reference, &self.name)
                     )));
                 }
                 None => self.fetch(reference).await?,
@@ -223,7 +236,7 @@ async fn login(reference: &str) -> Result<Option<DockerCredentials>, CallError> 
 // === impl Reference ===
 
 impl<'a> Reference<'a> {
-    fn parse(text: &'a str) -> Result<Self, CallError> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, CallError> {
         // It becomes part of a path, which the client library does not escape.
         let valid = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
         let odd = text.is_empty()

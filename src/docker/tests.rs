@@ -12,6 +12,7 @@ use super::fake::{Engine, Reply, Seen};
 use super::*;
 use crate::reach::{Backend, Fate};
 
+mod copy;
 mod strays;
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -410,7 +411,11 @@ async fn an_image_that_must_be_there_and_is_not_says_how_to_get_it() {
     .await;
     let never = Arc::new(Spec { pull: Pull::Never, ..spec() });
     let error = docker.prepare(&"d".into(), &"echo".into(), &never).await.unwrap_err();
-    assert!(error.message.contains("`docker pull demo`"), "{error:?}");
+    for how in ["on daemon d: `docker pull demo`", "`ganger push demo --to d`"] {
+        assert!(error.message.contains(how), "{error:?}");
+    }
+    let digest = how_to_get("demo@sha256:00", &"d".into());
+    assert_eq!(digest, "`docker pull demo@sha256:00` there, or set `pull: IfMissing`");
     assert!(engine.requests("POST /images").is_empty());
 }
 

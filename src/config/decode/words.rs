@@ -11,7 +11,7 @@ pub(in crate::config) fn listed(names: &[&str], last_word: &str) -> String {
 }
 
 /// The known name that was likely meant.
-pub(in crate::config) fn similar(found: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn similar<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |name: &str| name.to_lowercase().replace('-', "_");
     let found = plain(found);
     let slips = |name: &str| strsim::damerau_levenshtein(&found, &plain(name));

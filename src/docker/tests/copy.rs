@@ -1,0 +1,81 @@
+//! What can go wrong between two engines while an image is copied.
+
+use std::sync::atomic::AtomicU64;
+
+use super::*;
+
+/// An adapter that is connected to two engines: `d`, which has the image, and `e`.
+async fn two(
+    deadlines: Deadlines,
+    d: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static,
+    e: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static,
+) -> (Engine, Engine, Docker) {
+    let (source, docker) = connected(deadlines, d).await;
+    let target = Engine::start(e);
+    docker.connect(&"e".into(), &Site::of(target.endpoint())).await.unwrap();
+    (source, target, docker)
+}
+
+async fn copied(docker: &Docker) -> Result<Copied, CallError> {
+    docker.copy_image("demo", &"d".into(), &"e".into(), Arc::new(AtomicU64::new(0))).await
+}
+
+/// What an engine without the image says, that answers a load so.
+fn loads(seen: &Seen, answer: impl Fn() -> Reply) -> Option<Reply> {
+    let loads = seen.line == "POST /images/load?quiet=0";
+    let inspects = seen.line.starts_with("GET /images/");
+    if loads { Some(answer()) } else { inspects.then(|| no(404, "No such image")).flatten() }
+}
+
+#[tokio::test]
+async fn an_error_in_the_answer_to_a_load_is_one_and_so_is_an_image_that_is_not_there_after_it() {
+    for (answer, why) in [
+        (r#"{"errorDetail":{"message":"the disk is full"},"error":"x"}"#, "the disk is full"),
+        (r#"{"error":"as of old"}"#, "as of old"),
+        (r#"{"stream":"Loaded image: demo:latest"}"#, "does not have it"),
+    ] {
+        let said = format!("{{\"stream\":\"Loading layer\"}}\r\n{answer}\r\n");
+        let (_source, target, docker) = two(
+            Deadlines::default(),
+            |_| None,
+            move |seen| loads(seen, || Reply::Chunked(said.clone())),
+        )
+        .await;
+        let error = copied(&docker).await.unwrap_err();
+        assert!(!error.unreachable && error.message.contains(why), "{error:?}");
+        assert_eq!(target.requests("POST /images/load")[0].version, "41");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_breaks_off_is_told_from_a_target_that_does() {
+    let (_open, gate) = watch::channel(false);
+    let never = move || Reply::Held(gate.clone(), Box::new(|| Reply::Stalled));
+    let breaks = |seen: &Seen| {
+        let export = seen.line == "GET /images/demo:latest/get";
+        export.then(|| Reply::Truncated("half an archive".to_owned()))
+    };
+    let (_source, _target, docker) =
+        two(Deadlines::default(), breaks, move |seen| loads(seen, &never)).await;
+    let error = copied(&docker).await.unwrap_err();
+    assert!(error.unreachable, "{error:?}");
+    assert!(error.message.starts_with("the image cannot be read from daemon d: "), "{error:?}");
+
+    let breaks = || Reply::Truncated("{\"stream\":\"Loading layer\"}\r\n".to_owned());
+    let (_source, target, docker) =
+        two(Deadlines::default(), |_| None, move |seen| loads(seen, breaks)).await;
+    let error = copied(&docker).await.unwrap_err();
+    let target = target.endpoint().to_string();
+    assert!(error.unreachable && error.message.starts_with(&target), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_copy_in_which_nothing_moves_is_given_up() {
+    let deadlines = Deadlines { pull_idle: SHORT, ..Deadlines::default() };
+    let (_open, gate) = watch::channel(false);
+    let never = move || Reply::Held(gate.clone(), Box::new(|| Reply::Stalled));
+    let (_source, _target, docker) =
+        two(deadlines, |_| None, move |seen| loads(seen, &never)).await;
+    let error = copied(&docker).await.unwrap_err();
+    assert!(error.message.contains("has taken nothing of the image for 50ms"), "{error:?}");
+}
