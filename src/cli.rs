@@ -109,6 +109,9 @@ enum Verb {
         /// The instance, if it is not the configuration's
         #[arg(long, value_name = "NAME")]
         instance: Option<String>,
+        /// Instead: containers of every instance whose deadline (`overdue_after`) has passed
+        #[arg(long, conflicts_with = "instance")]
+        overdue: bool,
     },
 }
 
@@ -149,7 +152,11 @@ pub fn main() -> ExitCode {
             start_log(LogFormat::Text, "warn")?;
             block_on(push::push(&config, &image, &to, from.as_deref()))
         }),
-        Verb::Reap { dry_run, instance } => loaded(config).and_then(|(config, path)| {
+        Verb::Reap { dry_run, overdue: true, .. } => loaded(config).and_then(|(config, _)| {
+            start_log(LogFormat::Text, "warn")?;
+            block_on(reap::reap_overdue(&config, dry_run))
+        }),
+        Verb::Reap { dry_run, instance, .. } => loaded(config).and_then(|(config, path)| {
             start_log(LogFormat::Text, "warn")?;
             let instance = match instance {
                 Some(name) => Name::new(name)

@@ -9,6 +9,7 @@
 mod autopsy;
 mod body;
 mod calls;
+mod clock;
 mod container;
 mod copy;
 mod daemon;
@@ -41,6 +42,7 @@ use ganger_pool::runtime::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+pub use clock::DEADLINE;
 pub use container::{Address, Container};
 pub use copy::Copied;
 pub use explain::explain;
@@ -60,14 +62,24 @@ const ASKED: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Docker {
     identity: Arc<Identity>,
-    /// What other runs made is not seen.
-    own_only: bool,
+    scope: Scope,
     builtin: Arc<[Builtin]>,
     deadlines: Deadlines,
     calls: Arc<calls::Calls>,
     others: Arc<strays::Others>,
     dialer: Arc<Dialer>,
     daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
+}
+
+/// Which containers are seen, and may be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Those of our instance.
+    Instance,
+    /// Those of our run.
+    Run,
+    /// Those of every instance whose deadline has passed.
+    Overdue,
 }
 
 /// An image that the program brings with it. It is loaded where it is absent,
@@ -151,7 +163,16 @@ impl Docker {
     /// removes what that run made, and nothing of other runs.
     #[must_use]
     pub fn after(identity: Identity) -> Self {
-        Self { own_only: true, ..Self::new(identity, Vec::new()) }
+        Self { scope: Scope::Run, ..Self::new(identity, Vec::new()) }
+    }
+
+    /// One that sees and removes the containers of every instance whose deadline
+    /// ([`DEADLINE`]) has passed by their daemon's clock, and nothing else.
+    #[must_use]
+    pub fn overdue() -> Self {
+        // No run has such a name: none of what there is was launched by this.
+        let identity = Identity { instance: String::new(), boot: "overdue".to_owned() };
+        Self { scope: Scope::Overdue, ..Self::new(identity, Vec::new()) }
     }
 
     /// Whether there is contact with a daemon, be it only until one that has
@@ -166,7 +187,7 @@ impl Docker {
     pub fn with_deadlines(identity: Identity, builtin: Vec<Builtin>, deadlines: Deadlines) -> Self {
         Self {
             identity: Arc::new(identity),
-            own_only: false,
+            scope: Scope::Instance,
             builtin: builtin.into(),
             deadlines,
             calls: Arc::default(),
@@ -307,7 +328,11 @@ impl ContainerRuntime for Docker {
         let all = daemon.list(&self.counted(), None).await?;
         let count = |listed: &[_]| u32::try_from(listed.len()).unwrap_or(u32::MAX);
         let total = count(&all);
-        let ours = all.into_iter().filter(|listed| self.is_ours(listed)).collect();
+        if self.scope == Scope::Overdue && daemon.clock.now().is_none() {
+            let message = format!("{} does not say what time it is there", daemon.endpoint);
+            return Err(CallError::refused(message));
+        }
+        let ours = all.into_iter().filter(|listed| self.is_ours(&daemon, listed)).collect();
         let ours = self.sort_out(&daemon, ours);
         let none = BTreeMap::new();
         let owned = |container: &view::Listed| Owned {

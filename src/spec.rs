@@ -46,6 +46,8 @@ pub struct Spec {
     pub mounts: Vec<Mount>,
     /// The engine's runtime, for example `runsc`; `None` takes its default.
     pub runtime: Option<String>,
+    /// How long after its creation anybody may remove a container; `None` is never.
+    pub overdue_after: Option<Duration>,
 }
 
 /// When an image is fetched.
@@ -158,6 +160,7 @@ impl Spec {
             cap_add: Vec::new(),
             mounts: Vec::new(),
             runtime: None,
+            overdue_after: None,
         }
     }
 }

@@ -55,7 +55,7 @@ fn options(service: &config::Service) -> ServiceOptions<Spec> {
             reuse: service.reuse,
             warm: service.warm,
             max: service.max,
-            max_age: service.max_age,
+            max_age: service.retire_after(),
             queue_length: service.queue.length,
             surplus_after: service.surplus_after,
             max_surge: service.max_surge,
@@ -101,5 +101,6 @@ fn spec(service: &config::Service) -> Spec {
         cap_add: service.cap_add.clone(),
         mounts: service.mounts.clone(),
         runtime: service.runtime.as_ref().map(ToString::to_string),
+        overdue_after: service.overdue_after,
     }
 }

@@ -24,8 +24,8 @@ pub struct Found {
     pub containers: Vec<(Owned, Option<Result<(), CallError>>)>,
 }
 
-/// Removes every container of the runtime's instance from a daemon, or only
-/// lists them. The instance must not be running: the caller holds its lock.
+/// Removes every container that is the runtime's from a daemon, or only lists them.
+/// The instance whose they are must not be running: the caller holds its lock.
 ///
 /// # Errors
 /// The daemon cannot be reached.

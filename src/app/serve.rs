@@ -178,6 +178,18 @@ impl Server {
                 ));
             }
         }
+        for service in &config.services {
+            let before = self.config.services.iter().find(|before| before.name == service.name);
+            if before.is_some_and(|before| !service.keeps_deadlines_of(before)) {
+                return Err(format!(
+                    "service {}: with these settings containers that are there may be in use when \
+                     their deadline passes: while it runs, `overdue_after` cannot become longer or \
+                     be left out, nor the times longer that containers are in use; change them \
+                     back, or restart",
+                    service.name
+                ));
+            }
+        }
         let plan = Plan::new(&config);
         let cap = proxy::connection_cap(self.files, plan.containers(), plan.daemons());
         let cap = cap.map_err(|error| error.to_string())?;

@@ -10,12 +10,24 @@ use crate::config::Config;
 use crate::discovery::Listing;
 use crate::docker::{Docker, Identity};
 
+/// Removes what an instance has left behind that does not run.
 pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<Exit, Failure> {
     // Nothing is taken from under a process that runs.
     let instance = Instance::take(name).map_err(run::failed)?;
     let identity =
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
-    let docker = Arc::new(Docker::new(identity, Vec::new()));
+    let docker = Docker::new(identity, Vec::new());
+    remove(config, docker, &format!("instance {name}"), dry_run).await
+}
+
+/// Removes what is overdue, of whatever instance. Those that run see to it that they
+/// have nothing of the kind.
+pub(super) async fn reap_overdue(config: &Config, dry_run: bool) -> Result<Exit, Failure> {
+    remove(config, Docker::overdue(), "overdue", dry_run).await
+}
+
+async fn remove(config: &Config, docker: Docker, of: &str, dry_run: bool) -> Result<Exit, Failure> {
+    let docker = Arc::new(docker);
     let mut work = JoinSet::new();
     let fleet = Plan::new(config).fleet.once().await;
     let Listing { daemons, unfit } =
@@ -45,8 +57,8 @@ pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<E
     }
     if answered > 0 {
         say(&match dry_run {
-            true => format!("instance {name}: {total} containers would be removed"),
-            false => format!("instance {name}: {} of {total} containers removed", total - failed),
+            true => format!("{of}: {total} containers would be removed"),
+            false => format!("{of}: {} of {total} containers removed", total - failed),
         });
     }
     Ok(match (unreached, failed) {

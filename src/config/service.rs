@@ -1,6 +1,7 @@
 //! The services of the configuration.
 
 mod decode;
+mod overdue;
 mod parts;
 
 use std::fmt;
@@ -38,6 +39,10 @@ pub struct Service {
     pub max: u32,
     /// The age at which a container is retired. At least a second.
     pub max_age: Option<Duration>,
+    /// When anybody may remove a container, from its creation on: its deadline. Such a
+    /// service has a `timeouts.session`, and leases no container that may be in use when
+    /// its deadline passes; see [`Service::retire_after`].
+    pub overdue_after: Option<Duration>,
     /// Clients that wait.
     pub queue: Queue,
     /// What shows that a container can serve.

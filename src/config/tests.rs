@@ -107,6 +107,7 @@ fn the_default_file_shows_the_defaults() {
 #[test]
 fn defaults() {
     let s = service("");
+    assert_eq!((s.max_age, s.overdue_after, s.retire_after()), (None, None, None));
     assert_eq!((s.reuse, s.warm, s.max), (0, 1, 16));
     assert_eq!((s.queue.length, s.queue.timeout), (64, Duration::from_secs(30)));
     assert_eq!(s.ready, Ready::Tcp { linger: Duration::from_millis(50) });
@@ -142,8 +143,9 @@ fn every_setting_is_read() {
         publish: Any, surplus_after: "0s", user: "1:2", read_only: true, tmpfs: {"/tmp": ""},
         cap_add: ["cap_chown", "NET_RAW"], mounts: [(source: "/a", target: "/b"),
         (source: "/a", target: "/c", read_only: false)], runtime: "runsc",
-        sandbox: Fresh, preconnect: Off,"#,
+        sandbox: Fresh, preconnect: Off, overdue_after: "24h","#,
     );
+    assert_eq!(s.overdue_after, Some(Duration::from_secs(86_400)));
     assert_eq!(s.command.as_deref(), Some(&["a".to_owned(), String::new()][..]));
     assert_eq!(s.env.0.get("K").map(String::as_str), Some("v=w"));
     assert_eq!((s.reuse, s.warm, s.max), (3, 4, 5));
@@ -207,6 +209,11 @@ fn settings_of_a_service_that_make_no_sense() {
         (r#"max_age: "500ms""#, "`max_age` is shorter than a second"),
         ("canary: 0.6", "0.6 is not a share from 0.001 to 0.5"),
         ("canary: 0.0", "0.0 is not a share from 0.001 to 0.5"),
+        (r#"overdue_after: "24h""#, "`overdue_after` needs an end of every session"),
+        (
+            r#"overdue_after: "1h", timeouts: (session: "1h")"#,
+            "`overdue_after` is 1h, too soon for one session",
+        ),
         (r#"watch_image: "500ms""#, "`watch_image` is shorter than a second"),
         (
             r#"pull: Never, watch_image: "1m""#,

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::clock::Clock;
 use super::explain::{self, explain};
 use super::strays::Sightings;
 use super::view::{End, Info, Inspected};
@@ -45,6 +46,8 @@ pub(crate) struct Daemon {
     /// By image: who fetches it now, and when it was fetched last.
     pub(super) pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
     pub(super) questions: Semaphore,
+    /// What time it is there.
+    pub(super) clock: Clock,
     /// `None` until its first complete list.
     pub(super) sightings: Mutex<Option<Sightings>>,
     /// What the engine warned of already: it says so at every create.
@@ -92,6 +95,7 @@ impl Daemon {
             services: Mutex::default(),
             pulls: Mutex::default(),
             questions: Semaphore::new(QUESTIONS),
+            clock: Clock::default(),
             sightings: Mutex::default(),
             warnings: Mutex::default(),
         }
@@ -126,9 +130,11 @@ impl Daemon {
         let version = pinned.get_or_init(|| client.client_version().to_string()).clone();
         let info = self
             .transport
-            .get::<Info>(&format!("/v{version}/info"))
+            .get_with_headers::<Info>(&format!("/v{version}/info"))
             .await
             .map_err(|error| explain::wire(&self.endpoint, &error))?;
+        let (headers, info) = info;
+        self.clock.set(&headers);
         if !info.os.is_empty() && info.os != "linux" {
             return Err(CallError::refused(format!(
                 "{} runs {} containers, and Ganger needs Linux ones",
@@ -176,8 +182,11 @@ impl Daemon {
     ) -> Result<T, Result<HttpError, CallError>> {
         let version = self.contact().map_err(Err)?.version.clone();
         let path = format!("/v{version}{path}");
-        match timeout(deadline, self.transport.get(&path)).await {
-            Ok(Ok(answer)) => Ok(answer),
+        match timeout(deadline, self.transport.get_with_headers(&path)).await {
+            Ok(Ok((headers, answer))) => {
+                self.clock.set(&headers);
+                Ok(answer)
+            }
             Ok(Err(error)) => Err(Ok(error)),
             Err(_) => {
                 let what = path.split('?').next().unwrap_or(&path);

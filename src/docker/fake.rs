@@ -142,7 +142,7 @@ async fn write(mut stream: UnixStream, mut reply: Reply) {
                 let length = body.len();
                 format!(
                     "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\
-                     Connection: close\r\n\r\n{body}"
+                     Date: Fri, 13 Feb 2009 23:31:30 GMT\r\nConnection: close\r\n\r\n{body}"
                 )
             }
             Reply::Stalled => {

@@ -15,7 +15,7 @@ use super::container::{Address, Container, OutOfReach};
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::naming::is_id;
-use super::{Docker, Reach, Spec};
+use super::{DEADLINE, Docker, Reach, Spec};
 use crate::reach::is_shortage;
 use crate::reach::process::Process;
 
@@ -100,7 +100,16 @@ impl Docker {
                 Some(image) => image,
                 None => self.prepare_now(daemon, &order.service, &order.spec).await?,
             };
-            let labels = self.identity.labels(order);
+            let mut labels = self.identity.labels(order);
+            if let Some(after) = order.spec.overdue_after {
+                match daemon.clock.deadline(after) {
+                    Some(deadline) => _ = labels.insert(DEADLINE.to_owned(), deadline),
+                    None => daemon.warn(
+                        &order.service,
+                        "it does not say what time it is there: its containers have no deadline",
+                    ),
+                }
+            }
             let request = body(&order.spec, &image, labels, publish);
             match self.call_create(daemon, contact, order.launch, name, request).await {
                 Ok(created) => break created,

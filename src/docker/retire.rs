@@ -9,7 +9,7 @@ use super::daemon::Daemon;
 use super::naming::{BOOT, INSTANCE, LAUNCH, is_id};
 use super::strays::Stray;
 use super::view::Listed;
-use super::{Docker, explain};
+use super::{DEADLINE, Docker, Scope, explain};
 use crate::http;
 
 // === impl Daemon ===
@@ -38,23 +38,36 @@ impl Daemon {
 impl Docker {
     /// The labels that all of ours have.
     pub(super) fn ours(&self) -> Vec<String> {
-        let mut labels = vec![format!("{INSTANCE}={}", self.identity.instance)];
-        if self.own_only {
-            labels.push(format!("{BOOT}={}", self.identity.boot));
+        let label = |key: &str, value: &str| format!("{key}={value}");
+        let instance = label(INSTANCE, &self.identity.instance);
+        match self.scope {
+            Scope::Instance => vec![instance],
+            Scope::Run => vec![instance, label(BOOT, &self.identity.boot)],
+            Scope::Overdue => vec![INSTANCE.to_owned(), DEADLINE.to_owned()],
         }
-        labels
     }
 
     /// The labels of all that count against a daemon's capacity: those of every
     /// instance, for they share it.
     pub(super) fn counted(&self) -> Vec<String> {
-        if self.own_only { self.ours() } else { vec![INSTANCE.to_owned()] }
+        match self.scope {
+            Scope::Instance => vec![INSTANCE.to_owned()],
+            Scope::Run | Scope::Overdue => self.ours(),
+        }
     }
 
-    /// Whether it bears our labels, of those that are counted.
-    pub(super) fn is_ours(&self, listed: &Listed) -> bool {
-        let instance = listed.labels.as_ref().and_then(|labels| labels.get(INSTANCE));
-        instance.is_some_and(|instance| *instance == self.identity.instance)
+    /// Whether it is in our scope, of those that are counted.
+    pub(super) fn is_ours(&self, daemon: &Daemon, listed: &Listed) -> bool {
+        let label = |key| listed.labels.as_ref().and_then(|labels| labels.get(key));
+        match self.scope {
+            Scope::Instance | Scope::Run => {
+                label(INSTANCE).is_some_and(|instance| *instance == self.identity.instance)
+            }
+            Scope::Overdue => {
+                let passed = |deadline: &String| daemon.clock.has_passed(deadline);
+                label(INSTANCE).is_some() && label(DEADLINE).is_some_and(passed)
+            }
+        }
     }
 
     /// What a list shows of a target.
@@ -74,7 +87,7 @@ impl Docker {
                     return Err(CallError::refused(format!("\"{id}\" is not a container's id")));
                 }
                 let mut found = daemon.list(&self.ours(), Some(id)).await?;
-                found.retain(|listed| listed.id == *id);
+                found.retain(|listed| listed.id == *id && self.is_ours(daemon, listed));
                 Ok(found)
             }
         }

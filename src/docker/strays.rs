@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Docker;
 use super::daemon::Daemon;
 use super::naming::BOOT;
 use super::view::Listed;
+use super::{Docker, Scope};
 
 /// States of a container that somebody has started.
 const STARTED: [&str; 6] = ["running", "paused", "restarting", "exited", "stopping", "stopped"];
@@ -122,8 +122,12 @@ impl Docker {
         }
     }
 
-    /// The run that made a container, if it was another and can be told.
+    /// The run that made a container, if it was another and can be told. What is overdue
+    /// has been given up, whoever made it.
     fn other_run<'a>(&self, listed: &'a Listed) -> Option<&'a str> {
+        if self.scope == Scope::Overdue {
+            return None;
+        }
         let boot = listed.labels.as_ref()?.get(BOOT)?;
         (!boot.is_empty() && *boot != self.identity.boot).then_some(boot)
     }

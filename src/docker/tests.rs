@@ -133,6 +133,17 @@ async fn a_create_asks_for_what_the_spec_says_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_container_s_deadline_is_by_the_engine_s_clock() {
+    let (engine, docker) = connected(Deadlines::default(), |_| None).await;
+    let overdue_after = Some(Duration::from_secs(3600));
+    docker.launch(&order(Spec { overdue_after, ..spec() })).await.unwrap();
+    let create = engine.requests("/containers/create").remove(0);
+    let deadline = create.body["Labels"]["io.ganger.deadline"].as_str().unwrap();
+    let after = deadline.parse::<u64>().unwrap() - 1_234_567_890;
+    assert!((3600..3660).contains(&after), "{deadline}");
+}
+
+#[tokio::test]
 async fn a_refused_start_names_the_setting_and_leaves_removal_to_the_pool() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
         seen.line.ends_with("/start").then(|| no(404, "network nonet not found")).flatten()

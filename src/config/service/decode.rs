@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::overdue::overdue_after;
 use super::parts::{Capability, EnvKey, FoundMount, User};
-use super::{Env, Service, Timeouts};
+use super::{Connect, Env, Service, Timeouts};
 use crate::config::decode::{Cx, Fields, Spanned};
 use crate::config::image::ImageRef;
 use crate::config::name::Name;
@@ -40,7 +41,11 @@ pub(in crate::config) fn service(
         let port = f.required::<Port>("port");
         let (warm, max) = warm_and_max(f, &name.span);
         let (network, reach) = network_and_reach(f);
+        let reported = f.cx.mistakes.len();
         let (ready, timeouts) = ready_and_timeouts(f);
+        let connect: Connect = f.optional("connect").unwrap_or_default();
+        let read = f.cx.mistakes.len() == reported;
+        let overdue_after = overdue_after(f, read.then_some(&timeouts), &connect);
         let (tmpfs, mounts) = tmpfs_and_mounts(f);
         let (pull, watch_image) = pull_and_watch(f, image.as_ref());
         let rest = |f: &mut Fields<'_, '_, '_>| {
@@ -52,9 +57,10 @@ pub(in crate::config) fn service(
                 warm: warm.value,
                 max,
                 max_age: max_age(f),
+                overdue_after,
                 queue: f.optional("queue").unwrap_or_default(),
                 ready,
-                connect: f.optional("connect").unwrap_or_default(),
+                connect,
                 timeouts,
                 pull,
                 watch_image,

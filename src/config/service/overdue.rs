@@ -1,0 +1,134 @@
+//! `overdue_after`: the deadline after which anybody may remove a container, and until
+//! when before that it may be leased.
+
+use std::time::Duration;
+
+use super::{Connect, Service, Timeouts};
+use crate::config::decode::{Fields, Spanned};
+use crate::config::report::Mistake;
+
+/// From the moment at which a deadline is worked out until the container is created and
+/// started takes 50 s at the most. The rest is for clocks that are put right meanwhile.
+const LAUNCH: Duration = Duration::from_secs(120);
+/// The least time in which a container may be leased.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// Reads it. A container must never be in use when its deadline passes: so every session
+/// has to have an end, and a last one has to fit in between.
+pub(super) fn overdue_after(
+    f: &mut Fields<'_, '_, '_>,
+    timeouts: Option<&Timeouts>,
+    connect: &Connect,
+) -> Option<Duration> {
+    let after = f.optional::<Spanned<Duration>>("overdue_after")?;
+    // What cannot be read has been reported.
+    if let Some(timeouts) = timeouts {
+        let mistake = match in_use(timeouts, connect) {
+            None => Some((
+                "`overdue_after` needs an end of every session".to_owned(),
+                "add `timeouts: (session: \"1h\")`: no container is leased that may be in use when \
+                 its deadline passes"
+                    .to_owned(),
+            )),
+            Some(in_use) if after.value < in_use + LEAST => Some((
+                format!(
+                    "`overdue_after` is {}, too soon for one session",
+                    humantime::format_duration(after.value)
+                ),
+                format!(
+                    "make it more than {}: `timeouts.session`, `timeouts.start`, \
+                     `connect.timeout` and 2 minutes",
+                    humantime::format_duration(in_use)
+                ),
+            )),
+            Some(_) => None,
+        };
+        if let Some((title, help)) = mistake {
+            f.cx.report(Mistake::new(&after.span, title).help(help));
+        }
+    }
+    Some(after.value)
+}
+
+/// From the moment at which its deadline is worked out, how long a container can be in
+/// use besides its age; `None` for ever.
+fn in_use(timeouts: &Timeouts, connect: &Connect) -> Option<Duration> {
+    Some(LAUNCH + timeouts.start + connect.timeout + timeouts.session?)
+}
+
+// === impl Service ===
+
+impl Service {
+    /// The age, from when it was ready, at which a container is retired: `max_age`, or so
+    /// early that none is leased when its deadline passes. `None` for no limit.
+    #[must_use]
+    pub fn retire_after(&self) -> Option<Duration> {
+        let until_deadline = self
+            .overdue_after
+            .zip(in_use(&self.timeouts, &self.connect))
+            .map(|(after, in_use)| after.saturating_sub(in_use));
+        self.max_age.into_iter().chain(until_deadline).min()
+    }
+
+    /// Whether containers that were launched as `before` says have to be retired before
+    /// their deadline when they are leased as this says. Their age is judged by either.
+    #[must_use]
+    pub fn keeps_deadlines_of(&self, before: &Self) -> bool {
+        let Some(deadline) = before.overdue_after else { return true };
+        let (Some(old), Some(new)) = (before.retire_after(), self.retire_after()) else {
+            return false;
+        };
+        in_use(&self.timeouts, &self.connect)
+            .is_some_and(|in_use| old.max(new) + in_use <= deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    use super::*;
+
+    /// A service that starts in 20 s, connects in 10 s and is in use for an hour, so that
+    /// with 2 min for the launch a container is retired an hour and 150 s before its deadline.
+    fn service(settings: &str, session: &str) -> Service {
+        let text = format!(
+            "(daemons: Static([(name: \"d\", url: \"unix:///d.sock\", max_containers: 99)]),
+              services: {{\"s\": (listen: \"127.0.0.1:1\", image: \"i:1\", port: 1,
+                timeouts: (start: \"20s\", session: {session:?}), connect: (timeout: \"10s\"),
+                {settings})}})"
+        );
+        Config::parse(&text, "test").unwrap().services.remove(0)
+    }
+
+    #[test]
+    fn a_container_is_retired_so_early_that_its_last_session_ends_in_time() {
+        let retired = |settings| service(settings, "1h").retire_after().map(|age| age.as_secs());
+        assert_eq!(retired("max_age: \"3h\""), Some(3 * 3600));
+        assert_eq!(retired("overdue_after: \"2h\""), Some(3600 - 150));
+        assert_eq!(retired("overdue_after: \"3751s\""), Some(1));
+        assert_eq!(retired("overdue_after: \"6h\", max_age: \"3h\""), Some(3 * 3600));
+    }
+
+    #[test]
+    fn a_reload_may_not_lease_containers_past_their_deadline() {
+        let (two, six) = ("overdue_after: \"2h\"", "overdue_after: \"6h\"");
+        let young = "overdue_after: \"6h\", max_age: \"50m\"";
+        for (before, after, keeps) in [
+            (("", "1h"), (two, "1h"), true),
+            (("", "0s"), ("", "0s"), true),
+            ((two, "1h"), (two, "1h"), true),
+            ((six, "1h"), (two, "1h"), true),
+            ((two, "1h"), (two, "1m"), true),
+            ((two, "1m"), (two, "1h"), false),
+            ((two, "1h"), (six, "1h"), false),
+            ((two, "1h"), (young, "1h"), true),
+            ((two, "1h"), ("max_age: \"50m\"", "1h"), true),
+            ((two, "1h"), ("max_age: \"50m\"", "0s"), false),
+            ((two, "1h"), ("", "1h"), false),
+        ] {
+            let (old, new) = (service(before.0, before.1), service(after.0, after.1));
+            assert_eq!(new.keeps_deadlines_of(&old), keeps, "{before:?} {after:?}");
+        }
+    }
+}
