@@ -3,6 +3,7 @@
 mod fleet;
 mod guardian;
 mod instance;
+mod notify;
 mod plan;
 mod push;
 mod reap;
@@ -172,6 +173,8 @@ pub async fn run(
     let door = Admission::new(cap);
     let mut server = Server::new(config, files, door, pool.clone(), followed, images, stop);
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
+    let _alive = notify::watchdog(pool.clone());
+    notify::ready();
     let cut = server.run(load).await;
     full.abort();
     let left = await_removed(&pool, guardian).await;

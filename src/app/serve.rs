@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::fleet::Followed;
+use super::notify;
 use super::plan::Plan;
 use super::watch::{ImageWatch, Moved, Watched};
 use crate::config::Config;
@@ -122,12 +123,15 @@ impl Server {
                 biased;
                 () = drain.cancelled() => break,
                 () = reload.notified() => if let Some(load) = &load {
+                    notify::reloading();
                     self.reload(load).await;
+                    notify::ready();
                 },
                 moved = self.images.next() => self.repin(moved),
                 Some(_) = self.listening.join_next() => {}
             }
         }
+        notify::stopping();
         self.pool.drain();
         let deadline = Instant::now() + self.config.drain_timeout;
         let on_time = async { while self.listening.join_next().await.is_some() {} };
