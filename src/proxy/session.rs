@@ -1,6 +1,7 @@
 //! One connection, from accept to its log line.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -231,7 +232,7 @@ impl<S: Supply> Session<S> {
                     }
                 },
                 Ok(Event::Broken { side, error }) => {
-                    let gone = error.kind() == std::io::ErrorKind::TimedOut;
+                    let gone = is_out_of_reach(error.kind());
                     let (who, reason) = match (side, gone) {
                         (Side::Client, false) => (Who::Client, "the client reset the connection"),
                         (Side::Client, true) => (Who::ClientTimeout, "the client vanished"),
@@ -362,6 +363,16 @@ impl<S: Supply> Session<S> {
         service.counters.bytes_out.fetch_add(line.bytes_out, Relaxed);
         line.log(&end, accepted.elapsed());
     }
+}
+
+/// Whether a connection broke because nothing came back, and not because of its other end.
+fn is_out_of_reach(error: ErrorKind) -> bool {
+    // The last two where the next hop does not answer: of what comes later, the kernel
+    // tells what it was told.
+    matches!(
+        error,
+        ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable
+    )
 }
 
 fn died(reason: &str) -> End {
