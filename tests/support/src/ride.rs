@@ -121,10 +121,11 @@ impl<'a> Ride<'a> {
         let on = |all: &[Held], host: &str| all.iter().filter(|h| h.host == host).count();
         wait_until(DEADLINE, "there are enough on each host", || {
             let (client, id) = self.crowd.enter(self.port).expect("a container");
-            let found = labelled(hosts, &self.ganger.label());
+            let found = labelled(self.fleet.all(), &self.ganger.label());
             let (host, container) =
                 found.into_iter().find(|(_, c)| c.id.starts_with(&id)).expect("it is there");
-            if on(&all, &host.name) < each {
+            let wanted = hosts.iter().any(|wanted| wanted.name == host.name);
+            if wanted && on(&all, &host.name) < each {
                 let host = host.name.clone();
                 all.push(Held { client, container: container.id, host });
             } else {
@@ -133,6 +134,24 @@ impl<'a> Ride<'a> {
             hosts.iter().all(|host| on(&all, &host.name) == each)
         });
         all
+    }
+
+    /// Waits until a service that nobody visits has a single container, which runs and
+    /// is not this one; returns its host and its id.
+    ///
+    /// # Panics
+    /// When it does not come to that.
+    #[must_use]
+    pub fn stocked(&self, service: &str, but: Option<&str>) -> (&'a Host, String) {
+        let mut found = Vec::new();
+        wait_until(DEADLINE, &format!("{service} has one container, not {but:?}"), || {
+            found = labelled(self.fleet.all(), &self.ganger.label());
+            found.retain(|(_, container)| container.label("io.ganger.service") == Some(service));
+            let good = found.iter().all(|(_, c)| c.state == "running" && Some(&*c.id) != but);
+            good && found.len() == 1
+        });
+        let (host, container) = found.remove(0);
+        (host, container.id)
     }
 
     /// How often it has said something of a host.
@@ -159,6 +178,23 @@ impl<'a> Ride<'a> {
     pub fn is_back(&self, host: &Host) {
         self.says("contact made", host, 2);
         self.served_on(host);
+    }
+
+    /// Each of these hosts has room for so many containers at once, beside so many of
+    /// services that nobody visits, and has no more: what is counted is there. Sends the
+    /// crowd home.
+    ///
+    /// # Panics
+    /// When one has not room for so many, or has more.
+    pub fn has_room(&self, hosts: &[Host], each: u32, beside: usize) {
+        drop(self.crowd.home());
+        let each = each as usize;
+        let held = self.hold(hosts, each);
+        let found = labelled(hosts, &self.ganger.label());
+        let of = |host: &Host| found.iter().filter(|(on, _)| on.name == host.name).count();
+        let counts: Vec<_> = hosts.iter().map(of).collect();
+        assert_eq!(counts, vec![each + beside; hosts.len()], "{found:#?}");
+        held.into_iter().for_each(|held| held.ends_well());
     }
 }
 
