@@ -114,8 +114,79 @@ impl Fleet {
         text.trim().parse().ok().and_then(Pid::from_raw).expect("a process id")
     }
 
-    fn assert_exclusive(&self) {
+    pub(crate) fn assert_exclusive(&self) {
         assert!(self.exclusive, "faults are for tests that take Fleet::exclusive()");
+    }
+}
+
+// === impl Host ===
+
+impl Host {
+    /// Kills the process that keeps a container, the parent of its own. The engine is
+    /// to see to the rest.
+    ///
+    /// # Panics
+    /// When the container does not run.
+    pub fn kill_shim(&self, id: &str) {
+        let pid = self.process(id);
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
+        let parent = parent.expect("a parent");
+        let name = fs::read_to_string(format!("/proc/{parent}/comm")).expect("a process");
+        assert!(name.starts_with("containerd-shim"), "the parent of {pid} is {name}");
+        let parent = parent.parse().ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(parent, Signal::KILL).expect("a process");
+    }
+
+    /// The process of a container that runs.
+    fn process(&self, id: &str) -> i32 {
+        let pid = self.docker(&["inspect", "--format", "{{.State.Pid}}", id]).parse();
+        pid.ok().filter(|pid| *pid > 0).expect("a process")
+    }
+
+    /// Says something to the port that a container listens on, from within it.
+    ///
+    /// # Panics
+    /// When the container does not listen.
+    pub fn say(&self, id: &str, word: &str) {
+        let script = format!("exec 3<>/dev/tcp/127.0.0.1/7000; echo {word} >&3");
+        let net = format!("--net=/proc/{}/ns/net", self.process(id));
+        let output = Command::new("nsenter").args([&net, "bash", "-c", &script]).output();
+        let output = output.expect("nsenter");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "the container of {}: {said}", self.name);
+    }
+
+    /// Starts its dockerd; says whether it answers in time.
+    pub(crate) fn start_dockerd(&self, command: &[String]) -> bool {
+        // dockerd refuses to start when any process has the number of the dead one.
+        let _ = fs::remove_file(&self.pidfile);
+        let log = OpenOptions::new().append(true).open(&self.log).expect("its log");
+        let mut daemon = Command::new(&command[0]);
+        daemon.args(&command[1..]).process_group(0).stdin(Stdio::null());
+        daemon.stderr(log.try_clone().expect("its log")).stdout(log);
+        let mut daemon = daemon.spawn().expect("dockerd");
+        let end = Instant::now() + START;
+        loop {
+            let ended = daemon.try_wait().expect("a child").is_some();
+            let answers = self.try_docker(&["version"]).is_ok();
+            if answers || ended || Instant::now() > end {
+                return answers;
+            }
+            step();
+        }
+    }
+
+    /// Ends its dockerd in good order, if it runs.
+    pub(crate) fn stop_dockerd(&self) {
+        let text = fs::read_to_string(&self.pidfile).unwrap_or_default();
+        if let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+            let end = Instant::now() + START;
+            while lives(pid) && Instant::now() < end {
+                step();
+            }
+        }
     }
 }
 
@@ -173,23 +244,9 @@ impl Drop for Gone {
     /// Waits until it answers.
     fn drop(&mut self) {
         let host = &self.0;
-        // dockerd refuses to start when any process has the number of the dead one.
-        let _ = fs::remove_file(&host.pidfile);
-        let log = OpenOptions::new().append(true).open(&host.log).expect("its log");
-        let mut daemon = Command::new(&host.command[0]);
-        daemon.args(&host.command[1..]).process_group(0).stdin(Stdio::null());
-        daemon.stderr(log.try_clone().expect("its log")).stdout(log);
-        let mut daemon = daemon.spawn().expect("dockerd");
-        let end = Instant::now() + START;
-        loop {
-            let ended = daemon.try_wait().expect("a child").is_some();
-            if ended || Instant::now() > end || host.try_docker(&["version"]).is_ok() {
-                break;
-            }
-            step();
-        }
+        let answers = host.start_dockerd(&host.command);
         // A panic while one unwinds would end the whole run.
-        let answers = std::thread::panicking() || host.try_docker(&["version"]).is_ok();
+        let answers = std::thread::panicking() || answers;
         assert!(answers, "dockerd of {}; see {}", host.name, host.log.display());
     }
 }

@@ -11,6 +11,7 @@
 )]
 
 mod aftermath;
+mod altered;
 mod authority;
 mod client;
 mod config;
@@ -32,6 +33,7 @@ mod swarm;
 mod tls;
 
 pub use self::aftermath::Traces;
+pub use self::altered::{Altered, Filler};
 pub use self::authority::{Authority, Issued};
 pub use self::client::{Client, Ending};
 pub use self::config::Config;
