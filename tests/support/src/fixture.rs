@@ -34,7 +34,7 @@ pub fn echo_image() -> (&'static str, &'static [u8]) {
 #[must_use]
 pub fn fixture_image() -> (&'static str, &'static [u8]) {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
-    (FIXTURE, IMAGE.get_or_init(|| pack(FIXTURE, None)))
+    (FIXTURE, IMAGE.get_or_init(|| pack(FIXTURE, None, &[])))
 }
 
 /// The images that [`HEALTHY`] and [`SICK`] name, as archives.
@@ -48,14 +48,24 @@ pub(crate) fn checked_images() -> [&'static [u8]; 2] {
     };
     let [healthy, sick] = IMAGES.get_or_init(|| {
         [
-            pack(HEALTHY, Some(check(&["/fixture", "--check"], 1000))),
-            pack(SICK, Some(check(&["/fixture", "--log-start", "not today", "--exit", "1"], 2))),
+            pack(HEALTHY, Some(check(&["/fixture", "--check"], 1000)), &[]),
+            pack(
+                SICK,
+                Some(check(&["/fixture", "--log-start", "not today", "--exit", "1"], 2)),
+                &[],
+            ),
         ]
     });
     [healthy, sick]
 }
 
-fn pack(reference: &str, healthcheck: Option<Healthcheck<'_>>) -> Vec<u8> {
+/// The fixture as an image of another name and another id.
+#[must_use]
+pub fn fixture_as(reference: &str) -> Vec<u8> {
+    pack(reference, None, &[("test", reference)])
+}
+
+fn pack(reference: &str, healthcheck: Option<Healthcheck<'_>>, labels: &[(&str, &str)]) -> Vec<u8> {
     static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
     archive(&Image {
         reference,
@@ -63,6 +73,7 @@ fn pack(reference: &str, healthcheck: Option<Healthcheck<'_>>) -> Vec<u8> {
         entrypoint: &["/fixture"],
         port: Some(7000),
         healthcheck,
+        labels,
         ..Image::default()
     })
 }

@@ -41,7 +41,9 @@ pub use self::consul::Consul;
 pub use self::crowd::{Crowd, STRICT, under_load};
 pub use self::docker::{Container, Running, Watch, labelled};
 pub use self::faults::{Cut, Frozen, Gone};
-pub use self::fixture::{FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_image, pattern};
+pub use self::fixture::{
+    FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_as, fixture_image, pattern,
+};
 pub use self::fleet::{Fleet, Host};
 pub use self::ganger::Ganger;
 pub use self::log::ConnEnd;
