@@ -2,19 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use ganger_test_support::{Config, Ending, Fleet, Packets, Ride, STRICT, wait_until};
+use ganger_test_support::{Client, Config, Ending, Fleet, Host, Packets, Ride, STRICT, wait_until};
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 const DEADLINE: Duration = Duration::from_secs(60);
 const QUEUE: Duration = Duration::from_secs(15);
 
+/// Ports are published, as on other machines.
+const FIELDS: &str = "warm: 4, max: 12, network: Bridge, reach: Published, \
+                      ready: Tcp(linger: \"20ms\"), queue: (length: 32, timeout: \"15s\")";
+
 /// A service on the first two hosts, which are reached over the network.
 fn two(name: &str, fleet: &Fleet) -> Config {
     let hosts = fleet.hosts()[..2].iter();
     let config = hosts.fold(Config::new(name), |config, host| config.daemon(host.remote_daemon(6)));
-    let fields = "warm: 4, max: 12, network: Bridge, reach: Published, ready: Tcp(linger: \"20ms\"), \
-                  queue: (length: 32, timeout: \"15s\")";
-    config.fixture("id", fields, STRICT)
+    config.fixture("id", FIELDS, STRICT)
 }
 
 #[test]
@@ -35,13 +37,13 @@ fn packets_that_are_dropped_for_a_moment_cost_nothing() {
     });
 }
 
-#[test]
-fn a_daemon_whose_packets_are_dropped_costs_the_connections_on_it_and_no_client_more() {
+/// A daemon that is out of reach costs the connections on it, and no client more.
+fn goes_dark<F>(name: &str, fault: impl FnOnce(&Fleet, &Host) -> F) {
     let fleet = Fleet::exclusive();
     let host = &fleet.hosts()[0];
-    Ride::run(GANGER, &fleet, &two("dark", &fleet), QUEUE, |ride| {
+    Ride::run(GANGER, &fleet, &two(name, &fleet), QUEUE, |ride| {
         let mut held = ride.hold(&fleet.hosts()[..2], 1);
-        let rule = fleet.meddle(host, Packets::Dropped);
+        let fault = fault(&fleet, host);
         for held in &mut held {
             held.client.send("in the dark\n");
             if held.host == host.name {
@@ -54,7 +56,7 @@ fn a_daemon_whose_packets_are_dropped_costs_the_connections_on_it_and_no_client_
         }
         ride.says("contact lost", host, 1);
         ride.served_more();
-        drop(rule);
+        drop(fault);
         ride.is_back(host);
         let well = held.into_iter().filter(|held| held.host != host.name);
         well.for_each(|held| held.ends_well());
@@ -63,18 +65,111 @@ fn a_daemon_whose_packets_are_dropped_costs_the_connections_on_it_and_no_client_
 }
 
 #[test]
+fn a_daemon_whose_packets_are_dropped_costs_the_connections_on_it_and_no_client_more() {
+    goes_dark("dark", |fleet, host| fleet.meddle(host, Packets::Dropped));
+}
+
+#[test]
+fn a_daemon_whose_link_is_down_costs_the_connections_on_it_and_no_client_more() {
+    goes_dark("link", Fleet::cut);
+}
+
+#[test]
 fn a_daemon_whose_api_alone_is_out_of_reach_costs_no_open_connection() {
     let fleet = Fleet::exclusive();
-    let host = &fleet.hosts()[1];
-    Ride::run(GANGER, &fleet, &two("api", &fleet), QUEUE, |ride| {
-        let mut held = ride.hold(&fleet.hosts()[..2], 1);
-        let rule = fleet.meddle(host, Packets::ApiDropped);
-        ride.says("contact lost", host, 1);
-        held.iter_mut().for_each(|held| held.client.echo("without it"));
+    for (number, packets) in [(1, Packets::ApiDropped), (0, Packets::ApiReset)] {
+        let host = &fleet.hosts()[number];
+        Ride::run(GANGER, &fleet, &two("api", &fleet), QUEUE, |ride| {
+            let mut held = ride.hold(&fleet.hosts()[..2], 1);
+            let rule = fleet.meddle(host, packets);
+            ride.says("contact lost", host, 1);
+            held.iter_mut().for_each(|held| held.client.echo("without it"));
+            ride.served_more();
+            drop(rule);
+            ride.is_back(host);
+            held.into_iter().for_each(|held| held.ends_well());
+            assert_eq!(ride.crowd.refused(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_daemon_whose_containers_reset_every_connection_costs_those_on_it_and_others_serve() {
+    let fleet = Fleet::exclusive();
+    let hosts = &fleet.hosts()[..2];
+    Ride::run(GANGER, &fleet, &two("rst", &fleet), QUEUE, |ride| {
+        let mut held = ride.hold(hosts, 1);
+        let rule = fleet.meddle(&hosts[0], Packets::ContainersReset);
+        for held in &mut held {
+            held.client.send("is anybody there?\n");
+            if held.host == hosts[0].name {
+                assert_eq!(held.client.ending(), Ending::Reset(Vec::new()));
+                assert_eq!(ride.ganger.wait_for_end(held.client.port()).field("end"), "SD");
+            } else {
+                assert_eq!(held.client.line(), "is anybody there?");
+            }
+        }
         ride.served_more();
         drop(rule);
-        ride.is_back(host);
+        ride.served_on(&hosts[0]);
+        held.remove(held.iter().position(|held| held.host == hosts[1].name).unwrap()).ends_well();
+        assert_eq!(ride.said("contact lost", &hosts[0]), 0);
+    });
+}
+
+#[test]
+fn where_ports_have_a_proxy_a_nat_table_that_is_flushed_costs_nothing() {
+    let fleet = Fleet::exclusive();
+    let hosts = &fleet.hosts()[..2];
+    Ride::run(GANGER, &fleet, &two("nat", &fleet), QUEUE, |ride| {
+        let mut held = ride.hold(hosts, 1);
+        let flushed = fleet.flush_nat(&hosts[0]);
+        held.iter_mut().for_each(|held| held.client.echo("the kernel remembers"));
+        (0..3).for_each(|_| ride.served_on(&hosts[0]));
+        drop(flushed);
+        ride.served_on(&hosts[0]);
         held.into_iter().for_each(|held| held.ends_well());
+        assert_eq!((ride.said("contact lost", &hosts[0]), ride.crowd.refused()), (0, 0));
+    });
+}
+
+#[test]
+fn where_ports_have_none_a_nat_table_that_is_flushed_costs_clients_until_it_is_back() {
+    let fleet = Fleet::exclusive();
+    let hosts = &fleet.hosts()[..2];
+    let _altered = fleet.without_proxy(&hosts[0]);
+    // The engine holds each port, so that a connection comes about, and is silent.
+    let idle = format!("{FIELDS}, timeouts: (idle: \"3s\")");
+    let config = two("silent", &fleet).changed("id", &idle, STRICT);
+    Ride::run(GANGER, &fleet, &config, QUEUE, |ride| {
+        let flushed = fleet.flush_nat(&hosts[0]);
+        wait_until(DEADLINE, "a client has met with it", || ride.crowd.refused() > 0);
+        ride.served_on(&hosts[1]);
+        drop(flushed);
+        ride.served_on(&hosts[0]);
+        assert_eq!(ride.said("contact lost", &hosts[0]), 0);
+    });
+}
+
+#[test]
+fn a_container_in_stock_that_is_taken_off_its_network_costs_no_client() {
+    let fleet = Fleet::exclusive();
+    let config = two("off", &fleet).fixture(
+        "still",
+        "warm: 1, max: 2, network: Bridge, reach: Published, ready: Tcp(linger: \"20ms\")",
+        &[],
+    );
+    Ride::run(GANGER, &fleet, &config, QUEUE, |ride| {
+        let (host, old) = ride.stocked("still", None);
+        let _ = host.docker(&["network", "disconnect", "--force", "bridge", &old]);
+        let mut client = Client::connect(config.port("still"));
+        client.echo("served all the same");
+        let own = client.port();
+        assert_eq!(client.finish(), Ending::Closed(Vec::new()));
+        let end = ride.ganger.wait_for_end(own);
+        assert_eq!(end.field("end"), "--");
+        assert_ne!(end.field("container"), &old[..12]);
+        let _ = ride.stocked("still", Some(&old));
         assert_eq!(ride.crowd.refused(), 0);
     });
 }

@@ -47,7 +47,7 @@ pub use self::fixture::{
 pub use self::fleet::{Fleet, Host};
 pub use self::ganger::Ganger;
 pub use self::log::ConnEnd;
-pub use self::packets::{Packets, Rule};
+pub use self::packets::{Flushed, Packets, Rule};
 pub use self::poll::{StopOnDrop, free_port, unique, wait_until};
 pub use self::registry::Registry;
 pub use self::ride::{Held, Ride};

@@ -11,6 +11,10 @@ pub enum Packets {
     Dropped,
     /// Those to its API are dropped.
     ApiDropped,
+    /// Those to its API are answered with resets.
+    ApiReset,
+    /// Those to its containers are answered with resets.
+    ContainersReset,
     /// One in ten is dropped.
     Lossy,
 }
@@ -23,6 +27,15 @@ pub struct Rule {
     packets: Packets,
 }
 
+/// A host whose published ports lead nowhere, until this is dropped.
+#[derive(Debug)]
+#[must_use = "what its engine needs is there again when this is dropped"]
+pub struct Flushed {
+    netns: String,
+    /// The rules that are not of a container.
+    rules: Vec<String>,
+}
+
 // === impl Fleet ===
 
 impl Fleet {
@@ -31,13 +44,32 @@ impl Fleet {
     /// # Panics
     /// For host 0, which has no link, or when the fleet is not this test's alone.
     pub fn meddle(&self, host: &Host, packets: Packets) -> Rule {
-        assert!(self.exclusive, "faults are for tests that take Fleet::exclusive()");
+        self.assert_exclusive();
         let netns = host.netns.clone().expect("a link");
         let rule = Rule { netns, packets };
         let output = rule.apply("-I");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "iptables: {said}");
         rule
+    }
+
+    /// Removes every rule of a host that translates addresses, as a firewall does that
+    /// is loaded anew. Those of containers that run do not come back.
+    ///
+    /// # Panics
+    /// As [`Fleet::meddle`].
+    pub fn flush_nat(&self, host: &Host) -> Flushed {
+        self.assert_exclusive();
+        let netns = host.netns.clone().expect("a link");
+        let output = iptables(&netns, "nat").arg("-S").output().expect("nsenter");
+        let rules = String::from_utf8_lossy(&output.stdout).into_owned();
+        let kept = |rule: &&str| rule.starts_with("-A ") && !rule.contains("/32");
+        let rules: Vec<_> = rules.lines().filter(kept).map(Into::into).collect();
+        assert!(!rules.is_empty(), "{} publishes by its nat table", host.name);
+        let flushed = Flushed { netns, rules };
+        let done = iptables(&flushed.netns, "nat").arg("-F").status().expect("nsenter");
+        assert!(done.success(), "iptables");
+        flushed
     }
 }
 
@@ -48,9 +80,13 @@ impl Packets {
     fn rule(self) -> (&'static str, &'static str, &'static [&'static str]) {
         // Before anything is translated, so that what goes to published ports counts.
         const ALL: (&str, &str) = ("raw", "PREROUTING");
+        const RESET: &[&str] = &["-p", "tcp", "-j", "REJECT", "--reject-with", "tcp-reset"];
         match self {
             Self::Dropped => (ALL.0, ALL.1, &["-j", "DROP"]),
             Self::ApiDropped => (ALL.0, ALL.1, &["-p", "tcp", "--dport", "2375", "-j", "DROP"]),
+            // Behind what was translated is what goes to containers.
+            Self::ApiReset => ("filter", "INPUT", RESET),
+            Self::ContainersReset => ("filter", "FORWARD", RESET),
             Self::Lossy => (
                 ALL.0,
                 ALL.1,
@@ -65,16 +101,31 @@ impl Packets {
 impl Rule {
     fn apply(&self, verb: &str) -> Output {
         let (table, chain, rest) = self.packets.rule();
-        let mut iptables = Command::new("nsenter");
-        iptables.arg(format!("--net=/run/netns/{}", self.netns));
-        // The engine uses it as well.
-        iptables.args(["iptables", "--wait", "--table", table, verb, chain, "-i", "eth0"]);
-        iptables.args(rest).output().expect("nsenter")
+        let mut command = iptables(&self.netns, table);
+        command.args([verb, chain, "-i", "eth0"]).args(rest).output().expect("nsenter")
     }
+}
+
+fn iptables(netns: &str, table: &str) -> Command {
+    let mut iptables = Command::new("nsenter");
+    iptables.arg(format!("--net=/run/netns/{netns}"));
+    // The engine uses it as well.
+    iptables.args(["iptables", "--wait", "--table", table]);
+    iptables
 }
 
 impl Drop for Rule {
     fn drop(&mut self) {
         let _ = self.apply("-D");
+    }
+}
+
+// === impl Flushed ===
+
+impl Drop for Flushed {
+    fn drop(&mut self) {
+        for rule in &self.rules {
+            let _ = iptables(&self.netns, "nat").args(rule.split(' ')).status();
+        }
     }
 }
