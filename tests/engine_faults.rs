@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ganger_test_support::{Config, Ending, Fleet, Ride, STRICT, wait_until};
+use rustix::process::Signal;
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -106,6 +107,38 @@ fn behind_a_containerd_that_hangs_launches_go_elsewhere() {
         ride.served_more();
         drop(frozen);
         ride.served_on(host);
+        held.into_iter().for_each(|held| held.ends_well());
+        assert_eq!(ride.crowd.refused(), 0);
+    });
+}
+
+#[test]
+fn a_program_that_is_stopped_for_a_while_serves_on_as_if_nothing_had_been() {
+    let fleet = Fleet::exclusive();
+    let hosts = &fleet.hosts()[..2];
+    let config =
+        hosts.iter().fold(Config::new("asleep"), |config, host| config.daemon(host.daemon(6)));
+    let config = config
+        .fixture(
+            "id",
+            "warm: 4, max: 10, network: Sealed, queue: (length: 32, timeout: \"40s\")",
+            STRICT,
+        )
+        .fixture("still", "warm: 1, max: 2, network: Sealed", &[]);
+    Ride::run(GANGER, &fleet, &config, Duration::from_secs(40), |ride| {
+        let mut held = ride.hold(hosts, 1);
+        let (host, dead) = ride.stocked("still", None);
+        ride.ganger.signal(Signal::STOP);
+        let since = Instant::now();
+        // Nobody hears of it.
+        host.kill(&dead);
+        held.iter_mut().for_each(|held| held.client.send("in your sleep\n"));
+        // Longer than three lists have to come.
+        wait_until(DEADLINE, "it was long enough", || since.elapsed() > Duration::from_secs(20));
+        ride.ganger.signal(Signal::CONT);
+        held.iter_mut().for_each(|held| assert_eq!(held.client.line(), "in your sleep"));
+        hosts.iter().for_each(|host| ride.served_on(host));
+        let _ = ride.stocked("still", Some(&dead));
         held.into_iter().for_each(|held| held.ends_well());
         assert_eq!(ride.crowd.refused(), 0);
     });
