@@ -1,6 +1,7 @@
 //! The configuration: a RON file, read whole, with all its mistakes reported
 //! at once.
 
+mod consul;
 mod daemon;
 mod decode;
 mod image;

@@ -1,13 +1,24 @@
 //! Where the fleet is listed: the words that configuration and discovery share.
 
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use hyper::header::HeaderValue;
+
 use crate::endpoint::Endpoint;
 use crate::tls;
+
+/// The longest token, in bytes. Consul's own have 36.
+const TOKEN: u64 = 4096;
 
 /// What to ask of which Consul.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Consul {
-    /// Servers or agents, tried in turn. Never empty.
+    /// Servers or agents, tried in turn, with the TLS they are reached with. Never empty.
     pub servers: Vec<Endpoint>,
+    /// What they are asked with, where they have ACLs.
+    pub token_file: Option<TokenFile>,
     /// The service whose healthy instances are daemons.
     pub service: String,
     /// In order of preference; empty is that of the server that is asked.
@@ -21,6 +32,11 @@ pub struct Consul {
     /// What daemons are reached with that do not say `tls = "false"`.
     pub tls: Option<tls::Files>,
 }
+
+/// A file that holds an ACL token of Consul. It is read for each request, so
+/// what is in it may be replaced; the token itself is kept nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFile(pub PathBuf);
 
 /// Which Docker Swarm's nodes are daemons.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,4 +61,74 @@ pub enum Consistency {
     Default,
     /// The leader asks the others whether it is one.
     Consistent,
+}
+
+// === impl TokenFile ===
+
+impl TokenFile {
+    /// The token as it is in the file now, without space around it. `Debug` does
+    /// not show it.
+    ///
+    /// # Errors
+    /// Why there is none: in words that do not show what is in the file.
+    pub(crate) fn read(&self) -> Result<HeaderValue, String> {
+        let path = self.0.display();
+        let mut text = String::new();
+        let read = fs::metadata(&self.0).and_then(|file| match file.is_file() {
+            true => File::open(&self.0)?.take(TOKEN + 1).read_to_string(&mut text),
+            false => Err(io::Error::other("it is not a file")),
+        });
+        let token = match read {
+            Ok(_) => text.trim(),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => "\0",
+            Err(error) => return Err(format!("cannot read {path}: {error}")),
+        };
+        if token.is_empty() {
+            return Err(format!("{path} is empty"));
+        }
+        let one = token.len() as u64 <= TOKEN && token.bytes().all(|byte| byte.is_ascii_graphic());
+        match HeaderValue::from_str(token) {
+            Ok(mut value) if one => {
+                value.set_sensitive(true);
+                Ok(value)
+            }
+            _ => Err(format!("{path} holds something else than one token")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_as_the_file_is_now_and_never_shown() {
+        let path = std::env::temp_dir().join(format!("ganger-token-{}", std::process::id()));
+        let file = TokenFile(path.clone());
+        for (content, expected) in [
+            (&b"5f2a-hunter2\n"[..], Ok("5f2a-hunter2")),
+            (b"  other ", Ok("other")),
+            (b"", Err("is empty")),
+            (b" \n", Err("is empty")),
+            (b"hunter2\nhunter3", Err("something else than one token")),
+            (b"hunter2 3", Err("something else than one token")),
+            (b"hunter2\xff", Err("something else than one token")),
+            (&[b'x'; 5000], Err("something else than one token")),
+        ] {
+            fs::write(&path, content).unwrap();
+            match (file.read(), expected) {
+                (Ok(token), Ok(expected)) => {
+                    assert_eq!(token.to_str().unwrap(), expected);
+                    assert!(!format!("{token:?}{file:?}").contains(expected));
+                }
+                (Err(why), Err(expected)) => {
+                    assert!(why.contains(expected) && !why.contains("hunter"), "{why}");
+                }
+                (read, expected) => panic!("{content:?}: {read:?}, not {expected:?}"),
+            }
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(file.read().unwrap_err().contains("No such file"));
+        assert!(TokenFile("/".into()).read().unwrap_err().contains("it is not a file"));
+    }
 }

@@ -63,8 +63,23 @@ impl Transport {
         &self,
         path: &str,
     ) -> Result<(HeaderMap, T), HttpError> {
-        let (head, body) = self.ask(path).await?.into_parts();
-        Ok((head.headers, serde_json::from_slice(&whole(body).await?)?))
+        let (headers, body) = self.fetch(path, Request::new(Empty::<Bytes>::new())).await?;
+        Ok((headers, serde_json::from_slice(&body)?))
+    }
+
+    /// Sends a request to `path` of the other end, for an answer that says yes, and
+    /// reads that to its end. Has no deadline.
+    pub(crate) async fn fetch<B>(
+        &self,
+        path: &str,
+        request: Request<B>,
+    ) -> Result<(HeaderMap, Bytes), HttpError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (head, body) = self.exchange(path, request).await?.into_parts();
+        Ok((head.headers, whole(body).await?))
     }
 
     /// Asks `path` of the other end, for an answer that goes on. Returns once it

@@ -1,4 +1,4 @@
-//! TLS to an engine: only the given authorities are trusted, and the files are
+//! TLS to an engine or a Consul: only the given authorities are trusted, and the files are
 //! looked at again for each new connection.
 //!
 //! An engine's API gives away the machine it is on. So the authorities of the

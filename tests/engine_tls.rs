@@ -84,7 +84,7 @@ fn each_mistake_with_certificates_is_said() {
         "not signed by an authority in the file `ca`",
     );
     let stranger = Files::new(&ours, &foreign.issue(&[]));
-    refused("foreign client", with(&daemon, &stranger), "the engine does not take our certificate");
+    refused("foreign client", with(&daemon, &stranger), "it does not take our certificate");
     let ca = right.0.join("ca.pem").display().to_string();
     let nobody = daemon.daemon(&format!("tls: (ca: {ca:?})"), 4);
     refused("no client certificate", nobody, "`cert` and `key` have to be there");

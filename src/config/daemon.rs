@@ -6,9 +6,9 @@ use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
 use super::name::Name;
 use super::report::{Mistake, Span};
 use super::tree::Node;
-use super::value::{Containers, Launches, Port, Text};
+use super::value::{Containers, Launches, Port};
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::fleet::{Consistency, Consul, Swarm};
+use crate::fleet::{Consul, Swarm};
 use crate::tls;
 
 /// One container engine API endpoint.
@@ -45,34 +45,7 @@ pub(super) struct FoundDaemon {
     pub(super) daemon: Option<Daemon>,
 }
 
-// === impl Consul ===
-
-impl Decode for Consul {
-    const WHAT: &'static str =
-        "(servers: [\"http://127.0.0.1:8500\"], service: \"docker\", max_containers: 10)";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.variant_fields(node, "`Consul`", |f| {
-            let servers = f.required::<Servers>("servers");
-            let service = f.required::<Text>("service");
-            let datacenters =
-                f.optional::<Datacenters>("datacenters").map_or_else(Vec::new, |names| names.0);
-            let consistency = f.optional("consistency").unwrap_or_default();
-            let max_containers = f.required::<Containers>("max_containers");
-            let insecure = f.or("insecure", false);
-            let tls = f.optional::<tls::Files>("tls");
-            Some(Self {
-                servers: servers?.0,
-                service: service?.0,
-                datacenters,
-                consistency,
-                max_containers: max_containers?.0,
-                insecure,
-                tls,
-            })
-        })?
-    }
-}
+// === impl Swarm ===
 
 impl Decode for Swarm {
     const WHAT: &'static str =
@@ -98,70 +71,6 @@ impl Decode for Swarm {
             };
             Some(Self { manager, port: port?.0, max_containers: max_containers?.0, tls })
         })?
-    }
-}
-
-impl Decode for Consistency {
-    const WHAT: &'static str = "`Stale`, `Default` or `Consistent`";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.choice(
-            node,
-            &[("Stale", Self::Stale), ("Default", Self::Default), ("Consistent", Self::Consistent)],
-        )
-    }
-}
-
-/// Consul's datacenters, in order of preference.
-struct Datacenters(Vec<String>);
-
-impl Decode for Datacenters {
-    const WHAT: &'static str = "a list of datacenters `[\"eu\", \"us\"]`";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let names = cx.list::<Text>(node, Self::WHAT)?;
-        for (i, name) in names.iter().enumerate() {
-            if let Some(first) = names[..i].iter().find(|first| first.value == name.value) {
-                cx.repeated(&name.span, &first.span);
-            }
-        }
-        Some(Self(names.into_iter().map(|name| name.value.0).collect()))
-    }
-}
-
-/// Consul's servers or agents.
-struct Servers(Vec<Endpoint>);
-
-impl Decode for Servers {
-    const WHAT: &'static str = "a list of urls `[\"http://127.0.0.1:8500\"]`";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let servers = cx.list::<Server>(node, Self::WHAT)?;
-        if node.is_empty() {
-            let help = "add \"http://127.0.0.1:8500\"";
-            cx.report(Mistake::new(&node.span, "there is no Consul to ask").help(help));
-        }
-        Some(Self(servers.into_iter().map(|server| server.value.0).collect()))
-    }
-}
-
-struct Server(Endpoint);
-
-impl Decode for Server {
-    const WHAT: &'static str = "a url such as \"http://127.0.0.1:8500\"";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.scalar(node, Self::WHAT, |text: String| {
-            let rest = text.strip_prefix("http://").ok_or_else(|| {
-                Flaw::new(format!("{text:?} is not the url of a Consul"))
-                    .help("write \"http://HOST:PORT\"")
-            })?;
-            let endpoint = format!("tcp://{rest}").parse();
-            endpoint.map(Self).map_err(|EndpointError { .. }| {
-                Flaw::new(format!("{text:?} is not the url of a Consul"))
-                    .help("write \"http://HOST:PORT\"")
-            })
-        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the configuration: what is accepted, and what is said of the rest.
 
+mod consul;
 mod mutated;
 mod shown;
 mod tls;
@@ -402,6 +403,7 @@ fn a_fleet_may_be_in_consul() {
     let least = "servers: [\"http://127.0.0.1:8500\"], service: \"docker\", max_containers: 10";
     let expected = Consul {
         servers: vec!["tcp://127.0.0.1:8500".parse().unwrap()],
+        token_file: None,
         service: "docker".to_owned(),
         datacenters: Vec::new(),
         consistency: Consistency::Default,

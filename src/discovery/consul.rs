@@ -6,10 +6,13 @@
 //! fleet stays as it was known last.
 
 mod catalog;
+mod client;
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
 use std::convert::Infallible;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +26,12 @@ use tracing::{debug, info, warn};
 
 use super::members::Members;
 use super::{Following, Listing};
-use crate::endpoint::{Endpoint, Site};
+use crate::endpoint::Site;
 use crate::fleet::{Consistency, Consul};
-use crate::http::{self, HttpError, Transport};
+use crate::http;
 use catalog::Entry;
+
+use client::{AskError, Client};
 
 /// How long a server holds a query to which there is no news.
 const WAIT: Duration = Duration::from_secs(60);
@@ -34,6 +39,7 @@ const WAIT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(10);
 /// The pause between two queries, however fast the answers come.
 const PACE: Duration = Duration::from_millis(500);
+/// After so many failures; half of it and more, see [`scattered`].
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(15) };
 
 /// Follows one datacenter.
@@ -90,9 +96,9 @@ impl Consul {
         let mut all = Listing::default();
         for (tier, datacenter) in (0..).zip(self.datacenters()) {
             let mut answer = Err("no server is configured".to_owned());
-            for endpoint in &self.servers {
-                let asked = self.ask(endpoint, datacenter.as_deref(), 0, Duration::ZERO).await;
-                answer = asked.map_err(|error| format!("Consul at {}: {error}", url(endpoint)));
+            for client in &self.clients() {
+                let asked = self.ask(client, datacenter.as_deref(), 0, Duration::ZERO).await;
+                answer = asked.map_err(|error| format!("Consul at {}: {error}", client.url()));
                 if answer.is_ok() {
                     break;
                 }
@@ -122,18 +128,38 @@ impl Consul {
         }
     }
 
+    fn clients(&self) -> Vec<Client> {
+        let needs = format!("`service:read` of \"{}\" and `node:read`", self.service);
+        let client =
+            |server: &_| Client::new(Clone::clone(server), self.token_file.clone(), needs.clone());
+        self.servers.iter().map(client).collect()
+    }
+
     async fn ask(
         &self,
-        endpoint: &Endpoint,
+        client: &Client,
         datacenter: Option<&str>,
         index: u64,
         wait: Duration,
-    ) -> Result<Answer, HttpError> {
-        let transport = Transport::new(endpoint.clone());
+    ) -> Result<Answer, AskError> {
         let path = self.path(datacenter, index, wait);
         let deadline = GRACE + if index > 0 { wait + wait / 16 } else { Duration::ZERO };
-        let answer = timeout(deadline, transport.get_with_headers(&path)).await;
-        let (headers, entries) = answer.unwrap_or(Err(HttpError::Late(deadline)))?;
+        let (headers, entries): (_, Vec<Entry>) = client.get(&path, deadline).await?;
+        if entries.is_empty() {
+            // Nothing is also what is listed for who must not read it: then whom the
+            // fleet consists of is not known.
+            let hidden = headers.contains_key("x-consul-results-filtered-by-acls");
+            let service = std::slice::from_ref(&self.service);
+            let lacks = client.lacks("read", service, datacenter, GRACE).await;
+            match lacks {
+                Ok(lacks) if lacks.is_empty() && !hidden => {}
+                Err(error) if !error.is_refusal() && !hidden => {
+                    debug!(%error, "cannot ask for rights")
+                }
+                Err(error) => return Err(error),
+                Ok(_) => return Err(client.denied("it may not read all that is listed")),
+            }
+        }
         let index = headers.get("x-consul-index").and_then(|index| index.to_str().ok());
         let index = index.and_then(|index| index.parse().ok()).unwrap_or(0);
         Ok(Answer { index, entries })
@@ -160,16 +186,22 @@ impl Consul {
 
 impl Follower {
     async fn run(self) -> Infallible {
-        let servers = &self.consul.servers;
+        let clients = self.consul.clients();
         // `newest` outlives failures: a Consul that lost its memory was mostly
         // away for it.
         let (mut index, mut newest, mut failures) = (0, 0, 0);
+        // Of what was complained: that it refuses, or that it does not answer.
+        let mut told = None;
         loop {
-            for endpoint in servers {
-                loop {
+            let mut last = None;
+            for client in &clients {
+                let error = loop {
                     let asked = Instant::now();
-                    let Some(answer) = self.next(endpoint, index).await else { break };
-                    if failures >= servers.len() {
+                    let answer = match self.next(client, index).await {
+                        Ok(answer) => answer,
+                        Err(error) => break error,
+                    };
+                    if told.take().is_some() {
                         info!(service = %self, "Consul answers again");
                     }
                     failures = 0;
@@ -183,32 +215,41 @@ impl Follower {
                     self.found.complain(unfit);
                     self.found.update(self.tier, daemons, restarted);
                     sleep_until(asked + PACE).await;
-                }
+                };
                 // The next one answers at once with what there is.
                 index = 0;
                 failures += 1;
-                if failures == servers.len() {
-                    warn!(
-                        service = %self,
-                        "Consul does not answer; the fleet stays as it is known"
-                    );
+                debug!(service = %self, server = client.url(), %error, "no answer");
+                // A refusal is said before that another one is away.
+                if last.as_ref().is_none_or(|(_, last): &(_, AskError)| !last.is_refusal()) {
+                    last = Some((client.url(), error));
                 }
             }
-            let rounds = failures.div_ceil(servers.len().max(1));
-            sleep(AGAIN.after(u32::try_from(rounds).unwrap_or(u32::MAX))).await;
+            if let Some((server, error)) = last
+                && failures >= clients.len()
+                && told.replace(error.is_refusal()) != Some(error.is_refusal())
+            {
+                self.complain(&server, &error);
+            }
+            let rounds = failures.div_ceil(clients.len().max(1));
+            sleep(scattered(AGAIN.after(u32::try_from(rounds).unwrap_or(u32::MAX)))).await;
         }
     }
 
-    /// What a server answers next; `None` when it does not.
-    async fn next(&self, endpoint: &Endpoint, index: u64) -> Option<Answer> {
+    /// What a server answers next.
+    async fn next(&self, client: &Client, index: u64) -> Result<Answer, AskError> {
         let wait = self.found.wait(self.tier).min(WAIT);
-        match self.consul.ask(endpoint, self.datacenter.as_deref(), index, wait).await {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                let (server, error) = (url(endpoint), error.to_string());
-                debug!(service = %self, server, error, "no answer");
-                None
-            }
+        self.consul.ask(client, self.datacenter.as_deref(), index, wait).await
+    }
+
+    fn complain(&self, server: &str, error: &AskError) {
+        if error.is_refusal() {
+            warn!(service = %self, server, %error, "Consul refuses; the fleet stays as it is known");
+        } else {
+            warn!(
+                service = %self, server, %error,
+                "Consul does not answer; the fleet stays as it is known"
+            );
         }
     }
 }
@@ -260,8 +301,11 @@ impl Found {
     }
 }
 
-fn url(server: &Endpoint) -> String {
-    format!("http://{}", server.authority())
+/// Half of a pause to all of it, by chance: of many who have lost one Consul, not
+/// all come back to it at once.
+fn scattered(pause: Duration) -> Duration {
+    let chance = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or(0);
+    pause.mul_f64(0.5 + 0.5 * f64::from(chance) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

@@ -25,11 +25,12 @@ fn explain(error: &rustls::Error) -> String {
     match error {
         InvalidCertificate(error) => certificate(error),
         InvalidMessage(_) => "what answers there does not speak TLS: without TLS write \
-             `insecure: true` instead of `tls`, or name the port with TLS, usually 2376"
+             `insecure: true` instead of `tls` for an engine, http:// for Consul; or name the port \
+             with TLS, usually 2376 or 8501"
             .to_owned(),
         AlertReceived(alert) => refusal(*alert),
         PeerIncompatible(what) => {
-            format!("the engine's TLS is too old or too new to agree on anything: {what:?}")
+            format!("its TLS is too old or too new to agree on anything: {what:?}")
         }
         other => format!("TLS: {other}"),
     }
@@ -41,25 +42,23 @@ fn certificate(error: &CertificateError) -> String {
         NotValidYetContext, UnknownIssuer,
     };
     match error {
-        UnknownIssuer => {
-            "the engine's certificate is not signed by an authority in the file `ca`: \
-             name the one that signed it, and look twice whether this is the engine"
-                .to_owned()
-        }
+        UnknownIssuer => "its certificate is not signed by an authority in the file `ca`: \
+             name the one that signed it, and look twice who this is"
+            .to_owned(),
         Expired | ExpiredContext { .. } => {
-            "the engine's certificate has expired: give it a new one".to_owned()
+            "its certificate has expired: give it a new one".to_owned()
         }
         NotValidYet | NotValidYetContext { .. } => {
-            "the engine's certificate is not valid yet: is this machine's clock right?".to_owned()
+            "its certificate is not valid yet: is this machine's clock right?".to_owned()
         }
         NotValidForNameContext { expected, presented } => format!(
-            "the engine's certificate is not for {}, but for {}: write what it is for into `url`, \
-             or give the engine a certificate for this",
+            "its certificate is not for {}, but for {}: write what it is for into the url, \
+             or give it a certificate for this",
             expected.to_str(),
             presented.join(", "),
         ),
-        NotValidForName => "the engine's certificate is for another name or address".to_owned(),
-        other => format!("the engine's certificate is not good: {other}"),
+        NotValidForName => "its certificate is for another name or address".to_owned(),
+        other => format!("its certificate is not good: {other}"),
     }
 }
 
@@ -75,9 +74,9 @@ fn refusal(alert: AlertDescription) -> String {
         | AlertDescription::CertificateRequired
         | AlertDescription::CertificateRevoked
         | AlertDescription::CertificateExpired => format!(
-            "the engine does not take our certificate ({alert:?}): `cert` and `key` have to be \
-             there, and signed by the authority that the engine trusts (its --tlscacert)"
+            "it does not take our certificate ({alert:?}): `cert` and `key` have to be there, and \
+             signed by an authority that it trusts (an engine's --tlscacert, Consul's ca_file)"
         ),
-        other => format!("the engine broke off TLS ({other:?})"),
+        other => format!("it broke off TLS ({other:?})"),
     }
 }

@@ -140,6 +140,7 @@ mod tests {
     fn consul(datacenters: &[&str], insecure: bool) -> Consul {
         Consul {
             servers: Vec::new(),
+            token_file: None,
             service: "docker".to_owned(),
             datacenters: datacenters.iter().map(ToString::to_string).collect(),
             consistency: Consistency::Default,

@@ -10,21 +10,33 @@ use super::*;
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(3600);
 
+type Answers = Vec<Option<(u64, &'static [&'static str])>>;
+
+/// A Consul without ACLs.
+async fn server(answers: Answers) -> (Consul, mpsc::UnboundedReceiver<()>) {
+    server_with("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", answers).await
+}
+
 /// A Consul that gives these answers, one for each connection: an index and
 /// the ids of instances; `None` is a connection that breaks. Then it holds
-/// every query. Says when it is asked.
-async fn server(
-    answers: Vec<Option<(u64, &'static [&'static str])>>,
-) -> (Consul, mpsc::UnboundedReceiver<()>) {
+/// every query. Says when it is asked. To whoever asks for his rights it says
+/// this.
+async fn server_with(rights: &str, answers: Answers) -> (Consul, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
     let (asked, asks) = mpsc::unbounded_channel();
+    let rights = rights.to_owned();
     tokio::spawn(async move {
         let mut held = Vec::new();
         let mut answers = answers.into_iter();
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+            let mut request = [0; 4096];
+            assert_ne!(stream.read(&mut request).await.unwrap(), 0);
+            if request.starts_with(b"POST /v1/internal/acl/authorize") {
+                stream.write_all(rights.as_bytes()).await.unwrap();
+                continue;
+            }
             _ = asked.send(());
             match answers.next() {
                 Some(Some((index, ids))) => {
@@ -42,6 +54,7 @@ async fn server(
     });
     let consul = Consul {
         servers: vec![url.parse().unwrap()],
+        token_file: None,
         service: "docker".to_owned(),
         datacenters: Vec::new(),
         consistency: Consistency::Default,
@@ -60,8 +73,14 @@ fn body(ids: &[&str]) -> Value {
     ids.iter().map(entry).collect()
 }
 
+/// The answer to whoever may not read what is followed.
+fn denied() -> String {
+    let body = r#"[{"Resource":"service","Segment":"docker","Access":"read","Allow":false}]"#;
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
 /// The fleet once the server was asked so often.
-async fn after(answers: Vec<Option<(u64, &'static [&'static str])>>) -> Vec<String> {
+async fn after(answers: Answers) -> Vec<String> {
     let count = answers.len() + 1;
     let (consul, mut asks) = server(answers).await;
     let Following { fleet, tasks: _tasks, .. } = consul.follow(NEVER).await;
@@ -96,4 +115,35 @@ async fn what_a_consul_forgot_while_it_was_away_is_kept() {
 async fn what_a_consul_does_not_list_any_more_after_it_was_away_has_left() {
     let fleet = after(vec![Some((9, &["a", "b"])), None, Some((12, &["b"]))]);
     assert_eq!(fleet.await, ["n.b"]);
+}
+
+#[tokio::test]
+async fn nothing_that_is_listed_for_who_must_not_read_it_is_not_an_answer() {
+    let answers = vec![Some((9, &["a", "b"][..])), Some((10, &[])), Some((10, &[]))];
+    let count = answers.len() + 1;
+    let (consul, mut asks) = server_with(&denied(), answers).await;
+    let Following { fleet, tasks: _tasks, .. } = consul.clone().follow(NEVER).await;
+    for _ in 0..count {
+        asks.recv().await.unwrap();
+    }
+    assert_eq!(fleet.borrow().len(), 2);
+
+    let (consul, _asks) = server_with(&denied(), vec![Some((9, &[]))]).await;
+    let error = consul.once().await.unwrap_err();
+    assert!(error.contains("add `token_file`") && error.contains("`service:read`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_right_that_cannot_be_asked_for_hides_no_answer() {
+    let (consul, _asks) = server_with("nonsense\r\n\r\n", vec![Some((7, &[]))]).await;
+    assert_eq!(consul.once().await, Ok(Listing::default()));
+}
+
+#[test]
+fn pauses_are_scattered_and_never_longer() {
+    let pause = Duration::from_secs(8);
+    let pauses: Vec<_> = (0..256).map(|_| scattered(pause)).collect();
+    assert!(pauses.iter().all(|p| (pause / 2..=pause).contains(p)), "{pauses:?}");
+    let early = pauses.iter().filter(|p| **p < pause.mul_f64(0.75)).count();
+    assert!((32..224).contains(&early), "{early} of 256 in the first half");
 }

@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::authority::{Authority, Issued};
 use crate::fleet::{Fleet, Host};
 use crate::poll::{free_port, unique, wait_until};
 
 /// Until it has elected itself, on a machine that has much else to do.
 const START: Duration = Duration::from_secs(60);
+
+/// What may do everything in one with ACLs.
+const MANAGEMENT: &str = "6d1f4b0e-3c52-4b8a-9a53-000000000001";
 
 /// A Consul server on loopback. It is killed when this is dropped.
 #[derive(Debug)]
@@ -23,9 +27,37 @@ pub struct Consul {
     dir: PathBuf,
     http: u16,
     wan: u16,
+    https: u16,
     ports: String,
+    settings: String,
+    acls: bool,
     join: Option<u16>,
     child: Option<Child>,
+}
+
+/// An ACL token.
+#[derive(Debug, Clone)]
+pub struct Token {
+    accessor: String,
+    /// What is shown to Consul.
+    pub secret: String,
+}
+
+/// What the agent knows of an instance of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The name of its service.
+    pub name: String,
+    /// Where it is; empty is the agent's own address.
+    pub address: String,
+    /// Its port.
+    pub port: u16,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// How it is: `passing`, `warning`, `critical`.
+    pub status: String,
+    /// What was said of it.
+    pub output: String,
 }
 
 // === impl Consul ===
@@ -37,20 +69,8 @@ impl Consul {
     /// When it cannot be started.
     #[must_use]
     pub fn start(fleet: &Fleet, datacenter: &str, other: Option<&Self>) -> Self {
-        let (http, server, lan, wan) = (free_port(), free_port(), free_port(), free_port());
-        let mut consul = Self {
-            program: fleet.consul().to_owned(),
-            datacenter: datacenter.to_owned(),
-            dir: std::env::temp_dir().join(unique("ganger-consul")),
-            http,
-            wan,
-            ports: format!(
-                "ports {{ http = {http} server = {server} serf_lan = {lan} serf_wan = {wan} \
-                 dns = -1 grpc = -1 }}"
-            ),
-            join: other.map(|other| other.wan),
-            child: None,
-        };
+        let mut consul = Self::new(fleet, datacenter);
+        consul.join = other.map(|other| other.wan);
         consul.resume();
         if other.is_some() {
             wait_until(START, "the datacenters know each other", || {
@@ -60,6 +80,62 @@ impl Consul {
             });
         }
         consul
+    }
+
+    /// Starts one in which nobody may do anything without a token.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn with_acls(fleet: &Fleet) -> Self {
+        let mut consul = Self::new(fleet, "dc1");
+        consul.acls = true;
+        consul.settings.push_str(&format!(
+            " acl {{ enabled = true default_policy = \"deny\" \
+             tokens {{ master = \"{MANAGEMENT}\" agent = \"{MANAGEMENT}\" }} }}"
+        ));
+        consul.resume();
+        consul
+    }
+
+    /// Starts one that is also reached by https, by whoever has a certificate of
+    /// this authority.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn with_tls(fleet: &Fleet, identity: &Issued, clients: &Authority) -> Self {
+        let mut consul = Self::new(fleet, "dc1");
+        fs::create_dir_all(&consul.dir).expect("a directory for Consul");
+        identity.write(&consul.dir);
+        fs::write(consul.dir.join("ca.pem"), clients.pem()).expect("a file");
+        let file = |name: &str| consul.dir.join(name).display().to_string();
+        let (ca, cert, key) = (file("ca.pem"), file("cert.pem"), file("key.pem"));
+        consul.settings.push_str(&format!(
+            " verify_incoming_https = true ca_file = {ca:?} cert_file = {cert:?} key_file = {key:?}",
+        ));
+        consul.ports.push_str(&format!(" https = {}", consul.https));
+        consul.resume();
+        consul
+    }
+
+    fn new(fleet: &Fleet, datacenter: &str) -> Self {
+        let (http, server, lan, wan) = (free_port(), free_port(), free_port(), free_port());
+        Self {
+            program: fleet.consul().to_owned(),
+            datacenter: datacenter.to_owned(),
+            dir: std::env::temp_dir().join(unique("ganger-consul")),
+            http,
+            wan,
+            https: free_port(),
+            ports: format!(
+                "http = {http} server = {server} serf_lan = {lan} serf_wan = {wan} dns = -1 grpc = -1"
+            ),
+            settings: String::new(),
+            acls: false,
+            join: None,
+            child: None,
+        }
     }
 
     /// Starts it again, with what it knew, after [`Consul::stop`].
@@ -74,7 +150,7 @@ impl Consul {
         command.arg(format!("-datacenter={}", self.datacenter));
         command.arg(format!("-node=node-{}", self.datacenter));
         command.arg(format!("-data-dir={}", self.dir.join("data").display()));
-        command.args(["-hcl", &self.ports]);
+        command.args(["-hcl", &format!("ports {{ {} }} {}", self.ports, self.settings)]);
         if let Some(wan) = self.join {
             command.arg(format!("-retry-join-wan=127.0.0.1:{wan}"));
         }
@@ -87,7 +163,19 @@ impl Consul {
                 && self
                     .ask("GET", &format!("/v1/catalog/node/node-{}", self.datacenter), &Value::Null)
                     .is_some_and(|node| !node.is_null())
+                // Its ACLs are those of today, which begin a moment later.
+                && (!self.acls || self.ask("GET", "/v1/acl/tokens", &Value::Null).is_some())
         });
+    }
+
+    /// Starts it anew, without what it knew.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn forget(&mut self) {
+        self.stop();
+        fs::remove_dir_all(self.dir.join("data")).expect("what it knew");
+        self.resume();
     }
 
     /// Kills it.
@@ -102,6 +190,56 @@ impl Consul {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// Where its API is by https, for one that was started so.
+    #[must_use]
+    pub fn https_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.https)
+    }
+
+    /// A new token with these rules.
+    ///
+    /// # Panics
+    /// When Consul does not make one.
+    #[must_use]
+    pub fn token(&self, rules: &str) -> Token {
+        let policy = json!({"Name": unique("policy"), "Rules": rules});
+        let policy = self.ask("PUT", "/v1/acl/policy", &policy).expect("a policy");
+        let token = json!({"Policies": [{"ID": policy["ID"]}]});
+        let token = self.ask("PUT", "/v1/acl/token", &token).expect("a token");
+        let text = |key: &str| token[key].as_str().expect("text").to_owned();
+        Token { accessor: text("AccessorID"), secret: text("SecretID") }
+    }
+
+    /// Ends what a token is good for.
+    ///
+    /// # Panics
+    /// When Consul does not know it.
+    pub fn revoke(&self, token: &Token) {
+        let path = format!("/v1/acl/token/{}", token.accessor);
+        assert!(self.ask("DELETE", &path, &Value::Null).is_some(), "the token is not known");
+    }
+
+    /// What its agent knows of the instance of this id.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn registered(&self, id: &str) -> Option<Registered> {
+        let list = |path| self.ask("GET", path, &Value::Null).expect("an answer of Consul");
+        let (services, checks) = (list("/v1/agent/services"), list("/v1/agent/checks"));
+        let service = services.get(id)?;
+        let check = &checks[format!("service:{id}")];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Some(Registered {
+            name: text(&service["Service"]),
+            address: text(&service["Address"]),
+            port: service["Port"].as_u64().and_then(|port| port.try_into().ok()).unwrap_or(0),
+            tags: service["Tags"].as_array().into_iter().flatten().map(text).collect(),
+            status: text(&check["Status"]),
+            output: text(&check["Output"]),
+        })
     }
 
     /// Registers a host as an instance of a service, named as the host is.
@@ -132,9 +270,11 @@ impl Consul {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         let length = body.len();
+        let token =
+            if self.acls { format!("X-Consul-Token: {MANAGEMENT}\r\n") } else { String::new() };
         write!(
             stream,
-            "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+            "{method} {path} HTTP/1.0\r\nHost: localhost\r\n{token}Content-Length: {length}\r\n\r\n{body}"
         )
         .ok()?;
         let mut answer = String::new();

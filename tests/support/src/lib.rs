@@ -37,7 +37,7 @@ pub use self::altered::{Altered, Filler};
 pub use self::authority::{Authority, Issued};
 pub use self::client::{Client, Ending};
 pub use self::config::Config;
-pub use self::consul::Consul;
+pub use self::consul::{Consul, Registered, Token};
 pub use self::crowd::{Crowd, STRICT, under_load};
 pub use self::docker::{Container, Running, Watch, labelled};
 pub use self::faults::{Cut, Frozen, Gone};

@@ -1,0 +1,163 @@
+//! Consul in the configuration: where the fleet is listed, and how a Consul is
+//! reached.
+
+use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
+use super::report::Mistake;
+use super::tree::Node;
+use super::value::{Containers, Text};
+use crate::endpoint::{Endpoint, EndpointError};
+use crate::fleet::{Consistency, Consul, TokenFile};
+use crate::tls;
+
+/// The url of a server or agent.
+struct Server {
+    endpoint: Endpoint,
+    https: bool,
+}
+
+// === impl Consul ===
+
+impl Decode for Consul {
+    const WHAT: &'static str =
+        "(servers: [\"http://127.0.0.1:8500\"], service: \"docker\", max_containers: 10)";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.variant_fields(node, "`Consul`", |f| {
+            let servers = f.required::<Servers>("servers");
+            let token_file = f.optional("token_file");
+            let server_tls = f.optional("server_tls");
+            let servers = servers.map(|servers| secured(f, servers.0, server_tls, "server_tls"));
+            let service = f.required::<Text>("service");
+            let datacenters =
+                f.optional::<Datacenters>("datacenters").map_or_else(Vec::new, |names| names.0);
+            let consistency = f.optional("consistency").unwrap_or_default();
+            let max_containers = f.required::<Containers>("max_containers");
+            let insecure = f.or("insecure", false);
+            let tls = f.optional::<tls::Files>("tls");
+            Some(Self {
+                servers: servers?,
+                token_file,
+                service: service?.0,
+                datacenters,
+                consistency,
+                max_containers: max_containers?.0,
+                insecure,
+                tls,
+            })
+        })?
+    }
+}
+
+impl Decode for Consistency {
+    const WHAT: &'static str = "`Stale`, `Default` or `Consistent`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.choice(
+            node,
+            &[("Stale", Self::Stale), ("Default", Self::Default), ("Consistent", Self::Consistent)],
+        )
+    }
+}
+
+/// Consul's datacenters, in order of preference.
+struct Datacenters(Vec<String>);
+
+impl Decode for Datacenters {
+    const WHAT: &'static str = "a list of datacenters `[\"eu\", \"us\"]`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let names = cx.list::<Text>(node, Self::WHAT)?;
+        for (i, name) in names.iter().enumerate() {
+            if let Some(first) = names[..i].iter().find(|first| first.value == name.value) {
+                cx.repeated(&name.span, &first.span);
+            }
+        }
+        Some(Self(names.into_iter().map(|name| name.value.0).collect()))
+    }
+}
+
+/// Consul's servers or agents.
+struct Servers(Vec<Spanned<Server>>);
+
+impl Decode for Servers {
+    const WHAT: &'static str = "a list of urls `[\"http://127.0.0.1:8500\"]`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let servers = cx.list::<Server>(node, Self::WHAT)?;
+        if node.is_empty() {
+            let help = "add \"http://127.0.0.1:8500\"";
+            cx.report(Mistake::new(&node.span, "there is no Consul to ask").help(help));
+        }
+        Some(Self(servers))
+    }
+}
+
+// === impl Server ===
+
+impl Decode for Server {
+    const WHAT: &'static str = "a url such as \"http://127.0.0.1:8500\"";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |text: String| {
+            let flaw = || {
+                Flaw::new(format!("{text:?} is not the url of a Consul"))
+                    .help("write \"http://HOST:PORT\" or \"https://HOST:PORT\"")
+            };
+            let (scheme, rest) = text.split_once("://").ok_or_else(flaw)?;
+            let https = match scheme {
+                "http" => false,
+                "https" => true,
+                _ => return Err(flaw()),
+            };
+            let endpoint = format!("tcp://{rest}").parse();
+            let endpoint = endpoint.map_err(|EndpointError { .. }| flaw())?;
+            Ok(Self { endpoint, https })
+        })
+    }
+}
+
+/// Servers, with the files of the setting `key` where they are reached by https.
+fn secured(
+    f: &mut Fields<'_, '_, '_>,
+    servers: Vec<Spanned<Server>>,
+    files: Option<Spanned<tls::Files>>,
+    key: &str,
+) -> Vec<Endpoint> {
+    let plain = !servers.is_empty() && servers.iter().all(|server| !server.value.https);
+    if let Some(files) = files.as_ref().filter(|_| plain) {
+        let title = format!("`{key}` is for https, and no Consul is reached by it");
+        let help = format!("write \"https://HOST:PORT\", or leave out `{key}`");
+        f.cx.report(Mistake::new(&files.span, title).help(help));
+    }
+    let mut endpoints = Vec::new();
+    for Spanned { value: Server { endpoint, https }, span } in servers {
+        endpoints.push(match &files {
+            Some(files) if https => endpoint.with_tls(files.value.clone()),
+            _ => endpoint,
+        });
+        // What is there and cannot be read was reported.
+        if https && files.is_none() && !f.given(key) {
+            let title = "only given authorities are trusted, and none is given for this Consul";
+            let help =
+                format!("add `{key}: (ca: \"ca.pem\")`, with `cert` and `key` if it asks for them");
+            f.cx.report(Mistake::new(&span, title).help(help));
+        }
+    }
+    endpoints
+}
+
+// === impl TokenFile ===
+
+impl Decode for TokenFile {
+    const WHAT: &'static str = "the path of a file that holds an ACL token";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let name = cx.decode::<Text>(node)?;
+        let file = Self(cx.dir.join(name.0));
+        if let Err(why) = file.read() {
+            let help = "it holds the SecretID of a token, and nothing else";
+            cx.report(Mistake::new(&node.span, why).help(help));
+        }
+        Some(file)
+    }
+}
