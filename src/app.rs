@@ -7,6 +7,7 @@ mod notify;
 mod plan;
 mod push;
 mod reap;
+mod register;
 mod serve;
 mod watch;
 
@@ -32,6 +33,7 @@ use crate::proxy::{self, Admission, BindError, Listener};
 use crate::shutdown::Stop;
 use fleet::Followed;
 use guardian::Guardian;
+use register::Registrar;
 use serve::Server;
 use watch::ImageWatch;
 
@@ -41,6 +43,7 @@ pub use instance::{Instance, InstanceError};
 pub use plan::Plan;
 pub use push::{Held, Pushed, Source, ask_for, push};
 pub use reap::{Found, reap};
+pub use register::admitted;
 pub use serve::Load;
 
 /// How long the start waits for what an earlier boot left. What takes longer is
@@ -171,11 +174,12 @@ pub async fn run(
 
     let full = tokio::spawn(await_stocked(pool.clone(), running, stocked));
     let door = Admission::new(cap);
-    let mut server = Server::new(config, files, door, pool.clone(), followed, images, stop);
+    let registrar = Registrar::new(instance.name(), pool.clone());
+    let mut server = Server::new(config, files, door, pool.clone(), followed, images, registrar);
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
     let _alive = notify::watchdog(pool.clone());
     notify::ready();
-    let cut = server.run(load).await;
+    let cut = server.run(load, stop).await;
     full.abort();
     let left = await_removed(&pool, guardian).await;
     for left in &left {

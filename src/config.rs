@@ -10,6 +10,7 @@ mod lex;
 mod name;
 mod read;
 mod ready;
+mod register;
 mod report;
 mod service;
 mod tls;
@@ -27,6 +28,7 @@ pub use daemon::{Daemon, Daemons};
 pub(crate) use decode::similar;
 pub use image::ImageRef;
 pub use name::Name;
+pub use register::Register;
 pub use report::Report;
 pub use service::{Connect, Env, Limits, Publish, Queue, Service, Timeouts};
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub daemons: Daemons,
     /// What clients connect to, in the order of the file. Never empty.
     pub services: Vec<Service>,
+    /// Where the services are registered, if they are.
+    pub register: Option<Register>,
     /// The name containers are labelled with; see [`Config::instance`].
     pub instance: Option<Name>,
     /// How long running leases may go on when Ganger is told to stop; 0 cuts

@@ -27,8 +27,10 @@ async fn a_failing_service_refuses_fast_with_the_reason_and_recovers() {
     let before = tokio::time::Instant::now();
     assert_eq!(bed.lease().await.unwrap_err(), refusal);
     assert_eq!(before.elapsed(), Duration::ZERO);
+    assert!(bed.pool.snapshot().services[0].refusing.is_some(), "readers see it coming");
     engine.gate("d1", Op::Ready, Gate::Ok);
     bed.stocked().await;
+    assert_eq!(bed.pool.snapshot().services[0].refusing, None);
     clean(bed.lease().await.unwrap());
 }
 
@@ -194,7 +196,9 @@ async fn of_several_reasons_what_is_about_the_service_comes_first() {
     ["d3", "d4"].into_iter().for_each(|name| engine.gate(name, Op::Connect, Gate::Err));
     let bed = Bed::with(&engine, policy(), &[8, 8, 8, 8]);
     bed.until(|s| s.settled()).await;
+    let foreseen = bed.pool.snapshot().services[0].refusing.clone().unwrap();
     let refusal = bed.lease().await.unwrap_err().to_string();
+    assert!(refusal.ends_with(&*foreseen), "{foreseen}");
     let expected = "d2: Prepare was refused; d1: Connect was refused; d3: Connect was refused; \
                     and 1 more";
     assert!(refusal.ends_with(expected), "{refusal}");

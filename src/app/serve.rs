@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::fleet::Followed;
 use super::notify;
 use super::plan::Plan;
+use super::register::{Entry, Registrar};
 use super::watch::{ImageWatch, Moved, Watched};
 use crate::config::Config;
 use crate::discovery::Following;
@@ -36,7 +37,7 @@ pub(super) struct Server {
     images: ImageWatch,
     /// By service, what its tag stands for since it moved.
     pins: BTreeMap<ServiceName, Moved>,
-    stop: Stop,
+    registrar: Registrar,
     fronts: BTreeMap<ServiceName, Front>,
     /// What listens, or has listened and has sessions.
     listening: JoinSet<()>,
@@ -47,6 +48,8 @@ pub(super) struct Server {
 struct Front {
     /// As configured.
     listen: SocketAddr,
+    /// As it is: with the port that the system chose.
+    address: SocketAddr,
     /// How the next ones are treated.
     service: watch::Sender<Arc<Service<Pool<Docker>>>>,
     /// Closes the door behind those who are in.
@@ -80,7 +83,7 @@ impl Server {
         pool: Arc<Pool<Docker>>,
         followed: Followed,
         images: ImageWatch,
-        stop: Stop,
+        registrar: Registrar,
     ) -> Self {
         let (pins, fronts, listening, cut) = Default::default();
         let mut this = Self {
@@ -91,7 +94,7 @@ impl Server {
             followed,
             images,
             pins,
-            stop,
+            registrar,
             fronts,
             listening,
             cut,
@@ -103,28 +106,30 @@ impl Server {
     /// Takes clients of a service from a listener, and of no other any more.
     pub(super) fn open(&mut self, settings: Settings, listener: Listener) {
         let (name, listen) = (settings.name.clone(), settings.listen);
+        let address = listener.local_addr().unwrap_or(listen);
         let service = Service::new(settings, self.pool.clone(), self.admission.clone());
         let (service, current) = watch::channel(service);
-        let close = self.stop.drain.child_token();
+        let close = CancellationToken::new();
         let shutdown = Shutdown { drain: close.clone(), cut: self.cut.clone() };
         self.listening.spawn(proxy::run(listener, current, shutdown));
-        if let Some(before) = self.fronts.insert(name, Front { listen, service, close }) {
+        if let Some(before) = self.fronts.insert(name, Front { listen, address, service, close }) {
             before.close.cancel();
         }
     }
 
     /// Serves until it is stopped and every session has ended; says how many
     /// were cut.
-    pub(super) async fn run(mut self, load: Option<Load>) -> u64 {
-        let (drain, reload) = (self.stop.drain.clone(), self.stop.reload.clone());
+    pub(super) async fn run(mut self, load: Option<Load>, stop: Stop) -> u64 {
+        let open = self.fronts.iter().map(|(name, front)| (name, front.address));
+        self.registrar.begin(self.registrar.entries(&self.config, open));
         loop {
             tokio::select! {
                 // The end first.
                 biased;
-                () = drain.cancelled() => break,
-                () = reload.notified() => if let Some(load) = &load {
+                () = stop.drain.cancelled() => break,
+                () = stop.reload.notified() => if let Some(load) = &load {
                     notify::reloading();
-                    self.reload(load).await;
+                    self.reload(load, &stop).await;
                     notify::ready();
                 },
                 moved = self.images.next() => self.repin(moved),
@@ -132,13 +137,21 @@ impl Server {
             }
         }
         notify::stopping();
+        let none = BTreeMap::new();
+        tokio::select! {
+            // Nobody is to be sent here any more once nobody is let in.
+            biased;
+            () = stop.now.cancelled() => {}
+            () = self.registrar.retire(&none) => {}
+        }
+        self.fronts.values().for_each(|front| front.close.cancel());
         self.pool.drain();
         let deadline = Instant::now() + self.config.drain_timeout;
         let on_time = async { while self.listening.join_next().await.is_some() {} };
         tokio::select! {
             // Whoever wants it to end now does not wait for the rest.
             biased;
-            () = self.stop.now.cancelled() => {}
+            () = stop.now.cancelled() => {}
             _ = timeout_at(deadline, on_time) => {}
         }
         self.cut.cancel();
@@ -147,7 +160,7 @@ impl Server {
     }
 
     /// Reads the configuration again and runs by it, all of it or nothing.
-    async fn reload(&mut self, load: &Load) {
+    async fn reload(&mut self, load: &Load, stop: &Stop) {
         let prepared = async {
             match load() {
                 Ok(config) => self.prepare(config).await,
@@ -157,11 +170,11 @@ impl Server {
         let prepared = tokio::select! {
             // What is stopped anyway does not wait for discovery.
             biased;
-            () = self.stop.drain.cancelled() => return,
+            () = stop.drain.cancelled() => return,
             prepared = prepared => prepared,
         };
         match prepared {
-            Ok(next) => self.apply(next),
+            Ok(next) => self.apply(next).await,
             Err(why) => {
                 // Line by line: what it shows is aligned.
                 why.lines().for_each(|line| error!("{line}"));
@@ -223,7 +236,9 @@ impl Server {
         self.fronts.iter().find(|(_, front)| same(front)).map(|(name, _)| name)
     }
 
-    fn apply(&mut self, next: Next) {
+    async fn apply(&mut self, next: Next) {
+        let registered = self.registered(&next);
+        self.registrar.retire(&registered).await;
         let Next { config, plan, cap, mut listeners, following } = next;
         let Plan { services, fleet, settings } = plan;
         if let Some(following) = following {
@@ -253,9 +268,21 @@ impl Server {
                 front.service.send_replace(service);
             }
         }
+        self.registrar.begin(registered);
         self.watch_images();
         warn_of(&self.config);
         info!("the configuration is reloaded");
+    }
+
+    /// What is registered from then on.
+    fn registered(&self, next: &Next) -> BTreeMap<ServiceName, Entry> {
+        let services = next.plan.settings.iter().map(|settings| {
+            let moved = next.listeners.get(&settings.name).map(Listener::local_addr);
+            let stays = self.fronts.get(&settings.name).map(|front| front.address);
+            let address = moved.and_then(Result::ok).or(stays).unwrap_or(settings.listen);
+            (&settings.name, address)
+        });
+        self.registrar.entries(&next.config, services)
     }
 
     /// Has the pool run these, with their tags as they are pinned.

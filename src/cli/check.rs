@@ -49,6 +49,12 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     let Plan { services, fleet, .. } = Plan::new(config);
     let services: Arc<[_]> = services.into();
     let mut work = JoinSet::new();
+    let registration = app::admitted(config).await;
+    match &registration {
+        Some(Ok(said)) => say(said),
+        Some(Err(error)) => say(&format!("error: {error}")),
+        None => {}
+    }
     let Listing { daemons, unfit } =
         fleet.once().await.map_err(|error| Failure::new(Exit::Unreachable, error))?;
     unfit.iter().for_each(|why| say(&format!("not used: {why}")));
@@ -60,7 +66,8 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     findings.sort_by_key(|(at, _)| *at);
     findings.iter().flat_map(|(_, found)| &found.lines).for_each(|line| say(line));
     let any = |is: fn(&Findings) -> bool| findings.iter().any(|(_, found)| is(found));
-    Ok(match (any(|found| found.unreached), any(|found| found.wrong)) {
+    let unreached = matches!(registration, Some(Err(_))) || any(|found| found.unreached);
+    Ok(match (unreached, any(|found| found.wrong)) {
         (true, _) => Exit::Unreachable,
         (_, true) => Exit::Failed,
         _ if !unfit.is_empty() => Exit::Failed,

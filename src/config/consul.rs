@@ -10,7 +10,7 @@ use crate::fleet::{Consistency, Consul, TokenFile};
 use crate::tls;
 
 /// The url of a server or agent.
-struct Server {
+pub(super) struct Server {
     endpoint: Endpoint,
     https: bool,
 }
@@ -117,7 +117,7 @@ impl Decode for Server {
 }
 
 /// Servers, with the files of the setting `key` where they are reached by https.
-fn secured(
+pub(super) fn secured(
     f: &mut Fields<'_, '_, '_>,
     servers: Vec<Spanned<Server>>,
     files: Option<Spanned<tls::Files>>,

@@ -10,7 +10,7 @@ use super::name::Name;
 use super::report::{Mistake, Span};
 use super::service::{Found, service};
 use super::tree::{Node, parse};
-use super::{Config, Daemon, Daemons, Log, LogFormat};
+use super::{Config, Daemon, Daemons, Log, LogFormat, Register};
 use crate::fleet::{Consul, Swarm};
 
 /// Reads a file, whose paths are relative to `dir`, and what to warn of. An
@@ -31,6 +31,7 @@ pub(super) fn config(text: &str, dir: &Path) -> Result<(Config, Vec<Mistake>), V
 fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     let daemons = f.required::<FoundDaemons>("daemons").map(|daemons| daemons.0);
     let services = f.required::<Services>("services");
+    let register = f.optional::<Spanned<Register>>("register");
     let instance = f.optional("instance");
     let drain_timeout = f.or("drain_timeout", Duration::from_secs(30));
     let guardian = f.or("guardian", true);
@@ -38,9 +39,15 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     f.not_yet("admin", "leave it out: nothing is served there yet");
     let (daemons, services) = (daemons?, services?.0);
     check_capacity(&daemons, &services, f.cx);
+    if let Some(register) = &register {
+        check_names(&daemons, &services, register, f.cx);
+    }
+    let register = register.map(|register| register.value);
     let services = services.into_iter().filter_map(|found| found.service).collect();
     let warnings = Vec::new();
-    Some(Config { daemons, services, instance, drain_timeout, guardian, log, warnings })
+    let config =
+        Config { daemons, services, register, instance, drain_timeout, guardian, log, warnings };
+    Some(config)
 }
 
 /// `Static([…])`, `Consul(…)` or `Swarm(…)`.
@@ -173,5 +180,26 @@ fn check_capacity(daemons: &Daemons, services: &[Found], cx: &mut Cx<'_>) {
                 .label("from here on there is no room")
                 .help("lower `warm`, raise `max_containers`, or add a daemon"),
         );
+    }
+}
+
+/// No service may be taken for a daemon.
+fn check_names(
+    daemons: &Daemons,
+    services: &[Found],
+    register: &Spanned<Register>,
+    cx: &mut Cx<'_>,
+) {
+    let Daemons::Consul(consul) = daemons else { return };
+    for service in services {
+        let name = register.value.name(service.name.as_str());
+        if name == consul.service {
+            let title = format!(
+                "service \"{}\" would be registered as \"{name}\", whose instances are the daemons",
+                service.name
+            );
+            let help = "give `register` a `prefix`, or the service another name";
+            cx.report(Mistake::new(&register.span, title).help(help));
+        }
     }
 }

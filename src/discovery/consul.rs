@@ -31,7 +31,7 @@ use crate::fleet::{Consistency, Consul};
 use crate::http;
 use catalog::Entry;
 
-use client::{AskError, Client};
+pub(crate) use client::{AskError, Client};
 
 /// How long a server holds a query to which there is no news.
 const WAIT: Duration = Duration::from_secs(60);
@@ -40,7 +40,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The pause between two queries, however fast the answers come.
 const PACE: Duration = Duration::from_millis(500);
 /// After so many failures; half of it and more, see [`scattered`].
-const AGAIN: Backoff = Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(15) };
+pub(crate) const AGAIN: Backoff =
+    Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(15) };
 
 /// Follows one datacenter.
 struct Follower {
@@ -303,7 +304,7 @@ impl Found {
 
 /// Half of a pause to all of it, by chance: of many who have lost one Consul, not
 /// all come back to it at once.
-fn scattered(pause: Duration) -> Duration {
+pub(crate) fn scattered(pause: Duration) -> Duration {
     let chance = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or(0);
     pause.mul_f64(0.5 + 0.5 * f64::from(chance) / f64::from(u32::MAX))
 }

@@ -1,4 +1,4 @@
-//! Tests of how a Consul is reached.
+//! Tests of how a Consul is reached, and of `register`.
 
 use ganger_test_support::{Authority, unique};
 
@@ -42,6 +42,11 @@ impl Dir {
             Daemons::Consul(consul) => consul,
             other => panic!("{other:?}"),
         })
+    }
+
+    fn register(&self, register: &str) -> Result<Option<Register>, Report> {
+        let rest = format!("register: {register}");
+        self.load(&format!("Static([{DAEMON}])"), &rest).map(|config| config.register)
     }
 }
 
@@ -107,4 +112,72 @@ fn a_consul_that_cannot_be_reached_so() {
         let place = format!("{file:?}");
         refused(dir.consul(&format!("{server}, token_file: {place}")), &[(title, &place)]);
     }
+}
+
+#[test]
+fn services_may_be_registered() {
+    let dir = Dir::new();
+    let least = Register {
+        agent: "tcp://127.0.0.1:8500".parse().unwrap(),
+        token_file: None,
+        prefix: None,
+        tags: Vec::new(),
+        address: None,
+        ttl: Duration::from_secs(15),
+        forget_after: Duration::from_secs(600),
+    };
+    assert_eq!(dir.load(&format!("Static([{DAEMON}])"), "").unwrap().register, None);
+    for short in ["Consul", "Consul()", "Consul(agent: \"http://127.0.0.1:8500\")"] {
+        assert_eq!(dir.register(short).unwrap().as_ref(), Some(&least), "{short}");
+    }
+    assert_eq!(least.name("echo"), "echo");
+    let all = dir.register(
+        "Consul(agent: \"https://[::1]:8501\", token_file: \"token\", tls: (ca: \"ca.pem\"), \
+         prefix: \"ganger-\", tags: [\"edge\", \"v1\"], address: \"192.0.2.1\", ttl: \"3s\", \
+         forget_after: \"1m\")",
+    );
+    let all = all.unwrap().unwrap();
+    assert_eq!(all.name("echo"), "ganger-echo");
+    let agent: crate::endpoint::Endpoint = "tcp://[::1]:8501".parse().unwrap();
+    let expected = Register {
+        agent: agent.with_tls(tls::Files { ca: dir.file("ca.pem"), identity: None }),
+        token_file: Some(TokenFile(dir.file("token"))),
+        prefix: all.prefix.clone(),
+        tags: vec!["edge".to_owned(), "v1".to_owned()],
+        address: Some("192.0.2.1".parse().unwrap()),
+        ttl: Duration::from_secs(3),
+        forget_after: Duration::from_secs(60),
+    };
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn a_registration_that_makes_no_sense_is_told_all_at_once() {
+    let dir = Dir::new();
+    let wrong = "Consul(agent: \"https://a:1\", token_file: \"none\", prefix: \"a b\", \
+                 tags: [\"x\", \"x\"], address: \"0.0.0.0\", ttl: \"2s\", forget_after: \"59s\")";
+    refused(
+        dir.register(wrong),
+        &[
+            ("only given authorities are trusted", "\"https://a:1\""),
+            ("No such file", "\"none\""),
+            ("' ' cannot be in a name", "\"a b\""),
+            ("is there already", "\"x\""),
+            ("0.0.0.0 is not one address", "\"0.0.0.0\""),
+            ("`ttl` is too short: at least \"3s\"", "\"2s\""),
+            ("`forget_after` is too short: at least \"60s\"", "\"59s\""),
+        ],
+    );
+    refused(
+        dir.register("Consul(tls: (ca: \"ca.pem\"))"),
+        &[("without `agent` it is http://127.0.0.1:8500", "(ca: \"ca.pem\")")],
+    );
+    refused(dir.register("Nomad"), &[("unknown variant `Nomad`", "Nomad")]);
+
+    let consul =
+        "Consul(servers: [\"http://127.0.0.1:1\"], service: \"docker\", max_containers: 1)";
+    let clash =
+        "service \"docker\" would be registered as \"docker\", whose instances are the daemons";
+    refused(dir.load(consul, "register: Consul()"), &[(clash, "Consul()")]);
+    dir.load(consul, "register: Consul(prefix: \"ganger-\")").unwrap();
 }

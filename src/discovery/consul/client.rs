@@ -75,6 +75,20 @@ impl Client {
         Ok((headers, serde_json::from_slice(&body).map_err(HttpError::from)?))
     }
 
+    /// Has it do something.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; what was sent may be carried
+    /// out all the same.
+    pub(crate) async fn put(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+        deadline: Duration,
+    ) -> Result<(), AskError> {
+        self.send(Method::PUT, path, body, deadline).await.map(drop)
+    }
+
     /// Those of these services that the token has not the right to `read` or to
     /// `write`, as far as can be learned: a Consul without ACLs says nothing.
     ///

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::authority::{Authority, Issued};
@@ -184,6 +185,26 @@ impl Consul {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Stops its process, which answers nothing until [`Consul::thaw`].
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self) {
+        kill_process(self.process(), Signal::STOP).expect("Consul runs");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw(&self) {
+        kill_process(self.process(), Signal::CONT).expect("Consul runs");
+    }
+
+    fn process(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("Consul runs"))
     }
 
     /// Where its API is.

@@ -39,6 +39,9 @@ pub struct ServiceView {
     pub waiting: u32,
     /// The last failure, while its containers keep failing.
     pub failing: Option<Arc<str>>,
+    /// Why a connection that finds nothing in stock is refused, while that is so;
+    /// that too many wait is not looked at.
+    pub refusing: Option<Arc<str>>,
     /// The last failure of a launch, whoever was at fault.
     pub last_error: Option<Arc<str>>,
     /// What happened since it was added.
@@ -189,8 +192,9 @@ impl Ledger {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let gone = |service: &Service| service.leaving && service.counts.total() == 0;
-        let kept = self.services.iter().filter(|(_, service)| !gone(service));
-        let services = kept.map(|(name, service)| ServiceView {
+        let all = self.services.iter().enumerate();
+        let kept = all.filter(|(_, (_, service))| !gone(service));
+        let services = kept.map(|(index, (name, service))| ServiceView {
             name: name.clone(),
             generation: service.current(),
             rollout: service.rollout.as_ref().map(|rollout| RolloutView {
@@ -204,6 +208,7 @@ impl Ledger {
             warm: if service.leaving { 0 } else { service.stock_wanted() },
             waiting: service.queue.len(),
             failing: service.failing().cloned(),
+            refusing: service.refusing().cloned().or_else(|| self.hopeless(index)),
             last_error: service.last_error().cloned(),
             totals: service.totals.clone(),
         });

@@ -1,0 +1,124 @@
+//! How a service is, for those who would send clients to it.
+
+use ganger_pool::core::{ServiceName, Snapshot, State};
+
+/// How a service is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Health {
+    pub(super) status: Status,
+    /// The same for people, without what containers have printed.
+    pub(super) note: String,
+}
+
+/// A status of Consul's checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// There is stock, or it can be launched.
+    Passing,
+    /// There is stock, and no more can be launched.
+    Warning,
+    /// Clients are refused.
+    Critical,
+}
+
+/// What it is judged by.
+#[derive(Debug, Clone, Copy, Default)]
+struct Facts {
+    idle: u32,
+    leased: u32,
+    waiting: u32,
+    /// Its containers keep failing.
+    failing: bool,
+    /// Who finds nothing in stock is refused.
+    refusing: bool,
+}
+
+// === impl Health ===
+
+impl Health {
+    pub(super) fn of(snapshot: &Snapshot, service: &ServiceName) -> Self {
+        let critical = |note: &str| Self { status: Status::Critical, note: note.to_owned() };
+        let Some(view) = snapshot.service(service.as_str()) else {
+            return critical("it is not served any more");
+        };
+        if snapshot.draining || view.leaving {
+            return critical("it takes no more clients");
+        }
+        let counts = |state| view.counts[state];
+        Self::judged(Facts {
+            idle: counts(State::Idle),
+            leased: counts(State::Leased),
+            waiting: view.waiting,
+            failing: view.failing.is_some(),
+            refusing: view.refusing.is_some(),
+        })
+    }
+
+    fn judged(facts: Facts) -> Self {
+        let Facts { idle, leased, waiting, failing, refusing } = facts;
+        // A service that fails is as it is until a container gets ready, also while
+        // the next one is tried.
+        let (status, what) = match (idle, failing, refusing) {
+            (_, false, false) => (Status::Passing, ""),
+            (1.., true, _) => {
+                (Status::Warning, ", and new ones keep failing: see the log of Ganger")
+            }
+            (1.., false, true) => (Status::Warning, ", and no daemon can launch more"),
+            (0, true, _) => (Status::Critical, ": containers keep failing, see the log of Ganger"),
+            (0, false, true) => (Status::Critical, ": no daemon can launch it"),
+        };
+        let waiting = match waiting {
+            0 => String::new(),
+            waiting => format!(", {waiting} clients wait"),
+        };
+        Self { status, note: format!("{idle} ready, {leased} leased{waiting}{what}") }
+    }
+}
+
+// === impl Status ===
+
+impl Status {
+    /// As Consul writes it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_critical_when_clients_are_refused_and_only_then() {
+        let none = Facts::default();
+        for (facts, status, note) in [
+            (none, "passing", "0 ready, 0 leased"),
+            (
+                Facts { leased: 3, waiting: 2, ..none },
+                "passing",
+                "0 ready, 3 leased, 2 clients wait",
+            ),
+            (Facts { idle: 1, refusing: true, ..none }, "warning", "no daemon can launch more"),
+            (Facts { idle: 1, failing: true, ..none }, "warning", "new ones keep failing"),
+            (Facts { leased: 1, refusing: true, ..none }, "critical", "no daemon can launch it"),
+            (Facts { failing: true, ..none }, "critical", "containers keep failing"),
+            (Facts { failing: true, refusing: true, ..none }, "critical", "keep failing"),
+        ] {
+            let health = Health::judged(facts);
+            assert_eq!(health.status.as_str(), status, "{facts:?}");
+            assert!(health.note.contains(note), "{facts:?}: {}", health.note);
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_is_critical() {
+        let draining = Snapshot { draining: true, ..Snapshot::default() };
+        for snapshot in [Snapshot::default(), draining] {
+            assert_eq!(Health::of(&snapshot, &"echo".into()).status, Status::Critical);
+        }
+    }
+}
