@@ -16,6 +16,13 @@ use crate::endpoint::Endpoint;
 use crate::fleet::TokenFile;
 use crate::http::{self, HttpError, Transport};
 
+/// What hyper says of a request of which nothing was sent, for the connection had
+/// ended. One that does not take our certificate ends it as soon as it is made, now
+/// and then before there is a request that could be told why.
+const CANCELED: &str = "operation was canceled";
+/// How often such a request is sent again.
+const UNSENT: u32 = 3;
+
 /// One server or agent.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -148,10 +155,18 @@ impl Client {
             let token = token.read().map_err(AskError::Token)?;
             request.headers_mut().insert("x-consul-token", token);
         }
-        // A new connection for each: a kept one may be to an agent that is no more.
-        self.transport.renew();
-        let answer = timeout(deadline, self.transport.fetch(path, request)).await;
-        match answer.unwrap_or(Err(HttpError::Late(deadline))) {
+        let asked = async {
+            let mut left = UNSENT;
+            loop {
+                // A new connection for each: a kept one may be to an agent that is no more.
+                self.transport.renew();
+                match self.transport.fetch(path, request.clone()).await {
+                    Err(HttpError::Broken(why)) if left > 0 && why.contains(CANCELED) => left -= 1,
+                    answer => return answer,
+                }
+            }
+        };
+        match timeout(deadline, asked).await.unwrap_or(Err(HttpError::Late(deadline))) {
             Err(HttpError::Status { code: 403, message }) => Err(self.denied(&message)),
             answer => Ok(answer?),
         }
