@@ -33,8 +33,8 @@ fn main() {
     let mut bench = |name: &str, bytes: usize, backend: SocketAddr, measure: Measure| {
         let ways = [
             ("direct", backend),
-            ("proxied", proxy_to(&many, backend)),
-            ("proxied by one thread", proxy_to(&one, backend)),
+            ("proxied", proxy_to(&many, backend, false)),
+            ("proxied by one thread", proxy_to(&one, backend, false)),
         ];
         compare(&mut criterion, &mut costs, name, bytes, &ways, measure);
     };

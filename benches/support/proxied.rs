@@ -1,4 +1,5 @@
 //! A proxy in front of one backend, which is leased to everybody.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,10 @@ use ganger::proxy::{
 };
 use ganger::reach::{Backend, Fate};
 use ganger_pool::core::{DaemonName, ServiceName};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 /// The one container there is, leased to everybody.
 #[derive(Debug, Clone)]
@@ -20,10 +24,24 @@ struct Only {
 }
 
 #[derive(Debug)]
-struct Direct(SocketAddr);
+struct Direct {
+    address: SocketAddr,
+    /// Connections made ahead, where there are to be some.
+    hot: Mutex<Vec<TcpStream>>,
+    wanted: Option<Notify>,
+}
 
-/// Where it listens. It runs as long as the runtime.
-pub(crate) fn proxy_to(runtime: &Runtime, backend: SocketAddr) -> SocketAddr {
+/// As many are kept as there are connections at a time.
+const HOT: usize = 64;
+
+/// Lets this process have as many files open as it may.
+pub(crate) fn raise_files() {
+    proxy::raise_open_files().expect("the limit can be raised");
+}
+
+/// Where it listens. It runs as long as the runtime. With `hot`, connections to the
+/// backend are made ahead, as `preconnect` has it.
+pub(crate) fn proxy_to(runtime: &Runtime, backend: SocketAddr, hot: bool) -> SocketAddr {
     let settings = Settings {
         name: "bench".into(),
         listen: "127.0.0.1:0".parse().expect("an address"),
@@ -37,8 +55,13 @@ pub(crate) fn proxy_to(runtime: &Runtime, backend: SocketAddr) -> SocketAddr {
     let _guard = runtime.enter();
     let listener = proxy::bind(&settings.name, settings.listen).expect("a port");
     let address = listener.local_addr().expect("its address");
-    let supply = Arc::new(Only { backend: Arc::new(Direct(backend)), daemon: "local".into() });
-    let service = Service::new(settings, supply, Admission::new(1000));
+    let wanted = hot.then(Notify::new);
+    let direct = Arc::new(Direct { address: backend, hot: Mutex::default(), wanted });
+    if hot {
+        runtime.spawn(Direct::keep_hot(direct.clone()));
+    }
+    let supply = Arc::new(Only { backend: direct, daemon: "local".into() });
+    let service = Service::new(settings, supply, Admission::new(20_000));
     let service = tokio::sync::watch::channel(service).1;
     runtime.spawn(proxy::run(listener, service, Shutdown::default()));
     address
@@ -77,13 +100,34 @@ impl Leased for Only {
 
 // === impl Direct ===
 
+impl Direct {
+    async fn keep_hot(self: Arc<Self>) {
+        loop {
+            while self.hot.lock().len() < HOT {
+                let Ok(stream) = TcpStream::connect(self.address).await else { return };
+                self.hot.lock().push(stream);
+            }
+            if let Some(wanted) = &self.wanted {
+                wanted.notified().await;
+            }
+        }
+    }
+}
+
 impl Backend for Direct {
     fn id(&self) -> &str {
         "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
     }
 
-    async fn dial(&self) -> io::Result<tokio::net::TcpStream> {
-        tokio::net::TcpStream::connect(self.0).await
+    async fn dial(&self) -> io::Result<TcpStream> {
+        let hot = self.hot.lock().pop();
+        if let Some(wanted) = &self.wanted {
+            wanted.notify_one();
+        }
+        match hot {
+            Some(stream) => Ok(stream),
+            None => TcpStream::connect(self.address).await,
+        }
     }
 
     async fn runs(&self) -> bool {
