@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: how long the first byte takes, cold, warm and direct, on
-//! a real engine, from outside and in one run.
+//! a real engine, from outside and in one run; then the data path beside its peers.
 //!
 //! The kinds are measured in turn, so that what the machine does meanwhile
 //! falls on all of them; what is compared are they with each other.
@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -26,7 +27,7 @@ use crate::BenchArgs;
 use crate::child::Interrupts;
 use crate::command;
 use crate::fleet::{Fleet, Settings, Site, engine_answers};
-use crate::wait;
+use crate::{packages, wait};
 
 /// Connections through a reused container, and directly to it, in each round.
 const TURNS: u32 = 20;
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     if let Some(fleet) = fleet {
         fleet.down()?;
     }
-    let text = result?;
+    let text = format!("{}\n{}", result?, beside_peers()?);
     print!("{text}");
     if args.write {
         let path = command::root().join("docs/benchmarks.md");
@@ -62,6 +63,21 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         fs::write(&path, text).with_context(|| path.display().to_string())?;
     }
     Ok(())
+}
+
+/// What `benches/peers.rs` prints.
+fn beside_peers() -> Result<String> {
+    packages::ensure_peers()?;
+    let mut command = command::cargo(&["bench", "--package", "ganger", "--bench", "peers"]);
+    command::say(&command::line(&command));
+    let output = command.stdout(Stdio::piped()).spawn()?.wait_with_output()?;
+    command::check(&command, output.status)?;
+    Ok(format!(
+        "# Beside other proxies\n\nEach is a process of its own in front of one backend on loopback. Compare the \
+         figures of one\nrun only.\n\nCommand: `{}`, which is a part of the above.\n\n{}",
+        command::line(&command),
+        String::from_utf8(output.stdout)?.trim_start()
+    ))
 }
 
 /// The engine of the fleet that there is, or the machine's, or one of our own.

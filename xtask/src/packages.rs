@@ -21,6 +21,14 @@ const NEEDED: &[(&str, &str)] = &[
     ("docker-registry", "docker-registry"),
 ];
 
+/// The same for what the data path is measured beside.
+const PEERS: &[(&str, &str)] = &[
+    ("haproxy", "haproxy"),
+    ("nginx", "nginx-light"),
+    ("nginx", "libnginx-mod-stream"),
+    ("docker-proxy", "docker.io"),
+];
+
 /// Programs of the system are looked for here as well as in PATH.
 const SYSTEM: &[&str] = &["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
@@ -29,9 +37,18 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Tells Debian's packages to start nothing while it exists.
 struct NoServices;
 
-/// Installs what is missing, and says so.
+/// Installs what a fleet lacks, and says so.
 pub(crate) fn ensure() -> Result<()> {
-    let mut missing: Vec<_> = NEEDED
+    install(NEEDED)
+}
+
+/// The same for the proxies that ours is measured beside.
+pub(crate) fn ensure_peers() -> Result<()> {
+    install(PEERS)
+}
+
+fn install(needed: &[(&str, &'static str)]) -> Result<()> {
+    let mut missing: Vec<_> = needed
         .iter()
         .filter(|(program, _)| !present(program))
         .map(|(_, package)| *package)
@@ -59,7 +76,7 @@ pub(crate) fn ensure() -> Result<()> {
         apt(&["install", "-q", "-y", "--no-install-recommends", "docker-cli"])?;
     }
     drop(quiet);
-    match NEEDED.iter().find(|(program, _)| !present(program)) {
+    match needed.iter().find(|(program, _)| !present(program)) {
         Some((program, package)) => bail!("package {package} is installed, but has no `{program}`"),
         None => Ok(()),
     }
