@@ -49,7 +49,7 @@ fn compare() {
         for at in 0..ways.len() {
             // Each is first, second, … in turn.
             let Some(way) = ways.get((at + round) % ways.len()) else { continue };
-            eprintln_progress(round, count, way.name);
+            say_progress(round, count, way.name);
             measure(way, &mut report);
         }
     }
@@ -57,7 +57,7 @@ fn compare() {
 }
 
 #[expect(clippy::print_stderr, reason = "the report alone goes to stdout")]
-fn eprintln_progress(round: usize, rounds: usize, name: &str) {
+fn say_progress(round: usize, rounds: usize, name: &str) {
     eprintln!("round {} of {rounds}: {name}", round + 1);
 }
 

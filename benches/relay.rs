@@ -22,8 +22,8 @@ const BULK: usize = 16 << 20;
 fn main() {
     let mut criterion = costs::criterion();
     let mut costs = Costs::default();
-    // As `ganger run` has it.
     let many = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    // As `ganger run` has it on two processors, but for who drives it.
     let one = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -33,7 +33,7 @@ fn main() {
     let mut bench = |name: &str, bytes: usize, backend: SocketAddr, measure: Measure| {
         let ways = [
             ("direct", backend),
-            ("proxied", proxy_to(&many, backend, false)),
+            ("proxied by many threads", proxy_to(&many, backend, false)),
             ("proxied by one thread", proxy_to(&one, backend, false)),
         ];
         compare(&mut criterion, &mut costs, name, bytes, &ways, measure);

@@ -62,7 +62,8 @@ impl Probe<Container> for Prober {
                 Err(ProbeError("the kernel killed a process in it for memory".to_owned()))
             }
             Verdict::Ready => {
-                let hot = container.preconnect().await;
+                // What it says will be there by the time: it has begun to say it.
+                let hot = container.preconnect(false).await;
                 hot.map_err(|error| ProbeError(format!("takes no connection: {error}")))
             }
             Verdict::NotYet(why) | Verdict::Never(why) => Err(ProbeError(why)),
@@ -74,7 +75,7 @@ impl Probe<Container> for Prober {
 /// container is not ready, whatever else has shown that it is.
 async fn preconnect(container: &Container, not_yet: &NotYet) {
     let (mut pause, longest) = PAUSES;
-    while let Err(error) = container.preconnect().await {
+    while let Err(error) = container.preconnect(true).await {
         not_yet.note(format!("takes no connection: {error}"));
         sleep(pause).await;
         pause = (pause * 3 / 2).min(longest);

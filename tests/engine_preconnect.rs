@@ -67,6 +67,25 @@ fn one_is_made_again_after_each_lease() {
 }
 
 #[test]
+fn one_that_waits_for_its_client_is_used_again_all_the_same() {
+    let fleet = Fleet::shared();
+    // A remote daemon, where a check takes longest.
+    let fields = "warm: 1, max: 1, reuse: 100, preconnect: Banner";
+    let config = Config::new("waits").daemon(fleet.hosts()[0].daemon(4));
+    let config = config.fixture("echo", fields, &[]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    for _ in 0..4 {
+        let mut client = Client::connect(config.port("echo"));
+        client.echo("hello");
+        assert_eq!(client.finish(), Ending::Closed(Vec::new()));
+    }
+    let ends = ganger.wait_for_ends(4);
+    let first = ends[0].field("container");
+    assert!(ends.iter().all(|end| end.field("container") == first), "{ends:#?}");
+    assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
 fn one_to_a_container_that_has_died_is_given_to_nobody() {
     let fleet = Fleet::shared();
     let (host, fields) = (fleet.local(), "warm: 3, max: 12, network: Sealed, preconnect: Tcp");

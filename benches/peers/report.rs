@@ -104,7 +104,10 @@ impl Report {
         for Target { what, ours, peer, bound } in TARGETS {
             let rounds = self.of(ours, what).iter().zip(self.of(peer, what));
             let ratios: Vec<_> = rounds.map(|(ours, peer)| ours / peer).collect();
-            let Some(ratio) = median(&ratios) else { continue };
+            let Some(ratio) = median(&ratios) else {
+                writeln!(out, "| {what}, {ours} / {peer} | | | no figure: {peer} did not start |")?;
+                continue;
+            };
             let (bound, met) = match bound {
                 AtMost(most) => (format!("<= {most}"), ratio <= most),
                 AtLeast(least) => (format!(">= {least}"), ratio >= least),

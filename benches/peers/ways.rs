@@ -193,12 +193,18 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-/// This program as Ganger's data path, on the runtime that `ganger run` has.
+/// This program as Ganger's data path, on one thread, as `ganger run` has it on two
+/// processors.
 pub(crate) fn ganger(backend: SocketAddr, hot: bool) {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().expect("a runtime");
     proxied::raise_files();
     let address = proxy_to(&runtime, backend, hot);
     println!("{address}");
-    let _ = std::io::stdin().read_line(&mut String::new());
+    let (sender, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_line(&mut String::new());
+        let _ = sender.send(());
+    });
+    let _ = runtime.block_on(ended);
 }

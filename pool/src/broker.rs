@@ -16,7 +16,7 @@ use tracing::{debug, info, trace, warn};
 
 use crate::core::{
     Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName,
-    Snapshot, StartKind, WaiterId,
+    ServiceView, Snapshot, StartKind, WaiterId,
 };
 use crate::options::ServiceOptions;
 use crate::orders::{Order, Removal};
@@ -194,6 +194,10 @@ impl<R: ContainerRuntime> Broker<R> {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.inner.lock().ledger.snapshot()
+    }
+
+    pub(crate) fn service(&self, name: &ServiceName) -> Option<ServiceView> {
+        self.inner.lock().ledger.service(name)
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::core::{Event, Refusal, ServiceName, Snapshot};
+use crate::core::{Event, Refusal, ServiceName, ServiceView, Snapshot};
 use crate::desk::Desk;
 use crate::discovery::FleetWatch;
 use crate::fleet::Fleet;
@@ -130,6 +130,12 @@ impl<R: ContainerRuntime> Pool<R> {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.broker.snapshot()
+    }
+
+    /// One service at this moment; `None` when there is none, or a drain.
+    #[must_use]
+    pub fn service(&self, name: &ServiceName) -> Option<ServiceView> {
+        self.broker.service(name)
     }
 
     /// Returns once the condition holds, with the snapshot it holds for.

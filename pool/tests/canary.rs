@@ -82,6 +82,16 @@ async fn one_that_fails_its_clients_is_rolled_back_after_a_few() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_whose_containers_end_with_their_clients_does_well() {
+    let bed = Bed::new(policy(4), &[16]);
+    bed.stocked().await;
+    bed.canary(policy(4)).await;
+    let [new, _] = bed.visitors(Outcome::Ended).await;
+    assert_eq!(new, 20);
+    bed.until(|s| s.services[0].generation == Generation(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_crowd_empties_the_stock_and_gets_no_more_than_the_share_of_the_new_spec() {
     let policy = Policy { max: 200, ..policy(4) };
     let bed = Bed::new(policy.clone(), &[200]);

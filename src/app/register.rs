@@ -255,7 +255,7 @@ impl Keeper {
     }
 
     fn health(&self) -> Health {
-        Health::of(&self.pool.snapshot(), &self.entry.service)
+        Health::of(self.pool.service(&self.entry.service).as_ref())
     }
 
     async fn tell(&mut self, health: &Health) -> Result<(), AskError> {

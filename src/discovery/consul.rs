@@ -146,15 +146,17 @@ impl Consul {
         let path = self.path(datacenter, index, wait);
         let deadline = GRACE + if index > 0 { wait + wait / 16 } else { Duration::ZERO };
         let (headers, entries): (_, Vec<Entry>) = client.get(&path, deadline).await?;
+        // Of what the token may not read nothing is listed, or only a part: then whom the
+        // fleet consists of is not known. Newer versions say so.
+        if headers.contains_key("x-consul-results-filtered-by-acls") {
+            return Err(client.denied("it may not read all that is listed"));
+        }
         if entries.is_empty() {
-            // Nothing is also what is listed for who must not read it: then whom the
-            // fleet consists of is not known.
-            let hidden = headers.contains_key("x-consul-results-filtered-by-acls");
             let service = std::slice::from_ref(&self.service);
             let lacks = client.lacks("read", service, datacenter, GRACE).await;
             match lacks {
-                Ok(lacks) if lacks.is_empty() && !hidden => {}
-                Err(error) if !error.is_refusal() && !hidden => {
+                Ok(lacks) if lacks.is_empty() => {}
+                Err(error) if !error.is_refusal() => {
                     debug!(%error, "cannot ask for rights")
                 }
                 Err(error) => return Err(error),

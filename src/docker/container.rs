@@ -168,16 +168,16 @@ impl Container {
         self.address.connect().await
     }
 
-    /// Makes a connection for the next dial, if its service wants one.
+    /// Makes a connection for the next dial, if its service wants one. `first` waits for
+    /// what the service says by itself, if that is wanted, too.
     ///
     /// Cancel safe.
-    pub(crate) async fn preconnect(&self) -> io::Result<()> {
-        let banner = match self.spec.preconnect {
-            Preconnect::Off => return Ok(()),
-            Preconnect::Tcp => false,
-            Preconnect::Banner => true,
-        };
-        if !self.hot.make(&self.address, banner).await? && banner {
+    pub(crate) async fn preconnect(&self, first: bool) -> io::Result<()> {
+        let banner = first && self.spec.preconnect == Preconnect::Banner;
+        if self.spec.preconnect != Preconnect::Off
+            && !self.hot.make(&self.address, banner).await?
+            && banner
+        {
             tracing::debug!(container = self.id, "says nothing by itself");
         }
         Ok(())

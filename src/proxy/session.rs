@@ -300,7 +300,8 @@ impl<S: Supply> Session<S> {
     fn outcome(&self, end: &End) -> Outcome {
         let EndCode { who, phase } = end.code;
         match (who, phase) {
-            (Who::Nobody, _) if !self.exited => Outcome::Clean,
+            (Who::Nobody, _) if self.exited => Outcome::Ended,
+            (Who::Nobody, _) => Outcome::Clean,
             // It was never dialled.
             (Who::Resources, Phase::Connect) => Outcome::Unused,
             (Who::Container | Who::ContainerTimeout, Phase::Connect)

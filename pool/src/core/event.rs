@@ -165,6 +165,8 @@ pub enum Event {
 pub enum Outcome {
     /// Both sides ended it in good order.
     Clean,
+    /// The same, and the container's process has ended well with it: it is not used again.
+    Ended,
     /// Anything else; the container is not used again.
     Failed,
     /// The container failed of itself: before it had sent a byte, and before

@@ -1,6 +1,6 @@
 //! How a service is, for those who would send clients to it.
 
-use ganger_pool::core::{ServiceName, Snapshot, State};
+use ganger_pool::core::{ServiceView, State};
 
 /// How a service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum Status {
     Passing,
     /// There is stock, and no more can be launched.
     Warning,
-    /// Clients are refused.
+    /// Clients are refused, or its containers keep failing and there is none in stock.
     Critical,
 }
 
@@ -36,14 +36,12 @@ struct Facts {
 // === impl Health ===
 
 impl Health {
-    pub(super) fn of(snapshot: &Snapshot, service: &ServiceName) -> Self {
+    /// `None` is a service that is not served any more.
+    pub(super) fn of(service: Option<&ServiceView>) -> Self {
         let critical = |note: &str| Self { status: Status::Critical, note: note.to_owned() };
-        let Some(view) = snapshot.service(service.as_str()) else {
-            return critical("it is not served any more");
-        };
-        if snapshot.draining || view.leaving {
+        let Some(view) = service.filter(|view| !view.leaving) else {
             return critical("it takes no more clients");
-        }
+        };
         let counts = |state| view.counts[state];
         Self::judged(Facts {
             idle: counts(State::Idle),
@@ -93,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_critical_when_clients_are_refused_and_only_then() {
+    fn it_is_critical_without_stock_while_its_containers_fail_or_none_can_be_launched() {
         let none = Facts::default();
         for (facts, status, note) in [
             (none, "passing", "0 ready, 0 leased"),
@@ -116,9 +114,6 @@ mod tests {
 
     #[test]
     fn what_is_not_served_is_critical() {
-        let draining = Snapshot { draining: true, ..Snapshot::default() };
-        for snapshot in [Snapshot::default(), draining] {
-            assert_eq!(Health::of(&snapshot, &"echo".into()).status, Status::Critical);
-        }
+        assert_eq!(Health::of(None).status, Status::Critical);
     }
 }

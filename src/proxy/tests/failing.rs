@@ -294,7 +294,7 @@ fn the_client_of_a_container_that_finished_gets_an_end() {
         let mut client = proxy.connect().await;
         assert_eq!(proxy.note().await, Note::Asked);
         // The container is given back although the client is still there.
-        assert_eq!(proxy.note().await, Note::Finished(Outcome::Failed));
+        assert_eq!(proxy.note().await, Note::Finished(Outcome::Ended));
         // Nobody will read this; it must not turn the end into a reset.
         client.write_all(b"too late").await.unwrap();
         let (got, result) = read_all(&mut client).await;

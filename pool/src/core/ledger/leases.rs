@@ -116,6 +116,8 @@ impl Ledger {
         let Some((_, service)) = self.services.get_index(index) else { return };
         let verdict = if let Some(reason) = condemned {
             Some(reason)
+        } else if outcome == Outcome::Ended {
+            Some(RetireReason::Died)
         } else if outcome != Outcome::Clean {
             Some(RetireReason::Failed)
         } else if uses > service.policy.reuse {

@@ -187,14 +187,19 @@ impl DaemonView {
 // === impl Ledger ===
 
 impl Ledger {
-    /// A copy of all counters, for readers. Costs what there are services and
-    /// daemons, whatever the number of containers.
+    /// A copy of the counters of one service, unless there is a drain. Costs what there
+    /// are daemons, at most.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let gone = |service: &Service| service.leaving && service.counts.total() == 0;
-        let all = self.services.iter().enumerate();
-        let kept = all.filter(|(_, (_, service))| !gone(service));
-        let services = kept.map(|(index, (name, service))| ServiceView {
+    pub fn service(&self, name: &ServiceName) -> Option<ServiceView> {
+        if self.draining {
+            return None;
+        }
+        let (index, name, service) = self.services.get_full(name)?;
+        Some(self.view(index, name, service))
+    }
+
+    fn view(&self, index: usize, name: &ServiceName, service: &Service) -> ServiceView {
+        ServiceView {
             name: name.clone(),
             generation: service.current(),
             rollout: service.rollout.as_ref().map(|rollout| RolloutView {
@@ -211,7 +216,17 @@ impl Ledger {
             refusing: service.refusing().cloned().or_else(|| self.hopeless(index)),
             last_error: service.last_error().cloned(),
             totals: service.totals.clone(),
-        });
+        }
+    }
+
+    /// A copy of all counters, for readers. Costs what there are services and
+    /// daemons, whatever the number of containers.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let gone = |service: &Service| service.leaving && service.counts.total() == 0;
+        let all = self.services.iter().enumerate();
+        let kept = all.filter(|(_, (_, service))| !gone(service));
+        let services = kept.map(|(index, (name, service))| self.view(index, name, service));
         let daemons = self.daemons.iter().map(|(name, daemon)| DaemonView {
             name: name.clone(),
             capacity: daemon.terms.capacity,
