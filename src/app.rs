@@ -9,6 +9,7 @@ mod push;
 mod reap;
 mod register;
 mod serve;
+mod threads;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -34,7 +35,8 @@ use crate::shutdown::Stop;
 use fleet::Followed;
 use guardian::Guardian;
 use register::Registrar;
-use serve::Server;
+use serve::{Door, Server};
+use threads::Threads;
 use watch::ImageWatch;
 
 pub use fleet::Fleet;
@@ -119,13 +121,13 @@ pub async fn run(
     stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
     let plan = Plan::new(&config);
-    let files = proxy::raise_open_files().map_err(|source| AppError::Machine {
-        what: "cannot raise the limit of open files",
-        source,
-    })?;
+    let machine = |what| move |source| AppError::Machine { what, source };
+    let raised = proxy::raise_open_files();
+    let files = raised.map_err(machine("cannot raise the limit of open files"))?;
     let cap = proxy::connection_cap(files, plan.containers(), plan.daemons())?;
     let identity =
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
+    let threads = Threads::start().map_err(machine("cannot start threads"))?;
     info!(instance = instance.name(), boot = instance.boot(), connections = cap, "starting");
 
     serve::warn_of(&config);
@@ -173,9 +175,9 @@ pub async fn run(
     started(&running);
 
     let full = tokio::spawn(await_stocked(pool.clone(), running, stocked));
-    let door = Admission::new(cap);
+    let door = Door { files, admission: Admission::new(cap), threads };
     let registrar = Registrar::new(instance.name(), pool.clone());
-    let mut server = Server::new(config, files, door, pool.clone(), followed, images, registrar);
+    let mut server = Server::new(config, door, pool.clone(), followed, images, registrar);
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
     let _alive = notify::watchdog(pool.clone());
     notify::ready();

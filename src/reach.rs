@@ -6,6 +6,7 @@ mod listening;
 mod memory;
 pub mod netns;
 pub mod process;
+mod tune;
 
 use std::fmt;
 use std::future::Future;
@@ -13,6 +14,8 @@ use std::io;
 
 use rustix::io::Errno;
 use tokio::net::TcpStream;
+
+pub(crate) use tune::tune;
 
 /// A running container, as the data path sees it.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {

@@ -16,8 +16,9 @@ use super::fleet::Followed;
 use super::notify;
 use super::plan::Plan;
 use super::register::{Entry, Registrar};
+use super::threads::Threads;
 use super::watch::{ImageWatch, Moved, Watched};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::discovery::Following;
 use crate::docker::{Docker, Spec};
 use crate::proxy::{self, Admission, Listener, Service, Settings, Shutdown};
@@ -29,19 +30,27 @@ pub type Load = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 /// All that clients come in by, and what it is run with.
 pub(super) struct Server {
     config: Config,
-    /// The limit on open files.
-    files: u64,
-    admission: Arc<Admission>,
+    door: Door,
     pool: Arc<Pool<Docker>>,
     followed: Followed,
     images: ImageWatch,
     /// By service, what its tag stands for since it moved.
     pins: BTreeMap<ServiceName, Moved>,
     registrar: Registrar,
+    /// Services as they were, whose containers have a deadline.
+    dated: Vec<config::Service>,
     fronts: BTreeMap<ServiceName, Front>,
     /// What listens, or has listened and has sessions.
     listening: JoinSet<()>,
     cut: CancellationToken,
+}
+
+/// What connections need.
+pub(super) struct Door {
+    /// The limit on open files.
+    pub(super) files: u64,
+    pub(super) admission: Arc<Admission>,
+    pub(super) threads: Threads,
 }
 
 /// Where a service's clients come in.
@@ -78,23 +87,22 @@ pub(super) fn warn_of(config: &Config) {
 impl Server {
     pub(super) fn new(
         config: Config,
-        files: u64,
-        admission: Arc<Admission>,
+        door: Door,
         pool: Arc<Pool<Docker>>,
         followed: Followed,
         images: ImageWatch,
         registrar: Registrar,
     ) -> Self {
-        let (pins, fronts, listening, cut) = Default::default();
+        let (pins, dated, fronts, listening, cut) = Default::default();
         let mut this = Self {
             config,
-            files,
-            admission,
+            door,
             pool,
             followed,
             images,
             pins,
             registrar,
+            dated,
             fronts,
             listening,
             cut,
@@ -107,11 +115,21 @@ impl Server {
     pub(super) fn open(&mut self, settings: Settings, listener: Listener) {
         let (name, listen) = (settings.name.clone(), settings.listen);
         let address = listener.local_addr().unwrap_or(listen);
-        let service = Service::new(settings, self.pool.clone(), self.admission.clone());
+        let service = Service::new(settings, self.pool.clone(), self.door.admission.clone());
         let (service, current) = watch::channel(service);
         let close = CancellationToken::new();
         let shutdown = Shutdown { drain: close.clone(), cut: self.cut.clone() };
-        self.listening.spawn(proxy::run(listener, current, shutdown));
+        for thread in self.door.threads.all() {
+            match listener.try_clone() {
+                Ok(listener) => {
+                    let run = proxy::run(listener, current.clone(), shutdown.clone());
+                    self.listening.spawn_on(run, thread);
+                }
+                Err(error) => {
+                    error!(service = %name, error = error.to_string(), "a thread cannot accept");
+                }
+            }
+        }
         if let Some(before) = self.fronts.insert(name, Front { listen, address, service, close }) {
             before.close.cancel();
         }
@@ -156,7 +174,7 @@ impl Server {
         }
         self.cut.cancel();
         while self.listening.join_next().await.is_some() {}
-        self.admission.counts().values().map(|counts| counts.cut).sum()
+        self.door.admission.counts().values().map(|counts| counts.cut).sum()
     }
 
     /// Reads the configuration again and runs by it, all of it or nothing.
@@ -196,8 +214,11 @@ impl Server {
             }
         }
         for service in &config.services {
-            let before = self.config.services.iter().find(|before| before.name == service.name);
-            if before.is_some_and(|before| !service.keeps_deadlines_of(before)) {
+            // All that ran here before: containers of a generation that was not replaced, or
+            // that are leased, may be as old as that.
+            let before = self.dated.iter().chain(&self.config.services);
+            let mut before = before.filter(|before| before.name == service.name);
+            if before.any(|before| !service.keeps_deadlines_of(before)) {
                 return Err(format!(
                     "service {}: with these settings containers that are there may be in use when \
                      their deadline passes: while it runs, `overdue_after` cannot become longer or \
@@ -208,7 +229,7 @@ impl Server {
             }
         }
         let plan = Plan::new(&config);
-        let cap = proxy::connection_cap(self.files, plan.containers(), plan.daemons());
+        let cap = proxy::connection_cap(self.door.files, plan.containers(), plan.daemons());
         let cap = cap.map_err(|error| error.to_string())?;
         // Before anything listens: it may take a while.
         let following = self.followed.prepare(&plan.fleet).await?;
@@ -244,7 +265,7 @@ impl Server {
         if let Some(following) = following {
             self.followed.change(fleet, following);
         }
-        self.admission.resize(cap);
+        self.door.admission.resize(cap);
         self.fronts.retain(|name, front| {
             let stays = settings.iter().any(|settings| settings.name == *name);
             if !stays {
@@ -252,7 +273,12 @@ impl Server {
             }
             stays
         });
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config).services.into_iter();
+        for service in before.filter(|service| service.overdue_after.is_some()) {
+            if !self.dated.contains(&service) {
+                self.dated.push(service);
+            }
+        }
         self.pins.retain(|name, pin| {
             let service = self.config.services.iter().find(|s| s.name.as_str() == name.as_str());
             service.is_some_and(|s| s.watch_image.is_some() && s.image.as_str() == pin.tag)
@@ -264,7 +290,8 @@ impl Server {
                 info!(service = %settings.name, %address, "listening");
                 self.open(settings, listener);
             } else if let Some(front) = self.fronts.get(&settings.name) {
-                let service = Service::new(settings, self.pool.clone(), self.admission.clone());
+                let service =
+                    Service::new(settings, self.pool.clone(), self.door.admission.clone());
                 front.service.send_replace(service);
             }
         }

@@ -8,8 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::end::{End, Phase, Who};
-use super::socket;
-use crate::reach::{Backend, is_shortage};
+use crate::reach::{Backend, is_shortage, tune};
 
 /// The pause before a dial is repeated doubles from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
@@ -71,7 +70,7 @@ pub(super) async fn dial<B: Backend>(backend: &B, until: Patience) -> Result<Tcp
 }
 
 fn tuned(container: TcpStream) -> Result<TcpStream, End> {
-    match socket::tune(SockRef::from(&container)) {
+    match tune(SockRef::from(&container)) {
         Ok(()) => Ok(container),
         // A socket that was reset already: the container's doing.
         Err(error) => {

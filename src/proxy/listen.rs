@@ -22,6 +22,7 @@ use super::end::{End, Line, Phase, Who};
 use super::session::{self, Arrival};
 use super::supply::Supply;
 use super::{Service, socket};
+use crate::reach::tune;
 
 /// Connections that the kernel completes ahead of us, as far as
 /// net.core.somaxconn allows.
@@ -34,7 +35,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// A bound socket that nobody has been accepted from.
 #[derive(Debug)]
 pub struct Listener {
-    inner: TcpListener,
+    inner: std::net::TcpListener,
 }
 
 /// How [`run`] is ended.
@@ -58,7 +59,7 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Opens a service's listening socket. Needs a tokio runtime.
+/// Opens a service's listening socket.
 ///
 /// # Errors
 /// See [`BindError`].
@@ -67,7 +68,7 @@ pub fn bind(service: &ServiceName, address: SocketAddr) -> Result<Listener, Bind
     open(address).map(|inner| Listener { inner }).map_err(fail)
 }
 
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
+fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // The same address means the same on every machine, whatever bindv6only
@@ -76,10 +77,10 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket::tune(SockRef::from(&socket))?;
+    tune(SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 fn hint(error: &io::Error, address: &SocketAddr) -> String {
@@ -110,6 +111,13 @@ pub async fn run<S: Supply>(
 ) {
     let sessions = TaskTracker::new();
     let name = service.borrow().settings.name.clone();
+    let listener = match TcpListener::from_std(listener.inner) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(service = %name, error = error.to_string(), "cannot accept");
+            return;
+        }
+    };
     let mut drain = pin!(shutdown.drain.cancelled());
     let mut complained: Option<Instant> = None;
     loop {
@@ -117,7 +125,7 @@ pub async fn run<S: Supply>(
         let accepted = tokio::select! {
             biased;
             () = &mut drain => break,
-            accepted = listener.inner.accept() => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((client, peer)) => {
@@ -200,6 +208,15 @@ fn calls_for_a_pause(error: &io::Error) -> bool {
 // === impl Listener ===
 
 impl Listener {
+    /// Another one on the same socket, for another thread: each connection is accepted
+    /// by one of them.
+    ///
+    /// # Errors
+    /// As for dup(2).
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.inner.try_clone().map(|inner| Self { inner })
+    }
+
     /// The address in use; tells the port when 0 was asked for.
     ///
     /// # Errors
@@ -260,7 +277,8 @@ mod tests {
     async fn accepted_sockets_inherit_the_options() {
         let listener = bind(&"echo".into(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let (near, far) = tokio::join!(TcpStream::connect(address), listener.inner.accept());
+        let listener = TcpListener::from_std(listener.inner).unwrap();
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (_near, (far, _)) = (near.unwrap(), far.unwrap());
         let socket = SockRef::from(&far);
         assert!(socket.tcp_nodelay().unwrap());

@@ -12,8 +12,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::tune;
 
 /// How often a connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -50,7 +53,8 @@ struct State {
 
 #[derive(Debug)]
 struct Made {
-    stream: TcpStream,
+    /// Of no runtime, until it is taken: it is used by that of whoever takes it.
+    stream: std::net::TcpStream,
     at: Instant,
     /// The server has said something and ended.
     whole: bool,
@@ -74,10 +78,11 @@ impl Hot {
     ) -> io::Result<bool> {
         let stream = to.connect().await?;
         let said = banner && says_something(&stream).await?;
+        let made = Made::new(stream)?;
         let turn = {
             let mut state = self.0.lock();
             state.turn += 1;
-            state.made = Some(Made::new(stream));
+            state.made = Some(made);
             state.turn
         };
         let keeper = Keeper { hot: Arc::downgrade(self), to: Arc::downgrade(to), turn };
@@ -85,13 +90,17 @@ impl Hot {
         Ok(said)
     }
 
-    /// The connection, if there is one and the server still wants it.
+    /// The connection, if there is one and the server still wants it. Needs a runtime,
+    /// which need not be the one it was made in.
     pub(crate) fn take(&self) -> Option<TcpStream> {
         let mut state = self.0.lock();
         state.turn += 1;
         let mut made = state.made.take()?;
         drop(state);
-        (!made.is_over()).then_some(made.stream)
+        if made.is_over() {
+            return None;
+        }
+        TcpStream::from_std(made.stream).ok()
     }
 }
 
@@ -107,8 +116,10 @@ async fn says_something(stream: &TcpStream) -> io::Result<bool> {
 // === impl Made ===
 
 impl Made {
-    fn new(stream: TcpStream) -> Self {
-        Self { stream, at: Instant::now(), whole: false }
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        // Nobody reads or writes meanwhile: without these, one that was cut is not noticed.
+        tune(SockRef::from(&stream))?;
+        Ok(Self { stream: stream.into_std()?, at: Instant::now(), whole: false })
     }
 
     /// Whether the server has ended it, and not because it had said all.
@@ -175,12 +186,13 @@ impl<C: Connect> Keeper<C> {
             let Some(to) = self.to.upgrade() else { return };
             // One that cannot be made is not there; whoever wants one learns why.
             let Ok(Ok(stream)) = timeout(SOON, to.connect()).await else { continue };
+            let Ok(made) = Made::new(stream) else { continue };
             let Some(hot) = self.hot.upgrade() else { return };
             let mut state = hot.0.lock();
             if state.turn != self.turn {
                 return;
             }
-            state.made = Some(Made::new(stream));
+            state.made = Some(made);
         }
     }
 

@@ -9,14 +9,14 @@ use tokio::net::TcpListener;
 
 use super::flow::BUFFER_BYTES;
 use super::*;
-use crate::proxy::socket;
+use crate::reach::tune;
 
 /// Both ends of a connection, the far one tuned as a session's is.
 async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();
-    socket::tune(SockRef::from(&far)).unwrap();
+    tune(SockRef::from(&far)).unwrap();
     near.writable().await.unwrap();
     far.writable().await.unwrap();
     (near, far)
