@@ -13,7 +13,7 @@ use crate::endpoint::Site;
 
 /// The fleet at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Listing {
+pub struct Discovered {
     /// Its daemons.
     pub daemons: Vec<DaemonSpec<Site>>,
     /// What is listed and cannot be a daemon, and why.

@@ -19,7 +19,7 @@ fn stop(host: &Host, id: &str) {
 }
 
 #[test]
-fn a_container_in_stock_to_which_something_happens_is_replaced_and_no_client_s_loss() {
+fn a_container_in_stock_to_which_something_happens_is_replaced() {
     let fleet = Fleet::exclusive();
     let fields = "warm: 1, max: 2, network: Sealed";
     let config = Config::new("stock")

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::config::{self, Daemons};
-use crate::discovery::{Following, Listing};
+use crate::discovery::{Discovered, Following};
 use crate::docker::Site;
 use crate::fleet::{Consul, Swarm};
 
@@ -54,9 +54,9 @@ impl Fleet {
     ///
     /// # Errors
     /// Discovery cannot be asked.
-    pub async fn once(&self) -> Result<Listing, String> {
+    pub async fn once(&self) -> Result<Discovered, String> {
         match self {
-            Self::Fixed(daemons) => Ok(Listing { daemons: daemons.clone(), unfit: Vec::new() }),
+            Self::Fixed(daemons) => Ok(Discovered { daemons: daemons.clone(), unfit: Vec::new() }),
             Self::Consul(consul) => consul.once().await,
             Self::Swarm(swarm) => swarm.once().await,
         }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::{Exit, Failure, say};
 use crate::app::{self, Plan};
 use crate::config::{Config, Daemons};
-use crate::discovery::Listing;
+use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey, how_to_get};
 
 /// What asking one daemon came to.
@@ -55,7 +55,7 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
         Some(Err(error)) => say(&format!("error: {error}")),
         None => {}
     }
-    let Listing { daemons, unfit } =
+    let Discovered { daemons, unfit } =
         fleet.once().await.map_err(|error| Failure::new(Exit::Unreachable, error))?;
     unfit.iter().for_each(|why| say(&format!("not used: {why}")));
     for (at, daemon) in daemons.into_iter().enumerate() {

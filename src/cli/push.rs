@@ -11,7 +11,7 @@ use ganger_pool::runtime::CallError;
 use super::{Exit, Failure, complain, say};
 use crate::app::{self, Held, Plan, Pushed, Source};
 use crate::config::{Config, ImageRef, similar};
-use crate::discovery::Listing;
+use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
 
@@ -28,7 +28,7 @@ pub(super) async fn push(
 ) -> Result<Exit, Failure> {
     let image = checked(image)?;
     let fleet = Plan::new(config).fleet.once().await;
-    let Listing { daemons, unfit } =
+    let Discovered { daemons, unfit } =
         fleet.map_err(|error| Failure::new(Exit::Unreachable, error))?;
     unfit.iter().for_each(|why| complain(&format!("not asked: {why}")));
     let targets = targets(to, &daemons)?;

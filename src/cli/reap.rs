@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::{Exit, Failure, complain, run, say};
 use crate::app::{self, Found, Instance, Plan};
 use crate::config::Config;
-use crate::discovery::Listing;
+use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity};
 
 /// Removes what an instance has left behind that does not run.
@@ -30,7 +30,7 @@ async fn remove(config: &Config, docker: Docker, of: &str, dry_run: bool) -> Res
     let docker = Arc::new(docker);
     let mut work = JoinSet::new();
     let fleet = Plan::new(config).fleet.once().await;
-    let Listing { daemons, unfit } =
+    let Discovered { daemons, unfit } =
         fleet.map_err(|error| Failure::new(Exit::Unreachable, error))?;
     unfit.iter().for_each(|why| complain(&format!("not asked: {why}")));
     for daemon in daemons {

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::members::Members;
-use super::{Following, Listing};
+use super::{Discovered, Following};
 use crate::endpoint::Site;
 use crate::fleet::{Consistency, Consul};
 use crate::http;
@@ -93,8 +93,8 @@ impl Consul {
     ///
     /// # Errors
     /// Why a datacenter could not be asked, and at which server last.
-    pub async fn once(&self) -> Result<Listing, String> {
-        let mut all = Listing::default();
+    pub async fn once(&self) -> Result<Discovered, String> {
+        let mut all = Discovered::default();
         for (tier, datacenter) in (0..).zip(self.datacenters()) {
             let mut answer = Err("no server is configured".to_owned());
             for client in &self.clients() {
@@ -104,22 +104,22 @@ impl Consul {
                     break;
                 }
             }
-            let Listing { daemons, unfit } = self.sorted(&answer?.entries, tier);
+            let Discovered { daemons, unfit } = self.sorted(&answer?.entries, tier);
             all.daemons.extend(daemons);
             all.unfit.extend(unfit);
         }
         Ok(all)
     }
 
-    fn sorted(&self, entries: &[Entry], tier: u32) -> Listing {
-        let mut listing = Listing::default();
+    fn sorted(&self, entries: &[Entry], tier: u32) -> Discovered {
+        let mut found = Discovered::default();
         for entry in entries {
             match entry.daemon(self, tier) {
-                Ok(daemon) => listing.daemons.push(daemon),
-                Err(why) => listing.unfit.push(format!("{}: {why}", entry.name(self))),
+                Ok(daemon) => found.daemons.push(daemon),
+                Err(why) => found.unfit.push(format!("{}: {why}", entry.name(self))),
             }
         }
-        listing
+        found
     }
 
     fn datacenters(&self) -> Vec<Option<String>> {
@@ -214,7 +214,8 @@ impl Follower {
                     }
                     newest = answer.index;
                     index = if restarted { 0 } else { answer.index.max(1) };
-                    let Listing { daemons, unfit } = self.consul.sorted(&answer.entries, self.tier);
+                    let Discovered { daemons, unfit } =
+                        self.consul.sorted(&answer.entries, self.tier);
                     self.found.complain(unfit);
                     self.found.update(self.tier, daemons, restarted);
                     sleep_until(asked + PACE).await;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::members::Members;
-use super::{Following, Listing};
+use super::{Discovered, Following};
 use crate::endpoint::{Endpoint, Site};
 use crate::fleet::Swarm;
 use crate::http::{HttpError, Transport};
@@ -91,7 +91,7 @@ impl Swarm {
     ///
     /// # Errors
     /// Why the manager could not be asked.
-    pub async fn once(&self) -> Result<Listing, String> {
+    pub async fn once(&self) -> Result<Discovered, String> {
         let transport = Transport::new(self.manager.clone());
         let nodes = ask(&transport).await;
         nodes.map(|nodes| self.sorted(&nodes)).map_err(|error| {
@@ -114,7 +114,7 @@ impl Swarm {
                         info!(manager = %self.manager, "the Swarm's manager answers again");
                     }
                     failures = 0;
-                    let Listing { daemons, unfit } = self.sorted(&nodes);
+                    let Discovered { daemons, unfit } = self.sorted(&nodes);
                     for why in unfit.into_iter().filter(|why| told.insert(why.clone())) {
                         warn!(why, "a node of the Swarm cannot be a daemon");
                     }
@@ -145,17 +145,17 @@ impl Swarm {
     }
 
     /// Those that are ready and active; a node that is drained has left.
-    fn sorted(&self, nodes: &[Node]) -> Listing {
-        let mut listing = Listing::default();
+    fn sorted(&self, nodes: &[Node]) -> Discovered {
+        let mut found = Discovered::default();
         let used =
             |node: &&Node| node.status.state == "ready" && node.spec.availability == "active";
         for node in nodes.iter().filter(used) {
             match node.daemon(self) {
-                Ok(daemon) => listing.daemons.push(daemon),
-                Err(why) => listing.unfit.push(format!("{}: {why}", node.name())),
+                Ok(daemon) => found.daemons.push(daemon),
+                Err(why) => found.unfit.push(format!("{}: {why}", node.name())),
             }
         }
-        listing
+        found
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
             max_containers: 10,
             tls: None,
         };
-        let Listing { daemons, unfit } = swarm.sorted(&nodes);
+        let Discovered { daemons, unfit } = swarm.sorted(&nodes);
         let found: Vec<_> = daemons
             .iter()
             .map(|daemon| {

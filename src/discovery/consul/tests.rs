@@ -136,7 +136,7 @@ async fn nothing_that_is_listed_for_who_must_not_read_it_is_not_an_answer() {
 #[tokio::test]
 async fn a_right_that_cannot_be_asked_for_hides_no_answer() {
     let (consul, _asks) = server_with("nonsense\r\n\r\n", vec![Some((7, &[]))]).await;
-    assert_eq!(consul.once().await, Ok(Listing::default()));
+    assert_eq!(consul.once().await, Ok(Discovered::default()));
 }
 
 #[test]
