@@ -231,6 +231,11 @@ fn a_third_signal_ends_it_whatever_is_left() {
     let mut ganger = config.serve(GANGER, &fleet);
     let mut client = Client::connect(config.port("echo"));
     client.echo("before");
+    // What is launched in its place as well: a create on its way would come true after the reap.
+    let running = |host: &Host, label: &str| {
+        host.containers(label).iter().filter(|container| container.state == "running").count()
+    };
+    wait_until(DEADLINE, "nothing is launched", || running(host, &ganger.label()) == 3);
     // Nothing can be removed until it is over.
     let frozen = fleet.freeze(host);
     for (signal, said) in [(Signal::TERM, "stopping"), (Signal::INT, "unless told again")] {
