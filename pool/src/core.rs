@@ -5,6 +5,7 @@
 //! reports back.
 
 mod action;
+mod demand;
 mod event;
 mod id;
 mod ledger;
@@ -21,6 +22,6 @@ pub use event::{Event, Outcome, Owned};
 pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId};
 pub use ledger::{DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals};
 pub use placement::{Load, Terms};
-pub use policy::{Backoff, Policy};
+pub use policy::{Auto, Backoff, Policy};
 pub use reason::{Fault, Refusal, RetireReason};
 pub use state::{Counts, Stage, State};

@@ -23,6 +23,7 @@ mod pool;
 mod preparer;
 pub mod probe;
 mod reaper;
+pub mod replay;
 pub mod runtime;
 mod services;
 

@@ -1,6 +1,7 @@
 //! The ledger: every container, every waiter, and what is to be done next.
 
 mod canary;
+mod demand;
 mod fleet;
 mod gone;
 mod launches;
@@ -133,6 +134,7 @@ impl Ledger {
                 Timer::Waiter(waiter) => self.timed_out(now, waiter),
                 Timer::Age(launch) => self.retire(now, launch, RetireReason::Age),
                 Timer::Surplus(service) => self.shrink(now, service),
+                Timer::Demand(service) => self.review(now, service),
                 Timer::Lane((service, generation)) => {
                     let known = self.services.get_index_mut(service);
                     if let Some(trouble) = known.and_then(|(_, s)| s.trouble(generation)) {
@@ -197,6 +199,7 @@ impl Ledger {
         let Some((name, service)) = self.services.get_index_mut(index) else {
             return;
         };
+        let wanted = service.launched(generation);
         self.launches += 1;
         service.totals.launched += 1;
         let launch = LaunchId(self.launches);
@@ -205,7 +208,8 @@ impl Ledger {
         let capacity = capacity.map_or(0, |daemon| daemon.terms.capacity);
         let on = daemon.clone();
         let action = Action::Launch { launch, daemon: on, service, generation, capacity };
-        self.containers.insert(launch, Container::new(index, daemon, generation, now));
+        let container = Container::new(index, daemon, generation, now);
+        self.containers.insert(launch, Container { wanted, ..container });
         self.transit(now, launch, State::Launching);
         self.actions.push(action);
     }
@@ -229,6 +233,9 @@ impl Ledger {
             }
             if to == State::Idle {
                 service.stock.add(generation, uses, launch);
+            }
+            if to == State::Idle && matches!(from, State::Leased | State::Checking) {
+                service.came_back();
             }
             service.counts.shift(from, to);
             if let Some(rollout) = service.rollout.as_mut().filter(|r| r.to == generation) {
@@ -290,6 +297,7 @@ impl Ledger {
                 self.hungry.remove(&lane);
             }
         }
+        service.note_wanted(Some(now));
         let (stock, warm) = (service.stock.len(), service.stock_wanted());
         match &mut service.window {
             Some(window) if stock > warm => window.low = window.low.min(stock),

@@ -9,8 +9,10 @@ use super::LaunchId;
 pub struct Policy {
     /// How often a container may be leased again after its first lease.
     pub reuse: u32,
-    /// How many ready containers are kept ahead of demand.
+    /// How many ready containers are kept ahead of demand; with `auto`, to begin with.
     pub warm: u32,
+    /// `warm` is learnt from the demand, within bounds.
+    pub auto: Option<Auto>,
     /// The most containers of this service over all daemons, counting those
     /// being launched and removed.
     pub max: u32,
@@ -36,6 +38,17 @@ pub struct Policy {
     pub canary: u32,
 }
 
+/// A stock that is as large as the demand needs, see `core::demand`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Auto {
+    /// Of [`Auto::SCALE`] arrivals so many may find the stock empty.
+    pub misses: u32,
+    /// The least that is kept.
+    pub min: u32,
+    /// The most that is kept. At least `min`.
+    pub max: u32,
+}
+
 /// A pause that doubles with each failure in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
@@ -52,6 +65,7 @@ impl Default for Policy {
         Self {
             reuse: 0,
             warm: 1,
+            auto: None,
             max: 16,
             max_age: None,
             queue_length: 64,
@@ -70,6 +84,13 @@ impl Policy {
         let share = u32::try_from(scatter(launch.0) >> 40).unwrap_or(0);
         self.max_age.map(|age| age - age.mul_f64(0.1 * f64::from(share) / f64::from(1 << 24)))
     }
+}
+
+// === impl Auto ===
+
+impl Auto {
+    /// What `misses` is a share of.
+    pub const SCALE: u32 = 1_000_000;
 }
 
 // === impl Backoff ===

@@ -66,6 +66,16 @@ impl Ledger {
                     return Err(format!("{name} pauses for ever: generation {generation}"));
                 }
             }
+            if let Some(auto) = &service.policy.auto {
+                let warm = service.policy.warm;
+                if !(auto.min..=auto.max).contains(&warm) {
+                    return Err(format!("{name} keeps {warm} ready, not {auto:?}"));
+                }
+                let looks = self.timers.iter().any(|(_, timer)| *timer == Timer::Demand(index));
+                if warm > auto.min && !looks && !service.leaving && !self.draining {
+                    return Err(format!("{name} keeps {warm} ready for ever"));
+                }
+            }
             let lacks = |lane: &&Lane| lane.0 == index && service.deficit(lane.1) == 0;
             if let Some(lane) = self.hungry.iter().find(lacks) {
                 return Err(format!("{name} is to be launched for nobody: {lane:?}"));

@@ -44,6 +44,7 @@ impl Ledger {
                 trouble.failures = 0;
             }
             container.expires = service.policy.lifetime(launch).map(|age| now + age);
+            service.ready_after(container.wanted.map(|at| now - at), now - container.born);
         }
         let (lane, condemned) = ((container.service, container.generation), container.condemned);
         match condemned {

@@ -30,6 +30,7 @@ impl Ledger {
             Some(Refusal::Draining)
         } else if let Some(next) = service.next() {
             self.grant(now, waiter, next, false);
+            self.arrived(now, index, true);
             return;
         } else if let Some(reason) = service.refusing() {
             Some(Refusal::Failing { reason: reason.clone() })
@@ -54,6 +55,7 @@ impl Ledger {
                 self.waiting.insert(waiter, index);
                 self.timers.insert((deadline, Timer::Waiter(waiter)));
                 self.touch(now, index);
+                self.arrived(now, index, false);
             }
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Container {
     pub(super) uses: u32,
     /// When its launch was ordered.
     pub(super) born: Instant,
+    /// Since when it was wanted, if that says how long its like takes.
+    pub(super) wanted: Option<Instant>,
     /// When it was seen to exist: a list that began before says nothing of it.
     pub(super) seen: Option<Instant>,
     /// When it is too old to be leased; known once it is ready.
@@ -83,6 +85,8 @@ pub(super) enum Timer {
     Age(LaunchId),
     /// The end of a service's surplus window.
     Surplus(usize),
+    /// When the demand of a service is looked at though nobody came.
+    Demand(usize),
     /// The end of a lane's back-off.
     Lane(Lane),
     /// The end of a daemon's back-off.
@@ -105,6 +109,7 @@ impl Container {
             state: State::Removed,
             uses: 0,
             born,
+            wanted: None,
             seen: None,
             expires: None,
             condemned: None,

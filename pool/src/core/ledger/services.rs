@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::super::queue::Queue;
 use super::super::stock::Stock;
 use super::super::{Counts, Outcome, Policy, Refusal, Stage, sizing};
+use super::demand::Learning;
 use super::rollout::Rollout;
 use super::{
     Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, Totals,
@@ -27,6 +28,8 @@ pub(super) struct Service {
     pub(super) queue: Queue,
     pub(super) trouble: Trouble,
     pub(super) window: Option<Window>,
+    /// What is learnt where the stock sizes itself; `policy.warm` follows it.
+    pub(super) learning: Option<Learning>,
     pub(super) totals: Totals,
 }
 
@@ -56,9 +59,11 @@ pub(super) struct Window {
 
 impl Service {
     pub(super) fn new(policy: Policy, generation: Generation) -> Self {
+        let learning = policy.auto.map(|_| Learning::default());
         Self {
             policy,
             generation,
+            learning,
             rollout: None,
             rolled_back: None,
             leaving: false,
@@ -220,7 +225,7 @@ impl Ledger {
         let index = match self.services.get_full_mut(&name) {
             // Was removed, and may not be gone yet.
             Some((index, _, service)) => {
-                service.policy = policy;
+                service.adopt(policy);
                 service.leaving = false;
                 service.rolled_back = None;
                 // With its pause, which is known by it.
@@ -233,7 +238,7 @@ impl Ledger {
             }
             None => self.services.insert_full(name, Service::new(policy, generation)).0,
         };
-        self.touch(now, index);
+        self.resized(now, index);
     }
 
     pub(super) fn service_changed(
@@ -247,7 +252,7 @@ impl Ledger {
         if service.leaving {
             return;
         }
-        service.policy = policy;
+        service.adopt(policy);
         let going = service.rollout.as_ref().map(|rollout| rollout.to);
         if going != Some(generation) {
             if going.is_some() {
@@ -262,7 +267,7 @@ impl Ledger {
         unwanted.into_iter().for_each(|(launch, reason)| self.retire(now, launch, reason));
         // With less reuse there may be less to hope for.
         self.doubtful.insert(index);
-        self.touch(now, index);
+        self.resized(now, index);
     }
 
     pub(super) fn service_removed(&mut self, now: Instant, name: &ServiceName) {

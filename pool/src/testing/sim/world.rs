@@ -155,6 +155,11 @@ impl World {
             self.join(&name)?;
         }
         self.settle()?;
+        // A stock that sizes itself forgets what demand there was.
+        for _ in 0..600 {
+            self.pass(Duration::from_secs(60))?;
+            self.finish_all()?;
+        }
         let capacity: u32 = self.daemons.values().map(|d| d.capacity).sum();
         let snapshot = self.ledger.snapshot();
         let wanted: u32 = snapshot.services.iter().map(|service| service.warm).sum();
@@ -167,6 +172,13 @@ impl World {
             let waits = service.rollout.as_ref().is_none_or(|r| r.stage == Stage::Canary);
             if capacity > wanted && !waits {
                 return Err(format!("I8: {} does not switch over: {service:?}", service.name));
+            }
+            let auto = self.services.get(&service.name).and_then(|served| served.policy.auto);
+            if let Some(auto) = auto
+                && service.rollout.is_none()
+                && service.warm != auto.min
+            {
+                return Err(format!("I8: {} wants {}: {auto:?}", service.name, service.warm));
             }
             let stock = service.counts[State::Idle];
             let short = capacity >= wanted && stock < service.warm;

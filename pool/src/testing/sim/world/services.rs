@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Checked, Phase, Served, World, number};
-use crate::core::{Event, Generation, LaunchId, Policy, ServiceName};
+use crate::core::{Auto, Event, Generation, LaunchId, Policy, ServiceName};
 
 // === impl World ===
 
@@ -26,10 +26,17 @@ impl World {
 
     fn policy(&mut self) -> Policy {
         let warm = number(self.rng.below(4));
+        let max = warm + 1 + number(self.rng.below(8));
+        let auto = self.rng.percent(40).then(|| Auto {
+            misses: 10 + number(self.rng.below(100_000)),
+            min: warm,
+            max: warm + number(self.rng.below(u64::from(max - warm))),
+        });
         Policy {
             reuse: number(self.rng.below(4)),
             warm,
-            max: warm + 1 + number(self.rng.below(8)),
+            auto,
+            max,
             max_age: self.rng.percent(30).then_some(Duration::from_secs(60)),
             queue_length: number(self.rng.below(12)),
             max_surge: number(self.rng.below(4)),
