@@ -54,6 +54,7 @@ fn options(service: &config::Service) -> ServiceOptions<Spec> {
         policy: Policy {
             reuse: service.reuse,
             warm: service.warm,
+            auto: service.auto,
             max: service.max,
             max_age: service.retire_after(),
             queue_length: service.queue.length,

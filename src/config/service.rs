@@ -3,11 +3,13 @@
 mod decode;
 mod overdue;
 mod parts;
+mod warm;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ganger_pool::core::Auto;
 use indexmap::IndexMap;
 
 use super::image::ImageRef;
@@ -33,8 +35,11 @@ pub struct Service {
     pub env: Env,
     /// Leases of a container after its first; 0 is strict.
     pub reuse: u32,
-    /// Ready containers kept ahead of demand; 0 is classic: launch on connect.
+    /// Ready containers kept ahead of demand; 0 is classic: launch on connect. With
+    /// `auto`, the least.
     pub warm: u32,
+    /// The stock sizes itself, within bounds. At most `max`.
+    pub auto: Option<Auto>,
     /// The most containers over all daemons. At least 1 and `warm`.
     pub max: u32,
     /// The age at which a container is retired. At least a second.

@@ -134,6 +134,19 @@ fn there_may_be_no_guardian() {
 }
 
 #[test]
+fn a_stock_may_size_itself() {
+    let auto = |warm: &str| {
+        let s = service(&format!("warm: {warm}, max: 20,"));
+        (s.warm, s.auto.map(|auto| (auto.misses, auto.min, auto.max)))
+    };
+    assert_eq!(auto("3"), (3, None));
+    assert_eq!(auto("Auto"), (1, Some((1000, 1, 20))));
+    assert_eq!(auto("Auto()"), (1, Some((1000, 1, 20))));
+    assert_eq!(auto("Auto(hit_rate: 0.99999, min: 2, max: 9)"), (2, Some((10, 2, 9))));
+    assert_eq!(auto("Auto(hit_rate: 0.5, min: 0)"), (0, Some((500_000, 0, 20))));
+}
+
+#[test]
 fn every_setting_is_read() {
     let s = service(
         r#"command: ["a", ""], env: {"K": "v=w"}, reuse: 3, warm: 4, max: 5, max_age: "1h",
@@ -231,6 +244,21 @@ fn settings_of_a_service_that_make_no_sense() {
         (r#"read_only: "yes""#, "expected `true` or `false`, found text"),
         ("warm: 6, max: 5", "`warm` is 6, but `max` is 5"),
         ("warm: 17", "`warm` is 17, but `max` is 16, its default"),
+        ("warm: Auto(min: 17)", "`min` of `warm` is 17, but `max` is 16, its default"),
+        ("warm: Auto(max: 6), max: 5", "`max` of `warm` is 6, but `max` is 5"),
+        ("warm: Auto(min: 4, max: 3)", "`min` is 4, but `max` is 3"),
+        ("warm: Auto(max: 0)", "0 is too small: at least 1"),
+        ("warm: Auto(hit_rate: 99.9)", "99.9 is not a hit rate from 0.5 to 0.99999"),
+        ("warm: Auto(hit_rate: 1)", "1.0 is not a hit rate from 0.5 to 0.99999"),
+        ("warm: Auto(rate: 0.9)", "unknown setting `rate` of `Auto`"),
+        (
+            "warm: Atuo",
+            "expected a whole number such as 4, or `Auto(hit_rate: 0.999)`, found the word `Atuo`",
+        ),
+        (
+            r#"warm: "2""#,
+            "expected a whole number such as 4, or `Auto(hit_rate: 0.999)`, found text",
+        ),
         ("command: []", "this command is empty"),
         (r#"command: "/echo""#, r#"expected a list such as ["/echo", "--loud"], found text"#),
         (r#"env: {"A=B": "c"}"#, "the name of an environment variable cannot hold `=`"),

@@ -7,17 +7,15 @@ use indexmap::IndexMap;
 
 use super::overdue::overdue_after;
 use super::parts::{Capability, EnvKey, FoundMount, User};
+use super::warm::warm_and_max;
 use super::{Connect, Env, Service, Timeouts};
 use crate::config::decode::{Cx, Fields, Spanned};
 use crate::config::image::ImageRef;
 use crate::config::name::Name;
-use crate::config::report::{Mistake, Span};
+use crate::config::report::Mistake;
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Containers, Port, Share};
 use crate::spec::{Mount, Network, Pull, Reach, Ready};
-
-const DEFAULT_WARM: u32 = 1;
-const DEFAULT_MAX: u32 = 16;
 
 /// A service, as far as it could be read, with the places the checks across
 /// services need.
@@ -39,7 +37,7 @@ pub(in crate::config) fn service(
         let listen = f.required::<Spanned<SocketAddr>>("listen");
         let image = f.required::<ImageRef>("image");
         let port = f.required::<Port>("port");
-        let (warm, max) = warm_and_max(f, &name.span);
+        let (warm, auto, max) = warm_and_max(f, &name.span);
         let (network, reach) = network_and_reach(f);
         let reported = f.cx.mistakes.len();
         let (ready, timeouts) = ready_and_timeouts(f);
@@ -55,6 +53,7 @@ pub(in crate::config) fn service(
                 env: env(f),
                 reuse: f.or("reuse", 0),
                 warm: warm.value,
+                auto,
                 max,
                 max_age: max_age(f),
                 overdue_after,
@@ -88,29 +87,6 @@ pub(in crate::config) fn service(
         later(f);
         Found { name: name.value.clone(), listen, warm, service }
     })
-}
-
-fn warm_and_max(f: &mut Fields<'_, '_, '_>, name: &Span) -> (Spanned<u32>, u32) {
-    let warm = f.optional::<Spanned<u32>>("warm");
-    let max = f.optional::<Spanned<Containers>>("max");
-    // A `max` that cannot be read has been reported; it clashes with nothing.
-    let unread = max.is_none() && f.given("max");
-    let limit = max.as_ref().map_or(DEFAULT_MAX, |max| max.value.0);
-    if let Some(warm) = &warm
-        && warm.value > limit
-        && !unread
-    {
-        let source = if max.is_some() { "" } else { ", its default" };
-        let title = format!("`warm` is {}, but `max` is {limit}{source}", warm.value);
-        let mistake = Mistake::new(&warm.span, title)
-            .help("`warm` containers count towards `max`: lower one or raise the other");
-        f.cx.report(match &max {
-            Some(max) => mistake.also(&max.span, "`max`"),
-            None => mistake,
-        });
-    }
-    let default = Spanned { value: DEFAULT_WARM, span: name.clone() };
-    (warm.unwrap_or(default), limit)
 }
 
 fn network_and_reach(f: &mut Fields<'_, '_, '_>) -> (Network, Reach) {

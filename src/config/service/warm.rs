@@ -1,0 +1,121 @@
+//! Reads how many containers are kept ready: a number, or `Auto`.
+
+use ganger_pool::core::Auto;
+
+use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned};
+use crate::config::report::{Mistake, Span};
+use crate::config::tree::{Node, Shape};
+use crate::config::value::Containers;
+
+const DEFAULT_WARM: u32 = 1;
+const DEFAULT_MAX: u32 = 16;
+/// Of `Auto::SCALE`: a hit rate of 0.999.
+const DEFAULT_MISSES: u32 = 1_000;
+/// A share that is smaller shows only after days, if launches fail less often than that.
+const RATES: (f64, f64) = (0.5, 0.99999);
+
+/// `warm` as it was found.
+enum Warm {
+    Fixed(u32),
+    Auto { misses: u32, min: Option<Spanned<u32>>, max: Option<Spanned<u32>> },
+}
+
+/// The share of clients that find a container ready, as the share of those who do not.
+struct HitRate(u32);
+
+/// How many are kept ready at least, and where that is said, else `name`; the bounds
+/// within which it sizes itself; and `max`.
+pub(super) fn warm_and_max(
+    f: &mut Fields<'_, '_, '_>,
+    name: &Span,
+) -> (Spanned<u32>, Option<Auto>, u32) {
+    let warm = f.optional::<Spanned<Warm>>("warm");
+    let max = f.optional::<Spanned<Containers>>("max");
+    // A `max` that cannot be read has been reported; it clashes with nothing.
+    let unread = max.is_none() && f.given("max");
+    let limit = max.as_ref().map_or(DEFAULT_MAX, |max| max.value.0);
+    let within = |what: &str, given: &Spanned<u32>, f: &mut Fields<'_, '_, '_>| {
+        if given.value <= limit || unread {
+            return;
+        }
+        let source = if max.is_some() { "" } else { ", its default" };
+        let title = format!("{what} is {}, but `max` is {limit}{source}", given.value);
+        let mistake = Mistake::new(&given.span, title)
+            .help("`warm` containers count towards `max`: lower one or raise the other");
+        f.cx.report(match &max {
+            Some(max) => mistake.also(&max.span, "`max`"),
+            None => mistake,
+        });
+    };
+    let Some(Spanned { value: warm, span }) = warm else {
+        return (Spanned { value: DEFAULT_WARM, span: name.clone() }, None, limit);
+    };
+    match warm {
+        Warm::Fixed(value) => {
+            let warm = Spanned { value, span };
+            within("`warm`", &warm, f);
+            (warm, None, limit)
+        }
+        Warm::Auto { misses, min, max: most } => {
+            for (what, given) in [("`min` of `warm`", &min), ("`max` of `warm`", &most)] {
+                if let Some(given) = given {
+                    within(what, given, f);
+                }
+            }
+            if let (Some(min), Some(most)) = (&min, &most)
+                && min.value > most.value
+            {
+                let title = format!("`min` is {}, but `max` is {}", min.value, most.value);
+                f.cx.report(Mistake::new(&min.span, title).also(&most.span, "`max`"));
+            }
+            let most = most.map_or(limit, |most| most.value);
+            let min = min.unwrap_or(Spanned { value: DEFAULT_WARM.min(most), span });
+            let auto = Auto { misses, min: min.value, max: most };
+            (min, Some(auto), limit)
+        }
+    }
+}
+
+// === impl Decode ===
+
+impl Decode for Warm {
+    const WHAT: &'static str = "a whole number such as 4, or `Auto(hit_rate: 0.999)`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let word = match &node.shape {
+            Shape::Name => cx.source(&node.span),
+            Shape::Struct { name: Some(name), .. } => cx.source(name),
+            Shape::Atom if !cx.source(&node.span).contains('"') => {
+                return u32::decode(node, cx).map(Self::Fixed);
+            }
+            _ => "",
+        };
+        if word != "Auto" {
+            return cx.expected(node, Self::WHAT);
+        }
+        cx.variant_fields(node, "`Auto`", |f| Self::Auto {
+            misses: f.or("hit_rate", HitRate(DEFAULT_MISSES)).0,
+            min: f.optional("min"),
+            max: f.optional::<Spanned<Containers>>("max").map(|max| {
+                let Spanned { value: Containers(value), span } = max;
+                Spanned { value, span }
+            }),
+        })
+    }
+}
+
+impl Decode for HitRate {
+    const WHAT: &'static str = "a share such as 0.999";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.scalar(node, Self::WHAT, |rate: f64| {
+            if !(RATES.0..=RATES.1).contains(&rate) {
+                let title = format!("{rate:?} is not a hit rate from {} to {}", RATES.0, RATES.1);
+                let help = "it is the share of clients that find a container ready, such as 0.999";
+                return Err(Flaw::new(title).help(help));
+            }
+            let misses = (1.0 - rate) * f64::from(Auto::SCALE);
+            Ok(Self((1..Auto::SCALE).find(|n| f64::from(*n) + 0.5 > misses).unwrap_or(1)))
+        })
+    }
+}
