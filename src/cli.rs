@@ -6,6 +6,7 @@ mod guard;
 mod push;
 mod reap;
 mod run;
+mod simulate;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -101,6 +102,8 @@ enum Verb {
         #[arg(long, value_name = "DAEMON|URL")]
         from: Option<String>,
     },
+    /// Replay recorded connections against stocks of other sizes
+    Simulate(simulate::Simulation),
     /// Remove what an instance that is not running has left behind
     Reap {
         /// Only say what would be removed
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         }),
         Verb::Demo { docker, listen } => start_log(LogFormat::Text, &log)
             .and_then(|()| block_on(demo::demo(&docker, listen, &log))),
+        Verb::Simulate(simulation) => simulate::simulate(&simulation),
         Verb::Guard { json } => {
             let format = if json { LogFormat::Json } else { LogFormat::Text };
             let runtime = tokio::runtime::Builder::new_current_thread();

@@ -128,12 +128,31 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
         assert!(outcome.code == Some(0) && !outcome.out.is_empty(), "{args:?}: {outcome:#?}");
     }
     let help = dir.ganger(&["--help"]).out;
-    for verb in ["run", "demo", "check", "init", "push", "reap", "Exit codes"] {
+    for verb in ["run", "demo", "check", "init", "push", "simulate", "reap", "Exit codes"] {
         assert!(help.contains(verb), "{verb} is not in {help}");
     }
     dir.ganger(&["fly"]).expect(2, &["unrecognized subcommand 'fly'"]);
     dir.ganger(&["run", "--fast"]).expect(2, &["'--fast'"]);
     dir.ganger(&[]).expect(2, &["Usage"]);
+}
+
+#[test]
+fn recorded_connections_are_replayed_against_other_stocks() {
+    let dir = Dir::new();
+    let trace: String = (0..600).map(|n| format!("echo,{n},0.5\n")).collect();
+    dir.write("trace.csv", &(trace + "other,0,1\n"));
+    let args = ["simulate", "trace.csv", "--service", "echo", "--warm", "0,1"];
+    let outcome = dir.ganger(&args);
+    outcome.expect(0, &[]);
+    let table = outcome.out;
+    assert!(table.starts_with("echo: 600 arrivals in 599 s\n"), "{table}");
+    let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((rows.len(), rows[2][..3].join(" ")), (5, "0 0.000% 250.0ms".to_owned()), "{table}");
+    assert_eq!(rows[3][..2], ["1", "100.000%"], "{table}");
+    assert_eq!(rows[4][..2], ["Auto", "100.000%"], "{table}");
+    dir.ganger(&["simulate", "none.csv"]).expect(1, &["none.csv: No such file"]);
+    dir.ganger(&["simulate", "trace.csv", "--service", "x"]).expect(1, &["no connection of x"]);
+    dir.ganger(&["simulate", "trace.csv", "--launch", "1"]).expect(2, &["write it as in 250ms"]);
 }
 
 #[test]

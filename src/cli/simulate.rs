@@ -1,0 +1,111 @@
+//! `ganger simulate`: what other stocks would have cost and met.
+
+mod trace;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use ganger_pool::core::{Auto, Policy};
+use ganger_pool::replay::{Arrival, Site, Tally, replay};
+
+use super::{Exit, Failure, say};
+
+/// What is replayed, and against what.
+#[derive(Debug, Args)]
+pub(super) struct Simulation {
+    /// The log of `ganger run` with `log: (format: Json)`, or lines `service,arrived,held` in
+    /// seconds
+    trace: PathBuf,
+    /// Of this service only
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Fixed stocks to compare
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0,1,2,4,8,16,32")]
+    warm: Vec<u32>,
+    /// What the stock that sizes itself aims at
+    #[arg(long, value_name = "SHARE", default_value_t = 0.999, value_parser = hit_rate)]
+    hit_rate: f64,
+    /// How often a container may be leased again
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    reuse: u32,
+    /// The most containers
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max: u32,
+    /// How long each launch takes
+    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = time)]
+    launch: Duration,
+    /// How many launches go on at a time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    launches: u32,
+    /// How long a client waits
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    patience: Duration,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}: write it as in 250ms"))
+}
+
+fn hit_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| (0.5..=0.99999).contains(rate));
+    rate.ok_or_else(|| "a share from 0.5 to 0.99999 is expected".to_owned())
+}
+
+/// Replays each service of a trace against each stock, and prints a table.
+pub(super) fn simulate(simulation: &Simulation) -> Result<Exit, Failure> {
+    let path = simulation.trace.display();
+    let failed = |why: String| Failure::new(Exit::Failed, format!("{path}: {why}"));
+    let text = fs::read_to_string(&simulation.trace).map_err(|error| failed(error.to_string()))?;
+    let mut services = trace::read(&text).map_err(failed)?;
+    if let Some(name) = &simulation.service {
+        services.retain(|service, _| service == name);
+    }
+    if services.is_empty() {
+        let of = simulation.service.as_ref().map_or(String::new(), |name| format!(" of {name}"));
+        return Err(failed(format!("there is no connection{of} in it")));
+    }
+    for (service, arrivals) in &services {
+        let time = arrivals.last().map_or(Duration::ZERO, |last| last.at);
+        say(&format!("{service}: {} arrivals in {:.0} s", arrivals.len(), time.as_secs_f64()));
+        say("   warm  hit rate  mean wait  container-s ready   in all  launches  refused");
+        for warm in &simulation.warm {
+            simulation.row(&warm.to_string(), *warm, None, arrivals);
+        }
+        let misses = simulation.misses();
+        let auto = Auto { misses, min: 1, max: simulation.max };
+        simulation.row("Auto", auto.min, Some(auto), arrivals);
+    }
+    Ok(Exit::Ok)
+}
+
+// === impl Simulation ===
+
+impl Simulation {
+    /// The share that may be missed, of [`Auto::SCALE`].
+    fn misses(&self) -> u32 {
+        let misses = (1.0 - self.hit_rate) * f64::from(Auto::SCALE);
+        (1..Auto::SCALE).find(|n| f64::from(*n) + 0.5 > misses).unwrap_or(1)
+    }
+
+    fn row(&self, name: &str, warm: u32, auto: Option<Auto>, arrivals: &[Arrival]) {
+        let (reuse, max) = (self.reuse, self.max);
+        let policy = Policy { warm, auto, reuse, max, ..Policy::default() };
+        let site = Site { capacity: max, max_launches: self.launches, launch: self.launch };
+        let tally = replay(&policy, &[site], arrivals, self.patience);
+        say(&shown(name, &tally));
+    }
+}
+
+fn shown(name: &str, tally: &Tally) -> String {
+    format!(
+        "{name:>7}  {:>7.3}%  {:>7.1}ms  {:>17.0}  {:>7.0}  {:>8}  {:>7}",
+        100.0 * tally.hit_rate(),
+        1e3 * tally.mean_wait().as_secs_f64(),
+        tally.ready,
+        tally.total,
+        tally.launches,
+        tally.refused
+    )
+}

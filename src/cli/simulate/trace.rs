@@ -1,0 +1,110 @@
+//! Reads who came when, from a log or from a table.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use ganger_pool::replay::Arrival;
+use serde_json::Value;
+
+/// The arrivals of each service, from the first of all on, in order.
+///
+/// A line is an object of the log, of which only `conn end` counts, or `service,arrived,held`
+/// in seconds. Empty lines, a heading and lines that start with `#` are left out.
+///
+/// # Errors
+/// Which line is neither, or has a time that is none.
+pub(super) fn read(text: &str) -> Result<BTreeMap<String, Vec<Arrival>>, String> {
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') || line == "service,arrived,held" {
+            continue;
+        }
+        let read = if line.starts_with('{') { logged(line) } else { listed(line).map(Some) };
+        found.extend(read.map_err(|why| format!("line {number}: {why}"))?);
+    }
+    let start = found.iter().map(|(_, at, _)| *at).min().unwrap_or_default();
+    let mut services: BTreeMap<String, Vec<Arrival>> = BTreeMap::new();
+    for (service, at, held) in found {
+        services.entry(service).or_default().push(Arrival { at: at - start, held });
+    }
+    services.values_mut().for_each(|arrivals| arrivals.sort_unstable());
+    Ok(services)
+}
+
+/// Service, time of arrival, and for how long it had a container.
+type Line = (String, Duration, Duration);
+
+fn listed(line: &str) -> Result<Line, String> {
+    let mut parts = line.split(',').map(str::trim);
+    let (Some(service), Some(arrived), Some(held), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err("expected `service,arrived,held`, or a line of the JSON log".to_owned());
+    };
+    let time = |text: &str| {
+        let seconds = text.parse::<f64>().ok();
+        let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        time.ok_or_else(|| format!("{text:?} is not a number of seconds"))
+    };
+    Ok((service.to_owned(), time(arrived)?, time(held)?))
+}
+
+/// `None` for what is no connection's end.
+fn logged(line: &str) -> Result<Option<Line>, String> {
+    let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
+    if text("message") != "conn end" {
+        return Ok(None);
+    }
+    let ended = humantime::parse_rfc3339(text("timestamp"))
+        .map_err(|error| format!("`timestamp`: {error}"))?;
+    let ended = ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let total = span(text("total")).ok_or("`total` is not a time")?;
+    // Who was refused waited to its end.
+    let wait = span(text("wait")).unwrap_or(total);
+    let held = total.saturating_sub(wait);
+    Ok(Some((text("service").to_owned(), ended.saturating_sub(total), held)))
+}
+
+/// A time as the log has it: `0.3ms` or `5.007s`.
+fn span(text: &str) -> Option<Duration> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1e-3),
+        None => (text.strip_suffix('s')?, 1.0),
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * unit).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = r#"
+{"timestamp":"2026-11-23T01:00:09.000000Z","level":"INFO","message":"conn end","service":"b","wait":"-","total":"1.000s"}
+{"timestamp":"2026-11-23T01:00:10.500000Z","level":"INFO","message":"conn end","service":"a","wait":"500.0ms","total":"5.500s"}
+{"timestamp":"2026-11-23T01:00:11.000000Z","level":"INFO","message":"listening","service":"a"}
+{"timestamp":"2026-11-23T01:00:11.000000Z","level":"INFO","message":"conn end","service":"a","wait":"0.1ms","total":"7.000s"}
+"#;
+
+    #[test]
+    fn the_log_and_a_table_are_read_alike() {
+        let ms = Duration::from_millis;
+        let log = read(LOG).unwrap();
+        let arrivals: Vec<_> = log["a"].iter().map(|a| (a.at, a.held)).collect();
+        assert_eq!(arrivals, [(ms(0), ms(7000) - ms(1) / 10), (ms(1000), ms(5000))]);
+        assert_eq!(log["b"], [Arrival { at: ms(4000), held: ms(0) }]);
+        let table = "service,arrived,held\n# mine\na, 4, 6.9999\na,5,5\nb,8,0\n";
+        assert_eq!(read(table).unwrap(), log);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_its_line() {
+        let error = |text: &str| read(text).unwrap_err();
+        assert!(error("a,1,2\na,1").starts_with("line 2: expected `service,arrived,held`"));
+        assert_eq!(error("a,-1,2"), r#"line 1: "-1" is not a number of seconds"#);
+        assert!(error("{").starts_with("line 1: "));
+        let line = r#"{"message":"conn end","timestamp":"2026-11-23T01:00:09Z","total":"soon"}"#;
+        assert_eq!(error(line), "line 1: `total` is not a time");
+    }
+}
