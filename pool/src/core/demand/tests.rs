@@ -116,6 +116,19 @@ fn more_is_wanted_at_once_and_less_after_a_while() {
 }
 
 #[test]
+fn bounds_that_change_hold_at_once() {
+    let (mut demand, now) = learnt(poisson(10.0), 300.0);
+    let hold = Duration::from_secs(30);
+    assert_eq!(demand.wanted(now, &AUTO, 40, hold), 40);
+    let narrow = Auto { max: 3, min: 0, ..AUTO };
+    assert_eq!(demand.wanted(now, &narrow, 40, hold), 3);
+    // Less has been enough since, but what was wanted before is more than there may be.
+    let (mut demand, now) = learnt(std::iter::repeat(2.0), 600.0);
+    demand.lower = Some((now, 9));
+    assert_eq!(demand.wanted(now, &Auto { max: 3, min: 0, misses: 90_000 }, 3, hold), 3);
+}
+
+#[test]
 fn lead_times_that_vary_want_more_and_one_that_is_odd_does_not() {
     let steady = learnt(poisson(10.0), 300.0).0.stock(&AUTO);
     let (mut demand, _) = learnt(poisson(10.0), 300.0);
