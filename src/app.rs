@@ -56,10 +56,12 @@ const REAP: Duration = Duration::from_secs(30);
 const REMOVE: Duration = Duration::from_secs(60);
 
 /// What runs, for who started it.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Running {
     /// Where each service listens.
     pub services: Vec<(ServiceName, SocketAddr)>,
+    /// What its containers are leased from.
+    pub pool: Arc<Pool<Docker>>,
 }
 
 /// How a run ended.
@@ -171,7 +173,8 @@ pub async fn run(
         info!(service = %settings.name, %address, "listening");
         (settings.name.clone(), address)
     };
-    let running = Running { services: settings.iter().zip(&listeners).map(address).collect() };
+    let services = settings.iter().zip(&listeners).map(address).collect();
+    let running = Running { services, pool: pool.clone() };
     started(&running);
 
     let full = tokio::spawn(await_stocked(pool.clone(), running, stocked));

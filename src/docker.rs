@@ -41,6 +41,7 @@ use ganger_pool::runtime::{
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 pub use clock::DEADLINE;
 pub use container::{Address, Container};
@@ -55,6 +56,9 @@ use crate::reach::netns::Dialer;
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Spec};
 use daemon::Daemon;
 
+/// The target of the events that say how long the steps of a launch, and of a removal, took.
+/// They have the fields `step`, `us` (microseconds) and `container` (an id, or a name).
+pub const STEPS: &str = "ganger::steps";
 /// So many engines are asked what a tag stands for, until one knows.
 const ASKED: usize = 3;
 
@@ -119,6 +123,12 @@ pub struct Deadlines {
     /// How long an engine must have answered lists again before a call that was
     /// lost counts as without effect.
     pub ghost_grace: Duration,
+}
+
+/// Logs that a step of a container's life, which began then, is done.
+pub(crate) fn step(step: &'static str, container: &str, began: Instant) {
+    let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    tracing::debug!(target: STEPS, step, us, container, "done");
 }
 
 // === impl Deadlines ===

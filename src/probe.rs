@@ -11,9 +11,10 @@ mod log;
 use std::time::Duration;
 
 use ganger_pool::probe::{NotYet, Probe, ProbeError};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::docker::{Container, Ready};
+use crate::docker::{Container, Ready, step};
+use crate::reach::Backend;
 use attempt::{Verdict, attempt};
 
 /// How long a single attempt may take, unless the service keeps talking.
@@ -29,6 +30,7 @@ pub struct Prober;
 
 impl Probe<Container> for Prober {
     async fn ready(&self, container: &Container, not_yet: &NotYet) -> Result<(), ProbeError> {
+        let began = Instant::now();
         let ready = async {
             match &container.spec().ready {
                 Ready::Started => Ok(()),
@@ -42,6 +44,7 @@ impl Probe<Container> for Prober {
         let connected = async {
             ready.await?;
             preconnect(container, not_yet).await;
+            step("ready", container.id(), began);
             Ok(())
         };
         tokio::select! {

@@ -7,7 +7,7 @@ use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
 use ganger_pool::core::{LaunchId, ServiceName};
 use ganger_pool::runtime::{CallError, Fault, LaunchError, LaunchOrder};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::body::body;
 use super::calls::Failure;
@@ -15,7 +15,7 @@ use super::container::{Address, Container, OutOfReach};
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::naming::is_id;
-use super::{DEADLINE, Docker, Reach, Spec};
+use super::{DEADLINE, Docker, Reach, Spec, step};
 use crate::reach::is_shortage;
 use crate::reach::process::Process;
 
@@ -33,8 +33,12 @@ impl Docker {
         let contact = daemon.contact().map_err(daemon_fault)?;
         let reach = contact.reach(&order.spec).map_err(fault::unprepared)?;
 
+        let mut began = Instant::now();
         let id = self.create(&daemon, &contact, order, &name, reach).await?;
+        let mut done = |name| step(name, &id, std::mem::replace(&mut began, Instant::now()));
+        done("create");
         self.find_room(&daemon, order.capacity).await?;
+        done("room");
         let client = contact.client.clone();
         let started = id.clone();
         let start =
@@ -44,6 +48,7 @@ impl Docker {
             .run(order.launch, deadlines.start, deadlines.bound, start)
             .await
             .map_err(|failure| launch_error(&daemon.endpoint, Operation::Start, &failure))?;
+        done("start");
 
         let seen = daemon.inspect(&id).await.map_err(daemon_fault)?.ok_or_else(|| {
             fault::daemon("somebody removed the container as soon as it was started".to_owned())
@@ -79,6 +84,7 @@ impl Docker {
         if reach == Reach::Published && neighbour.is_none() && daemon.may_be_elsewhere() {
             return Err(not_here(&daemon, &id, error.filter(is_shortage)).await);
         }
+        done("inspect");
         let spec = Arc::clone(&order.spec);
         let (address, hot) = (Arc::new(address), Arc::default());
         Ok(Arc::new(Container { id, daemon, spec, address, hot, neighbour }))

@@ -3,13 +3,14 @@
 use bollard::errors::Error;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use ganger_pool::runtime::{CallError, ContainerKey, Removal, Target};
+use tokio::time::Instant;
 
 use super::calls::Failure;
 use super::daemon::Daemon;
 use super::naming::{BOOT, INSTANCE, LAUNCH, is_id};
 use super::strays::Stray;
 use super::view::Listed;
-use super::{DEADLINE, Docker, Scope, explain};
+use super::{DEADLINE, Docker, Scope, explain, step};
 use crate::http;
 
 // === impl Daemon ===
@@ -168,9 +169,12 @@ impl Docker {
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
             client.remove_container(&name, Some(options)).await
         };
-        let deadlines = &daemon.deadlines;
+        let (deadlines, began) = (&daemon.deadlines, Instant::now());
         let result =
             self.calls.remove(target, container, deadlines.remove, deadlines.bound, call).await;
+        if result.is_ok() {
+            step("remove", container, began);
+        }
         match result {
             Err(Failure::Engine(Error::DockerResponseServerError { status_code: 404, .. })) => {
                 Ok(false)
