@@ -1,5 +1,6 @@
 //! The command line: verbs and exit codes.
 
+mod bench;
 mod check;
 mod demo;
 mod guard;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::Witness;
 use crate::config::{Config, ConfigError, LogFormat, Name};
 use crate::{app, telemetry};
 
@@ -34,6 +36,8 @@ pub enum Exit {
     Unreachable = 4,
     /// Connections were cut because they did not end within the drain time.
     Cut = 5,
+    /// What was measured is not what was required.
+    Missed = 6,
 }
 
 /// Gives every TCP connection its own container, already running when the client arrives.
@@ -52,7 +56,8 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 cannot reach an engine,
-5 connections were cut while draining, 128 + N told to stop three times by signal N.
+5 connections were cut while draining, 6 what was measured is not what was required,
+128 + N told to stop three times by signal N.
 
 First steps: `ganger demo` shows it at work; `ganger init > ganger.ron` writes a
 commented configuration; `ganger check` says what is wrong with it.";
@@ -84,6 +89,9 @@ enum Verb {
     },
     /// Print the commented default configuration
     Init,
+    /// Measure how long clients wait for an answer: from containers that are launched for
+    /// them, from stock, used before, or reached directly; or from any TCP address
+    Bench(Box<bench::Arguments>),
     /// Guard the process at the other end of standard input
     #[command(hide = true)]
     Guard {
@@ -152,6 +160,12 @@ pub fn main() -> ExitCode {
             start_log(LogFormat::Text, if online { "warn" } else { "off" })?;
             block_on(check::check(&config, &path, online))
         }),
+        Verb::Bench(arguments) => {
+            let witness = Witness::default();
+            let log = telemetry::init_with("warn", witness.layer());
+            log.map_err(|error| Failure::new(Exit::Failed, error))
+                .and_then(|()| block_on(bench::bench(*arguments, config, &witness)))
+        }
         Verb::Push { image, to, from } => loaded(config).and_then(|(config, _)| {
             start_log(LogFormat::Text, "warn")?;
             block_on(push::push(&config, &image, &to, from.as_deref()))

@@ -2,6 +2,7 @@
 //! already running when the client arrives.
 
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod discovery;

@@ -128,7 +128,9 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
         assert!(outcome.code == Some(0) && !outcome.out.is_empty(), "{args:?}: {outcome:#?}");
     }
     let help = dir.ganger(&["--help"]).out;
-    for verb in ["run", "demo", "check", "init", "push", "simulate", "reap", "Exit codes"] {
+    for verb in
+        ["run", "demo", "check", "init", "bench", "push", "simulate", "reap", "Exit codes"]
+    {
         assert!(help.contains(verb), "{verb} is not in {help}");
     }
     dir.ganger(&["fly"]).expect(2, &["unrecognized subcommand 'fly'"]);
@@ -288,6 +290,69 @@ fn a_push_that_makes_no_sense_is_a_wrong_command_line() {
     // Nobody can say whether the image is anywhere.
     let away = ["local: no container engine at unix:///nonexistent/docker.sock"];
     dir.ganger(&["push", "i:1", "--to", "local", "--config", &path]).expect(4, &away);
+}
+
+#[test]
+fn an_address_is_measured_and_held_against_what_is_required() {
+    let dir = Dir::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let (mut from, mut to) = (client.try_clone().unwrap(), client);
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        }
+    });
+    let file = dir.0.join("now.json");
+    let file = file.to_str().unwrap();
+    for pace in [["--rate", "500"], ["--concurrency", "3"]] {
+        let exchange = ["--send", r"PING\n", "--expect", "PING", "--requests", "50"];
+        let said = ["bench", "--target", &target, "--json", file, "--assert", "errors<1"];
+        let outcome = dir.ganger(&[&said[..], &pace, &exchange].concat());
+        outcome.expect(0, &[]);
+        assert!(outcome.out.contains("p99.9") && outcome.out.contains('█'), "{outcome:#?}");
+        let report: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let series = &report["points"][0]["series"][0];
+        assert_eq!((&series["name"], &series["count"]), (&"target".into(), &50.into()), "{report}");
+    }
+    let unmet = ["bench", "--from", file, "--assert", "target.count>50", "--assert", "p50<1h"];
+    dir.ganger(&unmet[..5]).expect(6, &["not met: target.count>50: target: it is 50"]);
+    dir.ganger(&unmet).expect(2, &["\"1h\" is not a time"]);
+    let same = dir.ganger(&["bench", "--from", file, "--compare", file]);
+    same.expect(0, &[]);
+    assert!(same.out.contains("+0.0%"), "{same:#?}");
+    // It answers, but not so.
+    let other = ["bench", "--target", &target, "--send", "x", "--expect", "y", "--requests", "2"];
+    dir.ganger(&other).expect(1, &["not served: target: 2 another answer"]);
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_before_anything_is() {
+    let dir = Dir::new();
+    let nobody = format!("127.0.0.1:{}", free_port());
+    dir.ganger(&["bench", "--target", &nobody]).expect(4, &[&nobody, "refused"]);
+    dir.ganger(&["bench", "--docker", NOWHERE]).expect(4, &["no container engine at"]);
+    for (args, said) in [
+        (&["--target", "nowhere"][..], "write HOST:PORT"),
+        (&["--target", &nobody, "--image", "i", "--port", "1"], "cannot be used with"),
+        (&["--target", &nobody, "--rate", "0"], "above 0"),
+        (&["--target", &nobody, "--send", r"\q"], "after a backslash"),
+        (&["--target", &nobody, "--assert", "warm.p50<1s"], "warm is not measured here"),
+        (&["--kinds", "warm", "--assert", "cold.p50<1s"], "what is: warm"),
+        (&["--kinds", "tepid"], "kinds are cold, warm, reused, hot, direct"),
+        (&["--image", "redis"], "--port"),
+        (&["--image", "redis", "--port", "6379"], "--send and --expect"),
+        (&["--docker", "tcp://192.0.2.7:2375"], "plain tcp to another machine"),
+        (&["--sweep", "colour=red"], "concurrency, network, runtime, daemon"),
+        (&["--sweep", "concurrency=0"], "0 is not from 1 to 1000"),
+        (&["--sweep", "daemon=rack7"], "no daemon rack7; there are local"),
+    ] {
+        dir.ganger(&[&["bench"], args].concat()).expect(2, &[said]);
+    }
+    dir.write("bad.json", "{}");
+    let bad = ["bench", "--target", &nobody, "--compare", "bad.json"];
+    dir.ganger(&bad).expect(1, &["bad.json is not what `ganger bench --json` writes"]);
 }
 
 #[test]

@@ -1,0 +1,77 @@
+//! Measures how long a client waits for its first answer: from a container that is
+//! launched for it, from stock, used again, connected to ahead, or reached directly;
+//! or from any TCP address.
+//!
+//! What was measured is a [`Report`], plain data that is written as JSON. All that is
+//! shown, required and compared is worked out from that, never from what only this run
+//! knows.
+
+mod assertion;
+mod bed;
+mod compare;
+mod exchange;
+mod html;
+mod load;
+mod moment;
+mod report;
+mod rounds;
+mod series;
+mod setup;
+mod text;
+mod time;
+mod witness;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+pub use assertion::{Assertion, AssertionError};
+pub use bed::BenchError;
+pub use compare::compare;
+pub use exchange::{Exchange, Miss, unescape};
+pub use html::page;
+pub use load::{Load, Pace};
+pub use report::{Machine, Point, Report, ReportError, SCHEMA, Series, Skipped};
+pub use rounds::{REFILL, Rounds, STEPS, Surroundings, refill, rounds};
+pub use setup::{Image, Kind, Setup};
+pub use text::{failures, show};
+pub use witness::Witness;
+
+use load::drive;
+use series::Recorder;
+
+/// What the one series is called when an address is measured.
+pub const TARGET: &str = "target";
+
+/// Told how many connections were made so far.
+pub type Progress<'p> = &'p mut (dyn FnMut(&str, u64) + Send);
+
+/// Measures connections to an address, until the load is done or `stop` is cancelled:
+/// then what was measured so far.
+///
+/// # Cancel safety
+/// Dropping the future breaks off what is under way.
+pub async fn measure(
+    address: SocketAddr,
+    exchange: &Exchange,
+    load: &Load,
+    patience: Duration,
+    stop: &CancellationToken,
+    progress: Progress<'_>,
+) -> Series {
+    let mut recorder = Recorder::new();
+    let shot = {
+        let exchange = exchange.clone();
+        move || {
+            let exchange = exchange.clone();
+            async move { exchange.connect(address, patience).await }
+        }
+    };
+    let took = drive(load, moment::wait, shot, stop, |due, outcome| {
+        recorder.note(due, outcome.map(|answered| answered.at));
+        progress(TARGET, recorder.total());
+    })
+    .await;
+    recorder.series(TARGET, took)
+}

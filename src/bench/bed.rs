@@ -1,0 +1,195 @@
+//! The program under measurement, run in this process as `ganger run` runs it: pool, proxy,
+//! guardian. In the end it removes its containers, whatever came of the measurement.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use ganger_pool::core::{ServiceName, Snapshot, State};
+use ganger_pool::{Lease, Pool};
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::setup::Kind;
+use crate::app::{self, AppError, Ended, Instance, Running};
+use crate::config::Config;
+use crate::docker::Docker;
+use crate::proxy::Outcome;
+use crate::shutdown::Stop;
+
+/// How long nothing may come of waiting for containers; an image may have to be fetched.
+const STOCK: Duration = Duration::from_secs(300);
+
+/// Why there is nothing to measure.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// It could not be run.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// No daemon answers.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Its containers do not get ready.
+    #[error("{0}")]
+    Launch(String),
+    /// Somebody wants it to end.
+    #[error("interrupted")]
+    Interrupted,
+    /// It has removed its containers, but for these.
+    #[error("containers may be left on {0}; remove them with `ganger reap --instance NAME`")]
+    Left(String),
+}
+
+/// What there is to be measured, while it runs.
+pub(super) struct Bed {
+    running: Running,
+    addresses: BTreeMap<Kind, SocketAddr>,
+}
+
+/// Runs a configuration that has a service for each of these kinds, and calls `work` once
+/// every stock is full. When that has ended, or `stop` asks for it, everything is removed.
+///
+/// # Errors
+/// See [`BenchError`]; what `work` came to is lost then.
+///
+/// # Cancel safety
+/// Dropping the future leaves the removal to the guardian.
+pub(super) async fn with<T>(
+    config: Config,
+    kinds: &[Kind],
+    instance: &str,
+    guardian: Option<Command>,
+    stop: &Stop,
+    work: impl AsyncFnOnce(&Bed) -> Result<T, BenchError>,
+) -> Result<T, BenchError> {
+    let instance = Instance::take(instance).map_err(AppError::from)?;
+    // Its end, which is not that of this process.
+    let own = Stop { drain: stop.drain.child_token(), now: stop.now.clone(), ..Stop::default() };
+    let drain = own.drain.clone();
+    let (tell, told) = oneshot::channel();
+    let started = move |running: &Running| _ = tell.send(running.clone());
+    let run = app::run(config, instance, own, None, guardian, started, |_, _| ());
+    let mut run = std::pin::pin!(run);
+    let running = tokio::select! {
+        ended = &mut run => return Err(ended.map_or_else(Into::into, |_| BenchError::Interrupted)),
+        Ok(running) = told => running,
+    };
+    let address = |kind: &Kind| {
+        let own = running.services.iter().find(|(name, _)| name.as_str() == kind.as_str());
+        own.map(|(_, address)| (*kind, *address))
+    };
+    let bed = Bed { addresses: kinds.iter().filter_map(address).collect(), running };
+    let measured = async {
+        let measured = tokio::select! {
+            // The end first.
+            biased;
+            () = drain.cancelled() => Err(BenchError::Interrupted),
+            measured = async { bed.quiet().await?; work(&bed).await } => measured,
+        };
+        drain.cancel();
+        measured
+    };
+    // Both to their ends: it serves while it is measured, and removes afterwards.
+    let (measured, ended) = tokio::join!(measured, run);
+    match ended? {
+        Ended { left, .. } if !left.is_empty() => Err(BenchError::Left(left.join(", "))),
+        Ended { .. } => measured,
+    }
+}
+
+// === impl Bed ===
+
+impl Bed {
+    /// Where connections of a kind are taken.
+    pub(super) fn address(&self, kind: Kind) -> Option<SocketAddr> {
+        self.addresses.get(&kind).copied()
+    }
+
+    fn pool(&self) -> &Pool<Docker> {
+        &self.running.pool
+    }
+
+    /// Waits until every stock is full and nothing else is under way.
+    ///
+    /// # Errors
+    /// It does not come to that.
+    pub(super) async fn quiet(&self) -> Result<(), BenchError> {
+        let mut seen = Snapshot::default();
+        let settled = self.pool().until(|snapshot| {
+            let done = is_quiet(snapshot) || hopeless(snapshot).is_some();
+            if done {
+                seen = snapshot.clone();
+            }
+            done
+        });
+        if timeout(STOCK, settled).await.is_err() {
+            let snapshot = self.pool().snapshot();
+            let last = snapshot.services.iter().find_map(|service| service.last_error.clone());
+            let why =
+                last.map_or_else(|| "is there room on the daemons?".to_owned(), |e| e.to_string());
+            return Err(BenchError::Launch(format!("no stock after {STOCK:?}: {why}")));
+        }
+        hopeless(&seen).map_or(Ok(()), Err)
+    }
+
+    /// Leases a container.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) async fn lease(&self, kind: Kind) -> Result<Lease<Docker>, BenchError> {
+        let name = ServiceName::from(kind.as_str());
+        let lease = self.pool().lease(&name, Instant::now() + STOCK).await;
+        lease.map_err(|refusal| BenchError::Launch(format!("{kind}: {refusal}")))
+    }
+
+    /// Leases every container of a stock once, so that none of them is fresh any more.
+    ///
+    /// # Errors
+    /// They cannot be had.
+    pub(super) async fn use_up(&self, kind: Kind) -> Result<(), BenchError> {
+        let stock =
+            self.pool().snapshot().service(kind.as_str()).map_or(0, |s| s.counts[State::Idle]);
+        let mut leases = Vec::new();
+        for _ in 0..stock {
+            leases.push(self.lease(kind).await?);
+        }
+        leases.into_iter().for_each(|lease| Lease::finish(lease, Outcome::Clean));
+        self.quiet().await
+    }
+}
+
+fn is_quiet(snapshot: &Snapshot) -> bool {
+    let busy = [State::Launching, State::Probing, State::Checking, State::Retiring, State::Unknown];
+    snapshot.settled()
+        && snapshot.services.iter().all(|service| {
+            // The one that is reached directly is leased all the time.
+            let direct = service.name.as_str() == Kind::Direct.as_str();
+            let leased = service.counts[State::Leased];
+            let ready = service.counts[State::Idle] + if direct { leased } else { 0 };
+            ready >= service.warm
+                && (direct || leased == 0)
+                && busy.iter().all(|state| service.counts[*state] == 0)
+        })
+}
+
+/// Why waiting is to no avail.
+fn hopeless(snapshot: &Snapshot) -> Option<BenchError> {
+    let failing = snapshot.services.iter().find_map(|service| service.failing.clone());
+    if let Some(why) = failing {
+        return Some(BenchError::Launch(why.to_string()));
+    }
+    let why = snapshot.daemons.iter().map(|daemon| daemon.down.clone()).collect::<Option<Vec<_>>>();
+    if let Some(why) = why.filter(|why| !why.is_empty()) {
+        return Some(BenchError::Unreachable(why.join("; ")));
+    }
+    let unfit = snapshot.services.iter().find_map(|service| {
+        let up = snapshot.daemons.iter().filter(|daemon| daemon.down.is_none());
+        let why: Option<Vec<_>> =
+            up.map(|daemon| daemon.prepared.get(&service.name)?.as_ref().err()).collect();
+        why?.first().map(ToString::to_string)
+    });
+    unfit.map(BenchError::Launch)
+}

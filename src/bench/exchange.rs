@@ -1,0 +1,215 @@
+//! One connection, and what shows that it was served.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// What is said on a connection, and what shows that it was served.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// What the client says, once it is connected.
+    pub send: Vec<u8>,
+    /// What the answer starts with; when it is empty, any first byte. `None` waits for no
+    /// answer: that it is connected is enough.
+    pub expect: Option<Vec<u8>>,
+}
+
+/// A connection that was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered {
+    /// When.
+    pub at: Instant,
+    /// The client's own address.
+    pub client: SocketAddr,
+}
+
+/// A connection that was not served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Miss {
+    /// Nobody listens there.
+    Refused,
+    /// It was reset.
+    Reset,
+    /// No answer, or not all of it, in time.
+    TimedOut,
+    /// It was ended before the answer.
+    Ended,
+    /// The answer is another one.
+    Unexpected,
+    /// As the system says.
+    Other(ErrorKind),
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    /// Whether nothing is said and nothing waited for.
+    #[must_use]
+    pub fn is_connect_only(&self) -> bool {
+        self.send.is_empty() && self.expect.is_none()
+    }
+
+    /// Makes a connection and has the exchange on it, in so long at most.
+    ///
+    /// # Errors
+    /// Why it was not served.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn connect(&self, to: SocketAddr, patience: Duration) -> Result<Answered, Miss> {
+        self.over(TcpStream::connect(to), patience).await
+    }
+
+    /// As [`Exchange::connect`], over the connection that this makes.
+    pub(super) async fn over(
+        &self,
+        connect: impl Future<Output = io::Result<TcpStream>>,
+        patience: Duration,
+    ) -> Result<Answered, Miss> {
+        let served = async {
+            let mut stream = connect.await?;
+            let client = stream.local_addr()?;
+            if !self.is_connect_only() {
+                stream.set_nodelay(true)?;
+            }
+            stream.write_all(&self.send).await?;
+            if let Some(expect) = &self.expect {
+                read(&mut stream, expect).await?;
+            }
+            Ok((Answered { at: Instant::now(), client }, stream))
+        };
+        match timeout(patience, served).await {
+            // Closed after it was noted when it was served.
+            Ok(served) => served.map(|(answered, _stream)| answered),
+            Err(_) => Err(Miss::TimedOut),
+        }
+    }
+}
+
+async fn read(stream: &mut TcpStream, expect: &[u8]) -> Result<(), Miss> {
+    let mut answer = vec![0; expect.len().max(1)];
+    let mut filled = 0;
+    while filled < answer.len() {
+        let count = stream.read(&mut answer[filled..]).await?;
+        if count == 0 {
+            return Err(Miss::Ended);
+        }
+        filled += count;
+        let known = filled.min(expect.len());
+        if answer[..known] != expect[..known] {
+            return Err(Miss::Unexpected);
+        }
+    }
+    Ok(())
+}
+
+// === impl Miss ===
+
+impl From<io::Error> for Miss {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => Self::Refused,
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+                Self::Reset
+            }
+            ErrorKind::TimedOut => Self::TimedOut,
+            kind => Self::Other(kind),
+        }
+    }
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("refused"),
+            Self::Reset => f.write_str("reset"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Ended => f.write_str("ended before the answer"),
+            Self::Unexpected => f.write_str("another answer"),
+            Self::Other(kind) => write!(f, "{kind}"),
+        }
+    }
+}
+
+/// The bytes that a text with `\r`, `\n`, `\t`, `\0`, `\\` and `\xHH` in it stands for.
+///
+/// # Errors
+/// What cannot be after a backslash.
+pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        bytes.extend(before.as_bytes());
+        let known = [('r', b'\r'), ('n', b'\n'), ('t', b'\t'), ('0', 0), ('\\', b'\\')];
+        let found = known.iter().find_map(|(c, byte)| Some((*byte, after.strip_prefix(*c)?)));
+        let hex = || {
+            let digits = after.strip_prefix('x')?.get(..2)?;
+            let digits = Some(digits).filter(|d| d.chars().all(|c| c.is_ascii_hexdigit()))?;
+            Some((u8::from_str_radix(digits, 16).ok()?, &after[3..]))
+        };
+        let (byte, after) = found.or_else(hex).ok_or_else(|| {
+            format!(
+                "{text:?}: after a backslash comes r, n, t, 0, x and two digits, or another one"
+            )
+        })?;
+        bytes.push(byte);
+        rest = after;
+    }
+    bytes.extend(rest.as_bytes());
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn escapes_stand_for_bytes() {
+        assert_eq!(unescape(r"PING\r\n\x00\xff\\x").unwrap(), b"PING\r\n\0\xff\\x");
+        for wrong in [r"\", r"\q", r"\x1", r"\x+1", r"\xzz"] {
+            assert!(unescape(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// What a service that sends this, byte by byte, and ends the connection comes to.
+    async fn answered(expect: &str, answer: &'static [u8]) -> Result<(), Miss> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 4];
+            client.read_exact(&mut asked).await.unwrap();
+            client.set_nodelay(true).unwrap();
+            for byte in answer {
+                // The client may have seen enough.
+                _ = client.write_all(&[*byte]).await;
+            }
+        });
+        let exchange = Exchange { send: b"ask\n".to_vec(), expect: Some(expect.into()) };
+        let outcome = exchange.connect(address, PATIENCE).await;
+        service.await.unwrap();
+        outcome.map(|_| ())
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_when_it_starts_as_it_should() {
+        assert_eq!(answered("+PONG", b"+PONG and more").await, Ok(()));
+        assert_eq!(answered("", b"?").await, Ok(()));
+        assert_eq!(answered("", b"").await, Err(Miss::Ended));
+        assert_eq!(answered("+PONG", b"+PO").await, Err(Miss::Ended));
+        assert_eq!(answered("+PONG", b"-ERR").await, Err(Miss::Unexpected));
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let refused = Exchange::default().connect(closed, PATIENCE).await;
+        assert_eq!(refused, Err(Miss::Refused));
+    }
+}

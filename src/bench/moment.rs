@@ -1,0 +1,49 @@
+//! Waiting for a moment more exactly than by the runtime's timer, which counts in
+//! milliseconds.
+
+use std::io;
+use std::time::Duration;
+
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep_until};
+
+/// The timer rounds up to one of these.
+const TICK: Duration = Duration::from_millis(2);
+
+/// Waits until then. It is some tens of microseconds late, as a thread is that sleeps;
+/// where the kernel lends no timer, up to a millisecond.
+///
+/// # Cancel safety
+/// Dropping the future changes nothing.
+pub(super) async fn wait(until: Instant) {
+    if let Some(early) = until.checked_sub(TICK) {
+        sleep_until(early).await;
+    }
+    let left = until.saturating_duration_since(Instant::now());
+    if !left.is_zero() && exactly(left).await.is_err() {
+        sleep_until(until).await;
+    }
+}
+
+async fn exactly(time: Duration) -> io::Result<()> {
+    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+    let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+    let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // It is less than a tick.
+    let once = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
+    let setting = Itimerspec { it_interval: zero, it_value: once };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting)?;
+    #[expect(
+        deprecated,
+        reason = "unsound only for types that change their descriptor, which OwnedFd does not; \
+                  its successor needs unsafe code"
+    )]
+    let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+    let _ready = timer.readable().await?;
+    Ok(())
+}

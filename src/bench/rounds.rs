@@ -1,0 +1,273 @@
+//! Connections of every kind in turn, round after round, so that whatever changes on the
+//! machine meanwhile changes for all kinds alike. Between two kinds nothing is under way.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_pool::Lease;
+use tokio::time::{Instant, timeout};
+
+use super::Progress;
+use super::bed::{self, Bed, BenchError};
+use super::exchange::{Answered, Miss};
+use super::load::{Load, Pace, drive};
+use super::moment;
+use super::report::{Point, Series};
+use super::series::Recorder;
+use super::setup::{Kind, Setup};
+use super::witness::{Heard, Witness};
+use crate::docker::Docker;
+use crate::reach::Backend;
+use crate::shutdown::Stop;
+
+/// How long the line of a connection that has ended may take.
+const LINE: Duration = Duration::from_secs(10);
+/// The steps of a cold start, in their order. `first_byte` is what remains of the time that
+/// the client waited: the proxy, the dial, and the service itself.
+pub const STEPS: [&str; 7] =
+    ["create", "room", "start", "inspect", "ready", "first_byte", "remove"];
+const FIRST_BYTE: &str = "first_byte";
+const REMOVE: &str = "remove";
+/// What the series of a refill is called.
+pub const REFILL: &str = "refill";
+
+/// How it is measured.
+#[derive(Debug, Clone)]
+pub struct Rounds {
+    /// Which kinds, each once.
+    pub kinds: Vec<Kind>,
+    /// How often.
+    pub rounds: u32,
+    /// The connections of one kind in one round.
+    pub load: Load,
+    /// Containers in stock; as many as there are clients at a time, or few will be warm.
+    pub stock: u32,
+    /// How long a connection may take.
+    pub patience: Duration,
+}
+
+/// What it is measured with.
+#[derive(Debug)]
+pub struct Surroundings<'s> {
+    /// The instance that containers are labelled with.
+    pub instance: &'s str,
+    /// Starts a guardian.
+    pub guardian: fn() -> Command,
+    /// Ends it.
+    pub stop: &'s Stop,
+    /// Hears what is logged.
+    pub witness: &'s Witness,
+}
+
+/// The figures so far.
+struct Tally {
+    kinds: BTreeMap<Kind, (Recorder, Duration)>,
+    steps: BTreeMap<&'static str, Recorder>,
+}
+
+/// Measures every kind. When it is interrupted after the first round, what was measured
+/// until then.
+///
+/// # Errors
+/// See [`BenchError`].
+///
+/// # Cancel safety
+/// Dropping the future leaves the removal of containers to the guardian.
+pub async fn rounds(
+    setup: &Setup,
+    how: &Rounds,
+    with: &Surroundings<'_>,
+    progress: Progress<'_>,
+) -> Result<Point, BenchError> {
+    let spare = if how.is_alone() { 0 } else { how.stock };
+    let config = setup.plan(&how.kinds, how.stock, spare, how.patience);
+    let (guardian, stop) = (Some((with.guardian)()), with.stop);
+    let (mut tally, mut done) = (Tally::new(&how.kinds), 0);
+    let measured = bed::with(config, &how.kinds, with.instance, guardian, stop, async |bed| {
+        let direct = match how.kinds.contains(&Kind::Direct) {
+            true => Some(bed.lease(Kind::Direct).await?),
+            false => None,
+        };
+        for kind in how.kinds.iter().filter(|kind| matches!(kind, Kind::Reused | Kind::Hot)) {
+            bed.use_up(*kind).await?;
+        }
+        for round in 1..=how.rounds {
+            for kind in &how.kinds {
+                progress(kind.as_str(), round.into());
+                tally.one(bed, setup, how, *kind, direct.as_ref(), with.witness).await?;
+            }
+            done = round;
+        }
+        Ok(())
+    })
+    .await;
+    match measured {
+        Ok(()) => Ok(tally.point()),
+        Err(BenchError::Interrupted) if done > 0 => Ok(tally.point()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Measures how many fresh containers a second are launched, used once and removed, when so
+/// many clients at a time ask for them.
+///
+/// # Errors
+/// See [`BenchError`].
+///
+/// # Cancel safety
+/// As [`rounds`].
+pub async fn refill(
+    setup: &Setup,
+    clients: u32,
+    duration: Duration,
+    patience: Duration,
+    with: &Surroundings<'_>,
+    progress: Progress<'_>,
+) -> Result<Series, BenchError> {
+    let mut setup = setup.clone();
+    setup.set_launches(clients);
+    let config = setup.plan(&[Kind::Cold], clients, clients, patience);
+    let (guardian, stop) = (Some((with.guardian)()), with.stop);
+    bed::with(config, &[Kind::Cold], with.instance, guardian, stop, async |bed| {
+        let pace = Pace::Closed { concurrency: clients as usize };
+        let load = Load { pace, requests: None, duration: Some(duration) };
+        let mut recorder = Recorder::new();
+        let shot = dial(bed, &setup, Kind::Cold, patience)?;
+        let took = drive(&load, moment::wait, shot, &stop.drain, |due, outcome| {
+            recorder.note(due, outcome.map(|answered| answered.at));
+            progress(REFILL, recorder.total());
+        })
+        .await;
+        Ok(recorder.series(REFILL, took))
+    })
+    .await
+}
+
+/// Makes connections of a kind that goes through the proxy.
+fn dial(
+    bed: &Bed,
+    setup: &Setup,
+    kind: Kind,
+    patience: Duration,
+) -> Result<impl Fn() -> Shot + Clone + Send + Sync + 'static, BenchError> {
+    let missing = || BenchError::Launch(format!("{kind}: nobody listens for it"));
+    let address = bed.address(kind).ok_or_else(missing)?;
+    let exchange = Arc::new(setup.exchange.clone());
+    Ok(move || {
+        let exchange = exchange.clone();
+        let shot: Shot = Box::pin(async move { exchange.connect(address, patience).await });
+        shot
+    })
+}
+
+type Shot = std::pin::Pin<Box<dyn Future<Output = Result<Answered, Miss>> + Send>>;
+
+// === impl Rounds ===
+
+impl Rounds {
+    /// Whether all clients of a round come at once, and nothing is to go on beside them: what
+    /// they use up is launched again only when they have gone.
+    fn is_alone(&self) -> bool {
+        let Load { pace, requests, duration } = self.load;
+        let once = |clients: usize| requests == u64::try_from(clients).ok();
+        matches!(pace, Pace::Closed { concurrency } if once(concurrency)) && duration.is_none()
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    fn new(kinds: &[Kind]) -> Self {
+        let kinds = kinds.iter().map(|kind| (*kind, (Recorder::new(), Duration::ZERO))).collect();
+        Self { kinds, steps: STEPS.map(|step| (step, Recorder::new())).into() }
+    }
+
+    /// The connections of one kind in one round, until nothing of them is under way.
+    async fn one(
+        &mut self,
+        bed: &Bed,
+        setup: &Setup,
+        how: &Rounds,
+        kind: Kind,
+        direct: Option<&Lease<Docker>>,
+        witness: &Witness,
+    ) -> Result<(), BenchError> {
+        let Some((recorder, total)) = self.kinds.get_mut(&kind) else { return Ok(()) };
+        let mut served = Vec::new();
+        let note = |due: Instant, outcome: Result<Answered, Miss>| {
+            if let Ok(answered) = &outcome {
+                served.push((due, *answered));
+            }
+            recorder.note(due, outcome.map(|answered| answered.at));
+        };
+        drop(witness.take());
+        // The bed ends what is under way when it is to stop.
+        let never = Default::default();
+        let began = Instant::now();
+        match direct.filter(|_| kind == Kind::Direct) {
+            Some(lease) => {
+                let (container, exchange) = (lease.handle().clone(), setup.exchange.clone());
+                let patience = how.patience;
+                let shot = move || {
+                    let (container, exchange) = (container.clone(), exchange.clone());
+                    async move { exchange.over(container.dial(), patience).await }
+                };
+                drive(&how.load, moment::wait, shot, &never, note).await;
+                *total += began.elapsed();
+            }
+            None => {
+                let shot = dial(bed, setup, kind, how.patience)?;
+                drive(&how.load, moment::wait, shot, &never, note).await;
+                *total += began.elapsed();
+                let clients: Vec<_> = served.iter().map(|(_, answered)| answered.client).collect();
+                let missing = "a connection has ended, and nothing was logged of it";
+                timeout(LINE, witness.ended(&clients))
+                    .await
+                    .map_err(|_| BenchError::Launch(missing.to_owned()))?;
+            }
+        }
+        bed.quiet().await?;
+        let heard = witness.take();
+        for (_, answered) in &served {
+            if let Some(end) = heard.ends.get(&answered.client) {
+                recorder.started(&end.start);
+            }
+        }
+        if kind == Kind::Cold {
+            self.note_steps(&served, &heard);
+        }
+        Ok(())
+    }
+
+    fn note_steps(&mut self, served: &[(Instant, Answered)], heard: &Heard) {
+        let mut time = |step: &str, took| {
+            if let Some(recorder) = self.steps.get_mut(step) {
+                recorder.time(took);
+            }
+        };
+        for (due, answered) in served {
+            let launch =
+                heard.ends.get(&answered.client).and_then(|end| heard.launches.get(&end.container));
+            let Some(launch) = launch else { continue };
+            launch.iter().for_each(|(step, took)| time(step, *took));
+            let launched: Duration = launch.values().sum();
+            time(FIRST_BYTE, answered.at.duration_since(*due).saturating_sub(launched));
+        }
+        heard.removals.iter().for_each(|took| time(REMOVE, *took));
+    }
+
+    fn point(self) -> Point {
+        let series = self.kinds.into_iter();
+        let series = series.map(|(kind, (recorder, took))| recorder.series(kind.as_str(), took));
+        let mut steps = self.steps;
+        let phases = STEPS.iter().filter_map(|step| Some((step, steps.remove(step)?)));
+        let phases = phases.map(|(step, recorder)| recorder.series(step, Duration::ZERO));
+        Point {
+            at: Default::default(),
+            series: series.collect(),
+            phases: phases.filter(|phase| phase.count > 0).collect(),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What is run to be measured: one service of a configuration, or one image, once for each
+//! kind of start.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::exchange::Exchange;
+use crate::config::{
+    Config, Daemons, ImageRef, LogFormat, Name, Network, Queue, Report as Mistakes, Service,
+};
+use crate::endpoint::Endpoint;
+use crate::image::{ECHO_PORT, ECHO_REFERENCE};
+use crate::spec::{Preconnect, Ready};
+
+/// What an image is measured with, apart from what differs.
+const TEMPLATE: &str = r#"(
+    daemons: Static([(name: "local", url: "unix:///", max_containers: 10000)]),
+    services: {"image": (listen: "127.0.0.1:0", image: "ganger.local/echo:1", port: 7000)},
+    drain_timeout: "1s",
+)"#;
+/// The most launches at a time that a daemon may be told.
+const MOST_LAUNCHES: u32 = 32;
+
+/// How a connection gets its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Launched for it.
+    Cold,
+    /// From stock, fresh.
+    Warm,
+    /// From stock, used before.
+    Reused,
+    /// As `Reused`, with a connection into it that was made ahead.
+    Hot,
+    /// Past Ganger: the container, which is there all the time, is dialled by the client.
+    Direct,
+}
+
+/// What is measured, whatever the kind.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// A valid configuration with one service.
+    config: Config,
+    /// What shows that a connection was served.
+    pub exchange: Exchange,
+}
+
+/// An image that is to be measured.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Its name, and the port that its service listens on; `None` is the built-in echo.
+    pub image: Option<(ImageRef, u16)>,
+    /// Instead of its own command; `None` leaves it.
+    pub command: Option<Vec<String>>,
+    /// The engine.
+    pub engine: Endpoint,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// In the order in which they are measured.
+    pub const ALL: [Self; 5] = [Self::Cold, Self::Warm, Self::Reused, Self::Hot, Self::Direct];
+
+    /// What its series is called.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Warm => "warm",
+            Self::Reused => "reused",
+            Self::Hot => "hot",
+            Self::Direct => "direct",
+        }
+    }
+
+    /// Whether a lease that was served so is of this kind.
+    #[must_use]
+    pub fn is(self, start: &str) -> bool {
+        start == if self == Self::Hot { "reused" } else { self.as_str() }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| format!("kinds are {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+}
+
+// === impl Setup ===
+
+impl Setup {
+    /// An image, and what is said to it; the echo knows what it is to say.
+    ///
+    /// # Errors
+    /// The template is not in order, which tests exclude.
+    pub fn of_image(image: Image, exchange: Option<Exchange>) -> Result<Self, Mistakes> {
+        let mut config = Config::parse(TEMPLATE, "the template")?;
+        if let Daemons::Static(daemons) = &mut config.daemons {
+            daemons.iter_mut().for_each(|daemon| daemon.url = image.engine.clone());
+        }
+        for service in &mut config.services {
+            service.command = image.command.clone();
+            if let Some((name, port)) = &image.image {
+                (service.image, service.port) = (name.clone(), *port);
+            }
+        }
+        Ok(Self::of_service(config, exchange))
+    }
+
+    /// The first service of a configuration.
+    #[must_use]
+    pub fn of_service(mut config: Config, exchange: Option<Exchange>) -> Self {
+        config.services.truncate(1);
+        config.instance = None;
+        config.drain_timeout = Duration::from_secs(1);
+        config.log.format = LogFormat::Text;
+        let known = config.services.first().and_then(known);
+        Self { config, exchange: exchange.or(known).unwrap_or_default() }
+    }
+
+    /// What the service is, for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let service = self.config.services.first();
+        let what = service.map(|service| {
+            let network = match &service.network {
+                Network::Bridge => "Bridge",
+                Network::Sealed => "Sealed",
+                Network::Named(name) => name,
+            };
+            let runtime = service.runtime.as_ref().map(|name| format!(", runtime {name}"));
+            format!("{}, network {network}{}", service.image, runtime.unwrap_or_default())
+        });
+        what.unwrap_or_default()
+    }
+
+    /// The service, and where it runs.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What its containers can reach from now on.
+    pub fn set_network(&mut self, network: &Network) {
+        self.config.services.iter_mut().for_each(|s| s.network = network.clone());
+    }
+
+    /// The engine's runtime for its containers from now on.
+    pub fn set_runtime(&mut self, runtime: &Name) {
+        self.config.services.iter_mut().for_each(|s| s.runtime = Some(runtime.clone()));
+    }
+
+    /// Lets each daemon have so many launches at a time, to find out what comes of it.
+    pub(super) fn set_launches(&mut self, launches: u32) {
+        if let Daemons::Static(daemons) = &mut self.config.daemons {
+            let launches = launches.clamp(1, MOST_LAUNCHES);
+            daemons.iter_mut().for_each(|daemon| daemon.max_launches = Some(launches));
+        }
+    }
+
+    /// Leaves it one daemon.
+    ///
+    /// # Errors
+    /// There is none of that name in its configuration.
+    pub fn set_daemon(&mut self, name: &str) -> Result<(), String> {
+        let Daemons::Static(daemons) = &mut self.config.daemons else {
+            return Err(
+                "the daemons of this configuration are discovered, and cannot be named".to_owned()
+            );
+        };
+        let names: Vec<_> = daemons.iter().map(|daemon| daemon.name.to_string()).collect();
+        daemons.retain(|daemon| daemon.name.as_str() == name);
+        if daemons.is_empty() {
+            return Err(format!("no daemon {name}; there are {}", names.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// What is run for connections of these kinds: so many in stock of each, and so many
+    /// more that may be launched while those are in use or being removed.
+    #[must_use]
+    pub(super) fn plan(
+        &self,
+        kinds: &[Kind],
+        stock: u32,
+        spare: u32,
+        patience: Duration,
+    ) -> Config {
+        let mut config = self.config.clone();
+        let Some(base) = config.services.pop() else { return config };
+        config.services = kinds
+            .iter()
+            .filter_map(|kind| {
+                let hot = match base.preconnect {
+                    Preconnect::Off => Preconnect::Tcp,
+                    own => own,
+                };
+                let strict = matches!(kind, Kind::Cold | Kind::Warm);
+                let stock = if *kind == Kind::Direct { 1 } else { stock };
+                Some(Service {
+                    name: Name::new(kind.as_str()).ok()?,
+                    listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                    reuse: if strict { 0 } else { u32::MAX - 1 },
+                    warm: if *kind == Kind::Cold { 0 } else { stock },
+                    max: if strict { stock.saturating_add(spare) } else { stock },
+                    max_age: None,
+                    overdue_after: None,
+                    watch_image: None,
+                    canary: 0,
+                    surplus_after: Duration::ZERO,
+                    queue: Queue { length: u32::MAX, timeout: patience },
+                    preconnect: if *kind == Kind::Hot { hot } else { Preconnect::Off },
+                    ..base.clone()
+                })
+            })
+            .collect();
+        config
+    }
+}
+
+/// What is said to a service of which it is known: the built-in echo, or one that has said
+/// itself what shows that it is ready.
+fn known(service: &Service) -> Option<Exchange> {
+    match &service.ready {
+        Ready::Exchange { send, expect } => {
+            Some(Exchange { send: send.clone(), expect: Some(expect.clone()) })
+        }
+        Ready::Banner(banner) => Some(Exchange { send: Vec::new(), expect: Some(banner.clone()) }),
+        _ if service.image.as_str() == ECHO_REFERENCE && service.port == ECHO_PORT => {
+            Some(Exchange { send: b"x".to_vec(), expect: Some(b"x".to_vec()) })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    fn setup(image: Option<(ImageRef, u16)>) -> Setup {
+        let engine = "unix:///run/engine.sock".parse().unwrap();
+        Setup::of_image(Image { image, command: None, engine }, None).unwrap()
+    }
+
+    #[test]
+    fn kinds_differ_in_where_the_container_comes_from_and_in_nothing_else() {
+        let setup = setup(None);
+        let config = setup.plan(&Kind::ALL, 3, 0, PATIENCE);
+        let fields: Vec<_> = config
+            .services
+            .iter()
+            .map(|s| (s.name.as_str(), s.warm, s.max, s.reuse > 0, s.preconnect != Preconnect::Off))
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                ("cold", 0, 3, false, false),
+                ("warm", 3, 3, false, false),
+                ("reused", 3, 3, true, false),
+                ("hot", 3, 3, true, true),
+                ("direct", 1, 1, true, false),
+            ]
+        );
+        let spare = setup.plan(&[Kind::Cold, Kind::Reused], 3, 2, PATIENCE);
+        assert_eq!((spare.services[0].max, spare.services[1].max), (5, 3));
+    }
+
+    #[test]
+    fn what_is_said_is_known_of_the_echo_and_of_who_says_so() {
+        assert_eq!(setup(None).exchange.send, b"x");
+        let other = setup(Some((ImageRef::new("redis").unwrap(), 6379)));
+        assert!(other.exchange.is_connect_only());
+        let mut config = other.config;
+        config.services[0].ready =
+            Ready::Exchange { send: b"PING\r\n".to_vec(), expect: b"+PONG".to_vec() };
+        assert_eq!(Setup::of_service(config, None).exchange.expect.unwrap(), b"+PONG");
+    }
+}

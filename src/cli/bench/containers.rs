@@ -1,0 +1,339 @@
+//! `ganger bench` of containers: what is measured, where, and under which circumstances.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use ganger_pool::runtime::ContainerRuntime;
+use indexmap::IndexMap;
+
+use super::{Arguments, Counter, known, load_of, subject, usage};
+use crate::app::{self, Plan};
+use crate::bench::{
+    BenchError, Exchange, Image, Kind, Load, Machine, Pace, Point, REFILL, Report, Rounds, STEPS,
+    Setup, Skipped, Surroundings, Witness, refill, rounds,
+};
+use crate::cli::{Exit, Failure, complain, demo, guard, loaded, run};
+use crate::config::{self, ImageRef, LogFormat, Name, Network};
+use crate::docker::{Docker, Identity};
+use crate::endpoint::Endpoint;
+use crate::shutdown::{HangUp, Stop};
+
+/// Rounds unless it is said how many.
+const ROUNDS: u32 = 20;
+/// Containers in stock at a rate, unless it is said how many.
+const STOCK: u32 = 4;
+/// For how long connections are made unless it is said how many, or for how long.
+const DURATION: Duration = Duration::from_secs(10);
+
+/// Circumstances that everything is measured for.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::cli) struct Sweep {
+    what: &'static str,
+    /// Never empty.
+    values: Vec<String>,
+}
+
+/// One of them, or the only one.
+struct Circumstances {
+    at: IndexMap<String, String>,
+    setup: Setup,
+    how: Rounds,
+}
+
+/// Measures; says besides whether it came to the end, and was not interrupted.
+pub(super) async fn measured(
+    arguments: &Arguments,
+    config: Option<PathBuf>,
+    exchange: Option<Exchange>,
+    witness: &Witness,
+) -> Result<(Report, bool), Failure> {
+    let kinds = kinds(arguments);
+    assertable(arguments, &kinds)?;
+    let setup = setup(arguments, config, exchange)?;
+    let all = circumstances(arguments, &setup, &kinds)?;
+    let engine = look(&setup).await?;
+    let stop = run::stop(HangUp::Stops)?;
+    let instance = format!("bench-{}", std::process::id());
+    let with = Surroundings { instance: &instance, guardian, stop: &stop, witness };
+
+    let what = format!("{} on {engine}", setup.describe());
+    // A sweep or a refill says itself how many clients there are.
+    let load = match all.as_slice() {
+        [only] if arguments.refill.is_empty() => Some(&only.how.load),
+        _ => None,
+    };
+    let subject = subject(&what, &setup.exchange, load);
+    let mut report = Report::begin(subject, Machine::here(Some(engine)));
+    let sweeping = arguments.sweep.is_some();
+    for Circumstances { at, setup, how } in all.into_iter().filter(|_| !kinds.is_empty()) {
+        let point = Point { at, series: Vec::new(), phases: Vec::new() };
+        let mut counter = Counter::new();
+        let mut progress = |kind: &str, round: u64| {
+            counter.tell(&format!("{} {kind}, round", point.label()), round);
+        };
+        let measured = rounds(&setup, &how, &with, &mut progress).await;
+        counter.clear();
+        match measured {
+            Ok(measured) => report.points.push(Point { at: point.at, ..measured }),
+            // Of several, others may be measured all the same.
+            Err(BenchError::Launch(reason)) if sweeping => {
+                report.skipped.push(Skipped { at: point.at, reason });
+            }
+            Err(error) => return Err(failed(&error, &instance)),
+        }
+        if is_stopped(&stop) {
+            break;
+        }
+    }
+    refills(arguments, &setup, &with, &mut report).await?;
+    Ok((report, !is_stopped(&stop)))
+}
+
+async fn refills(
+    arguments: &Arguments,
+    setup: &Setup,
+    with: &Surroundings<'_>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let duration = arguments.duration.unwrap_or(DURATION);
+    for clients in &arguments.refill {
+        if is_stopped(with.stop) {
+            break;
+        }
+        let mut counter = Counter::new();
+        let mut progress =
+            |_: &str, count: u64| counter.tell(&format!("refill, {clients} at a time"), count);
+        let measured =
+            refill(setup, *clients, duration, arguments.timeout, with, &mut progress).await;
+        counter.clear();
+        let series = measured.map_err(|error| failed(&error, with.instance))?;
+        let at = IndexMap::from([("clients".to_owned(), clients.to_string())]);
+        report.refill.push(Point { at, series: vec![series], phases: Vec::new() });
+    }
+    Ok(())
+}
+
+fn is_stopped(stop: &Stop) -> bool {
+    stop.drain.is_cancelled()
+}
+
+/// The kinds that are to be measured: none where refills are asked for.
+fn kinds(arguments: &Arguments) -> Vec<Kind> {
+    let mut kinds = arguments.kinds.clone();
+    kinds.sort_unstable();
+    kinds.dedup();
+    if kinds.is_empty() && arguments.refill.is_empty() { Kind::ALL.to_vec() } else { kinds }
+}
+
+/// Fails for an assertion on what is not measured.
+fn assertable(arguments: &Arguments, kinds: &[Kind]) -> Result<(), Failure> {
+    let mut names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+    if kinds.contains(&Kind::Cold) {
+        names.extend(STEPS);
+    }
+    if !arguments.refill.is_empty() {
+        names.push(REFILL);
+    }
+    known(&arguments.assertions, &names)
+}
+
+fn setup(
+    arguments: &Arguments,
+    config: Option<PathBuf>,
+    exchange: Option<Exchange>,
+) -> Result<Setup, Failure> {
+    let mut setup = match &arguments.service {
+        Some(name) => of_service(name, config, exchange)?,
+        None => of_image(arguments, exchange)?,
+    };
+    if let Some(network) = &arguments.network {
+        setup.set_network(network);
+    }
+    if let Some(runtime) = &arguments.runtime {
+        setup.set_runtime(runtime);
+    }
+    if setup.exchange.is_connect_only() {
+        return Err(usage(
+            "say what shows that the service has answered, with --send and --expect: Ganger accepts \
+             a connection before it has a container for it"
+                .to_owned(),
+        ));
+    }
+    Ok(setup)
+}
+
+fn of_service(
+    name: &str,
+    config: Option<PathBuf>,
+    exchange: Option<Exchange>,
+) -> Result<Setup, Failure> {
+    let (mut config, path) = loaded(config)?;
+    let names: Vec<_> = config.services.iter().map(|service| service.name.to_string()).collect();
+    config.services.retain(|service| service.name.as_str() == name);
+    if config.services.is_empty() {
+        let help =
+            match config::similar(name, &names.iter().map(String::as_str).collect::<Vec<_>>()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!("there are {}", names.join(", ")),
+            };
+        return Err(usage(format!(
+            "--service {name}: {} has none of this name: {help}",
+            path.display()
+        )));
+    }
+    Ok(Setup::of_service(config, exchange))
+}
+
+fn of_image(arguments: &Arguments, exchange: Option<Exchange>) -> Result<Setup, Failure> {
+    // As the engine's own client takes an empty DOCKER_HOST.
+    let url = if arguments.docker.is_empty() { demo::DEFAULT } else { &arguments.docker };
+    let engine: Endpoint =
+        url.parse().map_err(|error| usage(format!("--docker {url}: {error}")))?;
+    if !engine.is_loopback() {
+        return Err(usage(format!(
+            "--docker {url}: plain tcp to another machine: make it a daemon of a configuration, with \
+             `tls`, and name a service of that with --service"
+        )));
+    }
+    let image = arguments.image.as_deref().zip(arguments.port).map(|(name, port)| {
+        let name = ImageRef::new(name)
+            .map_err(|why| usage(format!("--image {name:?} is not the name of an image: {why}")))?;
+        Ok((name, port))
+    });
+    let image = image.transpose()?;
+    let command = Some(arguments.command.clone()).filter(|command| !command.is_empty());
+    Setup::of_image(Image { image, command, engine }, exchange)
+        .map_err(|mistakes| Failure::new(Exit::Failed, mistakes))
+}
+
+/// What everything is measured for, one after the other.
+fn circumstances(
+    arguments: &Arguments,
+    setup: &Setup,
+    kinds: &[Kind],
+) -> Result<Vec<Circumstances>, Failure> {
+    let how = how(arguments, kinds, None)?;
+    let Some(Sweep { what, values }) = &arguments.sweep else {
+        return Ok(vec![Circumstances { at: IndexMap::new(), setup: setup.clone(), how }]);
+    };
+    let wrong = |why: String| usage(format!("--sweep {what}: {why}"));
+    let each = |value: &String| {
+        let (mut setup, mut how) = (setup.clone(), how.clone());
+        match *what {
+            "concurrency" => {
+                let clients = value.parse().ok().filter(|clients| (1..=1000).contains(clients));
+                let clients =
+                    clients.ok_or_else(|| wrong(format!("{value} is not from 1 to 1000")))?;
+                how = self::how(arguments, kinds, Some(clients))?;
+            }
+            "network" => setup.set_network(&network(value).map_err(wrong)?),
+            "runtime" => setup.set_runtime(&runtime(value).map_err(wrong)?),
+            _ => setup.set_daemon(value).map_err(wrong)?,
+        }
+        let at = IndexMap::from([((*what).to_owned(), value.clone())]);
+        Ok(Circumstances { at, setup, how })
+    };
+    values.iter().map(each).collect()
+}
+
+/// How it is measured, by so many clients at a time where a sweep says so.
+fn how(arguments: &Arguments, kinds: &[Kind], clients: Option<u32>) -> Result<Rounds, Failure> {
+    if clients.is_some() && arguments.rate.is_some() {
+        return Err(usage(
+            "--sweep concurrency is for a closed loop, and --rate an open one".to_owned(),
+        ));
+    }
+    let mut load = load_of(arguments, None)?;
+    if let Some(clients) = clients {
+        load.pace = Pace::Closed { concurrency: clients as usize };
+    }
+    let (rounds, stock) = match load {
+        Load { pace: Pace::Open { .. }, requests: None, duration: None } => {
+            load.duration = Some(DURATION);
+            (1, STOCK)
+        }
+        Load { pace: Pace::Open { .. }, .. } => (1, STOCK),
+        Load { pace: Pace::Closed { concurrency }, requests, duration } => {
+            if requests.is_none() && duration.is_none() {
+                // All of them at once, and one each.
+                load.requests = u64::try_from(concurrency).ok();
+            }
+            (ROUNDS, u32::try_from(concurrency).unwrap_or(u32::MAX))
+        }
+    };
+    Ok(Rounds {
+        kinds: kinds.to_vec(),
+        rounds: arguments.rounds.unwrap_or(rounds),
+        load,
+        stock: arguments.stock.unwrap_or(stock),
+        patience: arguments.timeout,
+    })
+}
+
+/// Makes contact with the engines before anything is launched; says what they are.
+async fn look(setup: &Setup) -> Result<String, Failure> {
+    let identity = Identity { instance: String::new(), boot: String::new() };
+    let docker = Docker::new(identity, app::builtin());
+    let unreachable = |error: String| Failure::new(Exit::Unreachable, error);
+    let fleet = Plan::new(setup.config()).fleet.once().await.map_err(unreachable)?;
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for daemon in &fleet.daemons {
+        match docker.connect(&daemon.name, &daemon.endpoint).await {
+            Ok(facts) => found.push(facts.version),
+            Err(error) => errors.push(format!("{}: {error}", daemon.name)),
+        }
+    }
+    if found.is_empty() {
+        let none = || "discovery knows no daemon".to_owned();
+        return Err(unreachable(if errors.is_empty() { none() } else { errors.join("\n") }));
+    }
+    errors.iter().for_each(|error| complain(&format!("not used: {error}")));
+    let count = found.len();
+    found.sort_unstable();
+    found.dedup();
+    let many = if count > 1 { format!("{count} engines ") } else { String::new() };
+    Ok(format!("{many}{}", found.join(", ")))
+}
+
+fn failed(error: &BenchError, instance: &str) -> Failure {
+    let exit = match error {
+        BenchError::Unreachable(_) => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string().replace("NAME", instance))
+}
+
+fn guardian() -> Command {
+    guard::command(LogFormat::Text, "warn")
+}
+
+/// The engine's name of a runtime.
+pub(super) fn runtime(text: &str) -> Result<Name, String> {
+    Name::new(text)
+}
+
+/// What containers can reach.
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    Ok(match text {
+        "Bridge" => Network::Bridge,
+        "Sealed" => Network::Sealed,
+        name => Network::Named(Name::new(name)?.to_string()),
+    })
+}
+
+// === impl Sweep ===
+
+impl Sweep {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let known = ["concurrency", "network", "runtime", "daemon"];
+        let (what, values) = text.split_once('=').ok_or("write WHAT=A,B,..")?;
+        let what = known.into_iter().find(|known| *known == what);
+        let what = what.ok_or_else(|| format!("write one of {} before the =", known.join(", ")))?;
+        let values: Vec<_> = values.split(',').map(|value| value.trim().to_owned()).collect();
+        if values.iter().any(String::is_empty) {
+            return Err("a value is empty".to_owned());
+        }
+        Ok(Self { what, values })
+    }
+}
