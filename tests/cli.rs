@@ -128,8 +128,7 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
         assert!(outcome.code == Some(0) && !outcome.out.is_empty(), "{args:?}: {outcome:#?}");
     }
     let help = dir.ganger(&["--help"]).out;
-    for verb in
-        ["run", "demo", "check", "init", "bench", "push", "simulate", "reap", "Exit codes"]
+    for verb in ["run", "demo", "check", "init", "bench", "push", "simulate", "reap", "Exit codes"]
     {
         assert!(help.contains(verb), "{verb} is not in {help}");
     }
