@@ -69,7 +69,7 @@ enum End {
 }
 
 /// One service, and the agent that it is registered with.
-struct Keeper {
+struct Reporter {
     entry: Entry,
     client: Client,
     pool: Arc<Pool<Docker>>,
@@ -135,7 +135,7 @@ impl Registrar {
         for (name, entry) in wanted {
             self.known.entry(name).or_insert_with(|| {
                 let (end, told) = oneshot::channel();
-                let keeper = Keeper {
+                let reporter = Reporter {
                     client: entry.client(),
                     entry: entry.clone(),
                     pool: self.pool.clone(),
@@ -143,7 +143,7 @@ impl Registrar {
                     registered: false,
                     failures: 0,
                 };
-                let task = AbortOnDropHandle::new(tokio::spawn(keeper.run(told)));
+                let task = AbortOnDropHandle::new(tokio::spawn(reporter.run(told)));
                 Registered { entry, end, task }
             });
         }
@@ -219,9 +219,9 @@ impl Entry {
     }
 }
 
-// === impl Keeper ===
+// === impl Reporter ===
 
-impl Keeper {
+impl Reporter {
     async fn run(mut self, mut end: oneshot::Receiver<End>) {
         let every = self.entry.register.ttl / 3;
         loop {

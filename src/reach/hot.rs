@@ -85,8 +85,8 @@ impl Hot {
             state.made = Some(made);
             state.turn
         };
-        let keeper = Keeper { hot: Arc::downgrade(self), to: Arc::downgrade(to), turn };
-        tokio::spawn(keeper.run());
+        let renewer = Renewer { hot: Arc::downgrade(self), to: Arc::downgrade(to), turn };
+        tokio::spawn(renewer.run());
         Ok(said)
     }
 
@@ -141,7 +141,7 @@ impl Made {
 }
 
 /// Looks after one connection, and makes others in its place.
-struct Keeper<C> {
+struct Renewer<C> {
     hot: Weak<Hot>,
     to: Weak<C>,
     turn: u64,
@@ -157,9 +157,9 @@ enum Look {
     Taken,
 }
 
-// === impl Keeper ===
+// === impl Renewer ===
 
-impl<C: Connect> Keeper<C> {
+impl<C: Connect> Renewer<C> {
     async fn run(self) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
