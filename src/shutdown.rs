@@ -62,10 +62,13 @@ impl Stop {
                     _ = hang_up.recv() => ("SIGHUP", SignalKind::hangup()),
                 };
                 let now = Instant::now();
-                if last.replace((name, now)).is_some_and(|l| l.0 == name && now - l.1 < ECHO) {
+                let before = last.replace((name, now));
+                let reloads = name == "SIGHUP" && hup == HangUp::Reloads;
+                // Not one that reloads: the file may be another since.
+                if !reloads && before.is_some_and(|l| l.0 == name && now - l.1 < ECHO) {
                     continue;
                 }
-                if name == "SIGHUP" && hup == HangUp::Reloads {
+                if reloads {
                     if told.drain.is_cancelled() {
                         warn!(signal = name, "stopping; the configuration is not read again");
                     } else {

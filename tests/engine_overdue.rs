@@ -93,5 +93,12 @@ fn what_runs_retires_its_containers_before_their_deadline() {
     let said = "service echo: with these settings containers that are there may be in use when";
     ganger.wait_for_line(DEADLINE, |line| line.contains(said));
     ganger.wait_for_line(DEADLINE, |line| line.contains("nothing has changed"));
+
+    // Nor by way of settings that keep to it.
+    let between = format!("{fields}, max_age: \"1s\"");
+    ganger.reload(&config.clone().changed("echo", &between, &[]).to_string());
+    ganger.wait_for_line(DEADLINE, |line| line.contains("the configuration is reloaded"));
+    ganger.reload(&config.clone().changed("echo", &fields, &[]).to_string());
+    wait_until(DEADLINE, "the second refusal", || ganger.count("nothing has changed") == 2);
     assert_eq!(ganger.stop(), 0);
 }

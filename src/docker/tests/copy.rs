@@ -79,3 +79,21 @@ async fn a_copy_in_which_nothing_moves_is_given_up() {
     let error = copied(&docker).await.unwrap_err();
     assert!(error.message.contains("has taken nothing of the image for 50ms"), "{error:?}");
 }
+
+#[tokio::test]
+async fn an_engine_that_gives_the_image_another_id_is_copied_to_again() {
+    let other = format!("sha256:{}", "b".repeat(64));
+    let id = other.clone();
+    let (_source, _target, docker) = two(
+        Deadlines::default(),
+        |_| None,
+        move |seen| {
+            let inspects = seen.line.starts_with("GET /images/");
+            let there = inspects.then(|| Reply::Json(200, json!({ "Id": id })));
+            let loaded = "{\"stream\":\"Loaded image: demo:latest\"}\r\n";
+            there.or_else(|| loads(seen, || Reply::Chunked(loaded.to_owned())))
+        },
+    )
+    .await;
+    assert_eq!(copied(&docker).await.unwrap().id, other);
+}
