@@ -129,8 +129,11 @@ impl Child {
         } else {
             String::new()
         };
+        // Its own, and no device: it is removed in the end.
+        let pid = file("nginx", port).with_extension("pid");
+        let pid = pid.display();
         let config = format!(
-            "{load}daemon off;\nuser root;\nworker_processes 2;\npid /dev/null;\nerror_log /dev/null;\n\
+            "{load}daemon off;\nuser root;\nworker_processes 2;\npid {pid};\nerror_log stderr;\n\
              events {{ worker_connections 9000; }}\nstream {{ server {{ listen 127.0.0.1:{port}; \
              proxy_pass {backend}; proxy_timeout 1h; proxy_half_close on; }} }}\n"
         );
@@ -150,7 +153,7 @@ impl Child {
     }
 
     fn with_file(program: &str, args: &[&str], config: &str, port: u16) -> Option<Self> {
-        let path = std::env::temp_dir().join(format!("ganger-bench-{program}-{port}.conf"));
+        let path = file(program, port);
         fs::File::create(&path).and_then(|mut f| f.write_all(config.as_bytes())).expect("a file");
         Self::wait_for(Command::new(program).args(args).arg(&path), port, Some(path))
     }
@@ -186,6 +189,10 @@ impl Drop for Child {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+fn file(program: &str, port: u16) -> PathBuf {
+    std::env::temp_dir().join(format!("ganger-bench-{program}-{port}.conf"))
 }
 
 fn free_port() -> u16 {
