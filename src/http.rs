@@ -33,7 +33,8 @@ pub(crate) struct Lines {
 /// Why a GET failed.
 #[derive(Debug, Error)]
 pub(crate) enum HttpError {
-    /// No connection came about.
+    /// No connection came about, or it ended (`ConnectionAborted`) before anything was
+    /// sent by it.
     #[error("{0}")]
     Connect(io::Error),
     /// The connection broke, or what came over it is not HTTP.
@@ -85,12 +86,7 @@ impl Transport {
     /// Asks `path` of the other end, for an answer that goes on. Returns once it
     /// has begun to answer. Has no deadline.
     pub(crate) async fn follow(&self, path: &str) -> Result<Lines, HttpError> {
-        Ok(Lines::of(self.ask(path).await?))
-    }
-
-    /// Asks `path` of the other end. Returns once it has begun to answer. Has no deadline.
-    pub(crate) async fn ask(&self, path: &str) -> Result<Response<Incoming>, HttpError> {
-        self.exchange(path, Request::new(Empty::<Bytes>::new())).await
+        Ok(Lines::of(self.exchange(path, Request::new(Empty::<Bytes>::new())).await?))
     }
 
     /// Sends a request to `path` of the other end, for an answer that says yes. Returns

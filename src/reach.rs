@@ -15,17 +15,17 @@ use std::io;
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 
-pub(crate) use tune::tune;
+pub use tune::tune;
 
 /// A running container, as the data path sees it.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The engine's id of the container, 64 hexadecimal digits.
     fn id(&self) -> &str;
 
-    /// Opens a connection to the service in the container.
+    /// Opens a connection to the service in the container, with the options of [`tune()`].
     ///
     /// # Errors
-    /// As for connect(2). The caller sets the deadline.
+    /// As for connect(2) and setsockopt(2). The caller sets the deadline.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.

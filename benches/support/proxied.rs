@@ -9,7 +9,7 @@ use std::time::Duration;
 use ganger::proxy::{
     self, Admission, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind, Supply,
 };
-use ganger::reach::{Backend, Fate};
+use ganger::reach::{Backend, Fate, tune};
 use ganger_pool::core::{DaemonName, ServiceName};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -101,10 +101,16 @@ impl Leased for Only {
 // === impl Direct ===
 
 impl Direct {
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.address).await?;
+        tune(&stream)?;
+        Ok(stream)
+    }
+
     async fn keep_hot(self: Arc<Self>) {
         loop {
             while self.hot.lock().len() < HOT {
-                let Ok(stream) = TcpStream::connect(self.address).await else { return };
+                let Ok(stream) = self.connect().await else { return };
                 self.hot.lock().push(stream);
             }
             if let Some(wanted) = &self.wanted {
@@ -126,7 +132,7 @@ impl Backend for Direct {
         }
         match hot {
             Some(stream) => Ok(stream),
-            None => TcpStream::connect(self.address).await,
+            None => self.connect().await,
         }
     }
 

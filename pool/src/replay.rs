@@ -26,7 +26,7 @@ pub struct Arrival {
 
 /// A daemon of the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Site {
+pub struct Daemon {
     /// The most containers it holds.
     pub capacity: u32,
     /// Launches at a time.
@@ -58,7 +58,9 @@ struct Replay<'a> {
     ledger: Ledger,
     now: Instant,
     service: ServiceName,
-    sites: &'a [Site],
+    daemons: &'a [Daemon],
+    /// When the first arrival could be.
+    origin: Instant,
     arrivals: &'a [Arrival],
     /// What happens, in order.
     due: BTreeSet<(Instant, Step)>,
@@ -79,13 +81,19 @@ enum Step {
 /// Replays arrivals, which have to be in order, with clients that wait at most `patience`.
 /// The stock is full at the start, and the replay ends with the last lease.
 #[must_use]
-pub fn replay(policy: &Policy, sites: &[Site], arrivals: &[Arrival], patience: Duration) -> Tally {
+pub fn replay(
+    policy: &Policy,
+    daemons: &[Daemon],
+    arrivals: &[Arrival],
+    patience: Duration,
+) -> Tally {
     let start = tokio::time::Instant::now().into_std();
     let mut replay = Replay {
         ledger: Ledger::new(),
         now: start,
         service: "replayed".into(),
-        sites,
+        daemons,
+        origin: start + BEFORE,
         arrivals,
         due: BTreeSet::new(),
         came: BTreeMap::new(),
@@ -94,9 +102,9 @@ pub fn replay(policy: &Policy, sites: &[Site], arrivals: &[Arrival], patience: D
         tally: Tally::default(),
     };
     replay.open(policy);
-    replay.run_until(start + BEFORE, patience);
+    replay.run_until(replay.origin, patience);
     replay.tally = Tally { launches: replay.idle.into(), ..Tally::default() };
-    replay.arrive(0, start + BEFORE);
+    replay.arrive(0);
     while let Some(end) = replay.due.last().map(|(at, _)| *at) {
         replay.run_until(end, patience);
     }
@@ -126,11 +134,11 @@ impl Replay<'_> {
         let (service, generation) = (self.service.clone(), Generation(1));
         let (added, policy) = (service.clone(), policy.clone());
         self.tell(Event::ServiceAdded { service: added, policy, generation });
-        for (n, site) in self.sites.iter().enumerate() {
+        for (n, Daemon { capacity, max_launches, .. }) in self.daemons.iter().enumerate() {
             let daemon = DaemonName::from(format!("{n}"));
-            let terms = Terms { capacity: site.capacity, tier: 0 };
+            let terms = Terms { capacity: *capacity, tier: 0 };
             self.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
-            let max_launches = site.max_launches;
+            let max_launches = *max_launches;
             self.tell(Event::DaemonUp { daemon: daemon.clone(), max_launches });
             let (service, result) = (service.clone(), Ok(()));
             self.tell(Event::Prepared { daemon: daemon.clone(), service, generation, result });
@@ -139,10 +147,10 @@ impl Replay<'_> {
         }
     }
 
-    /// The next arrival is due, when the first was at `start`.
-    fn arrive(&mut self, next: usize, start: Instant) {
+    /// An arrival is due.
+    fn arrive(&mut self, next: usize) {
         if let Some(arrival) = self.arrivals.get(next) {
-            self.due.insert((start + arrival.at, Step::Arrives(next)));
+            self.due.insert((self.origin + arrival.at, Step::Arrives(next)));
         }
     }
 
@@ -180,8 +188,7 @@ impl Replay<'_> {
                 self.tell(Event::Returned { launch, outcome: Outcome::Clean });
             }
             Step::Arrives(n) => {
-                let at = self.arrivals.get(n).map_or(Duration::ZERO, |arrival| arrival.at);
-                self.arrive(n + 1, self.now.checked_sub(at).unwrap_or(self.now));
+                self.arrive(n + 1);
                 self.came.insert(n, self.now);
                 let (service, deadline) = (self.service.clone(), self.now + patience);
                 self.tell(Event::Lease { waiter: WaiterId(n as u64), service, deadline });
@@ -202,8 +209,8 @@ impl Replay<'_> {
         match action {
             Action::Launch { launch, daemon, .. } => {
                 self.tally.launches += 1;
-                let site = daemon.as_str().parse().ok().and_then(|n: usize| self.sites.get(n));
-                let time = site.map_or(Duration::ZERO, |site| site.launch);
+                let daemon = daemon.as_str().parse().ok().and_then(|n: usize| self.daemons.get(n));
+                let time = daemon.map_or(Duration::ZERO, |daemon| daemon.launch);
                 self.due.insert((self.now + time, Step::Ready(launch)));
             }
             Action::Check { launch } => return Some(Event::Checked { launch, fit: true }),

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ganger_pool::core::{Auto, Policy};
-use ganger_pool::replay::{Arrival, Site, Tally, replay};
+use ganger_pool::replay::{Arrival, Daemon, Tally, replay};
 use ganger_pool::testing::Rng;
 
 /// Four launches at a time, each of which takes this long: a refill of 16 a second.
 const LAUNCH: Duration = Duration::from_millis(250);
-const SITE: Site = Site { capacity: 200, max_launches: 4, launch: LAUNCH };
+const DAEMON: Daemon = Daemon { capacity: 200, max_launches: 4, launch: LAUNCH };
 /// 70 % of the refill.
 const RATE: f64 = 11.2;
 const AUTO: Auto = Auto { misses: 1000, min: 1, max: 64 };
@@ -43,7 +43,7 @@ fn auto() -> Policy {
 }
 
 fn run(policy: &Policy, arrivals: &[Arrival]) -> Tally {
-    replay(policy, &[SITE], arrivals, Duration::from_secs(30))
+    replay(policy, &[DAEMON], arrivals, Duration::from_secs(30))
 }
 
 /// The smallest fixed stock that meets 99.9 % of arrivals: who sets it knows them all.
@@ -120,6 +120,6 @@ fn a_replay_counts_what_happens() {
     // One of two seconds, one of a quarter and a second, and a third of as long.
     assert!((tally.total - 4.5).abs() < 1e-6, "{tally:?}");
     let patience = Duration::from_millis(100);
-    let tally = replay(&policy(1), &[SITE], &both, patience);
+    let tally = replay(&policy(1), &[DAEMON], &both, patience);
     assert_eq!((tally.hits, tally.waited, tally.refused), (1, 0, 1));
 }

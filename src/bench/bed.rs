@@ -39,8 +39,13 @@ pub enum BenchError {
     #[error("interrupted")]
     Interrupted,
     /// It has removed its containers, but for these.
-    #[error("containers may be left on {0}; remove them with `ganger reap --instance NAME`")]
-    Left(String),
+    #[error("containers may be left on {on}; remove them with `ganger reap --instance {instance}`")]
+    Left {
+        /// The daemons, for people.
+        on: String,
+        /// Whose they are.
+        instance: String,
+    },
 }
 
 /// What there is to be measured, while it runs.
@@ -65,13 +70,13 @@ pub(super) async fn with<T>(
     stop: &Stop,
     work: impl AsyncFnOnce(&Bed) -> Result<T, BenchError>,
 ) -> Result<T, BenchError> {
-    let instance = Instance::take(instance).map_err(AppError::from)?;
+    let taken = Instance::take(instance).map_err(AppError::from)?;
     // Its end, which is not that of this process.
     let own = Stop { drain: stop.drain.child_token(), now: stop.now.clone(), ..Stop::default() };
     let drain = own.drain.clone();
     let (tell, told) = oneshot::channel();
     let started = move |running: &Running| _ = tell.send(running.clone());
-    let run = app::run(config, instance, own, None, guardian, started, |_, _| ());
+    let run = app::run(config, taken, own, None, guardian, started, |_, _| ());
     let mut run = std::pin::pin!(run);
     let running = tokio::select! {
         ended = &mut run => return Err(ended.map_or_else(Into::into, |_| BenchError::Interrupted)),
@@ -95,7 +100,9 @@ pub(super) async fn with<T>(
     // Both to their ends: it serves while it is measured, and removes afterwards.
     let (measured, ended) = tokio::join!(measured, run);
     match ended? {
-        Ended { left, .. } if !left.is_empty() => Err(BenchError::Left(left.join(", "))),
+        Ended { left, .. } if !left.is_empty() => {
+            Err(BenchError::Left { on: left.join(", "), instance: instance.to_owned() })
+        }
         Ended { .. } => measured,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use ganger_pool::core::{Auto, Policy};
-use ganger_pool::replay::{Arrival, Site, Tally, replay};
+use ganger_pool::replay::{Arrival, Daemon, Tally, replay};
 
 use super::{Exit, Failure, say};
 
@@ -25,8 +25,8 @@ pub(super) struct Simulation {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0,1,2,4,8,16,32")]
     warm: Vec<u32>,
     /// What the stock that sizes itself aims at
-    #[arg(long, value_name = "SHARE", default_value_t = 0.999, value_parser = hit_rate)]
-    hit_rate: f64,
+    #[arg(long = "hit-rate", value_name = "SHARE", default_value = "0.999", value_parser = misses)]
+    misses: u32,
     /// How often a container may be leased again
     #[arg(long, value_name = "N", default_value_t = 0)]
     reuse: u32,
@@ -48,9 +48,11 @@ fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}: write it as in 250ms"))
 }
 
-fn hit_rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse::<f64>().ok().filter(|rate| (0.5..=0.99999).contains(rate));
-    rate.ok_or_else(|| "a share from 0.5 to 0.99999 is expected".to_owned())
+/// The share that may be missed, of [`Auto::SCALE`].
+fn misses(hit_rate: &str) -> Result<u32, String> {
+    let (least, most) = (Auto::HIT_RATES.start(), Auto::HIT_RATES.end());
+    let misses = hit_rate.parse().ok().and_then(Auto::misses_at);
+    misses.ok_or_else(|| format!("a share from {least} to {most} is expected"))
 }
 
 /// Replays each service of a trace against each stock, and prints a table.
@@ -73,8 +75,7 @@ pub(super) fn simulate(simulation: &Simulation) -> Result<Exit, Failure> {
         for warm in &simulation.warm {
             simulation.row(&warm.to_string(), *warm, None, arrivals);
         }
-        let misses = simulation.misses();
-        let auto = Auto { misses, min: 1, max: simulation.max };
+        let auto = Auto { misses: simulation.misses, min: 1, max: simulation.max };
         simulation.row("Auto", auto.min, Some(auto), arrivals);
     }
     Ok(Exit::Ok)
@@ -83,17 +84,11 @@ pub(super) fn simulate(simulation: &Simulation) -> Result<Exit, Failure> {
 // === impl Simulation ===
 
 impl Simulation {
-    /// The share that may be missed, of [`Auto::SCALE`].
-    fn misses(&self) -> u32 {
-        let misses = (1.0 - self.hit_rate) * f64::from(Auto::SCALE);
-        (1..Auto::SCALE).find(|n| f64::from(*n) + 0.5 > misses).unwrap_or(1)
-    }
-
     fn row(&self, name: &str, warm: u32, auto: Option<Auto>, arrivals: &[Arrival]) {
         let (reuse, max) = (self.reuse, self.max);
         let policy = Policy { warm, auto, reuse, max, ..Policy::default() };
-        let site = Site { capacity: max, max_launches: self.launches, launch: self.launch };
-        let tally = replay(&policy, &[site], arrivals, self.patience);
+        let daemon = Daemon { capacity: max, max_launches: self.launches, launch: self.launch };
+        let tally = replay(&policy, &[daemon], arrivals, self.patience);
         say(&shown(name, &tally));
     }
 }

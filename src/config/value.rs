@@ -134,9 +134,9 @@ impl Decode for Share {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |share: f64| {
-            let thousandths = (1..=500).find(|n| f64::from(*n) >= share * 1000.0 - 0.5);
+            let thousandths = (0.001..=0.5).contains(&share).then_some((share * 1000.0).round());
             let flaw = || Flaw::new(format!("{share:?} is not a share from 0.001 to 0.5"));
-            thousandths.filter(|_| share >= 0.001).map(Self).ok_or_else(flaw)
+            thousandths.map(|thousandths| Self(thousandths as u32)).ok_or_else(flaw)
         })
     }
 }

@@ -21,7 +21,7 @@ use super::view::{Binding, End, Inspected};
 use crate::reach::hot::{Connect, Hot};
 use crate::reach::netns::{Dialer, NetNs};
 use crate::reach::process::Process;
-use crate::reach::{Backend, Fate, is_shortage};
+use crate::reach::{Backend, Fate, is_shortage, tune};
 use crate::spec::Preconnect;
 
 /// How long an engine may take to notice that a process has ended.
@@ -111,10 +111,12 @@ impl Address {
 
 impl Connect for Address {
     async fn connect(&self) -> io::Result<TcpStream> {
-        match self {
+        let stream = match self {
             Self::Namespace { namespace, .. } => namespace.dial().await,
             Self::Published(address) => TcpStream::connect(*address).await,
-        }
+        }?;
+        tune(&stream)?;
+        Ok(stream)
     }
 }
 

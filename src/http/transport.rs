@@ -19,13 +19,13 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::endpoint::Endpoint;
+use crate::reach::tune;
 use crate::tls;
 
 /// How long a connection may take to come about.
@@ -35,8 +35,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(20);
 /// The most of them: what is asked at once in quiet times.
 const KEPT: usize = 8;
-/// How long the other end may leave what it was sent unacknowledged.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
 
 type AnyError = Box<dyn Error + Send + Sync>;
 type AnyBody = UnsyncBoxBody<Bytes, AnyError>;
@@ -60,7 +58,8 @@ pub(crate) enum Peer {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum SendError {
-    /// No connection came about: nothing was sent.
+    /// No connection came about, or it ended (`ConnectionAborted`) before anything was
+    /// sent by it.
     Connect(io::Error),
     /// The connection broke. The other end may carry the request out.
     Broken(legacy::Error),
@@ -167,14 +166,7 @@ impl Dial {
                 Endpoint::Tcp { host, port, .. } => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await?;
                     let peer = Peer::Address(stream.peer_addr()?);
-                    let keepalive = TcpKeepalive::new()
-                        .with_time(Duration::from_secs(5))
-                        .with_interval(Duration::from_secs(2))
-                        .with_retries(3);
-                    let socket = SockRef::from(&stream);
-                    socket.set_tcp_keepalive(&keepalive)?;
-                    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-                    socket.set_tcp_nodelay(true)?;
+                    tune(&stream)?;
                     let stream: Box<dyn Stream> = match &self.tls {
                         Some(tls) => Box::new(tls.connect(host, stream).await?),
                         None => Box::new(stream),
@@ -212,11 +204,16 @@ impl Connection for Box<dyn Stream> {
 
 impl From<legacy::Error> for SendError {
     fn from(error: legacy::Error) -> Self {
-        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-        match cause {
+        let cause = error.source();
+        if let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<io::Error>())
+            && error.is_connect()
+        {
             // What the client tells of `Dial`, which has sent nothing.
-            Some(cause) if error.is_connect() => {
-                Self::Connect(io::Error::new(cause.kind(), cause.to_string()))
+            return Self::Connect(io::Error::new(cause.kind(), cause.to_string()));
+        }
+        match cause.and_then(|cause| cause.downcast_ref::<hyper::Error>()) {
+            Some(unsent) if unsent.is_canceled() => {
+                Self::Connect(io::Error::new(io::ErrorKind::ConnectionAborted, explain(&error)))
             }
             _ => Self::Broken(error),
         }
@@ -227,14 +224,15 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => error.fmt(f),
-            Self::Broken(error) => match tls::reason(error) {
-                Some(why) => f.write_str(&why),
-                // Its own text is but "client error".
-                None => match error.source() {
-                    Some(cause) => write!(f, "{cause}"),
-                    None => write!(f, "{error}"),
-                },
-            },
+            Self::Broken(error) => f.write_str(&explain(error)),
         }
     }
+}
+
+/// What is behind an error of the client, whose own text is but "client error".
+fn explain(error: &legacy::Error) -> String {
+    tls::reason(error).unwrap_or_else(|| match error.source() {
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
+    })
 }

@@ -3,12 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::end::{End, Phase, Who};
-use crate::reach::{Backend, is_shortage, tune};
+use crate::reach::{Backend, is_shortage};
 
 /// The pause before a dial is repeated doubles from the first to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
@@ -43,7 +42,7 @@ pub(super) async fn dial<B: Backend>(backend: &B, until: Patience) -> Result<Tcp
     loop {
         let answer = until.deadline.min(Instant::now() + until.silence);
         let error = match timeout_at(answer, backend.dial()).await {
-            Ok(Ok(container)) => return tuned(container),
+            Ok(Ok(container)) => return Ok(container),
             Ok(Err(error)) => error,
             Err(_) => {
                 let reason = "the container did not take the connection in time";
@@ -66,16 +65,5 @@ pub(super) async fn dial<B: Backend>(backend: &B, until: Patience) -> Result<Tcp
         }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
-    }
-}
-
-fn tuned(container: TcpStream) -> Result<TcpStream, End> {
-    match tune(SockRef::from(&container)) {
-        Ok(()) => Ok(container),
-        // A socket that was reset already: the container's doing.
-        Err(error) => {
-            let reason = format!("cannot set up the connection to the container: {error}");
-            Err(End::new(Who::Container, Phase::Connect, reason))
-        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ganger_pool::core::ServiceName;
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -77,7 +77,7 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    tune(SockRef::from(&socket))?;
+    tune(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -280,7 +280,7 @@ mod tests {
         let listener = TcpListener::from_std(listener.inner).unwrap();
         let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (_near, (far, _)) = (near.unwrap(), far.unwrap());
-        let socket = SockRef::from(&far);
+        let socket = socket2::SockRef::from(&far);
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.out_of_band_inline().unwrap());
         assert!(socket.keepalive().unwrap());

@@ -12,11 +12,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-
-use super::tune;
 
 /// How often a connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -25,15 +22,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_secs(1);
 /// How long a server has to say something first.
 const BANNER: Duration = Duration::from_secs(1);
-/// So many ends in a row, each at once, and a service is left alone.
+/// So many ends in a row, each at once, or connections that cannot be made, and a
+/// service is left alone.
 const ENOUGH: u32 = 3;
 
 /// What connections are made to.
 pub(crate) trait Connect: Send + Sync + 'static {
-    /// Makes one.
+    /// Makes one, with the options of [`super::tune()`]: nobody reads or writes while it is kept,
+    /// so that without them one that was cut would not be noticed.
     ///
     /// # Errors
-    /// As for connect(2).
+    /// As for connect(2) and setsockopt(2).
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
@@ -117,8 +116,6 @@ async fn says_something(stream: &TcpStream) -> io::Result<bool> {
 
 impl Made {
     fn new(stream: TcpStream) -> io::Result<Self> {
-        // Nobody reads or writes meanwhile: without these, one that was cut is not noticed.
-        tune(SockRef::from(&stream))?;
         Ok(Self { stream: stream.into_std()?, at: Instant::now(), whole: false })
     }
 
@@ -165,22 +162,21 @@ impl<C: Connect> Renewer<C> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The shortest time after which the server was tired of waiting.
         let mut patience: Option<Duration> = None;
-        let mut at_once = 0;
+        let mut in_vain = 0;
         loop {
             ticks.tick().await;
             match self.look(patience) {
                 Look::Fine => continue,
                 Look::Taken => return,
-                Look::Missing => {}
-                Look::Over { after } if after < SOON => {
-                    at_once += 1;
-                    if at_once == ENOUGH {
+                Look::Over { after } if after >= SOON => {
+                    in_vain = 0;
+                    patience = Some(patience.map_or(after, |known| known.min(after)));
+                }
+                Look::Over { .. } | Look::Missing => {
+                    in_vain += 1;
+                    if in_vain == ENOUGH {
                         return;
                     }
-                }
-                Look::Over { after } => {
-                    at_once = 0;
-                    patience = Some(patience.map_or(after, |known| known.min(after)));
                 }
             }
             let Some(to) = self.to.upgrade() else { return };
@@ -209,8 +205,11 @@ impl<C: Connect> Renewer<C> {
         if made.is_over() {
             state.made = None;
             Look::Over { after: age }
-        } else if !made.whole && patience.is_some_and(|patience| age > patience.mul_f64(0.8)) {
-            Look::Over { after: patience.unwrap_or(age) }
+        } else if !made.whole
+            && let Some(after) = patience
+            && age > after.mul_f64(0.8)
+        {
+            Look::Over { after }
         } else {
             Look::Fine
         }

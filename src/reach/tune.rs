@@ -1,6 +1,7 @@
-//! The socket options of clients and containers.
+//! The socket options of every connection that is kept.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -14,15 +15,16 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// does not work while data is on its way.
 const USER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Sets what both legs of a session need. On a listening socket, what it
-/// accepts inherits it (Linux), which saves six calls per connection.
+/// Sets what both legs of a session need, and connections to engines. On a listening
+/// socket, what it accepts inherits it (Linux), which saves six calls per connection.
 ///
 /// Urgent data is kept in line: out of line, one urgent byte is lost to the
 /// reader.
 ///
 /// # Errors
 /// As for setsockopt(2).
-pub(crate) fn tune(socket: SockRef<'_>) -> io::Result<()> {
+pub fn tune(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
     socket.set_tcp_keepalive(

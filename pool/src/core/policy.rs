@@ -1,5 +1,6 @@
 //! How a service is run, as plain data.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::LaunchId;
@@ -91,6 +92,17 @@ impl Policy {
 impl Auto {
     /// What `misses` is a share of.
     pub const SCALE: u32 = 1_000_000;
+    /// The shares of arrivals that can be aimed at. What is smaller than the rest shows
+    /// only after days, if launches fail less often than that.
+    pub const HIT_RATES: RangeInclusive<f64> = 0.5..=0.99999;
+
+    /// The `misses` that leave this share of arrivals, where it is one of
+    /// [`Auto::HIT_RATES`].
+    #[must_use]
+    pub fn misses_at(hit_rate: f64) -> Option<u32> {
+        let misses = (1.0 - hit_rate) * f64::from(Self::SCALE);
+        Self::HIT_RATES.contains(&hit_rate).then_some(misses.round() as u32)
+    }
 }
 
 // === impl Backoff ===

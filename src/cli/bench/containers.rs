@@ -80,7 +80,7 @@ pub(super) async fn measured(
             Err(BenchError::Launch(reason)) if sweeping => {
                 report.skipped.push(Skipped { at: point.at, reason });
             }
-            Err(error) => return Err(failed(&error, &instance)),
+            Err(error) => return Err(failed(&error)),
         }
         if is_stopped(&stop) {
             break;
@@ -107,7 +107,7 @@ async fn refills(
         let measured =
             refill(setup, *clients, duration, arguments.timeout, with, &mut progress).await;
         counter.clear();
-        let series = measured.map_err(|error| failed(&error, with.instance))?;
+        let series = measured.map_err(|error| failed(&error))?;
         let at = IndexMap::from([("clients".to_owned(), clients.to_string())]);
         report.refill.push(Point { at, series: vec![series], phases: Vec::new() });
     }
@@ -296,12 +296,12 @@ async fn look(setup: &Setup) -> Result<String, Failure> {
     Ok(format!("{many}{}", found.join(", ")))
 }
 
-fn failed(error: &BenchError, instance: &str) -> Failure {
+fn failed(error: &BenchError) -> Failure {
     let exit = match error {
         BenchError::Unreachable(_) => Exit::Unreachable,
         _ => Exit::Failed,
     };
-    Failure::new(exit, error.to_string().replace("NAME", instance))
+    Failure::new(exit, error.to_string())
 }
 
 fn guardian() -> Command {

@@ -11,8 +11,6 @@ const DEFAULT_WARM: u32 = 1;
 const DEFAULT_MAX: u32 = 16;
 /// Of `Auto::SCALE`: a hit rate of 0.999.
 const DEFAULT_MISSES: u32 = 1_000;
-/// A share that is smaller shows only after days, if launches fail less often than that.
-const RATES: (f64, f64) = (0.5, 0.99999);
 
 /// `warm` as it was found.
 enum Warm {
@@ -109,13 +107,12 @@ impl Decode for HitRate {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |rate: f64| {
-            if !(RATES.0..=RATES.1).contains(&rate) {
-                let title = format!("{rate:?} is not a hit rate from {} to {}", RATES.0, RATES.1);
+            Auto::misses_at(rate).map(Self).ok_or_else(|| {
+                let (least, most) = (Auto::HIT_RATES.start(), Auto::HIT_RATES.end());
+                let title = format!("{rate:?} is not a hit rate from {least} to {most}");
                 let help = "it is the share of clients that find a container ready, such as 0.999";
-                return Err(Flaw::new(title).help(help));
-            }
-            let misses = (1.0 - rate) * f64::from(Auto::SCALE);
-            Ok(Self((1..Auto::SCALE).find(|n| f64::from(*n) + 0.5 > misses).unwrap_or(1)))
+                Flaw::new(title).help(help)
+            })
         })
     }
 }

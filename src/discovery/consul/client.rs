@@ -1,5 +1,6 @@
 //! One Consul server or agent, and how it is asked: with a token, by a deadline.
 
+use std::io;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -16,11 +17,9 @@ use crate::endpoint::Endpoint;
 use crate::fleet::TokenFile;
 use crate::http::{self, HttpError, Transport};
 
-/// What hyper says of a request of which nothing was sent, for the connection had
-/// ended. One that does not take our certificate ends it as soon as it is made, now
-/// and then before there is a request that could be told why.
-const CANCELED: &str = "operation was canceled";
-/// How often such a request is sent again.
+/// How often a request is sent again of which nothing was sent, for the connection had
+/// ended. One that does not take our certificate ends it as soon as it is made, now and
+/// then before there is a request that could be told why.
 const UNSENT: u32 = 3;
 
 /// One server or agent.
@@ -161,7 +160,11 @@ impl Client {
                 // A new connection for each: a kept one may be to an agent that is no more.
                 self.transport.renew();
                 match self.transport.fetch(path, request.clone()).await {
-                    Err(HttpError::Broken(why)) if left > 0 && why.contains(CANCELED) => left -= 1,
+                    Err(HttpError::Connect(error))
+                        if left > 0 && error.kind() == io::ErrorKind::ConnectionAborted =>
+                    {
+                        left -= 1;
+                    }
                     answer => return answer,
                 }
             }

@@ -16,7 +16,7 @@ async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();
-    tune(SockRef::from(&far)).unwrap();
+    tune(&far).unwrap();
     near.writable().await.unwrap();
     far.writable().await.unwrap();
     (near, far)

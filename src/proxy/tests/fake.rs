@@ -22,7 +22,7 @@ use crate::proxy::{
     Admission, Counts, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind, Supply,
     bind, run,
 };
-use crate::reach::{Backend, Fate};
+use crate::reach::{Backend, Fate, tune};
 use crate::telemetry::tests::{Capture, text};
 
 /// What the next lease is to be.
@@ -162,7 +162,11 @@ impl Backend for FakeBackend {
         let failure = self.failures.lock().pop();
         match (self.address, failure) {
             (_, Some(errno)) => Err(errno.into()),
-            (Some(address), None) => TcpStream::connect(address).await,
+            (Some(address), None) => {
+                let stream = TcpStream::connect(address).await?;
+                tune(&stream)?;
+                Ok(stream)
+            }
             (None, None) => pending().await,
         }
     }

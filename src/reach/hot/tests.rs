@@ -1,6 +1,7 @@
 //! Servers of every kind.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -125,4 +126,30 @@ async fn nothing_is_made_for_what_is_gone() {
     drop(address);
     drop(accepted);
     assert!(timeout(4 * LOOK_EVERY, listener.accept()).await.is_err());
+}
+
+/// Lets one connection come about.
+struct Once(SocketAddr, AtomicU32);
+
+impl Connect for Once {
+    async fn connect(&self) -> io::Result<TcpStream> {
+        match self.1.fetch_add(1, Relaxed) {
+            0 => self.0.connect().await,
+            _ => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_takes_one_connection_ever_is_left_alone_soon() {
+    let (listener, address) = listener().await;
+    let (hot, once) = (Arc::new(Hot::default()), Arc::new(Once(*address, AtomicU32::new(0))));
+    hot.make(&once, false).await.unwrap();
+    drop(listener.accept().await.unwrap());
+    // Until nobody looks after it any more.
+    while Arc::weak_count(&hot) > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(once.1.load(Relaxed), ENOUGH);
+    assert!(hot.take().is_none());
 }

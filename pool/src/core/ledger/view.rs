@@ -219,8 +219,8 @@ impl Ledger {
         }
     }
 
-    /// A copy of all counters, for readers. Costs what there are services and
-    /// daemons, whatever the number of containers.
+    /// A copy of all counters, for readers. Costs what there are services and daemons,
+    /// and for a service without containers both, whatever the number of containers.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let gone = |service: &Service| service.leaving && service.counts.total() == 0;
