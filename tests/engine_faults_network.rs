@@ -8,6 +8,9 @@ const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 const DEADLINE: Duration = Duration::from_secs(60);
 const QUEUE: Duration = Duration::from_secs(15);
 
+/// Of the one service that has it.
+const STALE_AFTER: Duration = Duration::from_secs(5);
+
 /// Ports are published, as on other machines.
 const FIELDS: &str = "warm: 4, max: 12, network: Bridge, reach: Published, \
                       ready: Tcp(linger: \"20ms\"), queue: (length: 32, timeout: \"15s\")";
@@ -91,6 +94,42 @@ fn a_daemon_whose_api_alone_is_out_of_reach_costs_no_open_connection() {
             assert_eq!(ride.crowd.refused(), 0);
         });
     }
+}
+
+#[test]
+fn stock_whose_daemon_s_api_alone_is_out_of_reach_is_leased_while_it_can_be_talked_to() {
+    let fleet = Fleet::exclusive();
+    let host = &fleet.hosts()[0];
+    let config = Config::new("stale").daemon(host.remote_daemon(6)).fixture(
+        "echo",
+        // With `Tcp` it is the kernel that is asked, of a container on this machine.
+        "warm: 3, max: 6, network: Bridge, reach: Published, stale_after: \"5s\", \
+         ready: Exchange(send: \"?\\n\", expect: \"?\")",
+        &[],
+    );
+    let mut ganger = config.serve(GANGER, &fleet);
+    let port = config.port("echo");
+    let (rule, since) = (fleet.meddle(host, Packets::ApiDropped), Instant::now());
+    ganger.wait_for_line(DEADLINE, |line| line.contains("contact lost"));
+    assert!(since.elapsed() > STALE_AFTER, "what was known of it is too old");
+    for _ in 0..2 {
+        let mut client = Client::connect(port);
+        let port = client.port();
+        client.echo("is anybody there?");
+        client.reset();
+        assert_eq!(ganger.wait_for_end(port).field("daemon"), host.name);
+    }
+
+    // A container that cannot be talked to is not leased for longer than that.
+    let (silence, since) = (fleet.meddle(host, Packets::Dropped), Instant::now());
+    wait_until(DEADLINE, "what it has shown is too old", || since.elapsed() > STALE_AFTER);
+    let mut client = Client::connect(port);
+    assert_eq!(client.ending(), Ending::Reset(Vec::new()));
+    let end = ganger.wait_for_end(client.port());
+    assert_eq!((end.field("end"), end.field("container")), ("DQ", "-"), "{end:?}");
+    drop((rule, silence));
+    wait_until(DEADLINE, "it is back", || ganger.count("contact made") == 2);
+    assert_eq!(ganger.stop(), 0);
 }
 
 #[test]

@@ -113,6 +113,47 @@ async fn stock_of_a_daemon_that_is_down_is_not_leased_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stock_of_a_daemon_that_is_down_is_leased_for_as_long_as_it_proves_itself() {
+    let stale_after = Duration::from_secs(30);
+    let bed = Bed::new(Policy { warm: 3, reuse: 1, stale_after, ..policy() }, &[4]);
+    bed.stocked().await;
+    let gate = |ops: &[Op], gate: Gate| ops.iter().for_each(|op| bed.engine.gate("d1", *op, gate));
+    let down = [Op::List, Op::Connect, Op::Events, Op::Launch, Op::Retire];
+    gate(&down, Gate::Err);
+    bed.until(|s| s.daemons[0].down.is_some()).await;
+    bed.until(|s| s.services[0].counts[State::Idle] == 3).await;
+    assert_eq!(bed.engine.calls("d1", Op::Check), 3);
+
+    // Again and again, and after a lease.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let asked = bed.engine.calls("d1", Op::Check);
+    assert!((33..=36).contains(&asked), "{asked} checks in 300 s");
+    clean(bed.lease().await.unwrap());
+    bed.until(|s| s.services[0].counts[State::Idle] == 3).await;
+
+    // Not where there is contact.
+    gate(&down, Gate::Ok);
+    bed.until(|s| s.daemons[0].listed).await;
+    let asked = bed.engine.calls("d1", Op::Check);
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert_eq!(bed.engine.calls("d1", Op::Check), asked);
+
+    // Nobody gets what does not prove itself, and it is there when contact is.
+    gate(&down, Gate::Err);
+    bed.until(|s| s.daemons[0].down.is_some()).await;
+    bed.until(|s| s.services[0].counts[State::Idle] == 3).await;
+    let held = bed.lease().await.unwrap();
+    gate(&[Op::Check], Gate::Err);
+    bed.until(|s| s.services[0].counts[State::Unknown] == 2).await;
+    let refusal = bed.queue();
+    clean(held);
+    assert!(matches!(refusal.await.unwrap(), Err(Refusal::NoDaemon { .. })));
+    gate(&down, Gate::Ok);
+    bed.stocked().await;
+    assert_eq!(bed.engine.launched(), 4, "three to begin with, one for the one that was spent");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_failed_call_condemns_no_daemon() {
     let bed = Bed::new(policy(), &[4, 4]);
     bed.stocked().await;

@@ -59,6 +59,7 @@ fn options(service: &config::Service) -> ServiceOptions<Spec> {
             max_age: service.retire_after(),
             queue_length: service.queue.length,
             surplus_after: service.surplus_after,
+            stale_after: service.stale_after,
             max_surge: service.max_surge,
             canary: service.canary,
             ..Policy::default()

@@ -222,6 +222,7 @@ impl Setup {
                     watch_image: None,
                     canary: 0,
                     surplus_after: Duration::ZERO,
+                    stale_after: Duration::ZERO,
                     queue: Queue { length: u32::MAX, timeout: patience },
                     preconnect: if *kind == Kind::Hot { hot } else { Preconnect::Off },
                     ..base.clone()

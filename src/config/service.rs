@@ -79,6 +79,9 @@ pub struct Service {
     pub canary: u32,
     /// How long a ready container beyond `warm` is kept.
     pub surplus_after: Duration,
+    /// For how long a ready container is leased, while its daemon is unreachable, after
+    /// it has shown that it can serve; zero: it is not leased then.
+    pub stale_after: Duration,
     /// `USER[:GROUP]` instead of the image's.
     pub user: Option<String>,
     /// The container's root file system cannot be written.

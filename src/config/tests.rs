@@ -119,6 +119,7 @@ fn defaults() {
     assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (512 << 20, None, 256));
     assert_eq!((s.pull, s.network, s.reach), (Pull::IfMissing, Network::Bridge, Reach::Auto));
     assert_eq!((s.publish, s.surplus_after), (Publish::Own, Duration::from_secs(30)));
+    assert_eq!(s.stale_after, Duration::from_secs(30));
     assert!(s.mounts.is_empty() && s.cap_add.is_empty() && !s.read_only);
     let config = Config::parse(&with(""), "t").unwrap();
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
@@ -154,12 +155,13 @@ fn every_setting_is_read() {
         connect: (timeout: "2s", retries: 0, replay: "1KiB"),
         timeouts: (start: "3s", idle: "0s", session: "4m"), pull: Never,
         limits: (memory: "6MiB", cpus: 1, pids: 1), network: Named("net"), reach: Namespace,
-        publish: Any, surplus_after: "0s", user: "1:2", read_only: true, tmpfs: {"/tmp": ""},
+        publish: Any, surplus_after: "0s", stale_after: "1m", user: "1:2", read_only: true, tmpfs: {"/tmp": ""},
         cap_add: ["cap_chown", "NET_RAW"], mounts: [(source: "/a", target: "/b"),
         (source: "/a", target: "/c", read_only: false)], runtime: "runsc",
         sandbox: Fresh, preconnect: Off, overdue_after: "24h","#,
     );
     assert_eq!(s.overdue_after, Some(Duration::from_secs(86_400)));
+    assert_eq!(s.stale_after, Duration::from_secs(60));
     assert_eq!(s.command.as_deref(), Some(&["a".to_owned(), String::new()][..]));
     assert_eq!(s.env.0.get("K").map(String::as_str), Some("v=w"));
     assert_eq!((s.reuse, s.warm, s.max), (3, 4, 5));

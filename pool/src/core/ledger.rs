@@ -24,7 +24,7 @@ use super::{
     Action, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, RetireReason,
     ServiceName, State, WaiterId, sizing,
 };
-use records::{Contact, Container, Daemon, Timer};
+use records::{Contact, Container, Daemon, Timer, Vouched};
 use services::{Service, Window};
 pub use view::{DaemonView, RolloutView, ServiceView, Snapshot, Totals};
 
@@ -133,6 +133,7 @@ impl Ledger {
             match timer {
                 Timer::Waiter(waiter) => self.timed_out(now, waiter),
                 Timer::Age(launch) => self.retire(now, launch, RetireReason::Age),
+                Timer::Stale(launch) => self.doubt(now, launch),
                 Timer::Surplus(service) => self.shrink(now, service),
                 Timer::Demand(service) => self.review(now, service),
                 Timer::Lane((service, generation)) => {
@@ -226,6 +227,7 @@ impl Ledger {
             "{launch:?} cannot go from {from} to {to}"
         );
         let (generation, uses) = (container.generation, container.uses);
+        let returned = from == State::Checking && container.vouched != Vouched::Asked;
         let (index, name, age) = (container.service, container.daemon.clone(), container.expires);
         if let Some((_, service)) = self.services.get_index_mut(index) {
             if from == State::Idle {
@@ -234,7 +236,7 @@ impl Ledger {
             if to == State::Idle {
                 service.stock.add(generation, uses, launch);
             }
-            if to == State::Idle && matches!(from, State::Leased | State::Checking) {
+            if to == State::Idle && (from == State::Leased || returned) {
                 service.came_back();
             }
             service.counts.shift(from, to);
@@ -262,6 +264,9 @@ impl Ledger {
             if to == State::Idle {
                 self.timers.insert((age, Timer::Age(launch)));
             }
+        }
+        if from == State::Idle {
+            self.vouch(launch, Vouched::Listed);
         }
         if to == State::Removed {
             self.containers.remove(&launch);

@@ -34,6 +34,9 @@ pub struct Policy {
     /// How many containers there may be above what is wanted while one generation
     /// takes the place of another, never beyond `max`; at least 1.
     pub max_surge: u32,
+    /// Without contact to its daemon a container in stock has to prove itself, and is
+    /// leased for so long after it has; zero: it is not leased.
+    pub stale_after: Duration,
     /// The share of leases that a new generation has, in thousandths, before it takes
     /// over; 0 is no canary: it takes over once one container of it got ready.
     pub canary: u32,
@@ -74,6 +77,7 @@ impl Default for Policy {
             backoff: Backoff::SERVICE,
             failing_after: 3,
             max_surge: 1,
+            stale_after: Duration::ZERO,
             canary: 0,
         }
     }
@@ -82,8 +86,13 @@ impl Default for Policy {
 impl Policy {
     /// The age at which this container is not leased any more.
     pub(super) fn lifetime(&self, launch: LaunchId) -> Option<Duration> {
-        let share = u32::try_from(scatter(launch.0) >> 40).unwrap_or(0);
-        self.max_age.map(|age| age - age.mul_f64(0.1 * f64::from(share) / f64::from(1 << 24)))
+        self.max_age.map(|age| scattered(age, launch))
+    }
+
+    /// How long this container is leased after it has proved itself, without contact to
+    /// its daemon.
+    pub(super) fn proved_for(&self, launch: LaunchId) -> Duration {
+        scattered(self.stale_after, launch)
     }
 }
 
@@ -121,6 +130,12 @@ impl Backoff {
         let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.cap)
     }
+}
+
+/// Up to a tenth less, so that containers of one time do not come due at one time.
+fn scattered(time: Duration, launch: LaunchId) -> Duration {
+    let share = u32::try_from(scatter(launch.0) >> 40).unwrap_or(0);
+    time - time.mul_f64(0.1 * f64::from(share) / f64::from(1 << 24))
 }
 
 /// Spreads consecutive numbers over the whole range: the finaliser of splitmix64.

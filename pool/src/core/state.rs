@@ -14,9 +14,10 @@ pub enum State {
     Idle,
     /// Held by one connection.
     Leased,
-    /// Came back from a lease; has yet to prove that it can serve again.
+    /// Has yet to prove that it can serve again: it came back from a lease, or its
+    /// daemon is unreachable.
     Checking,
-    /// Its daemon is unreachable, so nobody knows. Not leased, still counted.
+    /// Its daemon is unreachable and it has proved nothing. Not leased, still counted.
     Unknown,
     /// Being removed, until its removal is confirmed.
     Retiring,
@@ -60,10 +61,15 @@ impl State {
     pub const fn may_become(self, to: Self) -> bool {
         match self {
             Self::Launching => matches!(to, Self::Probing | Self::Retiring),
-            Self::Probing | Self::Checking => matches!(to, Self::Idle | Self::Retiring),
-            Self::Idle => matches!(to, Self::Leased | Self::Unknown | Self::Retiring),
-            // Back to `Idle` only when the connection left before it was told.
-            Self::Leased => matches!(to, Self::Checking | Self::Idle | Self::Retiring),
+            Self::Probing => matches!(to, Self::Idle | Self::Retiring),
+            Self::Checking => matches!(to, Self::Idle | Self::Unknown | Self::Retiring),
+            Self::Idle => {
+                matches!(to, Self::Leased | Self::Checking | Self::Unknown | Self::Retiring)
+            }
+            // Not to `Checking` only when the connection left before it was told.
+            Self::Leased => {
+                matches!(to, Self::Checking | Self::Idle | Self::Unknown | Self::Retiring)
+            }
             Self::Unknown => matches!(to, Self::Idle | Self::Retiring),
             Self::Retiring => matches!(to, Self::Removed),
             Self::Removed => false,

@@ -71,6 +71,7 @@ pub(in crate::config) fn service(
                 max_surge: f.optional::<Containers>("max_surge").map_or(1, |surge| surge.0),
                 canary: f.optional::<Share>("canary").map_or(0, |share| share.0),
                 surplus_after: f.or("surplus_after", Duration::from_secs(30)),
+                stale_after: f.or("stale_after", Duration::from_secs(30)),
                 user: f.optional::<User>("user").map(|user| user.0),
                 read_only: f.or("read_only", false),
                 tmpfs,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Counts;
-use super::{Contact, Lane, Ledger, State, Timer};
+use super::{Contact, Container, Lane, LaunchId, Ledger, State, Timer, Vouched};
 
 // === impl Ledger ===
 
@@ -36,6 +36,7 @@ impl Ledger {
                 counts.shift(State::Removed, container.state);
             }
             by_daemon.entry(&container.daemon).or_default().shift(State::Removed, container.state);
+            self.audit_word(*launch, container)?;
             let service = self.services.get_index(container.service);
             let rollout = service.and_then(|(_, service)| service.rollout.as_ref());
             if rollout.is_some_and(|rollout| rollout.to == container.generation) {
@@ -97,9 +98,6 @@ impl Ledger {
             if daemon.counts != counts {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", daemon.counts));
             }
-            if daemon.contact != Contact::Up && counts[State::Idle] > 0 {
-                return Err(format!("{name} has stock and no contact"));
-            }
         }
         for lane in &self.stuck {
             let can = |name: &_| self.daemons.get(name).is_some_and(|d| d.can_launch(*lane));
@@ -110,6 +108,24 @@ impl Ledger {
         match by_daemon.keys().next() {
             Some(name) => Err(format!("I1: containers on {name}, which is not there")),
             None => Ok(()),
+        }
+    }
+
+    /// What is in stock without contact has a time to prove itself again.
+    fn audit_word(&self, launch: LaunchId, container: &Container) -> Result<(), String> {
+        let contact = self.daemons.get(&container.daemon).map(|daemon| &daemon.contact);
+        match container.vouched {
+            Vouched::Until(_) if container.state != State::Idle => {
+                Err(format!("{launch:?} is {} and vouches for itself", container.state))
+            }
+            Vouched::Until(at) if !self.timers.contains(&(at, Timer::Stale(launch))) => {
+                Err(format!("{launch:?} vouches for itself for ever"))
+            }
+            Vouched::Until(_) => Ok(()),
+            _ if container.state == State::Idle && contact != Some(&Contact::Up) => {
+                Err(format!("{launch:?} is in stock and nobody vouches for it"))
+            }
+            _ => Ok(()),
         }
     }
 }

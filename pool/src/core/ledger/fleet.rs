@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::{Owned, Refusal, Terms};
 use super::{
     Action, Contact, ContainerKey, Daemon, DaemonName, Generation, LaunchId, Ledger, RetireReason,
-    ServiceName, State, Timer,
+    ServiceName, State, Timer, Vouched,
 };
 
 // === impl Ledger ===
@@ -47,12 +47,37 @@ impl Ledger {
             return;
         };
         daemon.contact = Contact::Down(reason);
-        self.hide_stock(now, name);
+        for launch in self.on_daemon(name, |state| state == State::Idle) {
+            self.doubt(now, launch);
+        }
         self.replace(name);
         self.doubtful.extend(0..self.services.len());
     }
 
-    /// Without contact nobody knows whether the stock is there.
+    /// Without contact a container has to prove itself, if that is ever enough.
+    pub(super) fn doubt(&mut self, now: Instant, launch: LaunchId) {
+        let Some(container) = self.containers.get(&launch) else { return };
+        let service = self.services.get_index(container.service);
+        if service.is_none_or(|(_, service)| service.policy.stale_after.is_zero()) {
+            return self.transit(now, launch, State::Unknown);
+        }
+        self.transit(now, launch, State::Checking);
+        self.vouch(launch, Vouched::Asked);
+        self.actions.push(Action::Check { launch });
+    }
+
+    /// The one place where `Container::vouched` is written, with its timer.
+    pub(super) fn vouch(&mut self, launch: LaunchId, by: Vouched) {
+        let Some(container) = self.containers.get_mut(&launch) else { return };
+        if let Vouched::Until(at) = std::mem::replace(&mut container.vouched, by) {
+            self.timers.remove(&(at, Timer::Stale(launch)));
+        }
+        if let Vouched::Until(at) = by {
+            self.timers.insert((at, Timer::Stale(launch)));
+        }
+    }
+
+    /// Nobody knows whether the stock is there.
     fn hide_stock(&mut self, now: Instant, name: &DaemonName) {
         for launch in self.on_daemon(name, |state| state == State::Idle) {
             self.transit(now, launch, State::Unknown);
@@ -146,6 +171,7 @@ impl Ledger {
             let missed = std::mem::replace(&mut container.missed, running.is_none());
             match (running, container.state) {
                 (Some(true), State::Unknown) => self.shelve(now, launch),
+                (Some(true), State::Idle) => self.vouch(launch, Vouched::Listed),
                 (Some(true), _) => {}
                 (Some(false), _) => self.ended(now, launch, RetireReason::Died),
                 (None, _) if doubtful && !missed => {}

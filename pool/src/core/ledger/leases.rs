@@ -1,12 +1,12 @@
 //! Waiters and leases.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::{Outcome, Refusal, StartKind, sizing};
 use super::{
     Action, Contact, Daemon, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer,
-    WaiterId,
+    Vouched, WaiterId,
 };
 
 /// Of so many daemons it is said why they cannot launch a service.
@@ -101,6 +101,8 @@ impl Ledger {
             container.uses -= 1;
             return match condemned {
                 Some(reason) => self.retire(now, launch, reason),
+                // It has shown nothing.
+                None if self.out_of_contact(launch) => self.doubt(now, launch),
                 None => self.shelve(now, launch),
             };
         }
@@ -152,6 +154,11 @@ impl Ledger {
         match container.condemned {
             Some(reason) => self.retire(now, launch, reason),
             None if fit => self.shelve(now, launch),
+            // It may be fit all the same: a check may need the engine.
+            None if container.vouched == Vouched::Asked => match self.unwanted(now, launch) {
+                Some(reason) => self.retire(now, launch, reason),
+                None => self.transit(now, launch, State::Unknown),
+            },
             None => self.retire(now, launch, RetireReason::Check),
         }
     }
@@ -166,12 +173,24 @@ impl Ledger {
         let Some(container) = self.containers.get(&launch) else {
             return;
         };
-        let daemon = self.daemons.get(&container.daemon);
-        if daemon.is_none_or(|daemon| daemon.contact != Contact::Up) {
-            self.transit(now, launch, State::Unknown);
+        let index = container.service;
+        if self.out_of_contact(launch) {
+            let service = self.services.get_index(index);
+            let proved = service.map_or(Duration::ZERO, |(_, s)| s.policy.proved_for(launch));
+            if proved.is_zero() {
+                return self.transit(now, launch, State::Unknown);
+            }
+            self.vouch(launch, Vouched::Until(now + proved));
         } else {
-            self.serve(now, container.service);
+            self.vouch(launch, Vouched::Listed);
         }
+        self.serve(now, index);
+    }
+
+    /// Whether the daemon of a container is unreachable, or was not reached yet.
+    fn out_of_contact(&self, launch: LaunchId) -> bool {
+        let daemon = self.containers.get(&launch).and_then(|c| self.daemons.get(&c.daemon));
+        daemon.is_none_or(|daemon| daemon.contact != Contact::Up)
     }
 
     /// Why a container must not go to stock, if so.

@@ -36,6 +36,18 @@ pub(super) struct Container {
     pub(super) condemned: Option<RetireReason>,
     /// The last list did not show it.
     pub(super) missed: bool,
+    pub(super) vouched: Vouched,
+}
+
+/// On whose word a container is leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vouched {
+    /// Its daemon's, which lists it.
+    Listed,
+    /// Its own, until then: its daemon is unreachable, and it has proved itself.
+    Until(Instant),
+    /// It is to prove itself: its daemon is unreachable.
+    Asked,
 }
 
 #[derive(Debug)]
@@ -83,6 +95,8 @@ pub(super) enum Timer {
     Waiter(WaiterId),
     /// A container in stock gets too old.
     Age(LaunchId),
+    /// What a container in stock has proved is too long ago, without contact.
+    Stale(LaunchId),
     /// The end of a service's surplus window.
     Surplus(usize),
     /// When the demand of a service is looked at though nobody came.
@@ -114,6 +128,7 @@ impl Container {
             expires: None,
             condemned: None,
             missed: false,
+            vouched: Vouched::Listed,
         }
     }
 

@@ -15,6 +15,9 @@ use crate::core::{
 
 type Checked = Result<(), String>;
 
+/// The longest `stale_after`.
+const STALE: Duration = Duration::from_secs(40);
+
 pub(super) struct World {
     rng: Rng,
     ledger: Ledger,
@@ -73,6 +76,8 @@ struct Record {
     leases: u32,
     /// A lease of it failed, or it was said to be dead.
     tainted: bool,
+    /// When it has shown last that it can serve.
+    proved: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,6 +292,7 @@ impl World {
             }
             Phase::Started if alive => {
                 container.phase = Phase::Stock;
+                container.proved = Some(self.now);
                 Event::Ready { launch }
             }
             Phase::Started | Phase::Interrupted => {
@@ -299,6 +305,7 @@ impl World {
             }
             Phase::Checking => {
                 container.phase = Phase::Stock;
+                container.proved = alive.then_some(self.now).or(container.proved);
                 Event::Checked { launch, fit: alive }
             }
             Phase::Stock | Phase::Retiring => return Ok(()),
@@ -342,7 +349,10 @@ impl World {
                 let outcome = if kind == 1 { Outcome::Dud } else { Outcome::Failed };
                 Event::Returned { launch, outcome }
             }
-            Phase::Checking => Event::Checked { launch, fit: false },
+            Phase::Checking => {
+                container.phase = Phase::Stock;
+                Event::Checked { launch, fit: false }
+            }
             Phase::Stock | Phase::Retiring => return Ok(()),
         };
         self.tell(event)

@@ -1,6 +1,6 @@
 //! What the ledger orders, held against the invariants.
 
-use super::{Checked, Engine, Phase, Record, World, number};
+use super::{Checked, Engine, Phase, Record, STALE, World, number};
 use crate::core::{
     Action, ContainerKey, DaemonName, Generation, LaunchId, Refusal, RetireReason, ServiceName,
     State, WaiterId,
@@ -116,7 +116,8 @@ impl World {
             return Err(format!("I9: {launch:?} of {service} is of generation {generation}"));
         }
         let phase = Phase::Ordered;
-        let record = Record { service, generation, daemon, phase, leases: 0, tainted: false };
+        let record =
+            Record { service, generation, daemon, phase, leases: 0, tainted: false, proved: None };
         self.containers.insert(launch, record);
         Ok(())
     }
@@ -140,6 +141,10 @@ impl World {
         }
         if container.leases != uses || uses > reuse + 1 {
             return Err(format!("I5: {launch:?} was leased {uses} times"));
+        }
+        let cut_off = self.daemons.get(&container.daemon).is_some_and(|engine| engine.cut_off);
+        if cut_off && container.proved.is_none_or(|at| self.now - at > STALE) {
+            return Err(format!("{launch:?} was leased out of contact and proved nothing"));
         }
         container.phase = Phase::Leased;
         Ok(())

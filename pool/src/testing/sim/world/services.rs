@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Checked, Phase, Served, World, number};
+use super::{Checked, Phase, STALE, Served, World, number};
 use crate::core::{Auto, Event, Generation, LaunchId, Policy, ServiceName};
 
 // === impl World ===
@@ -40,6 +40,7 @@ impl World {
             max_age: self.rng.percent(30).then_some(Duration::from_secs(60)),
             queue_length: number(self.rng.below(12)),
             max_surge: number(self.rng.below(4)),
+            stale_after: STALE / 2 * number(self.rng.below(3)),
             canary: if self.rng.percent(30) { 50 + number(self.rng.below(450)) } else { 0 },
             ..Policy::default()
         }
