@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use costs::Costs;
 use criterion::{BenchmarkId, Throughput};
 use ganger_pool::core::{
-    Action, ContainerKey, DaemonName, Event, Generation, LaunchId, Ledger, Outcome, Policy,
-    ServiceName, Terms, WaiterId,
+    Action, ContainerKey, DaemonName, Event, Generation, LaunchId, Launches, Ledger, Outcome,
+    Policy, ServiceName, Terms, WaiterId,
 };
 
 const FLEETS: [u32; 3] = [10, 100, 1000];
@@ -98,10 +98,10 @@ impl Fleet {
         for n in 0..daemons {
             let daemon = DaemonName::from(format!("daemon-{n}"));
             // So many launches in flight that each gets its half and no more.
-            let max_launches = CAPACITY / 2;
+            let fixed = Launches::Fixed(CAPACITY / 2);
             let terms = Terms { capacity: CAPACITY, tier: 0 };
             fleet.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
-            fleet.tell(Event::DaemonUp { daemon: daemon.clone(), max_launches });
+            fleet.tell(Event::DaemonUp { daemon: daemon.clone(), launches: fixed });
             fleet.tell(Event::Listed {
                 daemon: daemon.clone(),
                 began: now,

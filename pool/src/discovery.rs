@@ -17,7 +17,8 @@ pub struct DaemonSpec<E> {
     pub max_containers: u32,
     /// Launches go to the lowest tier that has room: 0 is the first choice.
     pub tier: u32,
-    /// The most launches in flight on it; `None` takes `min(2 x cpus, 8)`.
+    /// How many launches it has in flight; `None` begins with `min(2 x cpus, 8)` and learns
+    /// how many pay.
     pub max_launches: Option<u32>,
 }
 

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::broker::Broker;
 use crate::caught::{called, caught};
-use crate::core::{Backoff, Event};
+use crate::core::{Backoff, Event, Launches};
 use crate::discovery::DaemonSpec;
 use crate::nudge::Nudge;
 use crate::preparer::Preparers;
@@ -23,6 +23,9 @@ use crate::services::Services;
 const LIST_EVERY: Duration = Duration::from_secs(10);
 /// So many failed lists in a row make a daemon down; one condemns nothing.
 const MISSES: u32 = 3;
+/// The most launches in flight where it is learnt how many pay. Engines that were given
+/// as many made each wait twelve times as long (moby#42096).
+const MOST: u32 = 32;
 /// Between attempts at a daemon that does not answer.
 pub(crate) const CONTACT: Backoff =
     Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
@@ -93,9 +96,11 @@ impl<R: ContainerRuntime> Monitor<R> {
     /// Keeps contact until it is lost.
     async fn stay(&self, facts: &DaemonFacts, preparers: &mut Preparers) -> CallError {
         let daemon = self.daemon.name.clone();
-        let max_launches =
-            self.daemon.max_launches.unwrap_or_else(|| facts.cpus.saturating_mul(2).clamp(1, 8));
-        self.tell(Event::DaemonUp { daemon, max_launches });
+        let launches = self.daemon.max_launches.map_or_else(
+            || Launches::Learnt { first: facts.cpus.saturating_mul(2).clamp(1, 8), most: MOST },
+            Launches::Fixed,
+        );
+        self.tell(Event::DaemonUp { daemon, launches });
         self.nudge.regained.notify_waiters();
         let error = tokio::select! {
             // Events first: a list that is older than one must not hide it.

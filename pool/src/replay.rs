@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::core::{
-    Action, DaemonName, Event, Generation, LaunchId, Ledger, Outcome, Policy, ServiceName,
-    StartKind, State, Terms, WaiterId,
+    Action, DaemonName, Event, Generation, LaunchId, Launches, Ledger, Outcome, Policy,
+    ServiceName, StartKind, State, Terms, WaiterId,
 };
 
 /// The stock is given so long to fill before the first arrival; that is not counted.
@@ -138,8 +138,8 @@ impl Replay<'_> {
             let daemon = DaemonName::from(format!("{n}"));
             let terms = Terms { capacity: *capacity, tier: 0 };
             self.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
-            let max_launches = *max_launches;
-            self.tell(Event::DaemonUp { daemon: daemon.clone(), max_launches });
+            let launches = Launches::Fixed(*max_launches);
+            self.tell(Event::DaemonUp { daemon: daemon.clone(), launches });
             let (service, result) = (service.clone(), Ok(()));
             self.tell(Event::Prepared { daemon: daemon.clone(), service, generation, result });
             let (began, owned) = (self.now, Vec::new());

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{
-    ContainerKey, DaemonName, Fault, Generation, LaunchId, Policy, ServiceName, Terms, WaiterId,
+    ContainerKey, DaemonName, Fault, Generation, LaunchId, Launches, Policy, ServiceName, Terms,
+    WaiterId,
 };
 
 /// Something that happened.
@@ -117,8 +118,8 @@ pub enum Event {
     DaemonUp {
         /// Which.
         daemon: DaemonName,
-        /// The most launches it may have in flight.
-        max_launches: u32,
+        /// How many it may have in flight.
+        launches: Launches,
     },
     /// Contact with a daemon was lost, or never made.
     DaemonDown {

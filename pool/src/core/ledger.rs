@@ -98,7 +98,7 @@ impl Ledger {
             Event::Removed { daemon, key } => self.removed(now, &daemon, &key),
             Event::DaemonJoined { daemon, terms } => self.daemon_joined(now, &daemon, terms),
             Event::DaemonResized { daemon, terms } => self.daemon_resized(&daemon, terms),
-            Event::DaemonUp { daemon, max_launches } => self.daemon_up(&daemon, max_launches),
+            Event::DaemonUp { daemon, launches } => self.daemon_up(&daemon, launches),
             Event::DaemonDown { daemon, reason } => self.daemon_down(now, &daemon, reason),
             Event::DaemonLeft { daemon } => self.daemon_left(now, &daemon),
             Event::Prepared { daemon, service, generation, result } => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Owned, Refusal, Terms};
+use super::super::{Launches, Owned, Refusal, Terms};
 use super::{
     Action, Contact, ContainerKey, Daemon, DaemonName, Generation, LaunchId, Ledger, RetireReason,
     ServiceName, State, Timer, Vouched,
@@ -32,12 +32,12 @@ impl Ledger {
         }
     }
 
-    pub(super) fn daemon_up(&mut self, name: &DaemonName, max_launches: u32) {
+    pub(super) fn daemon_up(&mut self, name: &DaemonName, launches: Launches) {
         let Some(daemon) = self.daemons.get_mut(name) else {
             return;
         };
         daemon.contact = Contact::Up;
-        daemon.max_launches = max_launches.max(1);
+        daemon.limit.renew(launches);
         daemon.listed = false;
         self.replace(name);
     }

@@ -24,6 +24,8 @@ impl Ledger {
         let doomed = container.condemned.is_some() || service.is_none_or(|(_, s)| s.leaving);
         if let Some(daemon) = self.daemons.get_mut(&on) {
             daemon.failures = 0;
+            let in_flight = daemon.counts[State::Launching];
+            daemon.limit.took(container.service, now - container.born, in_flight);
             if daemon.degraded.take().is_some() {
                 self.actions.push(Action::Recovered { daemon: on });
             }

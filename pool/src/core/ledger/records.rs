@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::Counts;
+use super::super::limit::Limit;
 use super::super::placement::{Load, Terms};
+use super::super::{Counts, Launches};
 use super::gone::Gone;
 use super::{ContainerKey, DaemonName, Generation, Lane, LaunchId, RetireReason, State, WaiterId};
 
@@ -53,7 +54,7 @@ pub(super) enum Vouched {
 #[derive(Debug)]
 pub(super) struct Daemon {
     pub(super) terms: Terms,
-    pub(super) max_launches: u32,
+    pub(super) limit: Limit,
     pub(super) contact: Contact,
     /// It left the fleet: nothing new is launched or leased on it.
     pub(super) leaving: bool,
@@ -148,7 +149,7 @@ impl Daemon {
     pub(super) fn new(terms: Terms) -> Self {
         Self {
             terms,
-            max_launches: 1,
+            limit: Limit::new(Launches::Fixed(1)),
             contact: Contact::Joining,
             leaving: false,
             listed: false,
@@ -187,7 +188,7 @@ impl Daemon {
 
     /// How many launches it may have in flight: while they fail, one that tries.
     fn launches(&self) -> u32 {
-        if self.failures > 0 { 1 } else { self.max_launches }
+        if self.failures > 0 { 1 } else { self.limit.get() }
     }
 
     /// How many more containers it would take, now or when launches under way

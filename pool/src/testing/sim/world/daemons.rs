@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Checked, Phase, World, number};
-use crate::core::{ContainerKey, DaemonName, Event, Owned, Terms};
+use crate::core::{ContainerKey, DaemonName, Event, Launches, Owned, Terms};
 
 // === impl World ===
 
@@ -93,7 +93,8 @@ impl World {
         if engine.cut_off {
             return self.tell(Event::DaemonDown { daemon: name, reason: "cut off".into() });
         }
-        self.tell(Event::DaemonUp { daemon: name.clone(), max_launches: 2 })?;
+        let launches = Launches::Fixed(2);
+        self.tell(Event::DaemonUp { daemon: name.clone(), launches })?;
         self.list(&name)
     }
 
@@ -133,8 +134,8 @@ impl World {
             self.tell(Event::DaemonResized { daemon: name.clone(), terms })?;
         }
         self.tell(Event::DaemonJoined { daemon: name.clone(), terms })?;
-        let max_launches = 1 + number(self.rng.below(4));
-        self.tell(Event::DaemonUp { daemon: name.clone(), max_launches })?;
+        let launches = Launches::Learnt { first: 1 + number(self.rng.below(4)), most: 8 };
+        self.tell(Event::DaemonUp { daemon: name.clone(), launches })?;
         for (service, generation) in self.generations() {
             let (daemon, result) = (name.clone(), Ok(()));
             self.tell(Event::Prepared { daemon, service, generation, result })?;
