@@ -8,7 +8,9 @@ use std::time::Duration;
 use bed::{Bed, clean, service};
 use ganger_pool::Lease;
 use ganger_pool::core::{Outcome, Policy, Refusal, State};
+use ganger_pool::discovery::{DaemonSpec, fixed};
 use ganger_pool::testing::{FakeEngine, Gate, Op};
+use tokio::time::Instant;
 
 fn policy() -> Policy {
     Policy { warm: 1, max: 64, ..Policy::default() }
@@ -151,6 +153,40 @@ async fn stock_of_a_daemon_that_is_down_is_leased_for_as_long_as_it_proves_itsel
     gate(&down, Gate::Ok);
     bed.stocked().await;
     assert_eq!(bed.engine.launched(), 4, "three to begin with, one for the one that was spent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_takes_unusually_long_is_repeated_on_another_daemon() {
+    let policy = Policy { warm: 0, max: 4, ..policy() };
+    // The second is used for nothing else, as the first has room.
+    let fleet = vec![bed::daemon("d1", 8), DaemonSpec { tier: 1, ..bed::daemon("d2", 8) }];
+    let bed = Bed::over(&FakeEngine::new(7), vec![bed::options(policy)], fixed(fleet));
+    bed.until(|s| s.settled()).await;
+    for _ in 0..30 {
+        clean(bed.lease().await.unwrap());
+        bed.until(|s| s.services[0].counts.total() == 0).await;
+    }
+    bed.engine.gate("d1", Op::Launch, Gate::Slow(Duration::from_secs(9)));
+    let since = Instant::now();
+    let lease = bed.lease().await.unwrap();
+    assert_eq!(lease.daemon().as_str(), "d2");
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+
+    // The one that came second is in stock, and is given to the next.
+    bed.until(|s| s.services[0].counts[State::Idle] == 1).await;
+    clean(lease);
+    let next = bed.lease().await.unwrap();
+    assert_eq!(next.daemon().as_str(), "d1");
+    clean(next);
+    bed.until(|s| s.services[0].counts.total() == 0).await;
+
+    // Nothing is repeated for a client that is gone.
+    let before = bed.engine.launched();
+    let gone = bed.queue();
+    bed.until(|s| s.services[0].counts.total() == 1).await;
+    gone.abort();
+    bed.until(|s| s.services[0].counts[State::Idle] == 1).await;
+    assert_eq!(bed.engine.launched(), before + 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ mod canary;
 mod demand;
 mod fleet;
 mod gone;
+mod hedge;
 mod launches;
 mod leases;
 mod records;
@@ -134,6 +135,7 @@ impl Ledger {
                 Timer::Waiter(waiter) => self.timed_out(now, waiter),
                 Timer::Age(launch) => self.retire(now, launch, RetireReason::Age),
                 Timer::Stale(launch) => self.doubt(now, launch),
+                Timer::Late(launch) => self.late(now, launch),
                 Timer::Surplus(service) => self.shrink(now, service),
                 Timer::Demand(service) => self.review(now, service),
                 Timer::Lane((service, generation)) => {
@@ -173,7 +175,9 @@ impl Ledger {
                 self.make_room(now, lane);
                 continue;
             };
-            self.launch(now, lane, daemon);
+            if let Some(launch) = self.launch(now, lane, daemon) {
+                self.expect(now, launch, lane.0);
+            }
             if self.hungry.contains(&lane) {
                 candidates.push(lane);
             }
@@ -196,10 +200,13 @@ impl Ledger {
         Some((Some(oldest), fill))
     }
 
-    fn launch(&mut self, now: Instant, (index, generation): Lane, daemon: DaemonName) {
-        let Some((name, service)) = self.services.get_index_mut(index) else {
-            return;
-        };
+    fn launch(
+        &mut self,
+        now: Instant,
+        (index, generation): Lane,
+        daemon: DaemonName,
+    ) -> Option<LaunchId> {
+        let (name, service) = self.services.get_index_mut(index)?;
         let wanted = service.launched(generation);
         self.launches += 1;
         service.totals.launched += 1;
@@ -213,6 +220,7 @@ impl Ledger {
         self.containers.insert(launch, Container { wanted, ..container });
         self.transit(now, launch, State::Launching);
         self.actions.push(action);
+        Some(launch)
     }
 
     /// The one place where a container changes its state, with all that hangs
@@ -227,6 +235,8 @@ impl Ledger {
             "{launch:?} cannot go from {from} to {to}"
         );
         let (generation, uses) = (container.generation, container.uses);
+        let over = container.late && !to.is_launch();
+        container.late &= !over;
         let returned = from == State::Checking && container.vouched != Vouched::Asked;
         let (index, name, age) = (container.service, container.daemon.clone(), container.expires);
         if let Some((_, service)) = self.services.get_index_mut(index) {
@@ -239,6 +249,7 @@ impl Ledger {
             if to == State::Idle && (from == State::Leased || returned) {
                 service.came_back();
             }
+            service.hedges.late -= u32::from(over);
             service.counts.shift(from, to);
             if let Some(rollout) = service.rollout.as_mut().filter(|r| r.to == generation) {
                 rollout.counts.shift(from, to);

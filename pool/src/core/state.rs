@@ -76,6 +76,12 @@ impl State {
         }
     }
 
+    /// Whether it is on its way to be ready for the first time.
+    #[must_use]
+    pub const fn is_launch(self) -> bool {
+        matches!(self, Self::Launching | Self::Probing)
+    }
+
     /// The word for it in logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

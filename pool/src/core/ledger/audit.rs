@@ -28,6 +28,7 @@ impl Ledger {
         let mut by_service = vec![Counts::default(); self.services.len()];
         let mut by_daemon: BTreeMap<_, Counts> = BTreeMap::new();
         let mut rolled_out: BTreeMap<usize, Counts> = BTreeMap::new();
+        let mut late: BTreeMap<usize, u32> = BTreeMap::new();
         for (launch, container) in &self.containers {
             if container.state == State::Removed {
                 return Err(format!("I1: {launch:?} is kept though it is gone"));
@@ -37,6 +38,9 @@ impl Ledger {
             }
             by_daemon.entry(&container.daemon).or_default().shift(State::Removed, container.state);
             self.audit_word(*launch, container)?;
+            if container.late && container.state.is_launch() {
+                *late.entry(container.service).or_default() += 1;
+            }
             let service = self.services.get_index(container.service);
             let rollout = service.and_then(|(_, service)| service.rollout.as_ref());
             if rollout.is_some_and(|rollout| rollout.to == container.generation) {
@@ -49,6 +53,9 @@ impl Ledger {
         for (index, ((name, service), counts)) in self.services.iter().zip(by_service).enumerate() {
             if service.counts != counts || service.stock.len() != counts[State::Idle] {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", service.counts));
+            }
+            if service.hedges.late != late.remove(&index).unwrap_or_default() {
+                return Err(format!("I1: {name} counts {} late launches", service.hedges.late));
             }
             let of_rollout = rolled_out.remove(&index).unwrap_or_default();
             if service.rollout.as_ref().is_some_and(|rollout| rollout.counts != of_rollout) {

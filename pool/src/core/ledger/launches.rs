@@ -47,6 +47,7 @@ impl Ledger {
             }
             container.expires = service.policy.lifetime(launch).map(|age| now + age);
             service.ready_after(container.wanted.map(|at| now - at), now - container.born);
+            service.hedges.took(now - container.born);
         }
         let (lane, condemned) = ((container.service, container.generation), container.condemned);
         match condemned {

@@ -38,6 +38,8 @@ pub(super) struct Container {
     /// The last list did not show it.
     pub(super) missed: bool,
     pub(super) vouched: Vouched,
+    /// Its launch takes unusually long. Counted in its service's `Hedges`.
+    pub(super) late: bool,
 }
 
 /// On whose word a container is leased.
@@ -98,6 +100,8 @@ pub(super) enum Timer {
     Age(LaunchId),
     /// What a container in stock has proved is too long ago, without contact.
     Stale(LaunchId),
+    /// A launch takes unusually long.
+    Late(LaunchId),
     /// The end of a service's surplus window.
     Surplus(usize),
     /// When the demand of a service is looked at though nobody came.
@@ -130,6 +134,7 @@ impl Container {
             condemned: None,
             missed: false,
             vouched: Vouched::Listed,
+            late: false,
         }
     }
 

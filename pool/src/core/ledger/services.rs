@@ -7,6 +7,7 @@ use super::super::queue::Queue;
 use super::super::stock::Stock;
 use super::super::{Counts, Outcome, Policy, Refusal, Stage, sizing};
 use super::demand::Learning;
+use super::hedge::Hedges;
 use super::rollout::Rollout;
 use super::{
     Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, Totals,
@@ -30,6 +31,7 @@ pub(super) struct Service {
     pub(super) window: Option<Window>,
     /// What is learnt where the stock sizes itself; `policy.warm` follows it.
     pub(super) learning: Option<Learning>,
+    pub(super) hedges: Hedges,
     pub(super) totals: Totals,
 }
 
@@ -72,6 +74,7 @@ impl Service {
             queue: Queue::default(),
             trouble: Trouble::default(),
             window: None,
+            hedges: Hedges::default(),
             totals: Totals::default(),
         }
     }
