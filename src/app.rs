@@ -138,7 +138,7 @@ pub async fn run(
     let (followed, fleet) = tokio::select! {
         // Nothing was begun yet: whoever wants it to stop does not wait for discovery.
         biased;
-        () = stop.drain.cancelled() => return Ok(Ended { cut: 0, left: Vec::new() }),
+        () = stop.drain.cancelled() => return Ok(stopped(0, Vec::new())),
         followed = Followed::start(fleet) => followed,
     };
     let (guardian, fleet) = match guardian {
@@ -154,7 +154,7 @@ pub async fn run(
     if stop.drain.is_cancelled() {
         // Nobody should be sent here any more.
         pool.drain();
-        return Ok(Ended { cut: 0, left: await_removed(&pool, guardian).await });
+        return Ok(stopped(0, await_removed(&pool, guardian).await));
     }
 
     let listeners: Result<Vec<_>, _> =
@@ -186,12 +186,16 @@ pub async fn run(
     notify::ready();
     let cut = server.run(load, stop).await;
     full.abort();
-    let left = await_removed(&pool, guardian).await;
+    Ok(stopped(cut, await_removed(&pool, guardian).await))
+}
+
+/// Tells how it ended.
+fn stopped(cut: u64, left: Vec<String>) -> Ended {
     for left in &left {
         error!("containers may be left on {left}; remove them with `ganger reap`");
     }
     info!(cut, "stopped");
-    Ok(Ended { cut, left })
+    Ended { cut, left }
 }
 
 /// Waits until nothing of an earlier boot is left where we could look.
@@ -205,7 +209,9 @@ async fn await_reaped(pool: &Pool<Docker>, stop: &Stop) {
         warn!("containers of an earlier boot are still being removed");
     }
     let snapshot = pool.snapshot();
-    if snapshot.daemons.iter().all(|daemon| daemon.down.is_some()) {
+    if snapshot.daemons.is_empty() {
+        error!("no daemon is known; clients are refused until discovery finds one");
+    } else if snapshot.daemons.iter().all(|daemon| daemon.down.is_some()) {
         error!("no daemon can be reached; clients are refused until one answers");
     }
 }

@@ -146,7 +146,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Run => loaded(config).and_then(|(config, path)| {
             start_log(config.log.format, &log)?;
-            block_on(run::run(config, &path, &log))
+            block_on(run::run(config, &path, &log)).map_err(Failure::logged)
         }),
         Verb::Demo { docker, listen } => start_log(LogFormat::Text, &log)
             .and_then(|()| block_on(demo::demo(&docker, listen, &log))),
@@ -189,7 +189,9 @@ pub fn main() -> ExitCode {
     };
     telemetry::flush();
     let exit = exit.unwrap_or_else(|Failure { exit, message }| {
-        complain(&message);
+        if !message.is_empty() {
+            complain(&message);
+        }
         exit
     });
     ExitCode::from(exit as u8)
@@ -206,6 +208,14 @@ struct Failure {
 impl Failure {
     fn new(exit: Exit, message: impl ToString) -> Self {
         Self { exit, message: message.to_string() }
+    }
+
+    /// Says why in the log, unless that leaves errors out.
+    fn logged(mut self) -> Self {
+        if tracing::enabled!(tracing::Level::ERROR) {
+            tracing::error!("{}", std::mem::take(&mut self.message));
+        }
+        self
     }
 }
 

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::Subscriber;
 use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Registry};
@@ -38,6 +39,17 @@ pub enum TelemetryError {
         filter: String,
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
+    },
+    /// It has a word that would be the name of a target, of which everything is logged.
+    #[error(
+        "log filter {filter:?}: {word:?} is no level (error, warn, info, debug, trace, off) and no \
+         TARGET=LEVEL; try for example \"info\" or \"ganger=debug\""
+    )]
+    Word {
+        /// As given.
+        filter: String,
+        /// What it is about.
+        word: String,
     },
     /// A log is set up already.
     #[error("the log is set up already")]
@@ -82,6 +94,13 @@ pub fn init_with(
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    // Taken as a target that there is not, a misspelt level would silence everything.
+    let plain = |word: &&str| !word.is_empty() && !word.contains(['=', '[']);
+    let no_level = |word: &&str| word.parse::<LevelFilter>().is_err();
+    let words = filter.split(',').map(str::trim);
+    if let Some(word) = words.filter(plain).find(no_level) {
+        return Err(TelemetryError::Word { filter: filter.to_owned(), word: word.to_owned() });
+    }
     EnvFilter::builder()
         .parse(filter)
         .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })
@@ -166,6 +185,11 @@ pub(crate) mod tests {
     fn a_wrong_filter_is_named() {
         let error = init(Format::Text, "ganger=loud").unwrap_err().to_string();
         assert!(error.starts_with("log filter \"ganger=loud\" is not understood"), "{error}");
+        let error = parse("ganger=debug,verbose").unwrap_err().to_string();
+        assert!(error.contains("\"verbose\" is no level"), "{error}");
+        for good in ["warn", "INFO,hyper=off", "ganger=debug, error", "off", "[span]=info"] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
     }
 
     #[test]

@@ -280,7 +280,7 @@ fn a_push_that_makes_no_sense_is_a_wrong_command_line() {
         (&["Not An Image", "--to", "local"], "is not the name of an image"),
         (&[digest.as_str(), "--to", "local"], "an image is pushed by its tag"),
         (&["i:1", "--to", "locla"], "did you mean local?"),
-        (&["i:1", "--to", "elsewhere"], "there are local"),
+        (&["i:1", "--to", "elsewhere"], "the names are local"),
         (&["i:1", "--to", "local", "--from", "http://a:1"], "write \"tcp://a:1\""),
         (&["i:1", "--to", "local", "--from", "tcp://192.0.2.7:1"], "make it a daemon"),
     ] {
@@ -345,7 +345,7 @@ fn what_cannot_be_measured_is_said_before_anything_is() {
         (&["--docker", "tcp://192.0.2.7:2375"], "plain tcp to another machine"),
         (&["--sweep", "colour=red"], "concurrency, network, runtime, daemon"),
         (&["--sweep", "concurrency=0"], "0 is not from 1 to 1000"),
-        (&["--sweep", "daemon=rack7"], "no daemon rack7; there are local"),
+        (&["--sweep", "daemon=rack7"], "no daemon rack7; the names are local"),
     ] {
         dir.ganger(&[&["bench"], args].concat()).expect(2, &[said]);
     }

@@ -199,6 +199,8 @@ fn what_consul_lists_and_cannot_be_used_is_said() {
     let consul = Consul::start(&fleet, "dc1", None);
     consul.register("docker", &fleet.hosts()[0], 0);
     let config = discovered("unfit", &consul, "").fixture("echo", "warm: 1, max: 2", &[]);
+    let (code, said) = check(&fleet, &config);
+    assert!(code == Some(4) && said.contains("Consul lists no daemon"), "{said}");
     let mut ganger = config.start(GANGER, &fleet);
     let line = ganger.wait_for_line(DEADLINE, |line| line.contains("cannot be a daemon"));
     assert!(line.contains(&fleet.hosts()[0].name) && line.contains("max_containers"), "{line}");

@@ -168,7 +168,7 @@ fn a_file_with_mistakes_changes_nothing() {
             "give it another name",
         ),
         (text.replace("warm: 1", "worm: 1"), "did you mean `warm`"),
-        (text.replace(config.instance(), "another"), "names the instance another"),
+        (text.replace(config.instance(), "another"), "`instance` is another now"),
         (text.replace(&format!(":{port}"), &format!(":{taken}")), "cannot listen on"),
         (text.replace("daemons:", "guardian: false, daemons:"), "`guardian` cannot be changed"),
     ];

@@ -185,7 +185,7 @@ impl Setup {
         let names: Vec<_> = daemons.iter().map(|daemon| daemon.name.to_string()).collect();
         daemons.retain(|daemon| daemon.name.as_str() == name);
         if daemons.is_empty() {
-            return Err(format!("no daemon {name}; there are {}", names.join(", ")));
+            return Err(format!("no daemon {name}; the names are {}", names.join(", ")));
         }
         Ok(())
     }

@@ -52,12 +52,16 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     let registration = app::admitted(config).await;
     match &registration {
         Some(Ok(said)) => say(said),
-        Some(Err(error)) => say(&format!("error: {error}")),
+        Some(Err(error)) => say(&format!("error: `register`: {error}")),
         None => {}
     }
     let Discovered { daemons, unfit } =
         fleet.once().await.map_err(|error| Failure::new(Exit::Unreachable, error))?;
     unfit.iter().for_each(|why| say(&format!("not used: {why}")));
+    let nobody = daemons.is_empty();
+    if nobody {
+        say(&format!("error: {}", nobody_listed(&config.daemons)));
+    }
     for (at, daemon) in daemons.into_iter().enumerate() {
         let (docker, services) = (docker.clone(), services.clone());
         work.spawn(async move { (at, ask(&docker, &daemon, &services).await) });
@@ -66,13 +70,28 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     findings.sort_by_key(|(at, _)| *at);
     findings.iter().flat_map(|(_, found)| &found.lines).for_each(|line| say(line));
     let any = |is: fn(&Findings) -> bool| findings.iter().any(|(_, found)| is(found));
-    let unreached = matches!(registration, Some(Err(_))) || any(|found| found.unreached);
+    let unreached = nobody || matches!(registration, Some(Err(_))) || any(|found| found.unreached);
     Ok(match (unreached, any(|found| found.wrong)) {
         (true, _) => Exit::Unreachable,
         (_, true) => Exit::Failed,
         _ if !unfit.is_empty() => Exit::Failed,
         _ => Exit::Ok,
     })
+}
+
+/// That there is nobody to launch on.
+fn nobody_listed(daemons: &Daemons) -> String {
+    match daemons {
+        Daemons::Consul(consul) => format!(
+            "Consul lists no daemon that passes its checks and can be used as `{}`: look at `service` \
+             and `datacenters`, and at what is registered",
+            consul.service
+        ),
+        Daemons::Swarm(_) => {
+            "the Swarm has no node that is ready, active and can be used".to_owned()
+        }
+        Daemons::Static(_) => "there is no daemon".to_owned(),
+    }
 }
 
 async fn ask(

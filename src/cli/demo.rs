@@ -1,12 +1,13 @@
 //! `ganger demo`: the default configuration with the built-in echo image.
 
+use std::env;
 use std::net::SocketAddr;
 
 use ganger_pool::core::{ServiceView, State};
 use ganger_pool::runtime::ContainerRuntime;
 
 use super::{Exit, Failure, guard, run, say};
-use crate::app::{self, Instance, Running};
+use crate::app::{self, Instance, InstanceError, Running};
 use crate::config::{Config, Daemons, LogFormat, Network};
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
@@ -32,7 +33,15 @@ pub(super) async fn demo(
         return Err(Failure::new(Exit::Usage, message));
     }
     let stop = run::stop(HangUp::Stops)?;
-    let instance = Instance::take(INSTANCE).map_err(run::failed)?;
+    let instance = Instance::take(INSTANCE).map_err(|error| match error {
+        InstanceError::Taken { holder, .. } => {
+            let holder = holder.map_or_else(String::new, |pid| format!(", as process {pid}"));
+            let message =
+                format!("a demo is running on this machine already{holder}: end it first");
+            Failure::new(Exit::Failed, message)
+        }
+        error => run::failed(error),
+    })?;
     let mut config = Config::parse(Config::default_text(), "the default configuration")
         .map_err(|report| Failure::new(Exit::Failed, report))?;
     let sealed = look(&endpoint).await?;
@@ -92,11 +101,13 @@ fn stocked(service: &ServiceView, running: &Running) {
 
 fn what_next(address: SocketAddr) -> String {
     let (ip, port) = (address.ip(), address.port());
+    // As it was called: it may not be installed yet.
+    let program = env::args().next().unwrap_or_else(|| "ganger".to_owned());
     format!(
         "\nNow, in another terminal:\n\
          \n    nc {ip} {port}      # what you type comes back, from a container of your own\n\
          \nEvery connection gets a fresh container, and one line here when it ends.\n\
-         Ctrl-C ends the demo and removes its containers. To go on from there:\n\
-         \n    ganger init > ganger.ron && ganger run\n"
+         Ctrl-C ends the demo and removes its containers. To go on then, on an engine of your own:\n\
+         \n    {program} init > ganger.ron && {program} run\n"
     )
 }

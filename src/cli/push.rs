@@ -66,7 +66,10 @@ pub(super) async fn push(
     let (unreached, refused) = failed.fold((0, 0), |(unreached, refused), error| {
         if error.unreachable { (unreached + 1, refused) } else { (unreached, refused + 1) }
     });
-    say(&format!("{image}: on {} of {total} daemons", total - unreached - refused));
+    say(&match total {
+        0 => format!("{image}: there is no other daemon that could have it"),
+        _ => format!("{image}: on {} of {total} daemons", total - unreached - refused),
+    });
     Ok(match (unreached, refused) {
         (1.., _) => Exit::Unreachable,
         (_, 1..) => Exit::Failed,
@@ -134,7 +137,7 @@ fn named<'d>(
         let help = match similar(name, &known) {
             Some(meant) => format!("did you mean {meant}?"),
             None if known.is_empty() => "there is none now".to_owned(),
-            None => format!("there are {}", known.join(", ")),
+            None => format!("the names are {}", known.join(", ")),
         };
         usage(format!("{option} {name}: no daemon of the configuration has this name: {help}"))
     })

@@ -32,8 +32,9 @@ fn load(path: &Path, instance: &str) -> Result<Config, String> {
     match config.instance(path) {
         Ok(name) if name == instance => Ok(config),
         Ok(name) => Err(format!(
-            "it names the instance {name}, and this process runs as {instance}, whose containers it \
-             has: change it back, or restart"
+            "{}: `instance` is {name} now, and this process runs as {instance}, whose containers it \
+             has: change it back, or restart",
+            path.display()
         )),
         Err(error) => Err(error.to_string()),
     }

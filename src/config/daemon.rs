@@ -21,7 +21,7 @@ pub struct Daemon {
     /// The most containers it may hold, of all instances together, counting those
     /// being launched and removed. At least 1.
     pub max_containers: u32,
-    /// The most launches in flight on it, 1 to 32; `None` takes `min(2 x cpus, 8)`.
+    /// Launches in flight on it, 1 to 32; `None` learns how many pay.
     pub max_launches: Option<u32>,
     /// The address of its machine to publish ports on and to dial. `None` takes
     /// loopback for a socket, else the address its API is reached at.

@@ -119,7 +119,13 @@ impl<'t> Cx<'t> {
             Shape::Struct { name: Some(name), .. } => name.clone(),
             _ => node.span.start..node.span.start + 1,
         };
-        self.report(Mistake::new(&span, format!("expected {what}, found {found}")));
+        let mistake = Mistake::new(&span, format!("expected {what}, found {found}"));
+        let unquoted =
+            matches!(node.shape, Shape::Atom) && !text.contains('"') && what.contains('"');
+        self.report(match unquoted {
+            true => mistake.help("it is text: write it in quotes, as in the example"),
+            false => mistake,
+        });
         None
     }
 

@@ -28,7 +28,7 @@ use super::members::Members;
 use super::{Discovered, Following};
 use crate::endpoint::Site;
 use crate::fleet::{Consistency, Consul};
-use crate::http;
+use crate::http::{self, HttpError};
 use catalog::Entry;
 
 pub(crate) use client::{AskError, Client};
@@ -92,19 +92,22 @@ impl Consul {
     /// Asks once for the whole fleet.
     ///
     /// # Errors
-    /// Why a datacenter could not be asked, and at which server last.
+    /// Why a datacenter could not be asked, of each server.
     pub async fn once(&self) -> Result<Discovered, String> {
         let mut all = Discovered::default();
         for (tier, datacenter) in (0..).zip(self.datacenters()) {
-            let mut answer = Err("no server is configured".to_owned());
+            let (mut answer, mut errors) = (None, Vec::new());
             for client in &self.clients() {
-                let asked = self.ask(client, datacenter.as_deref(), 0, Duration::ZERO).await;
-                answer = asked.map_err(|error| format!("Consul at {}: {error}", client.url()));
-                if answer.is_ok() {
+                match self.ask(client, datacenter.as_deref(), 0, Duration::ZERO).await {
+                    Ok(found) => answer = Some(found),
+                    Err(error) => errors.push(format!("Consul at {}: {error}", client.url())),
+                }
+                if answer.is_some() {
                     break;
                 }
             }
-            let Discovered { daemons, unfit } = self.sorted(&answer?.entries, tier);
+            let answer = answer.ok_or_else(|| errors.join("\n"))?;
+            let Discovered { daemons, unfit } = self.sorted(&answer.entries, tier);
             all.daemons.extend(daemons);
             all.unfit.extend(unfit);
         }
@@ -247,14 +250,14 @@ impl Follower {
     }
 
     fn complain(&self, server: &str, error: &AskError) {
-        if error.is_refusal() {
-            warn!(service = %self, server, %error, "Consul refuses; the fleet stays as it is known");
-        } else {
-            warn!(
-                service = %self, server, %error,
-                "Consul does not answer; the fleet stays as it is known"
-            );
-        }
+        let what = match error {
+            error if error.is_refusal() => "Consul refuses; the fleet stays as it is known",
+            AskError::Http(HttpError::Status { .. }) => {
+                "Consul answers with an error; the fleet stays as it is known"
+            }
+            _ => "Consul does not answer; the fleet stays as it is known",
+        };
+        warn!(service = %self, server, %error, "{what}");
     }
 }
 

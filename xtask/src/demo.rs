@@ -22,12 +22,12 @@ pub(crate) fn run() -> Result<ExitCode> {
     } else if engine_answers(&socket) {
         None
     } else {
-        command::say(&format!("no engine answers at {}: starting one", socket.display()));
+        let socket = socket.display();
+        command::say(&format!("no engine answers at {socket}: starting one, for this demo alone"));
         if !is_root() {
             bail!(
                 "only root can start an engine; start one yourself, or run this as root. If one \
-                 runs, you may lack permission for {}",
-                socket.display()
+                 runs, you may lack permission for {socket}"
             );
         }
         let fleet = Fleet::lock(site)?;

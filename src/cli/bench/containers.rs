@@ -175,7 +175,7 @@ fn of_service(
         let help =
             match config::similar(name, &names.iter().map(String::as_str).collect::<Vec<_>>()) {
                 Some(meant) => format!("did you mean {meant}?"),
-                None => format!("there are {}", names.join(", ")),
+                None => format!("the names are {}", names.join(", ")),
             };
         return Err(usage(format!(
             "--service {name}: {} has none of this name: {help}",

@@ -40,7 +40,9 @@ fn listed(line: &str) -> Result<Line, String> {
     let (Some(service), Some(arrived), Some(held), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err("expected `service,arrived,held`, or a line of the JSON log".to_owned());
+        let expected = "expected `service,arrived,held`, or a line of the log as JSON, which it is \
+                        with `log: (format: Json)`";
+        return Err(expected.to_owned());
     };
     let time = |text: &str| {
         let seconds = text.parse::<f64>().ok();

@@ -191,6 +191,9 @@ fn explain(error: &HttpError) -> String {
             "it speaks TLS there: write https:// in place of http://, and name its authority"
                 .to_owned()
         }
+        HttpError::Status { message, .. } if message.contains("No path to datacenter") => {
+            format!("{message}: it knows no such one; look at `datacenters`")
+        }
         error => error.to_string(),
     }
 }
