@@ -335,6 +335,8 @@ fn what_cannot_be_measured_is_said_before_anything_is() {
     for (args, said) in [
         (&["--target", "nowhere"][..], "write HOST:PORT"),
         (&["--target", &nobody, "--image", "i", "--port", "1"], "cannot be used with"),
+        (&["--target", &nobody, "--sweep", "concurrency=1,2"], "cannot be used with"),
+        (&["--target", &nobody, "--json", "no/such/file"], "no/such/file: No such file"),
         (&["--target", &nobody, "--rate", "0"], "above 0"),
         (&["--target", &nobody, "--send", r"\q"], "after a backslash"),
         (&["--target", &nobody, "--assert", "warm.p50<1s"], "warm is not measured here"),

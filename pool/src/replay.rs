@@ -12,7 +12,7 @@ use crate::core::{
     ServiceName, StartKind, State, Terms, WaiterId,
 };
 
-/// The stock is given so long to fill before the first arrival; that is not counted.
+/// The stock is given so long at least to fill before the first arrival; that is not counted.
 const BEFORE: Duration = Duration::from_secs(300);
 
 /// Somebody who came.
@@ -93,7 +93,7 @@ pub fn replay(
         now: start,
         service: "replayed".into(),
         daemons,
-        origin: start + BEFORE,
+        origin: start,
         arrivals,
         due: BTreeSet::new(),
         came: BTreeMap::new(),
@@ -102,8 +102,13 @@ pub fn replay(
         tally: Tally::default(),
     };
     replay.open(policy);
+    // However long the launches take.
+    while let Some(end) = replay.due.last().map(|(at, _)| *at) {
+        replay.run_until(end, patience);
+    }
+    replay.origin = replay.now.max(start + BEFORE);
     replay.run_until(replay.origin, patience);
-    replay.tally = Tally { launches: replay.idle.into(), ..Tally::default() };
+    replay.tally = Tally { launches: replay.exist.into(), ..Tally::default() };
     replay.arrive(0);
     while let Some(end) = replay.due.last().map(|(at, _)| *at) {
         replay.run_until(end, patience);

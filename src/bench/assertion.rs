@@ -119,7 +119,10 @@ impl Assertion {
             let name = self.series.as_deref().unwrap_or("anything");
             return vec![format!("{self}: {name} was not measured")];
         }
-        judged.filter_map(|(label, series)| self.judge(&label, series)).collect()
+        let judged = judged.filter_map(|(label, series)| self.judge(&label, series));
+        let skipped = report.skipped.iter();
+        let skipped = skipped.map(|left| format!("{self}: at {}: was not measured", left.label()));
+        judged.chain(skipped).collect()
     }
 
     fn judge(&self, label: &str, series: &Series) -> Option<String> {
@@ -189,7 +192,7 @@ pub(super) fn number(text: &str) -> Option<f64> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::report::{Machine, Point};
+    use super::super::report::{Machine, Point, Skipped};
     use super::super::series::Recorder;
     use super::*;
 
@@ -222,6 +225,15 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
             assert!(error.contains("write for example"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_was_left_out_of_a_sweep_meets_nothing() {
+        let mut report = report();
+        let at = [("runtime".to_owned(), "crun".to_owned())].into_iter().collect();
+        report.skipped.push(Skipped { at, reason: "it is not there".to_owned() });
+        let unmet = "warm.p50<1s".parse::<Assertion>().unwrap().unmet(&report);
+        assert_eq!(unmet, ["warm.p50<1s: at runtime=crun: was not measured"]);
     }
 
     #[test]

@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+
+/// How long the other side may go on after its client's end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What is said on a connection, and what shows that it was served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,12 +70,42 @@ impl Exchange {
         self.over(TcpStream::connect(to), patience).await
     }
 
+    /// As [`Exchange::connect`], and ends the connection as a client in good order does:
+    /// it hears the other side out. One that goes on all the same is reset.
+    ///
+    /// # Errors
+    /// Why it was not served.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub(super) async fn session(
+        &self,
+        to: SocketAddr,
+        patience: Duration,
+    ) -> Result<Answered, Miss> {
+        let (answered, stream) = self.served(TcpStream::connect(to), patience).await?;
+        // Closed with something unread it would be reset, and its container not used again.
+        if !matches!(timeout(FAREWELL, heard_out(&stream)).await, Ok(Ok(()))) {
+            _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        }
+        Ok(answered)
+    }
+
     /// As [`Exchange::connect`], over the connection that this makes.
     pub(super) async fn over(
         &self,
         connect: impl Future<Output = io::Result<TcpStream>>,
         patience: Duration,
     ) -> Result<Answered, Miss> {
+        // Closed after it was noted when it was served.
+        self.served(connect, patience).await.map(|(answered, _stream)| answered)
+    }
+
+    async fn served(
+        &self,
+        connect: impl Future<Output = io::Result<TcpStream>>,
+        patience: Duration,
+    ) -> Result<(Answered, TcpStream), Miss> {
         let served = async {
             let mut stream = connect.await?;
             let client = stream.local_addr()?;
@@ -84,10 +118,21 @@ impl Exchange {
             }
             Ok((Answered { at: Instant::now(), client }, stream))
         };
-        match timeout(patience, served).await {
-            // Closed after it was noted when it was served.
-            Ok(served) => served.map(|(answered, _stream)| answered),
-            Err(_) => Err(Miss::TimedOut),
+        timeout(patience, served).await.unwrap_or(Err(Miss::TimedOut))
+    }
+}
+
+/// Ends our direction, and reads the other to its end.
+async fn heard_out(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).shutdown(Shutdown::Write)?;
+    let mut rest = [0; 4096];
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut rest) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }

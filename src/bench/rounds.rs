@@ -111,7 +111,7 @@ pub async fn rounds(
 }
 
 /// Measures how many fresh containers a second are launched, used once and removed, when so
-/// many clients at a time ask for them.
+/// many clients at a time ask for them. When it is interrupted, what was measured until then.
 ///
 /// # Errors
 /// See [`BenchError`].
@@ -130,19 +130,28 @@ pub async fn refill(
     setup.set_launches(clients);
     let config = setup.plan(&[Kind::Cold], clients, clients, patience);
     let (guardian, stop) = (Some((with.guardian)()), with.stop);
-    bed::with(config, &[Kind::Cold], with.instance, guardian, stop, async |bed| {
+    let (mut recorder, mut took) = (Recorder::new(), Duration::ZERO);
+    let measured = bed::with(config, &[Kind::Cold], with.instance, guardian, stop, async |bed| {
         let pace = Pace::Closed { concurrency: clients as usize };
         let load = Load { pace, requests: None, duration: Some(duration) };
-        let mut recorder = Recorder::new();
         let shot = dial(bed, &setup, Kind::Cold, patience)?;
-        let took = drive(&load, moment::wait, shot, &stop.drain, |due, outcome| {
+        let began = Instant::now();
+        // The bed ends what is under way when it is to stop.
+        let never = Default::default();
+        drive(&load, moment::wait, shot, &never, |due, outcome| {
             recorder.note(due, outcome.map(|answered| answered.at));
+            took = began.elapsed();
             progress(REFILL, recorder.total());
         })
         .await;
-        Ok(recorder.series(REFILL, took))
+        Ok(())
     })
-    .await
+    .await;
+    match measured {
+        Err(BenchError::Interrupted) if recorder.total() > 0 => {}
+        measured => measured?,
+    }
+    Ok(recorder.series(REFILL, took))
 }
 
 /// Makes connections of a kind that goes through the proxy.
@@ -157,7 +166,7 @@ fn dial(
     let exchange = Arc::new(setup.exchange.clone());
     Ok(move || {
         let exchange = exchange.clone();
-        let shot: Shot = Box::pin(async move { exchange.connect(address, patience).await });
+        let shot: Shot = Box::pin(async move { exchange.session(address, patience).await });
         shot
     })
 }

@@ -149,10 +149,9 @@ fn histogram(bars: &[(f64, f64, u64)]) -> String {
     lines.map(|((line, (_, _, count)), row)| format!("{line}  {} {count}\n", row[3])).collect()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "at most the width")]
 fn bar(count: u64, most: u64) -> String {
     // What is there at all is shown.
-    let eighths = (count * WIDTH as u64 * 8).div_ceil(most) as usize;
+    let eighths = (u128::from(count) * WIDTH as u128 * 8).div_ceil(most.into()) as usize;
     let mut bar = "█".repeat(eighths / 8);
     bar.extend((eighths % 8).checked_sub(1).map(|at| EIGHTHS[at]));
     bar

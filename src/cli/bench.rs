@@ -27,14 +27,24 @@ const MOST: u32 = 100_000;
 /// Descriptors that connections under way leave free.
 const RESERVE: u64 = 64;
 
+/// Options that say something of containers.
+const OF_CONTAINERS: [&str; 7] =
+    ["kinds", "rounds", "stock", "network", "runtime", "sweep", "refill"];
+
 /// What is measured, how, and what is done with the figures.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Measure this address
-    #[arg(long, value_name = "HOST:PORT", group = "what")]
+    #[arg(long, value_name = "HOST:PORT", group = "what", conflicts_with_all = OF_CONTAINERS)]
     target: Option<String>,
     /// Measure nothing: show, require and compare what `--json` wrote before
-    #[arg(long, value_name = "FILE", group = "what", conflicts_with_all = ["rate", "concurrency"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "what",
+        conflicts_with_all = OF_CONTAINERS,
+        conflicts_with_all = ["rate", "concurrency", "requests", "duration"]
+    )]
     from: Option<PathBuf>,
     /// Measure containers of this image, on `--docker` [default: the built-in echo]
     #[arg(long, value_name = "IMAGE", group = "what", requires = "port")]
@@ -51,7 +61,8 @@ pub(super) struct Arguments {
     /// Kinds of starts [default: all of cold, warm, reused, hot, direct]
     #[arg(long, value_name = "KIND,..", value_delimiter = ',')]
     kinds: Vec<Kind>,
-    /// How often every kind is measured in turn [default: 20; 1 with --rate]
+    /// How often every kind is measured in turn [default: 20; 1 with --rate, --requests or
+    /// --duration]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// Containers in stock for each kind [default: --concurrency; 4 with --rate]
@@ -87,10 +98,11 @@ pub(super) struct Arguments {
     /// Closed loop: so many clients at a time [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)))]
     concurrency: Option<u32>,
-    /// How many connections
+    /// How many connections, of each kind in each round
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
-    /// For how long connections are made [default: 10s without --requests]
+    /// For how long connections are made, of each kind in each round [default: 10s for --target
+    /// and with --rate, unless --requests is given]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// How long a connection may take until its answer
@@ -125,6 +137,7 @@ pub(super) async fn bench(
 ) -> Result<Exit, Failure> {
     // What would be found out too late.
     let before = arguments.compare.as_deref().map(load).transpose()?;
+    [&arguments.json, &arguments.html].into_iter().flatten().try_for_each(|path| writable(path))?;
     let exchange = exchange(&arguments)?;
     let (report, complete) = match (&arguments.from, &arguments.target) {
         (Some(from), _) => (load(from)?, true),
@@ -240,7 +253,7 @@ fn subject(what: &str, exchange: &Exchange, load: Option<&Load>) -> String {
     let said = match exchange {
         exchange if exchange.is_connect_only() => "connect only".to_owned(),
         Exchange { send, expect: Some(expect) } if expect.is_empty() => {
-            format!("send {:?}, wait for the first byte", send.escape_ascii().to_string())
+            format!("send \"{}\", wait for the first byte", send.escape_ascii())
         }
         Exchange { send, expect } => {
             let expect = expect.as_deref().unwrap_or_default();
@@ -269,6 +282,12 @@ pub(super) fn known(assertions: &[Assertion], kinds: &[&str]) -> Result<(), Fail
 
 fn load(path: &Path) -> Result<Report, Failure> {
     Report::load(path).map_err(|error| Failure::new(Exit::Failed, error))
+}
+
+/// Whether a file can be written, of which nothing is changed yet.
+fn writable(path: &Path) -> Result<(), Failure> {
+    let opened = fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).map_err(|error| usage(format!("{}: {error}", path.display())))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -12,6 +12,11 @@ use ganger_pool::replay::{Arrival, Daemon, Tally, replay};
 
 use super::{Exit, Failure, say};
 
+/// The longest time that is taken: ten years.
+const LONGEST: Duration = Duration::from_secs(315_360_000);
+/// Unless it is said which.
+const STOCKS: [u32; 7] = [0, 1, 2, 4, 8, 16, 32];
+
 /// What is replayed, and against what.
 #[derive(Debug, Args)]
 pub(super) struct Simulation {
@@ -21,9 +26,15 @@ pub(super) struct Simulation {
     /// Of this service only
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
-    /// Fixed stocks to compare
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0,1,2,4,8,16,32")]
+    /// Fixed stocks to compare, at most --max [default: 0,1,2,4,8,16,32]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
     warm: Vec<u32>,
+    /// The least that the stock that sizes itself keeps
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    min: u32,
+    /// How many clients may wait for others to leave
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    queue: u32,
     /// What the stock that sizes itself aims at
     #[arg(long = "hit-rate", value_name = "SHARE", default_value = "0.999", value_parser = misses)]
     misses: u32,
@@ -45,7 +56,9 @@ pub(super) struct Simulation {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}: write it as in 250ms"))
+    let time = humantime::parse_duration(text);
+    let time = time.map_err(|error| format!("{error}: write it as in 250ms"))?;
+    if time > LONGEST { Err("that is more than ten years".to_owned()) } else { Ok(time) }
 }
 
 /// The share that may be missed, of [`Auto::SCALE`].
@@ -57,6 +70,16 @@ fn misses(hit_rate: &str) -> Result<u32, String> {
 
 /// Replays each service of a trace against each stock, and prints a table.
 pub(super) fn simulate(simulation: &Simulation) -> Result<Exit, Failure> {
+    let max = simulation.max;
+    if let Some(more) = simulation.warm.iter().chain([&simulation.min]).find(|n| **n > max) {
+        let message =
+            format!("a stock of {more} is above --max {max}: lower one or raise the other");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let stocks = match &simulation.warm[..] {
+        [] => STOCKS.into_iter().filter(|stock| *stock <= max).collect(),
+        given => given.to_vec(),
+    };
     let path = simulation.trace.display();
     let failed = |why: String| Failure::new(Exit::Failed, format!("{path}: {why}"));
     let text = fs::read_to_string(&simulation.trace).map_err(|error| failed(error.to_string()))?;
@@ -72,10 +95,10 @@ pub(super) fn simulate(simulation: &Simulation) -> Result<Exit, Failure> {
         let time = arrivals.last().map_or(Duration::ZERO, |last| last.at);
         say(&format!("{service}: {} arrivals in {:.0} s", arrivals.len(), time.as_secs_f64()));
         say("   warm  hit rate  mean wait  container-s ready   in all  launches  refused");
-        for warm in &simulation.warm {
+        for warm in &stocks {
             simulation.row(&warm.to_string(), *warm, None, arrivals);
         }
-        let auto = Auto { misses: simulation.misses, min: 1, max: simulation.max };
+        let auto = Auto { misses: simulation.misses, min: simulation.min, max };
         simulation.row("Auto", auto.min, Some(auto), arrivals);
     }
     Ok(Exit::Ok)
@@ -85,8 +108,8 @@ pub(super) fn simulate(simulation: &Simulation) -> Result<Exit, Failure> {
 
 impl Simulation {
     fn row(&self, name: &str, warm: u32, auto: Option<Auto>, arrivals: &[Arrival]) {
-        let (reuse, max) = (self.reuse, self.max);
-        let policy = Policy { warm, auto, reuse, max, ..Policy::default() };
+        let (reuse, max, queue_length) = (self.reuse, self.max, self.queue);
+        let policy = Policy { warm, auto, reuse, max, queue_length, ..Policy::default() };
         let daemon = Daemon { capacity: max, max_launches: self.launches, launch: self.launch };
         let tally = replay(&policy, &[daemon], arrivals, self.patience);
         say(&shown(name, &tally));

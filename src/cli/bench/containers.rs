@@ -77,9 +77,10 @@ pub(super) async fn measured(
         match measured {
             Ok(measured) => report.points.push(Point { at: point.at, ..measured }),
             // Of several, others may be measured all the same.
-            Err(BenchError::Launch(reason)) if sweeping => {
+            Err(BenchError::Launch(reason) | BenchError::Unreachable(reason)) if sweeping => {
                 report.skipped.push(Skipped { at: point.at, reason });
             }
+            Err(BenchError::Interrupted) if !report.points.is_empty() => break,
             Err(error) => return Err(failed(&error)),
         }
         if is_stopped(&stop) {
@@ -107,7 +108,14 @@ async fn refills(
         let measured =
             refill(setup, *clients, duration, arguments.timeout, with, &mut progress).await;
         counter.clear();
-        let series = measured.map_err(|error| failed(&error))?;
+        let series = match measured {
+            Err(BenchError::Interrupted)
+                if !(report.points.is_empty() && report.refill.is_empty()) =>
+            {
+                break;
+            }
+            measured => measured.map_err(|error| failed(&error))?,
+        };
         let at = IndexMap::from([("clients".to_owned(), clients.to_string())]);
         report.refill.push(Point { at, series: vec![series], phases: Vec::new() });
     }
@@ -255,11 +263,14 @@ fn how(arguments: &Arguments, kinds: &[Kind], clients: Option<u32>) -> Result<Ro
         }
         Load { pace: Pace::Open { .. }, .. } => (1, STOCK),
         Load { pace: Pace::Closed { concurrency }, requests, duration } => {
+            let stock = u32::try_from(concurrency).unwrap_or(u32::MAX);
             if requests.is_none() && duration.is_none() {
                 // All of them at once, and one each.
                 load.requests = u64::try_from(concurrency).ok();
+                (ROUNDS, stock)
+            } else {
+                (1, stock)
             }
-            (ROUNDS, u32::try_from(concurrency).unwrap_or(u32::MAX))
         }
     };
     Ok(Rounds {

@@ -6,6 +6,9 @@ use std::time::{Duration, SystemTime};
 use ganger_pool::replay::Arrival;
 use serde_json::Value;
 
+/// The latest arrival, in seconds: 317 years. What is later is a mistake.
+const LONGEST: f64 = 1e10;
+
 /// The arrivals of each service, from the first of all on, in order.
 ///
 /// A line is an object of the log, of which only `conn end` counts, or `service,arrived,held`
@@ -46,8 +49,8 @@ fn listed(line: &str) -> Result<Line, String> {
     };
     let time = |text: &str| {
         let seconds = text.parse::<f64>().ok();
-        let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        time.ok_or_else(|| format!("{text:?} is not a number of seconds"))
+        let time = seconds.and_then(bounded);
+        time.ok_or_else(|| format!("{text:?} is not a number of seconds up to {LONGEST:e}"))
     };
     Ok((service.to_owned(), time(arrived)?, time(held)?))
 }
@@ -75,7 +78,11 @@ fn span(text: &str) -> Option<Duration> {
         Some(number) => (number, 1e-3),
         None => (text.strip_suffix('s')?, 1.0),
     };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * unit).ok()
+    bounded(number.parse::<f64>().ok()? * unit)
+}
+
+fn bounded(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok().filter(|_| seconds <= LONGEST)
 }
 
 #[cfg(test)]
@@ -104,7 +111,8 @@ mod tests {
     fn what_cannot_be_read_is_told_with_its_line() {
         let error = |text: &str| read(text).unwrap_err();
         assert!(error("a,1,2\na,1").starts_with("line 2: expected `service,arrived,held`"));
-        assert_eq!(error("a,-1,2"), r#"line 1: "-1" is not a number of seconds"#);
+        assert_eq!(error("a,-1,2"), r#"line 1: "-1" is not a number of seconds up to 1e10"#);
+        assert!(error("a,0,1\na,1e19,1").starts_with("line 2: \"1e19\" is not"));
         assert!(error("{").starts_with("line 1: "));
         let line = r#"{"message":"conn end","timestamp":"2026-11-23T01:00:09Z","total":"soon"}"#;
         assert_eq!(error(line), "line 1: `total` is not a time");

@@ -25,12 +25,17 @@ fn quantiles_are_those_of_tables() {
     ] {
         assert_eq!(quantile(mean, mean, misses, 1000), stock, "Poisson of {mean}, {misses}");
     }
+    // Where the chance of no demand at all is too small for a number.
+    for (mean, stock) in [(735.0, 832), (740.0, 838), (744.0, 842), (1000.0, 1113)] {
+        assert_eq!(quantile(mean, mean, 2.5e-4, 5000), stock, "Poisson of {mean}");
+    }
+    assert_eq!(quantile(1000.0, 1500.0, 1e-3, 5000), 1124);
     // Geometric, which is negative binomial of size 1: P(D >= s) = (mean / (1 + mean))^s.
     for (mean, misses, stock) in [(1.0, 1e-3, 10), (3.0, 1e-2, 17), (9.0, 1e-3, 66)] {
         assert_eq!(quantile(mean, mean * (1.0 + mean), misses, 1000), stock, "{mean}");
     }
     assert_eq!(quantile(5.0, 5.0, 1e-3, 3), 3, "never more than what there may be");
-    assert_eq!(quantile(1e6, 2e6, 1e-3, 50), 50, "what cannot be computed is too much");
+    assert_eq!(quantile(1e6, 2e6, 1e-3, 50), 50, "nor of a large one");
     assert_eq!(quantile(0.0, 0.0, 1e-3, 50), 0);
 }
 
