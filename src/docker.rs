@@ -225,7 +225,7 @@ impl Docker {
         Arc::clone(known)
     }
 
-    /// What a tag stands for now, when it is not what runs: the image by its digest.
+    /// What a tag stands for now, when it is not what a service runs: the image by its digest.
     /// `running` is the tag itself, or what this said before. Asked of the engines in
     /// turn, which ask the registry.
     ///
@@ -234,7 +234,12 @@ impl Docker {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn moved(&self, tag: &str, running: &str) -> Result<Option<String>, CallError> {
+    pub async fn moved(
+        &self,
+        service: &ServiceName,
+        tag: &str,
+        running: &str,
+    ) -> Result<Option<String>, CallError> {
         let mut daemons: Vec<_> = self.daemons.lock().values().cloned().collect();
         daemons.retain(|daemon| daemon.contact().is_ok());
         let mut error = CallError::unreachable("no daemon answers");
@@ -250,11 +255,10 @@ impl Docker {
             if running != tag {
                 return Ok(Some(newest));
             }
-            // One that has another image by this name runs that. Where none has any,
-            // what runs is something else.
+            // Where no engine has any, what runs is something else.
             let mut known = false;
             for daemon in &daemons {
-                match daemon.has_newest(tag, &newest).await {
+                match daemon.has_newest(service, tag, &newest).await {
                     Ok(Some(false)) => return Ok(Some(newest)),
                     Ok(Some(true)) => known = true,
                     Ok(None) | Err(_) => {}

@@ -104,7 +104,7 @@ async fn look(
     loop {
         sleep(next).await;
         next = pause;
-        match docker.moved(&tag, &running).await {
+        match docker.moved(&service, &tag, &running).await {
             Ok(Some(to)) => {
                 // Nobody to tell: it is over.
                 _ = sender.send(Moved { service, tag, to });

@@ -263,6 +263,13 @@ impl Daemon {
         Some(known.image.clone())
     }
 
+    /// The id of the image that a service runs by this name.
+    pub(super) fn pinned(&self, service: &ServiceName, image: &str) -> Option<String> {
+        let services = self.services.lock();
+        let known = services.get(service)?.iter().rev().find(|known| known.spec.image == image)?;
+        Some(known.image.clone())
+    }
+
     pub(super) fn set_prepared(
         &self,
         service: &ServiceName,

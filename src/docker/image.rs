@@ -9,7 +9,7 @@ use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptions};
 use futures_util::{Stream, StreamExt};
-use ganger_pool::core::DaemonName;
+use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::CallError;
 use tokio::time::{Instant, timeout};
 
@@ -121,16 +121,21 @@ impl Daemon {
         Ok(format!("{}@{digest}", parsed.name))
     }
 
-    /// Whether the engine's image of this tag is the one with that digest; `None` when
-    /// it has none.
+    /// Whether what a service runs of this tag is the image with that digest; `None` when
+    /// the engine has none. Before it was prepared, what the tag stands for there.
     pub(super) async fn has_newest(
         &self,
+        service: &ServiceName,
         tag: &str,
         newest: &str,
     ) -> Result<Option<bool>, CallError> {
         let contact = self.contact()?;
-        let full = Reference::parse(tag)?.to_string();
-        let asking = timeout(self.deadlines.inspect, contact.client.inspect_image(&full));
+        // Somebody may have built another one of this name meanwhile.
+        let image = match self.pinned(service, tag) {
+            Some(id) => id,
+            None => Reference::parse(tag)?.to_string(),
+        };
+        let asking = timeout(self.deadlines.inspect, contact.client.inspect_image(&image));
         let seen = asking.await.unwrap_or(Err(Error::RequestTimeoutError));
         match seen {
             Ok(ImageInspect { repo_digests, .. }) => {

@@ -100,7 +100,8 @@ impl Registry {
         let _ = host.docker(&["rm", &container]);
         let _ = host.docker(&["--config", &self.login(), "push", "-q", &name]);
         let digest = host.docker(&["inspect", "--format", "{{index .RepoDigests 0}}", &name]);
-        let _ = host.docker(&["rmi", &name]);
+        // It may be in use already: the name goes, the image stays.
+        let _ = host.docker(&["rmi", "--force", &name]);
         digest
     }
 }
