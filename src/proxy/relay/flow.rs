@@ -24,6 +24,9 @@ const TURN: u64 = 1 << 20;
 /// A flow that has moved so many bytes without its source running dry goes through
 /// a pipe: below that, copying is faster.
 const BULK: usize = 256 * 1024;
+/// One that goes through a pipe does so again after its source ran dry, if it moved so
+/// many bytes before: whoever is faster than the source sees it dry all the time.
+const STILL_BULK: usize = 64 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER_BYTES].into_boxed_slice());
@@ -39,6 +42,8 @@ pub(super) struct Flow {
     pipe: Option<Pipe>,
     /// Bytes moved since the source was last seen empty.
     burst: usize,
+    /// The burst before was bulk.
+    bulk: bool,
     /// The source sends no more.
     ended: bool,
     /// The end was passed on, or the far side takes no more.
@@ -117,8 +122,15 @@ impl Flow {
             if self.ended {
                 return Poll::Ready(Ok(()));
             }
+            if self.bulk && self.burst == 0 {
+                // A splice asks the kernel each time, a read the reactor first.
+                ready!(from.poll_read_ready(cx)).map_err(Fault::Read)?;
+            }
             match self.step(from, to, witness) {
                 Err(Fault::Read(error)) if is_retry(&error) => {
+                    let enough = if self.bulk { STILL_BULK } else { BULK };
+                    // Woken for the other direction, it has moved nothing.
+                    self.bulk = self.burst >= enough || (self.bulk && self.burst == 0);
                     self.burst = 0;
                     self.pipe = None;
                     ready!(from.poll_read_ready(cx)).map_err(Fault::Read)?;
@@ -136,7 +148,8 @@ impl Flow {
         to: &TcpStream,
         witness: &mut impl Witness,
     ) -> Result<(), Fault> {
-        if self.burst >= BULK && self.pipe.is_none() && witness.is_done() {
+        let bulk = self.bulk || self.burst >= BULK;
+        if bulk && self.pipe.is_none() && witness.is_done() {
             self.pipe = Pipe::take();
         }
         let filled = self.pipe.as_mut().map_or(Ok(None), |pipe| pipe.fill(from));
