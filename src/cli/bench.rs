@@ -284,10 +284,13 @@ fn load(path: &Path) -> Result<Report, Failure> {
     Report::load(path).map_err(|error| Failure::new(Exit::Failed, error))
 }
 
-/// Whether a file can be written, of which nothing is changed yet.
+/// Whether a file can be written. Nothing is changed yet: one that is not there is not there.
 fn writable(path: &Path) -> Result<(), Failure> {
+    let new = !path.exists();
     let opened = fs::OpenOptions::new().append(true).create(true).open(path);
-    opened.map(drop).map_err(|error| usage(format!("{}: {error}", path.display())))
+    opened
+        .and_then(|_| if new { fs::remove_file(path) } else { Ok(()) })
+        .map_err(|error| usage(format!("{}: {error}", path.display())))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {

@@ -237,7 +237,8 @@ impl Ledger {
         let (generation, uses) = (container.generation, container.uses);
         let over = container.late && !to.is_launch();
         container.late &= !over;
-        let returned = from == State::Checking && container.vouched != Vouched::Asked;
+        let vouched = container.vouched;
+        let returned = from == State::Checking && vouched != Vouched::Asked;
         let (index, name, age) = (container.service, container.daemon.clone(), container.expires);
         if let Some((_, service)) = self.services.get_index_mut(index) {
             if from == State::Idle {
@@ -276,7 +277,7 @@ impl Ledger {
                 self.timers.insert((age, Timer::Age(launch)));
             }
         }
-        if from == State::Idle {
+        if from == State::Idle && vouched != Vouched::Listed {
             self.vouch(launch, Vouched::Listed);
         }
         if to == State::Removed {
