@@ -46,6 +46,12 @@ pub struct Settings {
     pub retries: u32,
     /// The most bytes from the client that are kept for another container.
     pub replay: usize,
+    /// How long a container that is to answer may take to its first byte, counted from the
+    /// last one that it was sent. One that takes longer has failed: another is tried.
+    pub first_byte: Option<Duration>,
+    /// The service's containers say something before they are sent anything: they are to
+    /// answer as soon as they are connected to.
+    pub speaks_first: bool,
     /// How long no byte may move in either direction.
     pub idle: Option<Duration>,
     /// From the first container's connection, how long a session may last.

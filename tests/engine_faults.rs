@@ -96,6 +96,36 @@ fn a_dockerd_that_is_restarted_in_good_order_loses_its_containers_and_no_other()
 }
 
 #[test]
+fn of_a_daemon_that_comes_back_as_another_one_nothing_is_taken_to_be_there() {
+    let fleet = Fleet::exclusive();
+    let hosts = &fleet.hosts()[..1];
+    let config = Config::new("other")
+        .daemon(hosts[0].daemon(8))
+        .fixture("id", "warm: 2, max: 6, network: Sealed", STRICT)
+        .fixture("still", "warm: 1, max: 2, network: Sealed", &[]);
+    Ride::run(GANGER, &fleet, &config, Duration::from_secs(30), |ride| {
+        let mut held = ride.hold(hosts, 1).remove(0);
+        let (host, first) = ride.stocked("still", None);
+        // Without a word: events tell nothing, only lists do.
+        ride.ganger.signal(Signal::STOP);
+        let another = fleet.another(host);
+        ride.ganger.signal(Signal::CONT);
+        let (_, second) = ride.stocked("still", Some(&first));
+        ride.served_more();
+        held.client.echo("its process lives");
+        ride.ganger.signal(Signal::STOP);
+        drop(another);
+        ride.ganger.signal(Signal::CONT);
+        // What the first engine had died as it started, and is removed.
+        let (_, third) = ride.stocked("still", Some(&second));
+        assert_ne!(third, first);
+        assert_eq!(held.client.ending(), Ending::Reset(Vec::new()));
+        ride.served_more();
+        assert_eq!(ride.crowd.refused(), 0);
+    });
+}
+
+#[test]
 fn behind_a_containerd_that_hangs_launches_go_elsewhere() {
     let fleet = Fleet::exclusive();
     let host = &fleet.hosts()[0];

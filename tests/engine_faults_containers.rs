@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ganger_test_support::{
-    Client, Config, Ending, Fleet, Host, Ride, STRICT, fixture_as, labelled, wait_until,
+    Client, Config, Container, Ending, Fleet, Host, Ride, STRICT, fixture_as, labelled, wait_until,
 };
 use rustix::process::Signal;
 
@@ -79,6 +79,37 @@ fn a_leased_container_that_somebody_ends_resets_its_client_and_is_told_as_a_deat
             assert_eq!((end.field("end"), end.field("daemon")), ("DD", &*hosts[0].name), "{what}");
         }
         ride.served_more();
+        assert_eq!(ride.crowd.refused(), 0);
+    });
+}
+
+#[test]
+fn a_leased_container_that_falls_silent_before_it_has_answered_is_replaced() {
+    let fleet = Fleet::exclusive();
+    let config = Config::new("silent")
+        .daemon(fleet.hosts()[0].daemon(10))
+        .fixture("id", "warm: 2, max: 6, network: Sealed", STRICT)
+        .fixture("still", "warm: 1, max: 3, network: Sealed, timeouts: (first_byte: \"1s\")", &[]);
+    Ride::run(GANGER, &fleet, &config, QUEUE, |ride| {
+        let blows: [Blow; 2] = [("it is frozen", Host::freeze), ("it is paused", Host::pause)];
+        for (what, blow) in blows {
+            let (host, old) = ride.stocked("still", None);
+            let mut client = Client::connect(config.port("still"));
+            wait_until(DEADLINE, "it is leased and there is another one", || {
+                let found = labelled(fleet.all(), &ride.ganger.label());
+                let still =
+                    |container: &Container| container.label("io.ganger.service") == Some("still");
+                found.iter().filter(|(_, container)| still(container)).count() == 2
+            });
+            blow(host, &old);
+            client.echo("is anybody there?");
+            let own = client.port();
+            assert_eq!(client.finish(), Ending::Closed(Vec::new()), "{what}");
+            let end = ride.ganger.wait_for_end(own);
+            assert_eq!(end.field("end"), "--", "{what}");
+            assert_ne!(end.field("container"), &old[..12], "{what}");
+            let _ = ride.stocked("still", Some(&old));
+        }
         assert_eq!(ride.crowd.refused(), 0);
     });
 }

@@ -214,6 +214,28 @@ fn a_container_in_stock_that_is_taken_off_its_network_costs_no_client() {
 }
 
 #[test]
+fn a_client_whose_link_is_down_is_given_up() {
+    let fleet = Fleet::exclusive();
+    let hosts = fleet.hosts();
+    let config = Config::new("gone").everywhere().daemon(hosts[1].daemon(6)).fixture(
+        "echo",
+        "warm: 1, max: 4, network: Sealed",
+        &[],
+    );
+    let mut ganger = config.serve(GANGER, &fleet);
+    let mut client = Client::connect_from(&hosts[0], config.port("echo"));
+    client.echo("hello");
+    let cut = fleet.cut(&hosts[0]);
+    // Long before the idle time-out of 10 minutes.
+    let field = format!(" client={}:", hosts[0].address());
+    let end = ganger.wait_for_line(DEADLINE, |line| line.contains(&field));
+    assert!(end.contains(" end=cD ") && end.contains("the client vanished"), "{end}");
+    drop(cut);
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+}
+
+#[test]
 fn packets_that_are_lost_now_and_then_cost_nothing_but_time() {
     let fleet = Fleet::exclusive();
     let host = &fleet.hosts()[0];

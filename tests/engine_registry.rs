@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ganger_test_support::{Client, Config, Ending, FIXTURE, Fleet, Registry, wait_until};
+use ganger_test_support::{
+    Answers, Client, Config, Ending, FIXTURE, Fleet, Registry, Shim, wait_until,
+};
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -92,6 +94,33 @@ fn a_tag_that_moves_is_followed_and_a_registry_that_is_away_changes_nothing() {
     assert_eq!(ask(port), "three");
     let ends = ganger.wait_for_ends(11);
     assert!(ends.iter().all(|end| end.field("end") == "--"), "{ends:?}");
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+}
+
+#[test]
+fn a_pull_that_stalls_is_given_up_and_repeated_and_others_serve_meanwhile() {
+    let fleet = Fleet::shared();
+    let host = fleet.local();
+    fleet.load_images();
+    let registry = Registry::start(false);
+    let shim = Shim::of_registry(&registry);
+    let _ = registry.publish(host, FIXTURE, "stalls:1", &["--banner", "late"]);
+    let fields = "warm: 1, max: 2, network: Sealed, pull: IfMissing";
+    let config = Config::new("stalls")
+        .daemon(host.daemon(40))
+        .image("late", &shim.image("stalls:1"), fields, &[])
+        .fixture("prompt", "warm: 1, max: 2, network: Sealed", &["--banner", "prompt"]);
+    let ailing = shim.suffer(Answers::BlobsStalled);
+    let mut ganger = config.start(GANGER, &fleet);
+    ganger.wait_until_stocked("prompt");
+    wait_until(DEADLINE, "the pull stalls", || shim.met() > 0);
+    // Its time-out is a minute.
+    ganger.wait_for_line(2 * DEADLINE, |line| line.contains("has made no progress for 60s"));
+    assert_eq!(ask(config.port("prompt")), "prompt");
+    drop(ailing);
+    ganger.wait_until_stocked("late");
+    assert_eq!(ask(config.port("late")), "late");
     assert_eq!(ganger.stop(), 0);
     ganger.assert_nothing_left();
 }

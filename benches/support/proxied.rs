@@ -50,6 +50,8 @@ pub(crate) fn proxy_to(runtime: &Runtime, backend: SocketAddr, hot: bool) -> Soc
         retries: 6,
         replay: 64 << 10,
         idle: Some(Duration::from_secs(600)),
+        first_byte: None,
+        speaks_first: false,
         session: None,
     };
     let _guard = runtime.enter();

@@ -8,7 +8,7 @@ use ganger_pool::core::Policy;
 use super::fleet::Fleet;
 use crate::config::{self, Config};
 use crate::proxy::Settings;
-use crate::spec::Spec;
+use crate::spec::{Ready, Spec};
 
 /// What a configuration comes to.
 #[derive(Debug)]
@@ -77,6 +77,8 @@ fn settings(service: &config::Service) -> Settings {
         connect_timeout: service.connect.timeout,
         retries: service.connect.retries,
         replay: service.connect.replay,
+        first_byte: service.timeouts.first_byte,
+        speaks_first: matches!(service.ready, Ready::Banner(_)),
         idle: service.timeouts.idle,
         session: service.timeouts.session,
     }

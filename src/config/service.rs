@@ -126,6 +126,9 @@ pub struct Connect {
 pub struct Timeouts {
     /// From its start until a container must be ready. Never 0.
     pub start: Duration,
+    /// A container that is to answer without a byte in either direction, before its first;
+    /// `None` for no limit of its own.
+    pub first_byte: Option<Duration>,
     /// A session without a byte in either direction; `None` for no limit.
     pub idle: Option<Duration>,
     /// A whole session; `None` for no limit.
@@ -179,6 +182,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             start: Duration::from_secs(30),
+            first_byte: None,
             idle: Some(Duration::from_secs(10 * 60)),
             session: None,
         }

@@ -116,6 +116,7 @@ fn defaults() {
     assert_eq!(s.connect.replay, 65536);
     assert_eq!(s.timeouts.start, Duration::from_secs(30));
     assert_eq!((s.timeouts.idle, s.timeouts.session), (Some(Duration::from_secs(600)), None));
+    assert_eq!(s.timeouts.first_byte, None);
     assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (512 << 20, None, 256));
     assert_eq!((s.pull, s.network, s.reach), (Pull::IfMissing, Network::Bridge, Reach::Auto));
     assert_eq!((s.publish, s.surplus_after), (Publish::Own, Duration::from_secs(30)));
@@ -153,7 +154,7 @@ fn every_setting_is_read() {
         r#"command: ["a", ""], env: {"K": "v=w"}, reuse: 3, warm: 4, max: 5, max_age: "1h",
         queue: (length: 0, timeout: "1s"), ready: Exchange(send: "PING\r\n", expect: b"\xff"),
         connect: (timeout: "2s", retries: 0, replay: "1KiB"),
-        timeouts: (start: "3s", idle: "0s", session: "4m"), pull: Never,
+        timeouts: (start: "3s", first_byte: "2s", idle: "0s", session: "4m"), pull: Never,
         limits: (memory: "6MiB", cpus: 1, pids: 1), network: Named("net"), reach: Namespace,
         publish: Any, surplus_after: "0s", stale_after: "1m", user: "1:2", read_only: true, tmpfs: {"/tmp": ""},
         cap_add: ["cap_chown", "NET_RAW"], mounts: [(source: "/a", target: "/b"),
@@ -170,6 +171,7 @@ fn every_setting_is_read() {
     assert_eq!(s.ready, exchange);
     assert_eq!((s.connect.retries, s.connect.replay), (0, 1024));
     assert_eq!((s.timeouts.idle, s.timeouts.session), (None, Some(Duration::from_secs(240))));
+    assert_eq!(s.timeouts.first_byte, Some(Duration::from_secs(2)));
     assert_eq!((s.pull, s.reach, s.publish), (Pull::Never, Reach::Namespace, Publish::Any));
     assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (6 << 20, Some(1.0), 1));
     assert_eq!(s.network, Network::Named("net".into()));

@@ -27,7 +27,7 @@ use super::supply::{Refusal, StartKind};
 /// | `CD` | the client reset the connection | - |
 /// | `cD` | idle, the client does not send or read; or it vanished | reset |
 /// | `SD` | the container reset the connection | reset, after all its bytes |
-/// | `sD` | idle, the container does not read; or it vanished | reset |
+/// | `sD` | idle, the container does not read; no first byte in time; or it vanished | reset |
 /// | `DD` | the container died | reset, after all its bytes |
 /// | `PD` | the session time-out | reset |
 /// | `KD` | the operator cut it | reset |

@@ -96,6 +96,11 @@ impl Relay {
         self.active = now;
     }
 
+    /// Whether the container has something to answer and has not begun.
+    pub(super) fn owes_first_byte(&self, speaks_first: bool) -> bool {
+        self.first_byte.is_none() && (speaks_first || self.up.bytes > 0 || self.up.closed)
+    }
+
     /// The side that the other one waits for: the one that does not read, or
     /// else the client, which does not send.
     pub(super) fn laggard(&self) -> Side {

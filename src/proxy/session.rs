@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -249,38 +249,45 @@ impl<S: Supply> Session<S> {
                         Side::Container => Tried::Failed(end),
                     };
                 }
-                Err(end) => return Tried::Over(end),
+                Err(tried) => return tried,
             }
         }
     }
 
-    /// Runs the relay up to its next event or a time-out. The timer is set
-    /// once and looks at what has moved only when it fires.
-    async fn next_event(&mut self) -> Result<Event, End> {
+    /// Runs the relay up to its next event or a time-out. The timer looks at what has
+    /// moved only when it fires, and is set anew when it is to fire earlier.
+    async fn next_event(&mut self) -> Result<Event, Tried> {
         let Self { relay, client, container, service, expires, .. } = self;
         let Some(container) = container else {
-            return Err(End::new(Who::Internal, Phase::Data, "no container to relay to"));
+            let end = End::new(Who::Internal, Phase::Data, "no container to relay to");
+            return Err(Tried::Over(end));
         };
-        let (idle, expires) = (service.settings.idle, *expires);
+        let (settings, expires) = (&service.settings, *expires);
         let next = |relay: &Relay| {
-            let idle = idle.map(|idle| relay.active() + idle);
-            idle.into_iter().chain(expires).min()
+            let silent =
+                settings.first_byte.filter(|_| relay.owes_first_byte(settings.speaks_first));
+            let silent = silent.map(|limit| (relay.active() + limit, Limit::FirstByte));
+            let idle = settings.idle.map(|idle| (relay.active() + idle, Limit::Idle));
+            let session = expires.map(|expires| (expires, Limit::Session));
+            session.into_iter().chain(silent).chain(idle).min_by_key(|(due, _)| *due)
         };
-        let mut timer = pin!(next(relay).map(sleep_until));
+        let mut timer = pin!(next(relay).map(|(due, _)| sleep_until(due)));
         poll_fn(|cx| {
             if let Poll::Ready(event) = relay.poll(cx, client, container) {
                 return Poll::Ready(Ok(event));
             }
-            while let Some(timer) = timer.as_mut().as_pin_mut() {
-                let Some(due) = next(relay) else { break };
-                if timer.deadline() < due && timer.is_elapsed() {
-                    timer.reset(due);
+            while let Some((due, limit)) = next(relay) {
+                let Some(set) = timer.as_mut().as_pin_mut() else {
+                    timer.set(Some(sleep_until(due)));
+                    continue;
+                };
+                if due < set.deadline() || (set.deadline() < due && set.is_elapsed()) {
+                    set.reset(due);
                     continue;
                 }
-                std::task::ready!(timer.poll(cx));
+                ready!(set.poll(cx));
                 if Instant::now() >= due {
-                    let late = expires.is_some_and(|expires| expires <= due);
-                    return Poll::Ready(Err(timed_out(late, relay.laggard())));
+                    return Poll::Ready(Err(limit.struck(relay.laggard())));
                 }
             }
             Poll::Pending
@@ -380,12 +387,30 @@ fn died(reason: &str) -> End {
     End::new(Who::Death, Phase::Data, format!("the container died: {reason}"))
 }
 
-fn timed_out(session: bool, laggard: Side) -> End {
-    match (session, laggard) {
-        (true, _) => End::new(Who::Limit, Phase::Data, "the session time-out"),
-        (false, Side::Client) => End::new(Who::ClientTimeout, Phase::Data, "idle"),
-        (false, Side::Container) => {
-            End::new(Who::ContainerTimeout, Phase::Data, "idle: the container does not read")
-        }
+/// A time-out of a session that moves bytes.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    FirstByte,
+    Idle,
+    Session,
+}
+
+// === impl Limit ===
+
+impl Limit {
+    /// What it means that this one was reached.
+    fn struck(self, laggard: Side) -> Tried {
+        let (who, reason) = match (self, laggard) {
+            (Self::FirstByte, _) => {
+                let reason = "the container did not answer within `timeouts.first_byte`";
+                return Tried::Failed(End::new(Who::ContainerTimeout, Phase::Data, reason));
+            }
+            (Self::Session, _) => (Who::Limit, "the session time-out"),
+            (Self::Idle, Side::Client) => (Who::ClientTimeout, "idle"),
+            (Self::Idle, Side::Container) => {
+                (Who::ContainerTimeout, "idle: the container does not read")
+            }
+        };
+        Tried::Over(End::new(who, Phase::Data, reason))
     }
 }

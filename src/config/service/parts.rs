@@ -113,13 +113,15 @@ fn replay(f: &mut Fields<'_, '_, '_>) -> Option<usize> {
 }
 
 impl Decode for Timeouts {
-    const WHAT: &'static str = "(start: \"30s\", idle: \"10m\", session: \"0s\")";
+    const WHAT: &'static str =
+        "(start: \"30s\", first_byte: \"0s\", idle: \"10m\", session: \"0s\")";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let default = Self::default();
         let limit = |time: Duration| (!time.is_zero()).then_some(time);
         cx.fields(node, "`timeouts`", |f| Self {
             start: f.or("start", Positive(default.start)).0,
+            first_byte: f.optional("first_byte").map_or(default.first_byte, limit),
             idle: f.optional("idle").map_or(default.idle, limit),
             session: f.optional("session").map_or(default.session, limit),
         })

@@ -1,12 +1,15 @@
 //! Containers that fail: before their first byte the client does not notice,
 //! after it the client is not deceived.
 
+use std::future::pending;
+use std::time::Duration;
+
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
 use super::fake::*;
-use crate::proxy::{Outcome, Refusal};
+use crate::proxy::{Outcome, Refusal, Settings};
 use crate::reach::Fate;
 
 fn killed() -> Fate {
@@ -162,7 +165,7 @@ fn without_retries_the_first_failure_is_the_last() {
 fn a_dial_that_hangs_is_given_up() {
     test(async {
         let proxy = Proxy::start_with([Give::Deaf, echo().await], 10, |settings| {
-            settings.connect_timeout = std::time::Duration::from_millis(50);
+            settings.connect_timeout = Duration::from_millis(50);
             settings.retries = 0;
         });
         let mut client = proxy.connect().await;
@@ -177,7 +180,7 @@ fn a_dial_that_hangs_is_given_up() {
 fn a_dial_that_hangs_leaves_time_for_another() {
     test(async {
         let proxy = Proxy::start_with([Give::Deaf, Give::Deaf, echo().await], 10, |settings| {
-            settings.connect_timeout = std::time::Duration::from_millis(400);
+            settings.connect_timeout = Duration::from_millis(400);
         });
         let mut client = proxy.connect().await;
         client.write_all(b"hello").await.unwrap();
@@ -226,7 +229,7 @@ fn one_that_refuses_for_ever_leaves_time_for_another() {
         let proxy = Proxy::start_with(
             [Give::Container(nobody, Fate::Running), echo().await],
             10,
-            |settings| settings.connect_timeout = std::time::Duration::from_millis(500),
+            |settings| settings.connect_timeout = Duration::from_millis(500),
         );
         let mut client = proxy.connect().await;
         client.shutdown().await.unwrap();
@@ -249,13 +252,106 @@ fn what_this_machine_lacks_costs_no_container() {
 
         let script = [Give::Shy(listens, usize::from(u16::MAX), Errno::MFILE)];
         let proxy = Proxy::start_with(script, 10, |settings| {
-            settings.connect_timeout = std::time::Duration::from_millis(50);
+            settings.connect_timeout = Duration::from_millis(50);
         });
         let mut client = proxy.connect().await;
         assert_reset(&read_all(&mut client).await.1);
         let mut ended = proxy.end().await;
         ended.line(&["end=RC", "Too many open files"]);
         ended.outcomes(&[Outcome::Unused]);
+    });
+}
+
+/// A container that keeps its connection and says nothing.
+async fn silent() -> Give {
+    let address = container(|stream| async move {
+        pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    Give::Container(address, Fate::Running)
+}
+
+fn soon(settings: &mut Settings) {
+    settings.first_byte = Some(Duration::from_millis(50));
+}
+
+#[test]
+fn a_container_that_owes_its_first_byte_for_too_long_is_replaced() {
+    test(async {
+        let proxy = Proxy::start_with([silent().await, silent().await, echo().await], 10, soon);
+        let mut client = proxy.connect().await;
+        client.write_all(b"hello").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (back, end) = read_all(&mut client).await;
+        end.unwrap();
+        assert_eq!(back, b"hello");
+        let mut ended = proxy.end().await;
+        ended.line(&["in=5B out=5B end=--"]);
+        ended.outcomes(&[Outcome::Failed, Outcome::Failed, Outcome::Clean]);
+    });
+}
+
+#[test]
+fn where_containers_speak_first_they_owe_it_at_once() {
+    test(async {
+        let banner = container(|mut stream| async move {
+            stream.write_all(b"220 ready").await.unwrap();
+        })
+        .await;
+        let script = [silent().await, Give::Container(banner, Fate::Running)];
+        let proxy = Proxy::start_with(script, 10, |settings| {
+            soon(settings);
+            settings.speaks_first = true;
+        });
+        let (greeting, end) = read_all(&mut proxy.connect().await).await;
+        end.unwrap();
+        assert_eq!(greeting, b"220 ready");
+        proxy.end().await.outcomes(&[Outcome::Failed, Outcome::Clean]);
+    });
+}
+
+#[test]
+fn a_client_may_take_its_time() {
+    test(async {
+        let script = [echo().await, echo().await, silent().await, echo().await];
+        let proxy = Proxy::start_with(script, 10, soon);
+        let mut quiet = proxy.connect().await;
+        let mut paused = proxy.connect().await;
+        paused.write_all(b"a").await.unwrap();
+        paused.read_exact(&mut [0]).await.unwrap();
+        // One of theirs is replaced meanwhile.
+        let mut other = proxy.connect().await;
+        other.write_all(b"b").await.unwrap();
+        other.read_exact(&mut [0]).await.unwrap();
+        drop(other);
+        for client in [&mut quiet, &mut paused] {
+            client.write_all(b"c").await.unwrap();
+            client.read_exact(&mut [0]).await.unwrap();
+        }
+        drop((quiet, paused));
+        let mut ended = proxy.end().await;
+        assert_eq!(ended.counts.failovers, 1);
+        ended.outcomes(&[Outcome::Failed, Outcome::Clean, Outcome::Clean, Outcome::Clean]);
+    });
+}
+
+#[test]
+fn what_cannot_be_sent_again_is_reset_when_nothing_answers() {
+    test(async {
+        let proxy = Proxy::start_with([silent().await, echo().await], 10, |settings| {
+            soon(settings);
+            settings.replay = 0;
+        });
+        let mut client = proxy.connect().await;
+        client.write_all(b"x").await.unwrap();
+        assert_reset(&read_all(&mut client).await.1);
+        let mut ended = proxy.end().await;
+        ended.line(&[
+            "end=sD",
+            "reason=\"the container did not answer within `timeouts.first_byte`",
+        ]);
+        ended.outcomes(&[Outcome::Failed]);
     });
 }
 

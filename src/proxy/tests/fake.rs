@@ -203,6 +203,8 @@ impl Proxy {
             connect_timeout: Duration::from_secs(60),
             retries: 3,
             replay: 64 * 1024,
+            first_byte: None,
+            speaks_first: false,
             idle: Some(Duration::from_secs(60)),
             session: None,
         };

@@ -108,6 +108,8 @@ fn a_session_is_small() {
             retries: 0,
             replay: 0,
             idle: None,
+            first_byte: None,
+            speaks_first: false,
             session: None,
         };
         let (notes, _keep) = tokio::sync::mpsc::unbounded_channel();

@@ -63,6 +63,16 @@ impl Fleet {
         altered
     }
 
+    /// Kills a host's dockerd and starts another one in its place, which has the fixture
+    /// and knows of no container. Those of the killed one run on until this is dropped.
+    ///
+    /// # Panics
+    /// As [`Fleet::few_ports`].
+    pub fn another(&self, host: &Host) -> Altered {
+        self.kill_daemon(host).stay();
+        self.small_disk(host, 64)
+    }
+
     /// Starts a host's dockerd again so that it leaves published ports to the kernel alone.
     ///
     /// # Panics

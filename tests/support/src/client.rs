@@ -1,15 +1,21 @@
 //! Clients of the built program.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::fleet::Host;
 
 /// Longer than anything takes: what takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A connection to 127.0.0.1.
+/// A connection to this machine.
 #[derive(Debug)]
 pub struct Client(TcpStream);
 
@@ -40,7 +46,29 @@ impl Client {
     /// As for connect(2).
     pub fn try_connect(port: u16) -> io::Result<Self> {
         // With a time-out, a reset right after the accept would be an error here.
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        Self::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?)
+    }
+
+    /// Connects to this machine from a host, over its link.
+    ///
+    /// # Panics
+    /// When nobody takes the connection, and for host 0, which has no link.
+    #[must_use]
+    pub fn connect_from(host: &Host, port: u16) -> Self {
+        let netns = host.netns.as_ref().expect("a link");
+        let netns = File::open(format!("/run/netns/{netns}")).expect("a namespace");
+        let gateway = host.gateway.as_ref().expect("a link");
+        let gateway: Ipv4Addr = gateway.parse().expect("an address");
+        let connecting = thread::spawn(move || {
+            // Of this thread alone; a socket stays where it was made.
+            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+            TcpStream::connect((gateway, port))
+        });
+        let stream = connecting.join().expect("a thread");
+        Self::new(stream.expect("a connection over the link")).expect("a socket")
+    }
+
+    fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         Ok(Self(stream))

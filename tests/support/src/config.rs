@@ -11,6 +11,7 @@ use crate::poll::{free_port, unique};
 #[derive(Debug, Clone)]
 pub struct Config {
     instance: String,
+    address: &'static str,
     daemons: Vec<String>,
     discovery: Option<String>,
     services: Vec<Service>,
@@ -35,6 +36,7 @@ impl Config {
     pub fn new(name: &str) -> Self {
         Self {
             instance: unique(name),
+            address: "127.0.0.1",
             daemons: Vec::new(),
             discovery: None,
             services: Vec::new(),
@@ -47,6 +49,13 @@ impl Config {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With services that listen on every address of this machine.
+    #[must_use]
+    pub fn everywhere(mut self) -> Self {
+        self.address = "0.0.0.0";
         self
     }
 
@@ -165,7 +174,7 @@ impl Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instance, daemons, discovery, services, fields, env: _ } = self;
+        let Self { instance, address, daemons, discovery, services, fields, env: _ } = self;
         writeln!(f, "#![enable(implicit_some)]\n(\n    instance: {instance:?},\n{fields}")?;
         match discovery {
             Some(discovery) => writeln!(f, "    daemons: {discovery},")?,
@@ -177,7 +186,7 @@ impl fmt::Display for Config {
         writeln!(f, "    services: {{")?;
         for Service { name, port, image, command, fields } in services {
             writeln!(f, "        {name:?}: (")?;
-            writeln!(f, "            listen: \"127.0.0.1:{port}\", image: {image:?}, port: 7000,")?;
+            writeln!(f, "            listen: \"{address}:{port}\", image: {image:?}, port: 7000,")?;
             if !command.is_empty() {
                 writeln!(f, "            command: {command:?},")?;
             }

@@ -138,6 +138,15 @@ impl Host {
         kill_process(parent, Signal::KILL).expect("a process");
     }
 
+    /// Stops the process of a container without the engine's knowing.
+    ///
+    /// # Panics
+    /// When the container does not run.
+    pub fn freeze(&self, id: &str) {
+        let pid = Pid::from_raw(self.process(id)).expect("a process id");
+        kill_process(pid, Signal::STOP).expect("a process");
+    }
+
     /// The process of a container that runs.
     fn process(&self, id: &str) -> i32 {
         let pid = self.docker(&["inspect", "--format", "{{.State.Pid}}", id]).parse();
@@ -239,6 +248,13 @@ impl Drop for Cut {
 }
 
 // === impl Gone ===
+
+impl Gone {
+    /// Leaves it to somebody else to start it again.
+    pub(crate) fn stay(self) {
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for Gone {
     /// Waits until it answers.

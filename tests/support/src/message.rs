@@ -64,9 +64,10 @@ impl Head {
         self.length().unwrap_or(Length::Nothing)
     }
 
-    pub(crate) fn body_of_answer(&self) -> Length {
+    pub(crate) fn body_of_answer(&self, question: &Head) -> Length {
         let text = String::from_utf8_lossy(&self.bytes);
         match text.split(' ').nth(1) {
+            _ if question.bytes.starts_with(b"HEAD ") => Length::Nothing,
             Some("204" | "304") => Length::Nothing,
             _ => self.length().unwrap_or(Length::UntilEnd),
         }
@@ -205,25 +206,28 @@ mod tests {
     #[test]
     fn messages_are_told_from_each_other_however_they_say_how_long_they_are() {
         let (mut engine, ours) = UnixStream::pair().unwrap();
-        let messages: [(&str, &[&str]); 4] = [
-            ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", &["{}"]),
-            ("HTTP/1.1 204 No Content\r\n\r\n", &[]),
+        let messages: [(&str, &str, &[&str]); 5] = [
+            ("GET", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", &["{}"]),
+            ("HEAD", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", &[]),
+            ("DELETE", "HTTP/1.1 204 No Content\r\n\r\n", &[]),
             (
+                "GET",
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
                 &["6\r\n{\r\n}\r\n\r\n", "1\r\nx\r\n", "0\r\n\r\n"],
             ),
-            ("HTTP/1.1 200 OK\r\n\r\n", &["to the end"]),
+            ("GET", "HTTP/1.1 200 OK\r\n\r\n", &["to the end"]),
         ];
-        for (head, body) in messages {
+        for (_, head, body) in messages {
             engine.write_all(head.as_bytes()).unwrap();
             engine.write_all(body.concat().as_bytes()).unwrap();
         }
         drop(engine);
         let mut side = Side::new(ours).unwrap();
-        for (head, body) in messages {
+        for (method, head, body) in messages {
             let found = side.head(|| false).unwrap().unwrap();
             assert_eq!(found.bytes, head.as_bytes());
-            let mut length = found.body_of_answer();
+            let question = Head { bytes: format!("{method} / HTTP/1.1\r\n\r\n").into_bytes() };
+            let mut length = found.body_of_answer(&question);
             for part in body {
                 let piece = side.piece(&mut length, || false).unwrap().unwrap();
                 assert_eq!(String::from_utf8_lossy(&piece), *part);

@@ -19,7 +19,7 @@ const LOGIN: &str = "c29tZWJvZHk6VSpV";
 #[derive(Debug)]
 pub struct Registry {
     dir: PathBuf,
-    port: u16,
+    pub(crate) port: u16,
     child: Option<Child>,
 }
 

@@ -1,5 +1,5 @@
-//! What stands between a program and an engine's API, and can make it slow, silent
-//! or broken: a relay that knows where an answer begins and ends.
+//! What stands between a program and an engine's API, or an engine and a registry, and
+//! can make it slow, silent or broken: a relay that knows where an answer begins and ends.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::fleet::Host;
-use crate::message::{Head, Length, Side};
+use crate::message::{Head, Length, Limited, Side};
 use crate::poll::step;
+use crate::registry::Registry;
 
-/// What becomes of an engine's answers.
+/// What becomes of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
     /// Each part of one comes so much later; each part of a question, too.
@@ -34,9 +35,11 @@ pub enum Answers {
     EventsDoubled,
     /// No event comes.
     EventsLost,
+    /// Of what an image consists of nothing comes after the headers.
+    BlobsStalled,
 }
 
-/// The API of a host, at a port of 127.0.0.1. Connections break when this is dropped.
+/// The API of a host, or a registry, at a port of 127.0.0.1. Connections break when this is dropped.
 #[derive(Debug)]
 pub struct Shim {
     name: String,
@@ -52,11 +55,19 @@ pub struct Ailing<'a>(&'a Shim);
 
 #[derive(Debug)]
 struct Shared {
-    socket: PathBuf,
+    upstream: Upstream,
     fault: Mutex<Option<Answers>>,
     /// To how many parts of answers the fault was done.
     met: AtomicUsize,
     over: AtomicBool,
+}
+
+/// Who answers.
+#[derive(Debug)]
+enum Upstream {
+    Engine(PathBuf),
+    /// At this port of 127.0.0.1.
+    Registry(u16),
 }
 
 /// A part of an answer.
@@ -68,6 +79,8 @@ enum Part {
     Body,
     /// Of the stream of events: an engine sends each as a chunk.
     Event,
+    /// Of an image.
+    Blob,
 }
 
 // === impl Shim ===
@@ -79,17 +92,36 @@ impl Shim {
     /// When it has no port to listen on.
     #[must_use]
     pub fn start(host: &Host) -> Self {
+        Self::before(&host.name, Upstream::Engine(host.socket.clone()))
+    }
+
+    /// Stands before a registry, and does nothing to it yet.
+    ///
+    /// # Panics
+    /// As [`Shim::start`].
+    #[must_use]
+    pub fn of_registry(registry: &Registry) -> Self {
+        Self::before("registry", Upstream::Registry(registry.port))
+    }
+
+    fn before(name: &str, upstream: Upstream) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared {
-            socket: host.socket.clone(),
+            upstream,
             fault: Mutex::default(),
             met: AtomicUsize::default(),
             over: AtomicBool::default(),
         });
         let accepting = shared.clone();
         let acceptor = thread::spawn(move || accepting.accept(&listener));
-        Self { name: host.name.clone(), port, shared, acceptor: Some(acceptor) }
+        Self { name: name.to_owned(), port, shared, acceptor: Some(acceptor) }
+    }
+
+    /// The name of an image in the registry behind it.
+    #[must_use]
+    pub fn image(&self, image: &str) -> String {
+        format!("127.0.0.1:{}/{image}", self.port)
     }
 
     /// It as a daemon in a configuration, under the name of its host.
@@ -100,7 +132,7 @@ impl Shim {
         format!("(name: {name:?}, url: {url:?}, max_containers: {max_containers})")
     }
 
-    /// Does this to what the engine answers from now on, also to what it is about to say.
+    /// Does this to what is answered from now on, also to what it is about to say.
     pub fn suffer(&self, fault: Answers) -> Ailing<'_> {
         *self.shared.fault.lock() = Some(fault);
         Ailing(self)
@@ -149,38 +181,54 @@ impl Shared {
     /// Passes on questions and their answers, one after the other.
     fn relay(&self, client: TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
+        match &self.upstream {
+            Upstream::Engine(socket) => {
+                let engine = UnixStream::connect(socket)?;
+                self.relay_to(&engine, Side::new(engine.try_clone()?)?, &client)
+            }
+            Upstream::Registry(port) => {
+                let registry = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
+                self.relay_to(&registry, Side::new(registry.try_clone()?)?, &client)
+            }
+        }
+    }
+
+    fn relay_to<S: Limited>(
+        &self,
+        mut to: impl Write,
+        mut answers: Side<S>,
+        client: &TcpStream,
+    ) -> io::Result<()> {
         let mut questions = Side::new(client.try_clone()?)?;
-        let engine = UnixStream::connect(&self.socket)?;
-        let mut answers = Side::new(engine.try_clone()?)?;
         let over = || self.over.load(Ordering::Relaxed);
         while let Some(question) = questions.head(over)? {
-            let mut to = &engine;
-            self.linger(&client)?;
+            self.linger(client)?;
             to.write_all(&question.bytes)?;
             let mut length = question.body_of_question();
             while let Some(piece) = questions.piece(&mut length, over)? {
                 to.write_all(&piece)?;
             }
-            self.answer(&question, &mut answers, &client)?;
+            self.answer(&question, &mut answers, client)?;
         }
         Ok(())
     }
 
     /// Passes on one answer.
-    fn answer(
+    fn answer<S: Limited>(
         &self,
         question: &Head,
-        engine: &mut Side<UnixStream>,
+        engine: &mut Side<S>,
         client: &TcpStream,
     ) -> io::Result<()> {
         let gone = || self.over.load(Ordering::Relaxed) || has_left(client);
         let Some(head) = engine.head(gone)? else {
             return Err(ErrorKind::UnexpectedEof.into());
         };
-        let mut length = head.body_of_answer();
+        let mut length = head.body_of_answer(question);
         let (first, rest) = match length {
             Length::Nothing => (Part::All, Part::All),
             _ if question.path().starts_with("/events") => (Part::Headers, Part::Event),
+            _ if question.path().contains("/blobs/") => (Part::Headers, Part::Blob),
             _ => (Part::Headers, Part::Body),
         };
         self.pass(first, &head.bytes, client)?;
@@ -203,9 +251,9 @@ impl Shared {
                 self.count();
                 return bytes.iter().try_for_each(|byte| to.write_all(&[*byte]));
             }
-            Some(Answers::Stalled) if !has_more => {
-                self.count();
-                self.wait(client, || *self.fault.lock() != Some(Answers::Stalled))?;
+            Some(Answers::Stalled) if !has_more => self.stall(client, Answers::Stalled)?,
+            Some(Answers::BlobsStalled) if part == Part::Blob => {
+                self.stall(client, Answers::BlobsStalled)?;
             }
             Some(Answers::Cut | Answers::Reset) if !has_more => {
                 self.count();
@@ -226,6 +274,12 @@ impl Shared {
             _ => {}
         }
         to.write_all(bytes)
+    }
+
+    /// Waits until the fault is over.
+    fn stall(&self, client: &TcpStream, fault: Answers) -> io::Result<()> {
+        self.count();
+        self.wait(client, || *self.fault.lock() != Some(fault))
     }
 
     fn count(&self) {
