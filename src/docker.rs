@@ -255,16 +255,25 @@ impl Docker {
             if running != tag {
                 return Ok(Some(newest));
             }
+            // What an engine keeps under the tag and nobody runs says nothing.
+            let runs = |daemon: &Arc<Daemon>| daemon.pinned(service, tag).is_some();
+            if daemons.iter().any(runs) {
+                daemons.retain(runs);
+            }
             // Where no engine has any, what runs is something else.
-            let mut known = false;
+            let (mut known, mut unasked) = (false, None);
             for daemon in &daemons {
                 match daemon.has_newest(service, tag, &newest).await {
                     Ok(Some(false)) => return Ok(Some(newest)),
                     Ok(Some(true)) => known = true,
-                    Ok(None) | Err(_) => {}
+                    Ok(None) => {}
+                    Err(error) => unasked = Some(error),
                 }
             }
-            return Ok((!known).then_some(newest));
+            return match unasked {
+                Some(error) if !known => Err(error),
+                _ => Ok((!known).then_some(newest)),
+            };
         }
         Err(error)
     }

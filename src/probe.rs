@@ -10,6 +10,7 @@ mod log;
 
 use std::time::Duration;
 
+use ganger_pool::core::Proof;
 use ganger_pool::probe::{NotYet, Probe, ProbeError};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -55,7 +56,9 @@ impl Probe<Container> for Prober {
         }
     }
 
-    async fn check(&self, container: &Container) -> Result<(), ProbeError> {
+    async fn check(&self, container: &Container) -> Result<Proof, ProbeError> {
+        // Before another connection takes the place of the one made ahead.
+        let proof = if container.is_certain() { Proof::Itself } else { Proof::Address };
         let verdict = match &container.spec().ready {
             Ready::Started | Ready::Log(_) => attempt::runs(container).await,
             _ => attempt(container).await,
@@ -67,7 +70,8 @@ impl Probe<Container> for Prober {
             Verdict::Ready => {
                 // What it says will be there by the time: it has begun to say it.
                 let hot = container.preconnect(false).await;
-                hot.map_err(|error| ProbeError(format!("takes no connection: {error}")))
+                hot.map_err(|error| ProbeError(format!("takes no connection: {error}")))?;
+                Ok(proof)
             }
             Verdict::NotYet(why) | Verdict::Never(why) => Err(ProbeError(why)),
         }

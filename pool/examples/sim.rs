@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             Ok(report) => {
                 total.events += report.events;
                 total.launches += report.launches;
+                total.hedges += report.hedges;
                 total.leases += report.leases;
                 total.refusals += report.refusals;
                 total.switchovers += report.switchovers;
@@ -37,9 +38,9 @@ fn main() -> ExitCode {
             }
         }
     }
-    let sim::Report { events, launches, leases, refusals, switchovers, rollbacks } = total;
+    let sim::Report { events, launches, hedges, leases, refusals, switchovers, rollbacks } = total;
     println!(
-        "{seeds} seeds from {first}: {events} events, {launches} launches, {leases} leases, \
+        "{seeds} seeds from {first}: {events} events, {launches} launches ({hedges} hedges), {leases} leases, \
          {refusals} refusals, {switchovers} switchovers, {rollbacks} rollbacks; invariants I1 to I9 hold"
     );
     ExitCode::SUCCESS

@@ -19,7 +19,7 @@ mod state;
 mod stock;
 
 pub use action::{Action, StartKind};
-pub use event::{Event, Outcome, Owned};
+pub use event::{Event, Outcome, Owned, Proof};
 pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId};
 pub use ledger::{DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals};
 pub use limit::Launches;

@@ -191,7 +191,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Some(handle) => {
                 let check = tokio::time::timeout(CHECK, self.probe.check(&handle));
                 match caught("a check", check).await {
-                    Ok(Ok(Ok(()))) => Ok(()),
+                    Ok(Ok(Ok(proof))) => Ok(proof),
                     Ok(Ok(Err(error))) => Err(error.to_string()),
                     Ok(Err(_)) => Err(format!("no answer within {CHECK:?}")),
                     Err(panic) => Err(panic),
@@ -202,7 +202,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         if let Err(error) = &checked {
             debug!(%launch, error, "not fit to be leased again");
         }
-        self.broker.tell(Event::Checked { launch, fit: checked.is_ok() });
+        self.broker.tell(Event::Checked { launch, proof: checked.ok() });
         None
     }
 }

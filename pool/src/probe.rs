@@ -6,6 +6,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use crate::core::Proof;
+
 /// How long the single attempt may take that says whether a container that was
 /// leased can serve again.
 pub const CHECK: Duration = Duration::from_secs(1);
@@ -27,14 +29,14 @@ pub trait Probe<H>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), ProbeError>> + Send;
 
     /// Says whether a container that served before can serve again, in one
-    /// attempt. The pool sets the deadline.
+    /// attempt, and what has shown it. The pool sets the deadline.
     ///
     /// # Errors
     /// It cannot.
     ///
     /// # Cancel safety
     /// As for [`Probe::ready`].
-    fn check(&self, container: &H) -> impl Future<Output = Result<(), ProbeError>> + Send;
+    fn check(&self, container: &H) -> impl Future<Output = Result<Proof, ProbeError>> + Send;
 }
 
 /// Why a container is not ready yet, as far as its probe has found out.

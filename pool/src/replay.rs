@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::core::{
-    Action, DaemonName, Event, Generation, LaunchId, Launches, Ledger, Outcome, Policy,
+    Action, DaemonName, Event, Generation, LaunchId, Launches, Ledger, Outcome, Policy, Proof,
     ServiceName, StartKind, State, Terms, WaiterId,
 };
 
@@ -218,7 +218,9 @@ impl Replay<'_> {
                 let time = daemon.map_or(Duration::ZERO, |daemon| daemon.launch);
                 self.due.insert((self.now + time, Step::Ready(launch)));
             }
-            Action::Check { launch } => return Some(Event::Checked { launch, fit: true }),
+            Action::Check { launch } => {
+                return Some(Event::Checked { launch, proof: Some(Proof::Itself) });
+            }
             Action::Retire { daemon, key, .. } => return Some(Event::Removed { daemon, key }),
             Action::Grant { waiter, launch, start, .. } => self.granted(waiter, launch, start),
             Action::Refuse { waiter, .. } => {

@@ -170,6 +170,18 @@ impl Container {
         self.address.connect().await
     }
 
+    /// Whether whoever is at its address is certain to be this container, though its engine
+    /// may not answer.
+    pub(crate) fn is_certain(&self) -> bool {
+        match (&*self.address, &self.neighbour) {
+            (Address::Namespace { .. }, _) => true,
+            // Its port is its own for as long as it lives.
+            (Address::Published(_), Some(process)) => !process.is_ending(),
+            // A connection from before leads to whom it was made to.
+            (Address::Published(_), None) => self.hot.holds(),
+        }
+    }
+
     /// Makes a connection for the next dial, if its service wants one. `first` waits for
     /// what the service says by itself, if that is wanted, too.
     ///

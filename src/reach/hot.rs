@@ -89,6 +89,11 @@ impl Hot {
         Ok(said)
     }
 
+    /// Whether there is a connection that the server still wants.
+    pub(crate) fn holds(&self) -> bool {
+        self.0.lock().made.as_mut().is_some_and(|made| !made.is_over())
+    }
+
     /// The connection, if there is one and the server still wants it. Needs a runtime,
     /// which need not be the one it was made in.
     pub(crate) fn take(&self) -> Option<TcpStream> {

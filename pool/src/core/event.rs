@@ -75,12 +75,12 @@ pub enum Event {
         /// Why, for people.
         reason: Arc<str>,
     },
-    /// A container that came back from a lease was checked.
+    /// A container that came back from a lease, or whose daemon is unreachable, was checked.
     Checked {
         /// Which.
         launch: LaunchId,
-        /// Whether it can serve again.
-        fit: bool,
+        /// What has shown that it can serve; `None` when nothing has.
+        proof: Option<Proof>,
     },
     /// A container's process ended, or someone else removed it.
     Died {
@@ -159,6 +159,15 @@ pub enum Event {
     Tick,
     /// No new leases: retire the stock, let the running leases end.
     Drain,
+}
+
+/// What has shown that a container can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It has, and it is certain that it was this one.
+    Itself,
+    /// Whoever is at its address has: it, as far as its daemon's last word goes.
+    Address,
 }
 
 /// How a lease went.

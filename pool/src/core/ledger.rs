@@ -22,7 +22,7 @@ use indexmap::IndexMap;
 
 use super::placement::Placement;
 use super::{
-    Action, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, RetireReason,
+    Action, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Proof, RetireReason,
     ServiceName, State, WaiterId, sizing,
 };
 use records::{Contact, Container, Daemon, Timer, Vouched};
@@ -88,7 +88,7 @@ impl Ledger {
             }
             Event::Abandoned { waiter } => self.abandoned(now, waiter),
             Event::Returned { launch, outcome } => self.returned(now, launch, outcome),
-            Event::Checked { launch, fit } => self.checked(now, launch, fit),
+            Event::Checked { launch, proof } => self.checked(now, launch, proof),
             Event::Started { launch } => self.started(now, launch),
             Event::Ready { launch } => self.ready(now, launch),
             Event::LaunchFailed { launch, fault, reason } => {
@@ -167,9 +167,9 @@ impl Ledger {
             if !self.hungry.contains(&lane) {
                 continue;
             }
-            let daemon = self
-                .placement
-                .pick(|name| self.daemons.get(name).is_some_and(|daemon| daemon.can_launch(lane)));
+            let daemon = self.placement.pick(usize::MAX, |name| {
+                self.daemons.get(name).is_some_and(|daemon| daemon.can_launch(lane))
+            });
             let Some(daemon) = daemon.cloned() else {
                 self.stuck.insert(lane);
                 self.make_room(now, lane);
@@ -212,12 +212,16 @@ impl Ledger {
         service.totals.launched += 1;
         let launch = LaunchId(self.launches);
         debug_assert!(service.counts.total() < service.policy.max, "I2: {name} has its maximum");
-        let (service, capacity) = (name.clone(), self.daemons.get(&daemon));
-        let capacity = capacity.map_or(0, |daemon| daemon.terms.capacity);
-        let on = daemon.clone();
+        let (service, on) = (name.clone(), daemon.clone());
+        let (mut capacity, mut alone) = (0, None);
+        if let Some(daemon) = self.daemons.get_mut(&daemon) {
+            daemon.ordered += 1;
+            alone = (daemon.counts[State::Launching] == 0).then_some(daemon.ordered);
+            capacity = daemon.terms.capacity;
+        }
         let action = Action::Launch { launch, daemon: on, service, generation, capacity };
         let container = Container::new(index, daemon, generation, now);
-        self.containers.insert(launch, Container { wanted, ..container });
+        self.containers.insert(launch, Container { wanted, alone, ..container });
         self.transit(now, launch, State::Launching);
         self.actions.push(action);
         Some(launch)
@@ -234,23 +238,27 @@ impl Ledger {
             from.may_become(to) || (from == State::Removed && to == State::Launching),
             "{launch:?} cannot go from {from} to {to}"
         );
-        let (generation, uses) = (container.generation, container.uses);
-        let over = container.late && !to.is_launch();
-        container.late &= !over;
+        let generation = container.generation;
+        let stocked = container.stocked(launch);
+        let over = !to.is_launch();
+        let (late, hedge) = (over && container.late, over && container.hedge);
+        container.late &= !late;
+        container.hedge &= !hedge;
         let vouched = container.vouched;
-        let returned = from == State::Checking && vouched != Vouched::Asked;
+        let returned = from == State::Checking && vouched == Vouched::Listed;
         let (index, name, age) = (container.service, container.daemon.clone(), container.expires);
         if let Some((_, service)) = self.services.get_index_mut(index) {
             if from == State::Idle {
-                service.stock.remove(generation, uses, launch);
+                service.stock.remove(stocked);
             }
             if to == State::Idle {
-                service.stock.add(generation, uses, launch);
+                service.stock.add(stocked);
             }
             if to == State::Idle && (from == State::Leased || returned) {
                 service.came_back();
             }
-            service.hedges.late -= u32::from(over);
+            service.hedges.late -= u32::from(late);
+            service.hedges.under_way -= u32::from(hedge);
             service.counts.shift(from, to);
             if let Some(rollout) = service.rollout.as_mut().filter(|r| r.to == generation) {
                 rollout.counts.shift(from, to);

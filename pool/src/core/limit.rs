@@ -6,7 +6,8 @@
 //! time. So one more is allowed for each round of launches that took at most
 //! [`TOLERANCE`] times what one takes alone, and a tenth less after one that took longer:
 //! additive increase, multiplicative decrease, by delay as in TCP Vegas (Brakmo, Peterson,
-//! 1995), for an engine drops nothing, it gets slow.
+//! 1995). An engine that fails several at once is given half, as where packets are lost, and
+//! so many once more only after a hundred times as many launches as it takes otherwise.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,10 @@ use std::time::Duration;
 const TOLERANCE: f64 = 3.0;
 /// What is left of the limit then.
 const DECREASE: f64 = 0.9;
+/// What is left of it when one fails.
+const LOSS: f64 = 0.5;
+/// The share of the increase that is left where so many have failed before.
+const WARY: f64 = 0.01;
 /// The weight of each launch that went on alone in what is known of those.
 const WEIGHT: f64 = 0.25;
 
@@ -37,9 +42,11 @@ pub enum Launches {
 pub(super) struct Limit {
     launches: Launches,
     allowed: f64,
+    /// So many at once have failed, and not been tried again.
+    failed: Option<u32>,
     /// What a launch takes alone, in seconds, by service: their images and networks differ.
     alone: BTreeMap<usize, f64>,
-    /// So many more launches were ordered under the limit before the last decrease.
+    /// So many more launches were in flight at the last decrease: they show the same.
     before: u32,
 }
 
@@ -48,7 +55,8 @@ pub(super) struct Limit {
 impl Limit {
     pub(super) fn new(launches: Launches) -> Self {
         let (Launches::Fixed(first) | Launches::Learnt { first, .. }) = launches;
-        Self { launches, allowed: first.max(1).into(), alone: BTreeMap::new(), before: 0 }
+        let allowed = first.max(1).into();
+        Self { launches, allowed, failed: None, alone: BTreeMap::new(), before: 0 }
     }
 
     /// Contact was made. What was learnt holds, unless there is to be another limit.
@@ -63,110 +71,55 @@ impl Limit {
         self.allowed as u32
     }
 
-    /// A launch of a service took so long, and so many were in flight at its end, itself
-    /// included.
-    pub(super) fn took(&mut self, service: usize, time: Duration, in_flight: u32) {
+    /// A launch of a service took so long. Was it `alone` all along? So many were in flight
+    /// at its end, itself included.
+    pub(super) fn took(&mut self, service: usize, time: Duration, alone: bool, in_flight: u32) {
         let Launches::Learnt { most, .. } = self.launches else { return };
         let time = time.as_secs_f64();
-        let alone = self.alone.entry(service).or_insert(time);
-        *alone = match in_flight {
-            // It may have changed for the worse.
-            1 => *alone + WEIGHT * (time - *alone),
-            _ => alone.min(time),
-        };
-        let too_many = time > TOLERANCE * *alone;
-        if self.before > 0 {
-            self.before -= 1;
-        } else if in_flight < self.get() {
-            // Fewer than are allowed show nothing of those.
+        let known = self.alone.entry(service).or_insert(time);
+        // Alone, it may have changed for the worse.
+        *known = if alone { *known + WEIGHT * (time - *known) } else { known.min(time) };
+        let too_many = time > TOLERANCE * *known;
+        if self.is_known() {
         } else if too_many {
-            self.before = self.get() - 1;
-            self.allowed = (self.allowed * DECREASE).max(1.0);
-        } else {
-            self.allowed = (self.allowed + 1.0 / self.allowed).min(most.max(1).into());
+            self.decrease(in_flight, DECREASE);
+        } else if in_flight >= self.get() {
+            // Fewer show nothing of those that are allowed.
+            self.failed = self.failed.filter(|failed| in_flight < *failed);
+            let wary = self.failed.is_some_and(|failed| self.allowed + 1.0 > failed.into());
+            let more = if wary { WARY } else { 1.0 } / self.allowed;
+            self.allowed = (self.allowed + more).min(most.max(1).into());
         }
+    }
+
+    /// A launch failed by the engine's fault, with so many in flight, itself included.
+    pub(super) fn failed(&mut self, in_flight: u32) {
+        if matches!(self.launches, Launches::Learnt { .. })
+            && !self.is_known()
+            && self.decrease(in_flight, LOSS)
+        {
+            self.failed = Some(in_flight);
+        }
+    }
+
+    /// Whether a launch shows what one in flight with it has shown already.
+    fn is_known(&mut self) -> bool {
+        let known = self.before > 0;
+        self.before = self.before.saturating_sub(1);
+        known
+    }
+
+    /// So many are too many; where they are less than half of what is allowed, it was not
+    /// their number.
+    fn decrease(&mut self, in_flight: u32, to: f64) -> bool {
+        let shows = in_flight > 1 && 2 * in_flight >= self.get();
+        if shows {
+            self.before = in_flight - 1;
+            self.allowed = (self.allowed * to).max(1.0);
+        }
+        shows
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEARNT: Launches = Launches::Learnt { first: 4, most: 32 };
-
-    /// Launches go on without pause on an engine that takes `time` with so many in flight.
-    fn settle(limit: &mut Limit, time: impl Fn(f64) -> f64) -> u32 {
-        for _ in 0..2000 {
-            let in_flight = limit.get();
-            limit.took(0, Duration::from_secs_f64(time(in_flight.into())), in_flight);
-        }
-        limit.get()
-    }
-
-    #[test]
-    fn it_grows_where_more_are_as_fast_and_up_to_the_most() {
-        let mut limit = Limit::new(LEARNT);
-        assert_eq!(limit.get(), 4);
-        assert_eq!(settle(&mut limit, |_| 0.2), 32);
-    }
-
-    #[test]
-    fn it_stays_where_more_are_only_slower() {
-        // As measured: 0.22 s alone, 0.56 s four at a time, 1.97 s twelve at a time.
-        let engine = |n: f64| 0.22 + 0.11 * (n - 1.0) + 0.005 * (n - 1.0).powi(2);
-        for first in [1, 4, 20] {
-            let mut limit = Limit::new(Launches::Learnt { first, most: 32 });
-            limit.took(0, Duration::from_millis(220), 1);
-            let settled = settle(&mut limit, engine);
-            assert!((3..=6).contains(&settled), "{settled} from {first}");
-        }
-    }
-
-    #[test]
-    fn it_shrinks_when_the_engine_gets_slow_and_learns_that_slow_is_usual() {
-        let mut limit = Limit::new(LEARNT);
-        settle(&mut limit, |n| 0.1 * n.max(8.0) / 8.0);
-        let before = limit.get();
-        assert!(before > 8, "{before}");
-        // All ten times slower, one by one as well.
-        let mut least = before;
-        for _ in 0..2000 {
-            let in_flight = limit.get();
-            limit.took(0, Duration::from_secs_f64(f64::from(in_flight).max(8.0) / 8.0), in_flight);
-            least = least.min(limit.get());
-        }
-        assert_eq!(least, 1);
-        assert!(limit.get() > 8, "{limit:?}");
-    }
-
-    #[test]
-    fn services_are_not_held_against_each_other() {
-        let mut limit = Limit::new(LEARNT);
-        for _ in 0..500 {
-            let in_flight = limit.get();
-            limit.took(0, Duration::from_millis(100), in_flight);
-            limit.took(1, Duration::from_secs(5), in_flight);
-        }
-        assert_eq!(limit.get(), 32);
-    }
-
-    #[test]
-    fn fewer_than_are_allowed_show_nothing_and_one_bad_round_counts_once() {
-        let mut limit = Limit::new(LEARNT);
-        limit.took(0, Duration::from_millis(100), 1);
-        (0..100).for_each(|_| limit.took(0, Duration::from_millis(100), 3));
-        (0..100).for_each(|_| limit.took(0, Duration::from_secs(9), 3));
-        assert_eq!(limit.get(), 4);
-        (0..4).for_each(|_| limit.took(0, Duration::from_secs(9), 4));
-        assert_eq!(limit.get(), 3, "one decrease: {limit:?}");
-    }
-
-    #[test]
-    fn a_fixed_one_stays() {
-        let mut limit = Limit::new(Launches::Fixed(3));
-        settle(&mut limit, |_| 0.1);
-        assert_eq!(limit.get(), 3);
-        limit.renew(Launches::Fixed(2));
-        assert_eq!(limit.get(), 2);
-    }
-}
+mod tests;

@@ -67,9 +67,14 @@ impl Placement {
         }
     }
 
-    /// The least utilised daemon that will do, of the lowest tier that has one.
-    pub(super) fn pick(&self, will_do: impl Fn(&DaemonName) -> bool) -> Option<&DaemonName> {
-        self.order.iter().map(|rank| &rank.3).find(|name| will_do(name))
+    /// The least utilised daemon that will do, of the lowest tier that has one, among the
+    /// first `most`.
+    pub(super) fn pick(
+        &self,
+        most: usize,
+        will_do: impl Fn(&DaemonName) -> bool,
+    ) -> Option<&DaemonName> {
+        self.order.iter().map(|rank| &rank.3).take(most).find(|name| will_do(name))
     }
 }
 
@@ -113,9 +118,9 @@ mod tests {
         let (near, far) = (DaemonName::from("near"), DaemonName::from("far"));
         placement.set(&far, Some(load(0, 9, 1)));
         placement.set(&near, Some(load(8, 9, 0)));
-        assert_eq!(placement.pick(|_| true), Some(&near));
+        assert_eq!(placement.pick(9, |_| true), Some(&near));
         placement.set(&near, None);
-        assert_eq!(placement.pick(|_| true), Some(&far));
+        assert_eq!(placement.pick(9, |_| true), Some(&far));
     }
 
     #[test]
@@ -123,8 +128,8 @@ mod tests {
         let mut placement = Placement::default();
         let name = DaemonName::from("a");
         placement.set(&name, Some(load(0, 1, 0)));
-        assert_eq!(placement.pick(|_| true), Some(&name));
+        assert_eq!(placement.pick(9, |_| true), Some(&name));
         placement.set(&name, None);
-        assert_eq!(placement.pick(|_| true), None);
+        assert_eq!(placement.pick(9, |_| true), None);
     }
 }

@@ -37,6 +37,8 @@ pub struct Policy {
     /// Without contact to its daemon a container in stock has to prove itself, and is
     /// leased for so long after it has; zero: it is not leased.
     pub stale_after: Duration,
+    /// So many launches have to be timed before one is known to take unusually long.
+    pub hedge_after: usize,
     /// The share of leases that a new generation has, in thousandths, before it takes
     /// over; 0 is no canary: it takes over once one container of it got ready.
     pub canary: u32,
@@ -78,6 +80,7 @@ impl Default for Policy {
             failing_after: 3,
             max_surge: 1,
             stale_after: Duration::ZERO,
+            hedge_after: 20,
             canary: 0,
         }
     }

@@ -61,7 +61,7 @@ impl State {
     pub const fn may_become(self, to: Self) -> bool {
         match self {
             Self::Launching => matches!(to, Self::Probing | Self::Retiring),
-            Self::Probing => matches!(to, Self::Idle | Self::Retiring),
+            Self::Probing => matches!(to, Self::Idle | Self::Unknown | Self::Retiring),
             Self::Checking => matches!(to, Self::Idle | Self::Unknown | Self::Retiring),
             Self::Idle => {
                 matches!(to, Self::Leased | Self::Checking | Self::Unknown | Self::Retiring)

@@ -5,14 +5,25 @@ use std::collections::BTreeSet;
 
 use super::{Generation, LaunchId};
 
-/// Newest generation first; then those used most, so that few containers carry
-/// the reuse and the rest can be retired as surplus; then the oldest, so that
+/// Newest generation first; then those that their daemon vouches for, as one that does so
+/// itself may have gone with its machine since; then those used most, so that few containers
+/// carry the reuse and the rest can be retired as surplus; then the oldest, so that
 /// none waits for its `max_age` behind younger ones.
-type Rank = (Reverse<Generation>, Reverse<u32>, LaunchId);
+type Rank = (Reverse<Generation>, bool, Reverse<u32>, LaunchId);
 
 /// The stock, best container first.
 #[derive(Debug, Default)]
 pub(super) struct Stock(BTreeSet<Rank>);
+
+/// What a container's place in the stock depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stocked {
+    pub(super) generation: Generation,
+    /// Its daemon is unreachable: it vouches for itself.
+    pub(super) by_itself: bool,
+    pub(super) uses: u32,
+    pub(super) launch: LaunchId,
+}
 
 // === impl Stock ===
 
@@ -22,33 +33,41 @@ impl Stock {
     }
 
     pub(super) fn best(&self) -> Option<LaunchId> {
-        self.0.first().map(|rank| rank.2)
+        self.0.first().map(|rank| rank.3)
     }
 
     pub(super) fn worst(&self) -> Option<LaunchId> {
-        self.0.last().map(|rank| rank.2)
+        self.0.last().map(|rank| rank.3)
     }
 
     /// The worst of those of this generation and of newer ones.
     pub(super) fn worst_from(&self, generation: Generation) -> Option<LaunchId> {
-        let last = (Reverse(generation), Reverse(0), LaunchId(u64::MAX));
-        self.0.range(..=last).next_back().map(|rank| rank.2)
+        let last = (Reverse(generation), true, Reverse(0), LaunchId(u64::MAX));
+        self.0.range(..=last).next_back().map(|rank| rank.3)
     }
 
     /// The best of the oldest generation, when that is older than this one.
     pub(super) fn older_than(&self, generation: Generation) -> Option<LaunchId> {
         let oldest = self.0.last()?.0;
-        let first = self.0.range((oldest, Reverse(u32::MAX), LaunchId(0))..).next();
-        first.filter(|_| oldest.0 < generation).map(|rank| rank.2)
+        let first = self.0.range((oldest, false, Reverse(u32::MAX), LaunchId(0))..).next();
+        first.filter(|_| oldest.0 < generation).map(|rank| rank.3)
     }
 
-    pub(super) fn add(&mut self, generation: Generation, uses: u32, launch: LaunchId) {
-        self.0.insert((Reverse(generation), Reverse(uses), launch));
+    pub(super) fn add(&mut self, container: Stocked) {
+        self.0.insert(container.rank());
     }
 
-    pub(super) fn remove(&mut self, generation: Generation, uses: u32, launch: LaunchId) {
-        let there = self.0.remove(&(Reverse(generation), Reverse(uses), launch));
-        debug_assert!(there, "{launch:?} was not in stock");
+    pub(super) fn remove(&mut self, container: Stocked) {
+        let there = self.0.remove(&container.rank());
+        debug_assert!(there, "{container:?} was not in stock");
+    }
+}
+
+// === impl Stocked ===
+
+impl Stocked {
+    fn rank(self) -> Rank {
+        (Reverse(self.generation), self.by_itself, Reverse(self.uses), self.launch)
     }
 }
 
@@ -57,17 +76,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn newest_generation_then_most_used_then_oldest() {
+    fn newest_generation_then_vouched_for_then_most_used_then_oldest() {
         let mut stock = Stock::default();
-        for (generation, uses, launch) in [(1, 3, 1), (2, 0, 5), (2, 1, 6), (2, 0, 4)] {
-            stock.add(Generation(generation), uses, LaunchId(launch));
+        let container = |(generation, by_itself, uses, launch)| Stocked {
+            generation: Generation(generation),
+            by_itself,
+            uses,
+            launch: LaunchId(launch),
+        };
+        let best = [
+            (2, false, 1, 6),
+            (2, false, 0, 4),
+            (2, false, 0, 5),
+            (2, true, 2, 3),
+            (1, false, 3, 1),
+        ];
+        best.into_iter().rev().for_each(|each| stock.add(container(each)));
+        assert_eq!(stock.worst_from(Generation(2)), Some(LaunchId(3)));
+        for each in best {
+            assert_eq!(stock.best(), Some(LaunchId(each.3)));
+            stock.remove(container(each));
         }
-        let mut order = Vec::new();
-        for (generation, uses) in [(2, 1), (2, 0), (2, 0), (1, 3)] {
-            let best = stock.best().unwrap();
-            stock.remove(Generation(generation), uses, best);
-            order.push(best.0);
-        }
-        assert_eq!(order, [6, 4, 5, 1]);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::core::{ContainerKey, DaemonName, Fault, LaunchId, Owned, ServiceName};
+use crate::core::{ContainerKey, DaemonName, Fault, LaunchId, Owned, Proof, ServiceName};
 use crate::probe::{NotYet, Probe, ProbeError};
 use crate::runtime::{
     Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Listing, Removal,
@@ -331,8 +331,9 @@ impl Probe<FakeContainer> for FakeProbe {
         }
     }
 
-    async fn check(&self, container: &FakeContainer) -> Result<(), ProbeError> {
+    async fn check(&self, container: &FakeContainer) -> Result<Proof, ProbeError> {
         self.0.pass(&container.daemon, Op::Check).await.map_err(|e| ProbeError(e.message))?;
-        if self.0.is_running(container) { Ok(()) } else { Err(ProbeError("it ended".into())) }
+        let ended = || ProbeError("it ended".into());
+        self.0.is_running(container).then_some(Proof::Itself).ok_or_else(ended)
     }
 }

@@ -18,6 +18,8 @@ pub struct Report {
     pub events: u64,
     /// Launches it ordered.
     pub launches: u64,
+    /// Of them, those for which another took unusually long.
+    pub hedges: u64,
     /// Leases it gave.
     pub leases: u64,
     /// Waiters it refused.

@@ -108,7 +108,7 @@ impl Ledger {
         }
         for lane in &self.stuck {
             let can = |name: &_| self.daemons.get(name).is_some_and(|d| d.can_launch(*lane));
-            if let Some(name) = self.placement.pick(can) {
+            if let Some(name) = self.placement.pick(usize::MAX, can) {
                 return Err(format!("{lane:?} is stuck though {name} is open"));
             }
         }

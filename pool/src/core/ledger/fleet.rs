@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::super::{Launches, Owned, Refusal, Terms};
 use super::{
-    Action, Contact, ContainerKey, Daemon, DaemonName, Generation, LaunchId, Ledger, RetireReason,
-    ServiceName, State, Timer, Vouched,
+    Action, Contact, ContainerKey, Daemon, DaemonName, Generation, LaunchId, Ledger, Proof,
+    RetireReason, ServiceName, State, Timer, Vouched,
 };
 
 // === impl Ledger ===
@@ -46,9 +46,21 @@ impl Ledger {
         let Some(daemon) = self.daemons.get_mut(name) else {
             return;
         };
-        daemon.contact = Contact::Down(reason);
-        for launch in self.on_daemon(name, |state| state == State::Idle) {
-            self.doubt(now, launch);
+        match &mut daemon.contact {
+            // Nothing else has changed.
+            Contact::Down(known, _) => *known = reason,
+            contact => {
+                *contact = Contact::Down(reason, now);
+                for launch in self.on_daemon(name, |state| state == State::Idle) {
+                    self.doubt(now, launch);
+                }
+                // What it had been shown as holds no more.
+                for launch in self.on_daemon(name, |state| state == State::Checking) {
+                    if self.containers.get(&launch).is_some_and(|c| c.vouched == Vouched::Shown) {
+                        self.vouch(launch, Vouched::Asked);
+                    }
+                }
+            }
         }
         self.replace(name);
         self.doubtful.extend(0..self.services.len());
@@ -66,14 +78,22 @@ impl Ledger {
         self.actions.push(Action::Check { launch });
     }
 
-    /// The one place where `Container::vouched` is written, with its timer.
+    /// The one place where `Container::vouched` is written, with its timer and its place in
+    /// the stock.
     pub(super) fn vouch(&mut self, launch: LaunchId, by: Vouched) {
         let Some(container) = self.containers.get_mut(&launch) else { return };
+        let before = container.stocked(launch);
         if let Vouched::Until(at) = std::mem::replace(&mut container.vouched, by) {
             self.timers.remove(&(at, Timer::Stale(launch)));
         }
         if let Vouched::Until(at) = by {
             self.timers.insert((at, Timer::Stale(launch)));
+        }
+        if container.state == State::Idle
+            && let Some((_, service)) = self.services.get_index_mut(container.service)
+        {
+            service.stock.remove(before);
+            service.stock.add(container.stocked(launch));
         }
     }
 
@@ -169,9 +189,13 @@ impl Ledger {
                 continue;
             };
             let missed = std::mem::replace(&mut container.missed, running.is_none());
+            let vouched = container.vouched;
             match (running, container.state) {
-                (Some(true), State::Unknown) => self.shelve(now, launch),
+                (Some(true), State::Unknown) => self.shelve(now, launch, Proof::Itself),
                 (Some(true), State::Idle) => self.vouch(launch, Vouched::Listed),
+                (Some(true), State::Checking) if vouched == Vouched::Asked => {
+                    self.vouch(launch, Vouched::Shown);
+                }
                 (Some(true), _) => {}
                 (Some(false), _) => self.ended(now, launch, RetireReason::Died),
                 (None, _) if doubtful && !missed => {}

@@ -1,19 +1,22 @@
 //! Hedges: for a client whose container takes long to launch, another on a second daemon.
 //!
-//! It is launched when the first has taken longer than 95 in 100 of the last ones did,
-//! so that one launch in twenty is repeated at most (Dean and Barroso, "The Tail at
-//! Scale", 2013). Whichever is ready first serves; the other goes into stock.
+//! It is launched when the first has taken longer than 95 in 100 of the last ones did
+//! (Dean and Barroso, "The Tail at Scale", 2013). When an engine gets slow, all of its
+//! launches do: no more go on for others than one in twenty of those on their way, or a
+//! single one. Whichever is ready first serves; the other goes into stock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::super::sizing;
-use super::{LaunchId, Ledger, Timer};
+use super::{Daemon, LaunchId, Ledger, Timer};
 
 /// Of so many launches it is known how long they took.
 const KEPT: usize = 64;
-/// From so few nothing follows.
-const ENOUGH: usize = 20;
+/// Of so many launches under way one may be for another that takes unusually long.
+const SHARE: u32 = 20;
+/// So many daemons are looked at for one that will do.
+const LOOKED_AT: usize = 16;
 
 /// What is known of a service's launches.
 #[derive(Debug, Default)]
@@ -21,6 +24,8 @@ pub(super) struct Hedges {
     times: VecDeque<Duration>,
     /// Launches in flight that take unusually long.
     pub(super) late: u32,
+    /// Launches in flight for those.
+    pub(super) under_way: u32,
 }
 
 // === impl Hedges ===
@@ -34,11 +39,11 @@ impl Hedges {
         self.times.push_back(time);
     }
 
-    /// What 95 in 100 took at most.
-    fn usual(&self) -> Option<Duration> {
+    /// What 95 in 100 took at most; nothing follows from fewer than `enough`.
+    fn usual(&self, enough: usize) -> Option<Duration> {
         let mut times: Vec<_> = self.times.iter().copied().collect();
         let rank = (times.len() * 95).div_ceil(100).checked_sub(1);
-        let rank = rank.filter(|_| times.len() >= ENOUGH)?;
+        let rank = rank.filter(|_| times.len() >= enough)?;
         Some(*times.select_nth_unstable(rank).1)
     }
 }
@@ -48,8 +53,8 @@ impl Hedges {
 impl Ledger {
     /// A launch was ordered: it is looked at when it takes unusually long.
     pub(super) fn expect(&mut self, now: Instant, launch: LaunchId, index: usize) {
-        let service = self.services.get_index(index);
-        if let Some(usual) = service.and_then(|(_, service)| service.hedges.usual()) {
+        let Some((_, service)) = self.services.get_index(index) else { return };
+        if let Some(usual) = service.hedges.usual(service.policy.hedge_after) {
             self.timers.insert((now + usual, Timer::Late(launch)));
         }
     }
@@ -65,19 +70,27 @@ impl Ledger {
         let slow = container.daemon.clone();
         let Some((_, service)) = self.services.get_index_mut(index) else { return };
         service.hedges.late += 1;
-        let coming = sizing::on_their_way(&service.counts).saturating_sub(service.hedges.late);
+        let under_way = sizing::on_their_way(&service.counts);
+        let coming = under_way.saturating_sub(service.hedges.late);
+        let lane = (index, generation);
         let wanted = generation == service.current()
             && service.queue.len() > coming
             && service.counts.total() < service.policy.max
-            && service.trouble(generation).is_some_and(|trouble| trouble.retry_at.is_none());
-        if self.draining || !wanted {
+            && service.hedges.under_way < (under_way / SHARE).max(1)
+            && service.trouble(generation).is_some_and(|trouble| trouble.total() == 0);
+        if self.draining || !wanted || self.stuck.contains(&lane) {
             return;
         }
-        let lane = (index, generation);
-        let able = |name: &_| self.daemons.get(name).is_some_and(|daemon| daemon.can_launch(lane));
-        let other = self.placement.pick(|name| *name != slow && able(name)).cloned();
-        if let Some(other) = other {
-            self.launch(now, lane, other);
+        let able = |daemon: &Daemon| daemon.is_sound() && daemon.can_launch(lane);
+        let will_do = |name: &_| *name != slow && self.daemons.get(name).is_some_and(able);
+        let other = self.placement.pick(LOOKED_AT, will_do).cloned();
+        let Some(launch) = other.and_then(|other| self.launch(now, lane, other)) else { return };
+        if let Some(container) = self.containers.get_mut(&launch) {
+            container.hedge = true;
+        }
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            service.hedges.under_way += 1;
+            service.totals.hedged += 1;
         }
     }
 }
@@ -91,10 +104,10 @@ mod tests {
         let mut hedges = Hedges::default();
         let seconds = |n| Duration::from_secs(n);
         (1..20).for_each(|n| hedges.took(seconds(n)));
-        assert_eq!(hedges.usual(), None);
+        assert_eq!(hedges.usual(20), None);
         hedges.took(seconds(20));
-        assert_eq!(hedges.usual(), Some(seconds(19)));
+        assert_eq!(hedges.usual(20), Some(seconds(19)));
         (0..64).for_each(|_| hedges.took(seconds(2)));
-        assert_eq!(hedges.usual(), Some(seconds(2)));
+        assert_eq!(hedges.usual(20), Some(seconds(2)));
     }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::super::{Backoff, Refusal};
 use super::{
-    Action, ContainerKey, DaemonName, Fault, Lane, LaunchId, Ledger, RetireReason, State, Timer,
+    Action, ContainerKey, DaemonName, Fault, Lane, LaunchId, Ledger, Proof, RetireReason, State,
+    Timer,
 };
 
 // === impl Ledger ===
@@ -21,11 +22,12 @@ impl Ledger {
         container.seen = Some(now);
         let service = self.services.get_index(container.service);
         let on = container.daemon.clone();
+        let alone = container.alone;
         let doomed = container.condemned.is_some() || service.is_none_or(|(_, s)| s.leaving);
         if let Some(daemon) = self.daemons.get_mut(&on) {
             daemon.failures = 0;
-            let in_flight = daemon.counts[State::Launching];
-            daemon.limit.took(container.service, now - container.born, in_flight);
+            let (in_flight, time) = (daemon.counts[State::Launching], now - container.born);
+            daemon.limit.took(container.service, time, alone == Some(daemon.ordered), in_flight);
             if daemon.degraded.take().is_some() {
                 self.actions.push(Action::Recovered { daemon: on });
             }
@@ -54,7 +56,7 @@ impl Ledger {
             Some(reason) => self.retire(now, launch, reason),
             None => {
                 self.prove(now, lane);
-                self.shelve(now, launch);
+                self.shelve(now, launch, Proof::Address);
             }
         }
     }
@@ -74,6 +76,12 @@ impl Ledger {
         }
         let (index, daemon, born) = (container.service, container.daemon.clone(), container.born);
         let generation = container.generation;
+        if fault == Fault::Daemon
+            && container.state == State::Launching
+            && let Some(daemon) = self.daemons.get_mut(&daemon)
+        {
+            daemon.limit.failed(daemon.counts[State::Launching]);
+        }
         let condemned = container.condemned;
         let reason = match condemned {
             Some(RetireReason::OutOfMemory) => {

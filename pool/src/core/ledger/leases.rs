@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::super::{Outcome, Refusal, StartKind, sizing};
 use super::{
-    Action, Contact, Daemon, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer,
-    Vouched, WaiterId,
+    Action, Contact, Daemon, Lane, LaunchId, Ledger, Proof, RetireReason, ServiceName, State,
+    Timer, Vouched, WaiterId,
 };
 
 /// Of so many daemons it is said why they cannot launch a service.
@@ -99,11 +99,11 @@ impl Ledger {
         let condemned = container.condemned;
         if outcome == Outcome::Unused {
             container.uses -= 1;
-            return match condemned {
+            return match condemned.or_else(|| self.unwanted(now, launch)) {
                 Some(reason) => self.retire(now, launch, reason),
                 // It has shown nothing.
                 None if self.out_of_contact(launch) => self.doubt(now, launch),
-                None => self.shelve(now, launch),
+                None => self.shelve(now, launch, Proof::Itself),
             };
         }
         let (index, young, born) = (container.service, container.young(now), container.born);
@@ -144,47 +144,58 @@ impl Ledger {
         }
     }
 
-    pub(super) fn checked(&mut self, now: Instant, launch: LaunchId, fit: bool) {
+    pub(super) fn checked(&mut self, now: Instant, launch: LaunchId, proof: Option<Proof>) {
         let Some(container) = self.containers.get(&launch) else {
             return;
         };
         if container.state != State::Checking {
             return;
         }
-        match container.condemned {
-            Some(reason) => self.retire(now, launch, reason),
-            None if fit => self.shelve(now, launch),
-            // It may be fit all the same: a check may need the engine.
-            None if container.vouched == Vouched::Asked => match self.unwanted(now, launch) {
+        match (container.condemned, proof, container.vouched) {
+            (Some(reason), ..) => self.retire(now, launch, reason),
+            (None, Some(proof), _) => self.shelve(now, launch, proof),
+            // The check may have needed the engine, which was not there then.
+            (None, None, Vouched::Shown) => self.shelve(now, launch, Proof::Itself),
+            (None, None, Vouched::Asked) => match self.unwanted(now, launch) {
                 Some(reason) => self.retire(now, launch, reason),
                 None => self.transit(now, launch, State::Unknown),
             },
-            None => self.retire(now, launch, RetireReason::Check),
+            (None, None, _) => self.retire(now, launch, RetireReason::Check),
         }
     }
 
     /// Puts a container that can serve into stock, unless it is unwanted, and
     /// serves whoever waits longest.
-    pub(super) fn shelve(&mut self, now: Instant, launch: LaunchId) {
+    pub(super) fn shelve(&mut self, now: Instant, launch: LaunchId, proof: Proof) {
         if let Some(reason) = self.unwanted(now, launch) {
             return self.retire(now, launch, reason);
         }
-        self.transit(now, launch, State::Idle);
-        let Some(container) = self.containers.get(&launch) else {
-            return;
-        };
+        let Some(container) = self.containers.get(&launch) else { return };
         let index = container.service;
-        if self.out_of_contact(launch) {
-            let service = self.services.get_index(index);
-            let proved = service.map_or(Duration::ZERO, |(_, s)| s.policy.proved_for(launch));
-            if proved.is_zero() {
-                return self.transit(now, launch, State::Unknown);
-            }
-            self.vouch(launch, Vouched::Until(now + proved));
-        } else {
-            self.vouch(launch, Vouched::Listed);
-        }
+        let vouched = match self.proved_until(now, launch, proof) {
+            None => Vouched::Listed,
+            Some(until) if until > now => Vouched::Until(until),
+            Some(_) if container.state == State::Unknown => return,
+            Some(_) => return self.transit(now, launch, State::Unknown),
+        };
+        self.transit(now, launch, State::Idle);
+        self.vouch(launch, vouched);
         self.serve(now, index);
+    }
+
+    /// Until when a container that has proved itself is leased; `None` while its daemon
+    /// lists it.
+    fn proved_until(&self, now: Instant, launch: LaunchId, proof: Proof) -> Option<Instant> {
+        let container = self.containers.get(&launch)?;
+        let contact = self.daemons.get(&container.daemon).map(|daemon| &daemon.contact);
+        let service = self.services.get_index(container.service);
+        let proved = service.map_or(Duration::ZERO, |(_, s)| s.policy.proved_for(launch));
+        match (contact, proof) {
+            (Some(Contact::Up), _) => None,
+            // The address may have gone over to another by now.
+            (Some(Contact::Down(_, since)), Proof::Address) => Some(*since + proved),
+            _ => Some(now + proved),
+        }
     }
 
     /// Whether the daemon of a container is unreachable, or was not reached yet.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::limit::Limit;
 use super::super::placement::{Load, Terms};
+use super::super::stock::Stocked;
 use super::super::{Counts, Launches};
 use super::gone::Gone;
 use super::{ContainerKey, DaemonName, Generation, Lane, LaunchId, RetireReason, State, WaiterId};
@@ -40,6 +41,10 @@ pub(super) struct Container {
     pub(super) vouched: Vouched,
     /// Its launch takes unusually long. Counted in its service's `Hedges`.
     pub(super) late: bool,
+    /// It is launched because another takes unusually long. Counted there as well.
+    pub(super) hedge: bool,
+    /// The number of its launch among those of its daemon, if none other was in flight.
+    pub(super) alone: Option<u64>,
 }
 
 /// On whose word a container is leased.
@@ -51,6 +56,8 @@ pub(super) enum Vouched {
     Until(Instant),
     /// It is to prove itself: its daemon is unreachable.
     Asked,
+    /// It is to prove itself, and its daemon lists it again.
+    Shown,
 }
 
 #[derive(Debug)]
@@ -74,6 +81,8 @@ pub(super) struct Daemon {
     pub(super) prepared: BTreeMap<Lane, Result<(), Arc<str>>>,
     /// How often in a row it said that it cannot.
     pub(super) refusals: BTreeMap<Lane, u32>,
+    /// Launches ordered on it so far.
+    pub(super) ordered: u64,
     /// Launches that failed in a row by its fault.
     pub(super) failures: u32,
     pub(super) failed_at: Option<Instant>,
@@ -88,8 +97,8 @@ pub(super) enum Contact {
     /// Not tried yet.
     Joining,
     Up,
-    /// Why there is none.
-    Down(Arc<str>),
+    /// Why there is none, and since when.
+    Down(Arc<str>, Instant),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,7 +144,14 @@ impl Container {
             missed: false,
             vouched: Vouched::Listed,
             late: false,
+            hedge: false,
+            alone: None,
         }
+    }
+
+    pub(super) fn stocked(&self, launch: LaunchId) -> Stocked {
+        let by_itself = self.vouched != Vouched::Listed;
+        Stocked { generation: self.generation, by_itself, uses: self.uses, launch }
     }
 
     /// How long it has been running, when that is not long.
@@ -165,6 +181,7 @@ impl Daemon {
             gone: Gone::default(),
             prepared: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            ordered: 0,
             failures: 0,
             failed_at: None,
             degraded: None,
@@ -204,6 +221,11 @@ impl Daemon {
         if usable { self.terms.capacity.saturating_sub(taken) } else { 0 }
     }
 
+    /// Its last launches were not failed by it.
+    pub(super) fn is_sound(&self) -> bool {
+        self.failures == 0
+    }
+
     pub(super) fn can_launch(&self, lane: Lane) -> bool {
         matches!(self.prepared.get(&lane), Some(Ok(())))
     }
@@ -213,7 +235,7 @@ impl Daemon {
     pub(super) fn unfit_for(&self, lane: Lane) -> Option<(Arc<str>, bool)> {
         match (&self.contact, self.prepared.get(&lane)) {
             _ if self.leaving => Some(("it left the fleet".into(), false)),
-            (Contact::Down(reason), _) => Some((reason.clone(), false)),
+            (Contact::Down(reason, _), _) => Some((reason.clone(), false)),
             (Contact::Up, Some(Err(reason))) => Some((reason.clone(), true)),
             _ => None,
         }

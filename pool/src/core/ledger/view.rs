@@ -64,6 +64,8 @@ pub struct RolloutView {
 pub struct Totals {
     /// Launches ordered.
     pub launched: u64,
+    /// Of them, those for which another took unusually long.
+    pub hedged: u64,
     /// Launches that failed.
     pub launch_failures: u64,
     /// Leases given, by how they were served.
@@ -235,7 +237,7 @@ impl Ledger {
             strays: u32::try_from(daemon.strays.len()).unwrap_or(u32::MAX),
             others: daemon.others,
             down: match &daemon.contact {
-                Contact::Down(reason) => Some(reason.clone()),
+                Contact::Down(reason, _) => Some(reason.clone()),
                 _ => None,
             },
             degraded: daemon.degraded.clone(),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::{Report, Rng};
 use crate::core::{
-    ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Ledger, Outcome, Owned, Policy,
-    ServiceName, Stage, State, WaiterId,
+    ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Launches, Ledger, Outcome, Owned,
+    Policy, Proof, ServiceName, Stage, State, WaiterId,
 };
 
 type Checked = Result<(), String>;
@@ -43,7 +43,8 @@ pub(super) struct World {
 #[derive(Default)]
 struct Engine {
     capacity: u32,
-    cut_off: bool,
+    /// Since when there is no contact.
+    cut_off: Option<Instant>,
     in_fleet: bool,
     /// What exists on it, and whether it runs.
     real: BTreeMap<ContainerKey, bool>,
@@ -53,6 +54,7 @@ struct Engine {
     others: u32,
     /// The same, as the ledger was told.
     known_others: u32,
+    launches: Option<Launches>,
     /// A list under way: when it was asked for, and what it will show.
     listing: Option<(Instant, Vec<Owned>, u32)>,
 }
@@ -114,8 +116,10 @@ impl World {
         }
     }
 
-    pub(super) const fn report(&self) -> Report {
-        self.report
+    pub(super) fn report(&self) -> Report {
+        let services = self.ledger.snapshot().services;
+        let hedges = services.iter().map(|service| service.totals.hedged).sum();
+        Report { hedges, ..self.report }
     }
 
     pub(super) fn history(&self) -> Vec<String> {
@@ -305,8 +309,12 @@ impl World {
             }
             Phase::Checking => {
                 container.phase = Phase::Stock;
-                container.proved = alive.then_some(self.now).or(container.proved);
-                Event::Checked { launch, fit: alive }
+                let shown = if self.rng.percent(50) { Proof::Itself } else { Proof::Address };
+                // Its address was its own for certain when its daemon said so last.
+                let cut_off = self.daemons.get(&container.daemon).and_then(|d| d.cut_off);
+                let at = cut_off.filter(|_| shown == Proof::Address).unwrap_or(self.now);
+                container.proved = alive.then_some(at).or(container.proved);
+                Event::Checked { launch, proof: alive.then_some(shown) }
             }
             Phase::Stock | Phase::Retiring => return Ok(()),
         };
@@ -351,7 +359,7 @@ impl World {
             }
             Phase::Checking => {
                 container.phase = Phase::Stock;
-                Event::Checked { launch, fit: false }
+                Event::Checked { launch, proof: None }
             }
             Phase::Stock | Phase::Retiring => return Ok(()),
         };
@@ -362,7 +370,7 @@ impl World {
     fn confirm_removal(&mut self, surely: bool) -> Checked {
         let Some((daemon, key)) = self.rng.pick(&self.removals).cloned() else { return Ok(()) };
         let engine = self.daemons.entry(daemon.clone()).or_default();
-        if !surely && (engine.cut_off || self.rng.percent(30)) {
+        if !surely && (engine.cut_off.is_some() || self.rng.percent(30)) {
             return Ok(());
         }
         // The runtime does not call a container gone while a call for it is unresolved.

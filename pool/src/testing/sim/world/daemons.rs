@@ -64,7 +64,7 @@ impl World {
 
     /// The list under way arrives, or a new one that takes no time.
     pub(super) fn list(&mut self, name: &DaemonName) -> Checked {
-        if self.daemons.get(name).is_none_or(|engine| engine.cut_off) {
+        if self.daemons.get(name).is_none_or(|engine| engine.cut_off.is_some()) {
             return Ok(());
         }
         if self.daemons.get(name).is_some_and(|engine| engine.listing.is_none()) {
@@ -88,12 +88,17 @@ impl World {
         let names = self.daemon_names();
         let Some(name) = self.rng.pick(&names).cloned() else { return Ok(()) };
         let engine = self.daemons.entry(name.clone()).or_default();
-        engine.cut_off = !engine.cut_off;
+        let cut_off = engine.cut_off.is_none();
+        engine.cut_off = cut_off.then_some(self.now);
         engine.listing = None;
-        if engine.cut_off {
-            return self.tell(Event::DaemonDown { daemon: name, reason: "cut off".into() });
+        if cut_off {
+            self.tell(Event::DaemonDown { daemon: name.clone(), reason: "cut off".into() })?;
+            return match self.rng.percent(30) {
+                true => self.tell(Event::DaemonDown { daemon: name, reason: "refused".into() }),
+                false => Ok(()),
+            };
         }
-        let launches = Launches::Fixed(2);
+        let launches = engine.launches.unwrap_or(Launches::Fixed(2));
         self.tell(Event::DaemonUp { daemon: name.clone(), launches })?;
         self.list(&name)
     }
@@ -125,7 +130,7 @@ impl World {
     pub(super) fn join(&mut self, name: &DaemonName) -> Checked {
         let capacity = 1 + number(self.rng.below(10));
         let engine = self.daemons.entry(name.clone()).or_default();
-        engine.cut_off = false;
+        engine.cut_off = None;
         engine.listing = None;
         engine.in_fleet = true;
         engine.capacity = engine.capacity.max(capacity);
@@ -134,7 +139,11 @@ impl World {
             self.tell(Event::DaemonResized { daemon: name.clone(), terms })?;
         }
         self.tell(Event::DaemonJoined { daemon: name.clone(), terms })?;
-        let launches = Launches::Learnt { first: 1 + number(self.rng.below(4)), most: 8 };
+        let launches = match self.rng.percent(20) {
+            true => Launches::Fixed(2),
+            false => Launches::Learnt { first: 1 + number(self.rng.below(4)), most: 8 },
+        };
+        self.daemons.entry(name.clone()).or_default().launches = Some(launches);
         self.tell(Event::DaemonUp { daemon: name.clone(), launches })?;
         for (service, generation) in self.generations() {
             let (daemon, result) = (name.clone(), Ok(()));

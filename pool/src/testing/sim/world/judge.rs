@@ -102,7 +102,11 @@ impl World {
         if number(on_daemon as u64) + others >= capacity {
             return Err(format!("I2: {launch:?} on {daemon}, which is full"));
         }
-        if self.daemons.get(&daemon).is_none_or(|engine| !engine.in_fleet || engine.cut_off) {
+        if self
+            .daemons
+            .get(&daemon)
+            .is_none_or(|engine| !engine.in_fleet || engine.cut_off.is_some())
+        {
             return Err(format!("{launch:?} was ordered on {daemon}, which is away"));
         }
         let of_service = self.containers.values().filter(|c| c.service == service).count();
@@ -142,7 +146,8 @@ impl World {
         if container.leases != uses || uses > reuse + 1 {
             return Err(format!("I5: {launch:?} was leased {uses} times"));
         }
-        let cut_off = self.daemons.get(&container.daemon).is_some_and(|engine| engine.cut_off);
+        let cut_off =
+            self.daemons.get(&container.daemon).is_some_and(|engine| engine.cut_off.is_some());
         if cut_off && container.proved.is_none_or(|at| self.now - at > STALE) {
             return Err(format!("{launch:?} was leased out of contact and proved nothing"));
         }

@@ -41,6 +41,7 @@ impl World {
             queue_length: number(self.rng.below(12)),
             max_surge: number(self.rng.below(4)),
             stale_after: STALE / 2 * number(self.rng.below(3)),
+            hedge_after: 2,
             canary: if self.rng.percent(30) { 50 + number(self.rng.below(450)) } else { 0 },
             ..Policy::default()
         }
@@ -65,7 +66,7 @@ impl World {
     /// Most daemons get ready for a generation.
     fn prepare_all(&mut self, service: &ServiceName, generation: Generation) -> Checked {
         for daemon in self.daemon_names() {
-            if self.daemons.get(&daemon).is_some_and(|d| d.in_fleet && !d.cut_off) {
+            if self.daemons.get(&daemon).is_some_and(|d| d.in_fleet && d.cut_off.is_none()) {
                 let result = if self.rng.percent(80) { Ok(()) } else { Err("no image".into()) };
                 let service = service.clone();
                 self.tell(Event::Prepared { daemon, service, generation, result })?;
@@ -135,7 +136,8 @@ impl World {
         };
         if let Some(left) = self.containers.values().find(old) {
             // Not seen since its daemon was cut off: it goes when the daemon is back.
-            let away = self.daemons.get(&left.daemon).is_none_or(|d| d.cut_off || !d.in_fleet);
+            let away =
+                self.daemons.get(&left.daemon).is_none_or(|d| d.cut_off.is_some() || !d.in_fleet);
             if !away {
                 return Err(format!("I9: {service} has {:?} of the one before", left.phase));
             }
@@ -173,7 +175,8 @@ impl World {
         };
         let stock = self.containers.values().filter(|c| in_stock(c)).count();
         let last = stock <= 1 && served.policy.warm > 0;
-        let away = self.daemons.get(&container.daemon).is_none_or(|d| d.cut_off || !d.in_fleet);
+        let away =
+            self.daemons.get(&container.daemon).is_none_or(|d| d.cut_off.is_some() || !d.in_fleet);
         if last && !given_up && !away {
             return Err(format!("I9: {launch:?} was the last in stock of {}", container.service));
         }

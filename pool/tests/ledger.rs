@@ -1,0 +1,330 @@
+//! Histories of the ledger that are told event by event.
+
+use std::time::{Duration, Instant};
+
+use ganger_pool::core::{
+    Action, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Launches, Ledger,
+    Outcome, Owned, Policy, Proof, State, Terms, WaiterId,
+};
+
+const MOMENT: Duration = Duration::from_millis(1);
+const USUAL: Duration = Duration::from_millis(200);
+const LEARNT: Launches = Launches::Learnt { first: 8, most: 32 };
+
+/// A ledger with one service, a clock, and what it has ordered.
+struct Story {
+    ledger: Ledger,
+    now: Instant,
+    waiters: u64,
+    /// Launches, in their order.
+    launched: Vec<(LaunchId, DaemonName)>,
+    granted: Vec<LaunchId>,
+    checks: usize,
+}
+
+// === impl Story ===
+
+impl Story {
+    /// Each daemon with its tier.
+    fn new(policy: Policy, daemons: &[(&str, u32)], launches: Launches) -> Self {
+        let mut story = Self {
+            ledger: Ledger::new(),
+            now: tokio::time::Instant::now().into_std(),
+            waiters: 0,
+            launched: Vec::new(),
+            granted: Vec::new(),
+            checks: 0,
+        };
+        let generation = Generation(1);
+        story.tell(Event::ServiceAdded { service: "s".into(), policy, generation });
+        for (name, tier) in daemons {
+            let (daemon, terms) = (DaemonName::from(*name), Terms { capacity: 50, tier: *tier });
+            let (service, result) = ("s".into(), Ok(()));
+            story.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
+            story.tell(Event::DaemonUp { daemon: daemon.clone(), launches });
+            story.tell(Event::Prepared { daemon, service, generation, result });
+            story.list(name, &[]);
+        }
+        story
+    }
+
+    fn tell(&mut self, event: Event) {
+        for action in self.ledger.handle(self.now, event) {
+            match action {
+                Action::Launch { launch, daemon, .. } => self.launched.push((launch, daemon)),
+                Action::Grant { launch, .. } => self.granted.push(launch),
+                Action::Check { .. } => self.checks += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.ledger.next_deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.tell(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    fn list(&mut self, daemon: &str, running: &[LaunchId]) {
+        self.now += MOMENT;
+        let key = |launch: &LaunchId| ContainerKey::Launch(*launch);
+        let owned = running.iter().map(|launch| Owned { key: key(launch), running: true });
+        let (daemon, began, owned) = (daemon.into(), self.now, owned.collect());
+        self.tell(Event::Listed { daemon, began, owned, others: 0 });
+    }
+
+    fn down(&mut self, daemon: &str, reason: &str) {
+        self.tell(Event::DaemonDown { daemon: daemon.into(), reason: reason.into() });
+    }
+
+    fn ask(&mut self) {
+        self.waiters += 1;
+        let deadline = self.now + Duration::from_secs(60);
+        let waiter = WaiterId(self.waiters);
+        self.tell(Event::Lease { waiter, service: "s".into(), deadline });
+    }
+
+    /// All that are on their way get ready.
+    fn get_ready(&mut self) {
+        self.now += MOMENT;
+        let mut at = 0;
+        while let Some((launch, _)) = self.launched.get(at).cloned() {
+            // Of the rest the ledger takes no note.
+            self.tell(Event::Started { launch });
+            self.tell(Event::Ready { launch });
+            at += 1;
+        }
+    }
+
+    fn fail(&mut self, (launch, daemon): (LaunchId, DaemonName), fault: Fault) {
+        self.tell(Event::LaunchFailed { launch, fault, reason: "it did not work".into() });
+        self.tell(Event::Removed { daemon, key: ContainerKey::Launch(launch) });
+    }
+
+    /// A client comes, is launched for, and goes.
+    fn serve(&mut self, took: Duration) {
+        self.ask();
+        let Some((launch, daemon)) = self.launched.last().cloned() else { return };
+        self.pass(took / 2);
+        self.tell(Event::Started { launch });
+        // Not a moment longer: that would be unusual.
+        self.pass(took / 2 - MOMENT);
+        self.now += MOMENT;
+        self.tell(Event::Ready { launch });
+        assert_eq!(self.granted.last(), Some(&launch));
+        self.tell(Event::Returned { launch, outcome: Outcome::Clean });
+        self.tell(Event::Removed { daemon, key: ContainerKey::Launch(launch) });
+    }
+
+    /// So many clients, whose containers take as long as usual.
+    fn served_before(mut self, clients: u32) -> Self {
+        (0..clients).for_each(|_| self.serve(USUAL));
+        self
+    }
+
+    /// The daemons of the launches since there were so many.
+    fn launched_since(&self, before: usize) -> Vec<&str> {
+        self.launched[before..].iter().map(|(_, daemon)| daemon.as_str()).collect()
+    }
+
+    fn counts(&self, state: State) -> u32 {
+        self.ledger.snapshot().services[0].counts[state]
+    }
+}
+
+/// On demand alone.
+fn classic() -> Policy {
+    Policy { warm: 0, max: 100, queue_length: 100, ..Policy::default() }
+}
+
+fn vouching(warm: u32) -> Policy {
+    Policy { warm, max: warm, stale_after: Duration::from_secs(30), ..Policy::default() }
+}
+
+#[test]
+fn a_burst_is_not_repeated_whole() {
+    let mut story = Story::new(classic(), &[("a", 0), ("b", 0)], LEARNT).served_before(30);
+    let before = story.launched.len();
+    (0..4).for_each(|_| story.ask());
+    assert_eq!(story.launched.len(), before + 4);
+    story.pass(4 * USUAL);
+    assert_eq!(story.launched.len(), before + 5, "one at a time for those that take long");
+    story.get_ready();
+    assert_eq!(story.counts(State::Idle), 1, "what is not needed is stock");
+    story.ask();
+    let mut story = story.served_before(70);
+    let before = story.launched.len();
+    (0..4).for_each(|_| story.ask());
+    story.pass(4 * USUAL);
+    assert_eq!(story.launched.len(), before + 5, "and another when the first is over");
+}
+
+#[test]
+fn a_launch_is_repeated_where_launches_work() {
+    let daemons = [("a", 0), ("b", 1), ("c", 2)];
+    let mut story = Story::new(classic(), &daemons, Launches::Fixed(1)).served_before(30);
+    // Away from the first for a moment, so that the second gets one, and fails it.
+    story.ask();
+    let before = story.launched.len();
+    story.ask();
+    assert_eq!(story.launched_since(before), ["b"]);
+    let failed = story.launched[before].clone();
+    story.fail(failed, Fault::Daemon);
+    assert_eq!(story.launched_since(before), ["b", "c"]);
+    story.get_ready();
+    story.pass(Duration::from_secs(50));
+    let before = story.launched.len();
+    story.ask();
+    story.pass(4 * USUAL);
+    assert_eq!(story.launched_since(before), ["a", "c"]);
+}
+
+#[test]
+fn what_fails_is_not_launched_twice_at_once() {
+    let mut story = Story::new(classic(), &[("a", 0), ("b", 0)], LEARNT).served_before(30);
+    story.ask();
+    let first = story.launched.last().unwrap().clone();
+    story.fail(first, Fault::Service);
+    let before = story.launched.len();
+    story.pass(Duration::from_secs(30));
+    assert_eq!(story.launched_since(before).len(), 1);
+}
+
+#[test]
+fn an_engine_that_fails_so_many_at_once_is_given_fewer() {
+    // One that starts eight at a time, and of more none before its deadline.
+    let policy = Policy { warm: 40, max: 60, ..Policy::default() };
+    let mut story = Story::new(policy, &[("a", 0)], LEARNT);
+    let (mut at, mut failed, mut most) = (0, 0, Vec::new());
+    while most.len() < 60 {
+        let round: Vec<_> = story.launched[at..].to_vec();
+        if round.is_empty() {
+            story.pass(Duration::from_secs(6));
+            continue;
+        }
+        at = story.launched.len();
+        most.push(round.len());
+        story.now += if round.len() > 8 { Duration::from_secs(30) } else { USUAL };
+        let too_many = round.len() > 8;
+        for (launch, daemon) in round {
+            if too_many {
+                failed += 1;
+                story.fail((launch, daemon), Fault::Daemon);
+                continue;
+            }
+            story.tell(Event::Started { launch });
+            story.tell(Event::Ready { launch });
+            story.ask();
+            story.tell(Event::Returned { launch, outcome: Outcome::Clean });
+            story.tell(Event::Removed { daemon, key: ContainerKey::Launch(launch) });
+        }
+    }
+    assert!(failed <= 9, "{failed} failed; in flight by round: {most:?}");
+}
+
+#[test]
+fn the_last_of_several_launches_does_not_show_what_one_takes_alone() {
+    let launches = Launches::Learnt { first: 2, most: 32 };
+    let mut story = Story::new(classic(), &[("a", 0)], launches).served_before(3);
+    let mut at = story.launched.len();
+    for _ in 0..30 {
+        (0..8).for_each(|_| story.ask());
+        while at < story.launched.len() {
+            let round = story.launched[at..].to_vec();
+            at = story.launched.len();
+            // More at once are no gain at all.
+            story.now += if round.len() > 1 { 15 * USUAL } else { USUAL };
+            for (launch, _) in &round {
+                story.tell(Event::Started { launch: *launch });
+            }
+            for (launch, daemon) in round {
+                story.tell(Event::Ready { launch });
+                story.tell(Event::Returned { launch, outcome: Outcome::Clean });
+                story.tell(Event::Removed { daemon, key: ContainerKey::Launch(launch) });
+            }
+        }
+    }
+    (0..8).for_each(|_| story.ask());
+    assert!(story.launched.len() - at <= 2, "{} at once", story.launched.len() - at);
+}
+
+#[test]
+fn an_outage_is_one_however_it_is_told() {
+    let mut story = Story::new(vouching(3), &[("a", 0)], LEARNT);
+    story.get_ready();
+    for reason in ["no answer", "refused", "no answer"] {
+        story.down("a", reason);
+        for (launch, _) in story.launched.clone() {
+            story.tell(Event::Checked { launch, proof: Some(Proof::Itself) });
+        }
+    }
+    assert_eq!((story.checks, story.counts(State::Idle)), (3, 3));
+}
+
+#[test]
+fn what_only_its_address_vouches_for_does_so_for_as_long_as_the_daemon_s_word_is_good() {
+    for (proof, known) in [(Proof::Itself, 1), (Proof::Address, 0)] {
+        let mut story = Story::new(vouching(1), &[("a", 0)], LEARNT);
+        story.get_ready();
+        let launch = story.launched[0].0;
+        story.down("a", "no answer");
+        story.tell(Event::Checked { launch, proof: Some(proof) });
+        assert_eq!(story.counts(State::Idle), 1);
+        story.pass(Duration::from_secs(30));
+        assert_eq!((story.counts(State::Checking), story.checks), (1, 2));
+        story.tell(Event::Checked { launch, proof: Some(proof) });
+        assert_eq!(story.counts(State::Idle), known, "{proof:?}");
+        story.tell(Event::DaemonUp { daemon: "a".into(), launches: LEARNT });
+        story.list("a", &[launch]);
+        assert_eq!(story.counts(State::Idle), 1, "{proof:?}");
+    }
+}
+
+#[test]
+fn a_list_is_better_than_a_check_that_had_no_engine() {
+    let mut story = Story::new(vouching(1), &[("a", 0)], LEARNT);
+    story.get_ready();
+    let launch = story.launched[0].0;
+    story.down("a", "no answer");
+    story.now += MOMENT;
+    story.tell(Event::DaemonUp { daemon: "a".into(), launches: LEARNT });
+    story.list("a", &[launch]);
+    story.tell(Event::Checked { launch, proof: None });
+    story.ask();
+    assert_eq!(story.granted, [launch]);
+}
+
+#[test]
+fn what_a_daemon_lists_goes_before_what_vouches_for_itself() {
+    let policy = Policy { max: 8, ..vouching(4) };
+    let mut story = Story::new(policy, &[("a", 0), ("b", 0)], Launches::Fixed(2));
+    story.get_ready();
+    let on = |story: &Story, name: &str| -> Vec<LaunchId> {
+        let launched = story.launched.iter();
+        launched.filter(|(_, daemon)| daemon.as_str() == name).map(|(launch, _)| *launch).collect()
+    };
+    let (gone, there) = (on(&story, "a"), on(&story, "b"));
+    assert_eq!((gone.len(), there.len()), (2, 2));
+    story.down("a", "no answer");
+    for launch in gone {
+        story.tell(Event::Checked { launch, proof: Some(Proof::Itself) });
+    }
+    (0..2).for_each(|_| story.ask());
+    assert_eq!(story.granted, there);
+}
+
+#[test]
+fn an_unused_lease_that_ends_in_a_drain_is_the_end_of_its_container() {
+    let policy = Policy { stale_after: Duration::ZERO, ..vouching(1) };
+    let mut story = Story::new(policy, &[("a", 0)], LEARNT);
+    story.get_ready();
+    story.ask();
+    let launch = story.granted[0];
+    story.down("a", "no answer");
+    story.tell(Event::Drain);
+    story.tell(Event::Returned { launch, outcome: Outcome::Unused });
+    assert_eq!(story.counts(State::Retiring), 1);
+}
