@@ -9,7 +9,6 @@ mod push;
 mod reap;
 mod register;
 mod serve;
-mod threads;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -30,13 +29,12 @@ use crate::config::Config;
 use crate::docker::{Builtin, Docker, Identity};
 use crate::image;
 use crate::probe::Prober;
-use crate::proxy::{self, Admission, BindError, Listener};
+use crate::proxy::{self, Admission, BindError, Listener, Threads};
 use crate::shutdown::Stop;
 use fleet::Followed;
 use guardian::Guardian;
 use register::Registrar;
 use serve::{Door, Server};
-use threads::Threads;
 use watch::ImageWatch;
 
 pub use fleet::Fleet;

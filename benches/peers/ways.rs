@@ -9,7 +9,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use ganger::proxy::Threads;
+
 use crate::proxied::{self, proxy_to};
+
+const DOCKER_PROXY: &str = "docker-proxy";
+const HAPROXY_SPLICE: &str = "HAProxy splice";
 
 /// One of them.
 pub(crate) struct Way {
@@ -38,10 +43,10 @@ impl Way {
         let ways = [
             of("ganger", Some(Child::start_self(&["ganger", &to]))),
             of("ganger, hot", Some(Child::start_self(&["ganger-hot", &to]))),
-            of("HAProxy", Child::haproxy(backend, "")),
-            of("HAProxy splice", Child::haproxy(backend, SPLICE)),
+            of("HAProxy", Child::haproxy(backend, 9950, "")),
+            of(HAPROXY_SPLICE, Child::haproxy(backend, 2000, SPLICE)),
             of("nginx", Child::nginx(backend)),
-            of("docker-proxy", Child::docker_proxy(backend)),
+            of(DOCKER_PROXY, Child::docker_proxy(backend)),
         ];
         std::iter::once(direct).chain(ways.into_iter().flatten()).collect()
     }
@@ -49,6 +54,12 @@ impl Way {
     /// Processor time so far, in seconds, with its children's.
     pub(crate) fn cpu(&self) -> f64 {
         self.pids().iter().map(|pid| cpu(*pid)).sum()
+    }
+
+    /// docker-proxy stops accepting where it has no descriptors left for more, and
+    /// HAProxy sets some aside for pipes.
+    pub(crate) fn holds_many(&self) -> bool {
+        ![DOCKER_PROXY, HAPROXY_SPLICE].contains(&self.name)
     }
 
     /// Resident bytes and open descriptors; `None` for a direct connection.
@@ -111,10 +122,10 @@ impl Child {
         self.address
     }
 
-    fn haproxy(backend: SocketAddr, more: &str) -> Option<Self> {
+    fn haproxy(backend: SocketAddr, most: u32, more: &str) -> Option<Self> {
         let port = free_port();
         let config = format!(
-            "global\n maxconn 5000\n nbthread 2\ndefaults\n mode tcp\n timeout connect 5s\n \
+            "global\n maxconn {most}\n nbthread 2\ndefaults\n mode tcp\n timeout connect 5s\n \
              timeout client 1h\n timeout server 1h\n {more}\nfrontend f\n bind 127.0.0.1:{port}\n \
              default_backend b\nbackend b\n server s {backend}\n"
         );
@@ -134,7 +145,7 @@ impl Child {
         let pid = pid.display();
         let config = format!(
             "{load}daemon off;\nuser root;\nworker_processes 2;\npid {pid};\nerror_log stderr;\n\
-             events {{ worker_connections 9000; }}\nstream {{ server {{ listen 127.0.0.1:{port}; \
+             events {{ worker_connections 30000; }}\nstream {{ server {{ listen 127.0.0.1:{port}; \
              proxy_pass {backend}; proxy_timeout 1h; proxy_half_close on; }} }}\n"
         );
         Self::with_file("nginx", &["-c"], &config, port)
@@ -203,10 +214,11 @@ fn free_port() -> u16 {
 /// This program as Ganger's data path, on one thread, as `ganger run` has it on two
 /// processors.
 pub(crate) fn ganger(backend: SocketAddr, hot: bool) {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build().expect("a runtime");
+    // As `ganger run` has them: these, and a runtime for all else.
+    let threads = Threads::start().expect("threads");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     proxied::raise_files();
-    let address = proxy_to(&runtime, backend, hot);
+    let address = proxy_to(threads.crews(), backend, hot.then(|| runtime.handle()));
     println!("{address}");
     let (sender, ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {

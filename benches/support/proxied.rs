@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger::proxy::{
-    self, Admission, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind, Supply,
+    self, Admission, Crew, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind, Supply,
 };
 use ganger::reach::{Backend, Fate, tune};
 use ganger_pool::core::{DaemonName, ServiceName};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// The one container there is, leased to everybody.
@@ -27,7 +27,7 @@ struct Only {
 struct Direct {
     address: SocketAddr,
     /// Connections made ahead, where there are to be some.
-    hot: Mutex<Vec<TcpStream>>,
+    hot: Mutex<Vec<std::net::TcpStream>>,
     wanted: Option<Notify>,
 }
 
@@ -39,9 +39,13 @@ pub(crate) fn raise_files() {
     proxy::raise_open_files().expect("the limit can be raised");
 }
 
-/// Where it listens. It runs as long as the runtime. With `hot`, connections to the
-/// backend are made ahead, as `preconnect` has it.
-pub(crate) fn proxy_to(runtime: &Runtime, backend: SocketAddr, hot: bool) -> SocketAddr {
+/// Where it listens. It runs as long as the runtimes of the crews. With `hot`, connections to
+/// the backend are made ahead there, as `preconnect` has it.
+pub(crate) fn proxy_to<'a>(
+    crews: impl IntoIterator<Item = &'a Crew>,
+    backend: SocketAddr,
+    hot: Option<&Handle>,
+) -> SocketAddr {
     let settings = Settings {
         name: "bench".into(),
         listen: "127.0.0.1:0".parse().expect("an address"),
@@ -54,18 +58,21 @@ pub(crate) fn proxy_to(runtime: &Runtime, backend: SocketAddr, hot: bool) -> Soc
         speaks_first: false,
         session: None,
     };
-    let _guard = runtime.enter();
     let listener = proxy::bind(&settings.name, settings.listen).expect("a port");
     let address = listener.local_addr().expect("its address");
-    let wanted = hot.then(Notify::new);
+    let wanted = hot.map(|_| Notify::new());
     let direct = Arc::new(Direct { address: backend, hot: Mutex::default(), wanted });
-    if hot {
+    if let Some(runtime) = hot {
         runtime.spawn(Direct::keep_hot(direct.clone()));
     }
     let supply = Arc::new(Only { backend: direct, daemon: "local".into() });
     let service = Service::new(settings, supply, Admission::new(20_000));
     let service = tokio::sync::watch::channel(service).1;
-    runtime.spawn(proxy::run(listener, service, Shutdown::default()));
+    for crew in crews {
+        let listener = listener.try_clone().expect("a descriptor");
+        let run = proxy::run(listener, service.clone(), Shutdown::default(), crew.clone());
+        crew.runtime().spawn(run);
+    }
     address
 }
 
@@ -112,7 +119,7 @@ impl Direct {
     async fn keep_hot(self: Arc<Self>) {
         loop {
             while self.hot.lock().len() < HOT {
-                let Ok(stream) = self.connect().await else { return };
+                let Ok(stream) = self.connect().await.and_then(TcpStream::into_std) else { return };
                 self.hot.lock().push(stream);
             }
             if let Some(wanted) = &self.wanted {
@@ -133,7 +140,7 @@ impl Backend for Direct {
             wanted.notify_one();
         }
         match hot {
-            Some(stream) => Ok(stream),
+            Some(stream) => TcpStream::from_std(stream),
             None => self.connect().await,
         }
     }

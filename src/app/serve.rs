@@ -16,12 +16,11 @@ use super::fleet::Followed;
 use super::notify;
 use super::plan::Plan;
 use super::register::{Entry, Registrar};
-use super::threads::Threads;
 use super::watch::{ImageWatch, Moved, Watched};
 use crate::config::{self, Config};
 use crate::discovery::Following;
 use crate::docker::{Docker, Spec};
-use crate::proxy::{self, Admission, Listener, Service, Settings, Shutdown};
+use crate::proxy::{self, Admission, Listener, Service, Settings, Shutdown, Threads};
 use crate::shutdown::Stop;
 
 /// Reads the configuration again, or says in lines why it cannot be used.
@@ -119,11 +118,12 @@ impl Server {
         let (service, current) = watch::channel(service);
         let close = CancellationToken::new();
         let shutdown = Shutdown { drain: close.clone(), cut: self.cut.clone() };
-        for thread in self.door.threads.all() {
+        for crew in self.door.threads.crews() {
             match listener.try_clone() {
                 Ok(listener) => {
-                    let run = proxy::run(listener, current.clone(), shutdown.clone());
-                    self.listening.spawn_on(run, thread);
+                    let (current, shutdown) = (current.clone(), shutdown.clone());
+                    let run = proxy::run(listener, current, shutdown, crew.clone());
+                    self.listening.spawn_on(run, crew.runtime());
                 }
                 Err(error) => {
                     error!(service = %name, error = error.to_string(), "a thread cannot accept");

@@ -21,6 +21,7 @@ use tracing::Instrument;
 use super::end::{End, Line, Phase, Who};
 use super::session::{self, Arrival};
 use super::supply::Supply;
+use super::threads::{Crew, Place};
 use super::{Service, socket};
 use crate::reach::tune;
 
@@ -100,7 +101,8 @@ fn hint(error: &io::Error, address: &SocketAddr) -> String {
 }
 
 /// Serves a listener's clients until `shutdown` says otherwise and all sessions
-/// have ended. Each is treated as `service` is when it is accepted.
+/// have ended. Each is treated as `service` is when it is accepted, and lives on a
+/// thread of `crew`, whose [`Crew::runtime`] this runs on.
 ///
 /// # Cancel safety
 /// Dropping the future closes the listener; sessions go on until `cut`.
@@ -108,6 +110,7 @@ pub async fn run<S: Supply>(
     listener: Listener,
     service: watch::Receiver<Arc<Service<S>>>,
     shutdown: Shutdown,
+    crew: Crew,
 ) {
     let sessions = TaskTracker::new();
     let name = service.borrow().settings.name.clone();
@@ -127,12 +130,16 @@ pub async fn run<S: Supply>(
             () = &mut drain => break,
             accepted = listener.accept() => accepted,
         };
+        let accepted = accepted.and_then(|(client, peer)| {
+            let place = crew.place();
+            Ok((place.seat(client)?, peer, place))
+        });
         match accepted {
-            Ok((client, peer)) => {
+            Ok((client, peer, place)) => {
                 // A v4 client of a v6 socket is still a v4 client.
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let service = Arc::clone(&service.borrow());
-                admit(service, client, peer, &sessions, &shutdown.cut);
+                admit(service, client, peer, place, &sessions, &shutdown.cut);
             }
             // That one client is gone; accept(2) passes its errors on.
             Err(error) if !calls_for_a_pause(&error) => {
@@ -161,6 +168,7 @@ fn admit<S: Supply>(
     service: Arc<Service<S>>,
     client: TcpStream,
     peer: SocketAddr,
+    place: Place,
     sessions: &TaskTracker,
     cut: &CancellationToken,
 ) {
@@ -179,9 +187,10 @@ fn admit<S: Supply>(
     let span = tracing::debug_span!(
         "conn", conn = NEXT.fetch_add(1, Relaxed), client = %peer, service = %name
     );
-    let arrival = Arrival { client, peer, accepted, ticket };
+    let runtime = place.runtime().clone();
+    let arrival = Arrival { client, peer, accepted, ticket, place };
     let session = session::serve(service, arrival, cut.clone());
-    sessions.spawn(session.instrument(span));
+    sessions.spawn_on(session.instrument(span), &runtime);
 }
 
 /// Whether accept(2) failed for want of something that may come free, so that

@@ -17,6 +17,7 @@ use super::dial::{Patience, SILENCE, dial};
 use super::end::{End, EndCode, Line, Phase, Who};
 use super::relay::{Event, Relay, Side};
 use super::supply::{Leased, Outcome, Refusal, Supply};
+use super::threads::Place;
 use super::{Service, Settings, socket};
 use crate::reach::{Backend, Fate};
 
@@ -27,6 +28,7 @@ pub(super) struct Arrival {
     pub(super) peer: SocketAddr,
     pub(super) accepted: Instant,
     pub(super) ticket: Ticket,
+    pub(super) place: Place,
 }
 
 struct Session<S: Supply> {
@@ -46,6 +48,7 @@ struct Session<S: Supply> {
     line: Line,
     /// Given back when all is over.
     _ticket: Ticket,
+    _place: Place,
 }
 
 /// What has become of one container.
@@ -85,7 +88,7 @@ pub(super) async fn serve<S: Supply>(
 
 impl<S: Supply> Session<S> {
     fn new(service: Arc<Service<S>>, arrival: Arrival) -> Self {
-        let Arrival { client, peer, accepted, ticket } = arrival;
+        let Arrival { client, peer, accepted, ticket, place } = arrival;
         Self {
             client,
             accepted,
@@ -98,6 +101,7 @@ impl<S: Supply> Session<S> {
             line: Line::new(service.settings.name.clone(), peer),
             service,
             _ticket: ticket,
+            _place: place,
         }
     }
 

@@ -13,14 +13,15 @@ use rustix::io::Errno;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::subscriber::DefaultGuard;
 
 use crate::proxy::{
-    Admission, Counts, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind, Supply,
-    bind, run,
+    Admission, Counts, Crew, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind,
+    Supply, bind, run,
 };
 use crate::reach::{Backend, Fate, tune};
 use crate::telemetry::tests::{Capture, text};
@@ -215,7 +216,8 @@ impl Proxy {
         let service = Service::new(settings, supply, Arc::clone(&admission));
         let shutdown = Shutdown::default();
         let service = tokio::sync::watch::channel(service).1;
-        let task = tokio::spawn(run(listener, service, shutdown.clone()));
+        let crew = Crew::alone(Handle::current());
+        let task = tokio::spawn(run(listener, service, shutdown.clone(), crew));
         Self { address, shutdown, notes, admission, task, log, _guard: guard }
     }
 

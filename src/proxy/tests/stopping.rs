@@ -117,7 +117,9 @@ fn a_session_is_small() {
         let service = Service::new(settings, Arc::new(supply), Arc::clone(&admission));
         let ticket = admission.admit(&service.counters).unwrap();
         let peer = client.peer_addr().unwrap();
-        let arrival = Arrival { client, peer, accepted: tokio::time::Instant::now(), ticket };
+        let place = crate::proxy::Crew::alone(tokio::runtime::Handle::current()).place();
+        let accepted = tokio::time::Instant::now();
+        let arrival = Arrival { client, peer, accepted, ticket, place };
         let session = session::serve(service, arrival, CancellationToken::new());
         let size = size_of_val(&session);
         println!("a session's task: {size} bytes");
