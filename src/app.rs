@@ -97,8 +97,11 @@ pub enum AppError {
 /// The images that come with the program.
 #[must_use]
 pub fn builtin() -> Vec<Builtin> {
-    let archive = || image::echo().1;
-    vec![Builtin { reference: image::ECHO_REFERENCE.to_owned(), archive }]
+    let builtin = |reference: &str, archive| Builtin { reference: reference.to_owned(), archive };
+    vec![
+        builtin(image::ECHO_REFERENCE, || image::echo().1),
+        builtin(image::SANDBOX_REFERENCE, || image::sandbox().1),
+    ]
 }
 
 /// Runs until it is stopped: reaps what an earlier boot left, listens, serves,
@@ -147,12 +150,12 @@ pub async fn run(
         None => (None, fleet),
     };
     let images = ImageWatch::new(docker.clone());
-    let pool = Arc::new(Pool::start(services, docker, Arc::new(Prober), fleet));
+    let pool = Arc::new(Pool::start(services, docker.clone(), Arc::new(Prober), fleet));
     await_reaped(&pool, &stop).await;
     if stop.drain.is_cancelled() {
         // Nobody should be sent here any more.
         pool.drain();
-        return Ok(stopped(0, await_removed(&pool, guardian).await));
+        return Ok(stopped(0, await_removed(&pool, &docker, guardian).await));
     }
 
     let listeners: Result<Vec<_>, _> =
@@ -161,7 +164,7 @@ pub async fn run(
         Ok(listeners) => listeners,
         Err(error) => {
             pool.drain();
-            let left = await_removed(&pool, guardian).await;
+            let left = await_removed(&pool, &docker, guardian).await;
             left.iter().for_each(|left| warn!(left, "containers may be left"));
             return Err(error.into());
         }
@@ -184,7 +187,7 @@ pub async fn run(
     notify::ready();
     let cut = server.run(load, stop).await;
     full.abort();
-    Ok(stopped(cut, await_removed(&pool, guardian).await))
+    Ok(stopped(cut, await_removed(&pool, &docker, guardian).await))
 }
 
 /// Tells how it ended.
@@ -236,7 +239,11 @@ async fn await_stocked(
 
 /// Waits until nothing is left on the daemons that answer; says where something
 /// may be. The guardian goes, or goes on with that.
-async fn await_removed(pool: &Pool<Docker>, guardian: Option<Guardian>) -> Vec<String> {
+async fn await_removed(
+    pool: &Pool<Docker>,
+    docker: &Docker,
+    guardian: Option<Guardian>,
+) -> Vec<String> {
     let gone = |snapshot: &Snapshot| {
         snapshot.daemons.iter().all(|daemon| daemon.down.is_some() || daemon.held() == 0)
     };
@@ -249,7 +256,8 @@ async fn await_removed(pool: &Pool<Docker>, guardian: Option<Guardian>) -> Vec<S
             None => format!("{} ({count} still being removed)", daemon.name),
         })
     };
-    let left: Vec<_> = pool.snapshot().daemons.into_iter().filter_map(left).collect();
+    let mut left: Vec<_> = pool.snapshot().daemons.into_iter().filter_map(left).collect();
+    left.extend(docker.close().await);
     if let Some(guardian) = guardian {
         guardian.end(left.is_empty()).await;
     }

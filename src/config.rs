@@ -32,7 +32,7 @@ pub use register::Register;
 pub use report::Report;
 pub use service::{Connect, Env, Limits, Publish, Queue, Service, Timeouts};
 
-pub use crate::spec::{Mount, Network, Pull, Reach, Ready};
+pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Sandbox};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;

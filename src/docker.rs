@@ -22,6 +22,7 @@ mod image;
 mod launch;
 mod naming;
 mod retire;
+mod sandbox;
 mod strays;
 mod survey;
 #[cfg(test)]
@@ -36,8 +37,8 @@ use std::time::Duration;
 
 use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::{
-    Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Listing, Owned,
-    Removal, RuntimeEvent, Target,
+    Autopsy, CallError, ContainerKey, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder,
+    Listing, Owned, Removal, RuntimeEvent, Target,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -49,6 +50,7 @@ pub use copy::Copied;
 pub use explain::explain;
 pub use image::how_to_get;
 pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
+pub use sandbox::SANDBOX;
 pub use survey::Survey;
 
 pub use crate::endpoint::Site;
@@ -343,12 +345,20 @@ impl ContainerRuntime for Docker {
     }
 
     async fn retire(&self, target: &Target) -> Result<Removal, CallError> {
-        self.remove(target).await
+        let removal = self.remove(target).await?;
+        if let (Removal::Gone, ContainerKey::Launch(launch)) = (removal, &target.key)
+            && let Ok(daemon) = self.daemon(&target.daemon)
+        {
+            self.release_sandbox(&daemon, *launch);
+        }
+        Ok(removal)
     }
 
     async fn list(&self, daemon: &DaemonName) -> Result<Listing, CallError> {
         let daemon = self.daemon(daemon)?;
-        let all = daemon.list(&self.counted(), None).await?;
+        self.tidy_sandboxes(&daemon);
+        let mut all = daemon.list(&self.counted(), None).await?;
+        all.retain(|listed| !self.is_kept(&daemon, listed));
         let count = |listed: &[_]| u32::try_from(listed.len()).unwrap_or(u32::MAX);
         let total = count(&all);
         if self.scope == Scope::Overdue && daemon.clock.now().is_none() {
@@ -380,6 +390,7 @@ impl ContainerRuntime for Docker {
     }
 
     fn forget(&self, daemon: &DaemonName) {
-        self.daemons.lock().remove(daemon);
+        let known = self.daemons.lock().remove(daemon);
+        known.inspect(|daemon| self.close_sandboxes(daemon));
     }
 }

@@ -30,6 +30,8 @@ pub struct Spec {
     /// Publishes on every address of the daemon's machine. Anyone who gets to
     /// one of them then gets past the proxy.
     pub publish_any: bool,
+    /// Whose network namespace it has.
+    pub sandbox: Sandbox,
     /// What shows that a container can serve.
     pub ready: Ready,
     /// Whether a connection is made ahead.
@@ -84,6 +86,16 @@ pub enum Network {
     Sealed,
     /// What a network of the user's reaches.
     Named(String),
+}
+
+/// Whose network namespace a container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sandbox {
+    /// One of its own, made and removed with it.
+    #[default]
+    Fresh,
+    /// One that is there before it, and that others have had before, one at a time.
+    Pooled,
 }
 
 /// How a container is reached.
@@ -154,6 +166,7 @@ impl Spec {
             publish_any: false,
             ready: Ready::default(),
             preconnect: Preconnect::Off,
+            sandbox: Sandbox::Fresh,
             user: None,
             read_only: false,
             tmpfs: IndexMap::new(),

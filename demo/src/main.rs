@@ -1,5 +1,7 @@
 //! The echo service that is built into ganger: sends back what it receives.
 //!
+//! With `--hold` it does nothing for ever: its container then holds a network namespace.
+//!
 //! Listens on port 7000 (`--port N` for another), IPv4 and, where there is
 //! any, IPv6. Runs as PID 1 of its container, where the kernel ignores the
 //! default action of SIGTERM: it ends by SIGKILL, and has nothing to clean up.
@@ -18,6 +20,11 @@ const BUFFER: usize = 16 * 1024;
 const RESPITE: Duration = Duration::from_millis(20);
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("--hold") {
+        loop {
+            thread::park();
+        }
+    }
     match port(std::env::args().skip(1)).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -29,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn port(mut args: impl Iterator<Item = String>) -> io::Result<u16> {
-    let usage = || io::Error::new(ErrorKind::InvalidInput, "usage: echo [--port PORT]");
+    let usage = || io::Error::new(ErrorKind::InvalidInput, "usage: echo [--port PORT | --hold]");
     match args.next().as_deref() {
         None => Ok(PORT),
         Some("--port") => args.next().and_then(|port| port.parse().ok()).ok_or_else(usage),

@@ -97,6 +97,7 @@ fn spec(service: &config::Service) -> Spec {
         network: service.network.clone(),
         reach: service.reach,
         preconnect: service.preconnect,
+        sandbox: service.sandbox,
         publish_any: service.publish == config::Publish::Any,
         ready: service.ready.clone(),
         user: service.user.clone(),

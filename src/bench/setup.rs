@@ -12,7 +12,7 @@ use crate::config::{
 };
 use crate::endpoint::Endpoint;
 use crate::image::{ECHO_PORT, ECHO_REFERENCE};
-use crate::spec::{Preconnect, Ready};
+use crate::spec::{Preconnect, Ready, Sandbox};
 
 /// What an image is measured with, apart from what differs.
 const TEMPLATE: &str = r#"(
@@ -157,6 +157,11 @@ impl Setup {
     /// What its containers can reach from now on.
     pub fn set_network(&mut self, network: &Network) {
         self.config.services.iter_mut().for_each(|s| s.network = network.clone());
+    }
+
+    /// Whose network namespace its containers have from now on.
+    pub fn set_sandbox(&mut self, sandbox: Sandbox) {
+        self.config.services.iter_mut().for_each(|s| s.sandbox = sandbox);
     }
 
     /// The engine's runtime for its containers from now on.

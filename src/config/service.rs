@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 
 use super::image::ImageRef;
 use super::name::Name;
-use crate::spec::{Mount, Network, Preconnect, Pull, Reach, Ready};
+use crate::spec::{Mount, Network, Preconnect, Pull, Reach, Ready, Sandbox};
 
 pub(super) use decode::{Found, service};
 
@@ -67,6 +67,8 @@ pub struct Service {
     pub network: Network,
     /// How a container is reached.
     pub reach: Reach,
+    /// Whose network namespace a container has.
+    pub sandbox: Sandbox,
     /// Whether a connection into a container is made before a client wants it.
     pub preconnect: Preconnect,
     /// On which addresses a port is published where `reach` comes to that.

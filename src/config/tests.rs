@@ -312,7 +312,10 @@ fn settings_of_a_service_that_make_no_sense() {
             "network: Sealed, reach: Published",
             "a sealed container has no network to publish a port on",
         ),
-        ("sandbox: Pooled", "`sandbox: Pooled` is not supported yet by this version"),
+        (
+            r#"sandbox: Pooled, cap_add: ["NET_ADMIN"]"#,
+            "with `NET_ADMIN` in `cap_add` a container can change its network",
+        ),
         ("queue: Long", "expected `queue` in `( )`, found the word `Long`"),
         ("queue: Queue(length: 1)", "`queue` has no name before its bracket"),
         ("ready: Exchange", "`Exchange` lacks `send` and `expect`"),

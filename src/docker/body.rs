@@ -11,6 +11,7 @@ use bollard::models::{
 use super::{Network, Ready, Spec};
 
 /// Makes the request. `publish` is the address to publish the port on, if it is to be.
+/// `joins` is the container whose network it shares, in place of one of its own.
 ///
 /// What a container may do is little by default: no capabilities, no new
 /// privileges, bounded logs, first in line when memory is short.
@@ -19,7 +20,9 @@ pub(super) fn body(
     image: &str,
     labels: HashMap<String, String>,
     publish: Option<IpAddr>,
+    joins: Option<&str>,
 ) -> ContainerCreateBody {
+    let publish = publish.filter(|_| joins.is_none());
     let port = format!("{}/tcp", spec.port);
     // HEALTHCHECKs are programs run in the container again and again.
     let healthcheck = (spec.ready != Ready::Healthcheck)
@@ -34,19 +37,20 @@ pub(super) fn body(
         labels: Some(labels),
         host_config: Some(HostConfig {
             port_bindings: publish.map(|address| HashMap::from([(port, binding(address))])),
-            ..host_config(spec)
+            ..host_config(spec, joins)
         }),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(spec: &Spec) -> HostConfig {
+fn host_config(spec: &Spec, joins: Option<&str>) -> HostConfig {
     let memory = spec.memory.map(signed);
     HostConfig {
-        network_mode: Some(match &spec.network {
-            Network::Bridge => "bridge".to_owned(),
-            Network::Sealed => "none".to_owned(),
-            Network::Named(name) => name.clone(),
+        network_mode: Some(match (joins, &spec.network) {
+            (Some(holder), _) => format!("container:{holder}"),
+            (None, Network::Bridge) => "bridge".to_owned(),
+            (None, Network::Sealed) => "none".to_owned(),
+            (None, Network::Named(name)) => name.clone(),
         }),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(spec.cap_add.clone()),

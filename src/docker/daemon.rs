@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::clock::Clock;
 use super::explain::{self, explain};
+use super::sandbox::Sandboxes;
 use super::strays::Sightings;
 use super::view::{End, Info, Inspected};
 use super::wire;
@@ -50,6 +51,8 @@ pub(crate) struct Daemon {
     pub(super) clock: Clock,
     /// `None` until its first complete list.
     pub(super) sightings: Mutex<Option<Sightings>>,
+    /// The network namespaces that are kept there.
+    pub(super) sandboxes: Sandboxes,
     /// What the engine warned of already: it says so at every create.
     warnings: Mutex<BTreeSet<String>>,
 }
@@ -97,6 +100,7 @@ impl Daemon {
             questions: Semaphore::new(QUESTIONS),
             clock: Clock::default(),
             sightings: Mutex::default(),
+            sandboxes: Sandboxes::default(),
             warnings: Mutex::default(),
         }
     }

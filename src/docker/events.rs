@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::daemon::Daemon;
 use super::naming::{INSTANCE, Identity, LAUNCH};
-use super::{Docker, explain};
+use super::{Docker, SANDBOX, explain};
 use crate::http;
 
 // === impl Docker ===
@@ -60,6 +60,10 @@ impl Docker {
 
 fn read(identity: &Identity, event: &EventMessage) -> Option<RuntimeEvent> {
     let labels = event.actor.as_ref()?.attributes.as_ref()?;
+    if labels.contains_key(SANDBOX) {
+        // It is looked at before it is used.
+        return None;
+    }
     let is_ours = labels.get(INSTANCE).is_some_and(|instance| *instance == identity.instance);
     let launch = labels.get(LAUNCH).and_then(|label| identity.launch_of(label));
     match (event.action.as_deref()?, launch.filter(|_| is_ours)) {

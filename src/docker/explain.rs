@@ -22,6 +22,9 @@ pub fn explain(endpoint: &Endpoint, error: &Error) -> String {
         other => match (tls::reason(other), io_cause(other)) {
             (Some(why), _) => format!("the connection to {endpoint} failed: {why}"),
             (None, Some(cause)) => explain_io(endpoint, cause),
+            (None, None) if broke_off(other) => {
+                format!("{endpoint} ended the connection before it had answered")
+            }
             (None, None) => {
                 format!("{endpoint} does not answer as an engine does: {}", chain(other))
             }
@@ -116,6 +119,18 @@ fn io_cause(error: &Error) -> Option<&io::Error> {
         cause = error.source();
     }
     None
+}
+
+/// Whether an engine went away in the middle of a call.
+fn broke_off(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error with all its causes, which the client library's own text leaves out.

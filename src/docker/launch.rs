@@ -1,6 +1,7 @@
 //! One launch: create, start, and find out how the container is reached.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
@@ -15,9 +16,11 @@ use super::container::{Address, Container, OutOfReach};
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::naming::is_id;
+use super::sandbox::Kind;
 use super::{DEADLINE, Docker, Reach, Spec, step};
 use crate::reach::is_shortage;
 use crate::reach::process::Process;
+use crate::spec::Sandbox;
 
 // === impl Docker ===
 
@@ -33,8 +36,18 @@ impl Docker {
         let contact = daemon.contact().map_err(daemon_fault)?;
         let reach = contact.reach(&order.spec).map_err(fault::unprepared)?;
 
+        let publish = (reach == Reach::Published)
+            .then(|| if order.spec.publish_any { contact.any_address() } else { contact.address });
         let mut began = Instant::now();
-        let id = self.create(&daemon, &contact, order, &name, reach).await?;
+        let mut joined = None;
+        if order.spec.sandbox == Sandbox::Pooled {
+            joined = Some(
+                self.join(&daemon, &contact, order.launch, Kind::of(&order.spec, publish)).await?,
+            );
+            step("sandbox", &name, std::mem::replace(&mut began, Instant::now()));
+        }
+        let joins = joined.as_ref().map(|joined| joined.id.as_str());
+        let id = self.create(&daemon, &contact, order, &name, publish, joins).await?;
         let mut done = |name| step(name, &id, std::mem::replace(&mut began, Instant::now()));
         done("create");
         self.find_room(&daemon, order.capacity).await?;
@@ -50,11 +63,14 @@ impl Docker {
             .map_err(|failure| launch_error(&daemon.endpoint, Operation::Start, &failure))?;
         done("start");
 
-        let seen = daemon.inspect(&id).await.map_err(daemon_fault)?.ok_or_else(|| {
+        let mut seen = daemon.inspect(&id).await.map_err(daemon_fault)?.ok_or_else(|| {
             fault::daemon("somebody removed the container as soon as it was started".to_owned())
         })?;
         if let Some(end) = seen.state.end() {
             return Err(fault::service(format!("the container {end} as soon as it was started")));
+        }
+        if let Some(joined) = joined {
+            seen.network_settings = joined.network;
         }
         let port = order.spec.port;
         let address = match reach {
@@ -96,10 +112,9 @@ impl Docker {
         contact: &Contact,
         order: &LaunchOrder<Spec>,
         name: &str,
-        reach: Reach,
+        publish: Option<IpAddr>,
+        joins: Option<&str>,
     ) -> Result<String, LaunchError> {
-        let publish = (reach == Reach::Published)
-            .then(|| if order.spec.publish_any { contact.any_address() } else { contact.address });
         let mut again = true;
         let created = loop {
             let image = match daemon.prepared(&order.service, &order.spec) {
@@ -116,7 +131,7 @@ impl Docker {
                     ),
                 }
             }
-            let request = body(&order.spec, &image, labels, publish);
+            let request = body(&order.spec, &image, labels, publish, joins);
             match self.call_create(daemon, contact, order.launch, name, request).await {
                 Ok(created) => break created,
                 // It was pruned: pinned to an id, it cannot come back by itself.
@@ -185,7 +200,8 @@ impl Docker {
     /// daemon may both have found room before; each sees what the other has created
     /// when it has created its own, so that not both can start one too many.
     async fn find_room(&self, daemon: &Daemon, capacity: u32) -> Result<(), LaunchError> {
-        let all = daemon.list(&self.counted(), None).await.map_err(daemon_fault)?;
+        let mut all = daemon.list(&self.counted(), None).await.map_err(daemon_fault)?;
+        all.retain(|listed| !self.is_kept(daemon, listed));
         if all.len() <= usize::try_from(capacity).unwrap_or(usize::MAX) {
             return Ok(());
         }
@@ -252,6 +268,6 @@ async fn not_here(daemon: &Daemon, id: &str, shortage: Option<io::Error>) -> Lau
     ))
 }
 
-fn daemon_fault(error: CallError) -> LaunchError {
+pub(super) fn daemon_fault(error: CallError) -> LaunchError {
     LaunchError { fault: Fault::Daemon, message: error.message }
 }

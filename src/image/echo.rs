@@ -1,10 +1,16 @@
-//! The image of the built-in echo service.
+//! The images that are built in: the echo service, and what holds a network sandbox.
 
 use super::{File, Image, archive};
 
 /// What the echo service's image is called. No registry has it: the program
 /// loads it into an engine itself.
 pub const ECHO_REFERENCE: &str = "ganger.local/echo:1";
+
+/// What the image of a sandbox's holder is called, likewise.
+pub const SANDBOX_REFERENCE: &str = "ganger.local/sandbox:1";
+
+/// What the same program is called with to do nothing for ever.
+pub const HOLD: &str = "--hold";
 
 /// The port that the echo service listens on.
 pub const ECHO_PORT: u16 = 7000;
@@ -24,4 +30,18 @@ pub fn echo() -> (&'static str, Vec<u8>) {
         ..Image::default()
     };
     (ECHO_REFERENCE, archive(&image))
+}
+
+/// The image of a sandbox's holder, ready to be loaded: its reference and its archive.
+#[must_use]
+pub fn sandbox() -> (&'static str, Vec<u8>) {
+    let image = Image {
+        reference: SANDBOX_REFERENCE,
+        files: &[File { path: "/hold", mode: 0o755, content: ECHO }],
+        entrypoint: &["/hold"],
+        command: &[HOLD],
+        user: "65534:65534",
+        ..Image::default()
+    };
+    (SANDBOX_REFERENCE, archive(&image))
 }

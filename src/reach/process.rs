@@ -97,6 +97,18 @@ impl Process {
     /// # Errors
     /// It has ended, or may not be looked at.
     pub fn listens(&self, port: u16, from_outside: bool) -> io::Result<bool> {
+        self.any_table(|table| has_listener(table, port, from_outside))
+    }
+
+    /// Whether no socket in its network namespace listens on any TCP port.
+    ///
+    /// # Errors
+    /// As for [`Process::listens`].
+    pub fn listens_nowhere(&self) -> io::Result<bool> {
+        self.any_table(|table| listeners(table).next().is_some()).map(|any| !any)
+    }
+
+    fn any_table(&self, so: impl Fn(&str) -> bool) -> io::Result<bool> {
         let tables = ["tcp", "tcp6"].map(|table| {
             match fs::read_to_string(format!("/proc/{}/net/{table}", self.pid)) {
                 // A kernel without IPv6 has no such table.
@@ -107,10 +119,9 @@ impl Process {
             }
         });
         let [v4, v6] = tables;
-        let found = |table: &str| has_listener(table, port, from_outside);
-        let listens = found(&v4?) || found(&v6?);
+        let any = so(&v4?) || so(&v6?);
         // Otherwise another process may have had the number just now.
-        if self.has_ended() { Err(io::ErrorKind::NotFound.into()) } else { Ok(listens) }
+        if self.has_ended() { Err(io::ErrorKind::NotFound.into()) } else { Ok(any) }
     }
 
     /// Waits for its end.
@@ -130,9 +141,7 @@ impl Process {
     }
 }
 
-/// Whether a table in the format of /proc/net/tcp has a listening socket on a
-/// port: state 0A, and local address and port in hexadecimal, words of the
-/// address in the byte order of the machine.
+/// Whether a table in the format of /proc/net/tcp has a listening socket on a port.
 fn has_listener(table: &str, port: u16, from_outside: bool) -> bool {
     let loopback = |address: &str| match address.len() {
         8 => u32::from_str_radix(address, 16).is_ok_and(|ip| ip.to_ne_bytes()[0] == 127),
@@ -141,15 +150,19 @@ fn has_listener(table: &str, port: u16, from_outside: bool) -> bool {
             address == format!("{:024}{one}", 0)
         }
     };
-    table.lines().skip(1).any(|line| {
+    listeners(table).any(|(address, hex)| {
+        u16::from_str_radix(hex, 16).is_ok_and(|p| p == port)
+            && !(from_outside && loopback(address))
+    })
+}
+
+/// Address and port of what listens (state 0A), in hexadecimal, words of the address in
+/// the byte order of the machine.
+fn listeners(table: &str) -> impl Iterator<Item = (&str, &str)> {
+    table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
-        let local = fields.next().and_then(|local| local.rsplit_once(':'));
-        let listening = fields.nth(1) == Some("0A");
-        let wanted = |(address, hex): (&str, &str)| {
-            u16::from_str_radix(hex, 16).is_ok_and(|p| p == port)
-                && !(from_outside && loopback(address))
-        };
-        listening && local.is_some_and(wanted)
+        let local = fields.next()?.rsplit_once(':')?;
+        (fields.nth(1) == Some("0A")).then_some(local)
     })
 }
 

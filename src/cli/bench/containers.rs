@@ -14,7 +14,7 @@ use crate::bench::{
     Setup, Skipped, Surroundings, Witness, refill, rounds,
 };
 use crate::cli::{Exit, Failure, complain, demo, guard, loaded, run};
-use crate::config::{self, ImageRef, LogFormat, Name, Network};
+use crate::config::{self, ImageRef, LogFormat, Name, Network, Sandbox};
 use crate::docker::{Docker, Identity};
 use crate::endpoint::Endpoint;
 use crate::shutdown::{HangUp, Stop};
@@ -236,6 +236,7 @@ fn circumstances(
                 how = self::how(arguments, kinds, Some(clients))?;
             }
             "network" => setup.set_network(&network(value).map_err(wrong)?),
+            "sandbox" => setup.set_sandbox(sandbox(value).map_err(wrong)?),
             "runtime" => setup.set_runtime(&runtime(value).map_err(wrong)?),
             _ => setup.set_daemon(value).map_err(wrong)?,
         }
@@ -324,6 +325,15 @@ pub(super) fn runtime(text: &str) -> Result<Name, String> {
     Name::new(text)
 }
 
+/// Whose network namespace containers have.
+fn sandbox(text: &str) -> Result<Sandbox, String> {
+    match text {
+        "Fresh" => Ok(Sandbox::Fresh),
+        "Pooled" => Ok(Sandbox::Pooled),
+        _ => Err(format!("{text} is neither Fresh nor Pooled")),
+    }
+}
+
 /// What containers can reach.
 pub(super) fn network(text: &str) -> Result<Network, String> {
     Ok(match text {
@@ -337,7 +347,7 @@ pub(super) fn network(text: &str) -> Result<Network, String> {
 
 impl Sweep {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let known = ["concurrency", "network", "runtime", "daemon"];
+        let known = ["concurrency", "network", "sandbox", "runtime", "daemon"];
         let (what, values) = text.split_once('=').ok_or("write WHAT=A,B,..")?;
         let what = known.into_iter().find(|known| *known == what);
         let what = what.ok_or_else(|| format!("write one of {} before the =", known.join(", ")))?;

@@ -15,7 +15,7 @@ use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Containers, Port, Share};
-use crate::spec::{Mount, Network, Pull, Reach, Ready};
+use crate::spec::{Mount, Network, Pull, Reach, Ready, Sandbox};
 
 /// A service, as far as it could be read, with the places the checks across
 /// services need.
@@ -46,6 +46,8 @@ pub(in crate::config) fn service(
         let overdue_after = overdue_after(f, read.then_some(&timeouts), &connect);
         let (tmpfs, mounts) = tmpfs_and_mounts(f);
         let (pull, watch_image) = pull_and_watch(f, image.as_ref());
+        let cap_add = cap_add(f);
+        let sandbox = sandbox(f, &cap_add, overdue_after.is_some());
         let rest = |f: &mut Fields<'_, '_, '_>| {
             Some(Service {
                 name: name.value.clone(),
@@ -66,6 +68,7 @@ pub(in crate::config) fn service(
                 limits: f.optional("limits").unwrap_or_default(),
                 network,
                 reach,
+                sandbox,
                 preconnect: f.optional("preconnect").unwrap_or_default(),
                 publish: f.optional("publish").unwrap_or_default(),
                 max_surge: f.optional::<Containers>("max_surge").map_or(1, |surge| surge.0),
@@ -75,7 +78,7 @@ pub(in crate::config) fn service(
                 user: f.optional::<User>("user").map(|user| user.0),
                 read_only: f.or("read_only", false),
                 tmpfs,
-                cap_add: cap_add(f),
+                cap_add,
                 mounts,
                 runtime: f.optional("runtime"),
                 // Last, so that the others are read before these give up.
@@ -85,7 +88,6 @@ pub(in crate::config) fn service(
             })
         };
         let service = rest(f);
-        later(f);
         Found { name: name.value.clone(), listen, warm, service }
     })
 }
@@ -214,16 +216,22 @@ fn cap_add(f: &mut Fields<'_, '_, '_>) -> Vec<String> {
     names.unwrap_or_default().into_iter().map(|name| name.value.0.to_owned()).collect()
 }
 
-/// Settings that are agreed on, of which only today's way works yet.
-fn later(f: &mut Fields<'_, '_, '_>) {
-    for (name, now, others) in [("sandbox", "Fresh", &["Pooled"])] {
-        let Some(node) = f.node(name) else { continue };
-        let known: Vec<_> = std::iter::once(now).chain(others.iter().copied()).collect();
-        if let Some(variant) = f.cx.variant(node, &known)
-            && variant != now
-        {
-            let help = format!("leave it out, or write `{name}: {now}`");
-            f.cx.not_yet(&node.span, &format!("`{name}: {variant}`"), &help);
+/// A sandbox outlives its containers: what one could change of its network the next would
+/// find, and nobody else may remove it before.
+fn sandbox(f: &mut Fields<'_, '_, '_>, cap_add: &[String], overdue: bool) -> Sandbox {
+    let Some(sandbox) = f.optional::<Spanned<Sandbox>>("sandbox") else { return Sandbox::Fresh };
+    let mighty = |name: &&String| ["NET_ADMIN", "SYS_ADMIN", "ALL"].contains(&name.as_str());
+    if sandbox.value == Sandbox::Pooled {
+        if let Some(name) = cap_add.iter().find(mighty) {
+            let title = format!("with `{name}` in `cap_add` a container can change its network");
+            let help = "and the next one in its sandbox would have that: write `sandbox: Fresh`";
+            f.cx.report(Mistake::new(&sandbox.span, title).help(help));
+        }
+        if overdue {
+            let title = "a sandbox has no deadline, and `overdue_after` gives its containers one";
+            let help = "write `sandbox: Fresh`, or leave `overdue_after` out";
+            f.cx.report(Mistake::new(&sandbox.span, title).help(help));
         }
     }
+    sandbox.value
 }

@@ -8,7 +8,7 @@ use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Count, Positive, Size, Text, Waiting};
-use crate::spec::{Mount, Network, Preconnect, Pull, Reach};
+use crate::spec::{Mount, Network, Preconnect, Pull, Reach, Sandbox};
 
 /// Docker refuses less.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -175,6 +175,14 @@ impl Decode for Preconnect {
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let known = [("Off", Self::Off), ("Tcp", Self::Tcp), ("Banner", Self::Banner)];
         cx.choice(node, &known)
+    }
+}
+
+impl Decode for Sandbox {
+    const WHAT: &'static str = "`Fresh` or `Pooled`";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.choice(node, &[("Fresh", Self::Fresh), ("Pooled", Self::Pooled)])
     }
 }
 
