@@ -24,6 +24,7 @@ use bollard::query_parameters::{
 use ganger_pool::core::LaunchId;
 use ganger_pool::runtime::{CallError, LaunchError};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -80,7 +81,11 @@ pub(super) struct Joined {
 
 /// The sandboxes of one engine.
 #[derive(Debug, Default)]
-pub(super) struct Sandboxes(Mutex<State>);
+pub(super) struct Sandboxes {
+    state: Mutex<State>,
+    /// One is not live any more.
+    over: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -110,7 +115,7 @@ impl Kind {
 impl Sandboxes {
     /// Takes a free one for a launch.
     fn take(&self, launch: LaunchId, kind: &Kind) -> Option<String> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let at = state.free.iter().rposition(|(sandbox, _)| sandbox.kind == *kind)?;
         let (mut sandbox, _) = state.free.remove(at);
         sandbox.uses += 1;
@@ -121,7 +126,7 @@ impl Sandboxes {
 
     /// Whether another one is to be made ahead, which is then taken to come.
     fn lacks(&self, kind: &Kind) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let there = state.free.iter().map(|(sandbox, _)| &sandbox.kind);
         let lacks = !state.closed && !there.chain(&state.coming).any(|known| known == kind);
         if lacks {
@@ -130,31 +135,30 @@ impl Sandboxes {
         lacks
     }
 
-    /// Ends the wait for one that was made ahead, with one or without.
-    fn came(&self, kind: &Kind, sandbox: Option<Sandbox>) {
-        let mut state = self.0.lock();
+    /// Nobody waits any more for one that was made ahead.
+    fn came(&self, kind: &Kind) {
+        let mut state = self.state.lock();
         if let Some(at) = state.coming.iter().position(|coming| coming == kind) {
             state.coming.swap_remove(at);
         }
-        state.free.extend(sandbox.map(|sandbox| (sandbox, Instant::now())));
     }
 
     /// Begins to make one; its number.
     fn begin(&self) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Relaxed);
-        self.0.lock().live.insert(number);
+        self.state.lock().live.insert(number);
         number
     }
 
     /// The container of a launch is gone. Its sandbox is nobody's until it is given back.
     fn release(&self, launch: LaunchId) -> Option<Sandbox> {
-        self.0.lock().taken.remove(&launch)
+        self.state.lock().taken.remove(&launch)
     }
 
     /// Makes one free for the next, unless there is to be none.
     fn give_back(&self, sandbox: Sandbox) -> Result<(), Sandbox> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.closed {
             return Err(sandbox);
         }
@@ -165,23 +169,35 @@ impl Sandboxes {
     /// Those that nobody has wanted for a while.
     fn idle(&self) -> Vec<Sandbox> {
         let free = |(_, since): &mut (Sandbox, Instant)| since.elapsed() >= IDLE;
-        self.0.lock().free.extract_if(.., free).map(|(sandbox, _)| sandbox).collect()
+        self.state.lock().free.extract_if(.., free).map(|(sandbox, _)| sandbox).collect()
     }
 
     /// All there are; there will be no more.
     fn close(&self) -> Vec<Sandbox> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.closed = true;
         let (free, taken) = (std::mem::take(&mut state.free), std::mem::take(&mut state.taken));
         free.into_iter().map(|(sandbox, _)| sandbox).chain(taken.into_values()).collect()
     }
 
     fn forget(&self, number: u64) {
-        self.0.lock().live.remove(&number);
+        self.state.lock().live.remove(&number);
+        self.over.notify_waiters();
+    }
+
+    /// Returns when none is being made, used, looked at or removed any more.
+    async fn until_none(&self) {
+        loop {
+            let over = self.over.notified();
+            if self.state.lock().live.is_empty() {
+                return;
+            }
+            over.await;
+        }
     }
 
     fn is_live(&self, number: u64) -> bool {
-        self.0.lock().live.contains(&number)
+        self.state.lock().live.contains(&number)
     }
 }
 
@@ -207,24 +223,29 @@ impl Docker {
                     let message = format!("the sandbox {number} has ended as soon as it was made");
                     return Err(fault::daemon(message));
                 };
-                daemon.sandboxes.0.lock().taken.insert(launch, Sandbox { uses: 1, ..sandbox });
+                daemon.sandboxes.state.lock().taken.insert(launch, Sandbox { uses: 1, ..sandbox });
                 break Joined { id, network };
             };
             if let Some(network) = look_at(daemon, &id).await.map_err(daemon_fault)? {
                 break Joined { id, network };
             }
             tracing::debug!(daemon = %daemon.name, sandbox = id, "a sandbox is not as it was");
-            let unfit = daemon.sandboxes.0.lock().taken.remove(&launch);
+            let unfit = daemon.sandboxes.state.lock().taken.remove(&launch);
             self.dispose(daemon, unfit.into_iter().collect());
         };
         if daemon.sandboxes.lacks(&kind) {
             let (docker, daemon, contact) = (self.clone(), daemon.clone(), contact.clone());
             tokio::spawn(async move {
                 let made = docker.make(&daemon, &contact, &kind).await;
-                if let Err(error) = &made {
-                    tracing::debug!(daemon = %daemon.name, error = error.message, "no sandbox ahead");
+                daemon.sandboxes.came(&kind);
+                match made.map(|sandbox| daemon.sandboxes.give_back(sandbox)) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(sandbox)) => docker.dispose(&daemon, vec![sandbox]),
+                    Err(error) => {
+                        let error = error.message;
+                        tracing::debug!(daemon = %daemon.name, error, "no sandbox ahead");
+                    }
                 }
-                daemon.sandboxes.came(&kind, made.ok());
             });
         }
         Ok(joined)
@@ -326,9 +347,9 @@ impl Docker {
     pub async fn close(&self) -> Vec<String> {
         let daemons: Vec<_> = self.daemons.lock().values().cloned().collect();
         let mut removals = JoinSet::new();
-        for daemon in daemons {
+        for daemon in &daemons {
             for sandbox in daemon.sandboxes.close() {
-                let daemon = Arc::clone(&daemon);
+                let daemon = Arc::clone(daemon);
                 removals.spawn(async move {
                     let removed = remove_holder(&daemon, sandbox).await;
                     removed.err().map(|error| format!("{} (a sandbox: {error})", daemon.name))
@@ -336,6 +357,12 @@ impl Docker {
             }
         }
         let mut left: Vec<_> = removals.join_all().await.into_iter().flatten().collect();
+        for daemon in daemons {
+            // What was under way when there were to be no more.
+            if timeout(daemon.deadlines.remove, daemon.sandboxes.until_none()).await.is_err() {
+                left.push(format!("{} (a sandbox)", daemon.name));
+            }
+        }
         left.sort_unstable();
         left.dedup();
         left
@@ -416,6 +443,8 @@ async fn is_clean(daemon: &Daemon, id: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn kind(port: u16) -> Kind {
@@ -432,8 +461,9 @@ mod tests {
         let sandboxes = Sandboxes::default();
         assert!(sandboxes.lacks(&kind(80)) && !sandboxes.lacks(&kind(80)), "one is coming");
         assert!(sandboxes.lacks(&kind(81)));
-        sandboxes.came(&kind(80), Some(sandbox(&sandboxes, 80)));
-        sandboxes.came(&kind(81), None);
+        sandboxes.came(&kind(80));
+        sandboxes.give_back(sandbox(&sandboxes, 80)).unwrap();
+        sandboxes.came(&kind(81));
         assert_eq!(sandboxes.take(LaunchId(1), &kind(81)), None);
         let first = sandboxes.take(LaunchId(1), &kind(80)).unwrap();
         assert_eq!(sandboxes.take(LaunchId(2), &kind(80)), None);
@@ -445,14 +475,19 @@ mod tests {
         let sandbox = sandboxes.release(LaunchId(2)).unwrap();
         assert_eq!(sandbox.uses, 2);
         sandboxes.close();
-        assert!(sandboxes.give_back(sandbox).is_err());
+        let number = sandboxes.give_back(sandbox).unwrap_err().number;
+        let none = sandboxes.until_none();
+        tokio::pin!(none);
+        assert!((&mut none).now_or_never().is_none());
+        sandboxes.forget(number);
+        none.await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_nobody_wants_goes() {
         let sandboxes = Sandboxes::default();
         for _ in 0..2 {
-            sandboxes.came(&kind(80), Some(sandbox(&sandboxes, 80)));
+            sandboxes.give_back(sandbox(&sandboxes, 80)).unwrap();
         }
         tokio::time::advance(IDLE - Duration::from_secs(1)).await;
         let last = sandboxes.take(LaunchId(1), &kind(80)).unwrap();
