@@ -217,11 +217,13 @@ impl Docker {
             let Some(id) = daemon.sandboxes.take(launch, &kind) else {
                 let sandbox = self.make(daemon, contact, &kind).await?;
                 let (number, id) = (sandbox.number, sandbox.id.clone());
-                let network = look_at(daemon, &id).await.map_err(daemon_fault)?;
-                let Some(network) = network else {
-                    self.dispose(daemon, vec![sandbox]);
-                    let message = format!("the sandbox {number} has ended as soon as it was made");
-                    return Err(fault::daemon(message));
+                let network = match look_at(daemon, &id).await {
+                    Ok(Some(network)) => network,
+                    failed => {
+                        self.dispose(daemon, vec![sandbox]);
+                        let ended = format!("the sandbox {number} ended as soon as it was made");
+                        return Err(failed.map_or_else(daemon_fault, |_| fault::daemon(ended)));
+                    }
                 };
                 daemon.sandboxes.state.lock().taken.insert(launch, Sandbox { uses: 1, ..sandbox });
                 break Joined { id, network };
