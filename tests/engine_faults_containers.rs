@@ -92,8 +92,9 @@ fn a_leased_container_that_falls_silent_before_it_has_answered_is_replaced() {
         .fixture("still", "warm: 1, max: 3, network: Sealed, timeouts: (first_byte: \"1s\")", &[]);
     Ride::run(GANGER, &fleet, &config, QUEUE, |ride| {
         let blows: [Blow; 2] = [("it is frozen", Host::freeze), ("it is paused", Host::pause)];
+        let mut used: Option<String> = None;
         for (what, blow) in blows {
-            let (host, old) = ride.stocked("still", None);
+            let (host, old) = ride.stocked("still", used.as_deref());
             let mut client = Client::connect(config.port("still"));
             wait_until(DEADLINE, "it is leased and there is another one", || {
                 let found = labelled(fleet.all(), &ride.ganger.label());
@@ -108,6 +109,7 @@ fn a_leased_container_that_falls_silent_before_it_has_answered_is_replaced() {
             let end = ride.ganger.wait_for_end(own);
             assert_eq!(end.field("end"), "--", "{what}");
             assert_ne!(end.field("container"), &old[..12], "{what}");
+            used = Some(end.field("container").to_owned());
             let _ = ride.stocked("still", Some(&old));
         }
         assert_eq!(ride.crowd.refused(), 0);

@@ -49,14 +49,8 @@ impl Fleet {
 
     fn freeze_all(&self, pids: Vec<Pid>) -> Frozen {
         self.assert_exclusive();
-        for pid in &pids {
-            kill_process(*pid, Signal::STOP).expect("SIGSTOP");
-        }
         let frozen = Frozen(pids);
-        // The signal is sent, but each thread stops when it gets to see it.
-        wait_until(START, "every thread has stopped", || {
-            frozen.0.iter().all(|pid| threads(*pid).iter().all(|state| *state == 'T'))
-        });
+        stop(&frozen.0);
         frozen
     }
 
@@ -144,7 +138,7 @@ impl Host {
     /// When the container does not run.
     pub fn freeze(&self, id: &str) {
         let pid = Pid::from_raw(self.process(id)).expect("a process id");
-        kill_process(pid, Signal::STOP).expect("a process");
+        stop(&[pid]);
     }
 
     /// The process of a container that runs.
@@ -203,6 +197,18 @@ impl Host {
 fn lives(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     stat.is_ok_and(|stat| state(&stat).is_some_and(|state| state != 'Z'))
+}
+
+/// Stops processes with SIGSTOP, all of each: a signal is sent at once, but each thread
+/// stops when it gets to see it, and may answer somebody until then.
+fn stop(pids: &[Pid]) {
+    for pid in pids {
+        kill_process(*pid, Signal::STOP).expect("a process");
+    }
+    wait_until(START, "every thread has stopped", || {
+        let stopped = |threads: Vec<char>| !threads.is_empty() && threads.iter().all(|s| *s == 'T');
+        pids.iter().all(|pid| stopped(threads(*pid)))
+    });
 }
 
 /// The states of a process's threads.

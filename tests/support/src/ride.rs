@@ -137,7 +137,7 @@ impl<'a> Ride<'a> {
     }
 
     /// Waits until a service that nobody visits has a single container, which runs and
-    /// is not this one; returns its host and its id.
+    /// is not this one, whose id may be a short one; returns its host and its id.
     ///
     /// # Panics
     /// When it does not come to that.
@@ -147,8 +147,8 @@ impl<'a> Ride<'a> {
         wait_until(DEADLINE, &format!("{service} has one container, not {but:?}"), || {
             found = labelled(self.fleet.all(), &self.ganger.label());
             found.retain(|(_, container)| container.label("io.ganger.service") == Some(service));
-            let good = found.iter().all(|(_, c)| c.state == "running" && Some(&*c.id) != but);
-            good && found.len() == 1
+            let other = |id: &str| but.is_none_or(|but| !id.starts_with(but));
+            found.len() == 1 && found.iter().all(|(_, c)| c.state == "running" && other(&c.id))
         });
         let (host, container) = found.remove(0);
         (host, container.id)
