@@ -121,7 +121,7 @@ fn a_canary_that_fails_its_clients_is_rolled_back_after_a_few() {
     let port = config.port("echo");
     let broken = ["--banner", "two", "--exit-on-data", "3"];
     ganger.reload(&config.clone().changed("echo", fields, &broken).to_string());
-    ganger.wait_for_line(DEADLINE, |line| line.contains("stage=canary"));
+    ganger.wait_for_line(DEADLINE, |line| line.contains("stage=\"canary\""));
     let [mut served, mut failed] = [0, 0];
     wait_until(DEADLINE, "the way back", || {
         let mut client = Client::connect(port);

@@ -257,7 +257,7 @@ impl<R: ContainerRuntime> Broker<R> {
         for (service, generation, progress) in outbox.rollouts {
             match progress {
                 Progress::Advanced(stage) => {
-                    info!(%service, %generation, %stage, "the rollout goes on");
+                    info!(%service, %generation, stage = stage.to_string(), "the rollout goes on");
                     continue;
                 }
                 Progress::SwitchedOver => info!(%service, %generation, "switched over"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::core::{DaemonName, Event};
@@ -75,12 +75,17 @@ impl<R: ContainerRuntime> Fleet<R> {
     async fn follow(&mut self) {
         let fleet = self.watch.borrow_and_update().clone();
         let current: BTreeMap<_, _> = fleet.iter().map(|daemon| (&daemon.name, daemon)).collect();
+        let mut left = false;
         for (name, member) in &mut self.members {
             if !member.leaving && !current.contains_key(name) {
                 info!(daemon = %name, "left the fleet; draining it");
+                left = true;
                 member.leaving = true;
                 self.broker.tell(Event::DaemonLeft { daemon: name.clone() });
             }
+        }
+        if left && current.is_empty() {
+            warn!("the fleet is empty; clients are refused until discovery finds a daemon");
         }
         for (name, spec) in current {
             if let Some(member) = self.members.get_mut(name)

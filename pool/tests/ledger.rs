@@ -283,8 +283,8 @@ fn what_only_its_address_vouches_for_does_so_for_as_long_as_the_daemon_s_word_is
     }
 }
 
-#[test]
-fn a_list_is_better_than_a_check_that_had_no_engine() {
+/// A daemon was away, and its only container is being checked; it is back and lists it.
+fn shown_while_it_is_checked() -> (Story, LaunchId) {
     let mut story = Story::new(vouching(1), &[("a", 0)], LEARNT);
     story.get_ready();
     let launch = story.launched[0].0;
@@ -292,9 +292,29 @@ fn a_list_is_better_than_a_check_that_had_no_engine() {
     story.now += MOMENT;
     story.tell(Event::DaemonUp { daemon: "a".into(), launches: LEARNT });
     story.list("a", &[launch]);
+    (story, launch)
+}
+
+#[test]
+fn a_list_is_better_than_a_check_that_had_no_engine() {
+    let (mut story, launch) = shown_while_it_is_checked();
     story.tell(Event::Checked { launch, proof: None });
     story.ask();
     assert_eq!(story.granted, [launch]);
+}
+
+#[test]
+fn what_was_shown_at_a_place_before_holds_nothing_at_the_next() {
+    for (proof, idle) in [(None, 0), (Some(Proof::Address), 0), (Some(Proof::Itself), 1)] {
+        let (mut story, launch) = shown_while_it_is_checked();
+        let terms = Terms { capacity: 50, tier: 0 };
+        story.tell(Event::DaemonJoined { daemon: "a".into(), terms });
+        story.tell(Event::Checked { launch, proof });
+        assert_eq!(story.counts(State::Idle), idle, "{proof:?}");
+        story.tell(Event::DaemonUp { daemon: "a".into(), launches: LEARNT });
+        story.list("a", &[launch]);
+        assert_eq!(story.counts(State::Idle), 1, "{proof:?}");
+    }
 }
 
 #[test]

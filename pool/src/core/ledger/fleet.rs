@@ -22,6 +22,7 @@ impl Ledger {
         daemon.prepared.clear();
         daemon.refusals.clear();
         self.hide_stock(now, name);
+        self.forget_shown(name);
         self.replace(name);
     }
 
@@ -54,16 +55,20 @@ impl Ledger {
                 for launch in self.on_daemon(name, |state| state == State::Idle) {
                     self.doubt(now, launch);
                 }
-                // What it had been shown as holds no more.
-                for launch in self.on_daemon(name, |state| state == State::Checking) {
-                    if self.containers.get(&launch).is_some_and(|c| c.vouched == Vouched::Shown) {
-                        self.vouch(launch, Vouched::Asked);
-                    }
-                }
+                self.forget_shown(name);
             }
         }
         self.replace(name);
         self.doubtful.extend(0..self.services.len());
+    }
+
+    /// What a list showed before the contact was lost holds no more.
+    fn forget_shown(&mut self, name: &DaemonName) {
+        for launch in self.on_daemon(name, |state| state == State::Checking) {
+            if self.containers.get(&launch).is_some_and(|c| c.vouched == Vouched::Shown) {
+                self.vouch(launch, Vouched::Asked);
+            }
+        }
     }
 
     /// Without contact a container has to prove itself, if that is ever enough.

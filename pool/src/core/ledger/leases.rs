@@ -194,7 +194,8 @@ impl Ledger {
             (Some(Contact::Up), _) => None,
             // The address may have gone over to another by now.
             (Some(Contact::Down(_, since)), Proof::Address) => Some(*since + proved),
-            _ => Some(now + proved),
+            (_, Proof::Address) => Some(now),
+            (_, Proof::Itself) => Some(now + proved),
         }
     }
 
