@@ -17,6 +17,10 @@ use ganger_pool::{Lease, Pool, ServiceOptions};
 use tokio::runtime::{Builder, Runtime};
 
 const WARM: u32 = 16;
+/// How often a lease is timed for its median.
+const TIMED: u32 = 100_000;
+const MEDIAN: Duration = Duration::from_micros(5);
+const A_SECOND: f64 = 100_000.0;
 
 fn main() {
     let mut criterion = costs::criterion();
@@ -57,6 +61,27 @@ fn main() {
         });
     });
     group.finish();
+    let (median, rate) = runtime.block_on(async {
+        let start = Instant::now();
+        let mut times = Vec::new();
+        for _ in 0..TIMED {
+            let start = Instant::now();
+            let lease = lease().await;
+            times.push(start.elapsed());
+            Lease::finish(lease, Outcome::Unused);
+        }
+        let rate = f64::from(TIMED) / start.elapsed().as_secs_f64();
+        times.sort_unstable();
+        (times[times.len() / 2], rate)
+    });
+    let target = Some((format!("< {MEDIAN:?}"), median < MEDIAN));
+    costs::row("a lease from stock, the pool alone, p50", &format!("{median:?}"), target);
+    let target = Some((format!(">= {A_SECOND}"), rate >= A_SECOND));
+    costs::row(
+        "leases a second, one after the other, each returned unused",
+        &format!("{rate:.0}"),
+        target,
+    );
     criterion.final_summary();
 }
 

@@ -12,6 +12,8 @@
 mod backend;
 #[path = "peers/load.rs"]
 mod load;
+#[path = "peers/pin.rs"]
+mod pin;
 #[path = "support/proxied.rs"]
 mod proxied;
 #[path = "peers/report.rs"]
@@ -19,15 +21,20 @@ mod report;
 #[path = "peers/ways.rs"]
 mod ways;
 
-use std::env;
 use std::net::SocketAddr;
+use std::time::Duration;
+use std::{env, process, thread};
 
-use report::Report;
+use load::Sorted;
+use pin::Pinned;
+use report::{EVERY_BYTE, Report};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use ways::Way;
+use ways::{Child, Way};
 
 /// Rounds, unless `GANGER_BENCH_ROUNDS` says otherwise.
 const ROUNDS: usize = 5;
+/// How long nothing happens before a block of connections.
+const REST: Duration = Duration::from_millis(150);
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -54,12 +61,27 @@ fn compare() {
     let ways = Way::all(backend.address());
     let mut report = Report::default();
     let count = rounds.unwrap_or(ROUNDS);
+    for way in ways.iter().filter(|way| way.name == "ganger") {
+        report.note(way.name, EVERY_BYTE, f64::from(u8::from(load::every_byte(way.address))));
+    }
     for round in 0..count {
-        for at in 0..ways.len() {
-            // Each is first, second, … in turn.
-            let Some(way) = ways.get((at + round) % ways.len()) else { continue };
+        // Each is first, second, … in turn.
+        let turn: Vec<_> = ways.iter().cycle().skip(round % ways.len()).take(ways.len()).collect();
+        say_progress(round, count, "one at a time");
+        one_at_a_time(&turn, ["set-up p50", "set-up p99", "ping-pong p50"], &mut report);
+        say_progress(round, count, "one at a time, on one processor");
+        let on_one = ["set-up p50, one cpu", "set-up p99, one cpu", "ping-pong p50, one cpu"];
+        let processes = ways.iter().flat_map(Way::pids).chain([backend.id(), process::id()]);
+        let pinned = Pinned::new(processes.collect());
+        one_at_a_time(&turn, on_one, &mut report);
+        drop(pinned);
+        for way in turn {
             say_progress(round, count, way.name);
-            measure(way, &mut report);
+            settle(&backend);
+            many_at_a_time(way, &mut report);
+            if round == 0 {
+                hold_idle(way, &mut report);
+            }
         }
     }
     println!("{}", report.text());
@@ -70,14 +92,49 @@ fn say_progress(round: usize, rounds: usize, name: &str) {
     eprintln!("round {} of {rounds}: {name}", round + 1);
 }
 
-fn measure(way: &Way, report: &mut Report) {
+/// What takes microseconds is measured in short blocks, of each way in turn: within a second
+/// the machine is the same to all of them.
+#[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
+fn one_at_a_time(ways: &[&Way], names: [&'static str; 3], report: &mut Report) {
+    let mut times: Vec<(Vec<f64>, Vec<f64>)> = vec![Default::default(); ways.len()];
+    for _ in 0..load::BLOCKS {
+        for (way, (set_ups, _)) in ways.iter().zip(&mut times) {
+            // What is made ahead is made meanwhile, and what was before ends.
+            thread::sleep(REST);
+            load::set_up(way.address, set_ups);
+        }
+        for (way, (_, pings)) in ways.iter().zip(&mut times) {
+            thread::sleep(REST);
+            load::ping_pong(way.address, pings);
+        }
+    }
+    for (way, (set_ups, pings)) in ways.iter().zip(times) {
+        let [p50, p99, ping] = names;
+        let set_ups = Sorted::new(set_ups);
+        report.note(way.name, p50, set_ups.quantile(50));
+        report.note(way.name, p99, set_ups.quantile(99));
+        report.note(way.name, ping, Sorted::new(pings).quantile(50));
+    }
+}
+
+/// Waits until the backend has ended what it had to do with the one before.
+#[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
+fn settle(backend: &Child) {
+    let mut threads = backend.threads();
+    loop {
+        thread::sleep(2 * REST);
+        let now = backend.threads();
+        if now == threads {
+            return;
+        }
+        threads = now;
+    }
+}
+
+fn many_at_a_time(way: &Way, report: &mut Report) {
     let to: SocketAddr = way.address;
     let mut note = |what, value| report.note(way.name, what, value);
-    let (p50, p99) = load::set_up(to);
-    note("set-up p50", p50);
-    note("set-up p99", p99);
     note("set-ups at 64", load::set_ups_at_a_time(to, 64));
-    note("ping-pong p50", load::ping_pong(to));
     let cpu = || way.cpu();
     let before = cpu();
     let (bytes, seconds) = load::bulk(to);
@@ -87,14 +144,19 @@ fn measure(way: &Way, report: &mut Report) {
     let (bytes, seconds) = load::both_ways(to, 8);
     note("8 both ways", bytes / seconds);
     note("8 both ways, cpu", (cpu() - before) / bytes);
+}
+
+/// Once: a process keeps what it once had.
+fn hold_idle(way: &Way, report: &mut Report) {
+    let mut note = |what, value| report.note(way.name, what, value);
     let rest = way.memory().filter(|_| way.holds_many());
     if let Some((rss, fds)) = rest {
-        let idle = load::Idle::hold(to);
+        let idle = load::Idle::hold(way.address);
         let each = |now: f64, before: f64| (now - before).max(0.0) / load::Idle::COUNT as f64;
         let (held, open) = way.memory().unwrap_or((rss, fds));
         note("idle, bytes", each(held, rss));
         note("idle, descriptors", each(open, fds));
-        idle.used();
+        let _held = idle.used();
         let (held, _) = way.memory().unwrap_or((rss, fds));
         note("idle after use, bytes", each(held, rss));
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use costs::Costs;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use ganger::proxy::Crew;
+use ganger::proxy::Acceptor;
 use proxied::proxy_to;
 
 const BULK: usize = 16 << 20;
@@ -31,12 +31,12 @@ fn main() {
         .build()
         .expect("a runtime");
 
-    let [many, one] = [&many, &one].map(|runtime| Crew::alone(runtime.handle().clone()));
+    let [many, one] = [&many, &one].map(|runtime| Acceptor::alone(runtime.handle().clone()));
     let mut bench = |name: &str, bytes: usize, backend: SocketAddr, measure: Measure| {
         let ways = [
             ("direct", backend),
-            ("proxied by many threads", proxy_to([&many], backend, None)),
-            ("proxied by one thread", proxy_to([&one], backend, None)),
+            ("proxied by many threads", proxy_to([&many], backend, false)),
+            ("proxied by one thread", proxy_to([&one], backend, false)),
         ];
         compare(&mut criterion, &mut costs, name, bytes, &ways, measure);
     };

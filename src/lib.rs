@@ -14,6 +14,7 @@ pub mod image;
 pub mod probe;
 pub mod proxy;
 pub mod reach;
+mod reactor;
 mod registry;
 pub mod shutdown;
 pub mod spec;

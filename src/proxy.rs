@@ -30,7 +30,7 @@ pub use end::{EndCode, Phase, Who};
 pub use limits::{TooFewFiles, connection_cap, raise_open_files};
 pub use listen::{BindError, Listener, Shutdown, bind, run};
 pub use supply::{Leased, Outcome, Refusal, StartKind, Supply};
-pub use threads::{Crew, Threads};
+pub use threads::{Acceptor, Threads};
 
 /// How one service's connections are treated.
 #[derive(Debug, Clone, PartialEq, Eq)]

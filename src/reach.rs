@@ -1,6 +1,7 @@
 //! How a container is reached: the data path's view of one.
 
 pub mod capability;
+mod connect;
 pub(crate) mod hot;
 mod listening;
 mod memory;
@@ -15,14 +16,15 @@ use std::io;
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 
-pub use tune::tune;
+pub use connect::{Between, connect, socket};
+pub use tune::{tune, unpaced};
 
 /// A running container, as the data path sees it.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The engine's id of the container, 64 hexadecimal digits.
     fn id(&self) -> &str;
 
-    /// Opens a connection to the service in the container, with the options of [`tune()`].
+    /// Opens a connection to the service in the container, with the options that [`socket`] sets.
     ///
     /// # Errors
     /// As for connect(2) and setsockopt(2). The caller sets the deadline.

@@ -16,6 +16,7 @@ const POOL_REST: u32 = 2;
 /// only lower layers: two adapters know nothing of each other.
 const APP: &[(&str, u32)] = &[
     ("tls", 24),
+    ("reactor", 24),
     ("reach", 25),
     ("spec", 25),
     ("endpoint", 25),

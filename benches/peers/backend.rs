@@ -1,8 +1,10 @@
 //! What is behind all of them. The first byte says what is wanted.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+
+use socket2::{Domain, Socket, Type};
 
 /// Sends back what it is sent, this byte included.
 pub(crate) const ECHO: u8 = b'e';
@@ -15,7 +17,7 @@ const CHUNK: usize = 256 << 10;
 
 /// Says where it listens, and serves until its input ends.
 pub(crate) fn run() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = listen().expect("a port");
     println!("{}", listener.local_addr().expect("its address"));
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -25,6 +27,14 @@ pub(crate) fn run() {
         }
     });
     let _ = io::stdin().read(&mut [0]);
+}
+
+/// With room for all who come at once: who finds none comes back after a second.
+fn listen() -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
 }
 
 fn serve_one(mut stream: TcpStream) -> io::Result<()> {

@@ -1,17 +1,22 @@
 //! What is done to each of them.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use crate::backend::{BOTH, ECHO, SOURCE, drain, send_so_many};
 
-const SET_UPS: usize = 1000;
+/// So many times in a round what is measured one at a time is, of each way in turn.
+pub(crate) const BLOCKS: usize = 5;
+const SET_UPS: usize = 400;
+const PINGS: usize = 1000;
 const AT_A_TIME: usize = 3200;
-const PINGS: usize = 4000;
 const BULK: u64 = 512 << 20;
 const EACH_WAY: u64 = 48 << 20;
+const ODD_BYTES: u32 = 16 << 20;
 
 fn connect(to: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(to).expect("it listens");
@@ -27,14 +32,23 @@ fn enter(to: SocketAddr) -> TcpStream {
     stream
 }
 
-fn quantiles(mut times: Vec<f64>) -> (f64, f64) {
-    times.sort_by(f64::total_cmp);
-    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(f64::NAN);
-    (at(50), at(99))
+/// Times in seconds, the shortest first.
+pub(crate) struct Sorted(Vec<f64>);
+
+impl Sorted {
+    pub(crate) fn new(mut times: Vec<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        Self(times)
+    }
+
+    /// That which so many percent do not exceed.
+    pub(crate) fn quantile(&self, percent: usize) -> f64 {
+        self.0.get(self.0.len() * percent / 100).copied().unwrap_or(f64::NAN)
+    }
 }
 
-/// One connection after the other, one byte there and back: p50 and p99 in seconds.
-pub(crate) fn set_up(to: SocketAddr) -> (f64, f64) {
+/// One connection after the other, one byte there and back: seconds for each.
+pub(crate) fn set_up(to: SocketAddr, times: &mut Vec<f64>) {
     let one = |_| {
         let start = Instant::now();
         let stream = enter(to);
@@ -42,7 +56,7 @@ pub(crate) fn set_up(to: SocketAddr) -> (f64, f64) {
         drop(stream);
         time
     };
-    quantiles((0..SET_UPS).map(one).collect())
+    times.extend((0..SET_UPS).map(one));
 }
 
 /// The same by many clients: connections a second.
@@ -56,16 +70,16 @@ pub(crate) fn set_ups_at_a_time(to: SocketAddr, clients: usize) -> f64 {
     AT_A_TIME as f64 / start.elapsed().as_secs_f64()
 }
 
-/// 64 bytes there and back on one connection: p50 in seconds.
-pub(crate) fn ping_pong(to: SocketAddr) -> f64 {
+/// 64 bytes there and back on one connection: seconds for each.
+pub(crate) fn ping_pong(to: SocketAddr, times: &mut Vec<f64>) {
     let (mut stream, mut message) = (enter(to), [7; 64]);
-    let mut one = |_| {
+    let one = |_| {
         let start = Instant::now();
         stream.write_all(&message).expect("it takes them");
         stream.read_exact(&mut message).expect("it sends them back");
         start.elapsed().as_secs_f64()
     };
-    quantiles((0..PINGS).map(&mut one).collect()).0
+    times.extend((0..PINGS).map(one));
 }
 
 /// One stream from the backend: bytes and seconds.
@@ -98,6 +112,38 @@ pub(crate) fn both_ways(to: SocketAddr, connections: u32) -> (f64, f64) {
         }
     });
     (2.0 * EACH_WAY as f64 * f64::from(connections), start.elapsed().as_secs_f64())
+}
+
+/// Whether all that is sent comes back: in writes of odd sizes, two of them urgent, with the end
+/// of the direction long before that of the answer.
+pub(crate) fn every_byte(to: SocketAddr) -> bool {
+    let mut sent: Vec<u8> = (0..ODD_BYTES).map(|n| (n * 31 % 251) as u8).collect();
+    // It says what is wanted, and comes back as well.
+    sent[0] = ECHO;
+    let mut reader = connect(to);
+    let mut writer = reader.try_clone().expect("a socket");
+    let patience = Some(Duration::from_secs(60));
+    reader.set_read_timeout(patience).and(writer.set_write_timeout(patience)).expect("a socket");
+    let mut got = Vec::new();
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| send_oddly(&mut writer, &sent));
+        reader.read_to_end(&mut got).is_ok() & sender.join().is_ok_and(|done| done.is_ok())
+    }) && got == sent
+}
+
+fn send_oddly(stream: &mut TcpStream, mut left: &[u8]) -> io::Result<()> {
+    for (n, size) in (1..70_000).step_by(1_003).cycle().enumerate() {
+        let (now, rest) = left.split_at(size.min(left.len()));
+        match n {
+            3 | 200 => _ = SockRef::from(&*stream).send_out_of_band(now)?,
+            _ => stream.write_all(now)?,
+        }
+        left = rest;
+        if left.is_empty() {
+            break;
+        }
+    }
+    stream.shutdown(Shutdown::Write)
 }
 
 /// Connections on which nothing happens.

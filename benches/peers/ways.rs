@@ -69,7 +69,8 @@ impl Way {
         (!pids.is_empty()).then(|| (all(resident), all(descriptors)))
     }
 
-    fn pids(&self) -> Vec<u32> {
+    /// Its processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
         let Some(child) = &self.child else { return Vec::new() };
         let id = child.process.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
@@ -116,6 +117,15 @@ impl Child {
         BufReader::new(stdout).read_line(&mut line).expect("it says where");
         let address = line.trim().parse().expect("an address");
         Self { process, address, files: None }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// How many threads it has.
+    pub(crate) fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.id())).map_or(0, Iterator::count)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -211,19 +221,11 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-/// This program as Ganger's data path, on one thread, as `ganger run` has it on two
-/// processors.
+/// This program as Ganger's data path, on as many threads as `ganger run` has.
 pub(crate) fn ganger(backend: SocketAddr, hot: bool) {
-    // As `ganger run` has them: these, and a runtime for all else.
     let threads = Threads::start().expect("threads");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     proxied::raise_files();
-    let address = proxy_to(threads.crews(), backend, hot.then(|| runtime.handle()));
-    println!("{address}");
-    let (sender, ended) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = std::io::stdin().read_line(&mut String::new());
-        let _ = sender.send(());
-    });
-    let _ = runtime.block_on(ended);
+    println!("{}", proxy_to(threads.acceptors(), backend, hot));
+    // It ends with its input, and so do the threads.
+    let _ = std::io::stdin().read_line(&mut String::new());
 }

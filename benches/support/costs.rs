@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::time::Duration;
 
 use criterion::Criterion;
@@ -22,18 +21,13 @@ impl Costs {
     }
 
     /// Prints what `one` costs, in terms of `other`, if both were measured.
-    #[expect(clippy::print_stdout, reason = "it is read on a terminal")]
     pub(crate) fn compare(&self, one: &str, other: &str, target: Option<f64>) {
         let (Some(cost), Some(base)) = (self.median(one), self.median(other)) else {
             return;
         };
-        let mut line = format!("{one} costs {:.2} of {other}", cost / base);
-        if let Some(target) = target {
-            let verdict = if cost <= target * base { "met" } else { "MISSED" };
-            // A write to a string does not fail.
-            let _ = write!(line, " (target: at most {target}, {verdict})");
-        }
-        println!("{line}");
+        let (what, ratio) = (format!("{one} / {other}"), format!("{:.2}", cost / base));
+        let target = target.map(|most| (format!("<= {most}"), cost <= most * base));
+        row(&what, &ratio, target);
     }
 
     fn median(&self, what: &str) -> Option<f64> {
@@ -41,6 +35,18 @@ impl Costs {
         samples.sort_by(f64::total_cmp);
         samples.get(samples.len() / 2).copied()
     }
+}
+
+/// Prints a row of a table: a figure, and what it is to be and whether it is.
+#[expect(clippy::print_stdout, reason = "it is read on a terminal")]
+pub(crate) fn row(what: &str, figure: &str, target: Option<(String, bool)>) {
+    let (target, met) = target.unzip();
+    let verdict = met.map(|met| if met { "met" } else { "MISSED" });
+    println!(
+        "| {what} | {figure} | {} | {} |",
+        target.unwrap_or_default(),
+        verdict.unwrap_or_default()
+    );
 }
 
 /// Criterion in a hurry: these are compared within one run and not over months.

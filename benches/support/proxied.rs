@@ -4,17 +4,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 use ganger::proxy::{
-    self, Admission, Crew, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind, Supply,
+    self, Acceptor, Admission, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind,
+    Supply,
 };
-use ganger::reach::{Backend, Fate, tune};
+use ganger::reach::{self, Backend, Between, Fate};
 use ganger_pool::core::{DaemonName, ServiceName};
 use parking_lot::Mutex;
+use socket2::{Domain, Socket};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
 /// The one container there is, leased to everybody.
 #[derive(Debug, Clone)]
@@ -26,25 +28,30 @@ struct Only {
 #[derive(Debug)]
 struct Direct {
     address: SocketAddr,
-    /// Connections made ahead, where there are to be some.
-    hot: Mutex<Vec<std::net::TcpStream>>,
-    wanted: Option<Notify>,
+    /// Connections are made ahead, and not only sockets.
+    preconnect: bool,
+    ahead: Mutex<Vec<Socket>>,
+    /// Somebody has dialled since this was last looked at.
+    dialled: AtomicBool,
 }
 
-/// As many are kept as there are connections at a time.
-const HOT: usize = 64;
+/// As many sockets are made ahead as there are connections at a time.
+const AHEAD: usize = 64;
+/// How many connections are made ahead, and how long nobody must have dialled before.
+const HOT: usize = 512;
+const QUIET: Duration = Duration::from_millis(20);
 
 /// Lets this process have as many files open as it may.
 pub(crate) fn raise_files() {
     proxy::raise_open_files().expect("the limit can be raised");
 }
 
-/// Where it listens. It runs as long as the runtimes of the crews. With `hot`, connections to
-/// the backend are made ahead there, as `preconnect` has it.
+/// Where it listens. It runs as long as the runtimes of the acceptors. At the end of each lease a
+/// socket is made ahead for another; with `preconnect`, connections are when nobody dials.
 pub(crate) fn proxy_to<'a>(
-    crews: impl IntoIterator<Item = &'a Crew>,
+    acceptors: impl IntoIterator<Item = &'a Acceptor>,
     backend: SocketAddr,
-    hot: Option<&Handle>,
+    preconnect: bool,
 ) -> SocketAddr {
     let settings = Settings {
         name: "bench".into(),
@@ -60,18 +67,19 @@ pub(crate) fn proxy_to<'a>(
     };
     let listener = proxy::bind(&settings.name, settings.listen).expect("a port");
     let address = listener.local_addr().expect("its address");
-    let wanted = hot.map(|_| Notify::new());
-    let direct = Arc::new(Direct { address: backend, hot: Mutex::default(), wanted });
-    if let Some(runtime) = hot {
-        runtime.spawn(Direct::keep_hot(direct.clone()));
+    let (ahead, dialled) = (Mutex::default(), AtomicBool::new(false));
+    let direct = Arc::new(Direct { address: backend, preconnect, ahead, dialled });
+    if preconnect {
+        let direct = Arc::clone(&direct);
+        thread::spawn(move || direct.keep_hot());
     }
     let supply = Arc::new(Only { backend: direct, daemon: "local".into() });
     let service = Service::new(settings, supply, Admission::new(20_000));
     let service = tokio::sync::watch::channel(service).1;
-    for crew in crews {
+    for acceptor in acceptors {
         let listener = listener.try_clone().expect("a descriptor");
-        let run = proxy::run(listener, service.clone(), Shutdown::default(), crew.clone());
-        crew.runtime().spawn(run);
+        let run = proxy::run(listener, service.clone(), Shutdown::default(), acceptor.clone());
+        acceptor.runtime().spawn(run);
     }
     address
 }
@@ -104,26 +112,39 @@ impl Leased for Only {
     fn max_uses(&self) -> u32 {
         1
     }
-    fn finish(self, _: Outcome) {}
+    fn finish(self, _: Outcome) {
+        self.backend.prepare();
+    }
 }
 
 // === impl Direct ===
 
 impl Direct {
-    async fn connect(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(self.address).await?;
-        tune(&stream)?;
-        Ok(stream)
+    fn socket(&self) -> io::Result<Socket> {
+        reach::socket(Domain::for_address(self.address), Between::Loopback)
     }
 
-    async fn keep_hot(self: Arc<Self>) {
+    fn prepare(&self) {
+        if self.preconnect || self.ahead.lock().len() >= AHEAD {
+            return;
+        }
+        if let Ok(socket) = self.socket() {
+            self.ahead.lock().push(socket);
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it has a thread of its own")]
+    fn keep_hot(&self) {
         loop {
-            while self.hot.lock().len() < HOT {
-                let Ok(stream) = self.connect().await.and_then(TcpStream::into_std) else { return };
-                self.hot.lock().push(stream);
+            thread::sleep(QUIET);
+            if self.dialled.swap(false, Relaxed) {
+                continue;
             }
-            if let Some(wanted) = &self.wanted {
-                wanted.notified().await;
+            while self.ahead.lock().len() < HOT && !self.dialled.load(Relaxed) {
+                let Ok(socket) = self.socket() else { break };
+                // On this machine that is done when the call returns, whatever it says.
+                let _ = socket.connect(&self.address.into());
+                self.ahead.lock().push(socket);
             }
         }
     }
@@ -135,13 +156,12 @@ impl Backend for Direct {
     }
 
     async fn dial(&self) -> io::Result<TcpStream> {
-        let hot = self.hot.lock().pop();
-        if let Some(wanted) = &self.wanted {
-            wanted.notify_one();
-        }
-        match hot {
-            Some(stream) => TcpStream::from_std(stream),
-            None => self.connect().await,
+        self.dialled.store(true, Relaxed);
+        let ahead = self.ahead.lock().pop();
+        match ahead {
+            Some(socket) if self.preconnect => TcpStream::from_std(socket.into()),
+            Some(socket) => reach::connect(socket, self.address).await,
+            None => reach::connect(self.socket()?, self.address).await,
         }
     }
 

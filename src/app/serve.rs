@@ -118,12 +118,12 @@ impl Server {
         let (service, current) = watch::channel(service);
         let close = CancellationToken::new();
         let shutdown = Shutdown { drain: close.clone(), cut: self.cut.clone() };
-        for crew in self.door.threads.crews() {
+        for acceptor in self.door.threads.acceptors() {
             match listener.try_clone() {
                 Ok(listener) => {
                     let (current, shutdown) = (current.clone(), shutdown.clone());
-                    let run = proxy::run(listener, current, shutdown, crew.clone());
-                    self.listening.spawn_on(run, crew.runtime());
+                    let run = proxy::run(listener, current, shutdown, acceptor.clone());
+                    self.listening.spawn_on(run, acceptor.runtime());
                 }
                 Err(error) => {
                     error!(service = %name, error = error.to_string(), "a thread cannot accept");

@@ -8,9 +8,9 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
+
+use crate::reactor;
 
 /// The timer rounds up to one of these.
 const TICK: Duration = Duration::from_millis(2);
@@ -38,12 +38,7 @@ async fn exactly(time: Duration) -> io::Result<()> {
     let once = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
     let setting = Itimerspec { it_interval: zero, it_value: once };
     timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting)?;
-    #[expect(
-        deprecated,
-        reason = "unsound only for types that change their descriptor, which OwnedFd does not; \
-                  its successor needs unsafe code"
-    )]
-    let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+    let timer = reactor::readable(timer)?;
     let _ready = timer.readable().await?;
     Ok(())
 }

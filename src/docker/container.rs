@@ -11,6 +11,7 @@ use bollard::errors::Error;
 use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptionsBuilder};
 use futures_util::{Stream, StreamExt};
 use ganger_pool::runtime::CallError;
+use socket2::Domain;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -21,7 +22,7 @@ use super::view::{Binding, End, Inspected};
 use crate::reach::hot::{Connect, Hot};
 use crate::reach::netns::{Dialer, NetNs};
 use crate::reach::process::Process;
-use crate::reach::{Backend, Fate, is_shortage, tune};
+use crate::reach::{self, Backend, Between, Fate, is_shortage};
 use crate::spec::Preconnect;
 
 /// How long an engine may take to notice that a process has ended.
@@ -111,12 +112,15 @@ impl Address {
 
 impl Connect for Address {
     async fn connect(&self) -> io::Result<TcpStream> {
-        let stream = match self {
+        match self {
             Self::Namespace { namespace, .. } => namespace.dial().await,
-            Self::Published(address) => TcpStream::connect(*address).await,
-        }?;
-        tune(&stream)?;
-        Ok(stream)
+            Self::Published(address) => {
+                let here = address.ip().is_loopback();
+                let between = if here { Between::Machine } else { Between::Network };
+                let socket = reach::socket(Domain::for_address(*address), between)?;
+                reach::connect(socket, *address).await
+            }
+        }
     }
 }
 
@@ -182,16 +186,20 @@ impl Container {
         }
     }
 
-    /// Makes a connection for the next dial, if its service wants one. `first` waits for
-    /// what the service says by itself, if that is wanted, too.
+    /// Makes a connection for the next dial, if its service wants one, or else what it takes.
+    /// `first` waits for what the service says by itself, if that is wanted, too.
     ///
     /// Cancel safe.
     pub(crate) async fn preconnect(&self, first: bool) -> io::Result<()> {
+        if self.spec.preconnect == Preconnect::Off {
+            if let Address::Namespace { namespace, .. } = &*self.address {
+                // When it fails, the dial makes its own, or gets to know why.
+                let _ = namespace.prepare().await;
+            }
+            return Ok(());
+        }
         let banner = first && self.spec.preconnect == Preconnect::Banner;
-        if self.spec.preconnect != Preconnect::Off
-            && !self.hot.make(&self.address, banner).await?
-            && banner
-        {
+        if !self.hot.make(&self.address, banner).await? && banner {
             tracing::debug!(container = self.id, "says nothing by itself");
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,9 +10,11 @@ use std::time::Duration;
 
 use ganger_pool::core::ServiceName;
 use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -21,9 +24,10 @@ use tracing::Instrument;
 use super::end::{End, Line, Phase, Who};
 use super::session::{self, Arrival};
 use super::supply::Supply;
-use super::threads::{Crew, Place};
+use super::threads::{Acceptor, Place};
 use super::{Service, socket};
-use crate::reach::tune;
+use crate::reach::{tune, unpaced};
+use crate::reactor;
 
 /// Connections that the kernel completes ahead of us, as far as
 /// net.core.somaxconn allows.
@@ -79,6 +83,9 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     tune(&socket)?;
+    if address.ip().is_loopback() {
+        unpaced(&socket);
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -102,7 +109,7 @@ fn hint(error: &io::Error, address: &SocketAddr) -> String {
 
 /// Serves a listener's clients until `shutdown` says otherwise and all sessions
 /// have ended. Each is treated as `service` is when it is accepted, and lives on a
-/// thread of `crew`, whose [`Crew::runtime`] this runs on.
+/// thread of `acceptor`, whose [`Acceptor::runtime`] this runs on.
 ///
 /// # Cancel safety
 /// Dropping the future closes the listener; sessions go on until `cut`.
@@ -110,11 +117,11 @@ pub async fn run<S: Supply>(
     listener: Listener,
     service: watch::Receiver<Arc<Service<S>>>,
     shutdown: Shutdown,
-    crew: Crew,
+    acceptor: Acceptor,
 ) {
     let sessions = TaskTracker::new();
     let name = service.borrow().settings.name.clone();
-    let listener = match TcpListener::from_std(listener.inner) {
+    let listener = match reactor::readable(listener.inner.into()) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(service = %name, error = error.to_string(), "cannot accept");
@@ -128,16 +135,14 @@ pub async fn run<S: Supply>(
         let accepted = tokio::select! {
             biased;
             () = &mut drain => break,
-            accepted = listener.accept() => accepted,
+            accepted = listener.async_io(Interest::READABLE, accept) => accepted,
         };
         let accepted = accepted.and_then(|(client, peer)| {
-            let place = crew.place();
-            Ok((place.seat(client)?, peer, place))
+            let place = acceptor.place();
+            Ok((place.adopt(client)?, peer, place))
         });
         match accepted {
             Ok((client, peer, place)) => {
-                // A v4 client of a v6 socket is still a v4 client.
-                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let service = Arc::clone(&service.borrow());
                 admit(service, client, peer, place, &sessions, &shutdown.cut);
             }
@@ -162,6 +167,15 @@ pub async fn run<S: Supply>(
     drop(listener);
     sessions.close();
     sessions.wait().await;
+}
+
+/// Takes a connection that is waiting. It is of no reactor yet, for its thread is chosen now.
+fn accept(listener: &OwnedFd) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    let (client, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    // One that cannot be named has gone.
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
+    // A v4 client of a v6 socket is still a v4 client.
+    Ok((client.into(), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
 }
 
 fn admit<S: Supply>(
@@ -237,6 +251,8 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
+    use tokio::runtime::Handle;
+
     use super::*;
 
     #[tokio::test]
@@ -277,19 +293,28 @@ mod tests {
             Err(error) => panic!("{error}"),
         };
         let port = v6.local_addr().unwrap().port();
-        TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let client = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.unwrap();
         let four = bind(&"four".into(), (std::net::Ipv4Addr::UNSPECIFIED, port).into());
         assert_eq!(four.unwrap_err().source.kind(), io::ErrorKind::AddrInUse);
+        let v6 = reactor::readable(v6.inner.into()).unwrap();
+        let (_, peer) = v6.async_io(Interest::READABLE, accept).await.unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
     }
 
     #[tokio::test]
     async fn accepted_sockets_inherit_the_options() {
         let listener = bind(&"echo".into(), "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = TcpListener::from_std(listener.inner).unwrap();
-        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (_near, (far, _)) = (near.unwrap(), far.unwrap());
+        let listener = reactor::readable(listener.inner.into()).unwrap();
+        let (near, far) = tokio::join!(
+            TcpStream::connect(address),
+            listener.async_io(Interest::READABLE, accept)
+        );
+        let (near, (far, peer)) = (near.unwrap(), far.unwrap());
+        assert_eq!(peer, near.local_addr().unwrap());
+        let far = Acceptor::alone(Handle::current()).place().adopt(far).unwrap();
         let socket = socket2::SockRef::from(&far);
+        assert!(socket.nonblocking().unwrap());
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.out_of_band_inline().unwrap());
         assert!(socket.keepalive().unwrap());
@@ -299,6 +324,8 @@ mod tests {
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(15)));
         socket::be_patient(&far);
         assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+        // The default may pace, a connection that stays on this machine does not.
+        assert!(!socket.tcp_congestion().unwrap().starts_with(b"bbr"));
     }
 
     #[test]

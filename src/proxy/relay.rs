@@ -35,7 +35,8 @@ pub(super) enum Event {
     /// it, but not the end itself: the caller finds out whether it is one, and
     /// then either calls [`Relay::pass_end`] and goes on, or gives up.
     ContainerEnded,
-    /// Both directions ended, and each end was passed on.
+    /// Both directions ended, and the first end was passed on: for the other one the caller
+    /// closes both connections.
     Closed,
     /// A connection broke. All that the container had sent has been passed on.
     Broken { side: Side, error: io::Error },
@@ -127,7 +128,7 @@ impl Relay {
 
     /// Tells the client that the container's direction ended.
     pub(super) fn pass_end(&mut self, client: &TcpStream) {
-        self.down.pass_end(client);
+        self.down.pass_end(client, &self.up);
     }
 
     /// Moves what can be moved.
@@ -156,7 +157,7 @@ impl Relay {
     ) -> Poll<Event> {
         if !self.up.closed {
             match self.up.pump(cx, client, container, &mut self.record) {
-                Poll::Ready(Ok(())) => self.up.pass_end(container),
+                Poll::Ready(Ok(())) => self.up.pass_end(container, &self.down),
                 Poll::Ready(Err(Fault::Read(error))) => {
                     return Poll::Ready(Event::Broken { side: Side::Client, error });
                 }

@@ -11,33 +11,38 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 /// So many connections more than its partner a thread has before it hands one over: one that
 /// comes after another has ended mostly finds that one still there.
 const MORE: usize = 2;
 
+/// A connection's timers are mostly longer.
+const TICK: Duration = Duration::from_secs(1);
+
 /// Runtimes for connections. Dropped, they end, and what runs on them does.
 #[derive(Debug)]
 pub struct Threads {
-    crews: Vec<Crew>,
+    acceptors: Vec<Acceptor>,
     /// Dropped with it, which the threads wait for.
     _alive: Vec<oneshot::Sender<()>>,
 }
 
 /// A thread that accepts, and its partner.
 #[derive(Debug, Clone)]
-pub struct Crew {
-    own: Seat,
-    partner: Option<Seat>,
+pub struct Acceptor {
+    own: Worker,
+    partner: Option<Worker>,
 }
 
 /// A thread, and how many connections it has.
 #[derive(Debug, Clone)]
-struct Seat {
+struct Worker {
     runtime: Handle,
     taken: Arc<AtomicUsize>,
 }
@@ -45,9 +50,7 @@ struct Seat {
 /// A connection's place on a thread. Dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct Place {
-    seat: Seat,
-    /// It was accepted on another one.
-    handed_over: bool,
+    worker: Worker,
 }
 
 // === impl Threads ===
@@ -59,44 +62,57 @@ impl Threads {
     /// There are no threads or descriptors for them.
     pub fn start() -> io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let (mut crews, mut alive) = (Vec::new(), Vec::new());
+        let (mut acceptors, mut alive) = (Vec::new(), Vec::new());
         let mut start = |n: usize| {
-            let (seat, end) = start(n)?;
+            let (worker, end) = start(n)?;
             alive.push(end);
-            io::Result::Ok(seat)
+            io::Result::Ok(worker)
         };
         for n in (0..processors).step_by(2) {
             let own = start(n)?;
             let partner = if n + 1 < processors { Some(start(n + 1)?) } else { None };
-            crews.push(Crew { own, partner });
+            acceptors.push(Acceptor { own, partner });
         }
-        Ok(Self { crews, _alive: alive })
+        Ok(Self { acceptors, _alive: alive })
     }
 
     /// Those that accept.
-    pub fn crews(&self) -> impl Iterator<Item = &Crew> {
-        self.crews.iter()
+    pub fn acceptors(&self) -> impl Iterator<Item = &Acceptor> {
+        self.acceptors.iter()
     }
 }
 
-fn start(n: usize) -> io::Result<(Seat, oneshot::Sender<()>)> {
+fn start(n: usize) -> io::Result<(Worker, oneshot::Sender<()>)> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (alive, ended) = oneshot::channel::<()>();
-    let seat = Seat::new(runtime.handle().clone());
+    let worker = Worker::new(runtime.handle().clone());
     thread::Builder::new().name(format!("ganger-data-{n}")).spawn(move || {
-        // An error is what it waits for: nobody sends.
-        _ = runtime.block_on(ended);
+        runtime.block_on(async {
+            tokio::select! {
+                // An error is what it waits for: nobody sends.
+                _ = ended => {}
+                () = tick() => {}
+            }
+        });
     })?;
-    Ok((seat, alive))
+    Ok((worker, alive))
 }
 
-// === impl Crew ===
+/// Never ends. A runtime wakes itself, by a call, for a timer that is due before all others: in
+/// one that has none, for that of each connection that comes to be alone.
+async fn tick() {
+    loop {
+        sleep(TICK).await;
+    }
+}
 
-impl Crew {
+// === impl Acceptor ===
+
+impl Acceptor {
     /// A runtime of its own, without a partner.
     #[must_use]
     pub fn alone(runtime: Handle) -> Self {
-        Self { own: Seat::new(runtime), partner: None }
+        Self { own: Worker::new(runtime), partner: None }
     }
 
     /// Where it accepts.
@@ -107,18 +123,18 @@ impl Crew {
 
     /// A place for a connection that was accepted.
     pub(super) fn place(&self) -> Place {
-        let taken = |seat: &Seat| seat.taken.load(Relaxed);
-        let less = |partner: &&Seat| taken(&self.own) >= taken(partner) + MORE;
+        let taken = |worker: &Worker| worker.taken.load(Relaxed);
+        let less = |partner: &&Worker| taken(&self.own) >= taken(partner) + MORE;
         let partner = self.partner.as_ref().filter(less);
-        let seat = partner.unwrap_or(&self.own).clone();
-        seat.taken.fetch_add(1, Relaxed);
-        Place { seat, handed_over: partner.is_some() }
+        let worker = partner.unwrap_or(&self.own).clone();
+        worker.taken.fetch_add(1, Relaxed);
+        Place { worker }
     }
 }
 
-// === impl Seat ===
+// === impl Worker ===
 
-impl Seat {
+impl Worker {
     fn new(runtime: Handle) -> Self {
         Self { runtime, taken: Arc::default() }
     }
@@ -128,26 +144,22 @@ impl Seat {
 
 impl Place {
     pub(super) fn runtime(&self) -> &Handle {
-        &self.seat.runtime
+        &self.worker.runtime
     }
 
-    /// Has the thread look after a connection that was just accepted.
+    /// Has the thread look after a connection that was just accepted and does not block.
     ///
     /// # Errors
     /// The kernel lacks what that takes.
-    pub(super) fn seat(&self, stream: TcpStream) -> io::Result<TcpStream> {
-        if !self.handed_over {
-            return Ok(stream);
-        }
-        let stream = stream.into_std()?;
-        let _there = self.seat.runtime.enter();
+    pub(super) fn adopt(&self, stream: std::net::TcpStream) -> io::Result<TcpStream> {
+        let _there = self.worker.runtime.enter();
         TcpStream::from_std(stream)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.seat.taken.fetch_sub(1, Relaxed);
+        self.worker.taken.fetch_sub(1, Relaxed);
     }
 }
 
@@ -157,14 +169,19 @@ mod tests {
 
     #[test]
     fn a_connection_goes_to_who_has_less_to_do() {
-        let seat = || Seat::new(Builder::new_current_thread().build().unwrap().handle().clone());
-        let crew = Crew { own: seat(), partner: Some(seat()) };
-        let taken =
-            || (crew.own.taken.load(Relaxed), crew.partner.as_ref().unwrap().taken.load(Relaxed));
-        let one_by_one: Vec<_> = (0..2).map(|_| crew.place()).collect();
+        let worker =
+            || Worker::new(Builder::new_current_thread().build().unwrap().handle().clone());
+        let acceptor = Acceptor { own: worker(), partner: Some(worker()) };
+        let taken = || {
+            (
+                acceptor.own.taken.load(Relaxed),
+                acceptor.partner.as_ref().unwrap().taken.load(Relaxed),
+            )
+        };
+        let one_by_one: Vec<_> = (0..2).map(|_| acceptor.place()).collect();
         assert_eq!(taken(), (2, 0));
         drop(one_by_one);
-        let many: Vec<_> = (0..9).map(|_| crew.place()).collect();
+        let many: Vec<_> = (0..9).map(|_| acceptor.place()).collect();
         assert_eq!(taken(), (5, 4));
         drop(many);
         assert_eq!(taken(), (0, 0));

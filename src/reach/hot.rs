@@ -28,8 +28,8 @@ const ENOUGH: u32 = 3;
 
 /// What connections are made to.
 pub(crate) trait Connect: Send + Sync + 'static {
-    /// Makes one, with the options of [`super::tune()`]: nobody reads or writes while it is kept,
-    /// so that without them one that was cut would not be noticed.
+    /// Makes one, with the options that [`super::socket`] sets: nobody reads or writes while it
+    /// is kept, and by them one that can be cut is found out.
     ///
     /// # Errors
     /// As for connect(2) and setsockopt(2).

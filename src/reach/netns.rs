@@ -2,8 +2,8 @@
 //!
 //! A socket belongs for life to the namespace it was made in, whichever thread
 //! connects it. So one thread of its own enters the namespace, makes a socket
-//! and comes back; nothing is waited for in there. Each container keeps one
-//! socket made ahead, so that a dial is a connect(2) and no hop to that thread.
+//! and comes back; nothing is waited for in there. A container keeps one socket
+//! made ahead, so that a dial is a connect(2) and no hop to that thread.
 
 use std::fmt;
 use std::io;
@@ -13,14 +13,15 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
 use parking_lot::Mutex;
-use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
+use super::connect::{self, Between, connect};
 use super::listening;
 use super::process::network_namespace;
+use super::tune::{is_paced, watched};
 
 /// Makes sockets in other network namespaces, on a thread of its own.
 #[derive(Debug, Default)]
@@ -36,11 +37,12 @@ struct Job {
 
 type Make = fn() -> io::Result<Socket>;
 
-/// A container's network namespace. It can never become another container's.
+/// A container's network namespace. It never becomes another container's while this one may be
+/// dialled: a pooled one is another's only after the removal of this one.
 pub struct NetNs {
     fd: Arc<OwnedFd>,
     dialer: Arc<Dialer>,
-    spare: Arc<Mutex<Option<Socket>>>,
+    spare: Mutex<Option<Socket>>,
     candidates: Vec<SocketAddr>,
     found: OnceLock<SocketAddr>,
 }
@@ -90,6 +92,8 @@ fn work(jobs: &mpsc::Receiver<Job>) {
             return;
         }
     };
+    // Here, and not in there.
+    is_paced();
     while let Ok(Job { namespace, make, done }) = jobs.recv() {
         let made = enter(namespace.as_fd()).and_then(|()| make());
         let back = enter(home.as_fd());
@@ -108,16 +112,12 @@ fn enter(namespace: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
     Ok(move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?)
 }
 
-fn tcp(domain: Domain) -> io::Result<Socket> {
-    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
-}
-
 fn tcp_v4() -> io::Result<Socket> {
-    tcp(Domain::IPV4)
+    connect::socket(Domain::IPV4, Between::Loopback)
 }
 
 fn tcp_v6() -> io::Result<Socket> {
-    tcp(Domain::IPV6)
+    connect::socket(Domain::IPV6, Between::Loopback)
 }
 
 // === impl NetNs ===
@@ -142,18 +142,32 @@ impl NetNs {
         let namespace = Self {
             fd: Arc::new(network_namespace(pid)?),
             dialer: Arc::clone(dialer),
-            spare: Arc::default(),
+            spare: Mutex::default(),
             candidates: candidates.into_iter().flatten().map(|ip| (ip, port).into()).collect(),
             found: OnceLock::new(),
         };
-        // Shows that it can be entered, and makes the first socket ahead.
-        let socket = namespace.socket(Domain::IPV4).await?;
-        *namespace.spare.lock() = Some(socket);
+        // Shows that it can be entered, too.
+        namespace.prepare().await?;
         Ok(namespace)
     }
 
-    /// Connects to the service from inside the namespace. Where it has listened
-    /// once, it is looked for from then on.
+    /// Makes a socket ahead for the next dial, unless there is one.
+    ///
+    /// # Errors
+    /// As for socket(2) and setns(2).
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn prepare(&self) -> io::Result<()> {
+        if self.spare.lock().is_none() {
+            let socket = self.make(tcp_v4).await?;
+            *self.spare.lock() = Some(socket);
+        }
+        Ok(())
+    }
+
+    /// Connects to the service from inside the namespace, with the options that
+    /// [`socket`](super::socket()) sets. Where it has listened once, it is looked for from then on.
     ///
     /// # Errors
     /// As for connect(2): exact, nobody else accepts in there.
@@ -201,32 +215,17 @@ impl NetNs {
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let domain = Domain::for_address(address);
-        let socket = self.socket(domain).await?;
-        let connected = socket.connect(&address.into());
-        if domain == Domain::IPV4 {
-            self.refill();
+        let make = if address.is_ipv4() { tcp_v4 } else { tcp_v6 };
+        let spare = if address.is_ipv4() { self.spare.lock().take() } else { None };
+        let socket = match spare {
+            Some(socket) => socket,
+            None => self.make(make).await?,
+        };
+        if !address.ip().is_loopback() {
+            // An engine that disconnects a network takes its address away, without a word.
+            watched(&socket)?;
         }
-        match connected {
-            // In there, the other end has answered before the call returns.
-            Ok(()) => TcpStream::from_std(socket.into()),
-            Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {
-                let stream = TcpStream::from_std(socket.into())?;
-                stream.writable().await?;
-                stream.take_error()?.map_or(Ok(stream), Err)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn socket(&self, domain: Domain) -> io::Result<Socket> {
-        if domain == Domain::IPV4 {
-            let spare = self.spare.lock().take();
-            if let Some(socket) = spare {
-                return Ok(socket);
-            }
-        }
-        self.make(if domain == Domain::IPV4 { tcp_v4 } else { tcp_v6 }).await
+        connect(socket, address).await
     }
 
     async fn make(&self, make: Make) -> io::Result<Socket> {
@@ -236,17 +235,6 @@ impl NetNs {
             let _ = sender.send(made);
         });
         receiver.await.unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
-    }
-
-    /// Makes the next socket ahead, for whoever dials next.
-    fn refill(&self) {
-        let spare = Arc::downgrade(&self.spare);
-        self.dialer.make(Arc::clone(&self.fd), tcp_v4, move |made| {
-            // When it fails, the next dial asks again and gets to know why.
-            if let (Some(spare), Ok(socket)) = (spare.upgrade(), made) {
-                *spare.lock() = Some(socket);
-            }
-        });
     }
 }
 
@@ -294,6 +282,22 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
         assert!(namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv6());
+    }
+
+    #[tokio::test]
+    #[ignore = "needs root"]
+    async fn a_connection_to_an_address_that_can_be_taken_away_is_watched() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dialer = Arc::new(Dialer::default());
+        let pid = i32::try_from(std::process::id()).unwrap();
+        // The second stands in for one of an interface: it leads to loopback, and does not say so.
+        for (ip, watched) in [("127.0.0.1", false), ("::ffff:127.0.0.1", true)] {
+            let mut namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+            namespace.candidates = vec![(ip.parse::<std::net::IpAddr>().unwrap(), port).into()];
+            let stream = namespace.dial().await.unwrap();
+            assert_eq!(socket2::SockRef::from(&stream).keepalive().unwrap(), watched, "{ip}");
+        }
     }
 
     #[tokio::test]

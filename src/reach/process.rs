@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::memory;
+use crate::reactor;
 
 /// A container's first process. Its end is seen at once, and by no other
 /// process that got its number later.
@@ -37,12 +37,7 @@ impl Process {
     pub fn open(pid: i32) -> io::Result<Self> {
         let number = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
         let fd = pidfd_open(number, PidfdFlags::NONBLOCK)?;
-        #[expect(
-            deprecated,
-            reason = "unsound only for types that change their descriptor, which OwnedFd does not; \
-                      its successor needs unsafe code"
-        )]
-        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        let fd = reactor::readable(fd)?;
         Ok(Self { pid, fd, memory: OnceLock::new() })
     }
 

@@ -46,7 +46,7 @@ pub(super) struct Flow {
     bulk: bool,
     /// The source sends no more.
     ended: bool,
-    /// The end was passed on, or the far side takes no more.
+    /// The end was passed on, or is the last one, or the far side takes no more.
     pub(super) closed: bool,
     /// Bytes read from the source.
     pub(super) bytes: u64,
@@ -238,8 +238,13 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    pub(super) fn pass_end(&mut self, to: &TcpStream) {
+    /// Tells the far side. Not where the other direction has ended before: the close that
+    /// follows says it.
+    pub(super) fn pass_end(&mut self, to: &TcpStream, back: &Self) {
         self.closed = true;
+        if back.closed {
+            return;
+        }
         // Fails only on a connection that is gone, which a read will tell.
         let _ = SockRef::from(to).shutdown(Shutdown::Write);
     }

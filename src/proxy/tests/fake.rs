@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tracing::subscriber::DefaultGuard;
 
 use crate::proxy::{
-    Admission, Counts, Crew, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind,
+    Acceptor, Admission, Counts, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind,
     Supply, bind, run,
 };
 use crate::reach::{Backend, Fate, tune};
@@ -216,8 +216,8 @@ impl Proxy {
         let service = Service::new(settings, supply, Arc::clone(&admission));
         let shutdown = Shutdown::default();
         let service = tokio::sync::watch::channel(service).1;
-        let crew = Crew::alone(Handle::current());
-        let task = tokio::spawn(run(listener, service, shutdown.clone(), crew));
+        let acceptor = Acceptor::alone(Handle::current());
+        let task = tokio::spawn(run(listener, service, shutdown.clone(), acceptor));
         Self { address, shutdown, notes, admission, task, log, _guard: guard }
     }
 

@@ -117,7 +117,7 @@ fn a_session_is_small() {
         let service = Service::new(settings, Arc::new(supply), Arc::clone(&admission));
         let ticket = admission.admit(&service.counters).unwrap();
         let peer = client.peer_addr().unwrap();
-        let place = crate::proxy::Crew::alone(tokio::runtime::Handle::current()).place();
+        let place = crate::proxy::Acceptor::alone(tokio::runtime::Handle::current()).place();
         let accepted = tokio::time::Instant::now();
         let arrival = Arrival { client, peer, accepted, ticket, place };
         let session = session::serve(service, arrival, CancellationToken::new());

@@ -1,0 +1,81 @@
+//! Connections to containers.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+
+use super::tune::{prompt, unpaced, watched};
+
+/// What lies between the two ends of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Between {
+    /// The loopback of a network namespace: nothing that could come between them. The kernel
+    /// that would be asked whether the other end is there is the one that would ask.
+    Loopback,
+    /// Links within this machine.
+    Machine,
+    /// A network.
+    Network,
+}
+
+/// A socket to be connected, with the options of [`tune()`](super::tune()) that matter for what
+/// will be between its ends, and of [`unpaced`]. Made ahead, it saves a dial these calls.
+///
+/// # Errors
+/// As for socket(2) and setsockopt(2).
+pub fn socket(domain: Domain, between: Between) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(domain, kind, Some(Protocol::TCP))?;
+    prompt(&socket)?;
+    if between != Between::Loopback {
+        watched(&socket)?;
+    }
+    if between != Between::Network {
+        unpaced(&socket);
+    }
+    Ok(socket)
+}
+
+/// Connects a socket. Waits for nothing where the other end is on this machine.
+///
+/// # Errors
+/// As for connect(2).
+///
+/// # Cancel safety
+/// Dropping the future closes the socket.
+pub async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(&to.into()) {
+        Ok(()) => TcpStream::from_std(socket.into()),
+        // The kernel says so even where the answer has come before the call returns.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {
+            let connected = socket.peer_addr().is_ok();
+            let stream = TcpStream::from_std(socket.into())?;
+            if connected {
+                return Ok(stream);
+            }
+            stream.writable().await?;
+            stream.take_error()?.map_or(Ok(stream), Err)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_cut_is_watched() {
+        for (between, cuttable) in
+            [(Between::Loopback, false), (Between::Machine, true), (Between::Network, true)]
+        {
+            let socket = socket(Domain::IPV4, between).unwrap();
+            assert_eq!(socket.keepalive().unwrap(), cuttable, "{between:?}");
+            assert_eq!(socket.tcp_user_timeout().unwrap().is_some(), cuttable, "{between:?}");
+            assert!(socket.tcp_nodelay().unwrap() && socket.out_of_band_inline().unwrap());
+        }
+    }
+}

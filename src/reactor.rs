@@ -1,0 +1,23 @@
+//! Descriptors of kinds that the runtime has no type for.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Has the reactor of this runtime say when a descriptor, which does not block, can be read.
+///
+/// # Errors
+/// As for `epoll_ctl(2)`.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub(crate) fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    #[expect(
+        deprecated,
+        reason = "unsound only for types that change their descriptor, which OwnedFd does not; \
+                  its successor needs unsafe code"
+    )]
+    AsyncFd::with_interest(fd, Interest::READABLE)
+}
