@@ -1,12 +1,17 @@
 //! `cargo xtask bench`: how long the first byte takes, cold, warm and direct, on
-//! a real engine, from outside and in one run; then the data path beside its peers.
+//! a real engine, from outside and in one run; then what else is to be reached, and the data
+//! path beside its peers.
 //!
 //! The kinds are measured in turn, so that what the machine does meanwhile
 //! falls on all of them; what is compared are they with each other.
 
+mod cold;
 mod engine;
 mod figures;
+mod refill;
 mod server;
+mod stock;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -17,12 +22,14 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use serde_json::Value;
 
 use self::engine::{Engine, Inside, machine};
 use self::figures::{Figures, Kind};
 use self::server::Server;
+use self::targets::Targets;
 use crate::BenchArgs;
 use crate::child::Interrupts;
 use crate::command;
@@ -49,32 +56,47 @@ struct Sample {
 /// Measures, prints, and with `--write` keeps the figures in the documentation.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     command::run(&mut command::cargo(&["build", "--release", "--package", "ganger"]))?;
+    packages::ensure_peers()?;
     let interrupts = Interrupts::take()?;
     let (fleet, socket) = engine_to_use()?;
-    let result = measure(args.rounds, socket, &interrupts);
+    let result = on_engine(args.rounds, socket, &interrupts);
     if let Some(fleet) = fleet {
         fleet.down()?;
     }
-    let text = format!("{}\n{}", result?, beside_peers()?);
-    print!("{text}");
+    let (first_bytes, mut targets) = result?;
+    let stocks = stock::measure(&mut targets)?;
+    for name in ["lease", "ledger"] {
+        interrupts.check()?;
+        targets.of_benchmark(name)?;
+    }
+    let own = format!(
+        "{first_bytes}\n# Targets\n\nOf cold starts and refills, medians of five ratios of what was measured in turn. \
+         Command:\nas above.\n\n{}\n# Stocks\n\nBy `ganger simulate`, of launches that take 250 ms, four at a \
+         time.\n\n{stocks}",
+        targets.text(),
+    );
+    print!("{own}");
+    interrupts.check()?;
+    let peers = beside_peers()?;
+    print!("{peers}");
     if args.write {
         let path = command::root().join("docs/benchmarks.md");
         fs::create_dir_all(path.with_file_name(""))?;
-        fs::write(&path, text).with_context(|| path.display().to_string())?;
+        fs::write(&path, own + &peers).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }
 
 /// What `benches/peers.rs` prints.
 fn beside_peers() -> Result<String> {
-    packages::ensure_peers()?;
     let mut command = command::cargo(&["bench", "--package", "ganger", "--bench", "peers"]);
     command::say(&command::line(&command));
     let output = command.stdout(Stdio::piped()).spawn()?.wait_with_output()?;
     command::check(&command, output.status)?;
     Ok(format!(
         "# Beside other proxies\n\nEach is a process of its own in front of one backend on loopback. Compare the \
-         figures of one\nrun only.\n\nCommand: `{}`, which is a part of the above.\n\n{}",
+         figures of one\nrun only. Where the machine's congestion control is bbr, only Ganger's own connections have \
+         another\n(docs/decisions/0028).\n\nCommand: `{}`, which is a part of the above.\n\n{}",
         command::line(&command),
         String::from_utf8(output.stdout)?.trim_start()
     ))
@@ -110,25 +132,34 @@ fn engine_to_use() -> Result<(Option<Fleet>, PathBuf)> {
     Ok((Some(fleet), socket))
 }
 
-fn measure(rounds: u32, socket: PathBuf, interrupts: &Interrupts) -> Result<String> {
-    let engine = Engine::new(socket);
+/// First bytes, and the targets of starts.
+fn on_engine(rounds: u32, socket: PathBuf, interrupts: &Interrupts) -> Result<(String, Targets)> {
+    let (engine, mut targets) = (Engine::new(socket), Targets::default());
+    let (text, recipe) = first_bytes(&engine, rounds, interrupts)?;
+    cold::measure(engine.socket(), interrupts, &mut targets)?;
+    refill::measure(&engine, &recipe, interrupts, &mut targets)?;
+    Ok((text, targets))
+}
+
+/// The figures, and what the containers were made from.
+fn first_bytes(engine: &Engine, rounds: u32, interrupts: &Interrupts) -> Result<(String, Value)> {
     let machine = machine()?;
-    let mut server = Server::start(&engine)?;
+    let mut server = Server::start(engine)?;
     let mut figures = Figures::default();
     for round in 0..rounds {
-        if interrupts.came() {
-            bail!("interrupted");
-        }
+        interrupts.check()?;
         println!("round {} of {rounds}", round + 1);
         for kind in [Kind::Cold, Kind::Warm] {
-            at_rest(&engine, &server)?;
+            at_rest(engine, &server)?;
             through(&mut server, kind, &mut figures)?;
         }
-        at_rest(&engine, &server)?;
-        same_container(&engine, &mut server, &mut figures)?;
+        at_rest(engine, &server)?;
+        same_container(engine, &mut server, &mut figures)?;
     }
+    let recipe = engine.recipe(server.instance())?;
     server.stop()?;
-    figures.report(&format!("{machine}, Docker {}", engine.version()?))
+    let text = figures.report(&format!("{machine}, Docker {}", engine.version()?))?;
+    Ok((text, recipe))
 }
 
 /// Through ganger. Answers with the container that served, if it did so in the

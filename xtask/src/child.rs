@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -47,6 +47,11 @@ impl Interrupts {
     /// Whether one has come.
     pub(crate) fn came(&self) -> bool {
         self.came.load(Ordering::SeqCst)
+    }
+
+    /// Fails when one has come.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.came() { bail!("interrupted") } else { Ok(()) }
     }
 
     /// Runs a program to its end. What it leaves behind of its process group is killed.

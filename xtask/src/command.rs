@@ -1,7 +1,7 @@
 //! Running other programs, with errors that say what was run and what it said.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 
 use anyhow::{Context, Result, bail};
@@ -29,6 +29,19 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     }
     cargo.env_remove("CARGO_MANIFEST_DIR");
     cargo
+}
+
+/// Where cargo puts what it builds.
+#[cfg(target_os = "linux")]
+pub(crate) fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    target.map_or_else(|| root().join("target"), Into::into)
+}
+
+/// The release build of the program.
+#[cfg(target_os = "linux")]
+pub(crate) fn ganger() -> Command {
+    Command::new(target().join("release/ganger"))
 }
 
 /// Runs a program to its end, quietly, and returns what it printed.

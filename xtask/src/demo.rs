@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the demo on a machine that may have no engine.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
@@ -37,9 +37,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         }
         Some(fleet)
     };
-    let target = std::env::var_os("CARGO_TARGET_DIR");
-    let target = target.map_or_else(|| command::root().join("target"), Into::into);
-    let mut demo = Command::new(target.join("release/ganger"));
+    let mut demo = command::ganger();
     demo.arg("demo").current_dir(command::root());
     if named.is_none() {
         // It may be there and empty.

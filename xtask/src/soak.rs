@@ -18,9 +18,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode> {
     }
     let packages = ["--package", "ganger", "--package", "ganger-soak"];
     command::run(command::cargo(&["build", "--release", "--bins"]).args(packages))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR");
-    let target = target.map_or_else(|| command::root().join("target"), Into::into);
-    let mut soak = Command::new(target.join("release/soak"));
+    let mut soak = Command::new(command::target().join("release/soak"));
     soak.args(["--minutes", &args.minutes.to_string()]).current_dir(command::root());
     if let Some(seed) = args.seed {
         soak.args(["--seed", &seed.to_string()]);

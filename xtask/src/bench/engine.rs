@@ -82,27 +82,64 @@ impl Engine {
 
     /// Whether an instance has so many containers, all of which run.
     pub(super) fn rests(&self, instance: &str, count: usize) -> Result<bool> {
-        let filter = format!("%7B%22label%22:%5B%22io.ganger.instance={instance}%22%5D%7D");
-        let list = self.get(&format!("/containers/json?all=1&filters={filter}"))?;
+        let list = self.get(&format!("/containers/json?all=1&filters={}", of(instance)))?;
         let states: Vec<_> =
             list.as_array().context("a list")?.iter().map(|c| &c["State"]).collect();
         Ok(states.len() == count && states.iter().all(|state| *state == "running"))
     }
 
+    /// What the containers of an instance are made from, with the labels that they can be found
+    /// by: as it describes one that it has.
+    pub(super) fn recipe(&self, instance: &str) -> Result<Value> {
+        let list = self.get(&format!("/containers/json?filters={}", of(instance)))?;
+        let id = list[0]["Id"].as_str().context("it has no container")?;
+        let seen = self.get(&format!("/containers/{id}/json"))?;
+        let (config, host) = (&seen["Config"], &seen["HostConfig"]);
+        let wanted = ["Image", "Cmd", "Entrypoint", "Env", "ExposedPorts", "User", "Labels"];
+        let fields = wanted.iter().map(|name| ((*name).to_owned(), config[name].clone()));
+        Ok(fields.chain([("HostConfig".to_owned(), host.clone())]).collect())
+    }
+
+    pub(super) fn post(&self, path: &str, body: &str) -> Result<Value> {
+        self.ask("POST", path, body)
+    }
+
+    pub(super) fn delete(&self, path: &str) -> Result<Value> {
+        self.ask("DELETE", path, "")
+    }
+
     fn get(&self, path: &str) -> Result<Value> {
+        self.ask("GET", path, "")
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value> {
         let mut stream = UnixStream::connect(&self.socket)
             .with_context(|| format!("no engine at {}", self.socket.display()))?;
         stream.set_read_timeout(Some(ANSWER))?;
         // In 1.0 an answer comes in one piece and ends with the connection.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n")?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        if head.split(' ').nth(1) != Some("200") {
-            bail!("GET {path}: {}", body.trim());
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        if !status.starts_with('2') {
+            bail!("{method} {path}: {}", body.trim());
+        }
+        if body.is_empty() {
+            return Ok(Value::Null);
         }
         serde_json::from_str(body).with_context(|| path.to_owned())
     }
+}
+
+/// The filter for an instance's containers.
+fn of(instance: &str) -> String {
+    format!("%7B%22label%22:%5B%22io.ganger.instance={instance}%22%5D%7D")
 }
 
 // === impl Inside ===
@@ -137,8 +174,10 @@ pub(super) fn machine() -> Result<String> {
     let load = fs::read_to_string("/proc/loadavg")?;
     let load = load.split(' ').next().unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let control = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?;
     Ok(format!(
-        "{processors} processors under a load of {load} at the start, Linux {}",
-        kernel.trim()
+        "{processors} processors under a load of {load} at the start, Linux {}, congestion control {}",
+        kernel.trim(),
+        control.trim()
     ))
 }

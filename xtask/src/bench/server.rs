@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -63,9 +63,7 @@ impl Server {
         let instance = format!("bench-{}", std::process::id());
         let config = std::env::temp_dir().join(format!("ganger-{instance}.ron"));
         fs::write(&config, self::config(engine, &instance)?)?;
-        let target = std::env::var_os("CARGO_TARGET_DIR");
-        let target = target.map_or_else(|| command::root().join("target"), Into::into);
-        let mut child = Command::new(target.join("release/ganger"))
+        let mut child = command::ganger()
             .args(["run", "--config"])
             .arg(&config)
             .env_remove("GANGER_LOG")
