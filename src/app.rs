@@ -22,7 +22,7 @@ use std::time::Duration;
 use ganger_pool::Pool;
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot};
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::config::Config;
@@ -52,6 +52,8 @@ const REAP: Duration = Duration::from_secs(30);
 /// How long the end waits for the last container of a daemon that answers. A
 /// removal of one that does not want to die takes an engine 15 s.
 const REMOVE: Duration = Duration::from_secs(60);
+/// The least that it waits for network sandboxes after that.
+const LAST: Duration = Duration::from_secs(5);
 
 /// What runs, for who started it.
 #[derive(Clone)]
@@ -247,8 +249,9 @@ async fn await_removed(
     let gone = |snapshot: &Snapshot| {
         snapshot.daemons.iter().all(|daemon| daemon.down.is_some() || daemon.held() == 0)
     };
+    let deadline = Instant::now() + REMOVE;
     // On time or not, what is left is what the last snapshot shows.
-    _ = timeout(REMOVE, pool.until(gone)).await;
+    _ = timeout_at(deadline, pool.until(gone)).await;
     let left = |daemon: ganger_pool::core::DaemonView| {
         let count = daemon.held();
         (count > 0).then(|| match &daemon.down {
@@ -257,7 +260,7 @@ async fn await_removed(
         })
     };
     let mut left: Vec<_> = pool.snapshot().daemons.into_iter().filter_map(left).collect();
-    left.extend(docker.close().await);
+    left.extend(docker.close(deadline.max(Instant::now() + LAST)).await);
     if let Some(guardian) = guardian {
         guardian.end(left.is_empty()).await;
     }

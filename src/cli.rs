@@ -47,10 +47,24 @@ struct Arguments {
     #[command(subcommand)]
     verb: Verb,
     /// The configuration file [default: ganger.ron here, or /etc/ganger/ganger.ron]
-    #[arg(long, short, global = true, env = "GANGER_CONFIG_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "GANGER_CONFIG_FILE",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
     config: Option<PathBuf>,
     /// What is logged: a level, or TARGET=LEVEL pairs separated by commas
-    #[arg(long, global = true, env = "GANGER_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        env = "GANGER_LOG",
+        default_value = "info",
+        value_name = "FILTER",
+        help_heading = "Global options"
+    )]
     log: String,
 }
 
@@ -77,8 +91,8 @@ enum Verb {
             value_name = "URL"
         )]
         docker: String,
-        /// Where to listen
-        #[arg(long, value_name = "IP:PORT")]
+        /// Where to listen [default: 127.0.0.1:5454]
+        #[arg(long, value_name = "IP:PORT", value_parser = address)]
         listen: Option<SocketAddr>,
     },
     /// Say whether the configuration is in order
@@ -139,6 +153,10 @@ pub fn main() -> ExitCode {
         }
     };
     let Arguments { verb, config, log } = arguments;
+    if let Err(error) = telemetry::check(&log) {
+        complain(&error.to_string());
+        return ExitCode::from(Exit::Usage as u8);
+    }
     let exit = match verb {
         Verb::Init => {
             say(Config::default_text().trim_end());
@@ -195,6 +213,10 @@ pub fn main() -> ExitCode {
         exit
     });
     ExitCode::from(exit as u8)
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an address and a port, as in 127.0.0.1:5454")
 }
 
 /// Why a verb did not do what it was asked to.

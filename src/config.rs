@@ -8,6 +8,7 @@ mod image;
 mod instance;
 mod lex;
 mod name;
+mod quantity;
 mod read;
 mod ready;
 mod register;
@@ -33,6 +34,7 @@ pub use report::Report;
 pub use service::{Connect, Env, Limits, Publish, Queue, Service, Timeouts};
 
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Sandbox};
+pub(crate) use quantity::time;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;

@@ -50,8 +50,7 @@ pub use copy::Copied;
 pub use explain::explain;
 pub use image::how_to_get;
 pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
-pub use sandbox::SANDBOX;
-pub use survey::Survey;
+pub use survey::{Survey, Whereabouts};
 
 pub use crate::endpoint::Site;
 use crate::reach::netns::Dialer;
@@ -75,6 +74,8 @@ pub struct Docker {
     others: Arc<strays::Others>,
     dialer: Arc<Dialer>,
     daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
+    /// Those that have left the fleet, as long as sandboxes are left there.
+    leaving: Arc<Mutex<Vec<Arc<Daemon>>>>,
 }
 
 /// Which containers are seen, and may be removed.
@@ -192,6 +193,7 @@ impl Docker {
     #[must_use]
     pub fn knows(&self, daemon: &DaemonName) -> bool {
         self.daemons.lock().contains_key(daemon)
+            || self.leaving.lock().iter().any(|leaving| leaving.name == *daemon)
     }
 
     /// The same with other deadlines.
@@ -206,6 +208,7 @@ impl Docker {
             others: Arc::default(),
             dialer: Arc::default(),
             daemons: Arc::default(),
+            leaving: Arc::default(),
         }
     }
 
@@ -216,13 +219,16 @@ impl Docker {
         })
     }
 
-    /// The daemon of this name; what was known of it goes when its site changes.
+    /// The daemon of this name; what was known of it goes when its site changes, but for its
+    /// sandboxes.
     fn daemon_at(&self, name: &DaemonName, site: &Site) -> Arc<Daemon> {
         let mut daemons = self.daemons.lock();
-        let fresh = || Arc::new(Daemon::new(name.clone(), site.clone(), self.deadlines));
-        let known = daemons.entry(name.clone()).or_insert_with(fresh);
+        let fresh = || Daemon::new(name.clone(), site.clone(), self.deadlines);
+        let known = daemons.entry(name.clone()).or_insert_with(|| Arc::new(fresh()));
         if !known.is_at(site) {
-            *known = fresh();
+            let mut moved = fresh();
+            moved.sandboxes = Arc::clone(&known.sandboxes);
+            *known = Arc::new(moved);
         }
         Arc::clone(known)
     }
@@ -357,8 +363,7 @@ impl ContainerRuntime for Docker {
     async fn list(&self, daemon: &DaemonName) -> Result<Listing, CallError> {
         let daemon = self.daemon(daemon)?;
         self.tidy_sandboxes(&daemon);
-        let mut all = daemon.list(&self.counted(), None).await?;
-        all.retain(|listed| !self.is_kept(&daemon, listed));
+        let (all, lost) = self.list_counted(&daemon).await?;
         let count = |listed: &[_]| u32::try_from(listed.len()).unwrap_or(u32::MAX);
         let total = count(&all);
         if self.scope == Scope::Overdue && daemon.clock.now().is_none() {
@@ -368,9 +373,12 @@ impl ContainerRuntime for Docker {
         let ours = all.into_iter().filter(|listed| self.is_ours(&daemon, listed)).collect();
         let ours = self.sort_out(&daemon, ours);
         let none = BTreeMap::new();
-        let owned = |container: &view::Listed| Owned {
-            key: self.identity.key(&container.id, container.labels.as_ref().unwrap_or(&none)),
-            running: container.state.as_deref() == Some("running"),
+        let owned = |container: &view::Listed| {
+            let key = self.identity.key(&container.id, container.labels.as_ref().unwrap_or(&none));
+            // Without its network it serves nobody, or somebody else's clients.
+            let cut_off = matches!(&key, ContainerKey::Launch(launch) if lost.contains(launch));
+            let running = container.state.as_deref() == Some("running") && !cut_off;
+            Owned { key, running }
         };
         let owned: Vec<_> = ours.iter().map(owned).collect();
         let others = total - count(&ours);
@@ -391,6 +399,8 @@ impl ContainerRuntime for Docker {
 
     fn forget(&self, daemon: &DaemonName) {
         let known = self.daemons.lock().remove(daemon);
-        known.inspect(|daemon| self.close_sandboxes(daemon));
+        if let Some(daemon) = known {
+            self.leave(daemon);
+        }
     }
 }

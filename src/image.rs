@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-pub use self::echo::{ECHO_PORT, ECHO_REFERENCE, HOLD, SANDBOX_REFERENCE, echo, sandbox};
+pub use self::echo::{ECHO_PORT, ECHO_REFERENCE, SANDBOX_REFERENCE, echo, sandbox};
 
 /// All times in an archive, so that the same input always gives the same bytes
 /// and with them the same image id.

@@ -185,3 +185,10 @@ impl Default for Ready {
         Self::Tcp { linger: Duration::from_millis(50) }
     }
 }
+
+/// Whether containers of an engine's runtime may have a network stack of their own, out of
+/// reach of the kernel's.
+#[must_use]
+pub fn has_own_network(runtime: &str) -> bool {
+    !["runc", "crun"].contains(&runtime)
+}

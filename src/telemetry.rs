@@ -56,6 +56,14 @@ pub enum TelemetryError {
     Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
+/// Looks whether a filter is in order, for verbs that log nothing.
+///
+/// # Errors
+/// See [`TelemetryError`].
+pub fn check(filter: &str) -> Result<(), TelemetryError> {
+    parse(filter).map(drop)
+}
+
 /// Sets the log up for the whole process.
 ///
 /// `filter` is in the language of tracing-subscriber's `EnvFilter`: a level, or

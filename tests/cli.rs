@@ -157,7 +157,7 @@ fn recorded_connections_are_replayed_against_other_stocks() {
     assert_eq!(rows[4][..2], ["Auto", "100.000%"], "{table}");
     dir.ganger(&["simulate", "none.csv"]).expect(1, &["none.csv: No such file"]);
     dir.ganger(&["simulate", "trace.csv", "--service", "x"]).expect(1, &["no connection of x"]);
-    dir.ganger(&["simulate", "trace.csv", "--launch", "1"]).expect(2, &["write it as in 250ms"]);
+    dir.ganger(&["simulate", "trace.csv", "--launch", "1"]).expect(2, &["as in \"1m 30s\""]);
 }
 
 #[test]
@@ -188,8 +188,10 @@ fn all_mistakes_are_reported_at_once_and_nothing_is_begun() {
         "echo": (listen: "127.0.0.1:{port}", image: "ganger.local/echo:1", port: 7000,
                  warm: 9, max: 4, queue: (length: 8, timeout: "10 parsecs")),
         "more": (listen: "127.0.0.1:{port}", image: "Not An Image", prot: 7000),
+        "s 6": (listen: "127.0.0.1:1", image: "ganger.local/echo:1", port: "80"),
     }},
     drain_timeuot: "30s",
+    log: Json,
 )
 "#
     );
@@ -205,12 +207,22 @@ fn all_mistakes_are_reported_at_once_and_nothing_is_begun() {
             "insecure: true",
             "bad.ron:5:",
             "bad.ron:9:",
-            "8 mistakes in",
+            "' ' cannot be in a name",
+            "found text",
+            "its settings go into the bracket: `format`",
+            "11 mistakes in",
         ];
         outcome.expect(3, &said);
         assert!(!outcome.err.contains("starting"), "{outcome:#?}");
         assert_eq!(outcome.out, "");
     }
+}
+
+#[test]
+fn an_option_that_makes_no_sense_is_refused_with_what_to_write() {
+    let dir = Dir::new();
+    dir.ganger(&["check", "--log", "verbose"]).expect(2, &["\"verbose\" is no level"]);
+    dir.ganger(&["demo", "--listen", "5454"]).expect(2, &["as in 127.0.0.1:5454"]);
 }
 
 #[test]

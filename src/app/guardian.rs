@@ -158,7 +158,8 @@ impl Keeper {
                 let pause = AGAIN.after(self.failures);
                 self.next = Instant::now() + pause;
                 warn!(
-                    %error, ?pause,
+                    error = error.to_string(),
+                    ?pause,
                     "cannot start a guardian; should this process be killed, its containers stay \
                      until the next start or `ganger reap`. Trying again"
                 );

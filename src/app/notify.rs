@@ -21,7 +21,9 @@ pub(super) fn reloading() {
     // systemd tells by the time which reload it is.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => warn!(%error, "the service manager is not told of the reload"),
+        Err(error) => {
+            warn!(error = error.to_string(), "the service manager is not told of the reload")
+        }
     }
 }
 
@@ -47,6 +49,6 @@ pub(super) fn watchdog(pool: Arc<Pool<Docker>>) -> Option<AbortOnDropHandle<()>>
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        warn!(%error, ?state, "the service manager cannot be told");
+        warn!(error = error.to_string(), ?state, "the service manager cannot be told");
     }
 }

@@ -270,7 +270,7 @@ impl Reporter {
             }
             Err(error) => {
                 if self.failures == 0 {
-                    warn!(%service, agent, %error, "cannot tell Consul of the service; it goes on");
+                    warn!(%service, agent, error = error.to_string(), "cannot tell Consul of the service; it goes on");
                 }
                 self.failures = self.failures.saturating_add(1);
             }
@@ -313,7 +313,7 @@ impl Reporter {
         match self.client.put(&path, None, CALL).await {
             Ok(()) => info!(%service, id, "taken out of Consul"),
             Err(error) => warn!(
-                %service, id, %error, ttl = ?register.ttl,
+                %service, id, error = error.to_string(), ttl = ?register.ttl,
                 "cannot be taken out of Consul; it is critical there after its ttl"
             ),
         }

@@ -159,9 +159,20 @@ impl Setup {
         self.config.services.iter_mut().for_each(|s| s.network = network.clone());
     }
 
-    /// Whose network namespace its containers have from now on.
-    pub fn set_sandbox(&mut self, sandbox: Sandbox) {
-        self.config.services.iter_mut().for_each(|s| s.sandbox = sandbox);
+    /// Whose network namespace its containers have from now on. Those that join one have
+    /// nothing to write to but what the service says.
+    ///
+    /// # Errors
+    /// They cannot have it.
+    pub fn set_sandbox(&mut self, sandbox: Sandbox) -> Result<(), String> {
+        for service in &mut self.config.services {
+            service.sandbox = sandbox;
+            service.read_only |= sandbox == Sandbox::Pooled;
+            if let Some((why, help)) = service.why_not_pooled().first() {
+                return Err(format!("{why}: {help}"));
+            }
+        }
+        Ok(())
     }
 
     /// The engine's runtime for its containers from now on.

@@ -16,7 +16,7 @@ use crate::bench::{
     Assertion, Exchange, Kind, Load, Machine, Pace, Point, Report, TARGET, Witness, compare,
     failures, measure, page, show, unescape,
 };
-use crate::config::{Name, Network};
+use crate::config::{Name, Network, time};
 use crate::proxy;
 use crate::shutdown::HangUp;
 
@@ -305,7 +305,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = time(text)?;
     if duration.is_zero() { Err("write a time above 0".to_owned()) } else { Ok(duration) }
 }
 

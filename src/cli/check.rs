@@ -13,7 +13,7 @@ use super::{Exit, Failure, say};
 use crate::app::{self, Plan};
 use crate::config::{Config, Daemons};
 use crate::discovery::Discovered;
-use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey, how_to_get};
+use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey, Whereabouts, how_to_get};
 
 /// What asking one daemon came to.
 struct Findings {
@@ -127,10 +127,14 @@ async fn ask(
 fn judge(daemon: &DaemonName, spec: &Spec, survey: Survey) -> Result<String, String> {
     let reach = survey.reach?;
     let image = &spec.image;
-    if !survey.image && spec.pull == Pull::Never {
-        return Err(format!("image {image} is not there: {}", how_to_get(image, daemon)));
-    }
-    let there = if survey.image { "is there" } else { "is to be pulled" };
+    let there = match survey.image {
+        Whereabouts::There => "is there",
+        Whereabouts::BuiltIn => "comes with Ganger",
+        Whereabouts::Elsewhere if spec.pull == Pull::Never => {
+            return Err(format!("image {image} is not there: {}", how_to_get(image, daemon)));
+        }
+        Whereabouts::Elsewhere => "is to be pulled",
+    };
     let reached = match (reach, survey.why_published) {
         (Reach::Namespace, Some(why)) => format!(
             "by namespace if the engine is on this machine, which only a launch can show ({why})"
@@ -151,8 +155,12 @@ mod tests {
         let said = |asked: Reach, reach: Reach, why: Option<&str>| {
             let spec = Spec { reach: asked, ..Spec::new("demo", 1) };
             let why_published = why.map(Into::into);
-            judge(&"d".into(), &spec, Survey { reach: Ok(reach), why_published, image: true })
-                .unwrap()
+            judge(
+                &"d".into(),
+                &spec,
+                Survey { reach: Ok(reach), why_published, image: Whereabouts::There },
+            )
+            .unwrap()
         };
         let tcp = Some("the engine is reached over TCP");
         let ends = [

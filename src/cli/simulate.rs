@@ -11,9 +11,8 @@ use ganger_pool::core::{Auto, Policy};
 use ganger_pool::replay::{Arrival, Daemon, Tally, replay};
 
 use super::{Exit, Failure, say};
+use crate::config::time;
 
-/// The longest time that is taken: ten years.
-const LONGEST: Duration = Duration::from_secs(315_360_000);
 /// Unless it is said which.
 const STOCKS: [u32; 7] = [0, 1, 2, 4, 8, 16, 32];
 
@@ -53,12 +52,6 @@ pub(super) struct Simulation {
     /// How long a client waits
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     patience: Duration,
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text);
-    let time = time.map_err(|error| format!("{error}: write it as in 250ms"))?;
-    if time > LONGEST { Err("that is more than ten years".to_owned()) } else { Ok(time) }
 }
 
 /// The share that may be missed, of [`Auto::SCALE`].

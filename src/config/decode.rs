@@ -3,6 +3,7 @@
 mod fields;
 mod words;
 
+use std::fmt;
 use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -36,6 +37,9 @@ pub(super) struct Spanned<T> {
     pub(super) span: Span,
 }
 
+/// An entry of a map: its key, if it makes sense, and its value, which is yet to be read.
+pub(super) type Entry<'n, K> = (Option<Spanned<K>>, &'n Node);
+
 /// What is wrong with a scalar of the right type.
 #[derive(Debug)]
 pub(super) struct Flaw {
@@ -64,6 +68,13 @@ impl Flaw {
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.title)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, ": {help}"))
     }
 }
 
@@ -177,25 +188,25 @@ impl<'t> Cx<'t> {
         Some(elements.iter().filter_map(|element| self.decode(element)).collect())
     }
 
-    /// The entries of a map whose keys are unique; values are yet to be read.
+    /// The entries of a map whose keys are unique.
     pub(super) fn map<'n, K: Decode + Eq + Hash + Clone>(
         &mut self,
         node: &'n Node,
         what: &str,
-    ) -> Option<Vec<(Spanned<K>, &'n Node)>> {
+    ) -> Option<Vec<Entry<'n, K>>> {
         let Shape::Map(entries) = &node.shape else {
             return self.expected(node, what);
         };
         let mut places: IndexMap<K, Span> = IndexMap::new();
         let mut read = Vec::new();
         for (key, value) in entries {
-            let Some(key) = self.decode::<Spanned<K>>(key) else {
-                continue;
-            };
-            if let Some(first) = places.get(&key.value) {
-                self.repeated(&key.span, first);
-            } else {
-                places.insert(key.value.clone(), key.span.clone());
+            let key = self.decode::<Spanned<K>>(key);
+            if let Some(key) = &key {
+                if let Some(first) = places.get(&key.value) {
+                    self.repeated(&key.span, first);
+                } else {
+                    places.insert(key.value.clone(), key.span.clone());
+                }
             }
             read.push((key, value));
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::daemon::FoundDaemon;
-use super::decode::{Cx, Decode, Fields, Spanned};
+use super::decode::{Cx, Decode, Entry, Fields, Spanned};
 use super::name::Name;
 use super::report::{Mistake, Span};
 use super::service::{Found, service};
@@ -105,8 +105,16 @@ impl Decode for Services {
             let help = "add \"echo\": (listen: \"127.0.0.1:5454\", image: \"ganger.local/echo:1\", port: 7000)";
             cx.report(Mistake::new(&node.span, title).help(help));
         }
-        let found: Vec<_> =
-            entries.iter().filter_map(|(name, node)| service(name, node, cx)).collect();
+        let read = |(name, node): &Entry<'_, Name>| match name {
+            Some(name) => service(&format!("service \"{}\"", name.value), name, node, cx),
+            None => {
+                // What else is wrong with it is told all the same.
+                let value = Name::new("unnamed").ok()?;
+                service("this service", &Spanned { value, span: node.span.clone() }, node, cx);
+                None
+            }
+        };
+        let found: Vec<_> = entries.iter().filter_map(read).collect();
         check_listen(&found, cx);
         Some(Self(found))
     }

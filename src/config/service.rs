@@ -3,6 +3,7 @@
 mod decode;
 mod overdue;
 mod parts;
+mod sandbox;
 mod warm;
 
 use std::fmt;

@@ -170,6 +170,7 @@ fn every_setting_is_read() {
     let exchange = Ready::Exchange { send: b"PING\r\n".into(), expect: b"\xff".into() };
     assert_eq!(s.ready, exchange);
     assert_eq!((s.connect.retries, s.connect.replay), (0, 1024));
+    assert_eq!(service(r#"connect: (replay: "0")"#).connect.replay, 0);
     assert_eq!((s.timeouts.idle, s.timeouts.session), (None, Some(Duration::from_secs(240))));
     assert_eq!(s.timeouts.first_byte, Some(Duration::from_secs(2)));
     assert_eq!((s.pull, s.reach, s.publish), (Pull::Never, Reach::Namespace, Publish::Any));
@@ -208,11 +209,20 @@ fn settings_of_a_service_that_make_no_sense() {
         ),
         (r#"queue: (timeout: "10")"#, r#""10" is not a time"#),
         (r#"queue: (timeout: "")"#, r#""" is not a time"#),
-        (r#"queue: (timeout: "5000 years")"#, r#""5000 years" is too long: at most a year"#),
+        (r#"queue: (timeout: "5000 days")"#, r#""5000 days" is too long: at most 366 days"#),
         ("queue: (timeout: 30)", r#"expected a time such as "30s", found the number 30"#),
         (r#"queue: (timeout: "0s")"#, "this time has to be longer than nothing"),
         (r#"timeouts: (start: "0s")"#, "this time has to be longer than nothing"),
         (r#"connect: (timeout: "0ms")"#, "this time has to be longer than nothing"),
+        (r#"timeouts: (idle: "10M")"#, r#""10M" is not a time: there is no unit "M""#),
+        (
+            r#"timeouts: (idle: "1h 2 years")"#,
+            r#""1h 2 years" is not a time: there is no unit "years""#,
+        ),
+        (r#"limits: (memory: "512m")"#, r#""512m" can be read in two ways"#),
+        (r#"timeouts: (idle: "1yr")"#, r#""1yr" is not a time: there is no unit "yr""#),
+        (r#"limits: (memory: "1 G")"#, r#""1 G" can be read in two ways"#),
+        (r#"limits: (memory: "64000000")"#, r#""64000000" has no unit"#),
         (r#"connect: (replay: "64 potatoes")"#, r#""64 potatoes" is not a size"#),
         (r#"connect: (replay: "-1B")"#, r#""-1B" is not a size"#),
         (
@@ -313,8 +323,16 @@ fn settings_of_a_service_that_make_no_sense() {
             "a sealed container has no network to publish a port on",
         ),
         (
-            r#"sandbox: Pooled, cap_add: ["NET_ADMIN"]"#,
+            r#"sandbox: Pooled, read_only: true, cap_add: ["NET_ADMIN"]"#,
             "with `NET_ADMIN` in `cap_add` a container can change its network",
+        ),
+        (
+            r#"sandbox: Pooled, read_only: true, runtime: "runsc""#,
+            "the runtime runsc may have a network stack of its own",
+        ),
+        (
+            "sandbox: Pooled",
+            "containers in a sandbox share /etc/hosts, /etc/hostname and /etc/resolv.conf",
         ),
         ("queue: Long", "expected `queue` in `( )`, found the word `Long`"),
         ("queue: Queue(length: 1)", "`queue` has no name before its bracket"),
@@ -483,6 +501,7 @@ fn the_whole_that_makes_no_sense() {
             whole(DAEMON, &s, "log: (format: Xml)"),
             "unknown variant `Xml`: expected `Text` or `Json`",
         ),
+        (whole(DAEMON, &s, "log: Json"), "expected `log` in `( )`, found the word `Json`"),
         (
             whole(DAEMON, &format!("\"a b\": ({SERVICE})"), ""),
             "' ' cannot be in a name: use letters, digits, `_`, `.` and `-`",

@@ -3,15 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::time::Duration;
-
-use bytesize::ByteSize;
 
 use super::decode::{Cx, Decode, Flaw, within};
 use super::tree::Node;
-
-/// The longest time that can be set. Sums of times are never near an overflow.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A number from 1 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +31,6 @@ pub(super) struct Share(pub(super) u32);
 /// A TCP port other than 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Port(pub(super) u16);
-
-/// A time longer than nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Positive(pub(super) Duration);
-
-/// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
 
 /// Text that is not empty and holds no NUL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,56 +132,6 @@ impl Decode for Port {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         whole(node, cx, Self::WHAT, 1..=u16::MAX.into()).map(Self)
-    }
-}
-
-// === impl Decode for times and sizes ===
-
-impl Decode for Duration {
-    const WHAT: &'static str = "a time such as \"30s\"";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.scalar(node, Self::WHAT, duration)
-    }
-}
-
-impl Decode for Positive {
-    const WHAT: &'static str = Duration::WHAT;
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.scalar(node, Self::WHAT, |text: String| match duration(text)? {
-            Duration::ZERO => Err(Flaw::new("this time has to be longer than nothing")),
-            time => Ok(Self(time)),
-        })
-    }
-}
-
-impl Decode for Size {
-    const WHAT: &'static str = "a size such as \"64MiB\"";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.scalar(node, Self::WHAT, |text: String| {
-            match text.trim().parse::<ByteSize>() {
-                // `bytesize` stops at the largest number silently.
-                Ok(ByteSize(size)) if size <= i64::MAX.unsigned_abs() => Ok(Self(size)),
-                Ok(_) => Err(Flaw::new(format!("{text:?} is more than any machine has"))),
-                Err(_) => Err(Flaw::new(format!("{text:?} is not a size"))
-                    .help("a number and a unit: B, KB, MB, GB are 1000 apart, KiB, MiB, GiB 1024")),
-            }
-        })
-    }
-}
-
-fn duration(text: String) -> Result<Duration, Flaw> {
-    match humantime::parse_duration(&text) {
-        Ok(time) if time <= LONGEST => Ok(time),
-        Ok(_) => Err(Flaw::new(format!("{text:?} is too long: at most a year"))),
-        Err(humantime::DurationError::UnknownUnit { unit, .. }) if !unit.is_empty() => {
-            Err(Flaw::new(format!("{text:?} is not a time: there is no unit {unit:?}"))
-                .help("a number and a unit: ms, s, m, h or days, as in \"1m 30s\""))
-        }
-        Err(_) => Err(Flaw::new(format!("{text:?} is not a time"))
-            .help("a number and a unit: ms, s, m, h or days, as in \"1m 30s\"")),
     }
 }
 

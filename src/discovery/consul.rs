@@ -160,7 +160,7 @@ impl Consul {
             match lacks {
                 Ok(lacks) if lacks.is_empty() => {}
                 Err(error) if !error.is_refusal() => {
-                    debug!(%error, "cannot ask for rights")
+                    debug!(error = error.to_string(), "cannot ask for rights")
                 }
                 Err(error) => return Err(error),
                 Ok(_) => return Err(client.denied("it may not read all that is listed")),
@@ -226,7 +226,7 @@ impl Follower {
                 // The next one answers at once with what there is.
                 index = 0;
                 failures += 1;
-                debug!(service = %self, server = client.url(), %error, "no answer");
+                debug!(service = %self, server = client.url(), error = error.to_string(), "no answer");
                 // A refusal is said before that another one is away.
                 if last.as_ref().is_none_or(|(_, last): &(_, AskError)| !last.is_refusal()) {
                     last = Some((client.url(), error));
@@ -257,7 +257,7 @@ impl Follower {
             }
             _ => "Consul does not answer; the fleet stays as it is known",
         };
-        warn!(service = %self, server, %error, "{what}");
+        warn!(service = %self, server, error = error.to_string(), "{what}");
     }
 }
 

@@ -28,6 +28,7 @@ use super::{Deadlines, Network, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
 use crate::http::{self, HttpError, Peer, Transport};
 use crate::reach::capability::{can_enter_namespaces, sees_process};
+use crate::spec::has_own_network;
 
 /// Questions for the fate of containers that are asked at a time: when many die
 /// at once, every connection wants to know why.
@@ -52,7 +53,7 @@ pub(crate) struct Daemon {
     /// `None` until its first complete list.
     pub(super) sightings: Mutex<Option<Sightings>>,
     /// The network namespaces that are kept there.
-    pub(super) sandboxes: Sandboxes,
+    pub(super) sandboxes: Arc<Sandboxes>,
     /// What the engine warned of already: it says so at every create.
     warnings: Mutex<BTreeSet<String>>,
 }
@@ -100,7 +101,7 @@ impl Daemon {
             questions: Semaphore::new(QUESTIONS),
             clock: Clock::default(),
             sightings: Mutex::default(),
-            sandboxes: Sandboxes::default(),
+            sandboxes: Arc::default(),
             warnings: Mutex::default(),
         }
     }
@@ -313,7 +314,7 @@ impl Contact {
     /// Decides how a service's containers are reached on this daemon.
     pub(super) fn reach(&self, spec: &Spec) -> Result<Reach, String> {
         let sealed = spec.network == Network::Sealed;
-        let foreign = spec.runtime.as_deref().filter(|name| !["runc", "crun"].contains(name));
+        let foreign = spec.runtime.as_deref().filter(|name| has_own_network(name));
         let usable = match foreign {
             // Such runtimes keep their sockets to themselves.
             Some(name) => Err(format!("the runtime {name} may have a network stack of its own")),

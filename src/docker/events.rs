@@ -1,13 +1,17 @@
 //! What an engine says of our containers while it happens.
 
+use std::collections::BTreeMap;
+
 use bollard::models::EventMessage;
+use ganger_pool::core::LaunchId;
 use ganger_pool::runtime::{CallError, RuntimeEvent};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::daemon::Daemon;
-use super::naming::{INSTANCE, Identity, LAUNCH};
-use super::{Docker, SANDBOX, explain};
+use super::naming::{BOOT, INSTANCE, Identity, LAUNCH};
+use super::sandbox::SANDBOX;
+use super::{Docker, explain};
 use crate::http;
 
 // === impl Docker ===
@@ -42,7 +46,8 @@ impl Docker {
                 Ok(Some(line)) => {
                     // One that cannot be understood is made up for by the list.
                     if let Ok(event) = serde_json::from_slice::<EventMessage>(&line)
-                        && let Some(event) = read(&self.identity, &event)
+                        && let Some(event) =
+                            read(&self.identity, &event, || daemon.sandboxes.taken())
                         && sink.send(event).is_err()
                     {
                         return CallError::refused("nobody reads the events any more");
@@ -58,15 +63,25 @@ impl Docker {
     }
 }
 
-fn read(identity: &Identity, event: &EventMessage) -> Option<RuntimeEvent> {
+/// `taken` says which launch is in which sandbox of ours.
+fn read(
+    identity: &Identity,
+    event: &EventMessage,
+    taken: impl FnOnce() -> BTreeMap<u64, LaunchId>,
+) -> Option<RuntimeEvent> {
     let labels = event.actor.as_ref()?.attributes.as_ref()?;
-    if labels.contains_key(SANDBOX) {
-        // It is looked at before it is used.
-        return None;
-    }
+    let action = event.action.as_deref()?;
     let is_ours = labels.get(INSTANCE).is_some_and(|instance| *instance == identity.instance);
+    if let Some(number) = labels.get(SANDBOX) {
+        // A container whose holder ends loses its network. A free one is looked at before it is
+        // used, and those of others are none of ours.
+        let is_ours = is_ours && labels.get(BOOT) == Some(&identity.boot);
+        let ends = ["die", "destroy", "remove"].contains(&action);
+        let number = number.parse().ok().filter(|_| is_ours && ends)?;
+        return taken().remove(&number).map(RuntimeEvent::Died);
+    }
     let launch = labels.get(LAUNCH).and_then(|label| identity.launch_of(label));
-    match (event.action.as_deref()?, launch.filter(|_| is_ours)) {
+    match (action, launch.filter(|_| is_ours)) {
         ("die" | "destroy" | "remove" | "pause", Some(launch)) => Some(RuntimeEvent::Died(launch)),
         ("oom", Some(launch)) => Some(RuntimeEvent::OutOfMemory(launch)),
         ("create" | "destroy" | "remove", None) => Some(RuntimeEvent::Others),
@@ -76,8 +91,6 @@ fn read(identity: &Identity, event: &EventMessage) -> Option<RuntimeEvent> {
 
 #[cfg(test)]
 mod tests {
-    use ganger_pool::core::LaunchId;
-
     use super::*;
 
     #[test]
@@ -88,7 +101,7 @@ mod tests {
             let actor = json!({"ID": "x", "Attributes": labels});
             let event =
                 json!({"Type": "container", "Action": action, "scope": "local", "Actor": actor});
-            read(&identity, &serde_json::from_value(event).unwrap())
+            read(&identity, &serde_json::from_value(event).unwrap(), BTreeMap::new)
         };
         let seventh = LaunchId(7);
         assert_eq!(event("die", "i", "3fa9c1d2-7"), Some(RuntimeEvent::Died(seventh)));
@@ -101,5 +114,25 @@ mod tests {
             assert_eq!(event("destroy", instance, launch), Some(RuntimeEvent::Others));
             assert_eq!(event("die", instance, launch), None);
         }
+    }
+
+    #[test]
+    fn the_end_of_a_sandbox_is_the_end_of_its_container() {
+        let identity = Identity { instance: "i".into(), boot: "3fa9c1d2".into() };
+        let event = |action: &str, boot: &str, number: &str| {
+            let labels = json!({INSTANCE: "i", BOOT: boot, SANDBOX: number});
+            let actor = json!({"ID": "x", "Attributes": labels});
+            let event =
+                json!({"Type": "container", "Action": action, "scope": "local", "Actor": actor});
+            let taken = || BTreeMap::from([(4, LaunchId(7))]);
+            read(&identity, &serde_json::from_value(event).unwrap(), taken)
+        };
+        for action in ["die", "destroy", "remove"] {
+            assert_eq!(event(action, "3fa9c1d2", "4"), Some(RuntimeEvent::Died(LaunchId(7))));
+            // A free one, and one of an earlier boot.
+            assert_eq!(event(action, "3fa9c1d2", "5"), None);
+            assert_eq!(event(action, "00000000", "4"), None);
+        }
+        assert_eq!(event("create", "3fa9c1d2", "4"), None);
     }
 }

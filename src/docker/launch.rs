@@ -44,7 +44,6 @@ impl Docker {
             joined = Some(
                 self.join(&daemon, &contact, order.launch, Kind::of(&order.spec, publish)).await?,
             );
-            step("sandbox", &name, std::mem::replace(&mut began, Instant::now()));
         }
         let joins = joined.as_ref().map(|joined| joined.id.as_str());
         let id = self.create(&daemon, &contact, order, &name, publish, joins).await?;
@@ -200,8 +199,7 @@ impl Docker {
     /// daemon may both have found room before; each sees what the other has created
     /// when it has created its own, so that not both can start one too many.
     async fn find_room(&self, daemon: &Daemon, capacity: u32) -> Result<(), LaunchError> {
-        let mut all = daemon.list(&self.counted(), None).await.map_err(daemon_fault)?;
-        all.retain(|listed| !self.is_kept(daemon, listed));
+        let (all, _) = self.list_counted(daemon).await.map_err(daemon_fault)?;
         if all.len() <= usize::try_from(capacity).unwrap_or(usize::MAX) {
             return Ok(());
         }

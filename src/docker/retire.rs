@@ -59,14 +59,11 @@ impl Docker {
 
     /// Whether it is in our scope, of those that are counted.
     pub(super) fn is_ours(&self, daemon: &Daemon, listed: &Listed) -> bool {
-        let label = |key| listed.labels.as_ref().and_then(|labels| labels.get(key));
         match self.scope {
-            Scope::Instance | Scope::Run => {
-                label(INSTANCE).is_some_and(|instance| *instance == self.identity.instance)
-            }
+            Scope::Instance | Scope::Run => listed.label(INSTANCE) == Some(&self.identity.instance),
             Scope::Overdue => {
                 let passed = |deadline: &String| daemon.clock.has_passed(deadline);
-                label(INSTANCE).is_some() && label(DEADLINE).is_some_and(passed)
+                listed.label(INSTANCE).is_some() && listed.label(DEADLINE).is_some_and(passed)
             }
         }
     }

@@ -128,7 +128,7 @@ impl Docker {
         if self.scope == Scope::Overdue {
             return None;
         }
-        let boot = listed.labels.as_ref()?.get(BOOT)?;
+        let boot = listed.label(BOOT)?;
         (!boot.is_empty() && *boot != self.identity.boot).then_some(boot)
     }
 }

@@ -13,8 +13,19 @@ pub struct Survey {
     /// Why `Auto` would reach containers by published port. Where `Namespace` is
     /// asked for all the same, only a launch shows whether it works.
     pub why_published: Option<String>,
-    /// The image is there, or comes with the program.
-    pub image: bool,
+    /// Where the image is.
+    pub image: Whereabouts,
+}
+
+/// Where an image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// On the daemon.
+    There,
+    /// In the program, which loads it.
+    BuiltIn,
+    /// In a registry, if anywhere.
+    Elsewhere,
 }
 
 // === impl Docker ===
@@ -34,7 +45,12 @@ impl Docker {
         Ok(Survey {
             reach: contact.reach(spec),
             why_published: contact.why_published(),
-            image: builtin || daemon.has_image(&spec.image).await?,
+            image: match daemon.has_image(&spec.image).await {
+                Ok(true) => Whereabouts::There,
+                _ if builtin => Whereabouts::BuiltIn,
+                Ok(false) => Whereabouts::Elsewhere,
+                Err(error) => return Err(error),
+            },
         })
     }
 

@@ -16,6 +16,14 @@ pub(super) struct Listed {
     pub(super) state: Option<String>,
 }
 
+// === impl Listed ===
+
+impl Listed {
+    pub(super) fn label(&self, key: &str) -> Option<&String> {
+        self.labels.as_ref()?.get(key)
+    }
+}
+
 /// One container, inspected.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

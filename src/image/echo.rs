@@ -10,7 +10,7 @@ pub const ECHO_REFERENCE: &str = "ganger.local/echo:1";
 pub const SANDBOX_REFERENCE: &str = "ganger.local/sandbox:1";
 
 /// What the same program is called with to do nothing for ever.
-pub const HOLD: &str = "--hold";
+const HOLD: &str = "--hold";
 
 /// The port that the echo service listens on.
 pub const ECHO_PORT: u16 = 7000;

@@ -25,7 +25,7 @@ pub(super) async fn wait_for(container: &Container, text: &str) -> Result<(), Pr
                     }
                 }
             }
-            Err(error) => tracing::debug!(%error, "cannot follow the log"),
+            Err(error) => tracing::debug!(error = error.to_string(), "cannot follow the log"),
         }
         // The log ends with the container, which is noticed elsewhere.
         sleep(AGAIN).await;

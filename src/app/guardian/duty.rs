@@ -151,7 +151,10 @@ async fn clear_all(charge: &Charge) -> bool {
             Ok(done) => done,
             Err(error) => {
                 nothing_left = false;
-                error!(%error, "containers may be left; `ganger reap` removes them");
+                error!(
+                    error = error.to_string(),
+                    "containers may be left; `ganger reap` removes them"
+                );
                 continue;
             }
         };

@@ -236,7 +236,9 @@ fn circumstances(
                 how = self::how(arguments, kinds, Some(clients))?;
             }
             "network" => setup.set_network(&network(value).map_err(wrong)?),
-            "sandbox" => setup.set_sandbox(sandbox(value).map_err(wrong)?),
+            "sandbox" => {
+                sandbox(value).and_then(|sandbox| setup.set_sandbox(sandbox)).map_err(wrong)?;
+            }
             "runtime" => setup.set_runtime(&runtime(value).map_err(wrong)?),
             _ => setup.set_daemon(value).map_err(wrong)?,
         }
@@ -304,8 +306,8 @@ async fn look(setup: &Setup) -> Result<String, Failure> {
     let count = found.len();
     found.sort_unstable();
     found.dedup();
-    let many = if count > 1 { format!("{count} engines ") } else { String::new() };
-    Ok(format!("{many}{}", found.join(", ")))
+    let many = if count > 1 { format!(" on {count} daemons") } else { String::new() };
+    Ok(format!("{}{many}", found.join(", ")))
 }
 
 fn failed(error: &BenchError) -> Failure {

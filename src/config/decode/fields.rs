@@ -17,6 +17,9 @@ pub(in crate::config) struct Fields<'c, 't, 'n> {
     missing: Vec<(&'static str, &'static str)>,
 }
 
+/// So many settings can be told in a line.
+const FEW: usize = 8;
+
 // === impl Cx ===
 
 impl<'t> Cx<'t> {
@@ -29,7 +32,7 @@ impl<'t> Cx<'t> {
         read: impl FnOnce(&mut Fields<'_, 't, 'n>) -> T,
     ) -> Option<T> {
         let Shape::Struct { name, .. } = &node.shape else {
-            return self.expected(node, &format!("{of} in `( )`"));
+            return self.expected_fields(node, of, read);
         };
         if let Some(name) = name {
             let title = format!("{of} has no name before its bracket");
@@ -37,6 +40,32 @@ impl<'t> Cx<'t> {
             self.report(Mistake::new(name, title).help(help));
         }
         self.variant_fields(node, of, read)
+    }
+
+    /// Reports that something is no struct, and says what could be in it.
+    fn expected_fields<'n, T>(
+        &mut self,
+        node: &'n Node,
+        of: &str,
+        read: impl FnOnce(&mut Fields<'_, 't, 'n>) -> T,
+    ) -> Option<T> {
+        let before = self.mistakes.len();
+        self.expected::<T>(node, &format!("{of} in `( )`"));
+        let (after, warnings) = (self.mistakes.len(), self.warnings.len());
+        let mut fields = Fields::new(self);
+        read(&mut fields);
+        let known = fields.shown();
+        // What is found in nothing is nobody's mistake.
+        self.mistakes.truncate(after);
+        self.warnings.truncate(warnings);
+        if after > before && known.len() <= FEW {
+            let mistake = self.mistakes.pop()?;
+            self.report(
+                mistake
+                    .help(format!("its settings go into the bracket: {}", listed(&known, "and"))),
+            );
+        }
+        None
     }
 
     /// Reads the fields of a variant, which may be written without brackets
@@ -51,13 +80,7 @@ impl<'t> Cx<'t> {
             Shape::Struct { items, open, .. } => (items, open),
             _ => (&[], &node.span),
         };
-        let mut fields = Fields {
-            cx: self,
-            given: IndexMap::new(),
-            known: Vec::new(),
-            later: Vec::new(),
-            missing: Vec::new(),
-        };
+        let mut fields = Fields::new(self);
         for item in items {
             fields.add(item, of, node.whole);
         }
@@ -68,6 +91,13 @@ impl<'t> Cx<'t> {
 }
 
 // === impl Fields ===
+
+impl<'c, 't> Fields<'c, 't, '_> {
+    fn new(cx: &'c mut Cx<'t>) -> Self {
+        let (known, later) = (Vec::new(), Vec::new());
+        Self { cx, given: IndexMap::new(), known, later, missing: Vec::new() }
+    }
+}
 
 impl<'t, 'n> Fields<'_, 't, 'n> {
     fn add(&mut self, item: &'n Item, of: &str, whole: bool) {
@@ -135,9 +165,13 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         }
     }
 
+    /// What can be set in this version.
+    fn shown(&self) -> Vec<&'static str> {
+        self.known.iter().copied().filter(|name| !self.later.contains(name)).collect()
+    }
+
     fn finish(mut self, open: &Span, of: &str, whole: bool) {
-        let shown: Vec<_> =
-            self.known.iter().copied().filter(|name| !self.later.contains(name)).collect();
+        let shown = self.shown();
         for (name, item) in &self.given {
             if self.known.contains(name) {
                 continue;

@@ -9,7 +9,7 @@ use super::overdue::overdue_after;
 use super::parts::{Capability, EnvKey, FoundMount, User};
 use super::warm::warm_and_max;
 use super::{Connect, Env, Service, Timeouts};
-use crate::config::decode::{Cx, Fields, Spanned};
+use crate::config::decode::{Cx, Entry, Fields, Spanned};
 use crate::config::image::ImageRef;
 use crate::config::name::Name;
 use crate::config::report::Mistake;
@@ -27,13 +27,14 @@ pub(in crate::config) struct Found {
     pub(in crate::config) service: Option<Service>,
 }
 
-/// Reads a service.
+/// Reads a service; `of` names it to people.
 pub(in crate::config) fn service(
+    of: &str,
     name: &Spanned<Name>,
     node: &Node,
     cx: &mut Cx<'_>,
 ) -> Option<Found> {
-    cx.fields(node, &format!("service \"{}\"", name.value), |f| {
+    cx.fields(node, of, |f| {
         let listen = f.required::<Spanned<SocketAddr>>("listen");
         let image = f.required::<ImageRef>("image");
         let port = f.required::<Port>("port");
@@ -47,7 +48,8 @@ pub(in crate::config) fn service(
         let (tmpfs, mounts) = tmpfs_and_mounts(f);
         let (pull, watch_image) = pull_and_watch(f, image.as_ref());
         let cap_add = cap_add(f);
-        let sandbox = sandbox(f, &cap_add, overdue_after.is_some());
+        let sandbox = f.optional::<Spanned<Sandbox>>("sandbox");
+        let sandbox_is = sandbox.as_ref().map_or(Sandbox::Fresh, |sandbox| sandbox.value);
         let rest = |f: &mut Fields<'_, '_, '_>| {
             Some(Service {
                 name: name.value.clone(),
@@ -68,7 +70,7 @@ pub(in crate::config) fn service(
                 limits: f.optional("limits").unwrap_or_default(),
                 network,
                 reach,
-                sandbox,
+                sandbox: sandbox_is,
                 preconnect: f.optional("preconnect").unwrap_or_default(),
                 publish: f.optional("publish").unwrap_or_default(),
                 max_surge: f.optional::<Containers>("max_surge").map_or(1, |surge| surge.0),
@@ -88,6 +90,10 @@ pub(in crate::config) fn service(
             })
         };
         let service = rest(f);
+        let unfit = service.as_ref().map_or(Vec::new(), Service::why_not_pooled);
+        for (sandbox, (title, help)) in sandbox.iter().cycle().zip(unfit) {
+            f.cx.report(Mistake::new(&sandbox.span, title).help(help));
+        }
         Found { name: name.value.clone(), listen, warm, service }
     })
 }
@@ -162,6 +168,7 @@ fn tmpfs_and_mounts(f: &mut Fields<'_, '_, '_>) -> (IndexMap<String, String>, Ve
         let mut tmpfs = IndexMap::new();
         for (path, options) in entries {
             let options = f.cx.decode::<String>(options);
+            let Some(path) = path else { continue };
             take(&Spanned { value: path.value.0.clone(), span: path.span }, f.cx);
             tmpfs.insert(path.value.0, options.unwrap_or_default());
         }
@@ -192,8 +199,9 @@ fn command(f: &mut Fields<'_, '_, '_>) -> Option<Vec<String>> {
 fn env(f: &mut Fields<'_, '_, '_>) -> Env {
     let entries = f.node("env").and_then(|node| {
         let entries = f.cx.map::<EnvKey>(node, "a map such as {\"KEY\": \"value\"}")?;
-        let read = |(key, value): (Spanned<EnvKey>, &Node)| {
-            Some((key.value.0, f.cx.decode::<String>(value)?))
+        let read = |(key, value): Entry<'_, EnvKey>| {
+            let value = f.cx.decode::<String>(value);
+            Some((key?.value.0, value?))
         };
         Some(entries.into_iter().filter_map(read).collect())
     });
@@ -214,24 +222,4 @@ fn cap_add(f: &mut Fields<'_, '_, '_>) -> Vec<String> {
         .node("cap_add")
         .and_then(|node| f.cx.list::<Capability>(node, "a list such as [\"NET_BIND_SERVICE\"]"));
     names.unwrap_or_default().into_iter().map(|name| name.value.0.to_owned()).collect()
-}
-
-/// A sandbox outlives its containers: what one could change of its network the next would
-/// find, and nobody else may remove it before.
-fn sandbox(f: &mut Fields<'_, '_, '_>, cap_add: &[String], overdue: bool) -> Sandbox {
-    let Some(sandbox) = f.optional::<Spanned<Sandbox>>("sandbox") else { return Sandbox::Fresh };
-    let mighty = |name: &&String| ["NET_ADMIN", "SYS_ADMIN", "ALL"].contains(&name.as_str());
-    if sandbox.value == Sandbox::Pooled {
-        if let Some(name) = cap_add.iter().find(mighty) {
-            let title = format!("with `{name}` in `cap_add` a container can change its network");
-            let help = "and the next one in its sandbox would have that: write `sandbox: Fresh`";
-            f.cx.report(Mistake::new(&sandbox.span, title).help(help));
-        }
-        if overdue {
-            let title = "a sandbox has no deadline, and `overdue_after` gives its containers one";
-            let help = "write `sandbox: Fresh`, or leave `overdue_after` out";
-            f.cx.report(Mistake::new(&sandbox.span, title).help(help));
-        }
-    }
-    sandbox.value
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::{Connect, Limits, Publish, Queue, Timeouts};
 use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned, similar};
 use crate::config::name::Name;
+use crate::config::quantity::{Positive, Size};
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::config::value::{AbsolutePath, Count, Positive, Size, Text, Waiting};
+use crate::config::value::{AbsolutePath, Count, Text, Waiting};
 use crate::spec::{Mount, Network, Preconnect, Pull, Reach, Sandbox};
 
 /// Docker refuses less.

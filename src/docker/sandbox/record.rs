@@ -1,0 +1,261 @@
+//! What is known of the sandboxes of one engine, and who has them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use ganger_pool::core::LaunchId;
+use ganger_pool::runtime::CallError;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::docker::{Network, Spec};
+
+/// A free one that nobody has wanted for so long is removed.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What a sandbox is like. Containers that want the same may follow each other in one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::docker) struct Kind {
+    pub(super) network: Network,
+    pub(super) publish: Option<IpAddr>,
+    pub(super) port: u16,
+    pub(super) runtime: Option<String>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Sandbox {
+    pub(super) number: u64,
+    /// Its holder's.
+    pub(super) id: String,
+    pub(super) kind: Kind,
+    /// Containers that were launched into it.
+    pub(super) uses: u32,
+}
+
+/// The sandboxes of one engine, wherever it is found meanwhile.
+#[derive(Debug, Default)]
+pub(in crate::docker) struct Sandboxes {
+    state: Mutex<State>,
+    /// One is not live any more, or cannot be removed now.
+    over: Notify,
+    /// There are to be no more.
+    pub(super) closing: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The one that became free last at the end, each since when.
+    free: Vec<(Sandbox, Instant)>,
+    taken: BTreeMap<LaunchId, Sandbox>,
+    /// Those that are being made without anybody waiting for them.
+    coming: Vec<Kind>,
+    /// The numbers of all that are not to be taken for strays: of these, and of those that
+    /// are being made or removed; and why the last removal of one failed.
+    live: BTreeMap<u64, Option<CallError>>,
+    /// There are to be no more.
+    closed: bool,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    pub(in crate::docker) fn of(spec: &Spec, publish: Option<IpAddr>) -> Self {
+        let (network, runtime) = (spec.network.clone(), spec.runtime.clone());
+        Self { network, publish, port: spec.port, runtime }
+    }
+}
+
+// === impl Sandboxes ===
+
+impl Sandboxes {
+    /// Gives one that was made for it to a launch.
+    pub(super) fn give(&self, launch: LaunchId, sandbox: Sandbox) {
+        self.state.lock().taken.insert(launch, Sandbox { uses: 1, ..sandbox });
+    }
+
+    /// Takes a free one for a launch.
+    pub(super) fn take(&self, launch: LaunchId, kind: &Kind) -> Option<String> {
+        let mut state = self.state.lock();
+        let at = state.free.iter().rposition(|(sandbox, _)| sandbox.kind == *kind)?;
+        let (mut sandbox, _) = state.free.remove(at);
+        sandbox.uses += 1;
+        let id = sandbox.id.clone();
+        state.taken.insert(launch, sandbox);
+        Some(id)
+    }
+
+    /// Whether another one is to be made ahead, which is then taken to come.
+    pub(super) fn lacks(&self, kind: &Kind) -> bool {
+        let mut state = self.state.lock();
+        let there = state.free.iter().map(|(sandbox, _)| &sandbox.kind);
+        let lacks = !state.closed && !there.chain(&state.coming).any(|known| known == kind);
+        if lacks {
+            state.coming.push(kind.clone());
+        }
+        lacks
+    }
+
+    /// Nobody waits any more for one that was made ahead.
+    pub(super) fn came(&self, kind: &Kind) {
+        let mut state = self.state.lock();
+        if let Some(at) = state.coming.iter().position(|coming| coming == kind) {
+            state.coming.swap_remove(at);
+        }
+    }
+
+    /// Begins to make one; its number.
+    pub(super) fn begin(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Relaxed);
+        self.state.lock().live.insert(number, None);
+        number
+    }
+
+    /// The container of a launch is gone. Its sandbox is nobody's until it is given back.
+    pub(super) fn release(&self, launch: LaunchId) -> Option<Sandbox> {
+        self.state.lock().taken.remove(&launch)
+    }
+
+    /// Makes one free for the next, unless there is to be none.
+    pub(super) fn give_back(&self, sandbox: Sandbox) -> Result<(), Sandbox> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(sandbox);
+        }
+        state.free.push((sandbox, Instant::now()));
+        Ok(())
+    }
+
+    /// Those that nobody has wanted for a while.
+    pub(super) fn idle(&self) -> Vec<Sandbox> {
+        let free = |(_, since): &mut (Sandbox, Instant)| since.elapsed() >= IDLE;
+        self.state.lock().free.extract_if(.., free).map(|(sandbox, _)| sandbox).collect()
+    }
+
+    /// All that are not being removed; there will be no more.
+    pub(super) fn close(&self) -> Vec<Sandbox> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        // From now on: what cannot be removed will not be waited for.
+        state.live.values_mut().for_each(|failed| *failed = None);
+        self.closing.notify_waiters();
+        let (free, taken) = (std::mem::take(&mut state.free), std::mem::take(&mut state.taken));
+        free.into_iter().map(|(sandbox, _)| sandbox).chain(taken.into_values()).collect()
+    }
+
+    pub(super) fn forget(&self, number: u64) {
+        self.state.lock().live.remove(&number);
+        self.over.notify_waiters();
+    }
+
+    pub(super) fn fail(&self, number: u64, error: CallError) {
+        if let Some(failed) = self.state.lock().live.get_mut(&number) {
+            *failed = Some(error);
+        }
+        self.over.notify_waiters();
+    }
+
+    /// Returns when nothing is left that is being made, used, looked at or removed, but for
+    /// what `but` leaves out.
+    pub(super) async fn until_none(&self, but: impl Fn(&CallError) -> bool) {
+        loop {
+            let over = self.over.notified();
+            let left = |failed: &Option<CallError>| !failed.as_ref().is_some_and(&but);
+            if !self.state.lock().live.values().any(left) {
+                return;
+            }
+            over.await;
+        }
+    }
+
+    /// Why there are some left, if there are.
+    pub(super) fn left(&self) -> Option<String> {
+        let state = self.state.lock();
+        let mut reasons = state.live.values().flatten().map(|error| error.message.clone());
+        let first = || reasons.next().unwrap_or_else(|| "still being removed".to_owned());
+        (!state.live.is_empty()).then(first)
+    }
+
+    /// The numbers of those that are not strays.
+    pub(super) fn live(&self) -> BTreeSet<u64> {
+        self.state.lock().live.keys().copied().collect()
+    }
+
+    /// The launches that are in sandboxes, by these' numbers.
+    pub(in crate::docker) fn taken(&self) -> BTreeMap<u64, LaunchId> {
+        let state = self.state.lock();
+        state.taken.iter().map(|(launch, sandbox)| (sandbox.number, *launch)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn kind(port: u16) -> Kind {
+        Kind { network: Network::Sealed, publish: None, port, runtime: None }
+    }
+
+    fn sandbox(sandboxes: &Sandboxes, port: u16) -> Sandbox {
+        let number = sandboxes.begin();
+        Sandbox { number, id: format!("id-{number}"), kind: kind(port), uses: 0 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sandbox_has_one_container_at_a_time() {
+        let sandboxes = Sandboxes::default();
+        assert!(sandboxes.lacks(&kind(80)) && !sandboxes.lacks(&kind(80)), "one is coming");
+        assert!(sandboxes.lacks(&kind(81)));
+        sandboxes.came(&kind(80));
+        sandboxes.give_back(sandbox(&sandboxes, 80)).unwrap();
+        sandboxes.came(&kind(81));
+        assert_eq!(sandboxes.take(LaunchId(1), &kind(81)), None);
+        let first = sandboxes.take(LaunchId(1), &kind(80)).unwrap();
+        assert_eq!(sandboxes.take(LaunchId(2), &kind(80)), None);
+        assert_eq!(sandboxes.taken().into_values().collect::<Vec<_>>(), [LaunchId(1)]);
+        let sandbox = sandboxes.release(LaunchId(1)).unwrap();
+        assert_eq!(sandboxes.take(LaunchId(2), &kind(80)), None, "until it was looked at");
+        assert!(sandboxes.live().contains(&sandbox.number), "and is no stray all the time");
+        sandboxes.give_back(sandbox).unwrap();
+        assert_eq!(sandboxes.take(LaunchId(2), &kind(80)), Some(first));
+        let sandbox = sandboxes.release(LaunchId(2)).unwrap();
+        assert_eq!(sandbox.uses, 2);
+        sandboxes.close();
+        let number = sandboxes.give_back(sandbox).unwrap_err().number;
+        let unreachable = |error: &CallError| error.unreachable;
+        let none = sandboxes.until_none(unreachable);
+        tokio::pin!(none);
+        assert!((&mut none).now_or_never().is_none());
+        sandboxes.fail(number, CallError::refused("busy"));
+        assert!((&mut none).now_or_never().is_none());
+        sandboxes.fail(number, CallError::unreachable("away"));
+        none.await;
+        assert_eq!(sandboxes.left().unwrap(), "away");
+        sandboxes.forget(number);
+        sandboxes.until_none(|_| false).await;
+        assert_eq!(sandboxes.left(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_nobody_wants_goes() {
+        let sandboxes = Sandboxes::default();
+        for _ in 0..2 {
+            sandboxes.give_back(sandbox(&sandboxes, 80)).unwrap();
+        }
+        tokio::time::advance(IDLE - Duration::from_secs(1)).await;
+        let last = sandboxes.take(LaunchId(1), &kind(80)).unwrap();
+        sandboxes.give_back(sandboxes.release(LaunchId(1)).unwrap()).unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let idle = sandboxes.idle();
+        assert_eq!(idle.len(), 1);
+        assert_ne!(idle[0].id, last);
+        assert_eq!(sandboxes.close().len(), 1);
+        assert!(!sandboxes.lacks(&kind(80)));
+    }
+}
