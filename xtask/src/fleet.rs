@@ -84,6 +84,9 @@ impl Fleet {
         fs::create_dir_all(&site.dir).with_context(|| site.dir.display().to_string())?;
         // Even when the rest fails, `down` is to know what there was before.
         record::write(site, &record)?;
+        if !network::forwards() {
+            network::set_forwarding(true)?;
+        }
         for host in &hosts {
             if network::up(site, host)? {
                 daemon::stop(host)?;
@@ -124,6 +127,9 @@ impl Fleet {
         });
         results.into_iter().collect::<Result<()>>()?;
         network::down_shared(site)?;
+        if !before.forwarding {
+            network::set_forwarding(false)?;
+        }
         if !before.namespaces {
             network::forget_namespaces();
         }

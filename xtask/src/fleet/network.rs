@@ -4,13 +4,14 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::site::{Host, Site};
 use crate::command::output;
 
 const NAMESPACES: &str = "/run/netns";
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// Makes a host's network, or what is missing of it. Says whether its namespace
 /// is a new one, so that nothing that runs can be in it.
@@ -63,6 +64,17 @@ pub(crate) fn down_shared(site: &Site) -> Result<()> {
         ip(&["link", "del", site.bridge])?;
     }
     Ok(())
+}
+
+/// Whether the kernel passes on packets from one link to another, without which the hosts
+/// do not reach each other, and an engine warns at each create.
+pub(super) fn forwards() -> bool {
+    fs::read_to_string(FORWARDING).is_ok_and(|set| set.trim() != "0")
+}
+
+/// Has it do so, or not.
+pub(super) fn set_forwarding(on: bool) -> Result<()> {
+    fs::write(FORWARDING, if on { "1" } else { "0" }).context(FORWARDING)
 }
 
 /// Whether `ip netns` has been used on this machine before.

@@ -36,6 +36,8 @@ pub(super) struct Before {
     pub(super) namespaces: bool,
     /// A dockerd had had containers.
     pub(super) cgroups: bool,
+    /// The kernel passed packets on.
+    pub(super) forwarding: bool,
 }
 
 /// One host, as tests know it.
@@ -75,12 +77,16 @@ impl Default for Settings {
 
 impl Before {
     pub(super) fn now() -> Self {
-        Self { namespaces: network::namespaces_known(), cgroups: remnants::cgroups_known() }
+        Self {
+            namespaces: network::namespaces_known(),
+            cgroups: remnants::cgroups_known(),
+            forwarding: network::forwards(),
+        }
     }
 
     /// To be careful with what may be another's.
     pub(super) fn unknown() -> Self {
-        Self { namespaces: true, cgroups: true }
+        Self { namespaces: true, cgroups: true, forwarding: true }
     }
 }
 
