@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 /// The same signal again so soon is the same one: timeout(1), for one, sends it to
 /// the process and then to its group.
-const ECHO: Duration = Duration::from_millis(20);
+const ECHO: Duration = Duration::from_millis(100);
 
 /// How far the operator has asked the process to stop.
 #[derive(Debug, Clone, Default)]

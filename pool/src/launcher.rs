@@ -165,7 +165,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             },
         };
         let autopsy = self.autopsy(order).await;
-        let runs = autopsy.as_ref().is_some_and(|autopsy| autopsy.exit_code.is_none());
+        let runs = autopsy.as_ref().is_none_or(|autopsy| autopsy.exit_code.is_none());
         let why = match why {
             None if runs => return Err(None),
             None => "ended before it was ready".to_owned(),

@@ -149,9 +149,12 @@ impl Keeper {
     async fn hire(&mut self) {
         match self.spawn().await {
             Ok(running) => {
-                info!(pid = running.child.id(), "the guardian is ready");
+                let pid = running.child.id();
                 self.running = Some(running);
                 self.tell().await;
+                if self.running.is_some() {
+                    info!(pid, "the guardian is ready");
+                }
             }
             Err(error) => {
                 self.failures += 1;

@@ -25,8 +25,9 @@ use crate::reach::process::Process;
 use crate::reach::{self, Backend, Between, Fate, is_shortage};
 use crate::spec::Preconnect;
 
-/// How long an engine may take to notice that a process has ended.
-const NOTICE: Duration = Duration::from_secs(2);
+/// How long an engine may take to say how a container is, before a client is told that
+/// nobody knows.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How long the word of an engine lags behind the end of a published connection.
 const LAG: Duration = Duration::from_millis(50);
 
@@ -257,7 +258,7 @@ impl Container {
 
     /// How it ended, once its process has: asked until the engine has noticed.
     async fn end(&self) -> End {
-        match timeout(NOTICE, self.daemon.end_of(&self.id)).await {
+        match timeout(self.daemon.deadlines.notice, self.daemon.end_of(&self.id)).await {
             Ok(Ok(end)) => end,
             Ok(Err(_)) | Err(_) => End::Unknown,
         }
@@ -316,7 +317,7 @@ impl Backend for Container {
                     if look > 0 {
                         sleep(LAG).await;
                     }
-                    match timeout(NOTICE, self.daemon.inspect_in_turn(&self.id)).await {
+                    match timeout(ANSWER, self.daemon.inspect_in_turn(&self.id)).await {
                         Ok(Ok(Some(seen))) => {
                             if let Some(end) = seen.state.end() {
                                 return fate(end);

@@ -195,7 +195,9 @@ async fn a_create_that_comes_to_life_after_its_deadline_is_removed() {
         list.then(|| Reply::Json(200, Value::Array(containers.lock().clone())))
     })
     .await;
-    let error = docker.launch(&order(spec())).await.unwrap_err();
+    let order = order(spec());
+    docker.prepare(&order.daemon, &order.service, &order.spec).await.unwrap();
+    let error = docker.launch(&order).await.unwrap_err();
     assert_eq!(error.fault, Fault::Daemon);
     assert!(error.message.contains("did not answer create within 50ms"), "{}", error.message);
 

@@ -121,6 +121,10 @@ impl Ends {
     }
 }
 
+/// Held by a test that takes all pipes of the process, and by one that needs one.
+#[cfg(test)]
+pub(super) static ALL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
@@ -131,6 +135,7 @@ mod tests {
     /// One test, because the pipes are those of the whole process.
     #[tokio::test]
     async fn there_are_so_many_and_what_was_in_one_reaches_nobody_else() {
+        let _all = ALL.lock().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();

@@ -180,7 +180,7 @@ fn a_dial_that_hangs_is_given_up() {
 fn a_dial_that_hangs_leaves_time_for_another() {
     test(async {
         let proxy = Proxy::start_with([Give::Deaf, Give::Deaf, echo().await], 10, |settings| {
-            settings.connect_timeout = Duration::from_millis(400);
+            settings.connect_timeout = Duration::from_secs(2);
         });
         let mut client = proxy.connect().await;
         client.write_all(b"hello").await.unwrap();
@@ -229,7 +229,7 @@ fn one_that_refuses_for_ever_leaves_time_for_another() {
         let proxy = Proxy::start_with(
             [Give::Container(nobody, Fate::Running), echo().await],
             10,
-            |settings| settings.connect_timeout = Duration::from_millis(500),
+            |settings| settings.connect_timeout = Duration::from_secs(2),
         );
         let mut client = proxy.connect().await;
         client.shutdown().await.unwrap();
@@ -273,7 +273,7 @@ async fn silent() -> Give {
 }
 
 fn soon(settings: &mut Settings) {
-    settings.first_byte = Some(Duration::from_millis(50));
+    settings.first_byte = Some(Duration::from_millis(500));
 }
 
 #[test]
