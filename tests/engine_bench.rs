@@ -89,8 +89,14 @@ fn every_kind_is_measured_as_what_it_is_and_nothing_is_left() {
         );
         let name = series["name"].as_str().unwrap();
         let start = if name == "hot" { "reused" } else { name };
-        let leases = if name == "direct" { &Value::Null } else { &series["started"][start] };
-        assert_eq!(leases.as_u64(), (name != "direct").then_some(4), "{series:#}");
+        if name == "direct" {
+            assert_eq!(series["started"], Value::Null);
+            continue;
+        }
+        let started = series["started"].as_object().unwrap();
+        assert_eq!(started.values().filter_map(Value::as_u64).sum::<u64>(), 4, "{series:#}");
+        // A container whose service does not hang up in time is not used again.
+        assert!(series["started"][start].as_u64() >= Some(3), "{series:#}");
     }
     // All were launched for a client that waited for it, and removed after it.
     let phases = point["phases"].as_array().unwrap();

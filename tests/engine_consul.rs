@@ -178,7 +178,8 @@ fn a_second_datacenter_is_used_only_when_the_first_is_full() {
             line.contains("containers are reached") && line.contains(&host.name)
         });
     }
-    ganger.wait_for_line(DEADLINE, |line| line.contains("listening"));
+    // Which is so, with none, when both are settled.
+    ganger.wait_until_stocked("echo");
     let port = config.port("echo");
     let mut held = Vec::new();
     for (clients, eu, us) in [(1, 1, 0), (2, 2, 0), (3, 2, 1), (4, 2, 2)] {

@@ -89,7 +89,12 @@ fn a_leased_container_that_falls_silent_before_it_has_answered_is_replaced() {
     let config = Config::new("silent")
         .daemon(fleet.hosts()[0].daemon(10))
         .fixture("id", "warm: 2, max: 6, network: Sealed", STRICT)
-        .fixture("still", "warm: 1, max: 3, network: Sealed, timeouts: (first_byte: \"1s\")", &[]);
+        .fixture(
+            "still",
+            "warm: 1, max: 3, network: Sealed, connect: (timeout: \"15s\"), \
+             timeouts: (first_byte: \"3s\")",
+            &[],
+        );
     Ride::run(GANGER, &fleet, &config, QUEUE, |ride| {
         let blows: [Blow; 2] = [("it is frozen", Host::freeze), ("it is paused", Host::pause)];
         let mut used: Option<String> = None;
@@ -98,9 +103,11 @@ fn a_leased_container_that_falls_silent_before_it_has_answered_is_replaced() {
             let mut client = Client::connect(config.port("still"));
             wait_until(DEADLINE, "it is leased and there is another one", || {
                 let found = labelled(fleet.all(), &ride.ganger.label());
-                let still =
-                    |container: &Container| container.label("io.ganger.service") == Some("still");
-                found.iter().filter(|(_, container)| still(container)).count() == 2
+                let ready = |container: &Container| {
+                    container.label("io.ganger.service") == Some("still")
+                        && container.state == "running"
+                };
+                found.iter().filter(|(_, container)| ready(container)).count() == 2
             });
             blow(host, &old);
             client.echo("is anybody there?");

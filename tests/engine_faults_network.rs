@@ -13,7 +13,8 @@ const STALE_AFTER: Duration = Duration::from_secs(5);
 
 /// Ports are published, as on other machines.
 const FIELDS: &str = "warm: 4, max: 12, network: Bridge, reach: Published, \
-                      ready: Tcp(linger: \"20ms\"), queue: (length: 32, timeout: \"15s\")";
+                      ready: Tcp(linger: \"20ms\"), queue: (length: 32, timeout: \"15s\"), \
+                      connect: (timeout: \"15s\")";
 
 /// A service on the first two hosts, which are reached over the network.
 fn two(name: &str, fleet: &Fleet) -> Config {
@@ -122,7 +123,9 @@ fn stock_whose_daemon_s_api_alone_is_out_of_reach_is_leased_while_it_can_be_talk
 
     // A container that cannot be talked to is not leased for longer than that.
     let (silence, since) = (fleet.meddle(host, Packets::Dropped), Instant::now());
-    wait_until(DEADLINE, "what it has shown is too old", || since.elapsed() > STALE_AFTER);
+    // What was on its way then may have come after it.
+    let long = STALE_AFTER + Duration::from_secs(2);
+    wait_until(DEADLINE, "what it has shown is too old", || since.elapsed() > long);
     let mut client = Client::connect(port);
     assert_eq!(client.ending(), Ending::Reset(Vec::new()));
     let end = ganger.wait_for_end(client.port());
@@ -195,7 +198,8 @@ fn a_container_in_stock_that_is_taken_off_its_network_costs_no_client() {
     let fleet = Fleet::exclusive();
     let config = two("off", &fleet).fixture(
         "still",
-        "warm: 1, max: 2, network: Bridge, reach: Published, ready: Tcp(linger: \"20ms\")",
+        "warm: 1, max: 2, network: Bridge, reach: Published, ready: Tcp(linger: \"20ms\"), \
+         connect: (timeout: \"15s\")",
         &[],
     );
     Ride::run(GANGER, &fleet, &config, QUEUE, |ride| {

@@ -125,7 +125,7 @@ fn the_same_holds_over_the_network() {
 #[test]
 fn a_hundred_clients_at_once_are_each_served_or_refused() {
     let fleet = Fleet::exclusive();
-    let fields = "warm: 1, max: 6, network: Sealed, queue: (length: 10, timeout: \"30s\")";
+    let fields = "warm: 1, max: 6, network: Sealed, queue: (length: 10, timeout: \"50s\")";
     let host = &fleet.hosts()[2];
     let config = Config::new("crowd").daemon(host.daemon(4)).fixture("id", fields, &["identify"]);
     let mut ganger = config.serve(GANGER, &fleet);
@@ -175,7 +175,7 @@ fn a_hundred_clients_at_once_are_each_served_or_refused() {
 #[test]
 fn clients_wait_for_the_queue_s_time_out_and_leave_the_queue_when_they_hang_up() {
     let fleet = Fleet::exclusive();
-    let fields = "warm: 0, max: 8, network: Sealed, queue: (length: 2, timeout: \"5s\")";
+    let fields = "warm: 0, max: 8, network: Sealed, queue: (length: 2, timeout: \"20s\")";
     let host = &fleet.hosts()[0];
     let config = Config::new("wait").daemon(host.daemon(1)).fixture("id", fields, &["identify"]);
     let mut ganger = config.serve(GANGER, &fleet);

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ganger_test_support::{
-    Client, Config, Consul, Fleet, Ganger, Host, labelled, under_load, wait_until,
+    Client, Config, Consul, Fleet, Ganger, Host, labelled, now, under_load, wait_until,
 };
 use rustix::process::{Pid, Signal, getpgid, getsid, kill_process, kill_process_group};
 
@@ -19,14 +19,14 @@ const PROMISE: Duration = Duration::from_secs(10);
 fn everywhere(name: &str, fleet: &Fleet) -> Config {
     let fields = "warm: 4, max: 24, network: Sealed";
     let config = Config::new(name);
-    let config = fleet.all().iter().fold(config, |config, host| config.daemon(host.daemon(6)));
+    let config = fleet.all().iter().fold(config, |config, host| config.daemon(host.daemon(40)));
     config.fixture("id", fields, &["identify"])
 }
 
 /// A sealed echo service on one host.
 fn one(name: &str, host: &Host, fields: &str) -> Config {
     let fields = format!("network: Sealed, {fields}");
-    Config::new(name).daemon(host.daemon(8)).fixture("echo", &fields, &[])
+    Config::new(name).daemon(host.daemon(40)).fixture("echo", &fields, &[])
 }
 
 /// The guardian of a program.
@@ -46,21 +46,22 @@ fn count(fleet: &Fleet, label: &str) -> usize {
 }
 
 /// Fails unless everything of a program that was killed just now goes in time.
-fn assert_cleared(fleet: &Fleet, ganger: &Ganger) {
+fn assert_cleared(fleet: &Fleet, ganger: &Ganger, limit: Duration) {
     let boot = ganger.boot();
-    wait_until(PROMISE, "nothing of the killed program is left", || count(fleet, &boot) == 0);
+    wait_until(limit, "nothing of the killed program is left", || count(fleet, &boot) == 0);
 }
 
 /// Fails unless that stays so until its guardian is sure of it and ends.
 fn assert_stays_cleared(fleet: &Fleet, ganger: &mut Ganger) {
-    ganger.wait_for_guardian(2 * DEADLINE);
+    ganger.wait_for_guardian(5 * DEADLINE);
     assert_eq!(count(fleet, &ganger.boot()), 0);
     assert_eq!(ganger.count("may be left"), 0, "{:#?}", ganger.lines());
 }
 
 #[test]
 fn a_program_that_is_killed_under_load_leaves_nothing_and_others_keep_theirs() {
-    let fleet = Fleet::shared();
+    // What others do on it is not to be in the time that is promised.
+    let fleet = Fleet::exclusive();
     let (config, other) = (everywhere("killed", &fleet), one("other", fleet.local(), "warm: 2"));
     let (mut ganger, mut bystander) = (config.serve(GANGER, &fleet), other.serve(GANGER, &fleet));
     let (port, boot) = (config.port("id"), ganger.boot());
@@ -70,9 +71,11 @@ fn a_program_that_is_killed_under_load_leaves_nothing_and_others_keep_theirs() {
     };
     let before = theirs();
 
-    under_load(port, || ganger.kill());
-    assert!(count(&fleet, &boot) > 0, "there is something to remove");
-    assert_cleared(&fleet, &ganger);
+    under_load(port, || {
+        assert!(count(&fleet, &boot) > 0, "there is something to remove");
+        ganger.kill();
+    });
+    assert_cleared(&fleet, &ganger, PROMISE);
     assert_stays_cleared(&fleet, &mut ganger);
     assert_eq!(theirs(), before);
     assert_eq!(bystander.stop(), 0);
@@ -82,9 +85,10 @@ fn a_program_that_is_killed_under_load_leaves_nothing_and_others_keep_theirs() {
 fn a_create_that_comes_to_life_after_the_kill_is_removed() {
     let fleet = Fleet::exclusive();
     let host = &fleet.hosts()[1];
-    let config = one("late", host, "warm: 0, max: 2");
+    // One that is given up is in place of any other until it is known to be gone.
+    let config = one("late", host, "warm: 0, max: 1");
     let mut ganger = config.serve(GANGER, &fleet);
-    let label = ganger.boot();
+    let (label, since) = (ganger.boot(), now());
     let frozen = fleet.freeze(host);
     let client = Client::connect(config.port("echo"));
     // The engine has the request when the list has been missed as well.
@@ -94,8 +98,9 @@ fn a_create_that_comes_to_life_after_the_kill_is_removed() {
     ganger.wait_for_line(DEADLINE, |line| line.contains("removing its containers"));
     drop(frozen);
     let said = |line: &str| line.contains("nothing is left of the process");
-    let line = ganger.wait_for_line(2 * DEADLINE, said);
-    assert!(line.contains(" removed=1"), "it came to life: {line}");
+    let _ = ganger.wait_for_line(5 * DEADLINE, said);
+    let history = host.history(&label, &since);
+    assert!(history.iter().any(|event| event.starts_with("create")), "{history:?}");
     assert_eq!(count(&fleet, &label), 0);
     ganger.wait_for_guardian(DEADLINE);
 }
@@ -129,7 +134,7 @@ fn neither_a_signal_to_the_guardian_nor_its_death_leaves_anything_behind() {
     });
     assert_ne!(guardian(&ganger), first);
     ganger.kill();
-    assert_cleared(&fleet, &ganger);
+    assert_cleared(&fleet, &ganger, DEADLINE);
 }
 
 #[test]
@@ -144,7 +149,7 @@ fn what_kills_the_whole_process_group_does_not_reach_the_guardian() {
     let leader = i32::try_from(ganger.pid()).ok().and_then(Pid::from_raw).unwrap();
     let guardian = guardian(&ganger);
     kill_process_group(leader, Signal::KILL).unwrap();
-    assert_cleared(&fleet, &ganger);
+    assert_cleared(&fleet, &ganger, DEADLINE);
     // Nobody else would: with its process it has left the harness's sight.
     kill_process(guardian, Signal::TERM).unwrap();
     ganger.wait_for_guardian(DEADLINE);
@@ -164,7 +169,7 @@ fn a_new_start_and_the_guardian_of_the_last_one_do_not_disturb_each_other() {
     };
     let before = stock();
     assert_eq!(before.len(), 3);
-    assert_cleared(&fleet, &first);
+    assert_cleared(&fleet, &first, DEADLINE);
     assert_stays_cleared(&fleet, &mut first);
     assert_eq!(stock(), before);
     for ganger in [&first, &second] {
@@ -240,14 +245,14 @@ fn a_daemon_that_has_joined_or_left_is_cleared_as_well() {
             "Consul(servers: [{servers:?}], service: \"docker\", max_containers: 4, insecure: true)"
         ))
         .fixture("echo", "warm: 2, max: 8, network: Bridge", &[]);
-    consul.register("docker", leaves, 4);
+    consul.register("docker", leaves, 40);
     let mut ganger = config.serve(GANGER, &fleet);
     let boot = ganger.boot();
     let on = |host: &Host| host.containers(&boot).len();
     // It stays on the daemon that leaves.
     let mut client = Client::connect(config.port("echo"));
     client.echo("here I stay");
-    consul.register("docker", joins, 4);
+    consul.register("docker", joins, 40);
     ganger.wait_for_line(DEADLINE, |line| {
         line.contains("joined the fleet") && line.contains(&joins.name)
     });
@@ -261,5 +266,5 @@ fn a_daemon_that_has_joined_or_left_is_cleared_as_well() {
     )
     .unwrap();
     ganger.kill();
-    assert_cleared(&fleet, &ganger);
+    assert_cleared(&fleet, &ganger, DEADLINE);
 }

@@ -11,7 +11,7 @@ const DAY: u64 = 24 * 60 * 60;
 
 fn one(name: &str, host: &Host, fields: &str) -> Config {
     let fields = format!("warm: 2, max: 4, network: Sealed, {fields}");
-    Config::new(name).daemon(host.daemon(12)).fixture("echo", &fields, &[])
+    Config::new(name).daemon(host.daemon(40)).fixture("echo", &fields, &[])
 }
 
 /// A container with these labels, as if somebody else had launched it.

@@ -49,7 +49,7 @@ fn every_kind_of_service_works_with_and_without() {
 fn one_is_made_again_after_each_lease() {
     let fleet = Fleet::shared();
     let fields = "warm: 1, max: 1, reuse: 100, network: Sealed, preconnect: Banner";
-    let config = Config::new("again").daemon(fleet.local().daemon(4));
+    let config = Config::new("again").daemon(fleet.local().daemon(40));
     let config = config.fixture("echo", fields, &["identify"]);
     let mut ganger = config.serve(GANGER, &fleet);
     let mut ids = Vec::new();
@@ -71,7 +71,7 @@ fn one_that_waits_for_its_client_is_used_again_all_the_same() {
     let fleet = Fleet::shared();
     // A remote daemon, where a check takes longest.
     let fields = "warm: 1, max: 1, reuse: 100, preconnect: Banner";
-    let config = Config::new("waits").daemon(fleet.hosts()[0].daemon(4));
+    let config = Config::new("waits").daemon(fleet.hosts()[0].daemon(40));
     let config = config.fixture("echo", fields, &[]);
     let mut ganger = config.serve(GANGER, &fleet);
     for _ in 0..4 {

@@ -99,7 +99,8 @@ fn config(name: &str, daemons: &[String], image: &str) -> Config {
 
 #[test]
 fn an_image_comes_to_every_daemon_and_is_run_there() {
-    let fleet = Fleet::shared();
+    // Each has room for no more than its half.
+    let fleet = Fleet::exclusive();
     let (local, one, two) = (fleet.local(), &fleet.hosts()[0], &fleet.hosts()[1]);
     let image = OnlyThere::new(&fleet, local, 20 << 20);
     // One by its socket, one over the network.

@@ -54,7 +54,7 @@ fn by_namespace_no_port_is_published_and_a_sealed_container_has_no_network() {
     let config = fleet
         .all()
         .iter()
-        .fold(Config::new("inside"), |config, host| config.daemon(host.daemon(2)))
+        .fold(Config::new("inside"), |config, host| config.daemon(host.daemon(40)))
         .fixture("sealed", "warm: 4, max: 4, network: Sealed", &[])
         .fixture("bridge", "warm: 4, max: 4, network: Bridge", &[]);
     let mut ganger = config.serve(GANGER, &fleet);
@@ -78,9 +78,9 @@ fn by_namespace_no_port_is_published_and_a_sealed_container_has_no_network() {
 fn ports_are_published_where_only_their_daemon_s_machine_is_reached() {
     let fleet = Fleet::shared();
     let published = "warm: 4, max: 4, network: Bridge, reach: Published";
-    let mut config = Config::new("ports").daemon(fleet.local().daemon(2));
+    let mut config = Config::new("ports").daemon(fleet.local().daemon(40));
     for host in fleet.hosts() {
-        config = config.daemon(host.remote_daemon(2));
+        config = config.daemon(host.remote_daemon(40));
     }
     let config = config.fixture("own", published, &[]).fixture(
         "any",
@@ -104,7 +104,8 @@ fn ports_are_published_where_only_their_daemon_s_machine_is_reached() {
 
 #[test]
 fn each_daemon_s_containers_are_reached_as_it_allows() {
-    let fleet = Fleet::shared();
+    // Each has room for no more than its half.
+    let fleet = Fleet::exclusive();
     let (local, remote) = (&fleet.hosts()[0], &fleet.hosts()[1]);
     let config = Config::new("auto")
         .daemon(local.daemon(2))
@@ -150,7 +151,7 @@ fn what_cannot_be_sealed_is_not_launched_and_check_says_so() {
         (code, check.lines().join("\n"))
     };
 
-    let config = Config::new("unsealed").daemon(remote.remote_daemon(4));
+    let config = Config::new("unsealed").daemon(remote.remote_daemon(40));
     let config = config.fixture("sealed", sealed, &[]);
     let (code, said) = check(&config);
     assert!(code == Some(1) && said.contains(why), "{said}");
@@ -165,7 +166,7 @@ fn what_cannot_be_sealed_is_not_launched_and_check_says_so() {
     assert_eq!(ganger.stop(), 0);
 
     // Asked to try, it cannot know before a launch.
-    let config = Config::new("tried").daemon(remote.remote_daemon(4));
+    let config = Config::new("tried").daemon(remote.remote_daemon(40));
     let (code, said) =
         check(&config.fixture("sealed", &format!("{sealed}, reach: Namespace"), &[]));
     assert!(code == Some(0) && said.contains("which only a launch can show"), "{said}");
@@ -173,8 +174,8 @@ fn what_cannot_be_sealed_is_not_launched_and_check_says_so() {
     // It takes the daemon out for that service, not for others.
     let config = Config::new("partly")
         // Room for all of them here, whichever service is launched first.
-        .daemon(local.daemon(12))
-        .daemon(remote.remote_daemon(8))
+        .daemon(local.daemon(40))
+        .daemon(remote.remote_daemon(40))
         .fixture("sealed", sealed, &[])
         .fixture("open", "warm: 8, max: 8", &[]);
     let (code, said) = check(&config);
@@ -191,7 +192,7 @@ fn what_cannot_be_sealed_is_not_launched_and_check_says_so() {
     assert!(hosts("open").contains(&remote.name));
     assert_eq!(ganger.stop(), 0);
 
-    let config = Config::new("sealed").daemon(local.daemon(4)).fixture("sealed", sealed, &[]);
+    let config = Config::new("sealed").daemon(local.daemon(40)).fixture("sealed", sealed, &[]);
     let (code, said) = check(&config);
     assert!(code == Some(0) && said.contains("reached by namespace"), "{said}");
 }
@@ -203,7 +204,7 @@ fn a_container_may_do_little() {
     let fields = "warm: 1, max: 2, network: Sealed, limits: (memory: \"32MiB\", cpus: 0.5, pids: 20), \
                   user: \"65534:65534\", read_only: true, tmpfs: {\"/tmp\": \"size=1m\"}";
     let config = Config::new("hard")
-        .daemon(host.daemon(4))
+        .daemon(host.daemon(40))
         .fixture("hard", fields, &[])
         .fixture("plain", "warm: 1, max: 2, network: Sealed", &[])
         .fixture("given", "warm: 1, max: 2, network: Sealed, cap_add: [\"NET_RAW\"]", &[]);
@@ -253,7 +254,7 @@ fn a_container_that_ran_out_of_memory_is_not_reused() {
         // Lazy: a probe by published port is a connection, and is not to count.
         let child = ["identify", "--lazy", "--child-eats-memory"];
         let config = Config::new("memory")
-            .daemon(host.daemon(4))
+            .daemon(host.daemon(40))
             .fixture("id", &fields, &["identify"])
             .fixture("child", &fields, &child)
             .fixture("whole", &fields, &["--eat-memory"]);
@@ -299,7 +300,7 @@ fn an_image_that_is_on_one_daemon_only_is_run_there() {
     let (with, without) = (&fleet.hosts()[0], &fleet.hosts()[1]);
     let image = format!("ganger.test/{}:1", ganger_test_support::unique("only"));
     let _ = with.docker(&["tag", FIXTURE, &image]);
-    let config = Config::new("image").daemon(with.daemon(4)).daemon(without.daemon(40)).image(
+    let config = Config::new("image").daemon(with.daemon(40)).daemon(without.daemon(40)).image(
         "id",
         &image,
         "warm: 2, max: 4, network: Sealed",

@@ -35,7 +35,7 @@ fn stocked(fleet: &Fleet, ganger: &Ganger, count: usize) -> Vec<String> {
 fn a_slow_service_behind_docker_proxy_is_not_shown_to_anybody_before_it_listens() {
     let fleet = Fleet::shared();
     fleet.load_images();
-    let fields = "warm: 2, max: 6, network: Bridge, reach: Published";
+    let fields = "warm: 2, max: 6, network: Bridge, reach: Published, connect: (timeout: \"30s\")";
     let config = local("slow", &fleet).fixture("echo", fields, &["--delay", "3s"]);
     let mut ganger = config.start(GANGER, &fleet);
     let port = config.port("echo");
@@ -129,12 +129,19 @@ fn containers_that_die_in_stock_are_no_client_s_loss() {
         for round in 0..4 {
             let stock = stocked(&fleet, &ganger, 2);
             // In turn: it may hear of the deaths before the client comes; it
-            // cannot; the containers are not dead, but will not answer.
+            // cannot; the containers are not dead, but frozen.
             let (verb, unaware) = [("kill", false), ("kill", true), ("pause", false)][round % 3];
             if unaware {
                 ganger.signal(Signal::STOP);
             }
             let _ = fleet.local().docker(&[&[verb][..], &[&stock[0], &stock[1]]].concat());
+            if verb == "pause" {
+                // What is frozen takes a connection, and says nothing.
+                wait_until(DEADLINE, "it has heard of it", || {
+                    let all = fleet.local().containers(&ganger.label());
+                    all.iter().all(|container| !stock.contains(&container.id))
+                });
+            }
             let mut client = Client::connect(port);
             if unaware {
                 ganger.signal(Signal::CONT);
@@ -274,7 +281,8 @@ fn every_strategy_shows_when_a_service_can_serve() {
         });
         for (name, ..) in &strategies {
             ganger.wait_until_stocked(name);
-            assert_eq!(talk(name).field("start"), "warm", "{name}");
+            // That may have been so before the first client.
+            wait_until(DEADLINE, "one is in stock", || talk(name).field("start") == "warm");
         }
         assert_eq!(ganger.count("launch failed"), 0, "{reach}");
         assert_eq!(ganger.stop(), 0);
@@ -285,7 +293,7 @@ fn every_strategy_shows_when_a_service_can_serve() {
 fn a_service_that_does_not_get_ready_says_why() {
     let fleet = Fleet::shared();
     fleet.load_images();
-    let start = "timeouts: (start: \"3s\")";
+    let start = "timeouts: (start: \"15s\")";
     let cases: [(&str, &str, &str, &[&str], &str); 5] = [
         ("tcp", "Tcp()", FIXTURE, &["--port", "7001"], "nothing listens on port 7000"),
         (

@@ -56,8 +56,11 @@ fn services_are_registered_as_they_are_while_they_accept() {
         ..known.clone()
     };
     assert_eq!(known, expected);
-    let sick = wait_for_status(&consul, &config, "sick", "critical");
-    assert!(sick.output.contains("containers keep failing"), "{sick:?}");
+    let failing = "containers keep failing";
+    wait_until(DEADLINE, "sick is critical", || {
+        let sick = consul.registered(&id(&config, "sick"));
+        sick.is_some_and(|sick| sick.status == "critical" && sick.output.contains(failing))
+    });
     wait_for_status(&consul, &config, "goes", "passing");
 
     // An agent that was started anew knows nothing.
@@ -78,6 +81,10 @@ fn services_are_registered_as_they_are_while_they_accept() {
 
     let mut held = Client::connect(moved.port);
     held.echo("here I stay");
+    wait_until(DEADLINE, "there is one for the next", || {
+        let known = consul.registered(&id(&config, "echo"));
+        known.is_some_and(|known| known.output.starts_with("1 ready, 1 leased"))
+    });
     // As long as it is listed there, it is let in.
     consul.freeze();
     ganger.signal(Signal::TERM);

@@ -39,7 +39,8 @@ fn visits(port: u16, stop: &AtomicBool) -> Vec<String> {
 #[test]
 fn a_switchover_under_load_is_noticed_by_nobody() {
     let fleet = Fleet::shared();
-    let fields = "warm: 8, max: 80, reuse: 100000, network: Sealed, max_surge: 3";
+    let fields = "warm: 8, max: 80, reuse: 100000, network: Sealed, max_surge: 3, \
+                  queue: (length: 64, timeout: \"50s\")";
     let config = every_host("roll", &fleet, 40);
     let config = config.fixture("echo", fields, &["--banner", "one"]);
     let mut ganger = config.serve(GANGER, &fleet);

@@ -1,11 +1,9 @@
 //! Starts, stops and crashes: nothing is left behind, whatever happens.
 
-#![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
-
 use std::time::{Duration, Instant};
 
 use ganger_test_support::{
-    Client, Config, Ending, Fleet, Ganger, Host, Watch, labelled, under_load, wait_until,
+    Client, Config, Ending, Fleet, Ganger, Host, Watch, labelled, now, under_load, wait_until,
 };
 use rustix::process::Signal;
 
@@ -15,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A sealed echo service on one host.
 fn one(name: &str, host: &Host, fields: &str) -> Config {
     let fields = format!("network: Sealed, {fields}");
-    Config::new(name).daemon(host.daemon(8)).fixture("echo", &fields, &[])
+    Config::new(name).daemon(host.daemon(40)).fixture("echo", &fields, &[])
 }
 
 /// Without the guardian, which would do what the next start, or a reap by hand,
@@ -33,31 +31,6 @@ fn verb(fleet: &Fleet, config: &Config, args: &[&str]) -> (Option<i32>, String) 
     (code, printed)
 }
 
-/// What has happened on a host to containers with a label since a moment:
-/// `create LAUNCH`, `destroy LAUNCH`.
-fn history(host: &Host, label: &str, since: &str) -> Vec<String> {
-    let label = format!("label={label}");
-    let events = host.docker(&[
-        "events",
-        "--since",
-        since,
-        "--until=0s",
-        "--filter",
-        &label,
-        "--filter=event=create",
-        "--filter=event=start",
-        "--filter=event=destroy",
-        "--format={{.Action}} {{index .Actor.Attributes \"io.ganger.launch\"}}",
-    ]);
-    events.lines().map(Into::into).collect()
-}
-
-/// Now, as an engine's events are asked for.
-fn now() -> String {
-    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
-    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
-}
-
 #[test]
 fn what_a_killed_run_left_is_gone_before_the_next_one_accepts() {
     let fleet = Fleet::shared();
@@ -65,7 +38,7 @@ fn what_a_killed_run_left_is_gone_before_the_next_one_accepts() {
     let config = fleet
         .all()
         .iter()
-        .fold(Config::new("killed"), |config, host| config.daemon(host.daemon(6)))
+        .fold(Config::new("killed"), |config, host| config.daemon(host.daemon(40)))
         .fixture("id", fields, &["identify"])
         .with(ALONE);
     let mut first = config.serve(GANGER, &fleet);
@@ -123,7 +96,7 @@ fn a_create_that_comes_to_life_after_it_was_given_up_is_removed() {
 
     let ghost = format!("{}-1", boot.split_once('=').unwrap().1);
     wait_until(DEADLINE, "the create has come to life and is removed", || {
-        let history = history(host, &boot, &since);
+        let history = host.history(&boot, &since);
         let happened = |what: &str| history.iter().any(|event| *event == format!("{what} {ghost}"));
         assert!(!happened("start"), "{history:?}");
         happened("create") && happened("destroy")
@@ -147,7 +120,7 @@ fn a_create_that_comes_to_life_after_it_was_given_up_is_removed() {
 fn a_create_of_a_killed_run_that_comes_to_life_later_is_removed() {
     let fleet = Fleet::exclusive();
     let host = &fleet.hosts()[1];
-    let config = one("late", host, "warm: 0, max: 2").with(ALONE);
+    let config = one("late", host, "warm: 0, max: 1").with(ALONE);
     let mut first = config.serve(GANGER, &fleet);
     let (port, boot) = (config.port("echo"), first.boot());
     let since = now();
@@ -163,7 +136,7 @@ fn a_create_of_a_killed_run_that_comes_to_life_later_is_removed() {
     drop(frozen);
     // It may be kept until no run that goes on can want to start it: 40 s.
     wait_until(2 * DEADLINE, "the create has come to life and is removed", || {
-        let history = history(host, &boot, &since);
+        let history = host.history(&boot, &since);
         let happened = |what: &str| history.iter().any(|event| event.starts_with(what));
         happened("create") && happened("destroy")
     });
@@ -273,7 +246,7 @@ fn launches_that_are_not_wanted_any_more_are_not_reported_as_failed() {
     fleet.load_images();
     let host = &fleet.hosts()[2];
     let fields = "network: Sealed, warm: 2, max: 2, ready: Log(\"never said\")";
-    let config = Config::new("unwanted").daemon(host.daemon(4));
+    let config = Config::new("unwanted").daemon(host.daemon(40));
     let config = config.fixture("echo", fields, &["--log", "not quite"]);
     let mut ganger = config.start(GANGER, &fleet);
     wait_until(DEADLINE, "both have logged", || {
@@ -371,7 +344,7 @@ fn what_cannot_be_removed_is_named_and_reaped_later() {
 fn what_a_killed_run_left_is_removed_by_hand() {
     let fleet = Fleet::shared();
     let (host, other) = (&fleet.hosts()[1], &fleet.hosts()[2]);
-    let config = one("reap", host, "warm: 4, max: 4").daemon(other.daemon(8)).with(ALONE);
+    let config = one("reap", host, "warm: 4, max: 4").daemon(other.daemon(40)).with(ALONE);
     let mut ganger = config.serve(GANGER, &fleet);
     ganger.kill();
     let left = labelled(fleet.all(), &ganger.label());

@@ -98,5 +98,5 @@ fn sandboxes_that_somebody_removes_cost_no_client_and_a_program_that_is_killed_l
 
     ganger.kill();
     wait_until(DEADLINE, "nothing is left", || labelled(fleet.all(), &ganger.label()).is_empty());
-    ganger.wait_for_guardian(2 * DEADLINE);
+    ganger.wait_for_guardian(5 * DEADLINE);
 }

@@ -76,7 +76,7 @@ fn a_frozen_daemon_answers_again_when_it_thaws_and_a_cut_one_when_it_heals() {
         stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")?;
         stream.read_exact(&mut [0; 12])
     };
-    answers().unwrap();
+    wait_until(DEADLINE, "the daemon answers", || answers().is_ok());
     let frozen = fleet.freeze(host);
     assert!(answers().is_err());
     drop(frozen);
@@ -88,7 +88,7 @@ fn a_frozen_daemon_answers_again_when_it_thaws_and_a_cut_one_when_it_heals() {
     let gone = fleet.kill_daemon(host);
     assert!(answers().is_err());
     drop(gone);
-    answers().unwrap();
+    wait_until(DEADLINE, "the daemon is there again", || answers().is_ok());
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType, connect, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::fleet::Host;
@@ -17,7 +19,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A connection to this machine.
 #[derive(Debug)]
-pub struct Client(TcpStream);
+pub struct Client {
+    stream: TcpStream,
+    /// Taken and reset before connect(2) had returned.
+    reset_at_once: bool,
+}
 
 /// How a connection came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +51,15 @@ impl Client {
     /// # Errors
     /// As for connect(2).
     pub fn try_connect(port: u16) -> io::Result<Self> {
-        // With a time-out, a reset right after the accept would be an error here.
-        Self::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?)
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        // With a time-out, a reset right after the accept would most often be an error here.
+        let reset_at_once = match connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)) {
+            Ok(()) => false,
+            Err(Errno::CONNRESET) => true,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { reset_at_once, ..Self::new(socket.into())? })
     }
 
     /// Connects to this machine from a host, over its link.
@@ -71,7 +84,11 @@ impl Client {
     fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
-        Ok(Self(stream))
+        Ok(Self { stream, reset_at_once: false })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.reset_at_once { Err(ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
     /// The port of its own end, which the program's log names.
@@ -80,7 +97,7 @@ impl Client {
     /// Never, once it is connected.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.0.local_addr().expect("connected").port()
+        self.stream.local_addr().expect("connected").port()
     }
 
     /// Waits so long from now on, and then fails with `WouldBlock`.
@@ -88,8 +105,8 @@ impl Client {
     /// # Panics
     /// When it is to wait for no time at all.
     pub fn patience(&self, limit: Duration) {
-        self.0.set_read_timeout(Some(limit)).expect("a limit");
-        self.0.set_write_timeout(Some(limit)).expect("a limit");
+        self.stream.set_read_timeout(Some(limit)).expect("a limit");
+        self.stream.set_write_timeout(Some(limit)).expect("a limit");
     }
 
     /// Sends.
@@ -105,7 +122,8 @@ impl Client {
     /// # Errors
     /// What became of the connection.
     pub fn try_send(&mut self, data: impl AsRef<[u8]>) -> io::Result<()> {
-        self.0.write_all(data.as_ref()).map_err(|error| match error.kind() {
+        self.check()?;
+        self.stream.write_all(data.as_ref()).map_err(|error| match error.kind() {
             // The second word on a connection that was reset says this.
             ErrorKind::BrokenPipe => ErrorKind::ConnectionReset.into(),
             _ => error,
@@ -126,10 +144,11 @@ impl Client {
     /// `UnexpectedEof` when the connection was closed before the line's end,
     /// else what became of it.
     pub fn try_line(&mut self) -> io::Result<String> {
+        self.check()?;
         let (mut line, mut byte) = (Vec::new(), [0]);
         loop {
             // By the byte, so that what follows is left for whoever wants it.
-            self.0.read_exact(&mut byte)?;
+            self.stream.read_exact(&mut byte)?;
             if byte == *b"\n" {
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }
@@ -151,7 +170,7 @@ impl Client {
     /// # Panics
     /// Never, once it is connected.
     pub fn reset(self) {
-        set_socket_linger(&self.0, Some(Duration::ZERO)).expect("a socket");
+        set_socket_linger(&self.stream, Some(Duration::ZERO)).expect("a socket");
     }
 
     /// Receives up to the end.
@@ -164,8 +183,11 @@ impl Client {
     }
 
     fn try_ending(&mut self) -> io::Result<Ending> {
+        if self.reset_at_once {
+            return Ok(Ending::Reset(Vec::new()));
+        }
         let mut received = Vec::new();
-        match self.0.read_to_end(&mut received) {
+        match self.stream.read_to_end(&mut received) {
             Ok(_) => Ok(Ending::Closed(received)),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(Ending::Reset(received)),
             Err(error) => Err(error),
@@ -187,7 +209,7 @@ impl Client {
     /// When neither an end nor a reset comes.
     pub fn try_finish(mut self) -> io::Result<Ending> {
         // One that was reset cannot be ended; how it ended comes next.
-        let _ = self.0.shutdown(Shutdown::Write);
+        let _ = self.stream.shutdown(Shutdown::Write);
         self.try_ending()
     }
 }

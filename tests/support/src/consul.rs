@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::authority::{Authority, Issued};
+use crate::faults::stop;
 use crate::fleet::{Fleet, Host};
 use crate::poll::{free_port, unique, wait_until};
 
@@ -192,7 +193,7 @@ impl Consul {
     /// # Panics
     /// When it does not run.
     pub fn freeze(&self) {
-        kill_process(self.process(), Signal::STOP).expect("Consul runs");
+        stop(&[self.process()]);
     }
 
     /// Lets it go on.

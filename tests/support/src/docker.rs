@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 
@@ -56,6 +57,16 @@ pub fn labelled<'a>(hosts: &'a [Host], label: &str) -> Vec<(&'a Host, Container)
         .iter()
         .flat_map(|host| host.containers(label).into_iter().map(move |found| (host, found)))
         .collect()
+}
+
+/// Now, as an engine's events are asked for.
+///
+/// # Panics
+/// When the clock is before 1970.
+#[must_use]
+pub fn now() -> String {
+    let since = UNIX_EPOCH.elapsed().expect("a clock");
+    format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
 // === impl Container ===
@@ -145,6 +156,29 @@ impl Host {
         let words = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", format];
         let list = self.try_docker(&words)?;
         Ok(list.lines().map(|line| serde_json::from_str(line).expect("a container")).collect())
+    }
+
+    /// What has happened to containers with a label (`key=value`) since a moment that
+    /// [`now`] has told: `create LAUNCH`, `start LAUNCH`, `destroy LAUNCH`.
+    ///
+    /// # Panics
+    /// When it cannot be asked.
+    #[must_use]
+    pub fn history(&self, label: &str, since: &str) -> Vec<String> {
+        let label = format!("label={label}");
+        let events = self.docker(&[
+            "events",
+            "--since",
+            since,
+            "--until=0s",
+            "--filter",
+            &label,
+            "--filter=event=create",
+            "--filter=event=start",
+            "--filter=event=destroy",
+            "--format={{.Action}} {{index .Actor.Attributes \"io.ganger.launch\"}}",
+        ]);
+        events.lines().map(Into::into).collect()
     }
 
     /// Runs a container in the background: options of `docker run`, image, command.

@@ -201,7 +201,7 @@ fn lives(pid: Pid) -> bool {
 
 /// Stops processes with SIGSTOP, all of each: a signal is sent at once, but each thread
 /// stops when it gets to see it, and may answer somebody until then.
-fn stop(pids: &[Pid]) {
+pub(crate) fn stop(pids: &[Pid]) {
     for pid in pids {
         kill_process(*pid, Signal::STOP).expect("a process");
     }

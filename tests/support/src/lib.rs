@@ -39,7 +39,7 @@ pub use self::client::{Client, Ending};
 pub use self::config::Config;
 pub use self::consul::{Consul, Registered, Token};
 pub use self::crowd::{Crowd, STRICT, under_load};
-pub use self::docker::{Container, Running, Watch, labelled};
+pub use self::docker::{Container, Running, Watch, labelled, now};
 pub use self::faults::{Cut, Frozen, Gone};
 pub use self::fixture::{
     FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_as, fixture_image, pattern,

@@ -17,8 +17,8 @@ use crate::poll::wait_until;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// What a loaded machine may add to what a client may wait.
 const GRACE: Duration = Duration::from_secs(5);
-/// `connect: (timeout: …)` unless it is set.
-const CONNECT: Duration = Duration::from_secs(5);
+/// The longest `connect: (timeout: …)` of a service that has visitors.
+const CONNECT: Duration = Duration::from_secs(15);
 const VISITORS: usize = 2;
 
 /// A program under way, with a crowd.
@@ -119,20 +119,22 @@ impl<'a> Ride<'a> {
     pub fn hold(&self, hosts: &[Host], each: usize) -> Vec<Held> {
         let mut all: Vec<Held> = Vec::new();
         let on = |all: &[Held], host: &str| all.iter().filter(|h| h.host == host).count();
-        wait_until(DEADLINE, "there are enough on each host", || {
-            let (client, id) = self.crowd.enter(self.port).expect("a container");
-            let found = labelled(self.fleet.all(), &self.ganger.label());
-            let (host, container) =
-                found.into_iter().find(|(_, c)| c.id.starts_with(&id)).expect("it is there");
-            let wanted = hosts.iter().any(|wanted| wanted.name == host.name);
-            if wanted && on(&all, &host.name) < each {
-                let host = host.name.clone();
-                all.push(Held { client, container: container.id, host });
-            } else {
-                assert!(matches!(client.finish(), Ending::Closed(_)));
-            }
-            hosts.iter().all(|host| on(&all, &host.name) == each)
-        });
+        while hosts.iter().any(|host| on(&all, &host.name) < each) {
+            let before = all.len();
+            // One after the other: the crowd wants them as well.
+            wait_until(DEADLINE, "there is one more on a host", || {
+                let (client, id) = self.crowd.enter(self.port).expect("a container");
+                let found = labelled(hosts, &self.ganger.label());
+                match found.into_iter().find(|(_, c)| c.id.starts_with(&id)) {
+                    Some((host, container)) if on(&all, &host.name) < each => {
+                        let host = host.name.clone();
+                        all.push(Held { client, container: container.id, host });
+                    }
+                    _ => assert!(matches!(client.finish(), Ending::Closed(_))),
+                }
+                all.len() > before
+            });
+        }
         all
     }
 

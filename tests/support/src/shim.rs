@@ -249,7 +249,7 @@ impl Shared {
             Some(Answers::Slow(_)) => self.linger(client)?,
             Some(Answers::Trickled) => {
                 self.count();
-                return bytes.iter().try_for_each(|byte| to.write_all(&[*byte]));
+                return bytes.chunks(16).try_for_each(|piece| to.write_all(piece));
             }
             Some(Answers::Stalled) if !has_more => self.stall(client, Answers::Stalled)?,
             Some(Answers::BlobsStalled) if part == Part::Blob => {
