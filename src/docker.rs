@@ -120,8 +120,7 @@ pub struct Deadlines {
     pub autopsy: Duration,
     /// When a call that goes on is given up for lost.
     pub bound: Duration,
-    /// How long an engine may take to notice that a process which cannot be
-    /// found has ended.
+    /// How long an engine may take to notice that a container's process has ended.
     pub notice: Duration,
     /// How long an engine must have answered lists again before a call that was
     /// lost counts as without effect.

@@ -62,12 +62,12 @@ impl Stop {
                     _ = hang_up.recv() => ("SIGHUP", SignalKind::hangup()),
                 };
                 let now = Instant::now();
-                let before = last.replace((name, now));
                 let reloads = name == "SIGHUP" && hup == HangUp::Reloads;
                 // Not one that reloads: the file may be another since.
-                if !reloads && before.is_some_and(|l| l.0 == name && now - l.1 < ECHO) {
+                if !reloads && last.is_some_and(|l| l.0 == name && now - l.1 < ECHO) {
                     continue;
                 }
+                last = Some((name, now));
                 if reloads {
                     if told.drain.is_cancelled() {
                         warn!(signal = name, "stopping; the configuration is not read again");

@@ -86,7 +86,7 @@ fn a_gibibyte_each_way_arrives_byte_for_byte_through_slow_readers_and_half_close
     let fleet = Fleet::shared();
     let host = fleet.local();
     let config = Config::new("bulk")
-        .daemon(host.daemon(4))
+        .daemon(host.daemon(40))
         .fixture("inside", "warm: 1, max: 2, network: Sealed, reach: Namespace", &[])
         .fixture("published", "warm: 1, max: 2, network: Bridge, reach: Published", &[]);
     let mut ganger = config.serve(GANGER, &fleet);

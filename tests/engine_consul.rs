@@ -178,7 +178,7 @@ fn a_second_datacenter_is_used_only_when_the_first_is_full() {
             line.contains("containers are reached") && line.contains(&host.name)
         });
     }
-    // Which is so, with none, when both are settled.
+    // With `warm: 0` it is full as soon as both daemons are settled.
     ganger.wait_until_stocked("echo");
     let port = config.port("echo");
     let mut held = Vec::new();

@@ -103,11 +103,11 @@ fn of_a_daemon_that_comes_back_as_another_one_nothing_is_taken_to_be_there() {
         .daemon(hosts[0].daemon(8))
         .fixture(
             "id",
-            "warm: 2, max: 6, network: Sealed, queue: (length: 32, timeout: \"60s\")",
+            "warm: 2, max: 6, network: Sealed, queue: (length: 32, timeout: \"40s\")",
             STRICT,
         )
         .fixture("still", "warm: 1, max: 2, network: Sealed", &[]);
-    Ride::run(GANGER, &fleet, &config, Duration::from_secs(60), |ride| {
+    Ride::run(GANGER, &fleet, &config, Duration::from_secs(40), |ride| {
         let mut held = ride.hold(hosts, 1).remove(0);
         let (host, first) = ride.stocked("still", None);
         // Without a word: events tell nothing, only lists do.

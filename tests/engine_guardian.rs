@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use ganger_test_support::{
-    Client, Config, Consul, Fleet, Ganger, Host, labelled, now, under_load, wait_until,
+    Client, Config, Consul, Fleet, Ganger, Host, SURE, engine_now, labelled, under_load, wait_until,
 };
 use rustix::process::{Pid, Signal, getpgid, getsid, kill_process, kill_process_group};
 
@@ -53,7 +53,7 @@ fn assert_cleared(fleet: &Fleet, ganger: &Ganger, limit: Duration) {
 
 /// Fails unless that stays so until its guardian is sure of it and ends.
 fn assert_stays_cleared(fleet: &Fleet, ganger: &mut Ganger) {
-    ganger.wait_for_guardian(5 * DEADLINE);
+    ganger.wait_for_guardian(SURE);
     assert_eq!(count(fleet, &ganger.boot()), 0);
     assert_eq!(ganger.count("may be left"), 0, "{:#?}", ganger.lines());
 }
@@ -88,7 +88,7 @@ fn a_create_that_comes_to_life_after_the_kill_is_removed() {
     // One that is given up is in place of any other until it is known to be gone.
     let config = one("late", host, "warm: 0, max: 1");
     let mut ganger = config.serve(GANGER, &fleet);
-    let (label, since) = (ganger.boot(), now());
+    let (label, since) = (ganger.boot(), engine_now());
     let frozen = fleet.freeze(host);
     let client = Client::connect(config.port("echo"));
     // The engine has the request when the list has been missed as well.
@@ -98,7 +98,7 @@ fn a_create_that_comes_to_life_after_the_kill_is_removed() {
     ganger.wait_for_line(DEADLINE, |line| line.contains("removing its containers"));
     drop(frozen);
     let said = |line: &str| line.contains("nothing is left of the process");
-    let _ = ganger.wait_for_line(5 * DEADLINE, said);
+    let _ = ganger.wait_for_line(SURE, said);
     let history = host.history(&label, &since);
     assert!(history.iter().any(|event| event.starts_with("create")), "{history:?}");
     assert_eq!(count(&fleet, &label), 0);

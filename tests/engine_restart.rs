@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ganger_test_support::{
-    Client, Config, Ending, Fleet, Ganger, Host, Watch, labelled, now, under_load, wait_until,
+    Client, Config, Ending, Fleet, Ganger, Host, Watch, engine_now, labelled, under_load,
+    wait_until,
 };
 use rustix::process::Signal;
 
@@ -85,7 +86,7 @@ fn a_create_that_comes_to_life_after_it_was_given_up_is_removed() {
     let config = Config::new("ghost").daemon(host.daemon(1)).fixture("id", fields, &["identify"]);
     let mut ganger = config.serve(GANGER, &fleet);
     let (port, boot) = (config.port("id"), ganger.boot());
-    let since = now();
+    let since = engine_now();
 
     let frozen = fleet.freeze(host);
     let waiting = Client::connect(port);
@@ -123,7 +124,7 @@ fn a_create_of_a_killed_run_that_comes_to_life_later_is_removed() {
     let config = one("late", host, "warm: 0, max: 1").with(ALONE);
     let mut first = config.serve(GANGER, &fleet);
     let (port, boot) = (config.port("echo"), first.boot());
-    let since = now();
+    let since = engine_now();
     let frozen = fleet.freeze(host);
     let client = Client::connect(port);
     // The engine has the request when the list has been missed as well.

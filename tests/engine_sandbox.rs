@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ganger_test_support::{
-    Client, Config, Container, Ending, Fleet, Ganger, Host, labelled, wait_until,
+    Client, Config, Container, Ending, Fleet, Ganger, Host, SURE, labelled, wait_until,
 };
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
@@ -98,5 +98,5 @@ fn sandboxes_that_somebody_removes_cost_no_client_and_a_program_that_is_killed_l
 
     ganger.kill();
     wait_until(DEADLINE, "nothing is left", || labelled(fleet.all(), &ganger.label()).is_empty());
-    ganger.wait_for_guardian(5 * DEADLINE);
+    ganger.wait_for_guardian(SURE);
 }

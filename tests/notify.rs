@@ -42,7 +42,6 @@ fn a_service_manager_hears_when_clients_are_served_of_reloads_and_of_the_end() {
         let time = message.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(time.parse::<u64>().unwrap() > 0, "{message}");
         assert_eq!(news(), "READY=1");
-        // A signal that comes within 20 ms of the last one is the same to it.
         ganger.wait_for_line(DEADLINE, |line| line.contains("reloaded"));
         std::iter::repeat_with(heard).find(|message| message == alive).unwrap();
         std::iter::repeat_with(heard).find(|message| message == alive).unwrap();

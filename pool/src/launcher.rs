@@ -122,10 +122,9 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
     /// Launches and waits until the container is ready.
     ///
     /// # Errors
-    /// `None`: the pool interrupted it, and the container was running. Nothing
-    /// went wrong and nobody is told; it is retired because nobody wants it. One
-    /// that had ended by then is a failure like any other: its end may be what
-    /// it was interrupted for.
+    /// `None`: the pool interrupted it, and the container is not known to have ended.
+    /// Nothing went wrong and nobody is told; it is retired because nobody wants it.
+    /// One that had ended by then is a failure like any other.
     async fn start(
         &self,
         order: &LaunchOrder<R::Spec>,
@@ -165,9 +164,9 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             },
         };
         let autopsy = self.autopsy(order).await;
-        let runs = autopsy.as_ref().is_none_or(|autopsy| autopsy.exit_code.is_none());
+        let may_run = autopsy.as_ref().is_none_or(|autopsy| autopsy.exit_code.is_none());
         let why = match why {
-            None if runs => return Err(None),
+            None if may_run => return Err(None),
             None => "ended before it was ready".to_owned(),
             Some(why) => why,
         };

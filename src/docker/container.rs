@@ -25,8 +25,7 @@ use crate::reach::process::Process;
 use crate::reach::{self, Backend, Between, Fate, is_shortage};
 use crate::spec::Preconnect;
 
-/// How long an engine may take to say how a container is, before a client is told that
-/// nobody knows.
+/// How long an engine may take to say how a container is, whose process may still run.
 const ANSWER: Duration = Duration::from_secs(2);
 /// How long the word of an engine lags behind the end of a published connection.
 const LAG: Duration = Duration::from_millis(50);

@@ -84,8 +84,8 @@ impl Fleet {
         fs::create_dir_all(&site.dir).with_context(|| site.dir.display().to_string())?;
         // Even when the rest fails, `down` is to know what there was before.
         record::write(site, &record)?;
-        if !network::forwards() {
-            network::set_forwarding(true)?;
+        if let Err(error) = network::set_forwarding(true) {
+            say(&format!("hosts will not reach each other: {error:#}"));
         }
         for host in &hosts {
             if network::up(site, host)? {
@@ -127,9 +127,6 @@ impl Fleet {
         });
         results.into_iter().collect::<Result<()>>()?;
         network::down_shared(site)?;
-        if !before.forwarding {
-            network::set_forwarding(false)?;
-        }
         if !before.namespaces {
             network::forget_namespaces();
         }
@@ -138,6 +135,9 @@ impl Fleet {
             if dir.exists() {
                 fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
             }
+        }
+        if !before.forwarding && !network::in_use() {
+            network::set_forwarding(false)?;
         }
         if !hosts.is_empty() {
             let names: Vec<_> = hosts.iter().map(Host::name).collect();

@@ -23,6 +23,9 @@ const FILL: usize = 1 << 20;
 
 static FREE: Mutex<Vec<Ends>> = Mutex::new(Vec::new());
 static MADE: AtomicUsize = AtomicUsize::new(0);
+/// Held by a test that takes all there are, and by one that needs one.
+#[cfg(test)]
+pub(super) static ALL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A pipe, for one flow. Dropped empty, it goes back to where it came from.
 #[derive(Debug)]
@@ -121,10 +124,6 @@ impl Ends {
     }
 }
 
-/// Held by a test that takes all pipes of the process, and by one that needs one.
-#[cfg(test)]
-pub(super) static ALL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
@@ -145,7 +144,7 @@ mod tests {
         assert_eq!(pipe.fill(&far).unwrap(), Some(6));
         drop(pipe);
         let all: Vec<_> = std::iter::from_fn(Pipe::take).take(2 * MOST).collect();
-        // Other tests in this process may have some.
+        // Other tests in this process may have some, and do without.
         assert!(!all.is_empty() && all.len() <= MOST, "{}", all.len());
         for pipe in &all {
             let ends = pipe.ends.as_ref().unwrap();

@@ -46,7 +46,7 @@ impl Client {
         Self::try_connect(port).unwrap_or_else(|error| panic!("port {port}: {error}"))
     }
 
-    /// Connects, if somebody takes the connection.
+    /// Connects, if somebody takes the connection. One that is reset meanwhile was taken.
     ///
     /// # Errors
     /// As for connect(2).

@@ -64,7 +64,7 @@ pub fn labelled<'a>(hosts: &'a [Host], label: &str) -> Vec<(&'a Host, Container)
 /// # Panics
 /// When the clock is before 1970.
 #[must_use]
-pub fn now() -> String {
+pub fn engine_now() -> String {
     let since = UNIX_EPOCH.elapsed().expect("a clock");
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
@@ -159,7 +159,7 @@ impl Host {
     }
 
     /// What has happened to containers with a label (`key=value`) since a moment that
-    /// [`now`] has told: `create LAUNCH`, `start LAUNCH`, `destroy LAUNCH`.
+    /// [`engine_now`] has told: `create LAUNCH`, `start LAUNCH`, `destroy LAUNCH`.
     ///
     /// # Panics
     /// When it cannot be asked.

@@ -24,6 +24,10 @@ const START: Duration = Duration::from_secs(60);
 /// Until the end of a connection is logged.
 const END: Duration = Duration::from_secs(30);
 
+/// Until a guardian ends: it looks for 40 s whether anything comes to life late, and begins
+/// anew when a daemon does not tell.
+pub const SURE: Duration = Duration::from_secs(240);
+
 /// A running `ganger`. It is killed when this is dropped, and containers of its
 /// instance are removed.
 #[derive(Debug)]

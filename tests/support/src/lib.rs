@@ -39,13 +39,13 @@ pub use self::client::{Client, Ending};
 pub use self::config::Config;
 pub use self::consul::{Consul, Registered, Token};
 pub use self::crowd::{Crowd, STRICT, under_load};
-pub use self::docker::{Container, Running, Watch, labelled, now};
+pub use self::docker::{Container, Running, Watch, engine_now, labelled};
 pub use self::faults::{Cut, Frozen, Gone};
 pub use self::fixture::{
     FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_as, fixture_image, pattern,
 };
 pub use self::fleet::{Fleet, Host};
-pub use self::ganger::Ganger;
+pub use self::ganger::{Ganger, SURE};
 pub use self::log::ConnEnd;
 pub use self::packets::{Flushed, Packets, Rule};
 pub use self::poll::{StopOnDrop, free_port, unique, wait_until};

@@ -17,8 +17,8 @@ use crate::poll::wait_until;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// What a loaded machine may add to what a client may wait.
 const GRACE: Duration = Duration::from_secs(5);
-/// The longest `connect: (timeout: …)` of a service that has visitors.
-const CONNECT: Duration = Duration::from_secs(15);
+/// `connect: (timeout: …)` unless it is set.
+const CONNECT: Duration = Duration::from_secs(5);
 const VISITORS: usize = 2;
 
 /// A program under way, with a crowd.
@@ -51,7 +51,7 @@ impl<'a> Ride<'a> {
     /// Has a program serve the service `id`, which runs the fixture with
     /// [`STRICT`](crate::STRICT), lets clients come and go, and does what is to
     /// happen. In the end no client has waited for more than the `queue` and a
-    /// dial, the program has no more descriptors open than before, and leaves nothing behind.
+    /// dial of 5 s, the program has no more descriptors open than before, and leaves nothing behind.
     ///
     /// # Panics
     /// When any of that is not so.
@@ -124,13 +124,15 @@ impl<'a> Ride<'a> {
             // One after the other: the crowd wants them as well.
             wait_until(DEADLINE, "there is one more on a host", || {
                 let (client, id) = self.crowd.enter(self.port).expect("a container");
-                let found = labelled(hosts, &self.ganger.label());
-                match found.into_iter().find(|(_, c)| c.id.starts_with(&id)) {
-                    Some((host, container)) if on(&all, &host.name) < each => {
-                        let host = host.name.clone();
-                        all.push(Held { client, container: container.id, host });
-                    }
-                    _ => assert!(matches!(client.finish(), Ending::Closed(_))),
+                let found = labelled(self.fleet.all(), &self.ganger.label());
+                let (host, container) =
+                    found.into_iter().find(|(_, c)| c.id.starts_with(&id)).expect("it is there");
+                let wanted = hosts.iter().any(|wanted| wanted.name == host.name);
+                if wanted && on(&all, &host.name) < each {
+                    let host = host.name.clone();
+                    all.push(Held { client, container: container.id, host });
+                } else {
+                    assert!(matches!(client.finish(), Ending::Closed(_)));
                 }
                 all.len() > before
             });

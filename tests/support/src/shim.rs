@@ -23,7 +23,7 @@ use crate::registry::Registry;
 pub enum Answers {
     /// Each part of one comes so much later; each part of a question, too.
     Slow(Duration),
-    /// They come byte by byte.
+    /// They come in pieces of 16 bytes.
     Trickled,
     /// After the headers nothing comes any more; of one that has no body, nothing at all.
     Stalled,

@@ -43,8 +43,9 @@ pub(crate) fn dockerd_command(site: &Site, host: &Host, settings: Settings) -> V
     if let Some(url) = host.tcp_url() {
         words.extend([format!("--host={url}"), "--tls=false".into()]);
     } else {
-        // In the machine's own namespace it is to change nothing of the machine's:
-        // published ports go through docker-proxy alone, and `fleet::up` sets the rest.
+        // In the machine's own namespace it is to change nothing of the machine's for
+        // good: published ports go through docker-proxy alone, and ip_forward is set by
+        // `Fleet::up`, which `Fleet::down` undoes.
         words.push(format!("--bridge={}", site.bridge));
         words.extend(
             ["--iptables=false", "--ip6tables=false", "--ip-forward=false"].map(Into::into),

@@ -68,13 +68,21 @@ pub(crate) fn down_shared(site: &Site) -> Result<()> {
 
 /// Whether the kernel passes on packets from one link to another, without which the hosts
 /// do not reach each other, and an engine warns at each create.
-pub(super) fn forwards() -> bool {
+pub(crate) fn forwards() -> bool {
     fs::read_to_string(FORWARDING).is_ok_and(|set| set.trim() != "0")
 }
 
 /// Has it do so, or not.
-pub(super) fn set_forwarding(on: bool) -> Result<()> {
+pub(crate) fn set_forwarding(on: bool) -> Result<()> {
+    if on == forwards() {
+        return Ok(());
+    }
     fs::write(FORWARDING, if on { "1" } else { "0" }).context(FORWARDING)
+}
+
+/// Whether there is any fleet on this machine.
+pub(crate) fn in_use() -> bool {
+    [Site::tests(), Site::demo()].iter().any(|site| exists(site.bridge))
 }
 
 /// Whether `ip netns` has been used on this machine before.

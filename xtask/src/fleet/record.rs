@@ -37,6 +37,7 @@ pub(super) struct Before {
     /// A dockerd had had containers.
     pub(super) cgroups: bool,
     /// The kernel passed packets on.
+    #[serde(default = "yes")]
     pub(super) forwarding: bool,
 }
 
@@ -112,6 +113,10 @@ impl HostRecord {
             command: daemon::dockerd_command(site, host, settings),
         }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Where it is.
