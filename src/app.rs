@@ -160,8 +160,7 @@ pub async fn run(
         return Ok(stopped(0, await_removed(&pool, &docker, guardian).await));
     }
 
-    let listeners: Result<Vec<_>, _> =
-        settings.iter().map(|settings| proxy::bind(&settings.name, settings.listen)).collect();
+    let listeners: Result<Vec<_>, _> = settings.iter().map(proxy::bind).collect();
     let listeners = match listeners {
         Ok(listeners) => listeners,
         Err(error) => {

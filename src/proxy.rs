@@ -8,6 +8,7 @@
 mod admission;
 mod dial;
 mod end;
+mod limit;
 mod limits;
 mod listen;
 mod relay;
@@ -54,6 +55,9 @@ pub struct Settings {
     /// The service's containers say something before they are sent anything: they are to
     /// answer as soon as they are connected to.
     pub speaks_first: bool,
+    /// How long a client may leave unanswered what it is sent and asked, before it is taken to be
+    /// gone; `None` for as long as the kernel goes on. In seconds, at least 6.
+    pub keepalive: Option<Duration>,
     /// How long no byte may move in either direction.
     pub idle: Option<Duration>,
     /// From the first container's connection, how long a session may last.

@@ -6,7 +6,9 @@ pub(crate) mod hot;
 mod listening;
 mod memory;
 pub mod netns;
+mod peer;
 pub mod process;
+mod sock_diag;
 mod tune;
 
 use std::fmt;
@@ -17,7 +19,8 @@ use rustix::io::Errno;
 use tokio::net::TcpStream;
 
 pub use connect::{Between, connect, socket};
-pub use tune::{tune, unpaced};
+pub use peer::{Unacknowledged, unacknowledged};
+pub use tune::{GIVEN_UP_AFTER, tune, unpaced, watched};
 
 /// A running container, as the data path sees it.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
@@ -50,6 +53,21 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     fn fate(&self) -> impl Future<Output = Fate> + Send;
+
+    /// What the container's kernel has not acknowledged of what was sent over `connection`, which
+    /// [`Backend::dial`] has opened; `None` where that is not known.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked about sockets.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    fn unacknowledged(
+        &self,
+        connection: &TcpStream,
+    ) -> impl Future<Output = io::Result<Option<Unacknowledged>>> + Send {
+        std::future::ready(unacknowledged(connection))
+    }
 }
 
 /// What has become of a container.

@@ -282,9 +282,6 @@ fn no_module_is_called_mod_rs() {
     assert_none(&found.map(|source| source.path).collect::<Vec<_>>(), "foo.rs, not foo/mod.rs");
 }
 
-/// How many rows the table of faults has.
-const FAULTS: usize = 42;
-
 /// The cells of the table of faults, row by row.
 fn faults() -> Vec<Vec<String>> {
     let text = fs::read_to_string(root().join("docs/faults.md")).unwrap();
@@ -306,9 +303,12 @@ fn is_test(file: &str, name: &str) -> bool {
 
 #[test]
 fn every_fault_names_tests_that_exist_or_says_that_there_is_none() {
-    let (rows, mut problems) = (faults(), Vec::new());
-    for (number, row) in (1..).zip(&rows) {
-        assert_eq!((row[0].as_str(), row.len()), (number.to_string().as_str(), 5), "{row:?}");
+    let (rows, mut problems, mut last) = (faults(), Vec::new(), 0);
+    for row in &rows {
+        // Numbers stay as they are, whatever is added or taken out.
+        let number: u32 = row[0].parse().unwrap();
+        assert!(number > last && row.len() == 5, "after {last}: {row:?}");
+        last = number;
         let (mut file, mut tests) = (String::new(), 0);
         // What is in backquotes is every second part.
         for name in row[3].split('`').skip(1).step_by(2) {
@@ -325,6 +325,6 @@ fn every_fault_names_tests_that_exist_or_says_that_there_is_none() {
             problems.push(format!("{number}: neither a test nor a reason why there is none"));
         }
     }
-    assert_eq!(rows.len(), FAULTS);
+    assert!(rows.len() > 40, "only {} rows", rows.len());
     assert_none(&problems, "tests that docs/faults.md names and that are not there");
 }

@@ -60,12 +60,13 @@ pub(crate) fn proxy_to<'a>(
         connect_timeout: Duration::from_secs(5),
         retries: 6,
         replay: 64 << 10,
+        keepalive: Some(Duration::from_secs(60)),
         idle: Some(Duration::from_secs(600)),
         first_byte: None,
         speaks_first: false,
         session: None,
     };
-    let listener = proxy::bind(&settings.name, settings.listen).expect("a port");
+    let listener = proxy::bind(&settings).expect("a port");
     let address = listener.local_addr().expect("its address");
     let (ahead, dialled) = (Mutex::default(), AtomicBool::new(false));
     let direct = Arc::new(Direct { address: backend, preconnect, ahead, dialled });

@@ -79,6 +79,7 @@ fn settings(service: &config::Service) -> Settings {
         replay: service.connect.replay,
         first_byte: service.timeouts.first_byte,
         speaks_first: matches!(service.ready, Ready::Banner(_)),
+        keepalive: service.client.keepalive,
         idle: service.timeouts.idle,
         session: service.timeouts.session,
     }

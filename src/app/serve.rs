@@ -237,7 +237,7 @@ impl Server {
             self.fronts.get(&settings.name).is_none_or(|front| front.listen != settings.listen)
         };
         let bind = |settings: &Settings| {
-            let listener = proxy::bind(&settings.name, settings.listen);
+            let listener = proxy::bind(settings);
             let listener = listener.map_err(|error| match self.holder_of(settings) {
                 Some(ours) => format!(
                     "{error}. Service {ours} of this process listens there: move it away with one \

@@ -55,6 +55,8 @@ pub struct Service {
     pub ready: Ready,
     /// Reaching the container.
     pub connect: Connect,
+    /// The client's connection.
+    pub client: Client,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// When the image is fetched.
@@ -124,6 +126,14 @@ pub struct Connect {
     pub replay: usize,
 }
 
+/// The client's connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// How long a client may leave unanswered what it is sent and asked, before it is taken to be
+    /// gone; `None` for as long as the kernel goes on. Whole seconds, at least 10.
+    pub keepalive: Option<Duration>,
+}
+
 /// How long things may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
@@ -178,6 +188,12 @@ impl Default for Queue {
 impl Default for Connect {
     fn default() -> Self {
         Self { timeout: Duration::from_secs(5), retries: 6, replay: 64 << 10 }
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self { keepalive: Some(Duration::from_secs(60)) }
     }
 }
 

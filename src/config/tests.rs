@@ -114,6 +114,7 @@ fn defaults() {
     assert_eq!(s.ready, Ready::Tcp { linger: Duration::from_millis(50) });
     assert_eq!((s.connect.timeout, s.connect.retries), (Duration::from_secs(5), 6));
     assert_eq!(s.connect.replay, 65536);
+    assert_eq!(s.client.keepalive, Some(Duration::from_secs(60)));
     assert_eq!(s.timeouts.start, Duration::from_secs(30));
     assert_eq!((s.timeouts.idle, s.timeouts.session), (Some(Duration::from_secs(600)), None));
     assert_eq!(s.timeouts.first_byte, None);
@@ -159,8 +160,10 @@ fn every_setting_is_read() {
         publish: Any, surplus_after: "0s", stale_after: "1m", user: "1:2", read_only: true, tmpfs: {"/tmp": ""},
         cap_add: ["cap_chown", "NET_RAW"], mounts: [(source: "/a", target: "/b"),
         (source: "/a", target: "/c", read_only: false)], runtime: "runsc",
-        sandbox: Fresh, preconnect: Off, overdue_after: "24h","#,
+        sandbox: Fresh, preconnect: Off, overdue_after: "24h", client: (keepalive: "90s"),"#,
     );
+    assert_eq!(s.client.keepalive, Some(Duration::from_secs(90)));
+    assert_eq!(service(r#"client: (keepalive: "0s")"#).client.keepalive, None);
     assert_eq!(s.overdue_after, Some(Duration::from_secs(86_400)));
     assert_eq!(s.stale_after, Duration::from_secs(60));
     assert_eq!(s.command.as_deref(), Some(&["a".to_owned(), String::new()][..]));
@@ -213,6 +216,8 @@ fn settings_of_a_service_that_make_no_sense() {
         ("queue: (timeout: 30)", r#"expected a time such as "30s", found the number 30"#),
         (r#"queue: (timeout: "0s")"#, "this time has to be longer than nothing"),
         (r#"timeouts: (start: "0s")"#, "this time has to be longer than nothing"),
+        (r#"client: (keepalive: "9s")"#, "`keepalive` is from 10s to 1day"),
+        (r#"client: (keepalive: "2 days")"#, "`keepalive` is from 10s to 1day"),
         (r#"connect: (timeout: "0ms")"#, "this time has to be longer than nothing"),
         (r#"timeouts: (idle: "10M")"#, r#""10M" is not a time: there is no unit "M""#),
         (

@@ -22,7 +22,7 @@ use super::view::{Binding, End, Inspected};
 use crate::reach::hot::{Connect, Hot};
 use crate::reach::netns::{Dialer, NetNs};
 use crate::reach::process::Process;
-use crate::reach::{self, Backend, Between, Fate, is_shortage};
+use crate::reach::{self, Backend, Between, Fate, Unacknowledged, is_shortage};
 use crate::spec::Preconnect;
 
 /// How long an engine may take to say how a container is, whose process may still run.
@@ -332,6 +332,13 @@ impl Backend for Container {
                 }
                 Fate::Running
             }
+        }
+    }
+
+    async fn unacknowledged(&self, connection: &TcpStream) -> io::Result<Option<Unacknowledged>> {
+        match &*self.address {
+            Address::Namespace { namespace, .. } => namespace.unacknowledged(connection).await,
+            Address::Published(_) => reach::unacknowledged(connection),
         }
     }
 }

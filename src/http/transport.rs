@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::endpoint::Endpoint;
-use crate::reach::tune;
+use crate::reach::{GIVEN_UP_AFTER, tune};
 use crate::tls;
 
 /// How long a connection may take to come about.
@@ -166,7 +166,7 @@ impl Dial {
                 Endpoint::Tcp { host, port, .. } => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await?;
                     let peer = Peer::Address(stream.peer_addr()?);
-                    tune(&stream)?;
+                    tune(&stream, Some(GIVEN_UP_AFTER))?;
                     let stream: Box<dyn Stream> = match &self.tls {
                         Some(tls) => Box::new(tls.connect(host, stream).await?),
                         None => Box::new(stream),

@@ -1,8 +1,9 @@
 //! Accepts a service's connections and starts a session for each.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,6 +15,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -25,8 +27,8 @@ use super::end::{End, Line, Phase, Who};
 use super::session::{self, Arrival};
 use super::supply::Supply;
 use super::threads::{Acceptor, Place};
-use super::{Service, socket};
-use crate::reach::{tune, unpaced};
+use super::{Service, Settings, socket};
+use crate::reach::{tune, unpaced, watched};
 use crate::reactor;
 
 /// Connections that the kernel completes ahead of us, as far as
@@ -68,12 +70,13 @@ pub struct BindError {
 ///
 /// # Errors
 /// See [`BindError`].
-pub fn bind(service: &ServiceName, address: SocketAddr) -> Result<Listener, BindError> {
-    let fail = |source| BindError { service: service.clone(), address, source };
-    open(address).map(|inner| Listener { inner }).map_err(fail)
+pub fn bind(settings: &Settings) -> Result<Listener, BindError> {
+    let Settings { name, listen, keepalive, .. } = settings;
+    let fail = |source| BindError { service: name.clone(), address: *listen, source };
+    open(*listen, *keepalive).map(|inner| Listener { inner }).map_err(fail)
 }
 
-fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn open(address: SocketAddr, keepalive: Option<Duration>) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // The same address means the same on every machine, whatever bindv6only
@@ -82,7 +85,7 @@ fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    tune(&socket)?;
+    tune(&socket, keepalive)?;
     if address.ip().is_loopback() {
         unpaced(&socket);
     }
@@ -128,13 +131,30 @@ pub async fn run<S: Supply>(
             return;
         }
     };
+    accept_all(&listener, &service, &shutdown, &acceptor, &sessions).await;
+    drop(listener);
+    sessions.close();
+    sessions.wait().await;
+}
+
+/// Accepts until `shutdown` says that no more is to be accepted.
+async fn accept_all<S: Supply>(
+    listener: &AsyncFd<OwnedFd>,
+    service: &watch::Receiver<Arc<Service<S>>>,
+    shutdown: &Shutdown,
+    acceptor: &Acceptor,
+    sessions: &TaskTracker,
+) {
+    let name = service.borrow().settings.name.clone();
     let mut drain = pin!(shutdown.drain.cancelled());
+    let mut reloads = pin!(follow_reloads(service.clone(), listener));
     let mut complained: Option<Instant> = None;
     loop {
         // The end first: a flood of clients must not hold it up.
         let accepted = tokio::select! {
             biased;
             () = &mut drain => break,
+            never = &mut reloads => match never {},
             accepted = listener.async_io(Interest::READABLE, accept) => accepted,
         };
         let accepted = accepted.and_then(|(client, peer)| {
@@ -144,7 +164,7 @@ pub async fn run<S: Supply>(
         match accepted {
             Ok((client, peer, place)) => {
                 let service = Arc::clone(&service.borrow());
-                admit(service, client, peer, place, &sessions, &shutdown.cut);
+                admit(service, client, peer, place, sessions, &shutdown.cut);
             }
             // That one client is gone; accept(2) passes its errors on.
             Err(error) if !calls_for_a_pause(&error) => {
@@ -164,9 +184,23 @@ pub async fn run<S: Supply>(
             }
         }
     }
-    drop(listener);
-    sessions.close();
-    sessions.wait().await;
+}
+
+/// Keeps the options that accepted connections inherit as the service's settings have them.
+async fn follow_reloads<S>(
+    mut service: watch::Receiver<Arc<Service<S>>>,
+    listener: &impl AsFd,
+) -> Infallible {
+    while service.changed().await.is_ok() {
+        let keepalive = service.borrow_and_update().settings.keepalive;
+        if let Err(error) = watched(listener, keepalive) {
+            tracing::warn!(
+                error = error.to_string(),
+                "the keepalive of new connections stays as it was"
+            );
+        }
+    }
+    std::future::pending().await
 }
 
 /// Takes a connection that is waiting. It is of no reactor yet, for its thread is chosen now.
@@ -255,11 +289,15 @@ mod tests {
 
     use super::*;
 
+    fn at(name: &str, listen: &str) -> Settings {
+        Settings { name: name.into(), listen: listen.parse().unwrap(), ..Settings::sample() }
+    }
+
     #[tokio::test]
     async fn a_taken_address_is_named_with_its_service() {
-        let taken = bind(&"first".into(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let taken = bind(&at("first", "127.0.0.1:0")).unwrap();
         let address = taken.local_addr().unwrap();
-        let error = bind(&"second".into(), address).unwrap_err().to_string();
+        let error = bind(&at("second", &address.to_string())).unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("service second cannot listen on {address}: ")),
             "{error}"
@@ -269,7 +307,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_no_interface_is_explained() {
-        let error = bind(&"echo".into(), "192.0.2.1:0".parse().unwrap()).unwrap_err().to_string();
+        let error = bind(&at("echo", "192.0.2.1:0")).unwrap_err().to_string();
         assert!(error.ends_with("no interface of this machine has this address"), "{error}");
     }
 
@@ -282,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_unspecified_v6_address_is_every_address_of_both_kinds() {
-        let v6 = match bind(&"six".into(), "[::]:0".parse().unwrap()) {
+        let v6 = match bind(&at("six", "[::]:0")) {
             Ok(v6) => v6,
             // A machine without IPv6 has nothing to tell apart.
             Err(error)
@@ -294,7 +332,7 @@ mod tests {
         };
         let port = v6.local_addr().unwrap().port();
         let client = TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.unwrap();
-        let four = bind(&"four".into(), (std::net::Ipv4Addr::UNSPECIFIED, port).into());
+        let four = bind(&at("four", &format!("0.0.0.0:{port}")));
         assert_eq!(four.unwrap_err().source.kind(), io::ErrorKind::AddrInUse);
         let v6 = reactor::readable(v6.inner.into()).unwrap();
         let (_, peer) = v6.async_io(Interest::READABLE, accept).await.unwrap();
@@ -303,7 +341,7 @@ mod tests {
 
     #[tokio::test]
     async fn accepted_sockets_inherit_the_options() {
-        let listener = bind(&"echo".into(), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = bind(&at("echo", "127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = reactor::readable(listener.inner.into()).unwrap();
         let (near, far) = tokio::join!(
@@ -318,11 +356,11 @@ mod tests {
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.out_of_band_inline().unwrap());
         assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(5));
-        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(2));
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(15)));
-        socket::be_patient(&far);
+        // A minute in all.
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(20));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(8));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
+        // A peer that lives would be cut by it.
         assert_eq!(socket.tcp_user_timeout().unwrap(), None);
         // The default may pace, a connection that stays on this machine does not.
         assert!(!socket.tcp_congestion().unwrap().starts_with(b"bbr"));

@@ -56,6 +56,10 @@ pub(super) struct Relay {
     first_byte: Option<Instant>,
     /// When a byte last moved.
     active: Instant,
+    /// Since when something that was sent to the container may not be acknowledged.
+    unconfirmed_up: Option<Instant>,
+    /// The same for the client.
+    unconfirmed_down: Option<Instant>,
 }
 
 // === impl Relay ===
@@ -69,6 +73,8 @@ impl Relay {
             refused: None,
             first_byte: None,
             active: now,
+            unconfirmed_up: None,
+            unconfirmed_down: None,
         }
     }
 
@@ -90,6 +96,22 @@ impl Relay {
     /// When a byte last moved, in either direction.
     pub(super) fn active(&self) -> Instant {
         self.active
+    }
+
+    /// Since when something that was sent to a side may not be acknowledged; `None` when all is.
+    pub(super) fn unconfirmed(&self, side: Side) -> Option<Instant> {
+        match side {
+            Side::Client => self.unconfirmed_down,
+            Side::Container => self.unconfirmed_up,
+        }
+    }
+
+    /// Notes what the kernel says of that.
+    pub(super) fn confirm(&mut self, side: Side, unconfirmed: Option<Instant>) {
+        match side {
+            Side::Client => self.unconfirmed_down = unconfirmed,
+            Side::Container => self.unconfirmed_up = unconfirmed,
+        }
     }
 
     /// Starts the time without traffic now.
@@ -122,6 +144,7 @@ impl Relay {
         };
         self.up.rewind(sent);
         self.down = Flow::default();
+        self.unconfirmed_up = None;
         self.refused = None;
         true
     }
@@ -143,8 +166,20 @@ impl Relay {
     ) -> Poll<Event> {
         let event = self.poll_flows(cx, client, container);
         // `|` and not `||`: both are to be cleared.
-        if std::mem::take(&mut self.up.moved) | std::mem::take(&mut self.down.moved) {
-            self.active = Instant::now();
+        let moved = std::mem::take(&mut self.up.moved) | std::mem::take(&mut self.down.moved);
+        let sent_up = std::mem::take(&mut self.up.sent);
+        let sent_down = std::mem::take(&mut self.down.sent);
+        if moved | sent_up | sent_down {
+            let now = Instant::now();
+            if moved {
+                self.active = now;
+            }
+            if sent_up {
+                self.unconfirmed_up.get_or_insert(now);
+            }
+            if sent_down {
+                self.unconfirmed_down.get_or_insert(now);
+            }
         }
         event
     }

@@ -1,12 +1,12 @@
 //! One connection, from accept to its log line.
 
 use std::future::poll_fn;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -15,11 +15,16 @@ use tokio_util::sync::CancellationToken;
 use super::admission::Ticket;
 use super::dial::{Patience, SILENCE, dial};
 use super::end::{End, EndCode, Line, Phase, Who};
+use super::limit::{self, Limit, Tried, broken, died, is_out_of_reach};
 use super::relay::{Event, Relay, Side};
+use super::socket::{self, Delivery, DeliveryLimits};
 use super::supply::{Leased, Outcome, Refusal, Supply};
 use super::threads::Place;
-use super::{Service, Settings, socket};
-use crate::reach::{Backend, Fate};
+use super::{Service, Settings};
+use crate::reach::{Backend, Fate, unacknowledged};
+
+/// So many times in its limit a side that does not read is asked after, at most.
+const AGAIN: u32 = 4;
 
 /// A connection that was let in.
 #[derive(Debug)]
@@ -49,14 +54,6 @@ struct Session<S: Supply> {
     /// Given back when all is over.
     _ticket: Ticket,
     _place: Place,
-}
-
-/// What has become of one container.
-enum Tried {
-    /// The connection is over.
-    Over(End),
-    /// The container failed and the client has not had a byte of it.
-    Failed(End),
 }
 
 /// Why there is no lease.
@@ -236,45 +233,51 @@ impl<S: Supply> Session<S> {
                     }
                 },
                 Ok(Event::Broken { side, error }) => {
-                    let gone = is_out_of_reach(error.kind());
-                    let (who, reason) = match (side, gone) {
-                        (Side::Client, false) => (Who::Client, "the client reset the connection"),
-                        (Side::Client, true) => (Who::ClientTimeout, "the client vanished"),
-                        (Side::Container, false) => {
-                            (Who::Container, "the container reset the connection")
-                        }
-                        (Side::Container, true) => {
-                            (Who::ContainerTimeout, "the container vanished")
-                        }
-                    };
-                    let end = End::new(who, Phase::Data, reason);
-                    return match side {
-                        Side::Client => Tried::Over(end),
-                        Side::Container => Tried::Failed(end),
-                    };
+                    return broken(side, is_out_of_reach(error.kind()));
                 }
-                Err(tried) => return tried,
+                Err(Limit::Unconfirmed(side, limit)) => {
+                    if Box::pin(self.is_given_up(side, limit)).await {
+                        return broken(side, true);
+                    }
+                }
+                Err(limit) => return limit.struck(self.relay.laggard()),
             }
         }
     }
 
+    /// Whether a side has left unanswered for too long what it was sent. Where the kernel cannot
+    /// tell, the idle time-out and the kernel itself decide.
+    async fn is_given_up(&mut self, side: Side, limit: Duration) -> bool {
+        let told = match (side, &self.lease, &self.container) {
+            (Side::Client, ..) => unacknowledged(&self.client),
+            (Side::Container, Some(lease), Some(container)) => {
+                let backend = Arc::clone(lease.backend());
+                backend.unacknowledged(container).await
+            }
+            (Side::Container, ..) => Ok(None),
+        };
+        let told = told.unwrap_or_else(|error| {
+            tracing::debug!(error = error.to_string(), "the kernel cannot be asked for its peers");
+            None
+        });
+        let now = Instant::now();
+        let waiting = told.filter(|told| told.bytes > 0);
+        // Again when it may have been silent for so long, but not all the time.
+        let again = waiting
+            .map(|told| now.checked_sub(told.silence.min(limit - limit / AGAIN)).unwrap_or(now));
+        self.relay.confirm(side, again);
+        waiting.is_some_and(|told| told.is_given_up(limit))
+    }
+
     /// Runs the relay up to its next event or a time-out. The timer looks at what has
     /// moved only when it fires, and is set anew when it is to fire earlier.
-    async fn next_event(&mut self) -> Result<Event, Tried> {
+    async fn next_event(&mut self) -> Result<Event, Limit> {
         let Self { relay, client, container, service, expires, .. } = self;
         let Some(container) = container else {
-            let end = End::new(Who::Internal, Phase::Data, "no container to relay to");
-            return Err(Tried::Over(end));
+            return Err(Limit::NoContainer);
         };
         let (settings, expires) = (&service.settings, *expires);
-        let next = |relay: &Relay| {
-            let silent =
-                settings.first_byte.filter(|_| relay.owes_first_byte(settings.speaks_first));
-            let silent = silent.map(|limit| (relay.active() + limit, Limit::FirstByte));
-            let idle = settings.idle.map(|idle| (relay.active() + idle, Limit::Idle));
-            let session = expires.map(|expires| (expires, Limit::Session));
-            session.into_iter().chain(silent).chain(idle).min_by_key(|(due, _)| *due)
-        };
+        let next = |relay: &Relay| limit::next(relay, settings, expires);
         let mut timer = pin!(next(relay).map(|(due, _)| sleep_until(due)));
         poll_fn(|cx| {
             if let Poll::Ready(event) = relay.poll(cx, client, container) {
@@ -291,7 +294,7 @@ impl<S: Supply> Session<S> {
                 }
                 ready!(set.poll(cx));
                 if Instant::now() >= due {
-                    return Poll::Ready(Err(limit.struck(relay.laggard())));
+                    return Poll::Ready(Err(limit));
                 }
             }
             Poll::Pending
@@ -349,23 +352,40 @@ impl<S: Supply> Session<S> {
         if let Some(lease) = self.lease.take() {
             lease.finish(self.outcome(&end));
         }
+        let Settings { idle, keepalive, .. } = self.service.settings;
+        let limits = DeliveryLimits { idle, keepalive };
         let farewell = async {
             match end.code {
-                EndCode::NORMAL if self.exited => socket::close_gently(self.client).await,
-                EndCode::NORMAL => drop(self.client),
+                EndCode::NORMAL if self.exited => socket::close_gently(self.client, limits).await,
+                // The kernel delivers what is left, as it does for the container itself.
+                EndCode::NORMAL => Delivery::Done,
                 RESET | EndCode { who: Who::Death, phase: Phase::Data } => {
-                    socket::reset_after_delivery(self.client).await;
+                    socket::reset_after_delivery(self.client, limits).await
                 }
-                _ => socket::reset_on_close(&self.client),
+                _ => {
+                    socket::reset_on_close(&self.client);
+                    Delivery::Done
+                }
             }
         };
         // The end of the delivery first: the session may be over because of the cut.
-        tokio::select! {
+        let delivery = tokio::select! {
             biased;
-            () = farewell => {}
+            delivery = farewell => Some(delivery),
             () = cut.cancelled() => {
                 self.service.counters.cut.fetch_add(1, Relaxed);
+                None
             }
+        };
+        if end.is_normal() {
+            end = match delivery {
+                Some(Delivery::Done | Delivery::Waiting) => end,
+                Some(Delivery::Vanished) => {
+                    End::new(Who::ClientTimeout, Phase::Data, "the client vanished")
+                }
+                Some(Delivery::Idle) => End::new(Who::ClientTimeout, Phase::Data, "idle"),
+                None => End::new(Who::Operator, Phase::Data, "cut by the operator"),
+            };
         }
         let Self { service, accepted, relay, mut line, .. } = self;
         line.first_byte = relay.first_byte().map(|then| then - accepted);
@@ -374,47 +394,5 @@ impl<S: Supply> Session<S> {
         service.counters.bytes_in.fetch_add(line.bytes_in, Relaxed);
         service.counters.bytes_out.fetch_add(line.bytes_out, Relaxed);
         line.log(&end, accepted.elapsed());
-    }
-}
-
-/// Whether a connection broke because nothing came back, and not because of its other end.
-fn is_out_of_reach(error: ErrorKind) -> bool {
-    // The last two where the next hop does not answer: of what comes later, the kernel
-    // tells what it was told.
-    matches!(
-        error,
-        ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable
-    )
-}
-
-fn died(reason: &str) -> End {
-    End::new(Who::Death, Phase::Data, format!("the container died: {reason}"))
-}
-
-/// A time-out of a session that moves bytes.
-#[derive(Debug, Clone, Copy)]
-enum Limit {
-    FirstByte,
-    Idle,
-    Session,
-}
-
-// === impl Limit ===
-
-impl Limit {
-    /// What it means that this one was reached.
-    fn struck(self, laggard: Side) -> Tried {
-        let (who, reason) = match (self, laggard) {
-            (Self::FirstByte, _) => {
-                let reason = "the container did not answer within `timeouts.first_byte`";
-                return Tried::Failed(End::new(Who::ContainerTimeout, Phase::Data, reason));
-            }
-            (Self::Session, _) => (Who::Limit, "the session time-out"),
-            (Self::Idle, Side::Client) => (Who::ClientTimeout, "idle"),
-            (Self::Idle, Side::Container) => {
-                (Who::ContainerTimeout, "idle: the container does not read")
-            }
-        };
-        Tried::Over(End::new(who, Phase::Data, reason))
     }
 }

@@ -7,21 +7,46 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, sleep};
 
-/// How long a client may take to take in the last bytes of a container that died.
-const DELIVERY: Duration = Duration::from_secs(60);
-/// How long a client may go on sending to a container that has ended well.
+use crate::reach::unacknowledged;
+
+/// How long a client that has all may go on sending to a container that has ended well.
 const LINGER: Duration = Duration::from_secs(5);
+/// The most that is read of what it sends. From then on its kernel holds it back.
+const MOST_HEARD: usize = 8 << 20;
+/// How often a client that does not read is asked after: ever more rarely, between these.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
 
-/// Lifts the time-out for data that the peer has not acknowledged.
-///
-/// The kernel applies it to a closed window too, so that a peer that is alive
-/// and merely does not read would be cut off after 15 s (seen). Once a peer has
-/// shown that it can be slow, the idle time-out alone decides.
-pub(super) fn be_patient(stream: &TcpStream) {
-    // An error would leave the stricter time-out in force, which is safe.
-    let _ = SockRef::from(stream).set_tcp_user_timeout(None);
+/// How long a client may take with what is left for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DeliveryLimits {
+    /// Without taking any of it; `None`: for ever.
+    pub(super) idle: Option<Duration>,
+    /// Without an answer to what it is sent and asked; `None`: as long as the kernel asks.
+    pub(super) keepalive: Option<Duration>,
+}
+
+/// What has become of the bytes that were left for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// Its kernel has acknowledged all, or the connection is gone.
+    Done,
+    /// It is to take the rest.
+    Waiting,
+    /// It has vanished.
+    Vanished,
+    /// It lives, and has taken nothing for too long.
+    Idle,
+}
+
+/// Watches a client take in what is left for it.
+struct Rest<'a> {
+    stream: &'a TcpStream,
+    limits: DeliveryLimits,
+    bytes: Option<u32>,
+    since: Instant,
 }
 
 /// Makes the coming close a reset, whenever it happens: what was cut must not
@@ -30,55 +55,108 @@ pub(super) fn reset_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// Resets a connection once its peer has all that was sent.
-///
-/// A reset throws away what still waits to be sent, and there is no safe
-/// wrapper of SIOCOUTQ to ask for that. Instead: a socket whose send buffer is
-/// as small as can be, and that calls itself writable only with nothing unsent,
-/// is writable when everything was sent and less than one small packet of it
-/// is unacknowledged. Only if that very packet is lost on its way, the peer sees
-/// the reset without it. Gives up after a minute.
+/// Resets a connection once its peer has all that was sent, or has been given up. Says which.
 ///
 /// # Cancel safety
 /// Dropping the future resets at once.
-pub(super) async fn reset_after_delivery(stream: TcpStream) {
+pub(super) async fn reset_after_delivery(stream: TcpStream, limits: DeliveryLimits) -> Delivery {
     reset_on_close(&stream);
-    let socket = SockRef::from(&stream);
-    if socket.set_send_buffer_size(1).is_err() || socket.set_tcp_notsent_lowat(1).is_err() {
-        return;
-    }
-    let deadline = Instant::now() + DELIVERY;
-    let mut pause = Duration::from_millis(1);
-    while !is_writable(&stream) && Instant::now() < deadline {
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
+    Rest::new(&stream, limits).taken().await
 }
 
-/// Whether the kernel says so now; a broken connection counts.
-fn is_writable(stream: &TcpStream) -> bool {
-    let mut fds = [PollFd::new(stream, PollFlags::OUT)];
-    poll(&mut fds, Some(&Timespec::default())) != Ok(0)
-}
-
-/// Ends a connection whose peer may still be sending: closing it outright would
-/// reset it, and the reset could overtake what the peer has yet to read.
+/// Ends a connection whose peer may still be sending: closing it outright would reset it, and the
+/// reset could overtake what the peer has yet to read. One that has been given up is reset.
 ///
 /// # Cancel safety
 /// Dropping the future closes at once.
-pub(super) async fn close_gently(stream: TcpStream) {
+pub(super) async fn close_gently(stream: TcpStream, limits: DeliveryLimits) -> Delivery {
     let _ = SockRef::from(&stream).shutdown(Shutdown::Write);
-    let _ = timeout(LINGER, async {
-        let mut sink = [0; 512];
-        while stream.readable().await.is_ok() {
-            match stream.try_read(&mut sink) {
-                Ok(0) => break,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => break,
-                _ => {}
-            }
+    let taken = async {
+        let delivery = Rest::new(&stream, limits).taken().await;
+        if delivery == Delivery::Done {
+            sleep(LINGER).await;
         }
-    })
-    .await;
+        delivery
+    };
+    let delivery = tokio::select! {
+        biased;
+        delivery = taken => delivery,
+        () = heard_out(&stream) => Delivery::Done,
+    };
+    if delivery != Delivery::Done {
+        reset_on_close(&stream);
+    }
+    delivery
+}
+
+/// Reads up to the client's end, and throws it away. Gives way to other connections of the
+/// thread, however much comes.
+async fn heard_out(stream: &TcpStream) {
+    let mut sink = vec![0; 16 << 10];
+    let mut heard = 0;
+    while heard < MOST_HEARD && stream.readable().await.is_ok() {
+        match stream.try_read(&mut sink) {
+            Ok(0) => return,
+            Ok(read) => heard += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+        // `readable` does not, as long as there is something to read.
+        consume_budget().await;
+    }
+    std::future::pending().await
+}
+
+// === impl Rest ===
+
+impl<'a> Rest<'a> {
+    fn new(stream: &'a TcpStream, limits: DeliveryLimits) -> Self {
+        Self { stream, limits, bytes: None, since: Instant::now() }
+    }
+
+    /// Waits until the client has it all or is given up; never [`Delivery::Waiting`].
+    async fn taken(mut self) -> Delivery {
+        let (mut pause, most) = PAUSES;
+        loop {
+            match self.look() {
+                Delivery::Waiting => {}
+                delivery => return delivery,
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(most);
+        }
+    }
+
+    fn look(&mut self) -> Delivery {
+        match unacknowledged(self.stream) {
+            Ok(None) => return Delivery::Done,
+            Ok(Some(told)) if told.bytes == 0 => return Delivery::Done,
+            Ok(Some(told)) if self.limits.keepalive.is_some_and(|k| told.is_given_up(k)) => {
+                return Delivery::Vanished;
+            }
+            Ok(Some(told)) => {
+                if self.bytes.replace(told.bytes) != Some(told.bytes) {
+                    self.since = Instant::now();
+                }
+            }
+            Err(_) if is_all_but_taken(self.stream) => return Delivery::Done,
+            Err(_) => {}
+        }
+        let idle = self.limits.idle.is_some_and(|idle| self.since.elapsed() >= idle);
+        if idle { Delivery::Idle } else { Delivery::Waiting }
+    }
+}
+
+/// Whether the peer has all but a small packet of what was sent, as far as a kernel tells that
+/// cannot be asked: a socket whose send buffer is as small as can be, and that calls itself
+/// writable only with nothing unsent, is writable then. A broken connection counts.
+fn is_all_but_taken(stream: &TcpStream) -> bool {
+    let socket = SockRef::from(stream);
+    if socket.set_send_buffer_size(1).is_err() || socket.set_tcp_notsent_lowat(1).is_err() {
+        return true;
+    }
+    let mut fds = [PollFd::new(stream, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec::default())) != Ok(0)
 }
 
 /// Returns when the client has left, and says how. A client that has sent
@@ -100,8 +178,14 @@ pub(super) async fn left(client: &TcpStream, heard: bool) -> &'static str {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpSocket};
+    use tokio::task::coop::has_budget_remaining;
 
     use super::*;
+
+    const PATIENCE: DeliveryLimits = DeliveryLimits {
+        idle: Some(Duration::from_secs(60)),
+        keepalive: Some(Duration::from_secs(60)),
+    };
 
     #[tokio::test]
     async fn a_reset_waits_for_the_last_byte_whatever_the_length() {
@@ -116,9 +200,39 @@ mod tests {
             far.write_all(&vec![7; length]).await.unwrap();
             let mut got = Vec::new();
             // In this order: a reset that does not wait comes before the read.
-            let ((), end) = tokio::join!(reset_after_delivery(far), near.read_to_end(&mut got));
-            assert_eq!(got.len(), length);
+            let (delivery, end) =
+                tokio::join!(reset_after_delivery(far, PATIENCE), near.read_to_end(&mut got));
+            assert_eq!((delivery, got.len()), (Delivery::Done, length));
             assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         }
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_read_in_turn_with_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let mut sent = 0;
+        near.writable().await.unwrap();
+        while let Ok(written) = near.try_write(&[7; 1 << 14]) {
+            sent += written;
+        }
+        far.readable().await.unwrap();
+        let mut heard = Box::pin(heard_out(&far));
+        std::future::poll_fn(|cx| {
+            // As if the thread's turn were over: others are to be polled.
+            while has_budget_remaining() {
+                let _ = std::pin::pin!(consume_budget()).poll(cx);
+            }
+            assert!(heard.as_mut().poll(cx).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(heard);
+        let (mut left, mut sink) = (0, vec![0; 1 << 20]);
+        while let Ok(read) = far.try_read(&mut sink) {
+            left += read;
+        }
+        assert!(left > 0 && sent - left <= 16 << 10, "{left} of {sent} bytes are left");
     }
 }

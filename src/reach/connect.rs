@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
-use super::tune::{prompt, unpaced, watched};
+use super::tune::{GIVEN_UP_AFTER, prompt, unpaced, watched};
 
 /// What lies between the two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub fn socket(domain: Domain, between: Between) -> io::Result<Socket> {
     let socket = Socket::new(domain, kind, Some(Protocol::TCP))?;
     prompt(&socket)?;
     if between != Between::Loopback {
-        watched(&socket)?;
+        watched(&socket, Some(GIVEN_UP_AFTER))?;
     }
     if between != Between::Network {
         unpaced(&socket);
@@ -74,7 +74,7 @@ mod tests {
         {
             let socket = socket(Domain::IPV4, between).unwrap();
             assert_eq!(socket.keepalive().unwrap(), cuttable, "{between:?}");
-            assert_eq!(socket.tcp_user_timeout().unwrap().is_some(), cuttable, "{between:?}");
+            assert_eq!(socket.tcp_user_timeout().unwrap(), None, "{between:?}");
             assert!(socket.tcp_nodelay().unwrap() && socket.out_of_band_inline().unwrap());
         }
     }

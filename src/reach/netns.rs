@@ -20,8 +20,10 @@ use tokio::sync::oneshot;
 
 use super::connect::{self, Between, connect};
 use super::listening;
+use super::peer::{Unacknowledged, asked_with};
 use super::process::network_namespace;
-use super::tune::{is_paced, watched};
+use super::sock_diag;
+use super::tune::{GIVEN_UP_AFTER, is_paced, watched};
 
 /// Makes sockets in other network namespaces, on a thread of its own.
 #[derive(Debug, Default)]
@@ -205,13 +207,24 @@ impl NetNs {
         if !listening::can_be_asked() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let socket = self.make(listening::socket).await?;
+        let socket = self.make(sock_diag::socket).await?;
         for address in &self.candidates {
             if listening::listens(&socket, *address)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// As [`unacknowledged`](super::unacknowledged), of a connection that was made here.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked about sockets.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn unacknowledged(&self, stream: &TcpStream) -> io::Result<Option<Unacknowledged>> {
+        asked_with(&self.make(sock_diag::socket).await?, stream)
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
@@ -223,7 +236,7 @@ impl NetNs {
         };
         if !address.ip().is_loopback() {
             // An engine that disconnects a network takes its address away, without a word.
-            watched(&socket)?;
+            watched(&socket, Some(GIVEN_UP_AFTER))?;
         }
         connect(socket, address).await
     }

@@ -8,23 +8,20 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// A silent peer is asked whether it is there, so that one that is gone
-/// without a word is found.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEPALIVE_PROBES: u32 = 3;
-/// How long it may leave the question, or data, unanswered. Keepalive alone
-/// does not work while data is on its way.
-const USER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long an engine or a container may leave unanswered what it is asked or sent.
+pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(15);
 
-/// Sets what both legs of a session need, and connections to engines. On a listening
-/// socket, what it accepts inherits it (Linux), which saves seven calls per connection.
+/// How often a silent peer is asked before it is given up.
+const QUESTIONS: u32 = 5;
+
+/// Sets what connections need that are kept: both legs of a session, and those to engines. On a
+/// listening socket, what it accepts inherits it (Linux), which saves seven calls per connection.
 ///
 /// # Errors
 /// As for setsockopt(2).
-pub fn tune(socket: &impl AsFd) -> io::Result<()> {
+pub fn tune(socket: &impl AsFd, given_up_after: Option<Duration>) -> io::Result<()> {
     prompt(socket)?;
-    watched(socket)
+    watched(socket, given_up_after)
 }
 
 /// What is sent goes at once. Urgent data is kept in line: out of line, one urgent byte is lost
@@ -35,16 +32,23 @@ pub(super) fn prompt(socket: &impl AsFd) -> io::Result<()> {
     socket.set_out_of_band_inline(true)
 }
 
-/// Another end that is gone without a word is found.
-pub(super) fn watched(socket: &impl AsFd) -> io::Result<()> {
+/// Another end that is gone without a word is found while nothing is on its way to it: after so
+/// long, in seconds and at least 6, or never. While something is, [`unacknowledged`](super::unacknowledged) tells.
+///
+/// # Errors
+/// As for setsockopt(2).
+pub fn watched(socket: &impl AsFd, given_up_after: Option<Duration>) -> io::Result<()> {
     let socket = SockRef::from(socket);
+    let Some(limit) = given_up_after else {
+        return socket.set_keepalive(false);
+    };
+    let second = Duration::from_secs(1);
+    let interval = (limit / (QUESTIONS + 2)).max(second);
+    let interval = Duration::from_secs(interval.as_secs());
+    let quiet = limit.saturating_sub(interval * QUESTIONS).max(second);
     socket.set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(KEEPALIVE_IDLE)
-            .with_interval(KEEPALIVE_INTERVAL)
-            .with_retries(KEEPALIVE_PROBES),
-    )?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+        &TcpKeepalive::new().with_time(quiet).with_interval(interval).with_retries(QUESTIONS),
+    )
 }
 
 /// For a connection that does not leave this machine: has nothing paced, where the default is to

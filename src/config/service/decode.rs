@@ -64,6 +64,7 @@ pub(in crate::config) fn service(
                 queue: f.optional("queue").unwrap_or_default(),
                 ready,
                 connect,
+                client: f.optional("client").unwrap_or_default(),
                 timeouts,
                 pull,
                 watch_image,

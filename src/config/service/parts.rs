@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connect, Limits, Publish, Queue, Timeouts};
+use super::{Client, Connect, Limits, Publish, Queue, Timeouts};
 use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned, similar};
 use crate::config::name::Name;
 use crate::config::quantity::{Positive, Size};
@@ -15,6 +15,10 @@ use crate::spec::{Mount, Network, Preconnect, Pull, Reach, Sandbox};
 const LEAST_MEMORY: u64 = 6 << 20;
 /// Every session may hold as much.
 const MOST_REPLAY: u64 = 16 << 20;
+
+/// Less than a network is out now and then; and what the kernel's options can say.
+const KEEPALIVE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(10)..=Duration::from_secs(24 * 60 * 60);
 
 /// Every capability of Linux 6, without `CAP_`.
 const CAPABILITIES: &[&str] = &[
@@ -111,6 +115,25 @@ fn replay(f: &mut Fields<'_, '_, '_>) -> Option<usize> {
         f.cx.report(Mistake::new(&size.span, title));
     }
     usize::try_from(size.value.0).ok()
+}
+
+impl Decode for Client {
+    const WHAT: &'static str = "(keepalive: \"60s\")";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.fields(node, "`client`", |f| match f.optional::<Spanned<Duration>>("keepalive") {
+            None => Self::default(),
+            Some(Spanned { value, .. }) if value.is_zero() => Self { keepalive: None },
+            Some(Spanned { value, span }) => {
+                if !KEEPALIVE.contains(&value) {
+                    let title = "`keepalive` is from 10s to 1day";
+                    let help = "or \"0s\", for as long as the kernel goes on";
+                    f.cx.report(Mistake::new(&span, title).help(help));
+                }
+                Self { keepalive: Some(value) }
+            }
+        })
+    }
 }
 
 impl Decode for Timeouts {

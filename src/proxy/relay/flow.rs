@@ -10,7 +10,6 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::pipe::Pipe;
-use crate::proxy::socket;
 
 /// Size of a thread's buffer, and so the most that a direction keeps when the
 /// far side does not read.
@@ -52,9 +51,8 @@ pub(super) struct Flow {
     pub(super) bytes: u64,
     /// A byte moved since this was last cleared.
     pub(super) moved: bool,
-    /// The far side did not take something at once, and its time-out for unread
-    /// data has been lifted.
-    pressed: bool,
+    /// Something was sent to the far side since this was last cleared: bytes, or the end.
+    pub(super) sent: bool,
     /// Try the sockets before the reactor has reported on them: a client's
     /// first bytes are mostly there before its container is.
     eager: bool,
@@ -197,7 +195,10 @@ impl Flow {
             to.try_write(bytes)
         };
         match written {
-            Ok(written) => self.rest.extend_from_slice(&bytes[written..]),
+            Ok(written) => {
+                self.sent = true;
+                self.rest.extend_from_slice(&bytes[written..]);
+            }
             Err(error) if is_retry(&error) => self.rest.extend_from_slice(bytes),
             Err(error) => return Err(Fault::Write(error)),
         }
@@ -220,12 +221,11 @@ impl Flow {
                 Ok(0) => {
                     return Poll::Ready(Err(Fault::Write(io::ErrorKind::WriteZero.into())));
                 }
-                Ok(_) => self.moved = true,
+                Ok(_) => {
+                    self.moved = true;
+                    self.sent = true;
+                }
                 Err(error) if is_retry(&error) => {
-                    if !self.pressed {
-                        self.pressed = true;
-                        socket::be_patient(to);
-                    }
                     ready!(to.poll_write_ready(cx)).map_err(Fault::Write)?;
                 }
                 Err(error) => return Poll::Ready(Err(Fault::Write(error))),
@@ -247,6 +247,7 @@ impl Flow {
         }
         // Fails only on a connection that is gone, which a read will tell.
         let _ = SockRef::from(to).shutdown(Shutdown::Write);
+        self.sent = true;
     }
 
     /// Forgets what the far side has not taken; it takes no more.

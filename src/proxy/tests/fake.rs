@@ -83,6 +83,26 @@ pub(super) struct Proxy {
     _guard: DefaultGuard,
 }
 
+// === impl Settings ===
+
+impl Settings {
+    pub(in crate::proxy) fn sample() -> Self {
+        Self {
+            name: "echo".into(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            queue_timeout: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(60),
+            retries: 3,
+            replay: 64 * 1024,
+            first_byte: None,
+            speaks_first: false,
+            keepalive: Some(Duration::from_secs(60)),
+            idle: Some(Duration::from_secs(60)),
+            session: None,
+        }
+    }
+}
+
 // === impl FakeSupply ===
 
 impl Supply for FakeSupply {
@@ -165,7 +185,7 @@ impl Backend for FakeBackend {
             (_, Some(errno)) => Err(errno.into()),
             (Some(address), None) => {
                 let stream = TcpStream::connect(address).await?;
-                tune(&stream)?;
+                tune(&stream, None)?;
                 Ok(stream)
             }
             (None, None) => pending().await,
@@ -197,20 +217,9 @@ impl Proxy {
         let (log, guard) = Capture::install(text);
         let (sender, notes) = mpsc::unbounded_channel();
         let supply = Arc::new(FakeSupply { script: Mutex::new(script.into()), notes: sender });
-        let mut settings = Settings {
-            name: "echo".into(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            queue_timeout: Duration::from_secs(60),
-            connect_timeout: Duration::from_secs(60),
-            retries: 3,
-            replay: 64 * 1024,
-            first_byte: None,
-            speaks_first: false,
-            idle: Some(Duration::from_secs(60)),
-            session: None,
-        };
+        let mut settings = Settings::sample();
         tweak(&mut settings);
-        let listener = bind(&settings.name, settings.listen).unwrap();
+        let listener = bind(&settings).unwrap();
         let address = listener.local_addr().unwrap();
         let admission = Admission::new(cap);
         let service = Service::new(settings, supply, Arc::clone(&admission));

@@ -128,6 +128,35 @@ fn a_slow_reader_holds_the_container_back_and_loses_nothing() {
 }
 
 #[test]
+fn a_client_that_stops_reading_is_asked_after_and_loses_nothing() {
+    const KEEPALIVE: Duration = Duration::from_millis(200);
+    for half_closed in [false, true] {
+        test(async move {
+            let proxy = Proxy::start_with([echo().await], 10, |settings| {
+                settings.keepalive = Some(KEEPALIVE);
+            });
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            let mut client = socket.connect(proxy.address).await.unwrap();
+            // It fits into the sockets on the way: no write of the proxy waits.
+            let sent = noise(31, 100_000);
+            client.write_all(&sent).await.unwrap();
+            if half_closed {
+                client.shutdown().await.unwrap();
+            }
+            // The pause is what is tried: the kernel is asked several times meanwhile.
+            tokio::time::sleep(8 * KEEPALIVE).await;
+            let mut got = vec![0; sent.len()];
+            client.read_exact(&mut got).await.unwrap();
+            assert!(got == sent);
+            client.shutdown().await.unwrap();
+            assert_eq!(client.read(&mut got).await.unwrap(), 0, "an end, and no reset");
+            proxy.end().await.outcomes(&[Outcome::Clean]);
+        });
+    }
+}
+
+#[test]
 fn the_client_may_end_first_and_still_get_the_answer() {
     test(async {
         let address = container(|mut stream| async move {

@@ -1,7 +1,6 @@
 //! Drain and cut, and what a session costs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -100,18 +99,7 @@ fn a_session_is_small() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let admission = Admission::new(1);
-        let settings = Settings {
-            name: "echo".into(),
-            listen: listener.local_addr().unwrap(),
-            queue_timeout: Duration::ZERO,
-            connect_timeout: Duration::ZERO,
-            retries: 0,
-            replay: 0,
-            idle: None,
-            first_byte: None,
-            speaks_first: false,
-            session: None,
-        };
+        let settings = Settings::sample();
         let (notes, _keep) = tokio::sync::mpsc::unbounded_channel();
         let supply = FakeSupply { script: Mutex::default(), notes };
         let service = Service::new(settings, Arc::new(supply), Arc::clone(&admission));

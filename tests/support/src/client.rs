@@ -194,6 +194,28 @@ impl Client {
         }
     }
 
+    /// Receives so many bytes.
+    ///
+    /// # Panics
+    /// When the connection ends before, or nothing comes.
+    #[must_use]
+    pub fn receive(&mut self, count: usize) -> Vec<u8> {
+        let mut received = Vec::new();
+        let limit = u64::try_from(count).expect("a number of bytes");
+        let read = (&self.stream).take(limit).read_to_end(&mut received);
+        read.unwrap_or_else(|error| panic!("after {} of {count} bytes: {error}", received.len()));
+        assert_eq!(received.len(), count, "the connection ended before");
+        received
+    }
+
+    /// Ends its own direction, and receives nothing.
+    ///
+    /// # Panics
+    /// When the connection is broken.
+    pub fn end(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("a connection");
+    }
+
     /// Ends its own direction, and receives up to the end.
     ///
     /// # Panics
