@@ -102,6 +102,11 @@ impl Flow {
         self.pipe.is_some()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_bulk(&self) -> bool {
+        self.bulk
+    }
+
     /// Moves bytes until one side has to be waited for. Ready when the source
     /// ended and the far side took all of it.
     pub(super) fn pump(

@@ -82,6 +82,47 @@ async fn a_peer_that_does_not_read_is_only_bound_by_the_idle_time_out() {
     assert_eq!(relay.down.kept(), 0);
 }
 
+/// Relays what is there until its source is dry, with a client that takes it.
+async fn run_dry(relay: &mut Relay, client: &TcpStream, legs: (&TcpStream, &TcpStream)) {
+    let mut sink = vec![0; BUFFER_BYTES];
+    legs.1.readable().await.unwrap();
+    loop {
+        let before = relay.bytes_out();
+        poll_fn(|cx| {
+            let event = relay.poll(cx, legs.0, legs.1);
+            assert!(event.is_pending(), "{event:?}");
+            Poll::Ready(())
+        })
+        .await;
+        while client.try_read(&mut sink).is_ok() {}
+        if relay.bytes_out() == before && !relay.down.is_pressed() {
+            return;
+        }
+        // Lets the reactor say what it knows.
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_flow_is_bulk_until_it_moves_little_between_two_dry_moments() {
+    let _one = pipe::ALL.lock().await;
+    let (client, client_far) = pair().await;
+    let (container, container_far) = pair().await;
+    let legs = (&client_far, &container_far);
+    let mut relay = Relay::new(0, Instant::now());
+    let filled = fill(&container);
+    assert!(filled > 1 << 20, "{filled} bytes are too few to tell");
+    run_dry(&mut relay, &client, legs).await;
+    assert!(relay.down.is_bulk());
+    // What comes while it is bulk need not be so much.
+    assert_eq!(container.try_write(&[7; BUFFER_BYTES]).unwrap(), BUFFER_BYTES);
+    run_dry(&mut relay, &client, legs).await;
+    assert!(relay.down.is_bulk());
+    assert_eq!(container.try_write(&[7; 1000]).unwrap(), 1000);
+    run_dry(&mut relay, &client, legs).await;
+    assert!(!relay.down.is_bulk());
+}
+
 /// Sends so much of a pattern, with an urgent byte in its middle if wanted.
 async fn send_pattern(to: &mut TcpStream, count: usize, urgent: bool) {
     let pattern: Vec<u8> = (0..count).map(|n| (n % 251) as u8).collect();

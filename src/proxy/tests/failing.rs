@@ -241,6 +241,35 @@ fn one_that_refuses_for_ever_leaves_time_for_another() {
 }
 
 #[test]
+fn a_container_that_fails_late_leaves_the_whole_time_for_another() {
+    const CONNECT: Duration = Duration::from_secs(2);
+    test(async {
+        let late = container(|mut stream| async move {
+            stream.read_exact(&mut [0; 5]).await.unwrap();
+            // Longer than a dial may take.
+            tokio::time::sleep(CONNECT + CONNECT / 4).await;
+            reset(stream);
+        })
+        .await;
+        // Refuses at first: nobody would dial again past the deadline.
+        let shy = Give::Shy(container(echo_all).await, 1, Errno::CONNREFUSED);
+        let proxy =
+            Proxy::start_with([Give::Container(late, Fate::Running), shy], 10, |settings| {
+                settings.connect_timeout = CONNECT
+            });
+        let mut client = proxy.connect().await;
+        client.write_all(b"hello").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (got, end) = read_all(&mut client).await;
+        end.unwrap();
+        assert_eq!(got, b"hello");
+        let mut ended = proxy.end().await;
+        ended.line(&["end=--"]);
+        ended.outcomes(&[Outcome::Failed, Outcome::Clean]);
+    });
+}
+
+#[test]
 fn what_this_machine_lacks_costs_no_container() {
     test(async {
         let listens = container(echo_all).await;
