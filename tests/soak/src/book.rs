@@ -19,6 +19,8 @@ pub(crate) enum Target {
     Container(String),
     /// A daemon, by its name.
     Daemon(String),
+    /// The link of a host that clients come from, by its name.
+    Clients(String),
     /// The program itself.
     Program,
 }
@@ -57,6 +59,8 @@ pub(crate) struct Entry(usize);
 pub(crate) struct Sufferer<'a> {
     pub(crate) container: Option<&'a str>,
     pub(crate) daemon: Option<&'a str>,
+    /// The host that its client came from.
+    pub(crate) host: Option<&'a str>,
     pub(crate) from: Instant,
     pub(crate) to: Instant,
 }
@@ -90,6 +94,7 @@ impl Book {
             let meant = match &fault.target {
                 Target::Container(id) => Some(&**id) == who.container,
                 Target::Daemon(name) => Some(&**name) == who.daemon,
+                Target::Clients(name) => Some(&**name) == who.host,
                 Target::Program => true,
             };
             meant && fault.from <= who.to && fault.to.is_none_or(|to| to + AFTER >= who.from)
@@ -116,7 +121,10 @@ mod tests {
         let early = Instant::now();
         let kill = book.begin("kill", Target::Container("a".into()), Effect::Cut);
         let now = Instant::now();
-        let who = |container, daemon, from, to| Sufferer { container, daemon, from, to };
+        let who = |container, daemon, from, to| {
+            let host = None;
+            Sufferer { container, daemon, host, from, to }
+        };
         let a = who(Some("a"), Some("one"), early, now);
         assert!(book.explains(Effect::Cut, a));
         assert!(!book.explains(Effect::Stall, a));
@@ -130,6 +138,11 @@ mod tests {
         book.end(daemon);
         let late = Instant::now() + 2 * AFTER;
         assert!(!book.explains(Effect::Cut, who(Some("a"), Some("one"), late, late)));
+        let link = book.begin("client link down", Target::Clients("host-1".into()), Effect::Stall);
+        let late = Sufferer { host: Some("host-1"), ..who(None, None, late, late) };
+        assert!(book.explains(Effect::Stall, late) && !book.explains(Effect::Cut, late));
+        assert!(!book.explains(Effect::Stall, Sufferer { host: Some("host-2"), ..late }));
+        book.void(link);
         assert_eq!(book.counts().into_iter().collect::<Vec<_>>(), [("dockerd killed", 1)]);
     }
 }

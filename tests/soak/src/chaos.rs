@@ -27,13 +27,14 @@ enum Kind {
     KillDockerd,
     FreezeContainerd,
     CutLink,
+    CutClients,
     Reload,
     ReloadBroken,
     ReloadGarbage,
     KillProgram,
 }
 
-const KINDS: [(Kind, usize); 12] = [
+const KINDS: [(Kind, usize); 13] = [
     (Kind::Kill, 8),
     (Kind::Stop, 4),
     (Kind::Pause, 6),
@@ -42,6 +43,7 @@ const KINDS: [(Kind, usize); 12] = [
     (Kind::KillDockerd, 4),
     (Kind::FreezeContainerd, 4),
     (Kind::CutLink, 6),
+    (Kind::CutClients, 6),
     (Kind::Reload, 4),
     (Kind::ReloadBroken, 2),
     (Kind::ReloadGarbage, 1),
@@ -93,7 +95,7 @@ impl<'a> Chaos<'a> {
                             drop(own);
                         });
                     }
-                } else if (kind != Kind::CutLink || is_remote(host))
+                } else if kind.can_befall(host)
                     && let Some(own) = Busy::take(busy, Some(host.number))
                 {
                     scope.spawn(move || {
@@ -113,6 +115,15 @@ impl Kind {
     fn is_of_program(self) -> bool {
         use Kind::{KillProgram, Reload, ReloadBroken, ReloadGarbage};
         matches!(self, Reload | ReloadBroken | ReloadGarbage | KillProgram)
+    }
+
+    fn can_befall(self, host: &Host) -> bool {
+        match self {
+            // The program reaches it over its link, or clients come from there.
+            Self::CutLink => is_remote(host),
+            Self::CutClients => !is_remote(host) && host.netns.is_some(),
+            _ => true,
+        }
     }
 }
 
@@ -169,6 +180,17 @@ fn do_to_host(
             let entry = daemon("link down", Effect::Both);
             let cut = fleet.cut(host);
             world.rest(up_to(10));
+            drop(cut);
+            entry
+        }
+        Kind::CutClients => {
+            // Much shorter than a client's network may be out; they wait for what was lost
+            // to be sent again.
+            say(&format!("client link down {}", host.name));
+            let target = Target::Clients(host.name.clone());
+            let entry = world.book.begin("client link down", target, Effect::Stall);
+            let cut = fleet.cut(host);
+            world.rest(up_to(12));
             drop(cut);
             entry
         }

@@ -2,6 +2,7 @@
 //! done to it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,9 @@ use crate::program::{Life, Service};
 use crate::tally::say;
 use crate::{World, nap};
 
-/// How long after a connection's end its line may take.
-const LINE: Duration = Duration::from_secs(30);
+/// How long after a connection's end its line may take: a reset that is lost with its client's
+/// link is only noticed by the minute of `client.keepalive`.
+const LINE: Duration = Duration::from_secs(100);
 /// What a process that is killed has not written yet.
 const UNWRITTEN: Duration = Duration::from_secs(2);
 /// What the program must not print.
@@ -24,7 +26,9 @@ const MISTAKES: [&str; 3] = ["granted a container that nobody waits for", "panic
 pub(crate) struct Visit {
     pub(crate) service: Service,
     /// The client's own.
-    pub(crate) port: u16,
+    pub(crate) address: SocketAddr,
+    /// The host that it came from; `None` for this machine.
+    pub(crate) host: Option<String>,
     pub(crate) began: Instant,
     pub(crate) ended: Instant,
     /// The container that served it, if it was told.
@@ -53,8 +57,8 @@ pub(crate) struct Clerk<'a> {
     world: &'a World,
     /// How many lines of each life were read.
     read: Vec<usize>,
-    /// By life and port of the client.
-    ends: BTreeMap<(usize, u16), VecDeque<ConnEnd>>,
+    /// By life and address of the client.
+    ends: BTreeMap<(usize, SocketAddr), VecDeque<ConnEnd>>,
     pending: Vec<Visit>,
 }
 
@@ -96,9 +100,8 @@ impl<'a> Clerk<'a> {
         };
         for (life, line) in fresh {
             if let Some(end) = ConnEnd::parse(&line) {
-                let client = end.field("client").rsplit_once(':');
-                if let Some(port) = client.and_then(|(_, port)| port.parse().ok()) {
-                    self.ends.entry((life, port)).or_default().push_back(end);
+                if let Ok(client) = end.field("client").parse() {
+                    self.ends.entry((life, client)).or_default().push_back(end);
                 }
             } else if MISTAKES.iter().any(|mistake| line.contains(mistake)) {
                 self.world.tally.violation(format!("the program printed: {line}"));
@@ -114,7 +117,7 @@ impl<'a> Clerk<'a> {
             let life = lives.iter().rposition(begun).unwrap_or_default();
             (life, lives[life].killed)
         };
-        let end = self.ends.get_mut(&(life, visit.port)).and_then(VecDeque::pop_front);
+        let end = self.ends.get_mut(&(life, visit.address)).and_then(VecDeque::pop_front);
         let silenced = killed.is_some_and(|killed| visit.ended + UNWRITTEN >= killed);
         if end.is_some() || (silenced && visit.ended.elapsed() > UNWRITTEN) {
             self.judge(&visit, end.as_ref());
@@ -132,13 +135,14 @@ impl<'a> Clerk<'a> {
         let who = Sufferer {
             container: visit.told.as_deref().or(served),
             daemon: field("daemon"),
+            host: visit.host.as_deref(),
             from: visit.began,
             to: visit.ended,
         };
         let explained = |effect| self.world.book.explains(effect, who);
         let wrong = |what: &str| {
-            let (port, lasted) = (visit.port, visit.ended - visit.began);
-            tally.violation(format!("{what}: {service}, client {port}, {lasted:?}, {end:?}"));
+            let (client, lasted) = (visit.address, visit.ended - visit.began);
+            tally.violation(format!("{what}: {service}, client {client}, {lasted:?}, {end:?}"));
         };
         if let (Some(told), Some(served)) = (visit.told.as_deref(), served)
             && told != served

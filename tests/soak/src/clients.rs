@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use ganger_test_support::{Client, Ending};
+use ganger_test_support::{Client, Ending, Host};
 
 use crate::clerk::{End, Visit};
 use crate::program::{CONNECT, QUEUE, Service};
@@ -16,6 +16,8 @@ const MARGIN: Duration = Duration::from_secs(20);
 const REPLY: Duration = Duration::from_secs(20);
 /// What some send at once; more than a relay moves in one go.
 const BULK: usize = 48 * 1024;
+/// Of that, how many lines wait for a client that does not read: they fit into the sockets.
+const UNREAD: usize = 4;
 
 /// Why a connection came to no good end.
 #[derive(Debug)]
@@ -35,24 +37,45 @@ enum Way {
     Reset,
     Exchange,
     Bulk,
+    Dawdle,
     HalfClose,
 }
 
-const WAYS: [(Way, usize); 5] =
-    [(Way::Exchange, 8), (Way::Leave, 4), (Way::HalfClose, 4), (Way::Bulk, 2), (Way::Reset, 2)];
+const WAYS: [(Way, usize); 6] = [
+    (Way::Exchange, 8),
+    (Way::Leave, 4),
+    (Way::HalfClose, 4),
+    (Way::Bulk, 2),
+    (Way::Reset, 2),
+    (Way::Dawdle, 1),
+];
 
-/// One client after another, until told to stop.
-pub(crate) fn come_and_go(world: &World, service: Service, mut random: Random) {
+/// One client after another, from this machine or from a host, until told to stop.
+pub(crate) fn come_and_go(
+    world: &World,
+    service: Service,
+    host: Option<&Host>,
+    mut random: Random,
+) {
     while !world.halted() {
-        visit(world, service, &mut random);
+        visit(world, service, host, &mut random);
         nap(random.millis(0..800));
     }
 }
 
-fn visit(world: &World, service: Service, random: &mut Random) {
+fn visit(world: &World, service: Service, host: Option<&Host>, random: &mut Random) {
     let (away, began) = (world.program.is_away(), Instant::now());
-    let client = match Client::try_connect(world.program.port(service)) {
+    let listens = world.program.port(service);
+    let connected = match host {
+        Some(host) => Client::try_connect_from(host, listens),
+        None => Client::try_connect(listens),
+    };
+    let client = match connected {
         Ok(client) => client,
+        Err(error) if host.is_some() && is_cut_off(&error) => {
+            world.tally.count("cut off");
+            return nap(Duration::from_millis(200));
+        }
         Err(_) if away || world.program.is_away() => {
             world.tally.count("absent");
             return nap(Duration::from_millis(200));
@@ -63,7 +86,7 @@ fn visit(world: &World, service: Service, random: &mut Random) {
                 .violation(format!("{} cannot be connected to: {error}", service.name()));
         }
     };
-    let (port, mut told) = (client.port(), None);
+    let (address, mut told) = (client.address(), None);
     let end = if random.below(8) == 0 {
         if random.below(2) == 0 {
             nap(random.millis(0..1500));
@@ -79,7 +102,8 @@ fn visit(world: &World, service: Service, random: &mut Random) {
         }
     };
     let ended = Instant::now();
-    world.inbox.lock().push(Visit { service, port, began, ended, told, end });
+    let host = host.map(|host| host.name.clone());
+    world.inbox.lock().push(Visit { service, address, host, began, ended, told, end });
 }
 
 /// Is told who serves it, and goes its way.
@@ -122,6 +146,14 @@ fn meet(
             let letter = char::from(b'a' + u8::try_from(random.below(26)).unwrap_or_default());
             exchange(&mut client, &letter.to_string().repeat(BULK))?;
         }
+        Way::Dawdle => {
+            let line = "z".repeat(BULK);
+            let lines = format!("{line}\n").repeat(UNREAD);
+            client.try_send(lines).map_err(|error| trouble("as it sent", &error))?;
+            // Longer than a user time-out of the kernel would let it live.
+            world.rest(Duration::from_secs(16) + random.millis(0..6000));
+            (0..UNREAD).try_for_each(|_| expect(&mut client, &line))?;
+        }
         Way::HalfClose => {
             client.try_send("last words\n").map_err(|error| trouble("as it sent", &error))?;
             drop(held);
@@ -161,6 +193,14 @@ fn expect(client: &mut Client, line: &str) -> Result<(), Trouble> {
 fn shown(text: &str) -> String {
     let start: String = text.chars().take(40).collect();
     format!("{start:?} ({} bytes)", text.len())
+}
+
+/// Whether a host's link is down.
+fn is_cut_off(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::TimedOut
+    )
 }
 
 fn trouble(when: &str, error: &io::Error) -> Trouble {

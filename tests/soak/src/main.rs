@@ -36,7 +36,7 @@ use crate::chaos::Chaos;
 use crate::clerk::{Clerk, Visit};
 use crate::growth::Growth;
 use crate::ids::Ids;
-use crate::program::{Program, Service, so_by};
+use crate::program::{Program, Service, is_remote, so_by};
 use crate::random::Random;
 use crate::tally::{Tally, listed, say};
 
@@ -139,7 +139,10 @@ fn run(world: &World, fleet: &Fleet, minutes: u32, seed: u64) {
             .flat_map(|number| Service::ALL.map(|service| (number, service)))
             .map(|(number, service)| {
                 let random = Random::new(seed.wrapping_add(1 + number * 2 + service as u64));
-                scope.spawn(move || clients::come_and_go(world, service, random))
+                // The first of each service come over a link.
+                let host = fleet.hosts().get(usize::try_from(number).unwrap_or(usize::MAX));
+                let host = host.filter(|host| !is_remote(host));
+                scope.spawn(move || clients::come_and_go(world, service, host, random))
             })
             .collect();
         let (end_of_faults, mut minute) = (Instant::now() + MINUTE * minutes, 0);

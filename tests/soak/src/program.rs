@@ -94,7 +94,7 @@ impl Service {
 impl Program {
     /// Starts it on every host, and waits until its stock is full.
     pub(crate) fn start(path: &Path, fleet: &Fleet) -> Self {
-        let mut config = Config::new("soak").with("drain_timeout: \"10s\"");
+        let mut config = Config::new("soak").everywhere().with("drain_timeout: \"10s\"");
         for host in fleet.all() {
             config = config.daemon(if is_remote(host) {
                 host.remote_daemon(CAPACITY)

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
@@ -68,6 +68,17 @@ impl Client {
     /// When nobody takes the connection, and for host 0, which has no link.
     #[must_use]
     pub fn connect_from(host: &Host, port: u16) -> Self {
+        Self::try_connect_from(host, port).expect("a connection over the link")
+    }
+
+    /// As [`Client::connect_from`].
+    ///
+    /// # Errors
+    /// As for connect(2).
+    ///
+    /// # Panics
+    /// For host 0, which has no link.
+    pub fn try_connect_from(host: &Host, port: u16) -> io::Result<Self> {
         let netns = host.netns.as_ref().expect("a link");
         let netns = File::open(format!("/run/netns/{netns}")).expect("a namespace");
         let gateway = host.gateway.as_ref().expect("a link");
@@ -77,8 +88,7 @@ impl Client {
             move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
             TcpStream::connect((gateway, port))
         });
-        let stream = connecting.join().expect("a thread");
-        Self::new(stream.expect("a connection over the link")).expect("a socket")
+        Self::new(connecting.join().expect("a thread")?)
     }
 
     fn new(stream: TcpStream) -> io::Result<Self> {
@@ -91,13 +101,22 @@ impl Client {
         if self.reset_at_once { Err(ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 
-    /// The port of its own end, which the program's log names.
+    /// The address of its own end, which the program's log names.
+    ///
+    /// # Panics
+    /// Never, once it is connected.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("connected")
+    }
+
+    /// The port of its own end.
     ///
     /// # Panics
     /// Never, once it is connected.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.stream.local_addr().expect("connected").port()
+        self.address().port()
     }
 
     /// Waits so long from now on, and then fails with `WouldBlock`.
