@@ -4,21 +4,25 @@ mod bench;
 mod check;
 mod demo;
 mod guard;
+mod out;
 mod push;
 mod reap;
 mod run;
 mod simulate;
 
-use std::io::Write;
+use std::env;
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::bench::Witness;
 use crate::config::{Config, ConfigError, LogFormat, Name};
 use crate::{app, telemetry};
+use out::{complain, say};
 
 /// How a verb ended; the numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,26 +50,14 @@ pub enum Exit {
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
-    /// The configuration file [default: ganger.ron here, or /etc/ganger/ganger.ron]
-    #[arg(
-        long,
-        short,
-        global = true,
-        env = "GANGER_CONFIG_FILE",
-        value_name = "FILE",
-        help_heading = "Global options"
-    )]
+    /// The configuration file, `-` for standard input [env: GANGER_CONFIG_FILE] [default:
+    /// ganger.ron here, or /etc/ganger/ganger.ron]
+    #[arg(long, short, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
-    /// What is logged: a level, or TARGET=LEVEL pairs separated by commas
-    #[arg(
-        long,
-        global = true,
-        env = "GANGER_LOG",
-        default_value = "info",
-        value_name = "FILTER",
-        help_heading = "Global options"
-    )]
-    log: String,
+    /// What is logged: a level, or TARGET=LEVEL pairs separated by commas [env: GANGER_LOG]
+    /// [default: info for `run` and `demo`, warn for others]
+    #[arg(long, global = true, value_name = "FILTER", help_heading = "Global options")]
+    log: Option<String>,
 }
 
 const AFTER_HELP: &str = "\
@@ -97,6 +89,8 @@ enum Verb {
     },
     /// Say whether the configuration is in order
     Check {
+        /// The configuration file, as with --config
+        file: Option<PathBuf>,
         /// Also ask the daemons: contact, way to reach containers, image; changes nothing
         #[arg(long)]
         online: bool,
@@ -140,25 +134,54 @@ enum Verb {
     },
 }
 
+// === impl Verb ===
+
+impl Verb {
+    /// What is logged unless it is said.
+    fn log(&self) -> &'static str {
+        match self {
+            Self::Run | Self::Demo { .. } | Self::Guard { .. } => "info",
+            // It makes no contact: nothing but the configuration can be wrong.
+            Self::Check { online: false, .. } => "off",
+            _ => "warn",
+        }
+    }
+}
+
 /// Parses the command line and carries it out.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let exit = match Arguments::try_parse() {
+        Ok(arguments) => carry_out(arguments).unwrap_or_else(|Failure { exit, message }| {
+            if !message.is_empty() {
+                complain(&message);
+            }
+            exit
+        }),
         Err(error) => {
-            // Nobody is left to tell when this cannot be printed.
-            _ = error.print();
-            let usage = error.use_stderr();
-            return ExitCode::from(if usage { Exit::Usage as u8 } else { Exit::Ok as u8 });
+            let error = hinted(error);
+            out::note(error.print());
+            if error.use_stderr() { Exit::Usage } else { Exit::Ok }
         }
     };
-    let Arguments { verb, config, log } = arguments;
-    if let Err(error) = telemetry::check(&log) {
-        complain(&error.to_string());
-        return ExitCode::from(Exit::Usage as u8);
-    }
+    let exit = match out::unprinted() {
+        None => exit,
+        Some(error) => {
+            complain(&format!("cannot write to standard output: {error}"));
+            if exit == Exit::Ok { Exit::Failed } else { exit }
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn carry_out(Arguments { verb, config, log }: Arguments) -> Result<Exit, Failure> {
+    let log =
+        log.or_else(|| environment("GANGER_LOG").map(|log| log.to_string_lossy().into_owned()));
+    let log = log.unwrap_or_else(|| verb.log().to_owned());
+    telemetry::check(&log).map_err(|error| Failure::new(Exit::Usage, error))?;
     let exit = match verb {
         Verb::Init => {
+            unused(config.as_deref(), "`init` prints it: write `ganger init > FILE`")?;
             say(Config::default_text().trim_end());
             Ok(Exit::Ok)
         }
@@ -166,34 +189,51 @@ pub fn main() -> ExitCode {
             start_log(config.log.format, &log)?;
             block_on(run::run(config, &path, &log)).map_err(Failure::logged)
         }),
-        Verb::Demo { docker, listen } => start_log(LogFormat::Text, &log)
-            .and_then(|()| block_on(demo::demo(&docker, listen, &log))),
-        Verb::Simulate(simulation) => simulate::simulate(&simulation),
+        Verb::Demo { docker, listen } => {
+            unused(
+                config.as_deref(),
+                "`demo` has a configuration of its own: `ganger run --config FILE` runs yours",
+            )?;
+            start_log(LogFormat::Text, &log)
+                .and_then(|()| block_on(demo::demo(&docker, listen, &log)))
+        }
+        Verb::Simulate(simulation) => {
+            unused(config.as_deref(), "`simulate` takes all from the trace and its options")?;
+            start_log(LogFormat::Text, &log).and_then(|()| simulate::simulate(&simulation))
+        }
         Verb::Guard { json } => {
             let format = if json { LogFormat::Json } else { LogFormat::Text };
             let runtime = tokio::runtime::Builder::new_current_thread();
             start_log(format, &log).and_then(|()| block_on_with(runtime, guard::guard()))
         }
-        Verb::Check { online } => loaded(config).and_then(|(config, path)| {
-            start_log(LogFormat::Text, if online { "warn" } else { "off" })?;
-            block_on(check::check(&config, &path, online))
-        }),
+        Verb::Check { file, online } => {
+            if let (Some(file), Some(config)) = (&file, &config) {
+                let (file, config) = (file.display(), config.display());
+                let message = format!("check one configuration at a time: {file} or {config}");
+                return Err(Failure::new(Exit::Usage, message));
+            }
+            loaded(file.or(config)).and_then(|(config, path)| {
+                start_log(LogFormat::Text, &log)?;
+                block_on(check::check(&config, &path, online))
+            })
+        }
         Verb::Bench(arguments) => {
             let witness = Witness::default();
-            let log = telemetry::init_with("warn", witness.layer());
-            log.map_err(|error| Failure::new(Exit::Failed, error))
-                .and_then(|()| block_on(bench::bench(*arguments, config, &witness)))
+            let started = telemetry::init_with(&log, witness.layer());
+            started
+                .map_err(|error| Failure::new(Exit::Failed, error))
+                .and_then(|()| block_on(bench::bench(*arguments, config, &log, &witness)))
         }
         Verb::Push { image, to, from } => loaded(config).and_then(|(config, _)| {
-            start_log(LogFormat::Text, "warn")?;
+            start_log(LogFormat::Text, &log)?;
             block_on(push::push(&config, &image, &to, from.as_deref()))
         }),
         Verb::Reap { dry_run, overdue: true, .. } => loaded(config).and_then(|(config, _)| {
-            start_log(LogFormat::Text, "warn")?;
+            start_log(LogFormat::Text, &log)?;
             block_on(reap::reap_overdue(&config, dry_run))
         }),
         Verb::Reap { dry_run, instance, .. } => loaded(config).and_then(|(config, path)| {
-            start_log(LogFormat::Text, "warn")?;
+            start_log(LogFormat::Text, &log)?;
             let instance = match instance {
                 Some(name) => Name::new(name)
                     .map_err(|error| Failure::new(Exit::Usage, format!("--instance: {error}")))?
@@ -206,13 +246,46 @@ pub fn main() -> ExitCode {
         }),
     };
     telemetry::flush();
-    let exit = exit.unwrap_or_else(|Failure { exit, message }| {
-        if !message.is_empty() {
-            complain(&message);
-        }
-        exit
+    exit
+}
+
+/// Adds to the complaint about an option that a verb does not have which verbs have it.
+fn hinted(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let option = option.clone();
+    let (known, command) = (option.strip_prefix("--"), Arguments::command());
+    let have = command.get_subcommands().filter(|verb| {
+        !verb.is_hide_set()
+            && verb
+                .get_arguments()
+                .any(|arg| known.is_some_and(|name| arg.get_long() == Some(name)))
     });
-    ExitCode::from(exit as u8)
+    let have: Vec<_> = have.map(|verb| format!("`ganger {}`", verb.get_name())).collect();
+    if error.kind() == ErrorKind::UnknownArgument && !have.is_empty() {
+        let hint = format!("{} has '{option}'", have.join(" or "));
+        let hints = ContextValue::StyledStrs(vec![hint.into()]);
+        error.insert(ContextKind::Suggested, hints);
+    }
+    error
+}
+
+/// A variable of the environment; an empty one counts as unset.
+fn environment(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Fails for a configuration that was named for a verb that reads none. One that the
+/// environment names is meant for other verbs.
+fn unused(config: Option<&Path>, why: &str) -> Result<(), Failure> {
+    match config {
+        None => Ok(()),
+        Some(config) => {
+            let message = format!("--config {}: leave it out: {why}", config.display());
+            Err(Failure::new(Exit::Usage, message))
+        }
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -242,6 +315,7 @@ impl Failure {
 }
 
 fn loaded(named: Option<PathBuf>) -> Result<(Config, PathBuf), Failure> {
+    let named = named.or_else(|| environment("GANGER_CONFIG_FILE").map(PathBuf::from));
     let Some(path) = named.or_else(app::default_config) else {
         let message = "no configuration: name one with --config or GANGER_CONFIG_FILE, \
                        or write one with `ganger init > ganger.ron`";
@@ -250,8 +324,8 @@ fn loaded(named: Option<PathBuf>) -> Result<(Config, PathBuf), Failure> {
     match Config::load(&path) {
         Ok(config) => Ok((config, path)),
         Err(ConfigError::Invalid(report)) => {
-            let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            Err(Failure { exit: Exit::Config, message: report.render(colour) })
+            let message = report.render(telemetry::is_coloured());
+            Err(Failure { exit: Exit::Config, message })
         }
         Err(error) => Err(Failure::new(Exit::Config, error)),
     }
@@ -281,13 +355,4 @@ fn block_on_with(
     // keep the process.
     runtime.shutdown_background();
     exit
-}
-
-/// A line for the user. A closed pipe is no reason to fail.
-fn say(line: &str) {
-    _ = writeln!(std::io::stdout().lock(), "{line}");
-}
-
-fn complain(message: &str) {
-    _ = writeln!(std::io::stderr().lock(), "{}", message.trim_end());
 }

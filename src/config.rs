@@ -39,6 +39,9 @@ pub(crate) use quantity::time;
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
 
+/// As the path of a configuration: standard input.
+pub const STDIN: &str = "-";
+
 /// What one process of Ganger does. Everything in it is valid, each by itself
 /// and all together.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +88,7 @@ pub enum LogFormat {
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot read the configuration {}: {source}{}", origin(path), advice(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -93,7 +96,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// The file is no text, or too much of it.
-    #[error("{} is not a configuration: {why}", path.display())]
+    #[error("{} is not a configuration: {why}", origin(path))]
     NotText {
         /// The file.
         path: PathBuf,
@@ -102,11 +105,11 @@ pub enum ConfigError {
     },
     /// It names no instance, and none can be derived.
     #[error(
-        "the configuration has no `instance`, and one of this machine's name would not do: {why}. \
-         After a restart its containers would not be found again: add `instance: \"NAME\"`"
+        "the configuration has no `instance`, and none can be made for it: {why}. After a restart \
+         its containers would not be found again: add `instance: \"NAME\"`"
     )]
     Nameless {
-        /// What is wrong with the machine's name.
+        /// What is wrong with the machine's name, or the file's.
         why: String,
     },
     /// The file has mistakes.
@@ -117,15 +120,18 @@ pub enum ConfigError {
 // === impl Config ===
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file, or standard input, where that is what [`STDIN`] stands for.
     ///
     /// # Errors
     /// It cannot be read, or has mistakes: then all of them.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let mut read = |from: &mut dyn Read| from.take(LARGEST + 1).read_to_end(&mut bytes);
+        let read = match is_stdin(path) {
+            true => read(&mut io::stdin().lock()),
+            false => File::open(path).and_then(|mut file| read(&mut file)),
+        };
+        read.map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let not_text = |why: String| ConfigError::NotText { path: path.to_owned(), why };
         if bytes.len() as u64 > LARGEST {
             return Err(not_text(format!("it is larger than {} KiB", LARGEST >> 10)));
@@ -135,7 +141,7 @@ impl Config {
             not_text(format!("byte {at} is not UTF-8 text"))
         })?;
         let dir = path.parent().unwrap_or(Path::new(""));
-        Ok(Self::parse_in(dir, &text, &path.display().to_string())?)
+        Ok(Self::parse_in(dir, &text, &origin(path))?)
     }
 
     /// Reads text that came from `origin`, which messages name. Paths in it are
@@ -166,13 +172,25 @@ impl Config {
     /// The same for every start with one file on one machine.
     ///
     /// # Errors
-    /// None is configured, and the machine's name is not one that stays.
+    /// None is configured, and the machine's name is not one that stays, or there is no file.
     pub fn instance(&self, path: &Path) -> Result<String, ConfigError> {
         match &self.instance {
             Some(name) => Ok(name.to_string()),
             None => instance::derived(path).map_err(|why| ConfigError::Nameless { why }),
         }
     }
+}
+
+/// Whether this stands for standard input.
+#[must_use]
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == STDIN
+}
+
+/// What a configuration that was read from there is called.
+#[must_use]
+pub fn origin(path: &Path) -> String {
+    if is_stdin(path) { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 fn advice(source: &io::Error) -> &'static str {

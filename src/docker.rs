@@ -328,6 +328,7 @@ impl ContainerRuntime for Docker {
     type Endpoint = Site;
 
     async fn connect(&self, daemon: &DaemonName, site: &Site) -> Result<DaemonFacts, CallError> {
+        tracing::debug!(%daemon, url = %site.endpoint, "making contact");
         self.daemon_at(daemon, site).connect().await
     }
 

@@ -3,6 +3,8 @@
 //! Lines are written by a thread of their own. A reader that is gone, or that
 //! has stopped reading, loses them; it must not hold up anything else.
 
+use std::env;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 
 use parking_lot::Mutex;
@@ -64,6 +66,17 @@ pub fn check(filter: &str) -> Result<(), TelemetryError> {
     parse(filter).map(drop)
 }
 
+/// Whether what is written to standard error is to have colours: it is a terminal, and the
+/// environment does not ask for none (<https://no-color.org>).
+#[must_use]
+pub fn is_coloured() -> bool {
+    io::stderr().is_terminal() && !wants_no_colour(env::var_os("NO_COLOR").as_deref())
+}
+
+fn wants_no_colour(no_color: Option<&OsStr>) -> bool {
+    no_color.is_some_and(|value| !value.is_empty())
+}
+
 /// Sets the log up for the whole process.
 ///
 /// `filter` is in the language of tracing-subscriber's `EnvFilter`: a level, or
@@ -73,7 +86,7 @@ pub fn check(filter: &str) -> Result<(), TelemetryError> {
 /// See [`TelemetryError`].
 pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
     let parsed = parse(filter)?;
-    let ansi = io::stderr().is_terminal();
+    let ansi = is_coloured();
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     tracing::subscriber::set_global_default(subscriber(format, parsed, ansi, writer))?;
     *WRITER.lock() = Some(guard);
@@ -92,7 +105,7 @@ pub fn init_with(
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let log = fmt::layer()
         .with_writer(writer)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(is_coloured())
         .log_internal_errors(false)
         .with_target(false)
         .with_filter(parse(filter)?);

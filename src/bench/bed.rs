@@ -19,7 +19,8 @@ use crate::docker::Docker;
 use crate::proxy::Outcome;
 use crate::shutdown::Stop;
 
-/// How long nothing may come of waiting for containers; an image may have to be fetched.
+/// How long nothing may come of waiting for containers, besides the time that one takes to
+/// start; an image may have to be fetched.
 const STOCK: Duration = Duration::from_secs(300);
 
 /// Why there is nothing to measure.
@@ -52,6 +53,8 @@ pub enum BenchError {
 pub(super) struct Bed {
     running: Running,
     addresses: BTreeMap<Kind, SocketAddr>,
+    /// How long nothing may come of waiting for containers.
+    patience: Duration,
 }
 
 /// Runs a configuration that has a service for each of these kinds, and calls `work` once
@@ -76,6 +79,8 @@ pub(super) async fn with<T>(
     let drain = own.drain.clone();
     let (tell, told) = oneshot::channel();
     let started = move |running: &Running| _ = tell.send(running.clone());
+    let start = config.services.iter().map(|service| service.timeouts.start).max();
+    let patience = STOCK.saturating_add(start.unwrap_or_default());
     let run = app::run(config, taken, own, None, guardian, started, |_, _| ());
     let mut run = std::pin::pin!(run);
     let running = tokio::select! {
@@ -86,7 +91,8 @@ pub(super) async fn with<T>(
         let own = running.services.iter().find(|(name, _)| name.as_str() == kind.as_str());
         own.map(|(_, address)| (*kind, *address))
     };
-    let bed = Bed { addresses: kinds.iter().filter_map(address).collect(), running };
+    let addresses = kinds.iter().filter_map(address).collect();
+    let bed = Bed { addresses, running, patience };
     let measured = async {
         let measured = tokio::select! {
             // The end first.
@@ -132,12 +138,12 @@ impl Bed {
             }
             done
         });
-        if timeout(STOCK, settled).await.is_err() {
+        if timeout(self.patience, settled).await.is_err() {
             let snapshot = self.pool().snapshot();
             let last = snapshot.services.iter().find_map(|service| service.last_error.clone());
             let why =
                 last.map_or_else(|| "is there room on the daemons?".to_owned(), |e| e.to_string());
-            return Err(BenchError::Launch(format!("no stock after {STOCK:?}: {why}")));
+            return Err(BenchError::Launch(format!("no stock after {:?}: {why}", self.patience)));
         }
         hopeless(&seen).map_or(Ok(()), Err)
     }
@@ -148,7 +154,7 @@ impl Bed {
     /// There is none.
     pub(super) async fn lease(&self, kind: Kind) -> Result<Lease<Docker>, BenchError> {
         let name = ServiceName::from(kind.as_str());
-        let lease = self.pool().lease(&name, Instant::now() + STOCK).await;
+        let lease = self.pool().lease(&name, Instant::now() + self.patience).await;
         lease.map_err(|refusal| BenchError::Launch(format!("{kind}: {refusal}")))
     }
 

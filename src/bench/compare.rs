@@ -11,7 +11,11 @@ const STATS: [&str; 3] = ["p50", "p90", "p99"];
 /// two has is named below the table.
 #[must_use]
 pub fn compare(now: &Report, before: &Report) -> String {
-    let mut rows = vec![["", "n", "", "p50", "", "p90", "", "p99", ""].map(str::to_owned).to_vec()];
+    let mut head = vec![String::new(), "n before".to_owned(), "now".to_owned()];
+    for stat in STATS {
+        head.extend([format!("{stat} before"), "now".to_owned(), "change".to_owned()]);
+    }
+    let mut rows = vec![head];
     let mut notes = Vec::new();
     let name = |label: &str, series: &Series| [label, &series.name].join(" ").trim().to_owned();
     let known: Vec<_> =
@@ -45,10 +49,11 @@ fn row(name: &str, before: &Series, now: &Series) -> Vec<String> {
     for stat in STATS {
         let figures = (before.latency_us.get(stat), now.latency_us.get(stat));
         let (Some(before), Some(now)) = figures else {
-            row.extend(["-".to_owned(), String::new()]);
+            let show = |figure: Option<&f64>| figure.map_or("-".to_owned(), |us| time::show(*us));
+            row.extend([show(figures.0), show(figures.1), String::new()]);
             continue;
         };
-        row.push(format!("{} > {}", time::show(*before), time::show(*now)));
+        row.extend([time::show(*before), time::show(*now)]);
         row.push(if *before > 0.0 {
             format!("{:+.1}%", 100.0 * (now / before - 1.0))
         } else {
@@ -83,8 +88,9 @@ mod tests {
             (report(&[("warm", 3), ("hot", 1)]), report(&[("warm", 2), ("cold", 9)]));
         let text = compare(&now, &before);
         for part in [
+            "p50 before      now  change",
             // To three digits.
-            "2.00 ms > 3.00 ms  +49.9%",
+            "2.00 ms  3.00 ms  +49.9%",
             "hot: was not measured before",
             "cold: was measured before, and not now",
         ] {

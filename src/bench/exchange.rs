@@ -12,6 +12,8 @@ use tokio::time::{Instant, timeout};
 
 /// How long the other side may go on after its client's end.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// So much of an answer that is not the expected one is shown, in bytes.
+const SHOWN: usize = 60;
 
 /// What is said on a connection, and what shows that it was served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,8 +46,8 @@ pub enum Miss {
     TimedOut,
     /// It was ended before the answer.
     Ended,
-    /// The answer is another one.
-    Unexpected,
+    /// The answer is another one, which begins so.
+    Unexpected(Vec<u8>),
     /// As the system says.
     Other(ErrorKind),
 }
@@ -138,9 +140,11 @@ async fn heard_out(stream: &TcpStream) -> io::Result<()> {
 }
 
 async fn read(stream: &mut TcpStream, expect: &[u8]) -> Result<(), Miss> {
-    let mut answer = vec![0; expect.len().max(1)];
+    let needed = expect.len().max(1);
+    // One that is not the expected one is to be seen, be it longer than that.
+    let mut answer = vec![0; needed.max(SHOWN + 1)];
     let mut filled = 0;
-    while filled < answer.len() {
+    while filled < needed {
         let count = stream.read(&mut answer[filled..]).await?;
         if count == 0 {
             return Err(Miss::Ended);
@@ -148,13 +152,24 @@ async fn read(stream: &mut TcpStream, expect: &[u8]) -> Result<(), Miss> {
         filled += count;
         let known = filled.min(expect.len());
         if answer[..known] != expect[..known] {
-            return Err(Miss::Unexpected);
+            answer.truncate(filled);
+            return Err(Miss::Unexpected(answer));
         }
     }
     Ok(())
 }
 
 // === impl Miss ===
+
+impl Miss {
+    /// What it is, without what came: few words, whatever a service says.
+    pub(super) fn kind(&self) -> String {
+        match self {
+            Self::Unexpected(_) => "another answer".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
 
 impl From<io::Error> for Miss {
     fn from(error: io::Error) -> Self {
@@ -176,7 +191,11 @@ impl fmt::Display for Miss {
             Self::Reset => f.write_str("reset"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Ended => f.write_str("ended before the answer"),
-            Self::Unexpected => f.write_str("another answer"),
+            Self::Unexpected(answer) => {
+                let shown = &answer[..answer.len().min(SHOWN)];
+                let more = if shown.len() < answer.len() { "…" } else { "" };
+                write!(f, "another answer: \"{}\"{more}", shown.escape_ascii())
+            }
             Self::Other(kind) => write!(f, "{kind}"),
         }
     }
@@ -246,13 +265,22 @@ mod tests {
         outcome.map(|_| ())
     }
 
+    #[test]
+    fn another_answer_is_shown_cut_to_size_and_cannot_steer_a_terminal() {
+        let shown = |answer: &[u8]| Miss::Unexpected(answer.to_vec()).to_string();
+        assert_eq!(shown(b"-ERR \x1b[2J\r\n"), r#"another answer: "-ERR \x1b[2J\r\n""#);
+        let long = shown(&[b'x'; SHOWN + 1]);
+        assert_eq!(long, format!("another answer: \"{}\"…", "x".repeat(SHOWN)));
+    }
+
     #[tokio::test]
     async fn an_answer_counts_when_it_starts_as_it_should() {
         assert_eq!(answered("+PONG", b"+PONG and more").await, Ok(()));
         assert_eq!(answered("", b"?").await, Ok(()));
         assert_eq!(answered("", b"").await, Err(Miss::Ended));
         assert_eq!(answered("+PONG", b"+PO").await, Err(Miss::Ended));
-        assert_eq!(answered("+PONG", b"-ERR").await, Err(Miss::Unexpected));
+        let other = answered("+PONG", b"-ERR").await;
+        assert!(matches!(&other, Err(Miss::Unexpected(answer)) if answer[0] == b'-'), "{other:?}");
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let refused = Exchange::default().connect(closed, PATIENCE).await;
         assert_eq!(refused, Err(Miss::Refused));

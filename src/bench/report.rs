@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::config::{is_stdin, origin};
 
 /// The version of the format. It grows when a reader of the old one would misread the new.
 pub const SCHEMA: u32 = 1;
@@ -102,15 +105,15 @@ pub struct Series {
 #[non_exhaustive]
 pub enum ReportError {
     /// The file cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", origin(path))]
     File {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// It is no report.
-    #[error("{} is not what `ganger bench --json` writes: {source}", path.display())]
+    #[error("{} is not what `ganger bench --json` writes: {source}", origin(path))]
     Format {
         /// The file.
         path: PathBuf,
@@ -118,7 +121,7 @@ pub enum ReportError {
         source: serde_json::Error,
     },
     /// It is of another version.
-    #[error("{} has schema {found}, and this program reads {SCHEMA}: measure again", path.display())]
+    #[error("{} has schema {found}, and this program reads {SCHEMA}: measure again", origin(path))]
     Schema {
         /// The file.
         path: PathBuf,
@@ -152,13 +155,16 @@ impl Report {
         }
     }
 
-    /// Reads one.
+    /// Reads one, also from standard input, for which [`STDIN`](crate::config::STDIN) stands.
     ///
     /// # Errors
     /// It cannot be read, or is none.
     pub fn load(path: &Path) -> Result<Self, ReportError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ReportError::File { path: path.to_owned(), source })?;
+        let text = match is_stdin(path) {
+            true => io::read_to_string(io::stdin().lock()),
+            false => fs::read_to_string(path),
+        };
+        let text = text.map_err(|source| ReportError::File { path: path.to_owned(), source })?;
         let format = |source| ReportError::Format { path: path.to_owned(), source };
         let Version { schema } = serde_json::from_str(&text).map_err(format)?;
         if schema != SCHEMA {

@@ -53,8 +53,10 @@ pub struct Rounds {
 pub struct Surroundings<'s> {
     /// The instance that containers are labelled with.
     pub instance: &'s str,
-    /// Starts a guardian.
-    pub guardian: fn() -> Command,
+    /// Starts a guardian that logs so much.
+    pub guardian: fn(&str) -> Command,
+    /// What is logged.
+    pub log: &'s str,
     /// Ends it.
     pub stop: &'s Stop,
     /// Hears what is logged.
@@ -83,7 +85,7 @@ pub async fn rounds(
 ) -> Result<Point, BenchError> {
     let spare = if how.is_alone() { 0 } else { how.stock };
     let config = setup.plan(&how.kinds, how.stock, spare, how.patience);
-    let (guardian, stop) = (Some((with.guardian)()), with.stop);
+    let (guardian, stop) = (Some((with.guardian)(with.log)), with.stop);
     let (mut tally, mut done) = (Tally::new(&how.kinds), 0);
     let measured = bed::with(config, &how.kinds, with.instance, guardian, stop, async |bed| {
         let direct = match how.kinds.contains(&Kind::Direct) {
@@ -129,7 +131,7 @@ pub async fn refill(
     let mut setup = setup.clone();
     setup.set_launches(clients);
     let config = setup.plan(&[Kind::Cold], clients, clients, patience);
-    let (guardian, stop) = (Some((with.guardian)()), with.stop);
+    let (guardian, stop) = (Some((with.guardian)(with.log)), with.stop);
     let (mut recorder, mut took) = (Recorder::new(), Duration::ZERO);
     let measured = bed::with(config, &[Kind::Cold], with.instance, guardian, stop, async |bed| {
         let pace = Pace::Closed { concurrency: clients as usize };

@@ -20,6 +20,9 @@ const TEMPLATE: &str = r#"(
     services: {"image": (listen: "127.0.0.1:0", image: "ganger.local/echo:1", port: 7000)},
     drain_timeout: "1s",
 )"#;
+/// How much later than its client Ganger gives up a connection that waits, so that it counts
+/// as timed out, and not as reset.
+const LATER: Duration = Duration::from_secs(1);
 /// The most launches at a time that a daemon may be told.
 const MOST_LAUNCHES: u32 = 32;
 
@@ -56,6 +59,8 @@ pub struct Image {
     pub command: Option<Vec<String>>,
     /// The engine.
     pub engine: Endpoint,
+    /// How long a connection may take.
+    pub patience: Duration,
 }
 
 // === impl Kind ===
@@ -114,6 +119,9 @@ impl Setup {
         }
         for service in &mut config.services {
             service.command = image.command.clone();
+            // Nothing else is to end a connection before its time is over.
+            service.timeouts.start = service.timeouts.start.max(image.patience);
+            service.timeouts.idle = None;
             if let Some((name, port)) = &image.image {
                 (service.image, service.port) = (name.clone(), *port);
             }
@@ -239,7 +247,7 @@ impl Setup {
                     canary: 0,
                     surplus_after: Duration::ZERO,
                     stale_after: Duration::ZERO,
-                    queue: Queue { length: u32::MAX, timeout: patience },
+                    queue: Queue { length: u32::MAX, timeout: patience.saturating_add(LATER) },
                     preconnect: if *kind == Kind::Hot { hot } else { Preconnect::Off },
                     ..base.clone()
                 })
@@ -272,7 +280,8 @@ mod tests {
 
     fn setup(image: Option<(ImageRef, u16)>) -> Setup {
         let engine = "unix:///run/engine.sock".parse().unwrap();
-        Setup::of_image(Image { image, command: None, engine }, None).unwrap()
+        let patience = PATIENCE;
+        Setup::of_image(Image { image, command: None, engine, patience }, None).unwrap()
     }
 
     #[test]
@@ -296,6 +305,21 @@ mod tests {
         );
         let spare = setup.plan(&[Kind::Cold, Kind::Reused], 3, 2, PATIENCE);
         assert_eq!((spare.services[0].max, spare.services[1].max), (5, 3));
+    }
+
+    #[test]
+    fn nothing_ends_a_connection_before_its_time() {
+        let engine: Endpoint = "unix:///run/engine.sock".parse().unwrap();
+        for (patience, start) in [(1, 30), (90, 90)] {
+            let patience = Duration::from_secs(patience);
+            let image = Image { image: None, command: None, engine: engine.clone(), patience };
+            let config = Setup::of_image(image, None).unwrap().plan(&Kind::ALL, 1, 0, patience);
+            for service in &config.services {
+                assert_eq!(service.timeouts.start, Duration::from_secs(start));
+                assert_eq!(service.timeouts.idle, None);
+                assert!(service.queue.timeout > patience, "{service:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,24 +1,28 @@
 //! `ganger bench`.
 
+mod advice;
 mod containers;
+mod counter;
+mod files;
 
-use std::fs;
-use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::net::lookup_host;
 
-use super::{Exit, Failure, complain, demo, run, say};
+use super::out::complain;
+use super::{Exit, Failure, demo, loaded, run, unused};
 use crate::bench::{
     Assertion, Exchange, Kind, Load, Machine, Pace, Point, Report, TARGET, Witness, compare,
     failures, measure, page, show, unescape,
 };
-use crate::config::{Name, Network, time};
+use crate::config::{Name, Network, origin, time};
 use crate::proxy;
 use crate::shutdown::HangUp;
+use counter::Counter;
+use files::{load, writable, write};
 
 /// How long connections are made unless it is said how many, or for how long.
 const DURATION: Duration = Duration::from_secs(10);
@@ -37,7 +41,8 @@ pub(super) struct Arguments {
     /// Measure this address
     #[arg(long, value_name = "HOST:PORT", group = "what", conflicts_with_all = OF_CONTAINERS)]
     target: Option<String>,
-    /// Measure nothing: show, require and compare what `--json` wrote before
+    /// Measure nothing: show, require and compare what `--json` wrote before; `-` is standard
+    /// input
     #[arg(
         long,
         value_name = "FILE",
@@ -105,19 +110,21 @@ pub(super) struct Arguments {
     /// and with --rate, unless --requests is given]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// How long a connection may take until its answer
+    /// How long a connection may take until its answer, and, if it is longer than 30s, a
+    /// container of `--image` until it is ready
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "30s")]
     timeout: Duration,
-    /// Write the figures there, as JSON (docs/bench.md)
+    /// Write the figures there, as JSON (docs/bench.md); with `-` to standard output, and what
+    /// is for people to standard error
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the figures there, as a page with plots and tables
+    /// Write the figures there, as a page with plots and tables; `-` as with --json
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Require something, such as 'warm.p99<5ms'; what is not met makes the exit code 6
     #[arg(long = "assert", value_name = "WHAT")]
     assertions: Vec<Assertion>,
-    /// Compare with what `--json` wrote before
+    /// Compare with what `--json` wrote before; `-` is standard input
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
     /// Arguments for the image, instead of its own
@@ -125,17 +132,15 @@ pub(super) struct Arguments {
     command: Vec<String>,
 }
 
-/// Shows how far it is, where somebody looks.
-pub(super) struct Counter {
-    shown: bool,
-}
-
 pub(super) async fn bench(
     arguments: Arguments,
     config: Option<PathBuf>,
+    log: &str,
     witness: &Witness,
 ) -> Result<Exit, Failure> {
     // What would be found out too late.
+    which(&arguments, config.as_ref())?;
+    let tell = files::streams(&arguments, config.as_deref())?;
     let before = arguments.compare.as_deref().map(load).transpose()?;
     [&arguments.json, &arguments.html].into_iter().flatten().try_for_each(|path| writable(path))?;
     let exchange = exchange(&arguments)?;
@@ -145,9 +150,9 @@ pub(super) async fn bench(
             known(&arguments.assertions, &[TARGET])?;
             of_target(&arguments, target, exchange.unwrap_or_default()).await?
         }
-        (None, None) => containers::measured(&arguments, config, exchange, witness).await?,
+        (None, None) => containers::measured(&arguments, config, exchange, log, witness).await?,
     };
-    say(show(&report).trim_end());
+    tell(show(&report).trim_end());
     failures(&report).iter().for_each(|line| complain(&format!("not served: {line}")));
     if let Some(path) = &arguments.json {
         write(path, &report.json())?;
@@ -156,7 +161,7 @@ pub(super) async fn bench(
         write(path, &page(&report))?;
     }
     if let Some(before) = before {
-        say(&format!("\n{}", compare(&report, &before).trim_end()));
+        tell(&format!("\n{}", compare(&report, &before).trim_end()));
     }
     let unmet: Vec<_> = arguments.assertions.iter().flat_map(|a| a.unmet(&report)).collect();
     unmet.iter().for_each(|line| complain(&format!("not met: {line}")));
@@ -173,6 +178,21 @@ pub(super) async fn bench(
     })
 }
 
+/// Fails for a configuration of which no service is to be measured.
+fn which(arguments: &Arguments, config: Option<&PathBuf>) -> Result<(), Failure> {
+    let Arguments { target, from, image, service, .. } = arguments;
+    let (None, Some(path)) = (service, config) else { return Ok(()) };
+    if target.is_some() || from.is_some() || image.is_some() {
+        let why = "it is for --service, and what is measured is named by another option";
+        return unused(config.map(PathBuf::as_path), why);
+    }
+    let (config, _) = loaded(Some(path.clone()))?;
+    let names: Vec<_> =
+        config.services.iter().map(|service| format!("--service {}", service.name)).collect();
+    let (path, names) = (origin(path), names.join(" or "));
+    Err(usage(format!("say which service of {path} is to be measured: {names}")))
+}
+
 async fn of_target(
     arguments: &Arguments,
     target: &str,
@@ -185,7 +205,7 @@ async fn of_target(
     let stop = run::stop(HangUp::Stops)?;
     let load = load_of(arguments, Some(DURATION))?;
     let mut report = Report::begin(subject(target, &exchange, Some(&load)), Machine::here(None));
-    let mut counter = Counter::new();
+    let mut counter = Counter::new("", load.requests, load.duration);
     let mut progress = |name: &str, count: u64| counter.tell(name, count);
     let series =
         measure(address, &exchange, &load, arguments.timeout, &stop.drain, &mut progress).await;
@@ -280,24 +300,6 @@ pub(super) fn known(assertions: &[Assertion], kinds: &[&str]) -> Result<(), Fail
     }
 }
 
-fn load(path: &Path) -> Result<Report, Failure> {
-    Report::load(path).map_err(|error| Failure::new(Exit::Failed, error))
-}
-
-/// Whether a file can be written. Nothing is changed yet: one that is not there is not there.
-fn writable(path: &Path) -> Result<(), Failure> {
-    let new = !path.exists();
-    let opened = fs::OpenOptions::new().append(true).create(true).open(path);
-    opened
-        .and_then(|_| if new { fs::remove_file(path) } else { Ok(()) })
-        .map_err(|error| usage(format!("{}: {error}", path.display())))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text)
-        .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", path.display())))
-}
-
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     let fit = rate > 0.0 && rate <= f64::from(MOST);
@@ -307,32 +309,4 @@ fn rate(text: &str) -> Result<f64, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = time(text)?;
     if duration.is_zero() { Err("write a time above 0".to_owned()) } else { Ok(duration) }
-}
-
-// === impl Counter ===
-
-impl Counter {
-    pub(super) fn new() -> Self {
-        Self { shown: std::io::stderr().is_terminal() }
-    }
-
-    /// Replaces the line that it has shown.
-    pub(super) fn tell(&mut self, name: &str, count: u64) {
-        // Every connection would be more than a terminal keeps up with.
-        if self.shown && (count < 100 || count.is_multiple_of(100)) {
-            self.put(&format!("{name}: {count}"));
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        if self.shown {
-            self.put("");
-        }
-    }
-
-    fn put(&mut self, text: &str) {
-        let mut to = std::io::stderr().lock();
-        // To the beginning of the line, and nothing after the text.
-        _ = write!(to, "\r{text}\x1b[K").and_then(|()| to.flush());
-    }
 }

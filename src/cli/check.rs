@@ -9,9 +9,10 @@ use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::ContainerRuntime;
 use tokio::task::JoinSet;
 
-use super::{Exit, Failure, say};
+use super::out::say;
+use super::{Exit, Failure};
 use crate::app::{self, Plan};
-use crate::config::{Config, Daemons};
+use crate::config::{Config, Daemons, origin};
 use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey, Whereabouts, how_to_get};
 
@@ -33,7 +34,7 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     let shown = instance.as_deref().unwrap_or("to be named");
     say(&format!(
         "{}: in order (services: {services}, daemons: {daemons}, instance: {shown})",
-        path.display(),
+        origin(path),
     ));
     config.warnings.iter().for_each(|why| say(&format!("warning: {why}")));
     if let Err(error) = &instance {

@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use ganger_pool::core::{ServiceView, State};
 use ganger_pool::runtime::ContainerRuntime;
 
-use super::{Exit, Failure, guard, run, say};
+use super::out::say;
+use super::{Exit, Failure, guard, run};
 use crate::app::{self, Instance, InstanceError, Running};
 use crate::config::{Config, Daemons, LogFormat, Network};
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
+use crate::reach::capability::can_enter_namespaces;
 use crate::shutdown::HangUp;
 
 /// The engine that is used unless another is named.
@@ -29,7 +31,11 @@ pub(super) async fn demo(
         .parse()
         .map_err(|error| Failure::new(Exit::Usage, format!("--docker {url}: {error}")))?;
     if !endpoint.is_loopback() {
-        let message = format!("--docker {url}: the demo is for an engine on this machine");
+        let message = format!(
+            "--docker {url}: the demo is for an engine on this machine: plain tcp to another one is \
+             neither encrypted nor checked; make it a daemon of a configuration (`ganger init`), \
+             with `tls`"
+        );
         return Err(Failure::new(Exit::Usage, message));
     }
     let stop = run::stop(HangUp::Stops)?;
@@ -67,18 +73,22 @@ async fn look(endpoint: &Endpoint) -> Result<bool, Failure> {
     let identity = Identity { instance: INSTANCE.to_owned(), boot: String::new() };
     let docker = Docker::new(identity, app::builtin());
     let name = "local".into();
-    let facts = docker
-        .connect(&name, &Site::of(endpoint.clone()))
-        .await
-        .map_err(|error| Failure::new(Exit::Unreachable, error))?;
+    let facts = docker.connect(&name, &Site::of(endpoint.clone())).await.map_err(|error| {
+        Failure::new(Exit::Unreachable, format!("--docker {endpoint}: {error}"))
+    })?;
     say(&format!("demo: engine {} at {endpoint}, {} cpus", facts.version, facts.cpus));
-    let sealed = docker.can_seal(&name);
-    say(if sealed {
-        "demo: containers get no network at all; they are reached from inside their namespace"
-    } else {
-        "demo: containers get Docker's default network and a port on loopback (run as root, they would get none)"
+    let why = docker.why_not_sealed(&name);
+    say(&match &why {
+        None => "demo: containers get no network at all; they are reached from inside their \
+                 namespace"
+            .to_owned(),
+        Some(why) => format!(
+            "demo: containers get Docker's default network and a port on loopback: without a \
+             network they could not be reached ({why}{})",
+            if can_enter_namespaces().is_err() { "; run as root, they get none" } else { "" }
+        ),
     });
-    Ok(sealed)
+    Ok(why.is_none())
 }
 
 fn started(running: &Running) {

@@ -8,7 +8,8 @@ use ganger_pool::core::DaemonName;
 use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::CallError;
 
-use super::{Exit, Failure, complain, say};
+use super::out::{complain, say};
+use super::{Exit, Failure};
 use crate::app::{self, Held, Plan, Pushed, Source};
 use crate::config::{Config, ImageRef, similar};
 use crate::discovery::Discovered;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::{Exit, Failure, complain, run, say};
+use super::out::{complain, say};
+use super::{Exit, Failure, run};
 use crate::app::{self, Found, Instance, Plan};
 use crate::config::Config;
 use crate::discovery::Discovered;

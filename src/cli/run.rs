@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{Exit, Failure, guard};
 use crate::app::{self, AppError, Ended, Instance, Load, Running};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, is_stdin};
 use crate::shutdown::{HangUp, Stop};
 use crate::telemetry;
 
@@ -25,6 +25,11 @@ pub(super) async fn run(config: Config, path: &Path, log: &str) -> Result<Exit, 
 
 /// Reads the configuration again, for a process that runs as this instance.
 fn load(path: &Path, instance: &str) -> Result<Config, String> {
+    if is_stdin(path) {
+        let why = "the configuration came from standard input and cannot be read again: restart to \
+                   change it, or name a file";
+        return Err(why.to_owned());
+    }
     let config = Config::load(path).map_err(|error| match error {
         ConfigError::Invalid(report) => report.render(false),
         error => error.to_string(),

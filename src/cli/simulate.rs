@@ -3,6 +3,7 @@
 mod trace;
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use clap::Args;
 use ganger_pool::core::{Auto, Policy};
 use ganger_pool::replay::{Arrival, Daemon, Tally, replay};
 
-use super::{Exit, Failure, say};
-use crate::config::time;
+use super::out::say;
+use super::{Exit, Failure};
+use crate::config::{is_stdin, origin, time};
 
 /// Unless it is said which.
 const STOCKS: [u32; 7] = [0, 1, 2, 4, 8, 16, 32];
@@ -20,7 +22,7 @@ const STOCKS: [u32; 7] = [0, 1, 2, 4, 8, 16, 32];
 #[derive(Debug, Args)]
 pub(super) struct Simulation {
     /// The log of `ganger run` with `log: (format: Json)`, or lines `service,arrived,held` in
-    /// seconds
+    /// seconds; `-` is standard input
     trace: PathBuf,
     /// Of this service only
     #[arg(long, value_name = "NAME")]
@@ -73,9 +75,13 @@ pub(super) fn simulate(simulation: &Simulation) -> Result<Exit, Failure> {
         [] => STOCKS.into_iter().filter(|stock| *stock <= max).collect(),
         given => given.to_vec(),
     };
-    let path = simulation.trace.display();
+    let path = origin(&simulation.trace);
     let failed = |why: String| Failure::new(Exit::Failed, format!("{path}: {why}"));
-    let text = fs::read_to_string(&simulation.trace).map_err(|error| failed(error.to_string()))?;
+    let text = match is_stdin(&simulation.trace) {
+        true => io::read_to_string(io::stdin().lock()),
+        false => fs::read_to_string(&simulation.trace),
+    };
+    let text = text.map_err(|error| failed(error.to_string()))?;
     let mut services = trace::read(&text).map_err(failed)?;
     if let Some(name) = &simulation.service {
         services.retain(|service, _| service == name);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::is_stdin;
 use super::name::Name;
 
 /// `HOST-xxxxxxxx`: the machine's name and a hash of the file's path; or why the
@@ -12,9 +13,13 @@ use super::name::Name;
 /// `/etc/machine-id` would not help: it is missing or empty in most containers,
 /// and the same in all that come of one image.
 pub(super) fn derived(path: &Path) -> Result<String, String> {
+    if is_stdin(path) {
+        return Err("it comes from standard input, so that it has no path".to_owned());
+    }
     let uname = rustix::system::uname();
     let host = uname.nodename().to_string_lossy();
-    lasting(&host, std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())?;
+    lasting(&host, std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())
+        .map_err(|why| format!("this machine's name would not do: {why}"))?;
     let path = path.canonicalize().or_else(|_| std::path::absolute(path));
     let path = path.as_deref().unwrap_or(Path::new(""));
     Ok(named(&host, path))

@@ -54,12 +54,16 @@ impl Docker {
         })
     }
 
-    /// Whether containers without any network can be reached on a daemon that
-    /// was connected to.
+    /// Why containers without any network cannot be reached on a daemon that was connected
+    /// to; `None` where they can.
     #[must_use]
-    pub fn can_seal(&self, daemon: &DaemonName) -> bool {
+    pub fn why_not_sealed(&self, daemon: &DaemonName) -> Option<String> {
         let sealed = Spec { network: Network::Sealed, ..Spec::new("", 1) };
-        let contact = self.daemon(daemon).and_then(|daemon| daemon.contact());
-        contact.is_ok_and(|contact| contact.reach(&sealed).is_ok())
+        let contact = match self.daemon(daemon).and_then(|daemon| daemon.contact()) {
+            Ok(contact) => contact,
+            Err(error) => return Some(error.to_string()),
+        };
+        let why = contact.reach(&sealed).err()?;
+        Some(contact.why_published().unwrap_or(why))
     }
 }

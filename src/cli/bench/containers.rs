@@ -7,13 +7,16 @@ use std::time::Duration;
 use ganger_pool::runtime::ContainerRuntime;
 use indexmap::IndexMap;
 
-use super::{Arguments, Counter, known, load_of, subject, usage};
+use super::advice::by_options;
+use super::counter::Counter;
+use super::{Arguments, known, load_of, subject, usage};
 use crate::app::{self, Plan};
 use crate::bench::{
     BenchError, Exchange, Image, Kind, Load, Machine, Pace, Point, REFILL, Report, Rounds, STEPS,
     Setup, Skipped, Surroundings, Witness, refill, rounds,
 };
-use crate::cli::{Exit, Failure, complain, demo, guard, loaded, run};
+use crate::cli::out::complain;
+use crate::cli::{Exit, Failure, demo, guard, loaded, run};
 use crate::config::{self, ImageRef, LogFormat, Name, Network, Sandbox};
 use crate::docker::{Docker, Identity};
 use crate::endpoint::Endpoint;
@@ -46,6 +49,7 @@ pub(super) async fn measured(
     arguments: &Arguments,
     config: Option<PathBuf>,
     exchange: Option<Exchange>,
+    log: &str,
     witness: &Witness,
 ) -> Result<(Report, bool), Failure> {
     let kinds = kinds(arguments);
@@ -55,7 +59,7 @@ pub(super) async fn measured(
     let engine = look(&setup).await?;
     let stop = run::stop(HangUp::Stops)?;
     let instance = format!("bench-{}", std::process::id());
-    let with = Surroundings { instance: &instance, guardian, stop: &stop, witness };
+    let with = Surroundings { instance: &instance, guardian, log, stop: &stop, witness };
 
     let what = format!("{} on {engine}", setup.describe());
     // A sweep or a refill says itself how many clients there are.
@@ -68,9 +72,9 @@ pub(super) async fn measured(
     let sweeping = arguments.sweep.is_some();
     for Circumstances { at, setup, how } in all.into_iter().filter(|_| !kinds.is_empty()) {
         let point = Point { at, series: Vec::new(), phases: Vec::new() };
-        let mut counter = Counter::new();
+        let mut counter = Counter::new("round ", Some(how.rounds.into()), None);
         let mut progress = |kind: &str, round: u64| {
-            counter.tell(&format!("{} {kind}, round", point.label()), round);
+            counter.tell(format!("{} {kind}", point.label()).trim_start(), round);
         };
         let measured = rounds(&setup, &how, &with, &mut progress).await;
         counter.clear();
@@ -78,10 +82,11 @@ pub(super) async fn measured(
             Ok(measured) => report.points.push(Point { at: point.at, ..measured }),
             // Of several, others may be measured all the same.
             Err(BenchError::Launch(reason) | BenchError::Unreachable(reason)) if sweeping => {
+                let reason = advised(arguments, reason);
                 report.skipped.push(Skipped { at: point.at, reason });
             }
             Err(BenchError::Interrupted) if !report.points.is_empty() => break,
-            Err(error) => return Err(failed(&error)),
+            Err(error) => return Err(failed(arguments, &error)),
         }
         if is_stopped(&stop) {
             break;
@@ -102,7 +107,7 @@ async fn refills(
         if is_stopped(with.stop) {
             break;
         }
-        let mut counter = Counter::new();
+        let mut counter = Counter::new("", None, Some(duration));
         let mut progress =
             |_: &str, count: u64| counter.tell(&format!("refill, {clients} at a time"), count);
         let measured =
@@ -114,7 +119,7 @@ async fn refills(
             {
                 break;
             }
-            measured => measured.map_err(|error| failed(&error))?,
+            measured => measured.map_err(|error| failed(arguments, &error))?,
         };
         let at = IndexMap::from([("clients".to_owned(), clients.to_string())]);
         report.refill.push(Point { at, series: vec![series], phases: Vec::new() });
@@ -211,7 +216,8 @@ fn of_image(arguments: &Arguments, exchange: Option<Exchange>) -> Result<Setup, 
     });
     let image = image.transpose()?;
     let command = Some(arguments.command.clone()).filter(|command| !command.is_empty());
-    Setup::of_image(Image { image, command, engine }, exchange)
+    let patience = arguments.timeout;
+    Setup::of_image(Image { image, command, engine, patience }, exchange)
         .map_err(|mistakes| Failure::new(Exit::Failed, mistakes))
 }
 
@@ -310,16 +316,21 @@ async fn look(setup: &Setup) -> Result<String, Failure> {
     Ok(format!("{}{many}", found.join(", ")))
 }
 
-fn failed(error: &BenchError) -> Failure {
+fn failed(arguments: &Arguments, error: &BenchError) -> Failure {
     let exit = match error {
         BenchError::Unreachable(_) => Exit::Unreachable,
         _ => Exit::Failed,
     };
-    Failure::new(exit, error.to_string())
+    Failure::new(exit, advised(arguments, error.to_string()))
 }
 
-fn guardian() -> Command {
-    guard::command(LogFormat::Text, "warn")
+/// Without a configuration there are options to change, and no settings.
+fn advised(arguments: &Arguments, said: String) -> String {
+    if arguments.service.is_some() { said } else { by_options(&said) }
+}
+
+fn guardian(log: &str) -> Command {
+    guard::command(LogFormat::Text, log)
 }
 
 /// The engine's name of a runtime.

@@ -1,0 +1,42 @@
+//! What verbs print for people, and for programs that read it.
+
+use std::io::{self, ErrorKind, Write};
+
+use parking_lot::Mutex;
+
+/// Why something could not be printed, the first time that happened.
+static UNPRINTED: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Prints a line. A failure is kept for [`unprinted`]: the verb goes on, because a demo that
+/// runs, or a daemon that is being cleaned, matters more than the line.
+pub(super) fn say(line: &str) {
+    print(&format!("{line}\n"));
+}
+
+/// Prints a text as it is, as [`say`] prints a line.
+pub(super) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    note(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Keeps the failure of something that was printed. A closed pipe is none: whoever read it has
+/// seen enough, as with `ganger init | head -1`.
+pub(super) fn note(printed: io::Result<()>) {
+    if let Err(error) = printed
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        UNPRINTED.lock().get_or_insert(error);
+    }
+}
+
+/// Why what was printed has not arrived, if it has not.
+pub(super) fn unprinted() -> Option<io::Error> {
+    // Text without an end of line may be left in the buffer.
+    note(io::stdout().flush());
+    UNPRINTED.lock().take()
+}
+
+/// Says on standard error what went wrong. Nobody is left to tell when that cannot be printed.
+pub(super) fn complain(message: &str) {
+    _ = writeln!(io::stderr().lock(), "{}", message.trim_end());
+}
