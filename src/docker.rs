@@ -50,7 +50,7 @@ pub use copy::Copied;
 pub use explain::explain;
 pub use image::how_to_get;
 pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
-pub use survey::{Survey, Whereabouts};
+pub use survey::{Abilities, Survey, Whereabouts};
 
 pub use crate::endpoint::Site;
 use crate::reach::netns::Dialer;

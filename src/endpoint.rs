@@ -65,6 +65,34 @@ impl Endpoint {
         }
     }
 
+    /// The same for all ways to write one place, as far as the text shows: a name and the address
+    /// that it stands for are two.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Unix(path) => {
+                // Without doubled slashes and dots, which components leave out. On every system
+                // with /run, /var/run is a link to it.
+                let path: PathBuf = path.components().collect();
+                let path = match path.strip_prefix("/var/run") {
+                    Ok(rest) => Path::new("/run").join(rest),
+                    Err(_) => path,
+                };
+                format!("unix://{}", path.display())
+            }
+            Self::Tcp { host, port, .. } => {
+                let host = host.to_ascii_lowercase();
+                let host = host.strip_suffix('.').unwrap_or(&host);
+                let host = if host == "localhost" { "127.0.0.1" } else { host };
+                let host = match host.parse::<IpAddr>() {
+                    Ok(ip) => ip.to_canonical().to_string(),
+                    Err(_) => host.to_owned(),
+                };
+                format!("tcp://{host}:{port}")
+            }
+        }
+    }
+
     /// Host and port as HTTP's `Host` header has them.
     #[must_use]
     pub fn authority(&self) -> String {
@@ -193,6 +221,24 @@ mod tests {
             "tcp://rack-2:1",
         ] {
             assert_eq!(url(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_place_is_the_same_however_it_is_written() {
+        for (one, other, same) in [
+            ("unix:///var/run/docker.sock", "unix:///run//docker.sock", true),
+            ("unix:///run/./docker.sock/", "unix:///run/docker.sock", true),
+            ("unix:///var/runs/docker.sock", "unix:///runs/docker.sock", false),
+            ("unix:///run/a.sock", "unix:///run/b.sock", false),
+            ("tcp://Rack-2:2375/", "tcp://rack-2.:2375", true),
+            ("tcp://localhost:2375", "tcp://[::ffff:127.0.0.1]:2375", true),
+            ("tcp://[2001:DB8::0:7]:1", "tcp://[2001:db8::7]:1", true),
+            ("tcp://rack-2:2375", "tcp://rack-2:2376", false),
+            ("tcp://rack-2:2375", "tcp://rack-3:2375", false),
+        ] {
+            let place = |text| url(text).unwrap().place();
+            assert_eq!(place(one) == place(other), same, "{one} {other}");
         }
     }
 

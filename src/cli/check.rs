@@ -113,8 +113,16 @@ async fn ask(
             return found;
         }
     }
+    let abilities = match docker.abilities(name).await {
+        Ok(abilities) => abilities,
+        Err(error) => {
+            found.unreached = true;
+            found.lines.push(format!("{name}: error: {error}"));
+            return found;
+        }
+    };
     for service in services {
-        let verdict = match docker.survey(name, &service.spec).await {
+        let verdict = match docker.survey(name, &abilities, &service.spec).await {
             Ok(survey) => judge(name, &service.spec, survey),
             Err(error) => Err(error.to_string()),
         };
@@ -126,6 +134,9 @@ async fn ask(
 }
 
 fn judge(daemon: &DaemonName, spec: &Spec, survey: Survey) -> Result<String, String> {
+    if !survey.lacks.is_empty() {
+        return Err(survey.lacks.join("; "));
+    }
     let reach = survey.reach?;
     let image = &spec.image;
     let there = match survey.image {
@@ -144,7 +155,8 @@ fn judge(daemon: &DaemonName, spec: &Spec, survey: Survey) -> Result<String, Str
         (_, Some(why)) if spec.reach == Reach::Auto => format!("by published port ({why})"),
         _ => "by published port".to_owned(),
     };
-    Ok(format!("image {image} {there}; containers reached {reached}"))
+    let notes = survey.notes.iter().map(|note| format!("; warning: {note}")).collect::<String>();
+    Ok(format!("image {image} {there}; containers reached {reached}{notes}"))
 }
 
 #[cfg(test)]
@@ -159,7 +171,13 @@ mod tests {
             judge(
                 &"d".into(),
                 &spec,
-                Survey { reach: Ok(reach), why_published, image: Whereabouts::There },
+                Survey {
+                    reach: Ok(reach),
+                    why_published,
+                    image: Whereabouts::There,
+                    lacks: Vec::new(),
+                    notes: Vec::new(),
+                },
             )
             .unwrap()
         };

@@ -42,6 +42,7 @@ pub enum Daemons {
 /// A daemon, as far as it could be read.
 pub(super) struct FoundDaemon {
     pub(super) name: Spanned<Name>,
+    pub(super) url: Option<Spanned<Endpoint>>,
     pub(super) daemon: Option<Daemon>,
 }
 
@@ -97,15 +98,15 @@ impl Decode for FoundDaemon {
                 Some(Daemon {
                     name: name.value.clone(),
                     url: match tls {
-                        Some(tls) => url?.value.with_tls(tls.value),
-                        None => url?.value,
+                        Some(tls) => url.clone()?.value.with_tls(tls.value),
+                        None => url.clone()?.value,
                     },
                     max_containers: max_containers?.0,
                     max_launches: max_launches.map(|count| count.0),
                     publish_on,
                 })
             };
-            Some(Self { daemon: daemon(), name })
+            Some(Self { daemon: daemon(), url, name })
         })?
     }
 }

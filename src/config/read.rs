@@ -86,10 +86,30 @@ impl Decode for StaticDaemons {
             if let Some(first) = found[..i].iter().find(same) {
                 cx.repeated(&daemon.value.name.span, &first.value.name.span);
             }
+            check_place(&found[..i], &daemon.value, cx);
         }
         // The capacity of the fleet is known only when all of it was read.
         let daemons: Option<Vec<_>> = found.into_iter().map(|found| found.value.daemon).collect();
         Some(Self(daemons?))
+    }
+}
+
+/// No two daemons may be one engine: each would count what runs there towards a capacity of its
+/// own, and take the containers of the other for strays.
+fn check_place(before: &[Spanned<FoundDaemon>], daemon: &FoundDaemon, cx: &mut Cx<'_>) {
+    let Some(url) = &daemon.url else { return };
+    let first = before.iter().find_map(|first| {
+        let there = first.value.url.as_ref()?;
+        (there.value.place() == url.value.place()).then_some((&first.value.name.value, there))
+    });
+    if let Some((name, first)) = first {
+        let title = format!(
+            "daemon \"{}\" is the same engine as \"{name}\", in line {}",
+            daemon.name.value,
+            cx.line(&first.span)
+        );
+        let help = "leave one out, and give the other the `max_containers` of both";
+        cx.report(Mistake::new(&url.span, title).also(&first.span, "the same").help(help));
     }
 }
 

@@ -4,6 +4,7 @@ mod decode;
 mod overdue;
 mod parts;
 mod sandbox;
+mod tmpfs;
 mod warm;
 
 use std::fmt;

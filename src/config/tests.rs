@@ -288,6 +288,24 @@ fn settings_of_a_service_that_make_no_sense() {
         (r#"tmpfs: {"tmp": ""}"#, r#""tmp" is not an absolute path: start it with `/`"#),
         (r#"tmpfs: {"/a/../b": ""}"#, r#""/a/../b" goes up with `..`: write where it ends up"#),
         (r#"tmpfs: {"/": ""}"#, "the root directory itself cannot be mounted"),
+        (r#"tmpfs: {"/a": "size=16MiB"}"#, r#""16MiB" is not a size of a file system in memory"#),
+        (r#"tmpfs: {"/a": "rw,size=-1"}"#, r#""-1" is not a size of a file system in memory"#),
+        (r#"tmpfs: {"/a": "size="}"#, r#""" is not a size of a file system in memory"#),
+        (r#"tmpfs: {"/a": "size"}"#, r#""size" is not a size of a file system in memory"#),
+        (r#"tmpfs: {"/a": "size=%"}"#, r#""%" is not a size of a file system in memory"#),
+        (r#"tmpfs: {"/a": "size=99999999t"}"#, r#""99999999t" is more than any machine has"#),
+        (r#"tmpfs: {"/a": "size=0k"}"#, "a size of 0 sets no limit for a file system in memory"),
+        (
+            r#"tmpfs: {"/a": "rw,size=1g"}"#,
+            "`size` is 1.0 GiB, but `limits.memory` is 512.0 MiB, its default, and what is in it \
+             counts as memory",
+        ),
+        (
+            r#"tmpfs: {"/a": "size=65m"}, limits: (memory: "64MiB")"#,
+            "`size` is 65.0 MiB, but `limits.memory` is 64.0 MiB, and what is in it counts as memory",
+        ),
+        ("limits: (cpus: 1e9)", "`cpus` is too large: 1000000000 is more than any machine has"),
+        ("limits: (cpus: 0.001)", "`cpus` is a number of processors from 0.01 on"),
         (
             r#"mounts: [(source: "a", target: "/a")]"#,
             r#""a" is not an absolute path: start it with `/`"#,
@@ -439,6 +457,14 @@ fn daemons_that_make_no_sense() {
         (
             r#"(name: "d", url: "unix:///d", max_containers: 1), (name: "d", url: "unix:///e", max_containers: 1)"#,
             r#""d" is there already, in line 1"#,
+        ),
+        (
+            r#"(name: "d", url: "unix:///run/d", max_containers: 1), (name: "e", url: "unix:///var/run//d", max_containers: 1)"#,
+            r#"daemon "e" is the same engine as "d", in line 1"#,
+        ),
+        (
+            r#"(name: "d", url: "tcp://localhost:1", max_containers: 1), (name: "e", url: "tcp://127.0.0.1:1/", max_containers: 1)"#,
+            r#"daemon "e" is the same engine as "d", in line 1"#,
         ),
         ("5", "expected the daemon in `( )`, found the number 5"),
     ] {

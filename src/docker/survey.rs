@@ -1,9 +1,15 @@
 //! Whether a daemon could launch a service, asked without changing anything.
 
+use std::collections::BTreeMap;
+
+use bytesize::ByteSize;
 use ganger_pool::core::DaemonName;
 use ganger_pool::runtime::CallError;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::{Docker, Network, Reach, Spec};
+use super::{Docker, Network, Reach, Spec, explain};
+use crate::http::{self, HttpError};
 
 /// What a daemon says of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +21,25 @@ pub struct Survey {
     pub why_published: Option<String>,
     /// Where the image is.
     pub image: Whereabouts,
+    /// What of the service's settings the daemon cannot give, and why.
+    pub lacks: Vec<String>,
+    /// What of them is without effect, and why.
+    pub notes: Vec<String>,
+}
+
+/// What an engine says that it has, and can do. What it does not say is not held against it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Abilities {
+    runtimes: Option<BTreeMap<String, IgnoredAny>>,
+    #[serde(rename = "NCPU")]
+    cpus: u32,
+    mem_total: u64,
+    memory_limit: Option<bool>,
+    pids_limit: Option<bool>,
+    // Engines before 20.10 write it in their own way.
+    #[serde(alias = "CPUCfsQuota")]
+    cpu_cfs_quota: Option<bool>,
 }
 
 /// Where an image is.
@@ -31,14 +56,42 @@ pub enum Whereabouts {
 // === impl Docker ===
 
 impl Docker {
-    /// Asks a daemon that was connected to about a service.
+    /// Asks a daemon that was connected to what it has and can do.
+    ///
+    /// # Errors
+    /// The daemon does not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn abilities(&self, daemon: &DaemonName) -> Result<Abilities, CallError> {
+        let daemon = self.daemon(daemon)?;
+        let said = daemon.get("/info", daemon.deadlines.negotiate).await;
+        said.map_err(|error| {
+            error.map_or_else(|late| late, |e| explain::wire(&daemon.endpoint, &e))
+        })
+    }
+
+    /// Asks a daemon that was connected to, and has these abilities, about a service.
     ///
     /// # Errors
     /// The daemon does not answer, or the image has no valid name.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn survey(&self, daemon: &DaemonName, spec: &Spec) -> Result<Survey, CallError> {
+    pub async fn survey(
+        &self,
+        daemon: &DaemonName,
+        abilities: &Abilities,
+        spec: &Spec,
+    ) -> Result<Survey, CallError> {
+        let mut lacks = abilities.lacks(spec);
+        if let Network::Named(network) = &spec.network
+            && !self.has_network(daemon, network).await?
+        {
+            lacks.push(format!(
+                "`network`: there is no network {network}: `docker network create {network}` there"
+            ));
+        }
         let daemon = self.daemon(daemon)?;
         let contact = daemon.contact()?;
         let builtin = self.builtin.iter().any(|builtin| builtin.reference == spec.image);
@@ -51,7 +104,20 @@ impl Docker {
                 Ok(false) => Whereabouts::Elsewhere,
                 Err(error) => return Err(error),
             },
+            lacks,
+            notes: abilities.notes(spec),
         })
+    }
+
+    async fn has_network(&self, daemon: &DaemonName, network: &str) -> Result<bool, CallError> {
+        let daemon = self.daemon(daemon)?;
+        let path = format!("/networks/{}", http::escape(network));
+        match daemon.get::<IgnoredAny>(&path, daemon.deadlines.inspect).await {
+            Ok(_) => Ok(true),
+            Err(Ok(HttpError::Status { code: 404, .. })) => Ok(false),
+            Err(Ok(error)) => Err(explain::wire(&daemon.endpoint, &error)),
+            Err(Err(late)) => Err(late),
+        }
     }
 
     /// Why containers without any network cannot be reached on a daemon that was connected
@@ -65,5 +131,54 @@ impl Docker {
         };
         let why = contact.reach(&sealed).err()?;
         Some(contact.why_published().unwrap_or(why))
+    }
+}
+
+// === impl Abilities ===
+
+impl Abilities {
+    /// What of a service's settings cannot be had, and why.
+    fn lacks(&self, spec: &Spec) -> Vec<String> {
+        let mut lacks = Vec::new();
+        if let (Some(known), Some(runtime)) = (&self.runtimes, &spec.runtime)
+            && !known.contains_key(runtime)
+            // The name of a shim, which is looked for on the daemon's path.
+            && !runtime.starts_with("io.containerd.")
+        {
+            let known: Vec<_> = known.keys().map(String::as_str).collect();
+            let known = known.join(", ");
+            lacks.push(format!("`runtime`: the daemon does not have {runtime}; it has {known}"));
+        }
+        let unheld = |limit: &str, what: &str| {
+            format!("`{limit}` would not hold: the engine says that it cannot limit {what}")
+        };
+        if spec.memory.is_some() && self.memory_limit == Some(false) {
+            lacks.push(unheld("limits.memory", "memory"));
+        }
+        match spec.cpus {
+            Some(_) if self.cpu_cfs_quota == Some(false) => {
+                lacks.push(unheld("limits.cpus", "processors"));
+            }
+            Some(cpus) if self.cpus > 0 && cpus > f64::from(self.cpus) => lacks
+                .push(format!("`limits.cpus` is {cpus}, more than the machine has: {}", self.cpus)),
+            _ => {}
+        }
+        if spec.pids.is_some() && self.pids_limit == Some(false) {
+            lacks.push(unheld("limits.pids", "processes"));
+        }
+        lacks
+    }
+
+    /// What of a service's settings is without effect, and why.
+    fn notes(&self, spec: &Spec) -> Vec<String> {
+        let more = spec.memory.filter(|memory| (1..*memory).contains(&self.mem_total));
+        let note = more.map(|memory| {
+            format!(
+                "`limits.memory` is {}, more than the machine has: {}",
+                ByteSize(memory),
+                ByteSize(self.mem_total)
+            )
+        });
+        note.into_iter().collect()
     }
 }

@@ -14,6 +14,7 @@ use crate::reach::{Backend, Fate};
 
 mod copy;
 mod strays;
+mod survey;
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -402,7 +403,7 @@ async fn containers_on_another_kernel_are_not_looked_for_here() {
     .await;
     let survey = async |reach, network| {
         let spec = Spec { reach, network, ..spec() };
-        docker.survey(&"d".into(), &spec).await.unwrap().reach
+        docker.survey(&"d".into(), &Abilities::default(), &spec).await.unwrap().reach
     };
     assert_eq!(survey(Reach::Auto, Network::Bridge).await, Ok(Reach::Published));
     for (reach, network) in [
@@ -567,7 +568,7 @@ async fn launched_out_of_reach(
     let (_engine, docker) = connected(deadlines, answer).await;
     let order = order(Spec { reach: Reach::Auto, ..spec() });
     let error = docker.launch(&order).await.unwrap_err();
-    let survey = docker.survey(&order.daemon, &order.spec).await.unwrap();
+    let survey = docker.survey(&order.daemon, &Abilities::default(), &order.spec).await.unwrap();
     (error, survey.why_published)
 }
 

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use indexmap::IndexMap;
 
 use super::overdue::overdue_after;
 use super::parts::{Capability, EnvKey, FoundMount, User};
+use super::tmpfs::TmpfsOptions;
 use super::warm::warm_and_max;
 use super::{Connect, Env, Service, Timeouts};
 use crate::config::decode::{Cx, Entry, Fields, Spanned};
@@ -45,7 +47,7 @@ pub(in crate::config) fn service(
         let connect: Connect = f.optional("connect").unwrap_or_default();
         let read = f.cx.mistakes.len() == reported;
         let overdue_after = overdue_after(f, read.then_some(&timeouts), &connect);
-        let (tmpfs, mounts) = tmpfs_and_mounts(f);
+        let (tmpfs, sizes, mounts) = tmpfs_and_mounts(f);
         let (pull, watch_image) = pull_and_watch(f, image.as_ref());
         let cap_add = cap_add(f);
         let sandbox = f.optional::<Spanned<Sandbox>>("sandbox");
@@ -90,7 +92,11 @@ pub(in crate::config) fn service(
                 port: port?.0,
             })
         };
+        let limited = f.given("limits");
         let service = rest(f);
+        if let Some(service) = &service {
+            check_sizes(&sizes, service.limits.memory, limited, f.cx);
+        }
         let unfit = service.as_ref().map_or(Vec::new(), Service::why_not_pooled);
         for (sandbox, (title, help)) in sandbox.iter().cycle().zip(unfit) {
             f.cx.report(Mistake::new(&sandbox.span, title).help(help));
@@ -152,7 +158,24 @@ fn pull_and_watch(
     (pull, Some(watch.value))
 }
 
-fn tmpfs_and_mounts(f: &mut Fields<'_, '_, '_>) -> (IndexMap<String, String>, Vec<Mount>) {
+/// Fails for a file system in memory that would never be full: its container is killed before.
+fn check_sizes(sizes: &[Spanned<u64>], memory: u64, limited: bool, cx: &mut Cx<'_>) {
+    for size in sizes.iter().filter(|size| size.value > memory) {
+        let default = if limited { "" } else { ", its default" };
+        let title = format!(
+            "`size` is {}, but `limits.memory` is {}{default}, and what is in it counts as memory",
+            ByteSize(size.value),
+            ByteSize(memory)
+        );
+        cx.report(Mistake::new(&size.span, title).help("lower `size`, or raise `limits.memory`"));
+    }
+}
+
+/// Also how large the file systems in memory may get, where that is said in bytes.
+fn tmpfs_and_mounts(
+    f: &mut Fields<'_, '_, '_>,
+) -> (IndexMap<String, String>, Vec<Spanned<u64>>, Vec<Mount>) {
+    let mut sizes = Vec::new();
     let mut taken: Vec<Spanned<String>> = Vec::new();
     let mut take = |path: &Spanned<String>, cx: &mut Cx<'_>| {
         let same = |other: &&Spanned<String>| {
@@ -168,10 +191,17 @@ fn tmpfs_and_mounts(f: &mut Fields<'_, '_, '_>) -> (IndexMap<String, String>, Ve
         let entries = f.cx.map::<AbsolutePath>(node, "a map such as {\"/tmp\": \"size=16m\"}")?;
         let mut tmpfs = IndexMap::new();
         for (path, options) in entries {
-            let options = f.cx.decode::<String>(options);
+            let options = f.cx.decode::<Spanned<TmpfsOptions>>(options);
+            let size = options.as_ref().and_then(|options| {
+                Some(Spanned { value: options.value.size?, span: options.span.clone() })
+            });
+            sizes.extend(size);
             let Some(path) = path else { continue };
             take(&Spanned { value: path.value.0.clone(), span: path.span }, f.cx);
-            tmpfs.insert(path.value.0, options.unwrap_or_default());
+            tmpfs.insert(
+                path.value.0,
+                options.map_or_else(String::new, |options| options.value.text),
+            );
         }
         Some(tmpfs)
     });
@@ -183,7 +213,7 @@ fn tmpfs_and_mounts(f: &mut Fields<'_, '_, '_>) -> (IndexMap<String, String>, Ve
         }
         Some(mounts.into_iter().map(|mount| mount.value.mount).collect())
     });
-    (tmpfs.unwrap_or_default(), mounts.unwrap_or_default())
+    (tmpfs.unwrap_or_default(), sizes, mounts.unwrap_or_default())
 }
 
 fn command(f: &mut Fields<'_, '_, '_>) -> Option<Vec<String>> {

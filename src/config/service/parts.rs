@@ -65,6 +65,9 @@ const CAPABILITIES: &[&str] = &[
     "WAKE_ALARM",
 ];
 
+/// More processors than any machine has.
+const MOST_CPUS: f64 = 100_000.0;
+
 /// The name of an environment variable.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct EnvKey(pub(super) String);
@@ -176,7 +179,10 @@ fn memory(f: &mut Fields<'_, '_, '_>) -> Option<u64> {
 
 fn cpus(f: &mut Fields<'_, '_, '_>) -> Option<f64> {
     let cpus = f.optional::<Spanned<f64>>("cpus")?;
-    if !(0.01..=100_000.0).contains(&cpus.value) {
+    if cpus.value > MOST_CPUS {
+        let title = format!("`cpus` is too large: {} is more than any machine has", cpus.value);
+        f.cx.report(Mistake::new(&cpus.span, title).help("leave it out for no limit"));
+    } else if !(0.01..).contains(&cpus.value) {
         let title = "`cpus` is a number of processors from 0.01 on";
         f.cx.report(Mistake::new(&cpus.span, title).help("leave it out for no limit"));
     }

@@ -1,0 +1,71 @@
+//! What an engine is asked before anything is launched on it.
+
+use super::*;
+
+/// What is said of a spec by an engine that says this of itself, and has the network `net`.
+async fn surveyed(info: Value, spec: Spec) -> Survey {
+    let (_engine, docker) = connected(Deadlines::default(), move |seen| match seen.line.as_str() {
+        "GET /info" => {
+            let mut all = json!({"ID": "one", "NCPU": 2, "ServerVersion": "20.10.24"});
+            all.as_object_mut().unwrap().extend(info.as_object().unwrap().clone());
+            Some(Reply::Json(200, all))
+        }
+        "GET /networks/net" => Some(Reply::Json(200, json!({"Name": "net"}))),
+        line if line.starts_with("GET /networks/") => no(404, "network not found"),
+        _ => None,
+    })
+    .await;
+    let abilities = docker.abilities(&"d".into()).await.unwrap();
+    docker.survey(&"d".into(), &abilities, &spec).await.unwrap()
+}
+
+fn info() -> Value {
+    json!({
+        "Runtimes": {"runc": {"path": "runc"}, "crun": {"path": "crun"}},
+        "MemTotal": 1_u64 << 30,
+        "MemoryLimit": true, "PidsLimit": true, "CpuCfsQuota": true,
+    })
+}
+
+fn limited(memory: u64, cpus: f64) -> Spec {
+    Spec { memory: Some(memory), cpus: Some(cpus), pids: Some(9), ..spec() }
+}
+
+#[tokio::test]
+async fn what_a_daemon_does_not_have_is_said() {
+    let runtime = |name: &str| Spec { runtime: Some(name.to_owned()), ..spec() };
+    let network = |name: &str| Spec { network: Network::Named(name.to_owned()), ..spec() };
+    for (spec, lack) in [
+        (runtime("crun"), None),
+        (runtime("io.containerd.runsc.v1"), None),
+        (runtime("runsc"), Some("does not have runsc; it has crun, runc")),
+        (network("net"), None),
+        (network("other"), Some("there is no network other: `docker network create other`")),
+        (limited(1 << 29, 2.0), None),
+        (limited(1 << 29, 2.5), Some("`limits.cpus` is 2.5, more than the machine has: 2")),
+    ] {
+        let lacks = surveyed(info(), spec.clone()).await.lacks;
+        match lack {
+            None => assert_eq!(lacks, Vec::<String>::new(), "{spec:?}"),
+            Some(part) => assert!(lacks.len() == 1 && lacks[0].contains(part), "{lacks:?}"),
+        }
+    }
+    // An engine takes more memory than there is: it limits nothing, and does no harm.
+    let more = surveyed(info(), limited(1 << 31, 1.0)).await;
+    assert_eq!((more.lacks, more.notes.len()), (Vec::new(), 1));
+    assert!(more.notes[0].contains("is 2.0 GiB, more than the machine has: 1.0 GiB"));
+}
+
+#[tokio::test]
+async fn limits_that_an_engine_would_discard_are_said() {
+    let cannot = json!({"MemoryLimit": false, "PidsLimit": false, "CPUCfsQuota": false});
+    let lacks = surveyed(cannot.clone(), limited(1 << 29, 1.0)).await.lacks;
+    for (limit, what) in [("memory", "memory"), ("cpus", "processors"), ("pids", "processes")] {
+        let said =
+            format!("`limits.{limit}` would not hold: the engine says that it cannot limit {what}");
+        assert!(lacks.contains(&said), "{lacks:?}");
+    }
+    assert_eq!(surveyed(cannot, spec()).await.lacks, Vec::<String>::new());
+    // What it does not say is not held against it.
+    assert_eq!(surveyed(json!({}), limited(1 << 40, 1.0)).await.lacks, Vec::<String>::new());
+}
