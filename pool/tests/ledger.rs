@@ -1,139 +1,14 @@
 //! Histories of the ledger that are told event by event.
 
-use std::time::{Duration, Instant};
+#[path = "support/story.rs"]
+mod story;
+
+use std::time::Duration;
 
 use ganger_pool::core::{
-    Action, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Launches, Ledger,
-    Outcome, Owned, Policy, Proof, State, Terms, WaiterId,
+    ContainerKey, Event, Fault, LaunchId, Launches, Outcome, Policy, Proof, State, Terms,
 };
-
-const MOMENT: Duration = Duration::from_millis(1);
-const USUAL: Duration = Duration::from_millis(200);
-const LEARNT: Launches = Launches::Learnt { first: 8, most: 32 };
-
-/// A ledger with one service, a clock, and what it has ordered.
-struct Story {
-    ledger: Ledger,
-    now: Instant,
-    waiters: u64,
-    /// Launches, in their order.
-    launched: Vec<(LaunchId, DaemonName)>,
-    granted: Vec<LaunchId>,
-    checks: usize,
-}
-
-// === impl Story ===
-
-impl Story {
-    /// Each daemon with its tier.
-    fn new(policy: Policy, daemons: &[(&str, u32)], launches: Launches) -> Self {
-        let mut story = Self {
-            ledger: Ledger::new(),
-            now: tokio::time::Instant::now().into_std(),
-            waiters: 0,
-            launched: Vec::new(),
-            granted: Vec::new(),
-            checks: 0,
-        };
-        let generation = Generation(1);
-        story.tell(Event::ServiceAdded { service: "s".into(), policy, generation });
-        for (name, tier) in daemons {
-            let (daemon, terms) = (DaemonName::from(*name), Terms { capacity: 50, tier: *tier });
-            let (service, result) = ("s".into(), Ok(()));
-            story.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
-            story.tell(Event::DaemonUp { daemon: daemon.clone(), launches });
-            story.tell(Event::Prepared { daemon, service, generation, result });
-            story.list(name, &[]);
-        }
-        story
-    }
-
-    fn tell(&mut self, event: Event) {
-        for action in self.ledger.handle(self.now, event) {
-            match action {
-                Action::Launch { launch, daemon, .. } => self.launched.push((launch, daemon)),
-                Action::Grant { launch, .. } => self.granted.push(launch),
-                Action::Check { .. } => self.checks += 1,
-                _ => {}
-            }
-        }
-    }
-
-    fn pass(&mut self, time: Duration) {
-        let end = self.now + time;
-        while let Some(at) = self.ledger.next_deadline().filter(|at| *at <= end) {
-            self.now = self.now.max(at);
-            self.tell(Event::Tick);
-        }
-        self.now = end;
-    }
-
-    fn list(&mut self, daemon: &str, running: &[LaunchId]) {
-        self.now += MOMENT;
-        let key = |launch: &LaunchId| ContainerKey::Launch(*launch);
-        let owned = running.iter().map(|launch| Owned { key: key(launch), running: true });
-        let (daemon, began, owned) = (daemon.into(), self.now, owned.collect());
-        self.tell(Event::Listed { daemon, began, owned, others: 0 });
-    }
-
-    fn down(&mut self, daemon: &str, reason: &str) {
-        self.tell(Event::DaemonDown { daemon: daemon.into(), reason: reason.into() });
-    }
-
-    fn ask(&mut self) {
-        self.waiters += 1;
-        let deadline = self.now + Duration::from_secs(60);
-        let waiter = WaiterId(self.waiters);
-        self.tell(Event::Lease { waiter, service: "s".into(), deadline });
-    }
-
-    /// All that are on their way get ready.
-    fn get_ready(&mut self) {
-        self.now += MOMENT;
-        let mut at = 0;
-        while let Some((launch, _)) = self.launched.get(at).cloned() {
-            // Of the rest the ledger takes no note.
-            self.tell(Event::Started { launch });
-            self.tell(Event::Ready { launch });
-            at += 1;
-        }
-    }
-
-    fn fail(&mut self, (launch, daemon): (LaunchId, DaemonName), fault: Fault) {
-        self.tell(Event::LaunchFailed { launch, fault, reason: "it did not work".into() });
-        self.tell(Event::Removed { daemon, key: ContainerKey::Launch(launch) });
-    }
-
-    /// A client comes, is launched for, and goes.
-    fn serve(&mut self, took: Duration) {
-        self.ask();
-        let Some((launch, daemon)) = self.launched.last().cloned() else { return };
-        self.pass(took / 2);
-        self.tell(Event::Started { launch });
-        // Not a moment longer: that would be unusual.
-        self.pass(took / 2 - MOMENT);
-        self.now += MOMENT;
-        self.tell(Event::Ready { launch });
-        assert_eq!(self.granted.last(), Some(&launch));
-        self.tell(Event::Returned { launch, outcome: Outcome::Clean });
-        self.tell(Event::Removed { daemon, key: ContainerKey::Launch(launch) });
-    }
-
-    /// So many clients, whose containers take as long as usual.
-    fn served_before(mut self, clients: u32) -> Self {
-        (0..clients).for_each(|_| self.serve(USUAL));
-        self
-    }
-
-    /// The daemons of the launches since there were so many.
-    fn launched_since(&self, before: usize) -> Vec<&str> {
-        self.launched[before..].iter().map(|(_, daemon)| daemon.as_str()).collect()
-    }
-
-    fn counts(&self, state: State) -> u32 {
-        self.ledger.snapshot().services[0].counts[state]
-    }
-}
+use story::{LEARNT, MOMENT, Story, USUAL};
 
 /// On demand alone.
 fn classic() -> Policy {

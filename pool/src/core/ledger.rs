@@ -75,6 +75,9 @@ impl Ledger {
     /// Events about containers that are not there any more are normal (a reply
     /// crossed a removal) and change nothing. `now` must not go backwards.
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        // What is due is due before the event, however late the event is told: a process
+        // that stood still must not lease what expired meanwhile.
+        self.tick(now);
         match event {
             Event::ServiceAdded { service, policy, generation } => {
                 self.service_added(now, service, policy, generation);
@@ -111,6 +114,7 @@ impl Ledger {
             Event::Tick => {}
             Event::Drain => self.drain(now),
         }
+        // The event may have set a deadline that has passed.
         self.tick(now);
         self.roll(now);
         self.give_up(now);

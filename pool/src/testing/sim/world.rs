@@ -26,8 +26,8 @@ pub(super) struct World {
     daemons: BTreeMap<DaemonName, Engine>,
     /// By launch, from the order until the removal is confirmed.
     containers: BTreeMap<LaunchId, Record>,
-    /// Oldest first.
-    waiters: BTreeMap<WaiterId, ServiceName>,
+    /// Oldest first: of which service, and until when.
+    waiters: BTreeMap<WaiterId, (ServiceName, Instant)>,
     removals: Vec<(DaemonName, ContainerKey)>,
     last_waiter: u64,
     /// The generation that the event under way asks for.
@@ -80,6 +80,8 @@ struct Record {
     tainted: bool,
     /// When it has shown last that it can serve.
     proved: Option<Instant>,
+    /// When it is too old to be leased.
+    expires: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +145,7 @@ impl World {
             18..22 => self.give_up(),
             22..52 => self.progress(),
             52..70 => self.confirm_removal(false),
+            79 if self.rng.percent(15) => self.stall(),
             70..80 => self.pass(Duration::from_millis(self.rng.clone().below(4_000))),
             80..84 => self.kill(),
             84..92 => self.list_one(),
@@ -255,16 +258,21 @@ impl World {
         let Some(service) = self.pick_service() else { return Ok(()) };
         self.last_waiter += 1;
         let waiter = WaiterId(self.last_waiter);
-        self.waiters.insert(waiter, service.clone());
         let deadline = self.now + Duration::from_millis(self.rng.below(8_000));
+        self.waiters.insert(waiter, (service.clone(), deadline));
         self.tell(Event::Lease { waiter, service, deadline })
     }
 
     fn give_up(&mut self) -> Checked {
         let waiters: Vec<_> = self.waiters.keys().copied().collect();
         let Some(waiter) = self.rng.pick(&waiters).copied() else { return Ok(()) };
-        self.waiters.remove(&waiter);
-        self.tell(Event::Abandoned { waiter })
+        let leases = self.report.leases;
+        self.tell(Event::Abandoned { waiter })?;
+        // It may be told first that its time was up.
+        if self.waiters.remove(&waiter).is_none() && self.report.leases > leases {
+            return Err(format!("I4: {waiter:?} was granted a container as it left"));
+        }
+        Ok(())
     }
 
     /// Something that is under way goes on, well or badly.
@@ -297,6 +305,8 @@ impl World {
             Phase::Started if alive => {
                 container.phase = Phase::Stock;
                 container.proved = Some(self.now);
+                let age = self.services.get(&container.service).and_then(|s| s.policy.max_age);
+                container.expires = age.map(|age| self.now + age);
                 Event::Ready { launch }
             }
             Phase::Started | Phase::Interrupted => {
@@ -391,6 +401,12 @@ impl World {
             Some(due) if due <= self.now => self.tell(Event::Tick),
             _ => Ok(()),
         }
+    }
+
+    /// The process stands still, and hears of clients before it looks at the clock.
+    fn stall(&mut self) -> Checked {
+        self.now += Duration::from_secs(self.rng.below(120));
+        (0..self.rng.below(3)).try_for_each(|_| self.arrive())
     }
 
     /// A container dies; the daemon may or may not say so.

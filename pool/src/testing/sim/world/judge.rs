@@ -120,18 +120,29 @@ impl World {
             return Err(format!("I9: {launch:?} of {service} is of generation {generation}"));
         }
         let phase = Phase::Ordered;
-        let record =
-            Record { service, generation, daemon, phase, leases: 0, tainted: false, proved: None };
+        let record = Record {
+            service,
+            generation,
+            daemon,
+            phase,
+            leases: 0,
+            tainted: false,
+            proved: None,
+            expires: None,
+        };
         self.containers.insert(launch, record);
         Ok(())
     }
 
     pub(super) fn granted(&mut self, waiter: WaiterId, launch: LaunchId, uses: u32) -> Checked {
         self.report.leases += 1;
-        let Some(service) = self.waiters.remove(&waiter) else {
+        let Some((service, deadline)) = self.waiters.remove(&waiter) else {
             return Err(format!("I4: {waiter:?} was answered twice, or was gone"));
         };
-        let overtaken = self.waiters.iter().find(|(w, s)| **w < waiter && **s == service);
+        if self.now > deadline {
+            return Err(format!("I4: {waiter:?} was served after its deadline"));
+        }
+        let overtaken = self.waiters.iter().find(|(w, (s, _))| **w < waiter && *s == service);
         if let Some((older, _)) = overtaken {
             return Err(format!("I4: {waiter:?} was served before {older:?}"));
         }
@@ -145,6 +156,9 @@ impl World {
         }
         if container.leases != uses || uses > reuse + 1 {
             return Err(format!("I5: {launch:?} was leased {uses} times"));
+        }
+        if container.expires.is_some_and(|at| self.now >= at) {
+            return Err(format!("I5: {launch:?} was leased though it is too old"));
         }
         let cut_off =
             self.daemons.get(&container.daemon).is_some_and(|engine| engine.cut_off.is_some());
