@@ -33,8 +33,8 @@ use self::targets::Targets;
 use crate::BenchArgs;
 use crate::child::Interrupts;
 use crate::command;
-use crate::fleet::{Fleet, Settings, Site, engine_answers};
-use crate::{packages, wait};
+use crate::fleet::{Fleet, Site};
+use crate::{machine, packages, wait};
 
 /// Connections through a reused container, and directly to it, in each round.
 const TURNS: u32 = 20;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     command::run(&mut command::cargo(&["build", "--release", "--package", "ganger"]))?;
     packages::ensure_peers()?;
     let interrupts = Interrupts::take()?;
-    let (fleet, socket) = engine_to_use()?;
+    let (fleet, socket) = engine_to_use(&interrupts)?;
     let result = on_engine(args.rounds, socket, &interrupts);
     if let Some(fleet) = fleet {
         fleet.down()?;
@@ -103,7 +103,7 @@ fn beside_peers() -> Result<String> {
 }
 
 /// The engine of the fleet that there is, or the machine's, or one of our own.
-fn engine_to_use() -> Result<(Option<Fleet>, PathBuf)> {
+fn engine_to_use(interrupts: &Interrupts) -> Result<(Option<Fleet>, PathBuf)> {
     #[derive(Deserialize)]
     struct Record {
         hosts: Vec<Host>,
@@ -119,17 +119,8 @@ fn engine_to_use() -> Result<(Option<Fleet>, PathBuf)> {
         let host = record.hosts.into_iter().next().context("the fleet has no host")?;
         return Ok((None, host.socket));
     }
-    let site = Site::demo();
-    let socket = site.root_socket();
-    if engine_answers(&socket) {
-        return Ok((None, socket));
-    }
-    let fleet = Fleet::lock(site)?;
-    if let Err(error) = fleet.up(0, &[], Settings::default()) {
-        fleet.down()?;
-        return Err(error);
-    }
-    Ok((Some(fleet), socket))
+    let socket = Site::demo().root_socket();
+    Ok((machine::engine(Site::demo(), interrupts)?, socket))
 }
 
 /// First bytes, and the targets of starts.

@@ -7,12 +7,14 @@ use serde_json::Value;
 
 use crate::child::Interrupts;
 use crate::command::{self, cargo};
-use crate::fleet::{Fleet, Settings, Site, is_root};
+use crate::fleet::{Fleet, Settings, Site, assignment, is_root};
 use crate::{SimArgs, TestArgs};
 
 /// How the test targets that need real engines are named.
 const ENGINE_TARGET: &str = "engine_";
-const HOSTS: u8 = 3;
+/// Three with the machine's own Docker, and one for each of these.
+const HOSTS: u8 = 5;
+const OTHER_KINDS: [&str; 2] = ["4=docker-trixie", "5=podman-trixie"];
 
 /// Runs the tests; returns 1 when one failed.
 pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
@@ -45,7 +47,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
              `cargo xtask test --without-engines` runs the others"
         );
     }
-    let fleet = Fleet::lock(Site::tests())?;
+    let fleet = Fleet::lock(Site::tests()?)?;
     let result = test_on(&fleet, &interrupts, args.filter.as_deref());
     let down = fleet.down();
     let code = result?;
@@ -56,7 +58,8 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
 fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Result<ExitCode> {
     // Whatever runs may have been started otherwise, or be in any state.
     fleet.down()?;
-    fleet.up(HOSTS, &[], Settings::default())?;
+    let kinds: Vec<_> = OTHER_KINDS.into_iter().map(assignment).collect::<Result<_>>()?;
+    fleet.up(HOSTS, &kinds, &[], Settings::default())?;
     if interrupts.came() {
         bail!("interrupted");
     }

@@ -49,6 +49,12 @@ pub(crate) fn ganger() -> Command {
 pub(crate) fn output(program: &str, args: &[&str]) -> Result<String> {
     let mut command = Command::new(program);
     command.args(args);
+    output_of(command)
+}
+
+/// The same for a command that needs more than arguments.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only a fleet needs it"))]
+pub(crate) fn output_of(mut command: Command) -> Result<String> {
     let Output { status, stdout, stderr } =
         command.output().with_context(|| format!("`{}` could not be run", line(&command)))?;
     if !status.success() {

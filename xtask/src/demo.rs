@@ -2,41 +2,26 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::child::Interrupts;
-use crate::command;
-use crate::fleet::{Fleet, Settings, Site, engine_answers, is_root};
+use crate::fleet::Site;
+use crate::{command, machine};
 
 /// Runs `ganger demo`, on an engine of our own when none answers where it looks.
 pub(crate) fn run() -> Result<ExitCode> {
-    command::run(&mut command::cargo(&["build", "--release", "--package", "ganger"]))?;
-    let interrupts = Interrupts::take()?;
-    let site = Site::demo();
-    let socket = site.root_socket();
     let named = named(std::env::var("DOCKER_HOST").ok());
-    let own = if let Some(url) = &named {
+    if let Some(url) = &named {
         // Whoever names an engine wants that one, or to be told what is wrong with it.
         command::say(&format!("using the engine that DOCKER_HOST names, {url}"));
-        None
-    } else if engine_answers(&socket) {
-        None
     } else {
-        let socket = socket.display();
-        command::say(&format!("no engine answers at {socket}: starting one, for this demo alone"));
-        if !is_root() {
-            bail!(
-                "only root can start an engine; start one yourself, or run this as root. If one \
-                 runs, you may lack permission for {socket}"
-            );
-        }
-        let fleet = Fleet::lock(site)?;
-        if let Err(error) = fleet.up(0, &[], Settings::default()) {
-            fleet.down()?;
-            return Err(error);
-        }
-        Some(fleet)
-    };
+        // Before some minutes have gone by.
+        machine::check(&Site::demo())?;
+    }
+    command::say("building ganger: some minutes the first time");
+    command::run(&mut command::cargo(&["build", "--release", "--package", "ganger"]))?;
+    let interrupts = Interrupts::take()?;
+    let own = if named.is_some() { None } else { machine::engine(Site::demo(), &interrupts)? };
     let mut demo = command::ganger();
     demo.arg("demo").current_dir(command::root());
     if named.is_none() {

@@ -1,13 +1,16 @@
-//! A fleet of Docker daemons on this machine.
+//! A fleet of engines on this machine.
 //!
 //! Each host has a network namespace, with an address of its own, and an engine
 //! of its own; host 0 runs in the machine's namespace. The record, a file
 //! called `fleet.json`, tells tests where they are.
 
 mod daemon;
+mod kind;
 mod mounts;
 mod network;
+mod podman;
 mod process;
+mod programs;
 mod record;
 mod remnants;
 mod site;
@@ -21,7 +24,8 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
 
-pub(crate) use self::daemon::engine_answers;
+pub(crate) use self::daemon::{Presence, presence};
+pub(crate) use self::kind::{Kind, assignment};
 pub(crate) use self::record::Settings;
 use self::record::{Before, HostRecord, Record};
 use self::site::Host;
@@ -58,24 +62,46 @@ impl Fleet {
         record::path(&self.site)
     }
 
-    /// Starts what does not run of hosts 0 to `hosts`, and stops others.
-    pub(crate) fn up(&self, hosts: u8, capacity: &[u32], settings: Settings) -> Result<()> {
-        packages::ensure()?;
+    /// Starts what does not run of hosts 0 to `hosts`, and stops others. Each runs the
+    /// machine's own engine unless `kinds` says otherwise.
+    pub(crate) fn up(
+        &self,
+        hosts: u8,
+        kinds: &[(u8, Kind)],
+        capacity: &[u32],
+        settings: Settings,
+    ) -> Result<()> {
         let site = &self.site;
+        let hosts = with_kinds(site, hosts, kinds)?;
+        // A single host is for people, not for tests.
+        let for_tests = hosts.len() > 1;
+        if for_tests {
+            packages::ensure_fleet()?;
+        } else {
+            packages::ensure_engine()?;
+        }
+        for host in &hosts {
+            programs::ensure(host.kind)?;
+        }
         let old = record::read(site)?;
         if let Some(old) = old.as_ref().filter(|old| old.settings != settings) {
             bail!("the fleet runs with other settings, {:?}: take it down first", old.settings);
         }
-        let before = old.map_or_else(Before::now, |old| old.before);
-        for host in site.hosts_found().iter().filter(|host| host.number > hosts) {
-            down_host(host)?;
+        let known = |number: u8| {
+            let entries = old.iter().flat_map(|old| &old.hosts);
+            entries.filter(|entry| entry.number == number).map(|entry| entry.kind).next()
+        };
+        for found in site.hosts_found() {
+            let host = hosts.get(usize::from(found.number));
+            if host.is_none_or(|host| known(host.number).is_some_and(|kind| kind != host.kind)) {
+                down_host(&found)?;
+            }
         }
-        let hosts: Vec<_> = (0..=hosts).map(|number| site.host(number)).collect();
+        let before = old.map_or_else(|| Before::now(site), |old| old.before);
         let mut record = Record {
             settings,
             before,
-            // A single host is for people, not for tests.
-            consul: if hosts.len() > 1 { consul::ensure()? } else { PathBuf::new() },
+            consul: if for_tests { consul::ensure()? } else { PathBuf::new() },
             hosts: hosts
                 .iter()
                 .map(|host| HostRecord::new(site, host, settings, capacity))
@@ -104,6 +130,7 @@ impl Fleet {
             entry.pid = pid?.as_raw_nonzero().get();
             let containerd = process::containerd(&site.host(entry.number));
             entry.containerd_pid = containerd.map_or(0, |pid| pid.as_raw_nonzero().get());
+            entry.version = daemon::version(&entry.socket).unwrap_or_default();
         }
         record::write(site, &record)?;
         show(site, &record);
@@ -127,17 +154,20 @@ impl Fleet {
         });
         results.into_iter().collect::<Result<()>>()?;
         network::down_shared(site)?;
-        if !before.namespaces {
-            network::forget_namespaces();
-        }
-        remnants::forget(!before.cgroups);
         for dir in [&site.dir, &site.data] {
             if dir.exists() {
                 fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
             }
         }
-        if !before.forwarding && !network::in_use() {
-            network::set_forwarding(false)?;
+        if !network::in_use() {
+            // What all fleets of the machine share.
+            if !before.namespaces {
+                network::forget_namespaces();
+            }
+            remnants::forget(before);
+            if !before.forwarding {
+                network::set_forwarding(false)?;
+            }
         }
         if !hosts.is_empty() {
             let names: Vec<_> = hosts.iter().map(Host::name).collect();
@@ -145,6 +175,18 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// The hosts 0 to `last`, with what each is to run.
+fn with_kinds(site: &Site, last: u8, kinds: &[(u8, Kind)]) -> Result<Vec<Host>> {
+    let mut hosts: Vec<_> = (0..=last).map(|number| site.host(number)).collect();
+    for (number, kind) in kinds {
+        match hosts.get_mut(usize::from(*number)) {
+            Some(host) => host.kind = *kind,
+            None => bail!("there is no host {number} to run {kind}: the last one is {last}"),
+        }
+    }
+    Ok(hosts)
 }
 
 fn down_host(host: &Host) -> Result<()> {
@@ -163,23 +205,49 @@ pub(crate) fn status(site: &Site, json: bool) -> Result<()> {
 }
 
 fn show(site: &Site, record: &Record) {
-    say(&format!("{:8} {:6} {:>7} {:>8}  {:24} SOCKET", "HOST", "ALIVE", "PID", "CAPACITY", "TCP"));
+    let (engine, tcp) = ("ENGINE", "TCP");
+    say(&format!(
+        "{:8} {:6} {:>7} {:>8}  {engine:32} {tcp:24} SOCKET",
+        "HOST", "ALIVE", "PID", "CAPACITY"
+    ));
     for entry in &record.hosts {
         let host = site.host(entry.number);
-        let pid = process::dockerd(&host);
+        let pid = process::server(&host);
         say(&format!(
-            "{:8} {:6} {:>7} {:>8}  {:24} {}",
+            "{:8} {:6} {:>7} {:>8}  {:32} {:24} {}",
             entry.name,
             if pid.is_some() && daemon::answers(&host) { "yes" } else { "no" },
             pid.map_or_else(|| "-".to_owned(), |pid| pid.as_raw_nonzero().to_string()),
             entry.capacity,
+            format!("{} {}", entry.kind, entry.version),
             entry.tcp_url.as_deref().unwrap_or("-"),
             entry.socket.display(),
         ));
     }
 }
 
+/// Installs what an engine lacks; says whether the machine starts one because of that.
+pub(crate) fn install_engine() -> Result<bool> {
+    Ok(packages::ensure_engine()?.contains(&packages::DOCKER) && packages::services_start())
+}
+
 /// Whether we may do what a fleet needs.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind::{Engine, Suite};
+    use super::*;
+
+    #[test]
+    fn an_engine_needs_a_host_to_run_on() {
+        let podman = Kind::Unpacked(Engine::Podman, Suite::Trixie);
+        let hosts = with_kinds(&Site::demo(), 2, &[(2, podman)]).unwrap();
+        let kinds: Vec<_> = hosts.iter().map(|host| host.kind).collect();
+        assert_eq!(kinds, [Kind::Installed, Kind::Installed, podman]);
+        let error = with_kinds(&Site::demo(), 2, &[(3, podman)]).unwrap_err().to_string();
+        assert_eq!(error, "there is no host 3 to run podman-trixie: the last one is 2");
+    }
 }

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+/// What no host runs here.
+pub(crate) type Kind = String;
+
 /// Never held.
 #[derive(Debug)]
 pub(crate) enum Fleet {}
@@ -31,7 +34,7 @@ impl Fleet {
         match *self {}
     }
 
-    pub(crate) fn up(&self, _: u8, _: &[u32], _: Settings) -> Result<()> {
+    pub(crate) fn up(&self, _: u8, _: &[(u8, Kind)], _: &[u32], _: Settings) -> Result<()> {
         match *self {}
     }
 
@@ -43,8 +46,8 @@ impl Fleet {
 // === impl Site ===
 
 impl Site {
-    pub(crate) fn tests() -> Self {
-        Self
+    pub(crate) fn tests() -> Result<Self> {
+        Ok(Self)
     }
 
     pub(crate) fn demo() -> Self {
@@ -60,9 +63,27 @@ pub(crate) fn status(_: &Site, _: bool) -> Result<()> {
     Fleet::lock(Site).map(drop)
 }
 
+/// As on Linux.
+#[expect(dead_code, reason = "nobody is asked here")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Answers,
+    Listens,
+    Nobody,
+}
+
 /// Whether there is one: it will say for itself when it does not answer.
-pub(crate) fn engine_answers(socket: &Path) -> bool {
-    socket.exists()
+pub(crate) fn presence(socket: &Path) -> Presence {
+    if socket.exists() { Presence::Answers } else { Presence::Nobody }
+}
+
+pub(crate) fn install_engine() -> Result<bool> {
+    Ok(false)
+}
+
+/// As on Linux, and not looked at.
+pub(crate) fn assignment(text: &str) -> Result<(u8, Kind)> {
+    Ok((0, text.to_owned()))
 }
 
 pub(crate) fn is_root() -> bool {

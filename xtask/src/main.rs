@@ -7,6 +7,7 @@ mod bench;
 mod checks;
 mod child;
 mod command;
+#[cfg(target_os = "linux")]
 mod consul;
 mod demo;
 #[cfg(target_os = "linux")]
@@ -14,11 +15,13 @@ mod fleet;
 #[cfg(not(target_os = "linux"))]
 #[path = "fleet_elsewhere.rs"]
 mod fleet;
+mod machine;
 #[cfg(target_os = "linux")]
 mod packages;
 #[cfg(target_os = "linux")]
 mod soak;
 #[cfg(target_os = "linux")]
+mod suite;
 mod wait;
 
 use std::process::ExitCode;
@@ -36,7 +39,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Starts, stops and shows a fleet of Docker daemons on this machine.
+    /// Starts, stops and shows a fleet of container engines on this machine. A second one
+    /// beside it has a number of its own: GANGER_FLEET_NUMBER=1, up to 9.
     #[command(subcommand)]
     Fleet(FleetVerb),
     /// Runs `ganger demo`: on the engine that DOCKER_HOST names, the machine's, or
@@ -80,6 +84,11 @@ struct UpArgs {
     /// host-0, runs in the machine's own namespace.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=200))]
     hosts: u8,
+    /// What a host runs, as 4=podman-trixie; may be given for several. `docker` is the
+    /// machine's own; docker-trixie, docker-sid, podman-trixie and podman-sid are those of
+    /// newer Debian suites, fetched and unpacked below target/, not installed.
+    #[arg(long, value_name = "HOST=KIND", value_parser = fleet::assignment)]
+    engine: Vec<(u8, fleet::Kind)>,
     /// How many containers each host is to hold, for whoever writes a
     /// configuration for it; 4, 8, 12 ... when not given.
     #[arg(long, value_delimiter = ',')]
@@ -156,10 +165,11 @@ fn run(verb: Verb) -> Result<ExitCode> {
                 live_restore: args.live_restore,
                 userland_proxy: args.userland_proxy,
             };
-            fleet::Fleet::lock(fleet::Site::tests())?.up(args.hosts, &args.capacity, settings)?;
+            let fleet = fleet::Fleet::lock(fleet::Site::tests()?)?;
+            fleet.up(args.hosts, &args.engine, &args.capacity, settings)?;
         }
-        Verb::Fleet(FleetVerb::Down) => fleet::Fleet::lock(fleet::Site::tests())?.down()?,
-        Verb::Fleet(FleetVerb::Status { json }) => fleet::status(&fleet::Site::tests(), json)?,
+        Verb::Fleet(FleetVerb::Down) => fleet::Fleet::lock(fleet::Site::tests()?)?.down()?,
+        Verb::Fleet(FleetVerb::Status { json }) => fleet::status(&fleet::Site::tests()?, json)?,
         Verb::Demo => return demo::run(),
         Verb::Test(args) => return checks::test(&args),
         Verb::Ci => return checks::ci(),

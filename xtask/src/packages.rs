@@ -9,13 +9,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::command;
 
-/// Each program that is needed, and the package that has it.
-const NEEDED: &[(&str, &str)] = &[
-    ("dockerd", "docker.io"),
-    ("containerd", "docker.io"),
-    ("docker-proxy", "docker.io"),
-    ("docker", "docker.io"),
-    ("ip", "iproute2"),
+/// The package of the machine's own engine.
+pub(crate) const DOCKER: &str = "docker.io";
+
+/// What one engine in the machine's own namespace needs: each program, and the package that
+/// has it. The demo and the benchmark need no more.
+const ENGINE: &[(&str, &str)] =
+    &[("dockerd", DOCKER), ("containerd", DOCKER), ("docker-proxy", DOCKER), ("ip", "iproute2")];
+
+/// What a fleet, and the tests on it, need besides.
+const FLEET: &[(&str, &str)] = &[
+    ("docker", DOCKER),
     ("iptables", "iptables"),
     ("nsenter", "util-linux"),
     ("docker-registry", "docker-registry"),
@@ -26,8 +30,11 @@ const PEERS: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("nginx", "nginx-light"),
     ("nginx", "libnginx-mod-stream"),
-    ("docker-proxy", "docker.io"),
+    ("docker-proxy", DOCKER),
 ];
+
+/// The same for running programs with the libraries of another Debian suite.
+const PATCHING: &[(&str, &str)] = &[("patchelf", "patchelf"), ("dpkg", "dpkg")];
 
 /// Programs of the system are looked for here as well as in PATH.
 const SYSTEM: &[&str] = &["/usr/sbin", "/sbin", "/usr/local/sbin"];
@@ -37,25 +44,35 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Tells Debian's packages to start nothing while it exists.
 struct NoServices;
 
-/// Installs what a fleet lacks, and says so.
-pub(crate) fn ensure() -> Result<()> {
-    install(NEEDED)
+/// Installs what an engine lacks, and says so; returns the packages.
+pub(crate) fn ensure_engine() -> Result<Vec<&'static str>> {
+    install(ENGINE)
+}
+
+/// The same for a fleet.
+pub(crate) fn ensure_fleet() -> Result<Vec<&'static str>> {
+    install(&[ENGINE, FLEET].concat())
 }
 
 /// The same for the proxies that ours is measured beside.
-pub(crate) fn ensure_peers() -> Result<()> {
+pub(crate) fn ensure_peers() -> Result<Vec<&'static str>> {
     install(PEERS)
 }
 
-fn install(needed: &[(&str, &'static str)]) -> Result<()> {
-    let mut missing: Vec<_> = needed
-        .iter()
-        .filter(|(program, _)| !present(program))
-        .map(|(_, package)| *package)
-        .collect();
-    missing.dedup();
+/// The same for engines of another Debian suite.
+pub(crate) fn ensure_patching() -> Result<Vec<&'static str>> {
+    install(PATCHING)
+}
+
+/// Whether the machine starts the services of packages as they are installed.
+pub(crate) fn services_start() -> bool {
+    Path::new("/run/systemd/system").exists() && !Path::new(POLICY).exists()
+}
+
+fn install(needed: &[(&str, &'static str)]) -> Result<Vec<&'static str>> {
+    let missing = missing(needed, present);
     if missing.is_empty() {
-        return Ok(());
+        return Ok(missing);
     }
     command::say(&format!("installing packages: {}", missing.join(" ")));
     if !present("apt-get") {
@@ -71,15 +88,27 @@ fn install(needed: &[(&str, &'static str)]) -> Result<()> {
     };
     apt(&["update", "-q"])?;
     apt(&[&["install", "-q", "-y", "--no-install-recommends"], missing.as_slice()].concat())?;
-    if !present("docker") {
+    let wants_docker = needed.iter().any(|(program, _)| *program == "docker");
+    if wants_docker && !present("docker") {
         // Since Debian 13 the command line has a package of its own.
         apt(&["install", "-q", "-y", "--no-install-recommends", "docker-cli"])?;
     }
     drop(quiet);
     match needed.iter().find(|(program, _)| !present(program)) {
         Some((program, package)) => bail!("package {package} is installed, but has no `{program}`"),
-        None => Ok(()),
+        None => Ok(missing),
     }
+}
+
+/// The packages of the programs that are not there, each once.
+fn missing(needed: &[(&str, &'static str)], present: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut missing = Vec::new();
+    for (program, package) in needed {
+        if !present(program) && !missing.contains(package) {
+            missing.push(*package);
+        }
+    }
+    missing
 }
 
 /// PATH, with the directories that it lacks for a user who is not root.
@@ -114,5 +143,26 @@ impl Drop for NoServices {
         if let Err(error) = fs::remove_file(POLICY) {
             eprintln!("{POLICY} is left over: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_for_the_demo_takes_no_more_than_an_engine() {
+        assert_eq!(missing(ENGINE, |_| false), ["docker.io", "iproute2"]);
+        assert_eq!(missing(ENGINE, |program| program != "dockerd"), ["docker.io"]);
+        assert_eq!(missing(ENGINE, |_| true), [""; 0]);
+    }
+
+    #[test]
+    fn a_fleet_takes_what_its_tests_run() {
+        let all = ["docker.io", "iproute2", "iptables", "util-linux", "docker-registry"];
+        assert_eq!(missing(&[ENGINE, FLEET].concat(), |_| false), all);
+        // Debian 13 has the command line in a package of its own.
+        let only = missing(&[ENGINE, FLEET].concat(), |program| program != "docker");
+        assert_eq!(only, ["docker.io"]);
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode> {
         // Somebody else's, who has it stay.
         return code(&interrupts, &mut soak);
     }
-    let fleet = Fleet::lock(Site::tests())?;
+    let fleet = Fleet::lock(Site::tests()?)?;
     let result = on(&fleet, &interrupts, &mut soak);
     let down = fleet.down();
     let code = result?;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode> {
 fn on(fleet: &Fleet, interrupts: &Interrupts, soak: &mut Command) -> Result<ExitCode> {
     // Whatever runs may have been started otherwise, or be in any state.
     fleet.down()?;
-    fleet.up(HOSTS, &[], Settings::default())?;
+    fleet.up(HOSTS, &[], &[], Settings::default())?;
     if interrupts.came() {
         bail!("interrupted");
     }

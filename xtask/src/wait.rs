@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 const STEP: Duration = Duration::from_millis(20);
 
 /// Looks until there is something to see, or the time is over.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only a fleet needs it"))]
 pub(crate) fn until<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + time;
     loop {
@@ -18,10 +19,11 @@ pub(crate) fn until<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> O
     }
 }
 
+/// A moment between two looks.
 #[expect(
     clippy::disallowed_methods,
     reason = "no runtime here, and nothing announces what we wait for"
 )]
-fn step() {
+pub(crate) fn step() {
     std::thread::sleep(STEP);
 }

@@ -26,6 +26,12 @@ pub struct Host {
     pub name: String,
     /// 0 in the machine's own network namespace, others have one of their own.
     pub number: u8,
+    /// What engine it runs, as `cargo xtask fleet up --engine` names it.
+    #[serde(default = "installed")]
+    pub kind: String,
+    /// What its engine says that its version is.
+    #[serde(default)]
+    pub version: String,
     /// The socket of its API.
     pub socket: PathBuf,
     /// Its API over the network; none for host 0.
@@ -51,13 +57,29 @@ struct Record {
 
 impl Fleet {
     /// The fleet, for a test that leaves daemons as they are. Others of the
-    /// kind may use it at the same time.
+    /// kind may use it at the same time. All its hosts run the machine's own Docker.
     ///
     /// # Panics
     /// When there is no fleet: such a test must not pass without one.
     #[must_use]
     pub fn shared() -> Self {
-        Self::open(false)
+        Self::open(false, |host| host.kind == installed())
+    }
+
+    /// As [`Fleet::exclusive`], with the hosts of other kinds alone: [`Fleet::all`].
+    ///
+    /// # Panics
+    /// As [`Fleet::shared`], and when the fleet has none.
+    #[must_use]
+    pub fn other_kinds() -> Self {
+        let fleet = Self::open(true, |host| host.kind != installed());
+        assert!(
+            !fleet.hosts.is_empty(),
+            "this test needs engines of other kinds: run `cargo xtask test`, or give the fleet \
+             some: `cargo xtask fleet up --engine 4=docker-trixie --engine 5=podman-trixie \
+             --hosts 5`"
+        );
+        fleet
     }
 
     /// The fleet, for a test that freezes, kills or cuts off daemons. Waits
@@ -67,10 +89,10 @@ impl Fleet {
     /// As [`Fleet::shared`].
     #[must_use]
     pub fn exclusive() -> Self {
-        Self::open(true)
+        Self::open(true, |host| host.kind == installed())
     }
 
-    fn open(exclusive: bool) -> Self {
+    fn open(exclusive: bool, wanted: impl Fn(&Host) -> bool) -> Self {
         let Some(path) = std::env::var_os("GANGER_FLEET").map(PathBuf::from) else {
             panic!(
                 "this test needs a fleet of real engines: run `cargo xtask test`, or `cargo xtask \
@@ -79,8 +101,9 @@ impl Fleet {
         };
         let text = fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("GANGER_FLEET: {}: {error}", path.display()));
-        let record: Record = serde_json::from_str(&text)
+        let mut record: Record = serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        record.hosts.retain(wanted);
         let lock = File::create(path.with_file_name("tests.lock")).expect("tests.lock");
         if exclusive { lock.lock() } else { lock.lock_shared() }.expect("lock on the fleet");
         let fleet = Self { hosts: record.hosts, consul: record.consul, exclusive, _lock: lock };
@@ -91,7 +114,7 @@ impl Fleet {
     /// The hosts that have an address of their own, lowest number first.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
-        &self.hosts[1..]
+        &self.hosts[self.hosts.iter().take_while(|host| host.number == 0).count()..]
     }
 
     /// Host 0, in the machine's own namespace: what it publishes on loopback
@@ -128,9 +151,19 @@ impl Fleet {
     }
 }
 
+fn installed() -> String {
+    "docker".to_owned()
+}
+
 // === impl Host ===
 
 impl Host {
+    /// Whether it runs a Podman.
+    #[must_use]
+    pub fn is_podman(&self) -> bool {
+        self.kind.starts_with("podman")
+    }
+
     /// Its API at its socket.
     #[must_use]
     pub fn url(&self) -> String {

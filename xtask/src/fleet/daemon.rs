@@ -1,4 +1,4 @@
-//! The engine of one host: a dockerd with a containerd of its own.
+//! The engine of one host: a dockerd with a containerd of its own, or a Podman.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal};
 
-use super::process;
+use super::kind::{Engine, Kind};
 use super::remnants::Remnants;
 use super::site::{Host, Site};
-use super::{Settings, mounts};
-use crate::{command, packages, wait};
+use super::{Settings, mounts, podman, process, programs};
+use crate::{command, wait};
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(15);
@@ -24,13 +24,34 @@ const PING: Duration = Duration::from_secs(3);
 /// How much of a log is shown when a daemon does not start.
 const LOG_LINES: usize = 25;
 
-/// What starts the host's dockerd. Tests start it again with this after they killed it.
-pub(crate) fn dockerd_command(site: &Site, host: &Host, settings: Settings) -> Vec<String> {
+/// Who is at a socket where an engine may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// An engine.
+    Answers,
+    /// Something that takes connections, and does not answer yet.
+    Listens,
+    /// Nobody whom we may connect to.
+    Nobody,
+}
+
+/// What starts the host's engine. Tests start it again with this after they killed it.
+pub(crate) fn start_command(site: &Site, host: &Host, settings: Settings) -> Vec<String> {
+    match host.kind.engine() {
+        Engine::Docker => dockerd_command(site, host, settings),
+        Engine::Podman => podman::command(host),
+    }
+}
+
+fn dockerd_command(site: &Site, host: &Host, settings: Settings) -> Vec<String> {
     let path = |path: &Path| path.display().to_string();
     let mut words = Vec::new();
     if let Some(netns) = host.netns() {
         // Not `ip netns exec`, which hides the cgroup mounts.
         words.extend(["nsenter".to_owned(), format!("--net=/run/netns/{netns}")]);
+    }
+    if host.kind != Kind::Installed {
+        words.extend(["env".to_owned(), format!("PATH={}", programs::search_path(host.kind))]);
     }
     words.push("dockerd".into());
     // The machine's own /etc/docker/daemon.json is none of our business.
@@ -61,13 +82,42 @@ pub(crate) fn dockerd_command(site: &Site, host: &Host, settings: Settings) -> V
 pub(crate) fn up(site: &Site, host: &Host, settings: Settings) -> Result<Pid> {
     // A test may have frozen it, and died.
     process::signal(&process::engine(host), Signal::CONT);
-    if let Some(dockerd) = process::dockerd(host) {
+    if let Some(server) = process::server(host) {
         if answers(host) {
-            return Ok(dockerd);
+            return Ok(server);
         }
         command::say(&format!("{}: runs, but does not answer; starting it again", host.name()));
         stop(host)?;
     }
+    match host.kind.engine() {
+        Engine::Docker => prepare(host)?,
+        Engine::Podman => podman::prepare(host)?,
+    }
+    // dockerd refuses to start when any process has the number of a dead one.
+    remove(&host.pidfile())?;
+    let words = start_command(site, host, settings);
+    let mut child = spawn(host, Command::new(&words[0]).args(&words[1..]))?;
+    let outcome = wait::until(START, || match child.try_wait() {
+        Ok(Some(status)) => Some(Err(format!("ended ({status})"))),
+        Ok(None) => answers(host).then_some(Ok(())),
+        Err(error) => Some(Err(error.to_string())),
+    });
+    let problem = match outcome {
+        Some(Ok(())) => match process::server(host) {
+            Some(server) => return Ok(server),
+            None => "answers, but has left no process id".to_owned(),
+        },
+        Some(Err(problem)) => problem,
+        None => format!("does not answer after {} s", START.as_secs()),
+    };
+    let log = fs::read_to_string(host.log()).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+    bail!("the engine of {}, {}, {problem}; the end of its log:\n{end}", host.name(), host.kind);
+}
+
+/// All that a dockerd needs beforehand.
+fn prepare(host: &Host) -> Result<()> {
     fs::create_dir_all(host.exec_root().join("containerd"))
         .and_then(|()| fs::create_dir_all(&host.data))
         .with_context(|| format!("directories of {}", host.name()))?;
@@ -77,27 +127,7 @@ pub(crate) fn up(site: &Site, host: &Host, settings: Settings) -> Result<Pid> {
         // and hosts that share one see each other's containers.
         start_containerd(host)?;
     }
-    // dockerd refuses to start when any process has the number of a dead one.
-    remove(&host.pidfile())?;
-    let words = dockerd_command(site, host, settings);
-    let mut child = spawn(host, Command::new(&words[0]).args(&words[1..]))?;
-    let outcome = wait::until(START, || match child.try_wait() {
-        Ok(Some(status)) => Some(Err(format!("ended ({status})"))),
-        Ok(None) => answers(host).then_some(Ok(())),
-        Err(error) => Some(Err(error.to_string())),
-    });
-    let problem = match outcome {
-        Some(Ok(())) => match process::dockerd(host) {
-            Some(dockerd) => return Ok(dockerd),
-            None => "answers, but has left no process id".to_owned(),
-        },
-        Some(Err(problem)) => problem,
-        None => format!("does not answer after {} s", START.as_secs()),
-    };
-    let log = fs::read_to_string(host.log()).unwrap_or_default();
-    let lines: Vec<_> = log.lines().collect();
-    let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-    bail!("dockerd of {} {problem}; the end of its log:\n{end}", host.name());
+    Ok(())
 }
 
 fn start_containerd(host: &Host) -> Result<Child> {
@@ -120,7 +150,7 @@ fn start_containerd(host: &Host) -> Result<Child> {
 fn spawn(host: &Host, words: &mut Command) -> Result<Child> {
     let log: File = OpenOptions::new().create(true).append(true).open(host.log())?;
     words
-        .env("PATH", packages::search_path())
+        .env("PATH", programs::search_path(host.kind))
         .stdin(Stdio::null())
         .stderr(log.try_clone()?)
         .stdout(log)
@@ -135,7 +165,7 @@ pub(crate) fn stop(host: &Host) -> Result<()> {
     let remnants = Remnants::of(host);
     process::signal(&process::engine(host), Signal::CONT);
     process::signal(&process::contained(host), Signal::KILL);
-    for pid in process::dockerd(host).into_iter().chain(process::containerd(host)) {
+    for pid in process::server(host).into_iter().chain(process::containerd(host)) {
         process::signal(&[pid], Signal::TERM);
         // What does not end is killed below.
         process::ended(pid, STOP);
@@ -162,7 +192,7 @@ pub(crate) fn down(host: &Host) -> Result<()> {
         }
     }
     // Elsewhere than in its directory for the demo.
-    if !engine_answers(&host.socket) {
+    if presence(&host.socket) == Presence::Nobody {
         remove(&host.socket)?;
     }
     Ok(())
@@ -185,14 +215,29 @@ pub(crate) fn answers(host: &Host) -> bool {
         stream.set_read_timeout(Some(PING)).ok()?;
         Some(pong(stream))
     };
-    engine_answers(&host.socket) && (host.tcp_url().is_none() || by_address() == Some(true))
+    presence(&host.socket) == Presence::Answers
+        && (host.tcp_url().is_none() || by_address() == Some(true))
 }
 
-/// Whether an engine answers at this socket.
-pub(crate) fn engine_answers(socket: &Path) -> bool {
-    UnixStream::connect(socket)
-        .and_then(|stream| stream.set_read_timeout(Some(PING)).map(|()| stream))
-        .is_ok_and(pong)
+/// Who is at a socket.
+pub(crate) fn presence(socket: &Path) -> Presence {
+    let Ok(stream) = UnixStream::connect(socket) else { return Presence::Nobody };
+    match stream.set_read_timeout(Some(PING)) {
+        Ok(()) if pong(stream) => Presence::Answers,
+        _ => Presence::Listens,
+    }
+}
+
+/// What the engine at this socket says that its version is.
+pub(super) fn version(socket: &Path) -> Option<String> {
+    let mut stream = UnixStream::connect(socket).ok()?;
+    stream.set_read_timeout(Some(PING)).ok()?;
+    stream.write_all(b"GET /version HTTP/1.0\r\nHost: docker\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    body["Version"].as_str().map(str::to_owned)
 }
 
 fn pong(mut stream: impl Read + Write) -> bool {

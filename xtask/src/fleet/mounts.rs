@@ -17,6 +17,14 @@ pub(crate) fn remove_below(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether a table has a tmpfs that bears a host's directory as its name.
+pub(super) fn are_of(table: &str, host: &Path) -> bool {
+    table.lines().any(|line| {
+        let source = line.split_once(" - tmpfs ").and_then(|(_, rest)| rest.split(' ').next());
+        source.is_some_and(|source| Path::new(&source.replace("\\040", " ")) == host)
+    })
+}
+
 /// The mount points of a table, in the order in which they were mounted.
 fn points(table: &str) -> Vec<PathBuf> {
     let field = table.lines().filter_map(|line| line.split(' ').nth(4));
@@ -33,5 +41,14 @@ mod tests {
         let table = "22 1 254:0 / / rw - ext4 /dev/vda rw\n\
                      40 22 0:4 net:[1] /run/a\\040b/exec/netns/c rw - nsfs nsfs rw\n";
         assert_eq!(points(table), [Path::new("/"), Path::new("/run/a b/exec/netns/c")]);
+    }
+
+    #[test]
+    fn a_namespace_of_mounts_belongs_to_the_host_that_they_name() {
+        let table = "22 1 254:0 / / rw - ext4 /dev/vda rw\n\
+                     41 22 0:50 / /run/crun rw,relatime - tmpfs /run/fleet/host-4 rw\n";
+        assert!(are_of(table, Path::new("/run/fleet/host-4")));
+        assert!(!are_of(table, Path::new("/run/fleet/host-40")));
+        assert!(!are_of(table, Path::new("/run/fleet")));
     }
 }

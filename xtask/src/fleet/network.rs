@@ -17,11 +17,11 @@ const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 /// is a new one, so that nothing that runs can be in it.
 pub(crate) fn up(site: &Site, host: &Host) -> Result<bool> {
     let (Some(netns), Some(link)) = (host.netns(), host.link()) else {
-        if !exists(site.bridge) {
-            ip(&["link", "add", site.bridge, "type", "bridge"])?;
+        if !exists(&site.bridge) {
+            ip(&["link", "add", &site.bridge, "type", "bridge"])?;
         }
-        ip(&["addr", "replace", site.bridge_address, "dev", site.bridge])?;
-        ip(&["link", "set", site.bridge, "up"])?;
+        ip(&["addr", "replace", &site.bridge_address, "dev", &site.bridge])?;
+        ip(&["link", "set", &site.bridge, "up"])?;
         return Ok(false);
     };
     // A namespace without its link, or the other way round, is the rest of one
@@ -60,8 +60,8 @@ pub(crate) fn down(host: &Host) -> Result<()> {
 
 /// Deletes what the hosts of a fleet share.
 pub(crate) fn down_shared(site: &Site) -> Result<()> {
-    if exists(site.bridge) {
-        ip(&["link", "del", site.bridge])?;
+    if exists(&site.bridge) {
+        ip(&["link", "del", &site.bridge])?;
     }
     Ok(())
 }
@@ -82,7 +82,7 @@ pub(crate) fn set_forwarding(on: bool) -> Result<()> {
 
 /// Whether there is any fleet on this machine.
 pub(crate) fn in_use() -> bool {
-    [Site::tests(), Site::demo()].iter().any(|site| exists(site.bridge))
+    Site::all().any(|site| exists(&site.bridge))
 }
 
 /// Whether `ip netns` has been used on this machine before.

@@ -7,18 +7,21 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::mounts;
 use super::remnants::container_ids;
 use super::site::Host;
 use crate::wait;
 
-/// The programs that make up an engine.
-const ENGINE: &[&str] = &["dockerd", "containerd", "containerd-shim"];
+/// The programs that answer at an engine's socket.
+const SERVERS: &[&str] = &["dockerd", "podman"];
+/// The programs that make up an engine and name their host.
+const ENGINE: &[&str] = &["dockerd", "containerd", "containerd-shim", "podman", "conmon"];
 
-/// The host's dockerd, if it lives.
-pub(crate) fn dockerd(host: &Host) -> Option<Pid> {
+/// The process that answers at the host's socket, if it lives.
+pub(crate) fn server(host: &Host) -> Option<Pid> {
     let pid =
         fs::read_to_string(host.pidfile()).ok()?.trim().parse().ok().and_then(Pid::from_raw)?;
-    is_engine(pid, "dockerd", host).then_some(pid)
+    SERVERS.iter().any(|name| is_engine(pid, name, host)).then_some(pid)
 }
 
 /// The host's containerd, if it lives.
@@ -26,9 +29,16 @@ pub(crate) fn containerd(host: &Host) -> Option<Pid> {
     engine(host).into_iter().find(|pid| is_engine(*pid, "containerd", host))
 }
 
-/// Everything of the host's engine: dockerd, containerd, shims.
+/// Everything of the host's engine: dockerd, containerd, shims; Podman and all that it starts.
 pub(crate) fn engine(host: &Host) -> Vec<Pid> {
-    all().filter(|pid| ENGINE.iter().any(|name| is_engine(*pid, name, host))).collect()
+    let named = |pid| ENGINE.iter().any(|name| is_engine(pid, name, host));
+    all().filter(|pid| named(*pid) || has_mounts(*pid, host)).collect()
+}
+
+/// Whether it is in the mount namespace of the host's engine. Containers are in others.
+fn has_mounts(pid: Pid, host: &Host) -> bool {
+    let table = fs::read_to_string(proc(pid).join("mountinfo")).unwrap_or_default();
+    mounts::are_of(&table, &host.dir)
 }
 
 /// The processes in the host's containers.

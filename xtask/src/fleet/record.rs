@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::kind::Kind;
 use super::site::{Host, Site};
 use super::{daemon, network, remnants};
 
@@ -39,6 +40,9 @@ pub(super) struct Before {
     /// The kernel passed packets on.
     #[serde(default = "yes")]
     pub(super) forwarding: bool,
+    /// A Podman had been used.
+    #[serde(default = "yes")]
+    pub(super) podman: bool,
 }
 
 /// One host, as tests know it.
@@ -46,6 +50,11 @@ pub(super) struct Before {
 pub(super) struct HostRecord {
     pub(super) name: String,
     pub(super) number: u8,
+    #[serde(default)]
+    pub(super) kind: Kind,
+    /// What its engine says of itself.
+    #[serde(default)]
+    pub(super) version: String,
     pub(super) socket: PathBuf,
     pub(super) tcp_url: Option<String>,
     pub(super) netns: Option<String>,
@@ -55,14 +64,14 @@ pub(super) struct HostRecord {
     pub(super) gateway: Option<String>,
     /// How many containers it is to hold.
     pub(super) capacity: u32,
-    /// Its dockerd.
+    /// Its dockerd or Podman.
     pub(super) pid: i32,
-    /// Its containerd.
+    /// Its containerd; 0 for a Podman, which has none.
     pub(super) containerd_pid: i32,
-    /// Where the number of its dockerd is when a test has started it again.
+    /// Where the number of the first is when a test has started it again.
     pub(super) pidfile: PathBuf,
     pub(super) log: PathBuf,
-    /// What starts its dockerd.
+    /// What starts its dockerd or Podman.
     pub(super) command: Vec<String>,
 }
 
@@ -77,17 +86,25 @@ impl Default for Settings {
 // === impl Before ===
 
 impl Before {
-    pub(super) fn now() -> Self {
+    /// Where the machine has another fleet, what it had before that one: whichever goes last
+    /// takes all of it down.
+    pub(super) fn now(site: &Site) -> Self {
+        let others = Site::all().filter(|other| other.dir != site.dir);
+        let other = others.filter_map(|other| read(&other).ok().flatten()).next();
+        if let Some(other) = other {
+            return other.before;
+        }
         Self {
             namespaces: network::namespaces_known(),
             cgroups: remnants::cgroups_known(),
             forwarding: network::forwards(),
+            podman: remnants::podman_known(),
         }
     }
 
     /// To be careful with what may be another's.
     pub(super) fn unknown() -> Self {
-        Self { namespaces: true, cgroups: true, forwarding: true }
+        Self { namespaces: true, cgroups: true, forwarding: true, podman: true }
     }
 }
 
@@ -100,6 +117,8 @@ impl HostRecord {
         Self {
             name: host.name(),
             number: host.number,
+            kind: host.kind,
+            version: String::new(),
             socket: host.socket.clone(),
             tcp_url: host.tcp_url(),
             netns: host.netns(),
@@ -110,7 +129,7 @@ impl HostRecord {
             containerd_pid: 0,
             pidfile: host.pidfile(),
             log: host.log(),
-            command: daemon::dockerd_command(site, host, settings),
+            command: daemon::start_command(site, host, settings),
         }
     }
 }

@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::podman;
+use super::record::Before;
 use super::site::Host;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Below it every dockerd of a machine makes the cgroups of its containers.
-const PARENT: &str = "docker";
+const DOCKER: &str = "docker";
+/// Below it every Podman does, and those of its supervisors.
+const PODMAN: &str = "libpod_parent";
 /// Where every containerd of a machine puts the sockets of its shims.
 const SHIMS: [&str; 2] = ["/run/containerd/s", "/run/containerd"];
 
@@ -21,7 +25,7 @@ pub(super) struct Remnants {
 
 /// The ids of the host's containers, as far as its files know them.
 pub(super) fn container_ids(host: &Host) -> BTreeSet<String> {
-    [host.data.join("containers"), tasks(host)]
+    [host.data.join("containers"), tasks(host), host.data.join("storage/overlay-containers")]
         .iter()
         .flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten())
         .filter_map(|entry| entry.file_name().into_string().ok())
@@ -35,23 +39,39 @@ fn tasks(host: &Host) -> PathBuf {
 
 /// Whether some dockerd had containers on this machine before.
 pub(super) fn cgroups_known() -> bool {
-    !parents().is_empty()
+    !parents(DOCKER).is_empty()
 }
 
-/// Removes what is shared by all engines of the machine, where it is empty.
-pub(super) fn forget(cgroups_too: bool) {
+/// Whether some Podman was used on this machine before.
+pub(super) fn podman_known() -> bool {
+    !parents(PODMAN).is_empty() || podman::fixed_directories().next().is_some()
+}
+
+/// Removes what is shared by all engines of the machine, where it is empty, but for what was
+/// there before.
+pub(super) fn forget(before: Before) {
     for dir in SHIMS {
         let _ = fs::remove_dir(dir);
     }
-    for parent in parents().iter().filter(|_| cgroups_too) {
+    for parent in parents(DOCKER).iter().filter(|_| !before.cgroups) {
         let _ = fs::remove_dir(parent);
     }
+    if before.podman {
+        return;
+    }
+    for parent in parents(PODMAN) {
+        let _ = fs::remove_dir(parent.join("conmon"));
+        let _ = fs::remove_dir(parent);
+    }
+    podman::fixed_directories().for_each(|dir| {
+        let _ = fs::remove_dir(dir);
+    });
 }
 
 /// Version 2 has one tree, version 1 one for each controller.
-fn parents() -> Vec<PathBuf> {
+fn parents(name: &str) -> Vec<PathBuf> {
     let trees = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
-    let parents = trees.chain([PathBuf::from(CGROUPS)]).map(|tree| tree.join(PARENT));
+    let parents = trees.chain([PathBuf::from(CGROUPS)]).map(|tree| tree.join(name));
     parents.filter(|parent| parent.is_dir()).collect()
 }
 
@@ -75,9 +95,12 @@ impl Remnants {
         for socket in &self.shim_sockets {
             let _ = fs::remove_file(socket);
         }
-        for parent in parents() {
-            for id in &self.ids {
+        for id in &self.ids {
+            for parent in parents(DOCKER) {
                 let _ = fs::remove_dir(parent.join(id));
+            }
+            for parent in parents(PODMAN) {
+                let _ = fs::remove_dir(parent.join(format!("libpod-{id}")));
             }
         }
     }
