@@ -1,6 +1,7 @@
 //! Engines beside the machine's own Docker: a newer Docker, Podman. The basics on each.
 
 #![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
+#![expect(clippy::print_stdout, reason = "a failure is to show with which engine")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -35,7 +35,7 @@ impl Fleet {
     /// # Panics
     /// When it does not run, or the fleet is not this test's alone.
     pub fn freeze(&self, host: &Host) -> Frozen {
-        self.freeze_all(vec![self.dockerd(host)])
+        self.freeze_all(vec![host.server().expect("its pidfile")])
     }
 
     /// Stops a containerd with SIGSTOP: the API answers to what needs none of
@@ -85,7 +85,7 @@ impl Fleet {
 
     fn end(&self, host: &Host, signal: Signal) -> Gone {
         self.assert_exclusive();
-        let pid = self.dockerd(host);
+        let pid = host.server().expect("its pidfile");
         kill_process(pid, signal).expect("a process");
         wait_until(START, "the dockerd is gone", || !lives(pid));
         Gone(host.clone())
@@ -94,18 +94,12 @@ impl Fleet {
     /// Lets everything go on that a test has stopped which was killed itself.
     pub(crate) fn thaw(&self) {
         for host in self.all() {
-            let dockerd = fs::read_to_string(&host.pidfile).ok();
-            let dockerd = dockerd.and_then(|text| text.trim().parse().ok());
-            for pid in dockerd.into_iter().chain([host.containerd_pid]).filter_map(Pid::from_raw) {
+            let containerd = Pid::from_raw(host.containerd_pid);
+            for pid in host.server().into_iter().chain(containerd) {
                 // One that has ended needs none of it.
                 let _ = kill_process(pid, Signal::CONT);
             }
         }
-    }
-
-    fn dockerd(&self, host: &Host) -> Pid {
-        let text = fs::read_to_string(&host.pidfile).expect("its pidfile");
-        text.trim().parse().ok().and_then(Pid::from_raw).expect("a process id")
     }
 
     pub(crate) fn assert_exclusive(&self) {
@@ -116,6 +110,13 @@ impl Fleet {
 // === impl Host ===
 
 impl Host {
+    /// The process that answers at its socket, as its engine has written it down.
+    #[must_use]
+    pub fn server(&self) -> Option<Pid> {
+        let text = fs::read_to_string(&self.pidfile).ok()?;
+        text.trim().parse().ok().and_then(Pid::from_raw)
+    }
+
     /// Kills the process that keeps a container, the parent of its own. The engine is
     /// to see to the rest.
     ///

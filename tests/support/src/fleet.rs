@@ -47,9 +47,10 @@ pub struct Host {
     pub(crate) command: Vec<String>,
 }
 
+/// What a fleet has written down.
 #[derive(Deserialize)]
-struct Record {
-    hosts: Vec<Host>,
+pub(crate) struct Record {
+    pub(crate) hosts: Vec<Host>,
     consul: PathBuf,
 }
 
@@ -99,10 +100,7 @@ impl Fleet {
                  fleet up` and set GANGER_FLEET=/run/ganger-fleet/fleet.json"
             );
         };
-        let text = fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("GANGER_FLEET: {}: {error}", path.display()));
-        let mut record: Record = serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut record = read(&path);
         record.hosts.retain(wanted);
         let lock = File::create(path.with_file_name("tests.lock")).expect("tests.lock");
         if exclusive { lock.lock() } else { lock.lock_shared() }.expect("lock on the fleet");
@@ -149,6 +147,13 @@ impl Fleet {
             });
         });
     }
+}
+
+/// A fleet's record.
+pub(crate) fn read(path: &Path) -> Record {
+    let text = fs::read_to_string(path)
+        .unwrap_or_else(|error| panic!("the fleet's record, {}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn installed() -> String {

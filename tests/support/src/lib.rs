@@ -24,6 +24,7 @@ mod fleet;
 mod ganger;
 mod log;
 mod message;
+mod own;
 mod packets;
 mod poll;
 mod registry;
@@ -47,6 +48,7 @@ pub use self::fixture::{
 pub use self::fleet::{Fleet, Host};
 pub use self::ganger::{Ganger, SURE};
 pub use self::log::ConnEnd;
+pub use self::own::OwnFleet;
 pub use self::packets::{Flushed, Packets, Rule};
 pub use self::poll::{StopOnDrop, free_port, unique, wait_until};
 pub use self::registry::Registry;

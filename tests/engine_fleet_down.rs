@@ -1,0 +1,90 @@
+//! A fleet beside another one, and that `cargo xtask fleet down` leaves nothing of it.
+
+#![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
+
+use std::fs;
+use std::path::Path;
+
+use ganger_test_support::{FIXTURE, Fleet, Host, OwnFleet, fixture_image};
+use rustix::process::{Signal, kill_process};
+
+/// The processes of which a file in /proc contains one of these.
+fn processes(file: &str, words: &[String]) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let numbered = entries.filter(|dir| {
+        dir.file_name().unwrap().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let named = |dir: &Path| {
+        let content = fs::read(dir.join(file)).unwrap_or_default();
+        let content = String::from_utf8_lossy(&content).into_owned();
+        words.iter().any(|word| content.contains(word.as_str()))
+    };
+    let name = |dir: &Path| fs::read_to_string(dir.join("comm")).unwrap_or_default();
+    numbered.filter(|dir| named(dir)).map(|dir| format!("{file} of {}", name(&dir))).collect()
+}
+
+/// What is below a directory and has one of these in its name.
+fn found(dir: &Path, words: &[String], depth: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if words.iter().any(|word| name.contains(word.as_str())) {
+            all.push(path.display().to_string());
+        }
+        if depth > 1 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            all.extend(found(&path, words, depth - 1));
+        }
+    }
+    all
+}
+
+/// A container with a published port in a network with names, which has helpers of its own,
+/// and one in the network that the engine has; their ids.
+fn occupy(host: &Host) -> [String; 2] {
+    host.load(fixture_image().1);
+    let _ = host.docker(&["network", "create", "named"]);
+    let port = format!("{}:18080:7000", host.address());
+    let run = |options: &[&str]| host.docker(&[&["run", "--detach"], options, &[FIXTURE]].concat());
+    [run(&["--network=named", "--publish", &port]), run(&[])]
+}
+
+#[test]
+fn nothing_is_left_of_a_fleet_with_containers_whose_engines_were_killed() {
+    let other = Fleet::shared();
+    let kinds = ["--hosts=3", "--engine=1=docker-trixie", "--engine=2=podman-trixie"];
+    let own = OwnFleet::up(&[&kinds[..], &["--engine=3=podman-trixie"]].concat());
+    let kinds: Vec<_> = own.hosts().iter().map(|host| host.kind.as_str()).collect();
+    assert_eq!(kinds, ["docker", "docker-trixie", "podman-trixie", "podman-trixie"]);
+    let mut words: Vec<String> = own.hosts().iter().flat_map(occupy).collect();
+    // All but the last: those find their containers alive, and have to see to them.
+    for host in &own.hosts()[..3] {
+        kill_process(host.server().unwrap(), Signal::KILL).unwrap();
+    }
+    words.push(own.dir().file_name().unwrap().to_string_lossy().into_owned());
+    words.extend(own.hosts().iter().filter_map(|host| host.netns.clone()));
+    let left = || {
+        let mut left = Vec::new();
+        for file in ["cmdline", "cgroup", "mountinfo"] {
+            left.extend(processes(file, &words));
+        }
+        for (dir, depth) in [
+            ("/sys/fs/cgroup", 4),
+            ("/sys/class/net", 1),
+            ("/run/netns", 1),
+            ("/run", 1),
+            ("/run/crun", 1),
+            ("/var/tmp", 1),
+        ] {
+            left.extend(found(Path::new(dir), &words, depth));
+        }
+        left
+    };
+    assert!(left().len() > 20, "the test sees what is there: {:#?}", left());
+    own.down();
+    assert_eq!(left(), [""; 0]);
+    // And the other fleet is as it was.
+    for host in other.all() {
+        let _ = host.docker(&["ps"]);
+    }
+    drop(own);
+}
