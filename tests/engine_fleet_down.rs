@@ -2,14 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ganger_test_support::{FIXTURE, Fleet, Host, OwnFleet, fixture_image};
 use rustix::process::{Signal, kill_process};
 
-/// The processes of which a file in /proc contains one of these.
-fn processes(file: &str, words: &[String]) -> Vec<String> {
+/// The directories of the processes of which a file in /proc contains one of these.
+fn processes(file: &str, words: &[String]) -> Vec<PathBuf> {
     let entries = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let numbered = entries.filter(|dir| {
         dir.file_name().unwrap().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
@@ -19,8 +20,11 @@ fn processes(file: &str, words: &[String]) -> Vec<String> {
         let content = String::from_utf8_lossy(&content).into_owned();
         words.iter().any(|word| content.contains(word.as_str()))
     };
-    let name = |dir: &Path| fs::read_to_string(dir.join("comm")).unwrap_or_default();
-    numbered.filter(|dir| named(dir)).map(|dir| format!("{file} of {}", name(&dir))).collect()
+    numbered.filter(|dir| named(dir)).collect()
+}
+
+fn name(process: &Path) -> String {
+    fs::read_to_string(process.join("comm")).unwrap_or_default()
 }
 
 /// What is below a directory and has one of these in its name.
@@ -65,7 +69,8 @@ fn nothing_is_left_of_a_fleet_with_containers_whose_engines_were_killed() {
     let left = || {
         let mut left = Vec::new();
         for file in ["cmdline", "cgroup", "mountinfo"] {
-            left.extend(processes(file, &words));
+            let found = processes(file, &words);
+            left.extend(found.iter().map(|process| format!("{file} of {}", name(process))));
         }
         for (dir, depth) in [
             ("/sys/fs/cgroup", 4),
@@ -87,4 +92,22 @@ fn nothing_is_left_of_a_fleet_with_containers_whose_engines_were_killed() {
         let _ = host.docker(&["ps"]);
     }
     drop(own);
+}
+
+#[test]
+fn a_podman_that_was_killed_starts_again_with_none_of_its_old_processes() {
+    let kinds = ["--hosts=1", "--engine=1=podman-trixie"];
+    let own = OwnFleet::up(&kinds);
+    let host = &own.hosts()[1];
+    let [_, id] = occupy(host);
+    // Its containers, and the service at its address, live on among the mounts that it had.
+    kill_process(host.server().unwrap(), Signal::KILL).unwrap();
+    own.up_again(&kinds);
+    assert_eq!(host.docker(&["inspect", "--format={{.State.Running}}", &id]), "false");
+    let socket = [host.socket.parent().unwrap().display().to_string()];
+    let all = processes("mountinfo", &socket);
+    let namespaces: BTreeSet<_> =
+        all.iter().filter_map(|process| fs::read_link(process.join("ns/mnt")).ok()).collect();
+    let names: Vec<_> = all.iter().map(|process| name(process)).collect();
+    assert_eq!((namespaces.len(), names), (1, vec!["podman\n".to_owned(); 2]));
 }

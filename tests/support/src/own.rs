@@ -30,9 +30,17 @@ impl OwnFleet {
         let (number, taken) = (1..10).rev().find_map(take).expect("a number for a fleet");
         let dir = directory(number);
         let mut own = Self { number, dir, hosts: Vec::new(), _taken: taken };
-        own.xtask(&[&["up"], args].concat()).unwrap_or_else(|said| panic!("fleet up: {said}"));
+        own.up_again(args);
         own.hosts = read(&own.dir.join("fleet.json")).hosts;
         own
+    }
+
+    /// Starts what does not run of it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn up_again(&self, args: &[&str]) {
+        self.xtask(&[&["up"], args].concat()).unwrap_or_else(|said| panic!("fleet up: {said}"));
     }
 
     /// Its hosts, host 0 first.

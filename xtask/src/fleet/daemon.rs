@@ -91,7 +91,11 @@ pub(crate) fn up(site: &Site, host: &Host, settings: Settings) -> Result<Pid> {
     }
     match host.kind.engine() {
         Engine::Docker => prepare(host)?,
-        Engine::Podman => podman::prepare(host)?,
+        Engine::Podman => {
+            // What is left of one sees mounts that the next one does not.
+            stop(host)?;
+            podman::prepare(host)?;
+        }
     }
     // dockerd refuses to start when any process has the number of a dead one.
     remove(&host.pidfile())?;
@@ -246,4 +250,35 @@ fn pong(mut stream: impl Read + Write) -> bool {
         && stream.read_exact(&mut answer).is_ok()
         && answer.starts_with(b"HTTP/1.")
         && answer.ends_with(b" 200")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    /// Who is at a socket whose listener answers so.
+    fn presence_of(name: &str, answer: Option<&'static str>) -> Presence {
+        let socket = std::env::temp_dir().join(format!("ganger-{name}-{}", std::process::id()));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 16]).unwrap();
+            stream.write_all(answer.unwrap_or_default().as_bytes()).unwrap();
+        });
+        let seen = presence(&socket);
+        server.join().unwrap();
+        fs::remove_file(&socket).unwrap();
+        seen
+    }
+
+    #[test]
+    fn an_engine_that_does_not_answer_yet_is_not_taken_for_none() {
+        assert_eq!(presence_of("up", Some("HTTP/1.0 200 OK\r\n\r\nOK")), Presence::Answers);
+        assert_eq!(presence_of("starts", None), Presence::Listens);
+        assert_eq!(presence_of("ill", Some("HTTP/1.0 503 No\r\n\r\n")), Presence::Listens);
+        assert_eq!(presence(Path::new("/nowhere/docker.sock")), Presence::Nobody);
+    }
 }
