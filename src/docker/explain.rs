@@ -39,10 +39,18 @@ fn explain_io(endpoint: &Endpoint, error: &io::Error) -> String {
         PermissionDenied, TimedOut,
     };
     let unix = matches!(endpoint, Endpoint::Unix(_));
+    let podman = unix && endpoint.to_string().contains("podman");
     match error.kind() {
+        NotFound if podman => format!(
+            "no container engine at {endpoint}: is Podman installed, and its socket there? \
+             `systemctl enable --now podman.socket` makes it, with `--user` that of a user"
+        ),
         NotFound if unix => {
             format!("no container engine at {endpoint}: is Docker installed and running?")
         }
+        PermissionDenied if podman => format!(
+            "permission denied at {endpoint}: run as root, or as the user whose Podman it is"
+        ),
         PermissionDenied if unix => format!(
             "permission denied at {endpoint}: add the user to the group docker and log in again, \
              or run as root"
@@ -166,6 +174,15 @@ mod tests {
             &Error::IOError { err: io::Error::from(io::ErrorKind::PermissionDenied) },
         );
         assert!(denied.contains("group docker"), "{denied}");
+        let podman: Endpoint = "unix:///run/podman/podman.sock".parse().unwrap();
+        let absent =
+            explain(&podman, &Error::IOError { err: io::Error::from(io::ErrorKind::NotFound) });
+        assert!(absent.contains("podman.socket") && !absent.contains("Docker"), "{absent}");
+        let denied = explain(
+            &podman,
+            &Error::IOError { err: io::Error::from(io::ErrorKind::PermissionDenied) },
+        );
+        assert!(!denied.contains("group docker"), "{denied}");
         let refused = explain(
             &tcp,
             &Error::IOError { err: io::Error::from(io::ErrorKind::ConnectionRefused) },

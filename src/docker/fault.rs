@@ -34,6 +34,8 @@ const SERVICE: &[(&str, &str)] = &[
     ("bind mount", "`mounts`"),
     ("invalid mount", "`mounts`"),
     ("mount denied", "`mounts`"),
+    ("cannot setresgid", "`user`: the daemon has no such group id to give"),
+    ("cannot setresuid", "`user`: the daemon has no such user id to give"),
     ("unable to find user", "`user`: the image does not know it"),
     ("unable to find group", "`user`: the image does not know the group"),
     ("no matching entries in", "`user`: the image does not know it"),
@@ -54,6 +56,30 @@ const SERVICE: &[(&str, &str)] = &[
 /// Parts of messages that put the fault on the daemon, with what to look at.
 /// They are looked for before [`SERVICE`].
 const DAEMON: &[(&str, &str)] = &[
+    ("setrlimit", "it may not set the ulimits that it is configured to give containers"),
+    ("/dev/net/tun", "its user may not open /dev/net/tun, or the kernel's module tun is absent"),
+    ("pasta", "its program for rootless networks, pasta, fails"),
+    ("slirp4netns", "its program for rootless networks, slirp4netns, fails"),
+    ("rootlessport", "its program for rootless ports, rootlessport, fails"),
+    ("netavark", "its program for networks, netavark, fails: look at its firewall"),
+    ("aardvark", "its program for names, aardvark-dns, fails"),
+    ("iptables failed", "its firewall, iptables, fails"),
+    ("helper_binaries_dir", "a program that it needs is not installed"),
+    ("opening file `memory.max`", "it has no controller of control groups for memory"),
+    ("opening file `cpu.max`", "it has no controller of control groups for processors"),
+    ("opening file `pids.max`", "it has no controller of control groups for processes"),
+    ("` is not available under /sys/fs/cgroup", "it has no controller of control groups for this"),
+    ("creating cgroup", "it may not make control groups"),
+    ("create cgroup", "it may not make control groups"),
+    ("cgroup.subtree_control", "it may not make control groups"),
+    ("cgroup.controllers", "it may not read its control groups"),
+    ("newuidmap", "its user has no ids to give to containers: see /etc/subuid there"),
+    ("newgidmap", "its user has no ids to give to containers: see /etc/subgid there"),
+    ("insufficient uids", "its user has too few ids to give to containers: see /etc/subuid there"),
+    ("mount `proc`", "it may not mount /proc: it has too few rights itself"),
+    ("containerd.sock", "its containerd is out of its reach"),
+    ("conmon", "its conmon fails"),
+    ("creating container storage", "its storage fails"),
     ("no space left on device", "its disk is full"),
     ("disk quota exceeded", "its disk is full"),
     ("port is already allocated", "it has no free port"),
@@ -171,11 +197,105 @@ mod tests {
             (Create, 400, "Unknown runtime specified nope", Service, "`runtime`"),
             (Create, 400, "something new", Service, "something new"),
             (Create, 500, "something new", Daemon, "something new"),
+            (
+                Create,
+                500,
+                "container create: creating container storage: mkdir /var/lib/x: \
+              permission denied",
+                Daemon,
+                "its storage fails",
+            ),
+            (
+                Start,
+                400,
+                "crun: executable file `/nope` not found in $PATH: No such file or \
+              directory: OCI runtime attempted to invoke a command that was not found",
+                Service,
+                "`command`",
+            ),
+            (
+                Start,
+                500,
+                "crun: open executable: Permission denied: OCI permission denied",
+                Service,
+                "may not run the program",
+            ),
         ];
         for (operation, code, message, fault, part) in cases {
             let (found, text) = classify(operation, code, message);
             assert_eq!(found, fault, "{text}");
             assert!(text.contains(part), "{text}");
+        }
+    }
+
+    /// What fails in an engine itself, in messages of Podman 5.4 and Docker 20.10, half of which
+    /// look like a service's mistake.
+    #[test]
+    fn what_fails_in_the_engine_is_not_the_service_s_fault() {
+        for (message, part) in [
+            (
+                "crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied",
+                "ulimits",
+            ),
+            (
+                "setting up Pasta: pasta failed with exit code 1:\nFailed to open() /dev/net/tun: \
+                 Permission denied\nFailed to set up tap device in namespace\n",
+                "/dev/net/tun",
+            ),
+            (
+                "setting up Pasta: pasta failed with exit code 1:\nNo external routable interface",
+                "rootless networks",
+            ),
+            (
+                "netavark: unable to append rule '-p udp -s 10.88.0.0/16 --dport 53 -j ACCEPT' to \
+                 table 'filter': code: -1, msg:",
+                "netavark",
+            ),
+            ("netavark: open /run/netns: Permission denied", "netavark"),
+            (
+                "could not find \"netavark\" in one of [/usr/libexec/podman].  To resolve this \
+                 error, set the helper_binaries_dir key in the `[engine]` section of \
+                 containers.conf to the directory containing your helper binaries.",
+                "netavark",
+            ),
+            ("could not find \"rootlessport\" in one of [/usr/libexec/podman]", "rootlessport"),
+            (
+                "crun: opening file `memory.max` for writing: No such file or directory: OCI \
+                 runtime attempted to invoke a command that was not found",
+                "no controller",
+            ),
+            (
+                "crun: controller `pids` is not available under \
+                 /sys/fs/cgroup/libpod_parent/x/cgroup.controllers: OCI runtime error",
+                "no controller",
+            ),
+            (
+                "crun: creating cgroup directory `/sys/fs/cgroup/x`: Permission denied: OCI \
+                 permission denied",
+                "control groups",
+            ),
+            ("newuidmap: write to uid_map failed: Operation not permitted", "/etc/subuid"),
+            (
+                "crun: mount `proc` to `proc`: Operation not permitted: OCI permission denied",
+                "/proc",
+            ),
+            (
+                "connection error: dial unix /run/containerd/containerd.sock: connect: \
+                 permission denied",
+                "containerd",
+            ),
+            (
+                "driver failed programming external connectivity on endpoint x: (iptables failed: \
+                 iptables -t nat -A DOCKER: Permission denied (you must be root))",
+                "iptables",
+            ),
+        ] {
+            for code in [400, 500] {
+                let (fault, text) = classify(Operation::Start, code, message);
+                assert_eq!(fault, Fault::Daemon, "{text}");
+                assert!(text.contains(part), "{text}");
+                assert!(text.starts_with("start failed, it"), "names the cause: {text}");
+            }
         }
     }
 
