@@ -46,7 +46,7 @@ use tokio::time::Instant;
 
 pub use clock::DEADLINE;
 pub use container::{Address, Container};
-pub use copy::Copied;
+pub use copy::{Copied, HeldImage};
 pub use explain::explain;
 pub use image::how_to_get;
 pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};

@@ -10,18 +10,18 @@ use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::{CallError, ContainerRuntime};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::docker::{Copied, Docker, Site};
+use crate::docker::{Copied, Docker, HeldImage, Site};
 
 /// How often is told how far a copy is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// What a daemon says about an image: its id there, `None` where it is not.
-pub type Held = Result<Option<String>, CallError>;
+/// What a daemon says about an image; `None` where it is not.
+pub type Held = Result<Option<HeldImage>, CallError>;
 
 /// What became of a push to one daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
-    /// It has the image already, the same by its id.
+    /// It has the image already, the same by its id or by what it is made of.
     Already,
     /// It has the image now, after so many bytes. `other_id` is the one it has it by
     /// when that is another one, as between stores of different kinds.
@@ -38,8 +38,8 @@ pub enum Pushed {
 pub struct Source {
     /// The daemon.
     pub daemon: DaemonName,
-    /// The image's id there.
-    pub id: String,
+    /// The image there.
+    pub image: HeldImage,
 }
 
 /// Makes contact with daemons and asks each for an image, all at once. The answers are
@@ -50,7 +50,7 @@ pub struct Source {
 pub async fn ask_for(docker: &Docker, daemons: &[DaemonSpec<Site>], image: &str) -> Vec<Held> {
     join_all(daemons.iter().map(async |daemon| {
         docker.connect(&daemon.name, &daemon.endpoint).await?;
-        docker.image_id(&daemon.name, image).await
+        docker.held_image(&daemon.name, image).await
     }))
     .await
 }
@@ -70,7 +70,7 @@ pub async fn push(
     (to, held): (&DaemonName, Held),
     tell: impl Fn(u64),
 ) -> Result<Pushed, CallError> {
-    if held? == Some(source.id.clone()) {
+    if held?.is_some_and(|held| held.is_same(&source.image)) {
         return Ok(Pushed::Already);
     }
     let sent = Arc::new(AtomicU64::new(0));
@@ -86,6 +86,6 @@ pub async fn push(
             _ = ticks.tick() => tell(sent.load(Ordering::Relaxed)),
         }
     };
-    let other_id = Some(id).filter(|id| *id != source.id);
+    let other_id = Some(id).filter(|id| *id != source.image.id);
     Ok(Pushed::Copied { bytes: sent.load(Ordering::Relaxed), other_id })
 }

@@ -48,7 +48,7 @@ pub(super) async fn push(
     let held = app::ask_for(&docker, &asked, image.as_str()).await;
     let mut held: Vec<_> = asked.iter().map(|daemon| &daemon.name).zip(held).collect();
     let source = choose(image.as_str(), &held[..if from.is_some() { 1 } else { held.len() }])?;
-    say(&format!("{image}: from {}, {}", source.daemon, short(&source.id)));
+    say(&format!("{image}: from {}, {}", source.daemon, short(&source.image.id)));
 
     // With `all`, the one that it comes from is no target.
     held.retain(|(name, _)| {
@@ -147,8 +147,8 @@ fn named<'d>(
 /// The first that has the image.
 fn choose(image: &str, held: &[(&DaemonName, Held)]) -> Result<Source, Failure> {
     let has = |(name, held): &(&DaemonName, Held)| {
-        let id = held.as_ref().ok()?.clone()?;
-        Some(Source { daemon: (*name).clone(), id })
+        let image = held.as_ref().ok()?.clone()?;
+        Some(Source { daemon: (*name).clone(), image })
     };
     if let Some(source) = held.iter().find_map(has) {
         return Ok(source);

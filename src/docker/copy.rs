@@ -1,5 +1,6 @@
 //! Copying an image from one engine to another, as a stream through this process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,13 +12,14 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::CONTENT_TYPE;
 use parking_lot::Mutex;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::daemon::Daemon;
 use super::image::Reference;
 use super::{Docker, explain};
-use crate::http::Lines;
+use crate::http::{HttpError, Lines};
 
 /// What a copy came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,76 @@ pub struct Copied {
     /// The id that the image has where it is now. Another one than where it came from
     /// means that the two engines keep images in stores of different kinds.
     pub id: String,
+}
+
+/// An image that a daemon has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldImage {
+    /// Its id there.
+    pub id: String,
+    /// What it is made of, in words that engines with stores of different kinds share: ids
+    /// are of the configuration in one kind, and of the manifest in the other. `None` where
+    /// the engine does not say enough.
+    content: Option<Content>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Content {
+    layers: Vec<String>,
+    platform: (String, String),
+    config: ImageConfig,
+}
+
+/// How an engine describes an image.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Described {
+    id: String,
+    architecture: String,
+    os: String,
+    config: Option<ImageConfig>,
+    #[serde(rename = "RootFS")]
+    root_fs: RootFs,
+}
+
+/// What of an image's configuration matters to a container. Engines write what is empty as
+/// null, as empty, or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ImageConfig {
+    #[serde(deserialize_with = "or_empty")]
+    user: String,
+    #[serde(deserialize_with = "or_empty")]
+    working_dir: String,
+    #[serde(deserialize_with = "or_empty")]
+    env: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
+    entrypoint: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
+    cmd: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
+    labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_empty")]
+    exposed_ports: BTreeMap<String, Value>,
+    #[serde(deserialize_with = "or_empty")]
+    volumes: BTreeMap<String, Value>,
+    #[serde(deserialize_with = "or_empty")]
+    stop_signal: String,
+    healthcheck: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct RootFs {
+    layers: Option<Vec<String>>,
+}
+
+fn or_empty<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A line of what an engine says while it loads an image.
@@ -46,21 +118,30 @@ struct Detail {
 // === impl Docker ===
 
 impl Docker {
-    /// The id of an image on a daemon that was connected to; `None` when it has none of
-    /// that name.
+    /// An image on a daemon that was connected to; `None` when it has none of that name.
     ///
     /// # Errors
     /// The daemon does not answer, or the image has no valid name.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn image_id(
+    pub async fn held_image(
         &self,
         daemon: &DaemonName,
         image: &str,
-    ) -> Result<Option<String>, CallError> {
+    ) -> Result<Option<HeldImage>, CallError> {
         let image = Reference::parse(image)?.to_string();
-        self.daemon(daemon)?.image_id(&image).await
+        let daemon = self.daemon(daemon)?;
+        let path = format!("/images/{image}/json");
+        match daemon.get::<Described>(&path, daemon.deadlines.inspect).await {
+            Ok(described) if described.id.is_empty() => {
+                Err(CallError::refused(format!("the image {image} has no id")))
+            }
+            Ok(described) => Ok(Some(described.into())),
+            Err(Ok(HttpError::Status { code: 404, .. })) => Ok(None),
+            Err(Ok(error)) => Err(explain::wire(&daemon.endpoint, &error)),
+            Err(Err(late)) => Err(late),
+        }
     }
 
     /// Copies an image, named by its tag, between two daemons that were connected to.
@@ -121,6 +202,29 @@ impl Docker {
                 "the engine has taken the image {image}, and does not have it"
             ))),
         }
+    }
+}
+
+// === impl HeldImage ===
+
+impl HeldImage {
+    /// Whether a container of the one is what a container of the other is.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id || (self.content.is_some() && self.content == other.content)
+    }
+}
+
+impl From<Described> for HeldImage {
+    fn from(described: Described) -> Self {
+        let Described { id, architecture, os, config, root_fs } = described;
+        let layers = root_fs.layers.filter(|layers| !layers.is_empty());
+        let content = layers.zip(config).map(|(layers, config)| Content {
+            layers,
+            platform: (os, architecture),
+            config,
+        });
+        Self { id, content }
     }
 }
 

@@ -97,3 +97,45 @@ async fn an_engine_that_gives_the_image_another_id_is_copied_to_again() {
     .await;
     assert_eq!(copied(&docker).await.unwrap().id, other);
 }
+
+#[tokio::test]
+async fn an_image_is_known_again_in_a_store_of_another_kind() {
+    // As Docker describes one image, by its configuration and, with containerd's store, by its
+    // manifest: with null, with empty values, and without them.
+    let classic = json!({"Id": "sha256:aa", "Os": "linux", "Architecture": "amd64",
+        "Config": {"Cmd": ["/echo"], "Env": null, "Labels": null, "User": "", "Hostname": "x"},
+        "RootFS": {"Type": "layers", "Layers": ["sha256:01", "sha256:02"]}});
+    let mut containerd = json!({"Id": "sha256:bb", "Os": "linux", "Architecture": "amd64",
+        "Config": {"Cmd": ["/echo"], "Env": []},
+        "RootFS": {"Type": "layers", "Layers": ["sha256:01", "sha256:02"]}});
+    for (other, same) in [(json!(["/echo"]), true), (json!(["/other"]), false)] {
+        containerd["Config"]["Cmd"] = other;
+        let (classic, containerd) = (classic.clone(), containerd.clone());
+        let says = |image: Value| {
+            move |seen: &Seen| {
+                let asked = seen.line == "GET /images/demo:latest/json";
+                asked.then(|| Reply::Json(200, image.clone()))
+            }
+        };
+        let (_source, _target, docker) =
+            two(Deadlines::default(), says(classic), says(containerd)).await;
+        let held =
+            async |daemon: &str| docker.held_image(&daemon.into(), "demo").await.unwrap().unwrap();
+        assert_eq!(held("d").await.is_same(&held("e").await), same);
+    }
+}
+
+#[tokio::test]
+async fn images_of_which_little_is_said_are_the_same_by_their_id_alone() {
+    let id = |id: &'static str| {
+        move |seen: &Seen| {
+            let asked = seen.line.starts_with("GET /images/");
+            asked.then(|| Reply::Json(200, json!({ "Id": id })))
+        }
+    };
+    let (_source, _target, docker) = two(Deadlines::default(), id("one"), id("another")).await;
+    let held =
+        async |daemon: &str| docker.held_image(&daemon.into(), "demo").await.unwrap().unwrap();
+    let (one, another) = (held("d").await, held("e").await);
+    assert!(one.is_same(&one) && !one.is_same(&another));
+}
