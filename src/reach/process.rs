@@ -47,20 +47,31 @@ impl Process {
         self.pid
     }
 
-    /// Whether it belongs to the container with this id: its control group names it.
+    /// Whether it belongs to the container with this id: its control group names it or, where
+    /// an engine may make none, the process that the engine keeps for it does, its parent.
     #[must_use]
     pub fn belongs_to(&self, id: &str) -> bool {
-        let Ok(groups) = fs::read_to_string(format!("/proc/{}/cgroup", self.pid)) else {
-            return false;
-        };
+        let groups = self.groups();
+        let named = groups.contains(id);
         // Otherwise another process may have had the number just now.
-        if !groups.contains(id) || self.has_ended() {
+        if !(named || is_kept_for(self.pid, id)) || self.has_ended() {
             return false;
         }
-        if let Some(counter) = memory::counter(&groups) {
+        if let Some(counter) = memory::counter(&groups).filter(|_| named) {
             self.memory.get_or_init(|| counter);
         }
         true
+    }
+
+    /// Whether it has a control group of the container with this id. Without one no limit
+    /// of the container is kept.
+    #[must_use]
+    pub fn has_own_group(&self, id: &str) -> bool {
+        self.groups().contains(id)
+    }
+
+    fn groups(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).unwrap_or_default()
     }
 
     /// Whether the kernel has killed a process of its container for memory, as
@@ -161,6 +172,20 @@ fn listeners(table: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Whether a process is the child of one that was started for the container with this id: a
+/// shim of containerd or a conmon, which have the id among their arguments. Nothing in the
+/// container can have such a parent unless the engine has put it there.
+fn is_kept_for(pid: i32, id: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name is in parentheses and may contain anything.
+    let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
+    let Some(parent) = after.split(' ').nth(1).and_then(|parent| parent.parse::<u32>().ok()) else {
+        return false;
+    };
+    let arguments = fs::read(format!("/proc/{parent}/cmdline")).unwrap_or_default();
+    arguments.split(|byte| *byte == 0).any(|argument| argument == id.as_bytes())
+}
+
 /// Whether the kernel has begun to end a process: `PF_EXITING` in the flags word,
 /// the seventh field after the name of /proc/PID/stat.
 fn exiting(pid: i32) -> bool {
@@ -190,6 +215,8 @@ impl fmt::Debug for Process {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
     use super::*;
 
     #[tokio::test]
@@ -207,6 +234,31 @@ mod tests {
         drop(listener);
         assert!(!process.listens(port, false).unwrap());
         assert!(!process.listens(client.local_addr().unwrap().port(), false).unwrap());
+    }
+
+    #[tokio::test]
+    async fn without_a_control_group_a_process_is_the_container_s_whose_keeper_is_its_parent() {
+        let id = "f".repeat(64);
+        // As conmon is called, and a shim of containerd.
+        let mut keeper = tokio::process::Command::new("sh")
+            .args(["-c", "sleep 600 & echo $!; wait", "conmon", "--api-version", "1", "-c", &id])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(keeper.stdout.take().unwrap()).lines();
+        let pid: i32 = said.next_line().await.unwrap().unwrap().parse().unwrap();
+        let process = Process::open(pid).unwrap();
+        assert!(process.belongs_to(&id));
+        assert!(!process.belongs_to(&"e".repeat(64)));
+        assert!(!process.has_own_group(&id) && !process.ran_out_of_memory());
+        let its_keeper = Process::open(i32::try_from(keeper.id().unwrap()).unwrap()).unwrap();
+        assert!(!its_keeper.belongs_to(&id), "it has the id itself, and runs on the host");
+
+        let number = Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(number, rustix::process::Signal::KILL).unwrap();
+        process.ended().await;
+        assert!(!process.belongs_to(&id));
+        keeper.wait().await.unwrap();
     }
 
     #[tokio::test]
