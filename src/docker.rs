@@ -18,7 +18,9 @@ mod explain;
 #[cfg(test)]
 mod fake;
 mod fault;
+mod ignored;
 mod image;
+mod kind;
 mod launch;
 mod naming;
 mod retire;
@@ -104,6 +106,8 @@ pub struct Builtin {
 pub struct Deadlines {
     /// The first contact, all of it.
     pub negotiate: Duration,
+    /// What the engine says of itself, where saying so takes it long.
+    pub info: Duration,
     /// A list, its body included.
     pub list: Duration,
     /// An inspection, its body included.
@@ -139,6 +143,8 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             negotiate: Duration::from_secs(3),
+            // On a machine that is busy Podman takes seconds.
+            info: Duration::from_secs(20),
             list: Duration::from_secs(3),
             inspect: Duration::from_secs(3),
             create: Duration::from_secs(10),
@@ -295,6 +301,15 @@ impl Docker {
         let reach = contact.reach(spec).map_err(|why| {
             CallError::refused(format!("service {service} on daemon {}: {why}", daemon.name))
         })?;
+        let refused =
+            |why| CallError::refused(format!("service {service} on daemon {}: {why}", daemon.name));
+        contact.heeds(spec).map_err(refused)?;
+        contact.find_sources(spec).map_err(refused)?;
+        if let Some(doubt) =
+            contact.kind.doubts_health().filter(|_| spec.ready == Ready::Healthcheck)
+        {
+            daemon.warn(service, doubt);
+        }
         let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
         // Pinned: a tag that moves meanwhile must not mix two images in one generation.
         let pinned = match daemon.prepared(service, spec) {

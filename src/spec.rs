@@ -23,6 +23,8 @@ pub struct Spec {
     pub cpus: Option<f64>,
     /// Processes and threads; `None` sets no limit.
     pub pids: Option<u32>,
+    /// A daemon that cannot keep the limits launches nothing.
+    pub enforce: bool,
     /// What the container can reach.
     pub network: Network,
     /// How the container is reached.
@@ -161,6 +163,7 @@ impl Spec {
             memory: None,
             cpus: None,
             pids: None,
+            enforce: true,
             network: Network::default(),
             reach: Reach::default(),
             publish_any: false,

@@ -95,6 +95,7 @@ fn spec(service: &config::Service) -> Spec {
         memory: Some(service.limits.memory),
         cpus: service.limits.cpus,
         pids: Some(service.limits.pids),
+        enforce: service.limits.enforce,
         network: service.network.clone(),
         reach: service.reach,
         preconnect: service.preconnect,

@@ -158,6 +158,8 @@ pub struct Limits {
     pub cpus: Option<f64>,
     /// Processes and threads. At least 1.
     pub pids: u32,
+    /// A daemon that cannot keep them launches nothing; else it launches without.
+    pub enforce: bool,
 }
 
 /// On which addresses of a daemon's machine ports are published.
@@ -211,6 +213,6 @@ impl Default for Timeouts {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 512 << 20, cpus: None, pids: 256 }
+        Self { memory: 512 << 20, cpus: None, pids: 256, enforce: true }
     }
 }

@@ -119,6 +119,7 @@ fn defaults() {
     assert_eq!((s.timeouts.idle, s.timeouts.session), (Some(Duration::from_secs(600)), None));
     assert_eq!(s.timeouts.first_byte, None);
     assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (512 << 20, None, 256));
+    assert!(s.limits.enforce, "what cannot be limited is not run unless the file says so");
     assert_eq!((s.pull, s.network, s.reach), (Pull::IfMissing, Network::Bridge, Reach::Auto));
     assert_eq!((s.publish, s.surplus_after), (Publish::Own, Duration::from_secs(30)));
     assert_eq!(s.stale_after, Duration::from_secs(30));
@@ -156,7 +157,7 @@ fn every_setting_is_read() {
         queue: (length: 0, timeout: "1s"), ready: Exchange(send: "PING\r\n", expect: b"\xff"),
         connect: (timeout: "2s", retries: 0, replay: "1KiB"),
         timeouts: (start: "3s", first_byte: "2s", idle: "0s", session: "4m"), pull: Never,
-        limits: (memory: "6MiB", cpus: 1, pids: 1), network: Named("net"), reach: Namespace,
+        limits: (memory: "6MiB", cpus: 1, pids: 1, enforce: false), network: Named("net"), reach: Namespace,
         publish: Any, surplus_after: "0s", stale_after: "1m", user: "1:2", read_only: true, tmpfs: {"/tmp": ""},
         cap_add: ["cap_chown", "NET_RAW"], mounts: [(source: "/a", target: "/b"),
         (source: "/a", target: "/c", read_only: false)], runtime: "runsc",
@@ -178,6 +179,7 @@ fn every_setting_is_read() {
     assert_eq!(s.timeouts.first_byte, Some(Duration::from_secs(2)));
     assert_eq!((s.pull, s.reach, s.publish), (Pull::Never, Reach::Namespace, Publish::Any));
     assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (6 << 20, Some(1.0), 1));
+    assert!(!s.limits.enforce);
     assert_eq!(s.network, Network::Named("net".into()));
     assert_eq!((s.user.as_deref(), s.read_only), (Some("1:2"), true));
     assert_eq!(s.tmpfs.get("/tmp").map(String::as_str), Some(""));

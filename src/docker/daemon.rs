@@ -1,15 +1,19 @@
 //! One engine, as far as we have come to know it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
+use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
+use bollard::models::ContainerCreateBody;
 use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::{CallError, DaemonFacts};
+use http_body_util::Empty;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Request, Response};
 use parking_lot::Mutex;
@@ -18,8 +22,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::body::body;
 use super::clock::Clock;
 use super::explain::{self, explain};
+use super::ignored::{self, Ignored};
+use super::kind::{self, Kind};
 use super::sandbox::Sandboxes;
 use super::strays::Sightings;
 use super::view::{End, Info, Inspected};
@@ -64,8 +71,13 @@ pub(super) struct Contact {
     pub(super) client: bollard::Docker,
     /// Of the API, `MAJOR.MINOR`, as negotiated.
     version: String,
+    pub(super) kind: Kind,
     /// Which installation of an engine it is.
     id: String,
+    /// The engine's process, where it can be seen from here.
+    process: Option<i32>,
+    /// What the engine leaves out of what it is asked for, as far as is known.
+    ignored: Mutex<BTreeSet<Ignored>>,
     /// Where ports are published, and dialled.
     pub(super) address: IpAddr,
     /// Why its containers do not run on our kernel, if that is certain.
@@ -118,28 +130,55 @@ impl Daemon {
     /// Makes contact anew: a client's version only ever goes down, so that an
     /// engine that was upgraded needs a fresh one.
     pub(super) async fn connect(&self) -> Result<DaemonFacts, CallError> {
+        let began = Instant::now();
         let deadline = self.deadlines.negotiate;
-        timeout(deadline, self.negotiate()).await.unwrap_or_else(|_| {
-            Err(CallError::unreachable(explain::late(&self.endpoint, "the first call", deadline)))
-        })
+        let late =
+            |what, deadline| CallError::unreachable(explain::late(&self.endpoint, what, deadline));
+        let greeted = timeout(deadline, self.greet()).await;
+        let (peer, kind, client, version) =
+            greeted.map_err(|_| late("the first call", deadline))??;
+        // Podman runs programs to answer this, and has shown already that it is there.
+        let deadline = match kind {
+            Kind::Docker => deadline.saturating_sub(began.elapsed()),
+            Kind::Podman => self.deadlines.info,
+        };
+        let path = format!("/v{version}/info");
+        let (headers, info) = timeout(deadline, self.transport.get_with_headers::<Info>(&path))
+            .await
+            .map_err(|_| late("/info", deadline))?
+            .map_err(|error| explain::wire(&self.endpoint, &error))?;
+        self.clock.set(&headers);
+        self.set_contact(peer, kind, client, version, info)
     }
 
-    async fn negotiate(&self) -> Result<DaemonFacts, CallError> {
+    /// Contact itself: a ping, whose answer says who is there.
+    async fn greet(&self) -> Result<(Peer, Kind, bollard::Docker, String), CallError> {
         let failed = |error: &EngineError| CallError::unreachable(explain(&self.endpoint, error));
         // Whatever is kept leads to an engine that was lost or has changed.
         self.transport.renew();
         let (_, peer) = self.transport.open().await.map_err(|err| failed(&err.into()))?;
         let pinned = Arc::new(OnceLock::new());
-        let fresh = wire::client(&self.transport, &pinned).map_err(|error| failed(&error))?;
-        let client = fresh.negotiate_version().await.map_err(|error| failed(&error))?;
-        let version = pinned.get_or_init(|| client.client_version().to_string()).clone();
-        let info = self
-            .transport
-            .get_with_headers::<Info>(&format!("/v{version}/info"))
-            .await
-            .map_err(|error| explain::wire(&self.endpoint, &error))?;
-        let (headers, info) = info;
-        self.clock.set(&headers);
+        let client = wire::client(&self.transport, &pinned).map_err(|error| failed(&error))?;
+        let ping = self.transport.fetch("/_ping", Request::new(Empty::<Bytes>::new())).await;
+        let (headers, _) = ping.map_err(|error| explain::wire(&self.endpoint, &error))?;
+        let (kind, version) = kind::greeting(&headers).ok_or_else(|| {
+            CallError::unreachable(format!(
+                "{} does not answer as an engine does: its answer to a ping names no version",
+                self.endpoint
+            ))
+        })?;
+        let version = pinned.get_or_init(|| version).clone();
+        Ok((peer, kind, client, version))
+    }
+
+    fn set_contact(
+        &self,
+        peer: Peer,
+        kind: Kind,
+        client: bollard::Docker,
+        version: String,
+        info: Info,
+    ) -> Result<DaemonFacts, CallError> {
         if !info.os.is_empty() && info.os != "linux" {
             return Err(CallError::refused(format!(
                 "{} runs {} containers, and Ganger needs Linux ones",
@@ -156,7 +195,13 @@ impl Daemon {
         let contact = Contact {
             client,
             version,
-            id: info.id,
+            kind,
+            id: kind.installation(&info),
+            process: match peer {
+                Peer::Process(pid) => pid.filter(|pid| sees_process(*pid)),
+                Peer::Address(_) => None,
+            },
+            ignored: Mutex::new(ignored::said(&info)),
             address,
             elsewhere,
             namespace: Mutex::new(local),
@@ -236,6 +281,21 @@ impl Daemon {
             Err(Ok(error)) => Err(explain::wire(&self.endpoint, &error)),
             Err(Err(error)) => Err(error),
         }
+    }
+
+    /// The runtime that a container which was created will be run by, as far as the engine
+    /// says.
+    pub(super) async fn runtime_of(&self, container: &str) -> Result<Option<String>, CallError> {
+        let path = match self.contact()?.kind {
+            Kind::Docker => format!("/containers/{container}/json"),
+            // Its answer in Docker's words names no runtime.
+            Kind::Podman => format!("/libpod/containers/{container}/json"),
+        };
+        let seen: Inspected = self.get(&path, self.deadlines.inspect).await.map_err(|error| {
+            error.map_or_else(|late| late, |error| explain::wire(&self.endpoint, &error))
+        })?;
+        let runtime = seen.oci_runtime.or(seen.host_config.runtime);
+        Ok(runtime.filter(|runtime| !runtime.is_empty()))
     }
 
     /// Inspects a container when not too many others are. Has no deadline.
@@ -335,6 +395,63 @@ impl Contact {
                 "`network: Sealed` needs reach by namespace, which is not possible here: {why}"
             )),
             (Reach::Published | Reach::Auto, _) => Ok(Reach::Published),
+        }
+    }
+
+    /// Why a service is not to be launched there because the engine would leave out a part
+    /// of what it asks for.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    pub(super) fn heeds(&self, spec: &Spec) -> Result<(), String> {
+        ignored::refusal(&self.ignored.lock(), spec).map_or(Ok(()), Err)
+    }
+
+    /// Notes what the engine has left out.
+    pub(super) fn note_ignored(&self, more: impl IntoIterator<Item = Ignored>) {
+        self.ignored.lock().extend(more);
+    }
+
+    /// The request that creates a container, as this engine has to be asked.
+    pub(super) fn request(
+        &self,
+        spec: &Spec,
+        image: &str,
+        labels: HashMap<String, String>,
+        publish: Option<IpAddr>,
+        joins: Option<&str>,
+    ) -> ContainerCreateBody {
+        let ignored = self.ignored.lock();
+        let spec = ignored::without(&ignored, spec);
+        let mut body = body(&spec, image, labels, publish, joins);
+        body.stop_timeout = self.kind.stop_timeout();
+        if let Some(host) = body.host_config.as_mut().filter(|_| ignored.contains(&Ignored::Pids)) {
+            // Podman has a limit by default, and fails where it cannot set it.
+            host.pids_limit = Some(0);
+        }
+        body
+    }
+
+    /// Looks for the sources of mounts that the engine would make, were they absent.
+    ///
+    /// # Errors
+    /// Which one is absent.
+    pub(super) fn find_sources(&self, spec: &Spec) -> Result<(), String> {
+        // As the engine's process sees it. Out of sight, nobody can tell.
+        let Some(engine) = self.process.filter(|_| self.kind.makes_mount_sources()) else {
+            return Ok(());
+        };
+        let absent = |path: &str| {
+            let seen = fs::symlink_metadata(format!("/proc/{engine}/root{path}"));
+            seen.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        match spec.mounts.iter().find(|mount| absent(&mount.source)) {
+            Some(mount) => Err(format!(
+                "see `mounts`: the source {} is not on the daemon's machine, and Podman would \
+                 make an empty directory there",
+                mount.source
+            )),
+            None => Ok(()),
         }
     }
 

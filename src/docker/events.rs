@@ -29,12 +29,20 @@ impl Docker {
         sink: mpsc::UnboundedSender<RuntimeEvent>,
         opened: impl FnOnce(),
     ) -> CallError {
-        let filters = json!({
+        let kind = match daemon.contact() {
+            Ok(contact) => contact.kind,
+            Err(error) => return error,
+        };
+        let counted = self.counted();
+        let mut filters = json!({
             "type": ["container"],
-            "label": self.counted(),
             // Some engines say remove for destroy.
             "event": ["create", "die", "oom", "destroy", "remove", "pause"],
         });
+        // Only to spare the engine the others: they are left out here in any case.
+        if kind.filters_events_by_label() {
+            filters["label"] = json!(counted);
+        }
         let path = format!("/events?filters={}", http::escape(&filters.to_string()));
         let mut lines = match daemon.follow(&path).await {
             Ok(lines) => lines,
@@ -46,6 +54,7 @@ impl Docker {
                 Ok(Some(line)) => {
                     // One that cannot be understood is made up for by the list.
                     if let Ok(event) = serde_json::from_slice::<EventMessage>(&line)
+                        && counts(&counted, &event)
                         && let Some(event) =
                             read(&self.identity, &event, || daemon.sandboxes.taken())
                         && sink.send(event).is_err()
@@ -61,6 +70,15 @@ impl Docker {
             }
         }
     }
+}
+
+/// Whether an event is of a container with all of these labels, each `KEY` or `KEY=VALUE`.
+fn counts(labels: &[String], event: &EventMessage) -> bool {
+    let has = event.actor.as_ref().and_then(|actor| actor.attributes.as_ref());
+    labels.iter().all(|label| match label.split_once('=') {
+        Some((key, value)) => has.and_then(|has| has.get(key)).is_some_and(|has| has == value),
+        None => has.is_some_and(|has| has.contains_key(label)),
+    })
 }
 
 /// `taken` says which launch is in which sandbox of ours.

@@ -24,6 +24,8 @@ pub(super) struct Seen {
 /// What the engine does about a request.
 pub(super) enum Reply {
     Json(u16, Value),
+    /// Answers a ping, as a server of this name.
+    Ping(&'static str),
     /// Answers once the gate is open, with what is true by then.
     Held(watch::Receiver<bool>, Box<dyn FnOnce() -> Reply + Send>),
     /// Sends headers and a part of the body, and no more.
@@ -145,6 +147,10 @@ async fn write(mut stream: UnixStream, mut reply: Reply) {
                      Date: Fri, 13 Feb 2009 23:31:30 GMT\r\nConnection: close\r\n\r\n{body}"
                 )
             }
+            Reply::Ping(server) => format!(
+                "HTTP/1.1 200 X\r\nContent-Length: 2\r\nApi-Version: 1.41\r\n\
+                 Server: {server}\r\nConnection: close\r\n\r\nOK"
+            ),
             Reply::Stalled => {
                 stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 99\r\n\r\n[").await.unwrap();
                 return std::future::pending().await;
@@ -171,6 +177,9 @@ async fn write(mut stream: UnixStream, mut reply: Reply) {
 
 fn usual(seen: &Seen) -> Reply {
     let line = seen.line.as_str();
+    if line == "GET /_ping" {
+        return Reply::Ping("Docker/20.10.24 (linux)");
+    }
     if line == "GET /version" {
         return Reply::Json(200, json!({"ApiVersion": "1.41", "Version": "20.10.24"}));
     }

@@ -10,11 +10,11 @@ use ganger_pool::core::{LaunchId, ServiceName};
 use ganger_pool::runtime::{CallError, Fault, LaunchError, LaunchOrder};
 use tokio::time::{Instant, timeout};
 
-use super::body::body;
 use super::calls::Failure;
 use super::container::{Address, Container, OutOfReach};
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
+use super::ignored::{self, Ignored};
 use super::naming::is_id;
 use super::sandbox::Kind;
 use super::{DEADLINE, Docker, Reach, Spec, step};
@@ -35,6 +35,8 @@ impl Docker {
         let daemon = self.daemon(&order.daemon).map_err(daemon_fault)?;
         let contact = daemon.contact().map_err(daemon_fault)?;
         let reach = contact.reach(&order.spec).map_err(fault::unprepared)?;
+        contact.heeds(&order.spec).map_err(fault::unprepared)?;
+        contact.find_sources(&order.spec).map_err(fault::unprepared)?;
 
         let publish = (reach == Reach::Published)
             .then(|| if order.spec.publish_any { contact.any_address() } else { contact.address });
@@ -48,6 +50,7 @@ impl Docker {
         let joins = joined.as_ref().map(|joined| joined.id.as_str());
         let id = self.create(&daemon, &contact, order, &name, publish, joins).await?;
         let mut done = |name| step(name, &id, std::mem::replace(&mut began, Instant::now()));
+        self.read_runtime(&daemon, &contact, &order.spec, &id).await?;
         done("create");
         self.find_room(&daemon, order.capacity).await?;
         done("room");
@@ -56,10 +59,14 @@ impl Docker {
         let start =
             async move { client.start_container(&started, None::<StartContainerOptions>).await };
         let deadlines = &daemon.deadlines;
-        self.calls
-            .run(order.launch, deadlines.start, deadlines.bound, start)
-            .await
-            .map_err(|failure| launch_error(&daemon.endpoint, Operation::Start, &failure))?;
+        self.calls.run(order.launch, deadlines.start, deadlines.bound, start).await.map_err(
+            |failure| {
+                let error = launch_error(&daemon.endpoint, Operation::Start, &failure);
+                let Some(limit) = ignored::failed(&error.message) else { return error };
+                contact.note_ignored([limit]);
+                fault::unprepared(contact.heeds(&order.spec).err().unwrap_or(error.message))
+            },
+        )?;
         done("start");
 
         let mut seen = daemon.inspect(&id).await.map_err(daemon_fault)?.ok_or_else(|| {
@@ -68,6 +75,8 @@ impl Docker {
         if let Some(end) = seen.state.end() {
             return Err(fault::service(format!("the container {end} as soon as it was started")));
         }
+        contact.note_ignored(ignored::read_back(&order.spec, &seen.host_config));
+        contact.heeds(&order.spec).map_err(fault::unprepared)?;
         if let Some(joined) = joined {
             seen.network_settings = joined.network;
         }
@@ -98,6 +107,14 @@ impl Docker {
         };
         if reach == Reach::Published && neighbour.is_none() && daemon.may_be_elsewhere() {
             return Err(not_here(&daemon, &id, error.filter(is_shortage)).await);
+        }
+        let process = match &address {
+            Address::Namespace { process, .. } => Some(process),
+            Address::Published(_) => neighbour.as_ref(),
+        };
+        if process.is_some_and(|process| !process.has_own_group(&id)) {
+            contact.note_ignored(ignored::all_limits());
+            contact.heeds(&order.spec).map_err(fault::unprepared)?;
         }
         done("inspect");
         let spec = Arc::clone(&order.spec);
@@ -130,7 +147,7 @@ impl Docker {
                     ),
                 }
             }
-            let request = body(&order.spec, &image, labels, publish, joins);
+            let request = contact.request(&order.spec, &image, labels, publish, joins);
             match self.call_create(daemon, contact, order.launch, name, request).await {
                 Ok(created) => break created,
                 // It was pruned: pinned to an id, it cannot come back by itself.
@@ -144,12 +161,33 @@ impl Docker {
             }
         };
         for warning in &created.warnings {
+            contact.note_ignored(ignored::warned(warning));
             daemon.warn(&order.service, warning);
         }
+        contact.heeds(&order.spec).map_err(fault::unprepared)?;
         if !is_id(&created.id) {
             return Err(fault::daemon(format!("\"{}\" is not a container's id", created.id)));
         }
         Ok(created.id)
+    }
+
+    /// Reads back by which runtime a container will be run, before anything in it runs: where
+    /// a sandbox was asked for, an engine that ignores that must not start it.
+    async fn read_runtime(
+        &self,
+        daemon: &Daemon,
+        contact: &Contact,
+        spec: &Spec,
+        id: &str,
+    ) -> Result<(), LaunchError> {
+        let Some(asked) = &spec.runtime else { return Ok(()) };
+        match daemon.runtime_of(id).await.map_err(daemon_fault)? {
+            Some(runs) if runs != *asked => {
+                contact.note_ignored([Ignored::Runtime(runs)]);
+                contact.heeds(spec).map_err(fault::unprepared)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn call_create(
@@ -260,8 +298,8 @@ async fn not_here(daemon: &Daemon, id: &str, shortage: Option<io::Error>) -> Lau
     // What is published on its loopback is not on ours, where the port may be
     // somebody else's.
     fault::daemon(format!(
-        "{} looks like this machine, but its containers do not run here: give the daemon \
-         `publish_on`, an address of its machine that is reached from here",
+        "{} looks like this machine, but no process here is known to be its container's: give \
+         the daemon `publish_on`, an address of its machine that is reached from here",
         daemon.endpoint
     ))
 }

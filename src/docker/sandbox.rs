@@ -26,7 +26,6 @@ use ganger_pool::core::LaunchId;
 use ganger_pool::runtime::{CallError, LaunchError};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::body::body;
 use super::calls::Failure;
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, launch_error};
@@ -150,7 +149,7 @@ impl Docker {
         ]);
         let name = name(&self.identity, number);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let request = body(&spec, &image, labels, kind.publish, None);
+        let request = contact.request(&spec, &image, labels, kind.publish, None);
         let deadlines = &daemon.deadlines;
         let failed = |what, late: Duration| {
             move |result: Option<Error>| {

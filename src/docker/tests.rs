@@ -13,6 +13,8 @@ use super::*;
 use crate::reach::{Backend, Fate};
 
 mod copy;
+mod ignored;
+mod podman;
 mod strays;
 mod survey;
 

@@ -30,12 +30,27 @@ impl Listed {
 pub(crate) struct Inspected {
     pub(crate) state: State,
     pub(crate) network_settings: NetworkSettings,
+    pub(super) host_config: HostConfig,
+    /// The runtime, where Podman is asked in its own words.
+    #[serde(rename = "OCIRuntime")]
+    pub(super) oci_runtime: Option<String>,
+}
+
+/// What an engine has kept of what was asked for a container.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct HostConfig {
+    pub(super) runtime: Option<String>,
+    pub(super) memory: Option<i64>,
+    pub(super) nano_cpus: Option<i64>,
+    pub(super) pids_limit: Option<i64>,
 }
 
 /// What a container does.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct State {
+    pub(super) status: String,
     pub(crate) running: bool,
     pub(crate) paused: bool,
     pub(crate) pid: i32,
@@ -97,6 +112,18 @@ pub(super) struct Info {
     pub(super) os: String,
     #[serde(rename = "KernelVersion")]
     pub(super) kernel: String,
+    #[serde(rename = "Name")]
+    pub(super) name: String,
+    #[serde(rename = "DockerRootDir")]
+    pub(super) root_dir: String,
+    #[serde(rename = "MemoryLimit")]
+    pub(super) memory_limit: Option<bool>,
+    #[serde(rename = "CpuCfsQuota")]
+    pub(super) cpu_quota: Option<bool>,
+    #[serde(rename = "PidsLimit")]
+    pub(super) pids_limit: Option<bool>,
+    #[serde(rename = "CgroupDriver")]
+    pub(super) cgroup_driver: Option<String>,
 }
 
 /// How a container ended.
@@ -118,9 +145,10 @@ pub(crate) enum End {
 // === impl State ===
 
 impl State {
-    /// How it ended; `None` while it runs.
+    /// How it ended; `None` while it runs. Podman says that a container which it stops does
+    /// not run any more, before it has ended.
     pub(crate) fn end(&self) -> Option<End> {
-        (!self.running)
+        (!self.running && self.status != "stopping")
             .then_some(End::Exited { code: self.exit_code, out_of_memory: self.oom_killed })
     }
 }
@@ -169,5 +197,20 @@ mod tests {
             "NetworkSettings": {"Ports": {}, "Networks": null}}"#;
         let seen: Inspected = serde_json::from_str(new).unwrap();
         assert_eq!((seen.state.end(), seen.state.pid), (None, 12));
+    }
+
+    #[test]
+    fn a_container_that_is_being_stopped_has_not_ended() {
+        // As Podman 5.4 says it: the code is the one of its end when that has come.
+        let state = |status: &str, pid: i32| {
+            let seen = format!(
+                r#"{{"State": {{"Status": "{status}", "Running": false, "Pid": {pid},
+                    "ExitCode": 0}}}}"#
+            );
+            serde_json::from_str::<Inspected>(&seen).unwrap().state.end()
+        };
+        assert_eq!(state("stopping", 5284), None);
+        let ended = Some(End::Exited { code: 0, out_of_memory: false });
+        assert_eq!((state("stopped", 0), state("exited", 0)), (ended, ended));
     }
 }

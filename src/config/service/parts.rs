@@ -156,7 +156,7 @@ impl Decode for Timeouts {
 }
 
 impl Decode for Limits {
-    const WHAT: &'static str = "(memory: \"512MiB\", cpus: 0.5, pids: 256)";
+    const WHAT: &'static str = "(memory: \"512MiB\", cpus: 0.5, pids: 256, enforce: true)";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let default = Self::default();
@@ -164,6 +164,7 @@ impl Decode for Limits {
             memory: memory(f).unwrap_or(default.memory),
             cpus: cpus(f),
             pids: f.or("pids", Count(default.pids)).0,
+            enforce: f.or("enforce", default.enforce),
         })
     }
 }

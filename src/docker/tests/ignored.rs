@@ -1,0 +1,131 @@
+//! Engines that leave out, without a refusal, what they were asked for.
+
+use super::*;
+
+/// Prepares and launches; the error of whichever fails.
+async fn tried(docker: &Docker, order: &LaunchOrder<Spec>) -> Result<(), LaunchError> {
+    let prepared = docker.prepare(&order.daemon, &order.service, &order.spec).await;
+    prepared.map_err(|error| fault::unprepared(error.message))?;
+    docker.launch(order).await.map(|_| ())
+}
+
+fn limited() -> Spec {
+    Spec { memory: Some(64 << 20), cpus: Some(0.5), pids: Some(64), ..spec() }
+}
+
+#[tokio::test]
+async fn what_runs_by_another_runtime_than_was_asked_for_is_not_started() {
+    // Podman's answer to a create is the same whatever `Runtime` says.
+    let (engine, docker) = connected(Deadlines::default(), |seen| match seen.line.as_str() {
+        "GET /_ping" => Some(Reply::Ping("Libpod/5.4.2 (linux)")),
+        line if line.starts_with("GET /libpod/containers/c") => {
+            Some(Reply::Json(200, json!({"OCIRuntime": "crun"})))
+        }
+        _ => None,
+    })
+    .await;
+    let sandboxed = order(Spec { runtime: Some("runsc".into()), ..spec() });
+    let error = tried(&docker, &sandboxed).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unprepared, "{}", error.message);
+    for part in ["`runtime: \"runsc\"`", "crun"] {
+        assert!(error.message.contains(part), "{}", error.message);
+    }
+    assert!(engine.requests("/start").is_empty(), "untrusted code must not run before");
+    let creates = engine.requests("/containers/create").len();
+    let error = tried(&docker, &sandboxed).await.unwrap_err();
+    assert!(error.message.contains("runsc"), "{}", error.message);
+    assert_eq!(engine.requests("/containers/create").len(), creates, "tried once");
+    // By the runtime that it has, and by none in particular.
+    tried(&docker, &order(Spec { runtime: Some("crun".into()), ..spec() })).await.unwrap();
+    tried(&docker, &order(spec())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_runtime_is_read_back_from_docker_as_well() {
+    let (engine, docker) = connected(Deadlines::default(), |seen| {
+        let of_it = seen.line.starts_with("GET /containers/c") && seen.line.ends_with("c/json");
+        let read_back = json!({"State": {}, "HostConfig": {"Runtime": "runc"}});
+        of_it.then(|| Reply::Json(200, read_back))
+    })
+    .await;
+    let error = tried(&docker, &order(Spec { runtime: Some("runsc".into()), ..spec() })).await;
+    assert!(error.unwrap_err().message.contains("runc"));
+    assert!(engine.requests("/start").is_empty());
+}
+
+#[tokio::test]
+async fn an_engine_that_says_it_has_no_limits_launches_nothing_that_has() {
+    let (engine, docker) = connected(Deadlines::default(), |seen| {
+        let info = json!({"ID": "one", "NCPU": 2, "ServerVersion": "20.10.24", "OSType": "linux",
+            "MemoryLimit": false, "PidsLimit": true, "CpuCfsQuota": false});
+        (seen.line == "GET /info").then(|| Reply::Json(200, info))
+    })
+    .await;
+    let error = tried(&docker, &order(limited())).await.unwrap_err();
+    for part in ["`limits.memory`", "`limits.cpus`", "`limits: (enforce: false)`"] {
+        assert!(error.message.contains(part), "{}", error.message);
+    }
+    assert!(!error.message.contains("pids"), "{}", error.message);
+    assert!(engine.requests("/containers/create").is_empty());
+    tried(&docker, &order(spec())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_limit_that_a_create_says_was_discarded_is_not_done_without() {
+    let said = ["Your kernel does not support memory limit capabilities or the cgroup is not \
+                 mounted. Limitation discarded."];
+    let (engine, docker) = connected(Deadlines::default(), move |seen| {
+        let create = seen.line.starts_with("POST /containers/create");
+        create.then(|| Reply::Json(201, json!({"Id": "c".repeat(64), "Warnings": said})))
+    })
+    .await;
+    let error = tried(&docker, &order(limited())).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unprepared, "{}", error.message);
+    assert!(error.message.contains("`limits.memory`"), "{}", error.message);
+    assert!(engine.requests("/start").is_empty());
+    let error = tried(&docker, &order(limited())).await.unwrap_err();
+    assert!(error.message.contains("`limits.memory`"), "{}", error.message);
+    assert_eq!(engine.requests("/containers/create").len(), 1, "tried once");
+}
+
+#[tokio::test]
+async fn a_limit_that_cannot_be_set_is_left_out_where_the_file_says_so() {
+    // As Podman 5.4 says it, which has a limit of its own for who asks for none.
+    let why = "crun: controller `pids` is not available under /sys/fs/cgroup/x/cgroup.controllers";
+    let (engine, docker) = connected(Deadlines::default(), move |seen| {
+        let engine_says = seen.line.ends_with("/start").then(|| no(500, why)).flatten();
+        if seen.line == "GET /_ping" { Some(Reply::Ping("Libpod/5.4.2")) } else { engine_says }
+    })
+    .await;
+    let lax = order(Spec { enforce: false, ..limited() });
+    for _ in 0..2 {
+        assert_eq!(tried(&docker, &lax).await.unwrap_err().fault, Fault::Unprepared);
+    }
+    let asked = engine.requests("/containers/create");
+    let limits: Vec<_> =
+        asked.iter().map(|create| &create.body["HostConfig"]["PidsLimit"]).collect();
+    assert_eq!(limits, [&json!(64), &json!(0)]);
+    assert_eq!(asked[1].body["HostConfig"]["Memory"], json!(64 << 20), "what can be kept is");
+
+    let error = tried(&docker, &order(limited())).await.unwrap_err();
+    assert!(error.message.contains("discards `limits.pids` "), "{}", error.message);
+    assert_eq!(engine.requests("/containers/create").len(), 2);
+}
+
+#[tokio::test]
+async fn a_mount_s_source_that_is_absent_is_not_left_to_podman_to_make() {
+    let (engine, docker) = connected(Deadlines::default(), |seen| {
+        (seen.line == "GET /_ping").then_some(Reply::Ping("Libpod/5.4.2 (linux)"))
+    })
+    .await;
+    let mounted = |source: &str| {
+        let mount = Mount { source: source.into(), target: "/data".into(), read_only: true };
+        order(Spec { mounts: vec![mount], ..spec() })
+    };
+    let error = tried(&docker, &mounted("/nonexistent/of/ganger")).await.unwrap_err();
+    for part in ["`mounts`", "/nonexistent/of/ganger"] {
+        assert!(error.message.contains(part), "{}", error.message);
+    }
+    assert!(engine.requests("/containers/create").is_empty());
+    tried(&docker, &mounted("/")).await.unwrap();
+}
