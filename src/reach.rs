@@ -5,6 +5,7 @@ mod connect;
 pub(crate) mod hot;
 mod listening;
 mod memory;
+pub mod neighbour;
 pub mod netns;
 mod peer;
 pub mod process;
@@ -19,6 +20,7 @@ use rustix::io::Errno;
 use tokio::net::TcpStream;
 
 pub use connect::{Between, connect, socket};
+pub use listening::Listens;
 pub use peer::{Unacknowledged, unacknowledged};
 pub use tune::{GIVEN_UP_AFTER, tune, unpaced, watched};
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use ganger_test_support::{
@@ -134,6 +136,47 @@ fn each_daemon_s_containers_are_reached_as_it_allows() {
     for host in [local, remote] {
         assert_eq!(ends.iter().filter(|end| end.field("daemon") == host.name).count(), 2);
     }
+    assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
+fn a_socket_of_an_engine_elsewhere_leads_no_client_to_whoever_has_its_port_here() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    // Its socket and its processes are here, and its loopback is not.
+    let host = &fleet.hosts()[0];
+    let fields = "warm: 1, max: 1, network: Bridge, reach: Published";
+    let config = Config::new("elsewhere").daemon(host.daemon(40)).fixture("id", fields, &[]);
+    let mut ganger = config.start(GANGER, &fleet);
+    let why = "give the daemon `publish_on`";
+    let launched = || labelled(fleet.all(), &ganger.label()).pop();
+    wait_until(DEADLINE, "it is told or launched", || {
+        ganger.count(why) > 0
+            || launched().is_some_and(|(_, container)| container.state == "running")
+    });
+    if let Some((_, container)) = launched() {
+        let port = host.docker(&["port", &container.id, "7000/tcp"]);
+        let another = TcpListener::bind(port.trim()).unwrap();
+        std::thread::spawn(move || {
+            for client in another.incoming() {
+                client.unwrap().write_all(b"this is for another\n").unwrap();
+            }
+        });
+        assert_eq!(Client::connect(config.port("id")).line(), "", "the client's was led astray");
+    }
+    let line = ganger.wait_for_line(DEADLINE, |line| line.contains("cannot run this service"));
+    assert!(line.contains(why) && line.contains("another network namespace"), "{line}");
+    let mut client = Client::connect(config.port("id"));
+    assert_eq!(client.ending(), Ending::Reset(Vec::new()));
+    let end = ganger.wait_for_end(client.port());
+    assert!(end.field("end") == "DQ" && end.reason().contains(why), "{end:?}");
+    assert_eq!(ganger.stop(), 0);
+
+    // Whoever names the address has said where it leads.
+    let named = host.daemon(40).replace(')', &format!(", publish_on: {:?})", host.address()));
+    let config = Config::new("named").daemon(named).fixture("id", fields, &[]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    Client::connect(config.port("id")).echo("hello");
     assert_eq!(ganger.stop(), 0);
 }
 

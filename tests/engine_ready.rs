@@ -321,3 +321,31 @@ fn a_service_that_does_not_get_ready_says_why() {
     }
     assert_eq!(ganger.stop(), 0);
 }
+
+#[test]
+fn a_service_that_listens_where_no_connection_leads_is_told_from_one_that_is_ready() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let (six, loopback) = ("for IPv6 alone", "of loopback alone");
+    let cases = [
+        ("six-inside", "Namespace", "::", six),
+        ("six-outside", "Published", "::", six),
+        ("loopback", "Published", "127.0.0.1", loopback),
+    ];
+    let mut config = local("nowhere", &fleet);
+    for (name, reach, address, _) in cases {
+        let fields =
+            format!("warm: 1, max: 1, network: Bridge, reach: {reach}, timeouts: (start: \"5s\")");
+        config = config.fixture(name, &fields, &["--address", address]);
+    }
+    let mut ganger = config.start(GANGER, &fleet);
+    for (name, _, _, why) in cases {
+        let service = format!(" service={name} ");
+        let line = ganger.wait_for_line(DEADLINE, |line| {
+            let of_it = line.contains(&service);
+            of_it && (line.contains("launch failed") || line.contains("stock is full"))
+        });
+        assert!(line.contains("launch failed") && line.contains(why), "{name}: {line}");
+    }
+    assert_eq!(ganger.stop(), 0);
+}

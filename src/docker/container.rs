@@ -20,9 +20,10 @@ use super::daemon::{Contact, Daemon};
 use super::explain::explain;
 use super::view::{Binding, End, Inspected};
 use crate::reach::hot::{Connect, Hot};
+use crate::reach::neighbour::Neighbour;
 use crate::reach::netns::{Dialer, NetNs};
 use crate::reach::process::Process;
-use crate::reach::{self, Backend, Between, Fate, Unacknowledged, is_shortage};
+use crate::reach::{self, Backend, Between, Fate, Listens, Unacknowledged, is_shortage};
 use crate::spec::Preconnect;
 
 /// How long an engine may take to say how a container is, whose process may still run.
@@ -37,9 +38,8 @@ pub struct Container {
     pub(super) spec: Arc<Spec>,
     pub(super) address: Arc<Address>,
     pub(super) hot: Arc<Hot>,
-    /// Its first process, where it runs on this machine and is reached by a
-    /// published port all the same.
-    pub(super) neighbour: Option<Process>,
+    /// Where it runs on this machine and is reached by a published port all the same.
+    pub(super) neighbour: Option<Neighbour>,
 }
 
 /// How one container is reached.
@@ -143,14 +143,17 @@ impl Container {
     /// a connection uses up a service that accepts only once, and shows in one
     /// that counts.
     /// `None` where that cannot be known.
-    pub(crate) async fn listens(&self) -> Option<io::Result<bool>> {
+    pub(crate) async fn listens(&self) -> Option<io::Result<Listens>> {
         let port = self.spec.port;
         match (&*self.address, &self.neighbour) {
             (Address::Namespace { namespace, process }, _) => match namespace.listens().await {
-                Err(_) => Some(process.listens(port, false)),
+                Err(_) => {
+                    let listens = process.listens(port, false);
+                    Some(listens.map(|listens| if listens { Listens::Yes } else { Listens::No }))
+                }
                 answered => Some(answered),
             },
-            (Address::Published(_), Some(process)) => match process.listens(port, true) {
+            (Address::Published(_), Some(neighbour)) => match neighbour.listens(port) {
                 // Another user's process.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
                 listens => Some(listens),
@@ -159,14 +162,17 @@ impl Container {
         }
     }
 
+    /// Its first process, where that is on this machine.
+    fn process(&self) -> Option<&Process> {
+        match &*self.address {
+            Address::Namespace { process, .. } => Some(process),
+            Address::Published(_) => self.neighbour.as_ref().map(Neighbour::process),
+        }
+    }
+
     /// Whether the kernel has killed a process in it for memory, as far as is known here.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
-        match (&*self.address, &self.neighbour) {
-            (Address::Namespace { process, .. }, _) | (_, Some(process)) => {
-                process.ran_out_of_memory()
-            }
-            (Address::Published(_), None) => false,
-        }
+        self.process().is_some_and(Process::ran_out_of_memory)
     }
 
     /// Makes a new connection, whether or not there is one made ahead.
@@ -180,7 +186,7 @@ impl Container {
         match (&*self.address, &self.neighbour) {
             (Address::Namespace { .. }, _) => true,
             // Its port is its own for as long as it lives.
-            (Address::Published(_), Some(process)) => !process.is_ending(),
+            (Address::Published(_), Some(neighbour)) => !neighbour.process().is_ending(),
             // A connection from before leads to whom it was made to.
             (Address::Published(_), None) => self.hot.holds(),
         }
@@ -287,9 +293,9 @@ impl Backend for Container {
     }
 
     async fn runs(&self) -> bool {
-        match (&*self.address, &self.neighbour) {
-            (Address::Namespace { process, .. }, _) | (_, Some(process)) => !process.is_ending(),
-            (Address::Published(_), None) => match self.daemon.inspect_in_turn(&self.id).await {
+        match self.process() {
+            Some(process) => !process.is_ending(),
+            None => match self.daemon.inspect_in_turn(&self.id).await {
                 Ok(seen) => seen.is_some_and(|seen| seen.state.end().is_none()),
                 Err(_) => true,
             },
@@ -309,7 +315,7 @@ impl Backend for Container {
                 fate(self.end().await)
             }
             Address::Published(_) => {
-                if self.neighbour.as_ref().is_some_and(Process::is_ending) {
+                if self.process().is_some_and(Process::is_ending) {
                     return fate(self.end().await);
                 }
                 for look in 0..2 {

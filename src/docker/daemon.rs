@@ -35,6 +35,7 @@ use super::{Deadlines, Network, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
 use crate::http::{self, HttpError, Peer, Transport};
 use crate::reach::capability::{can_enter_namespaces, sees_process};
+use crate::reach::process;
 use crate::spec::has_own_network;
 
 /// Questions for the fate of containers that are asked at a time: when many die
@@ -80,6 +81,8 @@ pub(super) struct Contact {
     ignored: Mutex<BTreeSet<Ignored>>,
     /// Where ports are published, and dialled.
     pub(super) address: IpAddr,
+    /// Why what is published there is not found there, if so.
+    astray: Option<String>,
     /// Why its containers do not run on our kernel, if that is certain.
     elsewhere: Option<String>,
     /// Why containers cannot be reached by namespace, if so.
@@ -94,6 +97,16 @@ struct Prepared {
     spec: Arc<Spec>,
     image: String,
     reach: Reach,
+}
+
+/// An engine that has answered a ping.
+struct Greeted {
+    peer: Peer,
+    /// Why what it publishes on its loopback is not found on ours, if so.
+    astray: Option<String>,
+    kind: Kind,
+    client: bollard::Docker,
+    version: String,
 }
 
 // === impl Daemon ===
@@ -123,6 +136,15 @@ impl Daemon {
         self.publish_on.is_none() && self.endpoint.is_loopback()
     }
 
+    /// That ports published on its loopback are not on ours, where each may be somebody else's.
+    pub(super) fn not_here(&self, why: &str) -> String {
+        format!(
+            "what {} publishes on its loopback is not found on Ganger's: {why}; give the daemon \
+             `publish_on`, an address of its machine or network namespace that is reached from here",
+            self.endpoint
+        )
+    }
+
     pub(super) fn is_at(&self, site: &Site) -> bool {
         self.endpoint == site.endpoint && self.publish_on == site.publish_on
     }
@@ -135,28 +157,30 @@ impl Daemon {
         let late =
             |what, deadline| CallError::unreachable(explain::late(&self.endpoint, what, deadline));
         let greeted = timeout(deadline, self.greet()).await;
-        let (peer, kind, client, version) =
-            greeted.map_err(|_| late("the first call", deadline))??;
+        let greeted = greeted.map_err(|_| late("the first call", deadline))??;
         // Podman runs programs to answer this, and has shown already that it is there.
-        let deadline = match kind {
+        let deadline = match greeted.kind {
             Kind::Docker => deadline.saturating_sub(began.elapsed()),
             Kind::Podman => self.deadlines.info,
         };
-        let path = format!("/v{version}/info");
+        let path = format!("/v{}/info", greeted.version);
         let (headers, info) = timeout(deadline, self.transport.get_with_headers::<Info>(&path))
             .await
             .map_err(|_| late("/info", deadline))?
             .map_err(|error| explain::wire(&self.endpoint, &error))?;
         self.clock.set(&headers);
-        self.set_contact(peer, kind, client, version, info)
+        self.set_contact(greeted, info)
     }
 
     /// Contact itself: a ping, whose answer says who is there.
-    async fn greet(&self) -> Result<(Peer, Kind, bollard::Docker, String), CallError> {
+    async fn greet(&self) -> Result<Greeted, CallError> {
         let failed = |error: &EngineError| CallError::unreachable(explain(&self.endpoint, error));
         // Whatever is kept leads to an engine that was lost or has changed.
         self.transport.renew();
-        let (_, peer) = self.transport.open().await.map_err(|err| failed(&err.into()))?;
+        let (stream, peer) = self.transport.open().await.map_err(|err| failed(&err.into()))?;
+        // While it is open, so that whoever is at its other end lives.
+        let astray = self.may_be_elsewhere().then(|| astray(peer)).flatten();
+        drop(stream);
         let pinned = Arc::new(OnceLock::new());
         let client = wire::client(&self.transport, &pinned).map_err(|error| failed(&error))?;
         let ping = self.transport.fetch("/_ping", Request::new(Empty::<Bytes>::new())).await;
@@ -168,17 +192,11 @@ impl Daemon {
             ))
         })?;
         let version = pinned.get_or_init(|| version).clone();
-        Ok((peer, kind, client, version))
+        Ok(Greeted { peer, astray, kind, client, version })
     }
 
-    fn set_contact(
-        &self,
-        peer: Peer,
-        kind: Kind,
-        client: bollard::Docker,
-        version: String,
-        info: Info,
-    ) -> Result<DaemonFacts, CallError> {
+    fn set_contact(&self, greeted: Greeted, info: Info) -> Result<DaemonFacts, CallError> {
+        let Greeted { peer, astray, kind, client, version } = greeted;
         if !info.os.is_empty() && info.os != "linux" {
             return Err(CallError::refused(format!(
                 "{} runs {} containers, and Ganger needs Linux ones",
@@ -203,6 +221,7 @@ impl Daemon {
             },
             ignored: Mutex::new(ignored::said(&info)),
             address,
+            astray: astray.map(|why| self.not_here(&why)),
             elsewhere,
             namespace: Mutex::new(local),
             proven: AtomicBool::new(false),
@@ -394,7 +413,9 @@ impl Contact {
             (Reach::Auto, Err(why)) if sealed => Err(format!(
                 "`network: Sealed` needs reach by namespace, which is not possible here: {why}"
             )),
-            (Reach::Published | Reach::Auto, _) => Ok(Reach::Published),
+            (Reach::Published | Reach::Auto, _) => {
+                self.astray.clone().map_or(Ok(Reach::Published), Err)
+            }
         }
     }
 
@@ -497,6 +518,22 @@ fn other_kernel(its: &str, ours: &str) -> Option<String> {
     };
     (!its.is_empty() && full(its) != full(ours))
         .then(|| format!("the engine runs on another kernel ({its}, here {ours})"))
+}
+
+/// Why what an engine at a socket publishes on its loopback is not on ours, or cannot be known
+/// to be. Over TCP only its containers tell.
+fn astray(peer: Peer) -> Option<String> {
+    match peer {
+        Peer::Process(Some(pid)) => match process::shares_network(pid) {
+            Ok(true) => None,
+            Ok(false) => Some("the engine is in another network namespace".to_owned()),
+            Err(error) => {
+                Some(format!("the network namespace of its process {pid} is not known: {error}"))
+            }
+        },
+        Peer::Process(None) => Some("its process cannot be seen from here".to_owned()),
+        Peer::Address(_) => None,
+    }
 }
 
 /// Whether an engine's containers run on our kernel, in our view of processes.

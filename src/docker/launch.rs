@@ -19,7 +19,7 @@ use super::naming::is_id;
 use super::sandbox::Kind;
 use super::{DEADLINE, Docker, Reach, Spec, step};
 use crate::reach::is_shortage;
-use crate::reach::process::Process;
+use crate::reach::neighbour::Neighbour;
 use crate::spec::Sandbox;
 
 // === impl Docker ===
@@ -97,20 +97,29 @@ impl Docker {
                 }
             }
         };
-        // Its control group says whether it is the container's and not just any
-        // process with that number here.
-        let opened = (reach == Reach::Published).then(|| Process::open(seen.state.pid));
-        let (neighbour, error) = match opened {
-            Some(Ok(process)) => (Some(process).filter(|process| process.belongs_to(&id)), None),
-            Some(Err(error)) => (None, Some(error)),
-            None => (None, None),
+        // An engine leads what comes by IPv6 to IPv4 where the container has nothing else.
+        let v6 = contact.address.is_ipv6();
+        let addresses = seen.network_settings.addresses().filter(|ip| v6 || ip.is_ipv4());
+        let met = match reach {
+            Reach::Published => {
+                let (dialer, pid) = (&self.dialer, seen.state.pid);
+                Neighbour::meet(dialer, &id, pid, addresses.collect()).await
+            }
+            Reach::Auto | Reach::Namespace => Ok(None),
         };
-        if reach == Reach::Published && neighbour.is_none() && daemon.may_be_elsewhere() {
-            return Err(not_here(&daemon, &id, error.filter(is_shortage)).await);
+        let (neighbour, error) = met.map_or_else(|error| (None, Some(error)), |met| (met, None));
+        if reach == Reach::Published && daemon.may_be_elsewhere() {
+            let Some(neighbour) = &neighbour else {
+                return Err(not_here(&daemon, &id, error.filter(is_shortage)).await);
+            };
+            if !neighbour.process().is_kept_here() {
+                let why = "the engine keeps its containers from another network namespace";
+                return Err(fault::daemon(daemon.not_here(why)));
+            }
         }
         let process = match &address {
             Address::Namespace { process, .. } => Some(process),
-            Address::Published(_) => neighbour.as_ref(),
+            Address::Published(_) => neighbour.as_ref().map(Neighbour::process),
         };
         if process.is_some_and(|process| !process.has_own_group(&id)) {
             contact.note_ignored(ignored::all_limits());
@@ -295,13 +304,7 @@ async fn not_here(daemon: &Daemon, id: &str, shortage: Option<io::Error>) -> Lau
     if let Some(ended) = ended(daemon, id).await {
         return ended;
     }
-    // What is published on its loopback is not on ours, where the port may be
-    // somebody else's.
-    fault::daemon(format!(
-        "{} looks like this machine, but no process here is known to be its container's: give \
-         the daemon `publish_on`, an address of its machine that is reached from here",
-        daemon.endpoint
-    ))
+    fault::daemon(daemon.not_here("its containers do not run here"))
 }
 
 pub(super) fn daemon_fault(error: CallError) -> LaunchError {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 
@@ -96,6 +97,8 @@ pub(crate) struct Binding {
 pub(crate) struct Attached {
     #[serde(rename = "IPAddress", default)]
     pub(crate) ip_address: String,
+    #[serde(rename = "GlobalIPv6Address", default)]
+    pub(crate) v6_address: String,
 }
 
 /// The engine itself.
@@ -140,6 +143,17 @@ pub(crate) enum End {
     Removed,
     /// Its process is gone and the engine does not say how it ended.
     Unknown,
+}
+
+// === impl NetworkSettings ===
+
+impl NetworkSettings {
+    /// Its addresses on its networks.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let attached = self.networks.iter().flatten().map(|(_, attached)| attached);
+        let both = attached.flat_map(|attached| [&attached.ip_address, &attached.v6_address]);
+        both.filter_map(|address| address.parse().ok())
+    }
 }
 
 // === impl State ===

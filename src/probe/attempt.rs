@@ -27,9 +27,9 @@ pub(super) async fn attempt(container: &Container) -> Verdict {
         Ready::Started | Ready::Log(_) => runs(container).await,
         Ready::Tcp { linger } => match container.listens().await {
             Some(listens) => judge(listens.and_then(|listens| {
-                let port = container.spec().port;
-                let nobody = || io::Error::other(format!("nothing listens on port {port}"));
-                listens.then_some(()).ok_or_else(nobody)
+                listens
+                    .why_not(container.spec().port)
+                    .map_or(Ok(()), |why| Err(io::Error::other(why)))
             })),
             None => judge(dial(container, |stream| stays(stream, *linger)).await),
         },

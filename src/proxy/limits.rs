@@ -14,7 +14,8 @@ const RESERVE: u64 = 128 + 2 * pipe::MOST as u64;
 const PER_DAEMON: u64 = 64;
 /// A client's socket and a container's.
 const PER_CONNECTION: u64 = 2;
-/// Its namespace, its process, a spare socket in the namespace and a connection made ahead.
+/// Its namespace or what asks about it, its process, a spare socket in the namespace and a
+/// connection made ahead.
 const PER_CONTAINER: u64 = 4;
 /// What "unlimited" counts as.
 const UNLIMITED: u64 = 1 << 20;

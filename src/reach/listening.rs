@@ -11,6 +11,40 @@ use super::sock_diag;
 /// `TCP_LISTEN`.
 const LISTEN: u8 = 10;
 
+/// Whether connections to a container's port would find its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listens {
+    /// They would.
+    Yes,
+    /// Nobody listens there.
+    No,
+    /// On loopback alone, and they come from outside.
+    Loopback,
+    /// For IPv6 alone, and they are of IPv4, or have no other way than that.
+    V6,
+}
+
+// === impl Listens ===
+
+impl Listens {
+    /// Why they would not, for people.
+    #[must_use]
+    pub fn why_not(self, port: u16) -> Option<String> {
+        match self {
+            Self::Yes => None,
+            Self::No => Some(format!("nothing listens on port {port}")),
+            Self::Loopback => Some(format!(
+                "it listens on port {port} of loopback alone, and a published port leads to its \
+                 other addresses: have it listen on 0.0.0.0"
+            )),
+            Self::V6 => Some(format!(
+                "it listens on port {port} for IPv6 alone, and is reached by IPv4: have it listen \
+                 on 0.0.0.0, or on [::] for both (IPV6_V6ONLY off)"
+            )),
+        }
+    }
+}
+
 /// Whether the kernel answers such questions. One that does not says what it
 /// also says of an address where nobody listens, so that it is asked about one
 /// where somebody does.

@@ -14,12 +14,12 @@ use std::thread;
 
 use parking_lot::Mutex;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use socket2::{Domain, Socket};
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::connect::{self, Between, connect};
-use super::listening;
+use super::listening::{self, Listens};
 use super::peer::{Unacknowledged, asked_with};
 use super::process::network_namespace;
 use super::sock_diag;
@@ -37,7 +37,7 @@ struct Job {
     done: Box<dyn FnOnce(io::Result<Socket>) + Send>,
 }
 
-type Make = fn() -> io::Result<Socket>;
+pub(super) type Make = fn() -> io::Result<Socket>;
 
 /// A container's network namespace. It never becomes another container's while this one may be
 /// dialled: a pooled one is another's only after the removal of this one.
@@ -52,6 +52,22 @@ pub struct NetNs {
 // === impl Dialer ===
 
 impl Dialer {
+    /// A socket in a network namespace.
+    ///
+    /// # Errors
+    /// As for setns(2), or why it could not be made.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn make_in(&self, namespace: &Arc<OwnedFd>, make: Make) -> io::Result<Socket> {
+        let (sender, receiver) = oneshot::channel();
+        self.make(Arc::clone(namespace), make, move |made| {
+            // Whoever asked may have given up.
+            let _ = sender.send(made);
+        });
+        receiver.await.unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
+    }
+
     fn make(
         &self,
         namespace: Arc<OwnedFd>,
@@ -120,6 +136,15 @@ fn tcp_v4() -> io::Result<Socket> {
 
 fn tcp_v6() -> io::Result<Socket> {
     connect::socket(Domain::IPV6, Between::Loopback)
+}
+
+/// Fails where loopback has no address of IPv6. Sends nothing: UDP does not, to connect.
+fn reaches_v6() -> io::Result<Socket> {
+    const ANY: u16 = 9;
+
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM.nonblocking().cloexec(), None)?;
+    socket.connect(&SocketAddr::from((Ipv6Addr::LOCALHOST, ANY)).into())?;
+    Ok(socket)
 }
 
 // === impl NetNs ===
@@ -203,17 +228,19 @@ impl NetNs {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn listens(&self) -> io::Result<bool> {
+    pub async fn listens(&self) -> io::Result<Listens> {
         if !listening::can_be_asked() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let socket = self.make(sock_diag::socket).await?;
         for address in &self.candidates {
             if listening::listens(&socket, *address)? {
-                return Ok(true);
+                // Who listens on all addresses does so where there is none of the kind, too.
+                let there = address.is_ipv4() || self.make(reaches_v6).await.is_ok();
+                return Ok(if there { Listens::Yes } else { Listens::V6 });
             }
         }
-        Ok(false)
+        Ok(Listens::No)
     }
 
     /// As [`unacknowledged`](super::unacknowledged), of a connection that was made here.
@@ -242,12 +269,7 @@ impl NetNs {
     }
 
     async fn make(&self, make: Make) -> io::Result<Socket> {
-        let (sender, receiver) = oneshot::channel();
-        self.dialer.make(Arc::clone(&self.fd), make, move |made| {
-            // Whoever asked may have given up.
-            let _ = sender.send(made);
-        });
-        receiver.await.unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
+        self.dialer.make_in(&self.fd, make).await
     }
 }
 
@@ -279,9 +301,9 @@ mod tests {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
             listens => Some(listens.unwrap()),
         };
-        assert_ne!(listens().await, Some(false));
+        assert_ne!(listens().await, Some(Listens::No));
         drop(listener);
-        assert_ne!(listens().await, Some(true));
+        assert_ne!(listens().await, Some(Listens::Yes));
         let refused = namespace.dial().await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
@@ -294,6 +316,7 @@ mod tests {
         let dialer = Arc::new(Dialer::default());
         let pid = i32::try_from(std::process::id()).unwrap();
         let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+        assert_ne!(namespace.listens().await.unwrap_or(Listens::Yes), Listens::V6);
         assert!(namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv6());
     }
 

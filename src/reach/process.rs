@@ -4,7 +4,9 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -79,6 +81,16 @@ impl Process {
     #[must_use]
     pub fn ran_out_of_memory(&self) -> bool {
         self.memory.get().is_some_and(|counter| memory::has_killed(counter))
+    }
+
+    /// Whether the process that the engine has it kept by, its parent, is in our network
+    /// namespace; `false` where that cannot be known.
+    #[must_use]
+    pub fn is_kept_here(&self) -> bool {
+        let parent = stat(self.pid).and_then(|stat| field(&stat, PARENT));
+        let here = parent.is_some_and(|pid: i32| shares_network(pid).unwrap_or(false));
+        // Otherwise another process may have had the number just now.
+        here && !self.has_ended()
     }
 
     /// Whether it has ended.
@@ -176,27 +188,42 @@ fn listeners(table: &str) -> impl Iterator<Item = (&str, &str)> {
 /// shim of containerd or a conmon, which have the id among their arguments. Nothing in the
 /// container can have such a parent unless the engine has put it there.
 fn is_kept_for(pid: i32, id: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name is in parentheses and may contain anything.
-    let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
-    let Some(parent) = after.split(' ').nth(1).and_then(|parent| parent.parse::<u32>().ok()) else {
-        return false;
-    };
-    let arguments = fs::read(format!("/proc/{parent}/cmdline")).unwrap_or_default();
+    let parent: Option<u32> = stat(pid).and_then(|stat| field(&stat, PARENT));
+    let arguments = parent.and_then(|parent| fs::read(format!("/proc/{parent}/cmdline")).ok());
+    let arguments = arguments.unwrap_or_default();
     arguments.split(|byte| *byte == 0).any(|argument| argument == id.as_bytes())
 }
 
-/// Whether the kernel has begun to end a process: `PF_EXITING` in the flags word,
-/// the seventh field after the name of /proc/PID/stat.
+/// Fields of /proc/PID/stat, counted from the one after the name.
+const PARENT: usize = 1;
+const FLAGS: usize = 6;
+
+/// Whether the kernel has begun to end a process: `PF_EXITING` among its flags.
 fn exiting(pid: i32) -> bool {
     const PF_EXITING: u64 = 0x4;
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return true;
-    };
+    let Some(stat) = stat(pid) else { return true };
+    field(&stat, FLAGS).is_some_and(|flags: u64| flags & PF_EXITING != 0)
+}
+
+fn stat(pid: i32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+}
+
+fn field<T: FromStr>(stat: &str, number: usize) -> Option<T> {
     // The name is in parentheses and may contain anything.
-    let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
-    let flags = after.split(' ').nth(6).and_then(|flags| flags.parse::<u64>().ok());
-    flags.is_some_and(|flags| flags & PF_EXITING != 0)
+    let (_, after) = stat.rsplit_once(") ")?;
+    after.split(' ').nth(number)?.parse().ok()
+}
+
+/// Whether a process is in our network namespace. Its own file of that is another user's,
+/// and its table of connections is everybody's: there is one for each namespace, which the
+/// number of the file tells.
+///
+/// # Errors
+/// There is no such process here.
+pub(crate) fn shares_network(pid: i32) -> io::Result<bool> {
+    let table = |of: &str| fs::metadata(format!("/proc/{of}/net/tcp")).map(|file| file.ino());
+    Ok(table(&pid.to_string())? == table("self")?)
 }
 
 /// The namespace of network interfaces of a process.
@@ -276,6 +303,32 @@ mod tests {
         assert!(process.has_ended() && process.is_ending());
         child.wait().await.unwrap();
         assert!(process.has_ended(), "also when its number is free again");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs root"]
+    async fn a_process_in_another_network_namespace_is_told_from_one_in_ours() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(shares_network(own).unwrap());
+        // Its namespace is another one before it says so.
+        let script = "echo; exec cat";
+        let mut child = tokio::process::Command::new("unshare")
+            .args(["--net", "sh", "-c", script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = [0];
+        let stdout = child.stdout.as_mut().unwrap();
+        tokio::io::AsyncReadExt::read_exact(stdout, &mut said).await.unwrap();
+        let pid = i32::try_from(child.id().unwrap()).unwrap();
+        assert!(!shares_network(pid).unwrap());
+        // Its parent is this process.
+        let process = Process::open(pid).unwrap();
+        assert!(process.is_kept_here());
+        child.kill().await.unwrap();
+        assert!(!process.is_kept_here());
+        assert!(shares_network(i32::MAX).is_err());
     }
 
     #[test]
