@@ -198,7 +198,7 @@ mod tests {
         assert_eq!((asked.memory, asked.pids), (None, None));
         let runsc = Spec { runtime: Some("runsc".into()), ..lax };
         let crun = Ignored::Runtime("crun".into());
-        assert!(of(&[crun.clone()], &runsc).is_some(), "`enforce` is about limits");
+        assert!(of(std::slice::from_ref(&crun), &runsc).is_some(), "`enforce` is about limits");
         let same = Spec { runtime: Some("crun".into()), ..runsc };
         assert_eq!(of(&[crun], &same), None);
     }

@@ -13,6 +13,7 @@ use super::*;
 use crate::reach::{Backend, Fate};
 
 mod copy;
+mod faults;
 mod ignored;
 mod podman;
 mod strays;

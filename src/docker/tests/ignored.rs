@@ -1,5 +1,7 @@
 //! Engines that leave out, without a refusal, what they were asked for.
 
+use tokio::io::{AsyncBufReadExt, BufReader};
+
 use super::*;
 
 /// Prepares and launches; the error of whichever fails.
@@ -128,4 +130,37 @@ async fn a_mount_s_source_that_is_absent_is_not_left_to_podman_to_make() {
     }
     assert!(engine.requests("/containers/create").is_empty());
     tried(&docker, &mounted("/")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_container_without_a_control_group_has_no_limits_whatever_the_engine_says() {
+    // A rootless Podman's: its conmon, and the container's process, in a group of this test's.
+    let id = "c".repeat(64);
+    let mut keeper = tokio::process::Command::new("sh")
+        .args(["-c", "sleep 600 & echo $!; wait", "conmon", "-c", &id])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(keeper.stdout.take().unwrap()).lines();
+    let pid: i32 = said.next_line().await.unwrap().unwrap().parse().unwrap();
+    let (_engine, docker) = connected(Deadlines::default(), move |seen| {
+        let of_it = seen.line.starts_with("GET /containers/c") && seen.line.ends_with("c/json");
+        let ports = json!({"7000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}]});
+        let kept = json!({"Memory": 64 << 20, "PidsLimit": 64, "NanoCpus": 500_000_000});
+        let state = json!({"Running": true, "Pid": pid});
+        let settings = json!({ "Ports": ports });
+        let answer = json!({"State": state, "NetworkSettings": settings, "HostConfig": kept});
+        of_it.then(|| Reply::Json(200, answer))
+    })
+    .await;
+    let error = tried(&docker, &order(limited())).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unprepared, "{}", error.message);
+    for part in ["`limits.memory`", "`limits.cpus`", "`limits.pids`"] {
+        assert!(error.message.contains(part), "{}", error.message);
+    }
+    tried(&docker, &order(Spec { enforce: false, ..limited() })).await.unwrap();
+
+    let number = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(number, rustix::process::Signal::KILL).unwrap();
+    keeper.wait().await.unwrap();
 }
