@@ -1,5 +1,6 @@
 //! The composition root: the only place that names an adapter and a consumer.
 
+mod changes;
 mod fleet;
 mod guardian;
 mod instance;

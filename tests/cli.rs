@@ -410,6 +410,28 @@ fn without_an_engine_it_runs_and_refuses_with_the_reason() {
 }
 
 #[test]
+fn a_reload_says_what_it_changed() {
+    let config = absent("changed");
+    let (instance, text) = (config.instance(), config.to_string());
+    let mut ganger = Ganger::start_alone(GANGER, instance, &text, &["run"]);
+    ganger.wait_for_line(DEADLINE, |line| line.contains("listening"));
+    let other = text.replace("warm: 1", "queue: (length: 1), timeouts: (idle: \"1m\"), warm: 2");
+    ganger.reload(&other.replace("max_containers: 4", "max_containers: 5"));
+    ganger.wait_for_line(DEADLINE, |line| line.contains("sessions that are open keep"));
+    let all = ganger.lines().join("\n");
+    for said in [
+        "service=echo changed=\"warm, queue, timeouts\" sessions=0",
+        "daemon=\"local\" changed=\"max_containers\"",
+        "changes=\"services changed: 1; daemons changed: 1\" sessions=0",
+    ] {
+        assert!(all.contains(said), "{said}: {all}");
+    }
+    ganger.reload(&other.replace("max_containers: 4", "max_containers: 5"));
+    ganger.wait_for_line(DEADLINE, |line| line.contains("changes=\"nothing\""));
+    assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
 fn an_address_that_is_taken_is_named_with_its_service() {
     let config = absent("taken");
     let port = config.port("echo");

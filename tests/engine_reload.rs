@@ -202,7 +202,15 @@ fn services_and_daemons_come_go_and_move() {
     let next = config.clone().moved("stays").without("goes").without_daemons();
     let next = next.daemon(second.daemon(40)).fixture("comes", fields, &["--banner", "comes"]);
     ganger.reload(&next.to_string());
-    ganger.wait_for_line(DEADLINE, |line| line.contains("the configuration is reloaded"));
+    let line =
+        ganger.wait_for_line(DEADLINE, |line| line.contains("the configuration is reloaded"));
+    for said in [
+        "services added: 1; services changed: 1; services removed: 1; daemons added: 1; daemons \
+         removed: 1",
+        "sessions=2",
+    ] {
+        assert!(line.contains(said), "{line}");
+    }
     assert_eq!(ask(next.port("comes")), "comes");
     assert_eq!(ask(next.port("stays")), "stays");
     for (name, port) in [("stays", config.port("stays")), ("goes", config.port("goes"))] {

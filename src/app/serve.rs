@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ganger_pool::core::ServiceName;
+use ganger_pool::core::{ServiceName, State};
 use ganger_pool::{Change, Pool, ServiceOptions};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::changes::Changes;
 use super::fleet::Followed;
 use super::notify;
 use super::plan::Plan;
@@ -273,6 +274,8 @@ impl Server {
             }
             stays
         });
+        let changes = Changes::between(&self.config, &config);
+        self.tell_of(&changes);
         let before = std::mem::replace(&mut self.config, config).services.into_iter();
         for service in before.filter(|service| service.overdue_after.is_some()) {
             if !self.dated.contains(&service) {
@@ -298,7 +301,28 @@ impl Server {
         self.registrar.begin(registered);
         self.watch_images();
         warn_of(&self.config);
-        info!("the configuration is reloaded");
+        let sessions: u32 =
+            self.pool.snapshot().services.iter().map(|s| s.counts[State::Leased]).sum();
+        info!(
+            changes = changes.to_string(),
+            sessions,
+            "the configuration is reloaded; sessions that are open keep the settings and the \
+             container they began with"
+        );
+    }
+
+    /// Says which settings hold from now on.
+    fn tell_of(&self, changes: &Changes) {
+        let snapshot = self.pool.snapshot();
+        for (service, fields) in &changes.services {
+            let sessions =
+                snapshot.service(service.as_str()).map_or(0, |s| s.counts[State::Leased]);
+            let changed = fields.join(", ");
+            info!(%service, changed, sessions, "runs by other settings from now on");
+        }
+        for (daemon, fields) in &changes.daemons {
+            info!(daemon, changed = fields.join(", "), "is used by other settings from now on");
+        }
     }
 
     /// What is registered from then on.
@@ -323,7 +347,8 @@ impl Server {
         for (service, change) in self.pool.reload(services) {
             match change {
                 Change::Added => info!(%service, "added"),
-                Change::Adjusted => info!(%service, "runs by other settings from now on"),
+                // Said already, with the names of the settings.
+                Change::Adjusted => {}
                 Change::RollingOut(generation) => info!(%service, %generation, "rolling out"),
                 Change::GoingBack(generation) => info!(%service, %generation, "going back"),
                 Change::Removed => info!(%service, "removed; draining"),
