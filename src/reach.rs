@@ -70,6 +70,15 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = io::Result<Option<Unacknowledged>>> + Send {
         std::future::ready(unacknowledged(connection))
     }
+
+    /// The last lines that it has logged, oldest first, fit to be shown; asked when its
+    /// connection ended badly. Answers within a bounded time. None where nobody can tell.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    fn last_lines(&self) -> impl Future<Output = Vec<String>> + Send {
+        std::future::ready(Vec::new())
+    }
 }
 
 /// What has become of a container.

@@ -194,10 +194,12 @@ fn a_stream_that_was_cut_is_not_taken_for_one_that_ended() {
     let fleet = Fleet::shared();
     let expected: Vec<u8> = (0..LENGTH as u64).map(pattern).collect();
     let length = LENGTH.to_string();
+    let dies =
+        ["--log-start", "the cause", "--log", "last words", "--reply-then-exit", "3", &length];
     for reach in REACHES {
         let fields = format!("warm: 1, max: 4, network: Bridge, reach: {reach}");
         let config = local("stream", &fleet)
-            .fixture("dies", &fields, &["--reply-then-exit", "3", &length])
+            .fixture("dies", &fields, &dies)
             .fixture("ends", &fields, &["--reply-then-exit", "0", &length])
             .fixture("echo", &fields, &[]);
         let mut ganger = config.serve(GANGER, &fleet);
@@ -207,7 +209,8 @@ fn a_stream_that_was_cut_is_not_taken_for_one_that_ended() {
         assert_eq!(client.ending(), Ending::Reset(expected.clone()), "{reach}");
         let end = ganger.wait_for_end(client.port());
         assert_eq!(end.field("end"), "DD", "{end:?}");
-        assert!(end.reason().contains("exited with code 3"), "{end:?}");
+        let said = "exited with code 3; last log lines: the cause | last words";
+        assert!(end.reason().contains(said), "{end:?}");
 
         // Some services end with their only connection.
         let mut client = Client::connect(config.port("ends"));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::broker::Broker;
 use crate::caught::caught;
@@ -19,7 +19,7 @@ use crate::core::{ContainerKey, Event, Fault, LaunchId};
 use crate::nudge::Nudges;
 use crate::orders::Order;
 use crate::probe::{CHECK, NotYet, Probe};
-use crate::runtime::{Autopsy, ContainerRuntime, LaunchError, LaunchOrder, Target};
+use crate::runtime::{Autopsy, ContainerRuntime, LastLines, LaunchError, LaunchOrder, Target};
 use crate::services::Services;
 
 pub(crate) struct Launcher<R: ContainerRuntime, P> {
@@ -135,9 +135,9 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Ok(handle) => handle,
             Err(error) if error.fault == Fault::Service => {
                 // One that ended at once has said why, if it has said anything.
-                let autopsy = self.autopsy(order).await.inspect(|autopsy| show(order, autopsy));
-                let said = autopsy.and_then(|mut autopsy| autopsy.log.pop());
-                let said = said.map_or_else(String::new, |said| format!(", last log line: {said}"));
+                let autopsy = self.autopsy(order).await.filter(|autopsy| !autopsy.log.is_empty());
+                let said = |autopsy: Autopsy| format!(", {}", LastLines(&autopsy.log));
+                let said = autopsy.map_or_else(String::new, said);
                 return Err(Some(LaunchError { message: error.message + &said, ..error }));
             }
             Err(error) => return Err(Some(error)),
@@ -170,7 +170,6 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             None => "ended before it was ready".to_owned(),
             Some(why) => why,
         };
-        autopsy.iter().for_each(|autopsy| show(order, autopsy));
         let message = match autopsy {
             Some(autopsy) => format!("the container {why}; {autopsy}"),
             None => format!("the container {why}"),
@@ -203,12 +202,5 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         }
         self.broker.tell(Event::Checked { launch, proof: checked.ok() });
         None
-    }
-}
-
-/// Logs what a container that failed has logged.
-fn show<S>(order: &LaunchOrder<S>, autopsy: &Autopsy) {
-    if !autopsy.log.is_empty() {
-        info!(launch = %order.launch, service = %order.service, log = ?autopsy.log, "last log lines");
     }
 }

@@ -200,7 +200,8 @@ pub struct Autopsy {
     pub exit_code: Option<i64>,
     /// The kernel killed it for memory.
     pub out_of_memory: bool,
-    /// Its last log lines, oldest first.
+    /// Its last log lines, oldest first: few, cut to size, and with nothing in them that a
+    /// terminal obeys.
     pub log: Vec<String>,
 }
 
@@ -213,10 +214,22 @@ impl fmt::Display for Autopsy {
         if self.out_of_memory {
             f.write_str(", out of memory")?;
         }
-        if let Some(last) = self.log.last() {
-            write!(f, ", last log line: {last}")?;
+        if !self.log.is_empty() {
+            write!(f, ", {}", LastLines(&self.log))?;
         }
         Ok(())
+    }
+}
+
+/// The last lines that a container has logged, oldest first, in one line for people. There
+/// has to be one: the cause often stands before the last.
+#[derive(Debug, Clone, Copy)]
+pub struct LastLines<'l>(pub &'l [String]);
+
+impl fmt::Display for LastLines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let many = if self.0.len() == 1 { "" } else { "s" };
+        write!(f, "last log line{many}: {}", self.0.join(" | "))
     }
 }
 

@@ -9,9 +9,12 @@ use super::Docker;
 use super::daemon::Daemon;
 use super::naming::is_id;
 
-/// How many log lines are kept, and how many bytes of each.
-const LINES: usize = 20;
-const WIDTH: usize = 500;
+/// How many log lines are shown: the cause of an end often stands before the last.
+const LINES: usize = 5;
+/// How many are asked for. Empty ones are left out.
+const ASKED: usize = 20;
+/// So much of each line is shown, in characters.
+const WIDTH: usize = 200;
 
 // === impl Docker ===
 
@@ -25,9 +28,7 @@ impl Docker {
         };
         let deadline = daemon.deadlines.autopsy;
         let seen = timeout(deadline, daemon.inspect(&container)).await.ok()?.ok()??;
-        // Half a log is better than none.
-        let mut log = Vec::new();
-        let _ = timeout(deadline, last_lines(&daemon, &container, &mut log)).await;
+        let log = last_lines(&daemon, &container).await;
         Some(Autopsy {
             exit_code: (!seen.state.running).then_some(seen.state.exit_code),
             out_of_memory: seen.state.oom_killed,
@@ -36,11 +37,19 @@ impl Docker {
     }
 }
 
-async fn last_lines(daemon: &Daemon, container: &str, log: &mut Vec<String>) {
+/// The last lines that a container has logged, oldest first, fit to be shown. Answers within
+/// the deadline of an autopsy: half a log is better than none.
+pub(super) async fn last_lines(daemon: &Daemon, container: &str) -> Vec<String> {
+    let mut log = Vec::new();
+    _ = timeout(daemon.deadlines.autopsy, read_lines(daemon, container, &mut log)).await;
+    log
+}
+
+async fn read_lines(daemon: &Daemon, container: &str, log: &mut Vec<String>) {
     let Ok(contact) = daemon.contact() else {
         return;
     };
-    let tail = LINES.to_string();
+    let tail = ASKED.to_string();
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&tail).build();
     let mut lines = std::pin::pin!(contact.client.logs(container, Some(options)));
     while let Some(Ok(line)) = lines.next().await {
@@ -50,11 +59,22 @@ async fn last_lines(daemon: &Daemon, container: &str, log: &mut Vec<String>) {
     }
 }
 
-/// The lines of a log, cut to size and free of what a terminal obeys.
+/// The lines of a log, cut to size, with what a terminal would obey as text.
 fn readable(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
-    let clean = |line: &str| -> String {
-        line.trim_end().chars().filter(|c| !c.is_control() || *c == '\t').take(WIDTH).collect()
+    let clean = |line: &str| {
+        let mut clean = String::new();
+        for c in line.trim_end().chars().take(WIDTH + 1) {
+            match c {
+                '\'' | '"' | '\\' => clean.push(c),
+                '\t' => clean.push(' '),
+                _ => clean.extend(c.escape_debug()),
+            }
+        }
+        match clean.char_indices().nth(WIDTH) {
+            Some((end, _)) => format!("{}…", &clean[..end]),
+            None => clean,
+        }
     };
     text.lines().map(clean).filter(|line| !line.is_empty()).collect()
 }
@@ -64,9 +84,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_cannot_steer_a_terminal() {
-        let lines = readable(b"one\r\n\n\x1b[31mtwo\x07\xff\n");
-        assert_eq!(lines, ["one", "[31mtwo\u{fffd}"]);
-        assert_eq!(readable(&[b'x'; 2000])[0].len(), WIDTH);
+    fn a_log_cannot_steer_a_terminal_or_fill_the_line() {
+        let lines = readable(b"o\tn\"e\"\r\n\n\x1b[31mtwo\x07\xff\n\xe2\x80\xaethree");
+        let steered = r"\u{1b}[31mtwo\u{7}".to_owned() + "\u{fffd}";
+        assert_eq!(lines, [r#"o n"e""#, &steered, r"\u{202e}three"]);
+        for long in [[b'x'; 2000], [0x1b; 2000]] {
+            let shown = &readable(&long)[0];
+            assert!(shown.chars().count() == WIDTH + 1 && shown.ends_with('…'), "{shown}");
+        }
     }
 }

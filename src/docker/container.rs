@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::Spec;
+use super::autopsy::last_lines;
 use super::daemon::{Contact, Daemon};
 use super::explain::explain;
 use super::view::{Binding, End, Inspected};
@@ -300,6 +301,12 @@ impl Backend for Container {
                 Err(_) => true,
             },
         }
+    }
+
+    async fn last_lines(&self) -> Vec<String> {
+        // Not all at once when many die at once. It is never closed.
+        let _permit = self.daemon.questions.acquire().await;
+        last_lines(&self.daemon, &self.id).await
     }
 
     /// By namespace the answer is the kernel's, and at once while the container

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use ganger_pool::runtime::LastLines;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Ticket;
@@ -25,6 +26,9 @@ use crate::reach::{Backend, Fate, unacknowledged};
 
 /// So many times in its limit a side that does not read is asked after, at most.
 const AGAIN: u32 = 4;
+
+/// How long a lease that ended badly is held for the sake of what its container has logged.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// A connection that was let in.
 #[derive(Debug)]
@@ -349,13 +353,32 @@ impl<S: Supply> Session<S> {
         {
             socket::reset_on_close(&container);
         }
-        if let Some(lease) = self.lease.take() {
-            lease.finish(self.outcome(&end));
-        }
+        let outcome = self.outcome(&end);
+        let failed = matches!(end.code, RESET | EndCode { who: Who::Death, phase: Phase::Data });
+        let lease = self.lease.take();
+        let (code, cut) = (end.code, &cut);
+        // The container is removed once it is given back, and what it has said with it.
+        let given_back = async {
+            let lease = lease?;
+            let mut said = Vec::new();
+            if failed {
+                let backend = Arc::clone(lease.backend());
+                tokio::select! {
+                    biased;
+                    () = cut.cancelled() => {}
+                    // A daemon that hangs must not keep the place that the lease takes.
+                    lines = timeout(LAST_LINES, backend.last_lines()) => {
+                        said = lines.unwrap_or_default();
+                    }
+                }
+            }
+            lease.finish(outcome);
+            (!said.is_empty()).then(|| LastLines(&said).to_string())
+        };
         let Settings { idle, keepalive, .. } = self.service.settings;
         let limits = DeliveryLimits { idle, keepalive };
         let farewell = async {
-            match end.code {
+            match code {
                 EndCode::NORMAL if self.exited => socket::close_gently(self.client, limits).await,
                 // The kernel delivers what is left, as it does for the container itself.
                 EndCode::NORMAL => Delivery::Done,
@@ -368,15 +391,23 @@ impl<S: Supply> Session<S> {
                 }
             }
         };
-        // The end of the delivery first: the session may be over because of the cut.
-        let delivery = tokio::select! {
-            biased;
-            delivery = farewell => Some(delivery),
-            () = cut.cancelled() => {
-                self.service.counters.cut.fetch_add(1, Relaxed);
-                None
+        let service = Arc::clone(&self.service);
+        let farewell = async {
+            // The end of the delivery first: the session may be over because of the cut.
+            tokio::select! {
+                biased;
+                delivery = farewell => Some(delivery),
+                () = cut.cancelled() => {
+                    service.counters.cut.fetch_add(1, Relaxed);
+                    None
+                }
             }
         };
+        // Given back first: the next client need not wait for this one to read.
+        let (said, delivery) = tokio::join!(biased; given_back, farewell);
+        if let (Some(said), Some(reason)) = (said, &mut end.reason) {
+            *reason = format!("{reason}; {said}");
+        }
         if end.is_normal() {
             end = match delivery {
                 Some(Delivery::Done | Delivery::Waiting) => end,

@@ -97,7 +97,7 @@ fn past_the_record_there_is_no_other_container() {
         client.write_all(b"123456789").await.unwrap();
         assert_reset(&read_all(&mut client).await.1);
         let mut ended = proxy.end().await;
-        ended.line(&["end=SD", "in=9B out=0B"]);
+        ended.line(&["end=SD", "in=9B out=0B", "; last log lines: the cause | last words"]);
         ended.outcomes(&[Outcome::Failed]);
         assert_eq!(ended.counts.failovers, 0);
     });
@@ -444,7 +444,8 @@ fn a_reset_by_a_container_that_was_killed_is_logged_as_its_death() {
         client.read_exact(&mut [0; 5]).await.unwrap();
         client.write_all(b"x").await.unwrap();
         assert_reset(&read_all(&mut client).await.1);
-        proxy.end().await.line(&["end=DD", "exit code 137"]);
+        let said = ["end=DD", "exit code 137; last log lines: the cause | last words"];
+        proxy.end().await.line(&said);
     });
 }
 

@@ -200,6 +200,10 @@ impl Backend for FakeBackend {
         let _ = self.notes.send(Note::Asked);
         self.fate.clone()
     }
+
+    async fn last_lines(&self) -> Vec<String> {
+        vec!["the cause".to_owned(), "last words".to_owned()]
+    }
 }
 
 // === impl Proxy ===
