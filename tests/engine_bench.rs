@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ganger_test_support::{Config, Fleet, Ganger, labelled, unique, wait_until};
+use ganger_test_support::{Config, FIXTURE, Fleet, Ganger, labelled, unique, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -31,8 +31,14 @@ impl<'f> Bench<'f> {
         fs::create_dir(&dir).unwrap();
         let (json, html) = (dir.join("now.json"), dir.join("now.html"));
         let files = ["--json", json.to_str().unwrap(), "--html", html.to_str().unwrap()];
-        let args = [&["bench"], args, &files].concat();
-        let ganger = Ganger::start(GANGER, fleet, config.instance(), &config.to_string(), &args);
+        let of_service = args.contains(&"--service");
+        // One after `--` is for the image.
+        let args = [&["bench"], &files[..], args].concat();
+        let instance = config.instance();
+        let ganger = match of_service {
+            true => Ganger::start(GANGER, fleet, instance, &config.to_string(), &args),
+            false => Ganger::start_bare(GANGER, fleet, instance, &args),
+        };
         Self { fleet, ganger, dir }
     }
 
@@ -153,6 +159,24 @@ fn a_refill_is_measured_for_each_number_of_clients() {
         let served = point["series"][0]["count"].as_u64().unwrap();
         assert!(served >= clients.parse().unwrap(), "{point:#}");
     }
+}
+
+#[test]
+fn an_image_that_is_slow_has_the_time_of_its_clients() {
+    let fleet = Fleet::shared();
+    let url = fleet.local().url();
+    let image = ["--image", FIXTURE, "--port", "7000", "--docker", &url, "--send", "x"];
+    let slow = ["--kinds", "warm", "--rounds", "1", "--timeout", "100s", "--", "--delay", "33s"];
+    let mut bench = Bench::start(&fleet, &[&image[..], &slow].concat());
+    bench.ends_with(0);
+    assert_eq!(bench.report()["points"][0]["series"][0]["count"], 1);
+
+    // One that never gets ready: what could be done about it has to be possible.
+    let never = ["--kinds", "warm", "--timeout", "1s", "--", "--exit", "3"];
+    let mut bench = Bench::start(&fleet, &[&image[..], &never].concat());
+    bench.ends_with(1);
+    let said = bench.ganger.lines().join("\n");
+    assert!(said.contains("exited with code 3"), "{said}");
 }
 
 #[test]

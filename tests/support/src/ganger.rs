@@ -65,7 +65,7 @@ impl Ganger {
         env: &[(String, String)],
     ) -> Self {
         assert!(config.contains(&format!("{instance:?}")), "the config lacks {instance:?}");
-        Self::spawn(program, fleet.all(), instance, config, &["run"], env)
+        Self::spawn(program, fleet.all(), instance, Some(config), &["run"], env)
     }
 
     /// Starts another verb of it, with `--config FILE` at the end.
@@ -80,7 +80,16 @@ impl Ganger {
         config: &str,
         args: &[&str],
     ) -> Self {
-        Self::spawn(program, fleet.all(), instance, config, args, &[])
+        Self::spawn(program, fleet.all(), instance, Some(config), args, &[])
+    }
+
+    /// Starts another verb of it, which reads no configuration.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_bare(program: &str, fleet: &Fleet, instance: &str, args: &[&str]) -> Self {
+        Self::spawn(program, fleet.all(), instance, None, args, &[])
     }
 
     /// Starts a verb of it that is to meet no engine of the fleet.
@@ -89,23 +98,26 @@ impl Ganger {
     /// When it cannot be started.
     #[must_use]
     pub fn start_alone(program: &str, instance: &str, config: &str, args: &[&str]) -> Self {
-        Self::spawn(program, &[], instance, config, args, &[])
+        Self::spawn(program, &[], instance, Some(config), args, &[])
     }
 
     fn spawn(
         program: &str,
         hosts: &[Host],
         instance: &str,
-        config: &str,
+        config: Option<&str>,
         args: &[&str],
         env: &[(String, String)],
     ) -> Self {
         let dir = std::env::temp_dir().join(format!("ganger-test-{instance}"));
         fs::create_dir_all(&dir).expect("a directory for the configuration");
-        let path = dir.join("ganger.ron");
-        fs::write(&path, config).expect("the configuration");
         let mut command = Command::new(program);
-        command.args(args).arg("--config").arg(&path).env_remove("GANGER_CONFIG_FILE");
+        command.args(args).env_remove("GANGER_CONFIG_FILE");
+        if let Some(config) = config {
+            let path = dir.join("ganger.ron");
+            fs::write(&path, config).expect("the configuration");
+            command.arg("--config").arg(&path);
+        }
         command.envs(env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
