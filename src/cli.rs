@@ -55,7 +55,7 @@ struct Arguments {
     #[arg(long, short, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
     /// What is logged: a level, or TARGET=LEVEL pairs separated by commas [env: GANGER_LOG]
-    /// [default: info for `run` and `demo`, warn for others]
+    /// [default: info for `run` and `demo`, warn for others, error for `bench` without --service]
     #[arg(long, global = true, value_name = "FILTER", help_heading = "Global options")]
     log: Option<String>,
 }
@@ -143,6 +143,7 @@ impl Verb {
             Self::Run | Self::Demo { .. } | Self::Guard { .. } => "info",
             // It makes no contact: nothing but the configuration can be wrong.
             Self::Check { online: false, .. } => "off",
+            Self::Bench(arguments) => arguments.log(),
             _ => "warn",
         }
     }

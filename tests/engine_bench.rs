@@ -177,6 +177,8 @@ fn an_image_that_is_slow_has_the_time_of_its_clients() {
     bench.ends_with(1);
     let said = bench.ganger.lines().join("\n");
     assert!(said.contains("exited with code 3"), "{said}");
+    // Not as a warning besides, which would name settings of a configuration.
+    assert!(!said.contains("WARN"), "{said}");
 }
 
 #[test]

@@ -132,6 +132,16 @@ pub(super) struct Arguments {
     command: Vec<String>,
 }
 
+// === impl Arguments ===
+
+impl Arguments {
+    /// What is logged unless it is said. Warnings name settings of a configuration; where there
+    /// is none, they are said once, with options to change.
+    pub(super) fn log(&self) -> &'static str {
+        if self.service.is_some() { "warn" } else { "error" }
+    }
+}
+
 pub(super) async fn bench(
     arguments: Arguments,
     config: Option<PathBuf>,
