@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
-use ganger_test_support::{Client, Config, Ending, Fleet, Watch, labelled};
+use ganger_test_support::{Client, Config, Ending, Fleet, Watch, labelled, wait_until};
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 
@@ -204,5 +205,23 @@ fn clients_wait_for_the_queue_s_time_out_and_leave_the_queue_when_they_hang_up()
     // The room is given to the next one: nothing waits for those who gave up.
     let line = Client::connect(port).line();
     assert!(line.ends_with(" 1") && line != mine, "{line}");
+    assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
+fn the_first_stock_is_spread_over_the_daemons_whichever_answers_first() {
+    let fleet = Fleet::shared();
+    let two = &fleet.hosts()[1..3];
+    // Equal, whatever they hold.
+    let config =
+        two.iter().fold(Config::new("spread"), |config, host| config.daemon(host.daemon(4)));
+    let fields = "warm: 4, max: 8, network: Sealed, reach: Namespace";
+    let mut ganger = config.fixture("id", fields, &["identify"]).serve(GANGER, &fleet);
+    let expected: BTreeMap<_, _> = two.iter().map(|host| (host.name.clone(), 2)).collect();
+    ganger.wait_until_stocked("id");
+    // One that answers late is made up for by moves.
+    wait_until(Duration::from_secs(60), "the stock is 2 and 2", || {
+        running(&fleet, &ganger.label()) == expected
+    });
     assert_eq!(ganger.stop(), 0);
 }

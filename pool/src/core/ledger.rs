@@ -10,6 +10,7 @@ mod leases;
 mod records;
 mod rollout;
 mod services;
+mod spread;
 mod view;
 
 #[cfg(any(test, debug_assertions, feature = "testing"))]
@@ -27,6 +28,7 @@ use super::{
 };
 use records::{Contact, Container, Daemon, Timer, Vouched};
 use services::{Service, Window};
+use spread::Spread;
 pub use view::{DaemonView, RolloutView, ServiceView, Snapshot, Totals};
 
 /// What is launched: a service, by its index, and a version of its spec.
@@ -49,6 +51,10 @@ pub struct Ledger {
     /// is not looked at until one opens: to look costs what there are daemons,
     /// and what none can launch would be looked at on every event.
     stuck: BTreeSet<Lane>,
+    /// Lanes for which daemons may come soon; and until when their launches are held, if
+    /// any was.
+    awaiting: BTreeMap<Lane, Option<Instant>>,
+    spread: Spread,
     /// The services whose waiters may have lost their last hope in this event.
     doubtful: BTreeSet<usize>,
     /// Those on their way to another generation.
@@ -119,6 +125,7 @@ impl Ledger {
         self.roll(now);
         self.give_up(now);
         self.converge(now);
+        self.look_at_spread(now);
         #[cfg(debug_assertions)]
         self.assert_sound();
         std::mem::take(&mut self.actions)
@@ -147,6 +154,7 @@ impl Ledger {
                     if let Some(trouble) = known.and_then(|(_, s)| s.trouble(generation)) {
                         trouble.retry_at = None;
                     }
+                    self.spread.changed = true;
                     self.touch(now, service);
                 }
                 Timer::Daemon(name) => {
@@ -155,6 +163,8 @@ impl Ledger {
                     }
                     self.replace(&name);
                 }
+                Timer::Hold(lane) => _ = self.awaiting.remove(&lane),
+                Timer::Spread => self.spread(now),
             }
         }
     }
@@ -179,6 +189,9 @@ impl Ledger {
                 self.make_room(now, lane);
                 continue;
             };
+            if self.holds(now, lane, &daemon) {
+                continue;
+            }
             if let Some(launch) = self.launch(now, lane, daemon) {
                 self.expect(now, launch, lane.0);
             }
@@ -292,6 +305,10 @@ impl Ledger {
         if from == State::Idle && vouched != Vouched::Listed {
             self.vouch(launch, Vouched::Listed);
         }
+        self.spread.changed = true;
+        if !to.is_launch() {
+            self.move_ended(launch, to != State::Retiring);
+        }
         if to == State::Removed {
             self.containers.remove(&launch);
         }
@@ -369,6 +386,6 @@ impl Ledger {
             }
             load
         });
-        self.placement.set(name, load);
+        self.spread.changed |= self.placement.set(name, load);
     }
 }

@@ -22,6 +22,9 @@ pub struct Load {
     pub terms: Terms,
 }
 
+/// Tier, then share of the capacity in use.
+pub(super) type Place = (u32, u64);
+
 /// Tier, then share of the capacity in use, then containers, then name.
 type Rank = (u32, u64, u32, DaemonName);
 
@@ -42,6 +45,11 @@ impl Load {
         self.used < self.terms.capacity
     }
 
+    /// What counts of it in the order of placement: where two are equal, neither is better.
+    pub(super) fn place(self) -> Place {
+        (self.terms.tier, self.share())
+    }
+
     /// The share in use as a 32-bit fraction: exact enough to tell any two
     /// shares of capacities below 65,536 apart.
     fn share(self) -> u64 {
@@ -52,11 +60,12 @@ impl Load {
 // === impl Placement ===
 
 impl Placement {
-    /// Notes a daemon's load; `None` takes it out of the choice.
-    pub(super) fn set(&mut self, daemon: &DaemonName, load: Option<Load>) {
+    /// Notes a daemon's load; `None` takes it out of the choice. Whether that changes
+    /// anything.
+    pub(super) fn set(&mut self, daemon: &DaemonName, load: Option<Load>) -> bool {
         let rank = load.map(|load| (load.terms.tier, load.share(), load.used));
         if self.ranks.get(daemon).copied() == rank {
-            return;
+            return false;
         }
         if let Some((tier, share, used)) = self.ranks.remove(daemon) {
             self.order.remove(&(tier, share, used, daemon.clone()));
@@ -65,6 +74,7 @@ impl Placement {
             self.ranks.insert(daemon.clone(), (tier, share, used));
             self.order.insert((tier, share, used, daemon.clone()));
         }
+        true
     }
 
     /// The least utilised daemon that will do, of the lowest tier that has one, among the

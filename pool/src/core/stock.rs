@@ -40,6 +40,10 @@ impl Stock {
         self.0.last().map(|rank| rank.3)
     }
 
+    pub(super) fn worst_first(&self) -> impl Iterator<Item = LaunchId> {
+        self.0.iter().rev().map(|rank| rank.3)
+    }
+
     /// The worst of those of this generation and of newer ones.
     pub(super) fn worst_from(&self, generation: Generation) -> Option<LaunchId> {
         let last = (Reverse(generation), true, Reverse(0), LaunchId(u64::MAX));

@@ -21,6 +21,8 @@ pub struct Story {
     pub launched: Vec<(LaunchId, DaemonName)>,
     pub granted: Vec<LaunchId>,
     pub refused: Vec<Refusal>,
+    /// What is to be removed.
+    pub retired: Vec<(DaemonName, ContainerKey)>,
     pub checks: usize,
 }
 
@@ -36,6 +38,7 @@ impl Story {
             launched: Vec::new(),
             granted: Vec::new(),
             refused: Vec::new(),
+            retired: Vec::new(),
             checks: 0,
         };
         let generation = Generation(1);
@@ -57,6 +60,7 @@ impl Story {
                 Action::Launch { launch, daemon, .. } => self.launched.push((launch, daemon)),
                 Action::Grant { launch, .. } => self.granted.push(launch),
                 Action::Refuse { refusal, .. } => self.refused.push(refusal),
+                Action::Retire { daemon, key, .. } => self.retired.push((daemon, key)),
                 Action::Check { .. } => self.checks += 1,
                 _ => {}
             }
@@ -78,11 +82,23 @@ impl Story {
     }
 
     pub fn list(&mut self, daemon: &str, running: &[LaunchId]) {
+        self.list_beside(daemon, running, 0);
+    }
+
+    /// A list that shows so many containers of others, too.
+    pub fn list_beside(&mut self, daemon: &str, running: &[LaunchId], others: u32) {
         self.now += MOMENT;
         let key = |launch: &LaunchId| ContainerKey::Launch(*launch);
         let owned = running.iter().map(|launch| Owned { key: key(launch), running: true });
         let (daemon, began, owned) = (daemon.into(), self.now, owned.collect());
-        self.tell(Event::Listed { daemon, began, owned, others: 0 });
+        self.tell(Event::Listed { daemon, began, owned, others });
+    }
+
+    /// All that is to be removed is gone.
+    pub fn remove_retired(&mut self) {
+        for (daemon, key) in std::mem::take(&mut self.retired) {
+            self.tell(Event::Removed { daemon, key });
+        }
     }
 
     pub fn down(&mut self, daemon: &str, reason: &str) {

@@ -112,10 +112,37 @@ impl Ledger {
                 return Err(format!("{lane:?} is stuck though {name} is open"));
             }
         }
+        self.audit_spread()?;
         match by_daemon.keys().next() {
             Some(name) => Err(format!("I1: containers on {name}, which is not there")),
             None => Ok(()),
         }
+    }
+
+    /// Whoever waits for something of the spread of the stocks has a time for it.
+    fn audit_spread(&self) -> Result<(), String> {
+        let holds = |(lane, at): (&Lane, &Option<_>)| {
+            at.is_none_or(|at| self.timers.contains(&(at, Timer::Hold(*lane))))
+        };
+        let spread = &self.spread;
+        let launched = |launch| self.containers.get(&launch).is_some_and(|c| c.state.is_launch());
+        if !self.awaiting.iter().all(holds) {
+            return Err(format!("launches are held for ever: {:?}", self.awaiting));
+        }
+        if spread.moving.is_some_and(|launch| !launched(launch)) {
+            return Err(format!("{:?} is moved for ever", spread.moving));
+        }
+        let looks = spread.due.is_some_and(|at| self.timers.contains(&(at, Timer::Spread)));
+        if spread.due.is_some() && (!looks || spread.moving.is_some()) {
+            return Err(format!(
+                "the stocks are looked at by nobody, or during a move: {spread:?}"
+            ));
+        }
+        let several = self.daemons.len() > 1 && !self.draining;
+        if several && spread.changed && !looks && spread.moving.is_none() {
+            return Err(format!("the stocks are never looked at: {spread:?}"));
+        }
+        Ok(())
     }
 
     /// What is in stock without contact has a time to prove itself again.

@@ -24,6 +24,7 @@ impl Ledger {
         self.hide_stock(now, name);
         self.forget_shown(name);
         self.replace(name);
+        self.await_daemon();
     }
 
     pub(super) fn daemon_resized(&mut self, name: &DaemonName, terms: Terms) {
@@ -152,6 +153,7 @@ impl Ledger {
             *refusals = if result.is_err() { refusals.saturating_add(1) } else { 0 };
             daemon.prepared.insert((index, generation), result);
             self.stuck.remove(&(index, generation));
+            self.spread.changed = true;
             self.doubtful.insert(index);
         }
     }

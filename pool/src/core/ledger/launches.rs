@@ -55,8 +55,12 @@ impl Ledger {
         match condemned {
             Some(reason) => self.retire(now, launch, reason),
             None => {
+                let moved = self.spread.moving == Some(launch);
                 self.prove(now, lane);
                 self.shelve(now, launch, Proof::Address);
+                if moved {
+                    self.take_place(now, launch);
+                }
             }
         }
     }
@@ -101,6 +105,8 @@ impl Ledger {
                 }
             }
             match fault {
+                // Nobody needed a container that was to be moved: it is tried again later.
+                Fault::Service if self.spread.moving == Some(launch) => {}
                 Fault::Service => self.blame_service(now, (index, generation), born, false),
                 Fault::Full => self.blame_daemon(now, &daemon, born, None),
                 Fault::Daemon | Fault::Unprepared => {

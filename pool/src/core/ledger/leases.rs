@@ -22,10 +22,12 @@ impl Ledger {
         name: &ServiceName,
         deadline: Instant,
     ) {
-        let Some((index, _, service)) = self.services.get_full_mut(name) else {
+        let Some(index) = self.services.get_index_of(name) else {
             self.actions.push(Action::Refuse { waiter, refusal: Refusal::UnknownService });
             return;
         };
+        self.used(now, index);
+        let Some((_, service)) = self.services.get_index(index) else { return };
         let refusal = if self.draining || service.leaving {
             Some(Refusal::Draining)
         } else if let Some(next) = service.next() {
@@ -108,6 +110,7 @@ impl Ledger {
         }
         let (index, young, born) = (container.service, container.young(now), container.born);
         let (generation, uses) = (container.generation, container.uses);
+        self.used(now, index);
         let Some((_, service)) = self.services.get_index_mut(index) else {
             return;
         };

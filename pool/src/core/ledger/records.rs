@@ -119,6 +119,10 @@ pub(super) enum Timer {
     Lane(Lane),
     /// The end of a daemon's back-off.
     Daemon(DaemonName),
+    /// A lane waits no longer for daemons that have yet to answer.
+    Hold(Lane),
+    /// The spread of the stocks is looked at.
+    Spread,
 }
 
 // === impl Container ===
@@ -194,9 +198,14 @@ impl Daemon {
         self.counts.total().saturating_add(strays)
     }
 
+    /// How full it is, whoever fills it.
+    pub(super) fn load(&self) -> Load {
+        Load { used: self.used().saturating_add(self.others), terms: self.terms }
+    }
+
     /// Its load when a launch may be ordered on it now.
     pub(super) fn open(&self, draining: bool) -> Option<Load> {
-        let load = Load { used: self.used().saturating_add(self.others), terms: self.terms };
+        let load = self.load();
         let open = !draining
             && self.contact == Contact::Up
             // Until then nobody knows what an earlier boot left on it.
@@ -217,8 +226,7 @@ impl Daemon {
     /// and pauses are over.
     pub(super) fn room(&self) -> u32 {
         let usable = self.contact == Contact::Up && self.listed && !self.leaving;
-        let taken = self.used().saturating_add(self.others);
-        if usable { self.terms.capacity.saturating_sub(taken) } else { 0 }
+        if usable { self.terms.capacity.saturating_sub(self.load().used) } else { 0 }
     }
 
     /// Its last launches were not failed by it.

@@ -32,6 +32,8 @@ pub(super) struct Service {
     /// What is learnt where the stock sizes itself; `policy.warm` follows it.
     pub(super) learning: Option<Learning>,
     pub(super) hedges: Hedges,
+    /// When a lease was asked for or ended last.
+    pub(super) used: Option<Instant>,
     pub(super) totals: Totals,
 }
 
@@ -75,6 +77,7 @@ impl Service {
             trouble: Trouble::default(),
             window: None,
             hedges: Hedges::default(),
+            used: None,
             totals: Totals::default(),
         }
     }
@@ -241,6 +244,7 @@ impl Ledger {
             }
             None => self.services.insert_full(name, Service::new(policy, generation)).0,
         };
+        self.await_daemons((index, generation));
         self.resized(now, index);
     }
 
@@ -270,6 +274,7 @@ impl Ledger {
         unwanted.into_iter().for_each(|(launch, reason)| self.retire(now, launch, reason));
         // With less reuse there may be less to hope for.
         self.doubtful.insert(index);
+        self.spread.changed = true;
         self.resized(now, index);
     }
 
@@ -298,6 +303,7 @@ impl Ledger {
     pub(super) fn forget_lane(&mut self, lane: Lane) {
         self.hungry.remove(&lane);
         self.stuck.remove(&lane);
+        self.release(lane);
         for daemon in self.daemons.values_mut() {
             daemon.prepared.remove(&lane);
             daemon.refusals.remove(&lane);

@@ -3,6 +3,7 @@
 mod daemons;
 mod judge;
 mod services;
+mod spread;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ pub(super) struct World {
 #[derive(Default)]
 struct Engine {
     capacity: u32,
+    tier: u32,
     /// Since when there is no contact.
     cut_off: Option<Instant>,
     in_fleet: bool,
@@ -201,6 +203,7 @@ impl World {
                 ));
             }
         }
+        self.spread_out()?;
         self.nothing_forgotten()
     }
 

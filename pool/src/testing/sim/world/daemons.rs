@@ -134,7 +134,8 @@ impl World {
         engine.listing = None;
         engine.in_fleet = true;
         engine.capacity = engine.capacity.max(capacity);
-        let terms = Terms { capacity: engine.capacity, tier: number(u64::from(capacity) % 2) };
+        engine.tier = number(u64::from(capacity) % 2);
+        let terms = Terms { capacity: engine.capacity, tier: engine.tier };
         if self.rng.percent(30) {
             self.tell(Event::DaemonResized { daemon: name.clone(), terms })?;
         }

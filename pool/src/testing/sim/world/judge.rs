@@ -44,6 +44,11 @@ impl World {
                     self.replaced(*launch)?;
                 }
                 if let ContainerKey::Launch(launch) = &key
+                    && reason == RetireReason::Surplus
+                {
+                    self.spared(*launch)?;
+                }
+                if let ContainerKey::Launch(launch) = &key
                     && let Some(container) = self.containers.get_mut(launch)
                 {
                     if container.phase == Phase::Retiring {

@@ -1,0 +1,243 @@
+//! The spread of a stock over the daemons: as if each container had been launched on the
+//! daemon that is the least utilised.
+//!
+//! Two things bring it about. The first launches wait a moment for daemons that are about
+//! to be usable ([`HOLD`]), so that the stock does not lie on the one that answered first.
+//! And what lies wrong all the same (a daemon was away, or has joined) is moved while nobody
+//! asks for it: one more is launched on the emptier daemon, and when that is ready one on
+//! the fullest goes. A move pays when the emptier daemon is less utilised than the other
+//! would be without one. Each that pays makes the sum of the loads at which containers were
+//! added less, so that moves come to an end. One container more or less on a daemon is not
+//! worth a launch, for the next connection corrects it for nothing: moves begin where there
+//! is more ([`TOLERANCE`]), and then go on until none pays.
+
+use std::time::{Duration, Instant};
+
+use super::super::placement::Place;
+use super::super::sizing;
+use super::records::Daemon;
+use super::{Contact, DaemonName, Lane, LaunchId, Ledger, RetireReason, State, Timer, Vouched};
+
+/// Launches for the stock wait so long for daemons that have yet to answer.
+const HOLD: Duration = Duration::from_secs(2);
+/// A service for which nobody has come for so long may have its stock moved; and the time
+/// between two moves.
+const QUIET: Duration = Duration::from_secs(5);
+/// The pause doubles so often at most while moves fail: up to 11 minutes.
+const DOUBLINGS: u32 = 7;
+/// The first move of a service has to pay though there were so many containers more on the
+/// emptier daemon.
+const TOLERANCE: u32 = 1;
+/// The same for each move where others change the loads, too: other instances, or connections
+/// to other services.
+const BESIDE_OTHERS: u32 = 2;
+
+/// What is known of the spread of the stocks.
+#[derive(Debug, Default)]
+pub(super) struct Spread {
+    /// A daemon's load has changed, or what it can launch, since the stocks were looked at.
+    pub(super) changed: bool,
+    /// When they are looked at.
+    pub(super) due: Option<Instant>,
+    /// The launch of the move under way: one at a time.
+    pub(super) moving: Option<LaunchId>,
+    /// Moves that failed in a row.
+    failed: u32,
+    /// The service whose container was moved last.
+    last: usize,
+    /// It is not known to be spread since.
+    goes_on: bool,
+    /// When a lease of any service was asked for or ended last.
+    used: Option<Instant>,
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Whether it is about to be able to launch what is in a lane, as far as is known.
+    fn may_come(&self, lane: Lane) -> bool {
+        let unknown = match &self.contact {
+            Contact::Joining => true,
+            Contact::Up => !self.listed || !self.prepared.contains_key(&lane),
+            Contact::Down(..) => false,
+        };
+        unknown && !self.leaving
+    }
+
+    /// Where one more container would be in the order of placement, if there were so many
+    /// more; `None` where there would be no room for it.
+    fn place_beside(&self, more: u32) -> Option<Place> {
+        let mut load = self.load();
+        load.used = load.used.saturating_add(more);
+        load.has_room().then(|| load.place())
+    }
+
+    /// Where one of its containers was put in the order of placement, if it were the last.
+    fn place_of_last(&self) -> Place {
+        let mut load = self.load();
+        load.used = load.used.saturating_sub(1);
+        load.place()
+    }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Daemons may come soon that cannot launch what is in a lane yet.
+    pub(super) fn await_daemons(&mut self, lane: Lane) {
+        self.awaiting.entry(lane).or_insert(None);
+    }
+
+    /// A daemon may come soon.
+    pub(super) fn await_daemon(&mut self) {
+        let lanes = self.services.values().enumerate().map(|(n, service)| (n, service.current()));
+        let lanes: Vec<_> = lanes.collect();
+        lanes.into_iter().for_each(|lane| self.await_daemons(lane));
+    }
+
+    /// Whether a launch on a daemon waits for others that may come, which would be as good.
+    pub(super) fn holds(&mut self, now: Instant, lane: Lane, on: &DaemonName) -> bool {
+        let Some(until) = self.awaiting.get(&lane).copied() else { return false };
+        let Some((_, service)) = self.services.get_index(lane.0) else { return false };
+        let unserved = service.queue.len() > sizing::on_their_way(&service.counts);
+        if unserved || lane.1 != service.current() {
+            return false;
+        }
+        let tier = self.daemons.get(on).map_or(0, |daemon| daemon.terms.tier);
+        let mut others = self.daemons.values();
+        let expected = others.any(|other| other.terms.tier <= tier && other.may_come(lane));
+        if !expected {
+            self.release(lane);
+            return false;
+        }
+        if until.is_none() {
+            let at = now + HOLD;
+            self.timers.insert((at, Timer::Hold(lane)));
+            self.awaiting.insert(lane, Some(at));
+        }
+        true
+    }
+
+    /// Nothing in a lane is held any more.
+    pub(super) fn release(&mut self, lane: Lane) {
+        if let Some(Some(at)) = self.awaiting.remove(&lane) {
+            self.timers.remove(&(at, Timer::Hold(lane)));
+        }
+    }
+
+    /// A lease of a service was asked for, or ended.
+    pub(super) fn used(&mut self, now: Instant, index: usize) {
+        self.spread.used = Some(now);
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            service.used = Some(now);
+        }
+    }
+
+    /// Sets the time to look at the stocks, after something has changed.
+    pub(super) fn look_at_spread(&mut self, now: Instant) {
+        let idle = self.spread.due.is_none() && self.spread.moving.is_none();
+        // Where there is one daemon there is nothing to be spread.
+        if !self.spread.changed || !idle || self.draining || self.daemons.len() < 2 {
+            return;
+        }
+        let at = now + QUIET * 2_u32.pow(self.spread.failed.min(DOUBLINGS));
+        self.timers.insert((at, Timer::Spread));
+        self.spread.due = Some(at);
+    }
+
+    /// Begins to move a container, if that pays.
+    pub(super) fn spread(&mut self, now: Instant) {
+        self.spread.due = None;
+        // Again when nobody comes any more.
+        let busy = self.spread.used.is_some_and(|at| now - at < QUIET);
+        self.spread.changed = busy;
+        if self.draining {
+            return;
+        }
+        let going_on = std::mem::take(&mut self.spread.goes_on).then_some(self.spread.last);
+        // The one that was begun with, then each in its turn.
+        let (all, last) = (self.services.len(), self.spread.last);
+        let others = (0..all).map(|n| (last + 1 + n) % all);
+        for index in going_on.into_iter().chain(others) {
+            let Some((_, service)) = self.services.get_index(index) else { continue };
+            if service.used.is_some_and(|at| now - at < QUIET) {
+                continue;
+            }
+            let lane = (index, service.current());
+            let tolerance = match going_on {
+                _ if busy => BESIDE_OTHERS,
+                Some(begun) if begun == index => 0,
+                _ => TOLERANCE,
+            };
+            if let Some(to) = self.better_place(index, tolerance)
+                && let Some(launch) = self.launch(now, lane, to)
+            {
+                self.spread.last = index;
+                self.spread.moving = Some(launch);
+                return;
+            }
+        }
+    }
+
+    /// The daemon on which one of the stock of a service is better placed.
+    fn better_place(&self, index: usize, tolerance: u32) -> Option<DaemonName> {
+        let (_, service) = self.services.get_index(index)?;
+        let lane = (index, service.current());
+        let wanted = service.stock_wanted();
+        let idle = service.stock.len() == wanted && sizing::on_their_way(&service.counts) == 0;
+        let may = idle
+            && service.counts.total() < service.policy.max
+            && service.rollout.is_none()
+            && service.trouble.retry_at.is_none();
+        if !may || service.leaving {
+            return None;
+        }
+        let (from, _) = self.worst_placed(index)?;
+        let is_better = |to: &Daemon| {
+            let more = if from.others + to.others > 0 { BESIDE_OTHERS } else { tolerance };
+            to.can_launch(lane) && to.place_beside(more).is_some_and(|to| to < from.place_of_last())
+        };
+        let better = |name: &_| self.daemons.get(name).is_some_and(is_better);
+        self.placement.pick(usize::MAX, better).cloned()
+    }
+
+    /// Of the stock of a service the container that one on any other daemon would be better
+    /// than, and its daemon.
+    fn worst_placed(&self, index: usize) -> Option<(&Daemon, LaunchId)> {
+        let (_, service) = self.services.get_index(index)?;
+        let placed = service.stock.worst_first().filter_map(|launch| {
+            let container = self.containers.get(&launch)?;
+            let daemon = self.daemons.get(&container.daemon)?;
+            let removable = daemon.contact == Contact::Up && container.vouched == Vouched::Listed;
+            removable.then_some((daemon, launch))
+        });
+        placed.reduce(
+            |worst, next| {
+                if next.0.place_of_last() > worst.0.place_of_last() { next } else { worst }
+            },
+        )
+    }
+
+    /// The launch of a move is over: well, or not.
+    pub(super) fn move_ended(&mut self, launch: LaunchId, well: bool) {
+        if self.spread.moving == Some(launch) {
+            self.spread.moving = None;
+            self.spread.goes_on = well;
+            self.spread.failed = if well { 0 } else { self.spread.failed.saturating_add(1) };
+        }
+    }
+
+    /// A container that was launched to take the place of another is in stock: the one that
+    /// is placed worst goes. That is itself, where things have changed meanwhile.
+    pub(super) fn take_place(&mut self, now: Instant, launch: LaunchId) {
+        let Some(container) = self.containers.get(&launch) else { return };
+        let (index, state) = (container.service, container.state);
+        let Some((_, service)) = self.services.get_index(index) else { return };
+        if state == State::Idle
+            && service.stock.len() > service.stock_wanted()
+            && let Some((_, worst)) = self.worst_placed(index)
+        {
+            self.retire(now, worst, RetireReason::Surplus);
+        }
+    }
+}
