@@ -130,6 +130,7 @@ fn of_service(before: &Service, after: &Service) -> Vec<&'static str> {
         queue,
         ready,
         connect,
+        client,
         timeouts,
         pull,
         watch_image,

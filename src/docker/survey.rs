@@ -35,11 +35,6 @@ pub struct Abilities {
     #[serde(rename = "NCPU")]
     cpus: u32,
     mem_total: u64,
-    memory_limit: Option<bool>,
-    pids_limit: Option<bool>,
-    // Engines before 20.10 write it in their own way.
-    #[serde(alias = "CPUCfsQuota")]
-    cpu_cfs_quota: Option<bool>,
 }
 
 /// Where an image is.
@@ -94,6 +89,8 @@ impl Docker {
         }
         let daemon = self.daemon(daemon)?;
         let contact = daemon.contact()?;
+        lacks.extend(contact.heeds(spec).err());
+        lacks.extend(contact.find_sources(spec).err());
         let builtin = self.builtin.iter().any(|builtin| builtin.reference == spec.image);
         Ok(Survey {
             reach: contact.reach(spec),
@@ -149,23 +146,10 @@ impl Abilities {
             let known = known.join(", ");
             lacks.push(format!("`runtime`: the daemon does not have {runtime}; it has {known}"));
         }
-        let unheld = |limit: &str, what: &str| {
-            format!("`{limit}` would not hold: the engine says that it cannot limit {what}")
-        };
-        if spec.memory.is_some() && self.memory_limit == Some(false) {
-            lacks.push(unheld("limits.memory", "memory"));
-        }
-        match spec.cpus {
-            Some(_) if self.cpu_cfs_quota == Some(false) => {
-                lacks.push(unheld("limits.cpus", "processors"));
-            }
-            Some(cpus) if self.cpus > 0 && cpus > f64::from(self.cpus) => lacks
-                .push(format!("`limits.cpus` is {cpus}, more than the machine has: {}", self.cpus)),
-            _ => {}
-        }
-        if spec.pids.is_some() && self.pids_limit == Some(false) {
-            lacks.push(unheld("limits.pids", "processes"));
-        }
+        let more = spec.cpus.filter(|cpus| self.cpus > 0 && *cpus > f64::from(self.cpus));
+        lacks.extend(more.map(|cpus| {
+            format!("`limits.cpus` is {cpus}, more than the machine has: {}", self.cpus)
+        }));
         lacks
     }
 

@@ -121,7 +121,8 @@ pub(super) struct Info {
     pub(super) root_dir: String,
     #[serde(rename = "MemoryLimit")]
     pub(super) memory_limit: Option<bool>,
-    #[serde(rename = "CpuCfsQuota")]
+    // Engines before 20.10 write it in the second way.
+    #[serde(rename = "CpuCfsQuota", alias = "CPUCfsQuota")]
     pub(super) cpu_quota: Option<bool>,
     #[serde(rename = "PidsLimit")]
     pub(super) pids_limit: Option<bool>,
