@@ -277,3 +277,16 @@ async fn a_service_that_fails_hides_no_full_stock_of_another() {
     assert!(!full.stocked() && !full.settled() && !full.settled_for(&"broken".into()));
     bed.stocked().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_launch_that_is_not_wanted_any_more_is_not_waited_for() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Ready, Gate::Slow(Duration::from_secs(3600)));
+    let bed = Bed::with(&engine, policy(), &[8]);
+    bed.until(|s| s.services[0].counts[State::Probing] == 1).await;
+    let before = tokio::time::Instant::now();
+    bed.pool.drain();
+    let snapshot = bed.until(|s| s.empty()).await;
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    assert_eq!(snapshot.services.iter().map(|s| s.totals.launch_failures).sum::<u64>(), 0);
+}

@@ -215,3 +215,20 @@ async fn who_waits_for_a_state_looks_seldom_and_misses_no_last_one() {
     tokio::join!(all, leases);
     assert!(looks < 10, "{looks}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_was_granted_to_who_leaves_in_that_moment_goes_back() {
+    let bed = Bed::new(Policy { warm: 0, max: 1, ..Policy::default() }, &[1]);
+    bed.until(|s| s.settled()).await;
+    let mut lease = Box::pin(bed.lease());
+    tokio::select! {
+        biased;
+        _ = &mut lease => panic!("there was no stock"),
+        () = std::future::ready(()) => {}
+    }
+    // Granted, and not looked at.
+    bed.until(|s| s.services[0].counts[State::Leased] == 1).await;
+    drop(lease);
+    bed.until(|s| s.services[0].counts[State::Idle] == 1).await;
+    assert_eq!(bed.lease().await.unwrap().uses(), 1, "it was never used");
+}

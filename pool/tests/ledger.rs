@@ -6,7 +6,8 @@ mod story;
 use std::time::Duration;
 
 use ganger_pool::core::{
-    ContainerKey, Event, Fault, LaunchId, Launches, Outcome, Policy, Proof, State, Terms,
+    ContainerKey, Event, Fault, Generation, LaunchId, Launches, Outcome, Policy, Proof, State,
+    Terms,
 };
 use story::{LEARNT, MOMENT, Story, USUAL};
 
@@ -222,4 +223,88 @@ fn an_unused_lease_that_ends_in_a_drain_is_the_end_of_its_container() {
     story.tell(Event::Drain);
     story.tell(Event::Returned { launch, outcome: Outcome::Unused });
     assert_eq!(story.counts(State::Retiring), 1);
+}
+
+#[test]
+fn a_list_without_more_than_half_of_what_is_known_has_to_be_confirmed() {
+    for (shown, after_one) in [(0, 4), (1, 4), (2, 2), (3, 3)] {
+        let policy = Policy { warm: 4, max: 4, ..Policy::default() };
+        let mut story = Story::new(policy, &[("a", 0)], LEARNT);
+        story.get_ready();
+        let launched: Vec<_> = story.launched.iter().map(|(launch, _)| *launch).collect();
+        story.list("a", &launched[..shown]);
+        assert_eq!(story.counts(State::Idle), after_one, "{shown} of 4");
+        story.list("a", &launched[..shown]);
+        assert_eq!(story.counts(State::Idle), shown as u32, "{shown} of 4, twice");
+    }
+}
+
+#[test]
+fn a_list_that_was_wrong_is_not_confirmed_by_one_after_a_right_one() {
+    let policy = Policy { warm: 4, max: 4, ..Policy::default() };
+    let mut story = Story::new(policy, &[("a", 0)], LEARNT);
+    story.get_ready();
+    let launched: Vec<_> = story.launched.iter().map(|(launch, _)| *launch).collect();
+    for shown in [0, 4, 0] {
+        story.list("a", &launched[..shown]);
+        assert_eq!(story.counts(State::Idle), 4, "{shown} of 4");
+    }
+}
+
+#[test]
+fn failures_of_what_was_rolled_back_are_nobody_s() {
+    for fault in [Fault::Service, Fault::Daemon] {
+        let mut story = Story::new(vouching(1), &[("a", 0)], LEARNT);
+        story.get_ready();
+        let change = |generation| Event::ServiceChanged {
+            service: "s".into(),
+            policy: Policy { max: 4, ..vouching(1) },
+            generation: Generation(generation),
+        };
+        story.tell(change(2));
+        let (daemon, service, generation) = ("a".into(), "s".into(), Generation(2));
+        story.tell(Event::Prepared { daemon, service, generation, result: Ok(()) });
+        assert_eq!(story.launched.len(), 2, "one on trial");
+        story.tell(change(1));
+        let trial = story.launched[1].clone();
+        story.fail(trial, fault);
+        let snapshot = story.ledger.snapshot();
+        assert_eq!(snapshot.services[0].totals.launch_failures, 0, "{fault:?}");
+        assert_eq!(
+            (&snapshot.services[0].last_error, &snapshot.daemons[0].degraded),
+            (&None, &None)
+        );
+    }
+}
+
+#[test]
+fn launches_that_fail_with_one_another_are_one_failure_of_their_daemon() {
+    let mut story = Story::new(vouching(2), &[("a", 0)], Launches::Fixed(2));
+    story.now += MOMENT;
+    for launch in story.launched.clone() {
+        story.fail(launch, Fault::Daemon);
+        story.now += MOMENT;
+    }
+    story.pass(Duration::from_millis(200));
+    assert_eq!(story.launched.len(), 3, "after the first pause, not the second");
+}
+
+#[test]
+fn what_comes_back_while_another_generation_takes_over_is_not_used_again() {
+    let policy = Policy { reuse: 9, max: 16, ..vouching(3) };
+    let mut story = Story::new(policy.clone(), &[("a", 0)], LEARNT);
+    story.get_ready();
+    story.ask();
+    let (service, generation) = ("s".into(), Generation(2));
+    story.tell(Event::ServiceChanged { service, policy, generation });
+    let (daemon, service) = ("a".into(), "s".into());
+    story.tell(Event::Prepared { daemon, service, generation, result: Ok(()) });
+    let trial = story.launched.last().unwrap().0;
+    story.tell(Event::Started { launch: trial });
+    story.tell(Event::Ready { launch: trial });
+    assert!(story.ledger.snapshot().services[0].rollout.is_some(), "old stock is left");
+    let launch = story.granted[0];
+    story.tell(Event::Returned { launch, outcome: Outcome::Clean });
+    assert_eq!(story.checks, 0);
+    assert!(story.retired.contains(&("a".into(), ContainerKey::Launch(launch))));
 }

@@ -311,3 +311,18 @@ async fn one_place_is_made_at_a_time_however_many_daemons_are_full() {
     .await;
     assert_eq!(smallest, 5);
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_generation_has_the_number_of_another() {
+    let bed = Bed::new(policy(1, 8), &[8]);
+    bed.stocked().await;
+    let changes = [2, 1, 3, 1, 4].map(|spec| bed.reload(running(spec, policy(1, 8))));
+    let expected = [
+        Change::RollingOut(Generation(2)),
+        Change::GoingBack(Generation(1)),
+        Change::RollingOut(Generation(3)),
+        Change::GoingBack(Generation(1)),
+        Change::RollingOut(Generation(4)),
+    ];
+    assert_eq!(changes, expected.map(Some));
+}
