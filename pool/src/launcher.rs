@@ -97,9 +97,9 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 Event::Ready { launch }
             }
             Err(None) => {
-                debug!(%launch, %service, %daemon, "launch not wanted any more");
-                let reason = "it was not wanted any more".into();
-                Event::LaunchFailed { launch, fault: Fault::Service, reason }
+                debug!(%launch, %service, %daemon, "launch not wanted any more, or its container is not there any more");
+                let reason = "it was not wanted any more, or removed by somebody".into();
+                Event::LaunchFailed { launch, fault: Fault::Unwanted, reason }
             }
             Err(Some(LaunchError { fault: fault @ Fault::Full, message })) => {
                 debug!(%launch, %service, %daemon, reason = message, "no room");
@@ -109,7 +109,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Err(Some(LaunchError { fault, message })) => {
                 warn!(%launch, %service, %daemon, error = message, "launch failed");
                 match fault {
-                    Fault::Service => {}
+                    Fault::Service | Fault::Unwanted => {}
                     Fault::Daemon | Fault::Full => self.nudges.look(daemon),
                     Fault::Unprepared => self.nudges.prepare(daemon, service),
                 }
@@ -122,7 +122,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
     /// Launches and waits until the container is ready.
     ///
     /// # Errors
-    /// `None`: the pool interrupted it, and the container is not known to have ended.
+    /// `None`: the pool interrupted it, and the container is not known to have ended; or
+    /// somebody removed the container.
     /// Nothing went wrong and nobody is told; it is retired because nobody wants it.
     /// One that had ended by then is a failure like any other.
     async fn start(
@@ -147,13 +148,17 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         let deadline = tokio::time::Instant::now() + start;
         let not_yet = NotYet::default();
         let ready = self.probe.ready(&handle, &not_yet);
+        let mut failed = false;
         let why = tokio::select! {
             // Whoever is not wanted any more does not go to stock.
             biased;
             () = interrupt.cancelled() => None,
             ready = tokio::time::timeout_at(deadline, ready) => match ready {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => Some(format!("did not get ready: {error}")),
+                Ok(Err(error)) => {
+                    failed = true;
+                    Some(format!("did not get ready: {error}"))
+                }
                 Err(_) => {
                     let last = not_yet.last().map_or_else(String::new, |last| format!(" ({last})"));
                     Some(format!(
@@ -164,6 +169,10 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             },
         };
         let autopsy = self.autopsy(order).await;
+        if failed && autopsy.is_none() {
+            // It ended, and nothing is left of it that says so: it was removed.
+            return Err(None);
+        }
         let may_run = autopsy.as_ref().is_none_or(|autopsy| autopsy.exit_code.is_none());
         let why = match why {
             None if may_run => return Err(None),

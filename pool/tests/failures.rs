@@ -290,3 +290,17 @@ async fn a_launch_that_is_not_wanted_any_more_is_not_waited_for() {
     assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
     assert_eq!(snapshot.services.iter().map(|s| s.totals.launch_failures).sum::<u64>(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_somebody_removes_before_it_is_ready_is_no_failure_of_its_service() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Ready, Gate::Slow(Duration::from_secs(10)));
+    let bed = Bed::with(&engine, policy(), &[8]);
+    bed.until(|s| s.services[0].counts[State::Probing] == 1).await;
+    let launch = ganger_pool::core::LaunchId(1);
+    engine.remove(&ganger_pool::testing::FakeContainer { launch, daemon: "d1".into(), spec: 1 });
+    let snapshot = bed.until(|s| s.services[0].totals.launched == 2).await;
+    let service = &snapshot.services[0];
+    assert_eq!((&service.last_error, service.totals.launch_failures), (&None, 0));
+    bed.stocked().await;
+}

@@ -51,6 +51,9 @@ pub enum Fault {
     /// Nobody: others who share the daemon's capacity were faster. It is tried
     /// again when there is room.
     Full,
+    /// Nobody: it was not wanted any more, or somebody removed the container before it
+    /// was ready.
+    Unwanted,
 }
 
 /// Why a connection got no container.

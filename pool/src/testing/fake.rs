@@ -110,6 +110,15 @@ impl FakeEngine {
         self.deaths.notify_waiters();
     }
 
+    /// Somebody removes a container, and the event stream says so.
+    pub fn remove(&self, container: &FakeContainer) {
+        let mut world = self.world.lock();
+        let key = (container.daemon.clone(), ContainerKey::Launch(container.launch));
+        world.real.remove(&key);
+        world.say(&container.daemon, RuntimeEvent::Died(container.launch));
+        self.deaths.notify_waiters();
+    }
+
     /// From now on, others have so many containers on a daemon; `said` whether
     /// the event stream says so.
     pub fn crowd(&self, daemon: &str, others: u32, said: bool) {

@@ -87,6 +87,11 @@ impl Ledger {
             daemon.limit.failed(daemon.counts[State::Launching]);
         }
         let condemned = container.condemned;
+        let fault = match condemned {
+            // That it was interrupted then does not make it anybody else's.
+            Some(RetireReason::OutOfMemory) if fault == Fault::Unwanted => Fault::Service,
+            _ => fault,
+        };
         let reason = match condemned {
             Some(RetireReason::OutOfMemory) => {
                 "the kernel killed a process of the container for memory before it was ready: \
@@ -98,7 +103,7 @@ impl Ledger {
         if let Some((_, service)) = self.services.get_index_mut(index)
             && !(self.draining || service.leaving || condemned == Some(RetireReason::Generation))
         {
-            if fault != Fault::Full {
+            if !matches!(fault, Fault::Full | Fault::Unwanted) {
                 service.totals.launch_failures += 1;
                 if let Some(trouble) = service.trouble(generation) {
                     trouble.last_error = Some(reason.clone());
@@ -108,6 +113,7 @@ impl Ledger {
                 // Nobody needed a container that was to be moved: it is tried again later.
                 Fault::Service if self.spread.moving == Some(launch) => {}
                 Fault::Service => self.blame_service(now, (index, generation), born, false),
+                Fault::Unwanted => {}
                 Fault::Full => self.blame_daemon(now, &daemon, born, None),
                 Fault::Daemon | Fault::Unprepared => {
                     self.blame_daemon(now, &daemon, born, Some(&reason));
