@@ -3,26 +3,31 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use ganger_pool::core::ServiceName;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The door of the whole process.
 #[derive(Debug)]
 pub struct Admission {
-    cap: Mutex<usize>,
-    permits: Arc<Semaphore>,
+    places: Arc<Places>,
     /// Every service that ever asked for its counters.
     services: Mutex<BTreeMap<ServiceName, Arc<Counters>>>,
+}
+
+/// How many may be there, and how many are.
+#[derive(Debug)]
+struct Places {
+    cap: AtomicUsize,
+    taken: AtomicUsize,
 }
 
 /// The right of one connection to be there. Dropping it gives it back.
 #[derive(Debug)]
 #[must_use = "dropping the ticket lets another connection in"]
 pub struct Ticket {
-    _permit: OwnedSemaphorePermit,
+    places: Arc<Places>,
     counters: Arc<Counters>,
 }
 
@@ -54,7 +59,7 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Bytes to clients of connections that have ended.
     pub bytes_out: u64,
-    /// Connections turned away at the cap. Those that the pool refused are in its snapshot.
+    /// Connections turned away at the cap, or because this machine lacked something. Those that the pool refused are in its snapshot.
     pub turned_away: u64,
 }
 
@@ -64,22 +69,14 @@ impl Admission {
     /// A door that lets `cap` connections in at a time.
     #[must_use]
     pub fn new(cap: usize) -> Arc<Self> {
-        let cap = cap.min(Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(cap));
-        Arc::new(Self { cap: Mutex::new(cap), permits, services: Mutex::default() })
+        let places = Places { cap: AtomicUsize::new(cap), taken: AtomicUsize::new(0) };
+        Arc::new(Self { places: Arc::new(places), services: Mutex::default() })
     }
 
-    /// From now on it lets so many in at a time. Those that are in stay: of a
-    /// lower cap, as much holds at once as there are places free.
+    /// From now on it lets so many in at a time. Those that are in stay: of a lower cap,
+    /// nobody comes in until fewer than that are there.
     pub fn resize(&self, cap: usize) {
-        let mut known = self.cap.lock();
-        let cap = cap.min(Semaphore::MAX_PERMITS);
-        if cap > *known {
-            self.permits.add_permits(cap - *known);
-            *known = cap;
-        } else {
-            *known -= self.permits.forget_permits(*known - cap);
-        }
+        self.places.cap.store(cap, Relaxed);
     }
 
     /// All services' counters.
@@ -96,12 +93,20 @@ impl Admission {
     /// Lets a connection in, or not.
     pub(super) fn admit(&self, counters: &Arc<Counters>) -> Option<Ticket> {
         counters.accepted.fetch_add(1, Relaxed);
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+        let cap = self.places.cap.load(Relaxed);
+        let more = |taken: usize| (taken < cap).then_some(taken + 1);
+        if self.places.taken.fetch_update(Relaxed, Relaxed, more).is_err() {
             counters.turned_away.fetch_add(1, Relaxed);
             return None;
-        };
+        }
         counters.open.fetch_add(1, Relaxed);
-        Some(Ticket { _permit: permit, counters: Arc::clone(counters) })
+        Some(Ticket { places: Arc::clone(&self.places), counters: Arc::clone(counters) })
+    }
+
+    /// Notes a connection that was accepted and for which this machine lacks something.
+    pub(super) fn turn_away(counters: &Counters) {
+        counters.accepted.fetch_add(1, Relaxed);
+        counters.turned_away.fetch_add(1, Relaxed);
     }
 }
 
@@ -110,6 +115,7 @@ impl Admission {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.counters.open.fetch_sub(1, Relaxed);
+        self.places.taken.fetch_sub(1, Relaxed);
     }
 }
 
@@ -157,11 +163,17 @@ mod tests {
         door.resize(2);
         let second = door.admit(&service).unwrap();
         assert!(door.admit(&service).is_none());
+        // Those that are in stay, and count until they have gone.
         door.resize(1);
-        drop((first, second));
-        // None was free when it was lowered; the next change finds one.
-        door.resize(1);
-        let _third = door.admit(&service).unwrap();
+        drop(first);
+        assert!(door.admit(&service).is_none());
+        drop(second);
+        let third = door.admit(&service).unwrap();
+        assert!(door.admit(&service).is_none());
+        door.resize(2);
+        let _fourth = door.admit(&service).unwrap();
+        drop(third);
+        door.resize(0);
         assert!(door.admit(&service).is_none());
     }
 }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::admission::Admission;
 use super::end::{End, Line, Phase, Who};
 use super::session::{self, Arrival};
 use super::supply::Supply;
@@ -89,6 +90,9 @@ fn open(address: SocketAddr, keepalive: Option<Duration>) -> io::Result<std::net
     if address.ip().is_loopback() {
         unpaced(&socket);
     }
+    // What it accepts inherits it, until a thread looks after that: whoever cannot be served
+    // is not to take it for an end.
+    socket.set_linger(Some(Duration::ZERO))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -157,15 +161,15 @@ async fn accept_all<S: Supply>(
             never = &mut reloads => match never {},
             accepted = listener.async_io(Interest::READABLE, accept) => accepted,
         };
-        let accepted = accepted.and_then(|(client, peer)| {
+        let taken = accepted.and_then(|(client, peer)| {
+            let service = Arc::clone(&service.borrow());
             let place = acceptor.place();
-            Ok((place.adopt(client)?, peer, place))
+            let client = place.adopt(client).inspect_err(|error| lost(&service, peer, error))?;
+            admit(service, client, peer, place, sessions, &shutdown.cut);
+            Ok(())
         });
-        match accepted {
-            Ok((client, peer, place)) => {
-                let service = Arc::clone(&service.borrow());
-                admit(service, client, peer, place, sessions, &shutdown.cut);
-            }
+        match taken {
+            Ok(()) => {}
             // That one client is gone; accept(2) passes its errors on.
             Err(error) if !calls_for_a_pause(&error) => {
                 tracing::debug!(service = %name, error = error.to_string(), "a client left before accept");
@@ -210,6 +214,14 @@ fn accept(listener: &OwnedFd) -> io::Result<(std::net::TcpStream, SocketAddr)> {
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
     // A v4 client of a v6 socket is still a v4 client.
     Ok((client.into(), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+}
+
+/// Tells of a client that was accepted, and that no thread can look after.
+fn lost<S: Supply>(service: &Service<S>, peer: SocketAddr, error: &io::Error) {
+    Admission::turn_away(&service.counters);
+    let reason = format!("the connection cannot be looked after: {error}");
+    let end = End::new(Who::Resources, Phase::Queue, reason);
+    Line::new(service.settings.name.clone(), peer).log(&end, Duration::ZERO);
 }
 
 fn admit<S: Supply>(
@@ -353,6 +365,7 @@ mod tests {
         let far = Acceptor::alone(Handle::current()).place().adopt(far).unwrap();
         let socket = socket2::SockRef::from(&far);
         assert!(socket.nonblocking().unwrap());
+        assert_eq!(socket.linger().unwrap(), None, "the end is one again");
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.out_of_band_inline().unwrap());
         assert!(socket.keepalive().unwrap());

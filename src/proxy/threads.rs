@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -147,13 +148,16 @@ impl Place {
         &self.worker.runtime
     }
 
-    /// Has the thread look after a connection that was just accepted and does not block.
+    /// Has the thread look after a connection that was just accepted, does not block, and
+    /// is reset when it is closed before that.
     ///
     /// # Errors
-    /// The kernel lacks what that takes.
+    /// The kernel lacks what that takes; it was reset.
     pub(super) fn adopt(&self, stream: std::net::TcpStream) -> io::Result<TcpStream> {
         let _there = self.worker.runtime.enter();
-        TcpStream::from_std(stream)
+        let stream = TcpStream::from_std(stream)?;
+        SockRef::from(&stream).set_linger(None)?;
+        Ok(stream)
     }
 }
 

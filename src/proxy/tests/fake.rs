@@ -218,6 +218,16 @@ impl Proxy {
         cap: usize,
         tweak: impl FnOnce(&mut Settings),
     ) -> Self {
+        Self::start_on(script, cap, tweak, Acceptor::alone(Handle::current()))
+    }
+
+    /// With connections that live on a thread of this one's.
+    pub(super) fn start_on(
+        script: impl Into<VecDeque<Give>>,
+        cap: usize,
+        tweak: impl FnOnce(&mut Settings),
+        acceptor: Acceptor,
+    ) -> Self {
         let (log, guard) = Capture::install(text);
         let (sender, notes) = mpsc::unbounded_channel();
         let supply = Arc::new(FakeSupply { script: Mutex::new(script.into()), notes: sender });
@@ -229,7 +239,6 @@ impl Proxy {
         let service = Service::new(settings, supply, Arc::clone(&admission));
         let shutdown = Shutdown::default();
         let service = tokio::sync::watch::channel(service).1;
-        let acceptor = Acceptor::alone(Handle::current());
         let task = tokio::spawn(run(listener, service, shutdown.clone(), acceptor));
         Self { address, shutdown, notes, admission, task, log, _guard: guard }
     }

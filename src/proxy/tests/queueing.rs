@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::fake::*;
-use crate::proxy::{Outcome, Refusal};
+use crate::proxy::{Acceptor, Outcome, Refusal};
 use crate::reach::Fate;
 
 #[test]
@@ -140,5 +140,25 @@ fn past_the_connection_cap_clients_are_reset_at_once() {
         ended.outcomes(&[Outcome::Clean]);
         assert_eq!(ended.log.matches("end=RQ").count(), 1, "{}", ended.log);
         assert_eq!(ended.counts.accepted, 3);
+    });
+}
+
+#[test]
+fn a_client_that_no_thread_can_look_after_is_reset_and_told() {
+    // A runtime that has ended looks after nobody.
+    let ended = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let acceptor = Acceptor::alone(ended.handle().clone());
+    drop(ended);
+    test(async {
+        let proxy = Proxy::start_on([], 1000, |_| {}, acceptor);
+        let mut client = proxy.connect().await;
+        assert_reset(&read_all(&mut client).await.1);
+        while proxy.counts().turned_away == 0 {
+            tokio::task::yield_now().await;
+        }
+        let ended = proxy.end().await;
+        assert!(ended.log.contains("end=RQ"), "{}", ended.log);
+        assert!(ended.log.contains("the connection cannot be looked after"), "{}", ended.log);
+        assert_eq!((ended.counts.accepted, ended.counts.turned_away), (1, 1));
     });
 }
