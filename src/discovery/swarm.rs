@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ const EVERY: Duration = Duration::from_secs(3);
 const DEADLINE: Duration = Duration::from_secs(5);
 /// So much of a node's id makes its name unique.
 const ID: usize = 8;
+/// The longest host name that Linux has.
+const HOST_NAME: usize = 64;
 /// The label of a node that says how many containers it may hold.
 const MAX: &str = "max_containers";
 
@@ -149,14 +151,30 @@ impl Swarm {
         let mut found = Discovered::default();
         let used =
             |node: &&Node| node.status.state == "ready" && node.spec.availability == "active";
+        let mut names = BTreeSet::new();
         for node in nodes.iter().filter(used) {
-            match node.daemon(self) {
+            let daemon =
+                node.daemon(self).and_then(|daemon| match names.insert(daemon.name.clone()) {
+                    true => Ok(daemon),
+                    false => {
+                        Err("another node has this name and the beginning of its id".to_owned())
+                    }
+                });
+            match daemon {
                 Ok(daemon) => found.daemons.push(daemon),
-                Err(why) => found.unfit.push(format!("{}: {why}", node.name())),
+                // What it says is shown as what it is: it may be anything.
+                Err(why) => found.unfit.push(format!("{}: {why}", node.name().escape_debug())),
             }
         }
         found
     }
+}
+
+/// Whether it may be the address of one machine that is not every machine's own.
+fn is_a_machine_s(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast)
 }
 
 async fn ask(transport: &Transport) -> Result<Vec<Node>, HttpError> {
@@ -171,15 +189,40 @@ impl Node {
         format!("{}.{}", self.description.hostname, self.id.get(..ID).unwrap_or(&self.id))
     }
 
+    /// Checks that its name is one: it goes into logs, and to terminals.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn checked_name(&self) -> Result<String, String> {
+        let host = &self.description.hostname;
+        let fit = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if host.is_empty() || host.len() > HOST_NAME || !host.chars().all(fit) {
+            return Err(format!("its host name {host:?} is none"));
+        }
+        if self.id.len() < ID || !self.id.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return Err(format!("its id {:?} is none", self.id));
+        }
+        Ok(self.name())
+    }
+
     /// Where it is reached, as the Swarm knows it. A manager does not know its own
     /// address as a node, but the one at which the others reach it.
-    fn host(&self) -> Option<String> {
+    ///
+    /// # Errors
+    /// Why there is no such address.
+    fn address(&self) -> Result<IpAddr, String> {
         let manager = self.manager_status.as_ref();
         let manager = manager.and_then(|manager| manager.addr.parse::<SocketAddr>().ok());
-        let known = !["", "0.0.0.0", "127.0.0.1"].contains(&self.status.addr.as_str());
-        match manager {
-            Some(address) => Some(address.ip().to_string()),
-            None => known.then(|| self.status.addr.clone()),
+        let own = self.status.addr.as_str();
+        let address = match (manager.map(|address| address.ip()), own) {
+            (Some(ip), _) if is_a_machine_s(ip) => ip,
+            (_, "") => return Err("the Swarm does not know its address".to_owned()),
+            (_, own) => own.parse().map_err(|_| format!("its address {own:?} is none"))?,
+        };
+        if is_a_machine_s(address) {
+            Ok(address)
+        } else {
+            Err(format!("the Swarm does not know its address, and says {address}"))
         }
     }
 
@@ -188,9 +231,8 @@ impl Node {
     /// # Errors
     /// Why it cannot be one.
     fn daemon(&self, swarm: &Swarm) -> Result<DaemonSpec<Site>, String> {
-        let host = self.host().ok_or("the Swarm does not know its address")?;
-        let bracketed = if host.contains(':') { format!("[{host}]") } else { host };
-        let url = format!("tcp://{bracketed}:{}", swarm.port);
+        let name = self.checked_name()?;
+        let url = format!("tcp://{}", SocketAddr::new(self.address()?, swarm.port));
         let endpoint: Endpoint = url.parse().map_err(|error| format!("{error}"))?;
         let endpoint = match &swarm.tls {
             Some(files) => endpoint.with_tls(files.clone()),
@@ -204,7 +246,7 @@ impl Node {
             })?,
         };
         Ok(DaemonSpec {
-            name: self.name().as_str().into(),
+            name: name.as_str().into(),
             endpoint: Site::of(endpoint),
             max_containers: max,
             tier: 0,
@@ -263,5 +305,49 @@ mod tests {
         );
         assert_eq!(unfit.len(), 2);
         assert!(unfit[0].contains("\"many\"") && unfit[1].contains("its address"), "{unfit:?}");
+    }
+    #[test]
+    fn what_a_manager_says_of_a_node_is_checked_before_it_is_used() {
+        let node = |id: &str, host: &str, addr: &str, manager: &str| {
+            json!({
+                "ID": id, "Spec": {"Availability": "active"}, "Description": {"Hostname": host},
+                "Status": {"State": "ready", "Addr": addr}, "ManagerStatus": {"Addr": manager},
+            })
+        };
+        let long = "a".repeat(HOST_NAME + 1);
+        let odd = [
+            (node("1111111111", "rack\n\u{1b}[31mERROR", "192.0.2.1", ""), "host name"),
+            (node("2222222222", "", "192.0.2.1", ""), "host name"),
+            (node("3333333333", &long, "192.0.2.1", ""), "host name"),
+            (node("../../../x", "rack", "192.0.2.1", ""), "its id"),
+            (node("44", "rack", "192.0.2.1", ""), "its id"),
+            (node("5555555555", "rack", "192.0.2.1:80/x?", ""), "its address"),
+            (node("6666666666", "rack", "example.org", ""), "its address"),
+            (node("7777777777", "rack", "127.0.0.2", ""), "does not know its address"),
+            (node("8888888888", "rack", "::", "0.0.0.0:2377"), "does not know its address"),
+            (node("9999999999", "rack", "255.255.255.255", ""), "does not know its address"),
+            (node("0000000000aaa", "rack", "192.0.2.2", ""), "another node"),
+        ];
+        let good = [
+            node("0000000000", "rack_1.example-2", "2001:db8::1", ""),
+            node("00000000bb", "rack", "192.0.2.1", "127.0.0.1:2377"),
+        ];
+        let all: Vec<_> =
+            good.into_iter().chain(odd.iter().map(|(node, _)| node.clone())).collect();
+        let nodes: Vec<Node> = serde_json::from_value(json!(all)).unwrap();
+        let swarm = Swarm {
+            manager: "unix:///run/docker.sock".parse().unwrap(),
+            port: 2376,
+            max_containers: 10,
+            tls: None,
+        };
+        let Discovered { daemons, unfit } = swarm.sorted(&nodes);
+        let found: Vec<_> =
+            daemons.iter().map(|daemon| daemon.endpoint.endpoint.to_string()).collect();
+        assert_eq!(found, ["tcp://[2001:db8::1]:2376", "tcp://192.0.2.1:2376"]);
+        assert_eq!(unfit.len(), odd.len(), "{unfit:?}");
+        for (why, (_, expected)) in unfit.iter().zip(&odd) {
+            assert!(why.contains(expected) && !why.contains(char::is_control), "{why:?}");
+        }
     }
 }
