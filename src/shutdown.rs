@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -40,7 +41,8 @@ pub enum HangUp {
 
 impl Stop {
     /// Listens for SIGTERM, SIGINT and SIGHUP. Each would otherwise kill
-    /// the process, and its containers would stay behind.
+    /// the process, and its containers would stay behind. Others that would kill it,
+    /// and mean nothing to it, are ignored.
     ///
     /// The third signal calls `leave`, which is to end the process, with 128 and
     /// its number, as shells put it.
@@ -52,6 +54,7 @@ impl Stop {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        ignore_others()?;
         let told = stop.clone();
         tokio::spawn(async move {
             let mut last: Option<(&str, Instant)> = None;
@@ -94,5 +97,55 @@ impl Stop {
             }
         });
         Ok(stop)
+    }
+}
+
+/// Signals that would end the process by default, and ask it for nothing.
+const OTHERS: [(&str, Signal); 10] = [
+    ("SIGUSR1", Signal::USR1),
+    ("SIGUSR2", Signal::USR2),
+    ("SIGALRM", Signal::ALARM),
+    ("SIGVTALRM", Signal::VTALARM),
+    ("SIGPROF", Signal::PROF),
+    ("SIGIO", Signal::IO),
+    ("SIGPWR", Signal::POWER),
+    ("SIGSTKFLT", Signal::STKFLT),
+    ("SIGXCPU", Signal::XCPU),
+    ("SIGXFSZ", Signal::XFSZ),
+];
+
+/// Handles them: its containers would stay behind, and its clients would take the end for
+/// a good one. Each is
+/// told the first time. What an own mistake raises (SIGABRT, SIGSEGV) is not among them, nor
+/// is what nobody sends by mistake (SIGQUIT, SIGKILL).
+fn ignore_others() -> io::Result<()> {
+    for (name, number) in OTHERS {
+        let mut other = signal(SignalKind::from_raw(number.as_raw()))?;
+        tokio::spawn(async move {
+            if other.recv().await.is_some() {
+                warn!(signal = name, "nothing is done at this signal; it is not told again");
+            }
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_means_nothing_ends_nothing() {
+        let stop = Stop::on_signals(HangUp::Stops, |_| ()).unwrap();
+        for (_, number) in OTHERS {
+            let mut heard = signal(SignalKind::from_raw(number.as_raw())).unwrap();
+            for _ in 0..2 {
+                kill_process(getpid(), number).unwrap();
+                heard.recv().await.unwrap();
+            }
+        }
+        assert!(!stop.drain.is_cancelled());
     }
 }

@@ -9,7 +9,7 @@ use ganger_pool::{Change, Pool, ServiceOptions};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
 use super::changes::Changes;
@@ -53,16 +53,16 @@ pub(super) struct Door {
     pub(super) threads: Threads,
 }
 
-/// Where a service's clients come in.
-struct Front {
+/// Where a service's clients come in, for as long as it is there.
+struct Front<S = Arc<Service<Pool<Docker>>>> {
     /// As configured.
     listen: SocketAddr,
     /// As it is: with the port that the system chose.
     address: SocketAddr,
     /// How the next ones are treated.
-    service: watch::Sender<Arc<Service<Pool<Docker>>>>,
-    /// Closes the door behind those who are in.
-    close: CancellationToken,
+    service: watch::Sender<S>,
+    /// Dropped with it, which closes the door behind those who are in.
+    _close: DropGuard,
 }
 
 /// A configuration that can be used, with all that could fail done.
@@ -80,6 +80,11 @@ struct Next {
 pub(super) fn warn_of(config: &Config) {
     let warnings = config.warnings.iter();
     warnings.for_each(|why| warn!(why, "the configuration is right, but not for long"));
+}
+
+/// Closes the doors of services that are not among these.
+fn keep<S>(fronts: &mut BTreeMap<ServiceName, Front<S>>, services: &[Settings]) {
+    fronts.retain(|name, _| services.iter().any(|settings| settings.name == *name));
 }
 
 // === impl Server ===
@@ -131,9 +136,8 @@ impl Server {
                 }
             }
         }
-        if let Some(before) = self.fronts.insert(name, Front { listen, address, service, close }) {
-            before.close.cancel();
-        }
+        let front = Front { listen, address, service, _close: close.drop_guard() };
+        self.fronts.insert(name, front);
     }
 
     /// Serves until it is stopped and every session has ended; says how many
@@ -163,7 +167,7 @@ impl Server {
             () = stop.now.cancelled() => {}
             () = self.registrar.retire(&none) => {}
         }
-        self.fronts.values().for_each(|front| front.close.cancel());
+        self.fronts.clear();
         self.pool.drain();
         let deadline = Instant::now() + self.config.drain_timeout;
         let on_time = async { while self.listening.join_next().await.is_some() {} };
@@ -267,13 +271,7 @@ impl Server {
             self.followed.change(fleet, following);
         }
         self.door.admission.resize(cap);
-        self.fronts.retain(|name, front| {
-            let stays = settings.iter().any(|settings| settings.name == *name);
-            if !stays {
-                front.close.cancel();
-            }
-            stays
-        });
+        keep(&mut self.fronts, &settings);
         let changes = Changes::between(&self.config, &config);
         self.tell_of(&changes);
         let before = std::mem::replace(&mut self.config, config).services.into_iter();
@@ -373,5 +371,29 @@ impl Server {
             Some((name, Watched { tag, running, every: service.watch_image? }))
         });
         self.images.set(watched.collect());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_door_of_a_service_that_is_removed_is_closed_and_no_other() {
+        let config = Config::parse(Config::default_text(), "the default configuration").unwrap();
+        let settings = Plan::new(&config).settings;
+        let address = settings[0].listen;
+        let doors: Vec<_> = [settings[0].name.clone(), "removed".into()]
+            .into_iter()
+            .map(|name| (name, CancellationToken::new()))
+            .collect();
+        let front = |close: &CancellationToken| {
+            let (service, _) = watch::channel(());
+            Front { listen: address, address, service, _close: close.clone().drop_guard() }
+        };
+        let mut fronts = doors.iter().map(|(name, close)| (name.clone(), front(close))).collect();
+        keep(&mut fronts, &settings);
+        let closed: Vec<_> = doors.iter().map(|(_, close)| close.is_cancelled()).collect();
+        assert_eq!(closed, [false, true]);
     }
 }

@@ -331,6 +331,28 @@ mod tests {
         assert!(shares_network(i32::MAX).is_err());
     }
 
+    #[tokio::test]
+    async fn a_number_that_another_process_has_got_tells_nothing() {
+        let mut child = std::process::Command::new("cat").spawn().unwrap();
+        let ended = Process::open(i32::try_from(child.id()).unwrap()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Another one has its number now: this process, which lives and listens.
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let reused = Process { pid, ..ended };
+        let living = Process::open(pid).unwrap();
+        let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // Every control group's name contains nothing.
+        assert!(living.belongs_to("") && !reused.belongs_to(""));
+        assert!(reused.memory.get().is_none());
+        assert!(living.listens(port, true).unwrap() && reused.listens(port, true).is_err());
+        assert!(living.listens_nowhere().is_ok() && reused.listens_nowhere().is_err());
+        assert!(!living.is_ending() && reused.is_ending() && reused.has_ended());
+        assert!(!reused.is_kept_here());
+        assert!(shares_network(pid).unwrap());
+    }
+
     #[test]
     fn nobody_is_nobody() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();

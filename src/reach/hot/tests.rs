@@ -151,3 +151,61 @@ async fn a_server_that_takes_one_connection_ever_is_left_alone_soon() {
     assert_eq!(once.1.load(Relaxed), ENOUGH);
     assert!(hot.take().is_none());
 }
+
+/// Until so many look after connections.
+async fn looked_after_by(hot: &Arc<Hot>, count: usize) {
+    let so = async {
+        while Arc::weak_count(hot) != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), so).await.expect("others end");
+}
+
+#[tokio::test]
+async fn what_was_taken_or_made_anew_is_looked_after_no_more() {
+    let (listener, address) = listener().await;
+    let hot = Arc::new(Hot::default());
+    hot.make(&address, false).await.unwrap();
+    hot.make(&address, false).await.unwrap();
+    looked_after_by(&hot, 1).await;
+    assert!(hot.holds(), "the second is there");
+    assert!(hot.take().is_some());
+    looked_after_by(&hot, 0).await;
+    assert!(hot.take().is_none(), "nothing was made in its place");
+    drop(listener);
+}
+
+/// Connects once, and from then on when it is let to.
+struct Gated {
+    to: SocketAddr,
+    asked: tokio::sync::Notify,
+    gate: tokio::sync::Semaphore,
+}
+
+impl Connect for Gated {
+    async fn connect(&self) -> io::Result<TcpStream> {
+        self.asked.notify_one();
+        self.gate.acquire().await.unwrap().forget();
+        TcpStream::connect(self.to).await
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_made_while_its_turn_ends_is_nobody_s() {
+    let (listener, address) = listener().await;
+    let (asked, gate) = (tokio::sync::Notify::new(), tokio::sync::Semaphore::new(1));
+    let to = Arc::new(Gated { to: *address, asked, gate });
+    let hot = Arc::new(Hot::default());
+    hot.make(&to, false).await.unwrap();
+    to.asked.notified().await;
+    // It is over, and another one is on its way when somebody wants it.
+    drop(listener.accept().await.unwrap());
+    to.asked.notified().await;
+    assert!(hot.take().is_none());
+    to.gate.add_permits(1);
+    let (mut second, _) = listener.accept().await.unwrap();
+    let end = timeout(Duration::from_secs(20), second.read(&mut [0])).await;
+    assert_eq!(end.expect("it is closed").unwrap(), 0);
+    assert!(!hot.holds());
+}
