@@ -40,7 +40,7 @@ use watch::ImageWatch;
 
 pub use fleet::Fleet;
 pub use guardian::{GIVE_UP, GuardError, QUIET, guard};
-pub use instance::{Instance, InstanceError};
+pub use instance::{Holder, Instance, InstanceError};
 pub use plan::Plan;
 pub use push::{Held, Pushed, Source, ask_for, push};
 pub use reap::{Found, reap};

@@ -1,13 +1,14 @@
 //! The instance: a name, a boot, and the lock that keeps a second process out.
 
+mod lock;
+
 use std::fs;
 use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
 
-use rustix::net::sockopt::socket_peercred;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use thiserror::Error;
+
+pub use lock::Holder;
+use lock::{Lock, lock};
 
 /// Where random text comes from, without a random number generator of our own.
 const RANDOM: &str = "/proc/sys/kernel/random/uuid";
@@ -15,13 +16,12 @@ const RANDOM: &str = "/proc/sys/kernel/random/uuid";
 /// The right to run as an instance. Released when dropped, whatever happens to
 /// the process.
 ///
-/// It is the abstract unix socket `ganger/instance/NAME`: one for all users and
-/// environments of a network namespace, and nothing is left in a file system.
+/// See `docs/decisions/0038` for what it is.
 #[derive(Debug)]
 pub struct Instance {
     name: String,
     boot: String,
-    _lock: UnixListener,
+    _lock: Option<Lock>,
 }
 
 /// Why a process may not run as an instance.
@@ -31,13 +31,24 @@ pub enum InstanceError {
     /// Another process runs as it.
     #[error(
         "instance {name} is running already{}: stop it, or give this configuration an `instance` name of its own",
-        holder.map(|pid| format!(" as process {pid}")).unwrap_or_default()
+        holder.as_ref().map(|holder| format!(" as {holder}")).unwrap_or_default()
     )]
     Taken {
         /// The name.
         name: String,
-        /// Its process id, if it can be read.
-        holder: Option<i32>,
+        /// Who it is, if that can be told.
+        holder: Option<Holder>,
+    },
+    /// A process of another user has its name, and may run as it.
+    #[error(
+        "instance {name} may be running as {holder}, and what it has would be removed: stop it, or \
+         whatever else holds the name"
+    )]
+    Doubtful {
+        /// The name.
+        name: String,
+        /// Who it is.
+        holder: Holder,
     },
     /// The lock cannot be had.
     #[error("cannot lock instance {name}: {source}")]
@@ -55,23 +66,39 @@ pub enum InstanceError {
 // === impl Instance ===
 
 impl Instance {
-    /// Takes the right to run as `name`.
+    /// Takes the right to run as `name`. A process of another user, who is not root, cannot
+    /// keep it from us: it is told in the log.
     ///
     /// # Errors
     /// Another process in this network namespace has it, or the lock cannot be had.
     pub fn take(name: &str) -> Result<Self, InstanceError> {
-        let failed = |source| InstanceError::Lock { name: name.to_owned(), source };
-        let socket = format!("ganger/instance/{name}");
-        let address = SocketAddr::from_abstract_name(&socket).map_err(failed)?;
-        let lock = match UnixListener::bind_addr(&address) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let holder = holder(&socket);
-                return Err(InstanceError::Taken { name: name.to_owned(), holder });
+        match Self::take_surely(name) {
+            Err(InstanceError::Doubtful { name, holder }) => {
+                tracing::warn!(
+                    instance = name,
+                    holder = holder.to_string(),
+                    "a process of another user holds our instance name: where it is no Ganger, end \
+                     it; another process of ours would not be kept out"
+                );
+                Ok(Self { name, boot: boot()?, _lock: None })
             }
-            Err(error) => return Err(failed(error)),
-        };
-        Ok(Self { name: name.to_owned(), boot: boot()?, _lock: lock })
+            taken => taken,
+        }
+    }
+
+    /// The same, where nobody else at all may run as `name`, whoever that is.
+    ///
+    /// # Errors
+    /// As for [`Instance::take`], or another user's process may run as it.
+    pub fn take_surely(name: &str) -> Result<Self, InstanceError> {
+        let failed = |source| InstanceError::Lock { name: name.to_owned(), source };
+        match lock(name).map_err(failed)? {
+            Ok(lock) => Ok(Self { name: name.to_owned(), boot: boot()?, _lock: Some(lock) }),
+            Err(Some(holder)) if holder.is_foreign() => {
+                Err(InstanceError::Doubtful { name: name.to_owned(), holder })
+            }
+            Err(holder) => Err(InstanceError::Taken { name: name.to_owned(), holder }),
+        }
     }
 
     /// Its name.
@@ -92,36 +119,5 @@ fn boot() -> Result<String, InstanceError> {
     Ok(uuid.chars().take(8).collect())
 }
 
-/// The process that listens at an address, as the kernel knows it. Nobody
-/// accepts there: once as many have asked as it has room for, the kernel would
-/// let the next one wait for ever.
-fn holder(name: &str) -> Option<i32> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
-    let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).ok()?;
-    connect(&socket, &address).ok()?;
-    let peer = socket_peercred(&socket).ok()?;
-    Some(peer.pid.as_raw_nonzero().get())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_process_is_kept_out_until_the_first_ends() {
-        let name = format!("test-{}", boot().unwrap());
-        let first = Instance::take(&name).unwrap();
-        let error = Instance::take(&name).unwrap_err().to_string();
-        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
-        let boot = first.boot().to_owned();
-        // However often it is asked for: more than the kernel has room for.
-        let mut holders: Vec<_> =
-            (0..5000).map(|_| holder(&format!("ganger/instance/{name}"))).collect();
-        holders.dedup();
-        assert!(holders.contains(&None), "{holders:?}");
-        assert!(Instance::take(&name).is_err());
-        drop(first);
-        assert_ne!(Instance::take(&name).unwrap().boot(), boot);
-    }
-}
+mod tests;

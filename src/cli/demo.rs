@@ -41,7 +41,7 @@ pub(super) async fn demo(
     let stop = run::stop(HangUp::Stops)?;
     let instance = Instance::take(INSTANCE).map_err(|error| match error {
         InstanceError::Taken { holder, .. } => {
-            let holder = holder.map_or_else(String::new, |pid| format!(", as process {pid}"));
+            let holder = holder.map_or_else(String::new, |holder| format!(", as {holder}"));
             let message =
                 format!("a demo is running on this machine already{holder}: end it first");
             Failure::new(Exit::Failed, message)

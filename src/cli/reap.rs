@@ -14,7 +14,7 @@ use crate::docker::{Docker, Identity};
 /// Removes what an instance has left behind that does not run.
 pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<Exit, Failure> {
     // Nothing is taken from under a process that runs.
-    let instance = Instance::take(name).map_err(run::failed)?;
+    let instance = Instance::take_surely(name).map_err(run::failed)?;
     let identity =
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
     let docker = Docker::new(identity, Vec::new());

@@ -1,0 +1,98 @@
+//! Tests of the lock, against holders of all kinds.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::thread;
+
+use rustix::fd::OwnedFd;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+use rustix::process::{Uid, getpid};
+use rustix::thread::set_thread_uid;
+
+use super::*;
+
+fn name() -> String {
+    format!("test-{}", boot().unwrap())
+}
+
+fn path(name: &str) -> String {
+    format!("ganger/instance/{name}")
+}
+
+#[test]
+fn a_second_process_is_kept_out_until_the_first_ends() {
+    let name = name();
+    let first = Instance::take(&name).unwrap();
+    let error = Instance::take(&name).unwrap_err().to_string();
+    assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+    let boot = first.boot().to_owned();
+    // However often it is asked for: more than the kernel has room for.
+    let pids: Vec<_> = (0..5000).map(|_| lock::holder(&path(&name)).unwrap().pid).collect();
+    assert!(pids.contains(&None), "{pids:?}");
+    assert!(Instance::take(&name).unwrap_err().to_string().contains("as a process"));
+    drop(first);
+    assert_ne!(Instance::take(&name).unwrap().boot(), boot);
+}
+
+/// Holds a name as another user, who does this with its socket.
+fn strangers(name: &str, then: impl FnOnce(&OwnedFd) + Send + 'static) -> OwnedFd {
+    let path = path(name);
+    // The user is the thread's alone.
+    let stranger = thread::spawn(move || {
+        set_thread_uid(Uid::from_raw(65534)).unwrap();
+        let held = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&held, &SocketAddrUnix::new_abstract_name(path.as_bytes()).unwrap()).unwrap();
+        then(&held);
+        held
+    });
+    stranger.join().unwrap()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_stranger_who_holds_the_name_is_told_and_keeps_nobody_out_but_who_has_to_be_sure() {
+    let name = name();
+    let held = strangers(&name, |held| listen(held, 8).unwrap());
+    let pid = getpid().as_raw_nonzero();
+    let expected = format!("may be running as process {pid} of user 65534");
+    let error = Instance::take_surely(&name).unwrap_err().to_string();
+    assert!(error.contains(&expected), "{error}");
+    assert_eq!(Instance::take(&name).unwrap().name(), name);
+    drop(held);
+    drop(Instance::take_surely(&name).unwrap());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_stranger_is_known_whether_it_listens_or_has_room_or_not() {
+    let expected = "may be running as a process of user 65534";
+    // Nobody has to listen to hold a name.
+    let silent = name();
+    let _held = strangers(&silent, |_| {});
+    let error = Instance::take_surely(&silent).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+    drop(Instance::take(&silent).unwrap());
+
+    let full = name();
+    let _held = strangers(&full, |held| listen(held, 0).unwrap());
+    let address = SocketAddr::from_abstract_name(path(&full)).unwrap();
+    let _asked = UnixStream::connect_addr(&address).unwrap();
+    let error = Instance::take_surely(&full).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+    drop(Instance::take(&full).unwrap());
+}
+
+#[test]
+fn one_of_ours_that_does_not_listen_keeps_others_out() {
+    let name = name();
+    let held = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&held, &SocketAddrUnix::new_abstract_name(path(&name).as_bytes()).unwrap()).unwrap();
+    let error = Instance::take(&name).unwrap_err();
+    assert!(matches!(error, InstanceError::Taken { holder: Some(_), .. }), "{error}");
+    // A name that begins with it is another one.
+    let longer = UnixListener::bind_addr(
+        &SocketAddr::from_abstract_name(path(&format!("{name}-2"))).unwrap(),
+    );
+    drop((held, longer.unwrap()));
+    drop(Instance::take(&name).unwrap());
+}
