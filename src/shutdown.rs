@@ -140,6 +140,8 @@ mod tests {
     async fn a_signal_that_means_nothing_ends_nothing() {
         let stop = Stop::on_signals(HangUp::Stops, |_| ()).unwrap();
         for (_, number) in OTHERS {
+            // Before anybody else listens to it, here.
+            kill_process(getpid(), number).unwrap();
             let mut heard = signal(SignalKind::from_raw(number.as_raw())).unwrap();
             for _ in 0..2 {
                 kill_process(getpid(), number).unwrap();
