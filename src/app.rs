@@ -143,7 +143,7 @@ pub async fn run(
         // Nothing was begun yet: whoever wants it to stop does not wait for discovery.
         biased;
         () = stop.drain.cancelled() => return Ok(stopped(0, Vec::new())),
-        followed = Followed::start(fleet) => followed,
+        followed = Followed::start(fleet, docker.clone()) => followed,
     };
     let (guardian, fleet) = match guardian {
         Some(command) => {

@@ -37,21 +37,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::core::{DaemonName, ServiceName};
+use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
 use ganger_pool::runtime::{
-    Autopsy, CallError, ContainerKey, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder,
-    Listing, Owned, Removal, RuntimeEvent, Target,
+    Autopsy, CallError, ContainerKey, ContainerRuntime, DaemonFacts, Fault, LaunchError,
+    LaunchOrder, Listing, Owned, Removal, RuntimeEvent, Target,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use clock::DEADLINE;
 pub use container::{Address, Container};
 pub use copy::{Copied, HeldImage};
 pub use explain::explain;
 pub use image::how_to_get;
-pub use naming::{BOOT, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
+pub use naming::{BOOT, DEADLINE, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
 pub use survey::{Abilities, Survey, Whereabouts};
 
 pub use crate::endpoint::Site;
@@ -78,6 +77,9 @@ pub struct Docker {
     daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
     /// Those that have left the fleet, as long as sandboxes are left there.
     leaving: Arc<Mutex<Vec<Arc<Daemon>>>>,
+    /// Launches whose containers nobody can look for any more, and where those were: another
+    /// engine is there now.
+    abandoned: Arc<Mutex<BTreeMap<LaunchId, DaemonName>>>,
 }
 
 /// Which containers are seen, and may be removed.
@@ -214,6 +216,7 @@ impl Docker {
             dialer: Arc::default(),
             daemons: Arc::default(),
             leaving: Arc::default(),
+            abandoned: Arc::default(),
         }
     }
 
@@ -358,7 +361,17 @@ impl ContainerRuntime for Docker {
     }
 
     async fn launch(&self, order: &LaunchOrder<Spec>) -> Result<Arc<Container>, LaunchError> {
-        self.start_container(order).await
+        self.start_container(order).await.map_err(|error| match error.fault {
+            Fault::Service => LaunchError { fault: self.fault_of(order.launch), ..error },
+            _ => error,
+        })
+    }
+
+    fn fault_of(&self, launch: LaunchId) -> Fault {
+        let daemons: Vec<_> = self.daemons.lock().values().cloned().collect();
+        let blame = |daemon: &Arc<Daemon>| self.spoil_sandbox(daemon, launch);
+        // What others had used before is not the service's to answer for.
+        if daemons.iter().any(blame) { Fault::Daemon } else { Fault::Service }
     }
 
     async fn autopsy(&self, target: &Target) -> Option<Autopsy> {

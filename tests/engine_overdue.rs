@@ -7,6 +7,7 @@ use ganger_test_support::{Client, Config, FIXTURE, Fleet, Ganger, Host, Running,
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 const DEADLINE: Duration = Duration::from_secs(60);
 const LABEL: &str = "io.ganger.deadline";
+const LAUNCH: &str = "io.ganger.launch";
 const DAY: u64 = 24 * 60 * 60;
 
 fn one(name: &str, host: &Host, fields: &str) -> Config {
@@ -16,9 +17,16 @@ fn one(name: &str, host: &Host, fields: &str) -> Config {
 
 /// A container with these labels, as if somebody else had launched it.
 fn labelled<'h>(host: &'h Host, labels: &[&str]) -> Running<'h> {
+    let value = |key| {
+        let mut labels = labels.iter();
+        labels.find_map(|label| label.strip_prefix(key)?.strip_prefix('=')).unwrap_or("none")
+    };
+    // Its name says that they are its own.
+    let (service, launch) = (value("io.ganger.service"), value("io.ganger.launch"));
+    let name = format!("--name=ganger-{service}-{launch}");
     let labels: Vec<_> = labels.iter().map(|label| format!("--label={label}")).collect();
     let labels: Vec<_> = labels.iter().map(String::as_str).collect();
-    host.run(&[&labels[..], &["--network=none", FIXTURE]].concat())
+    host.run(&[&labels[..], &[&name, "--network=none", FIXTURE]].concat())
 }
 
 /// What `ganger reap --overdue` says, and its exit code. It is another instance's.
@@ -53,8 +61,10 @@ fn a_peer_removes_what_is_overdue_and_nothing_else() {
 
     // What the killed one has, a day later.
     let late = format!("{LABEL}={}", now - 1);
-    let labels = in_time[0].labels.split(',').filter(|label| !label.starts_with(LABEL));
-    let labels: Vec<_> = labels.chain([late.as_str()]).collect();
+    let launch = format!("{LAUNCH}={}", in_time[0].label(LAUNCH).unwrap().replace('-', "-9"));
+    let own = |label: &&str| !label.starts_with(LABEL) && !label.starts_with(LAUNCH);
+    let labels = in_time[0].labels.split(',').filter(own);
+    let labels: Vec<_> = labels.chain([late.as_str(), launch.as_str()]).collect();
     let overdue = labelled(host, &labels);
     let foreign = labelled(host, &[&late]);
     let there = |id: &str| host.try_docker(&["inspect", "--format={{.Id}}", id]).is_ok();

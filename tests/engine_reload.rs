@@ -160,14 +160,9 @@ fn a_file_with_mistakes_changes_nothing() {
     let text = config.to_string();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().port();
-    let [one, other, ..] = fleet.hosts() else { panic!("the fleet has hosts") };
     let absent = "Consul(servers: [\"http://127.0.0.1:1\"], service: \"d\", max_containers: 1)";
     let mistakes = [
         (config.clone().discovery(absent.to_owned()).to_string(), "discovery does not answer"),
-        (
-            text.replace(&one.daemon(40), &one.daemon(40).replace(&one.url(), &other.url())),
-            "give it another name",
-        ),
         (text.replace("warm: 1", "worm: 1"), "did you mean `warm`"),
         (text.replace(config.instance(), "another"), "`instance` is another now"),
         (text.replace(&format!(":{port}"), &format!(":{taken}")), "cannot listen on"),
@@ -225,6 +220,50 @@ fn services_and_daemons_come_go_and_move() {
     wait_until(DEADLINE, "the first daemon to be empty", || first.containers(&label).is_empty());
     let ends = ganger.wait_for_ends(4);
     assert!(ends.iter().all(|end| end.field("end") == "--"), "{ends:?}");
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+}
+
+#[test]
+fn a_daemon_that_comes_back_at_another_place_leaves_nothing_where_it_was() {
+    let fleet = Fleet::shared();
+    let fields = "warm: 1, max: 4, network: Sealed";
+    let [first, second, ..] = fleet.hosts() else { panic!("the fleet has hosts") };
+    let config = Config::new("back").daemon(first.daemon(40)).fixture("echo", fields, &[]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let (port, label) = (config.port("echo"), ganger.label());
+    let mut held = Client::connect(port);
+    held.echo("one");
+    wait_until(DEADLINE, "a full stock", || first.containers(&label).len() == 2);
+
+    // Out by one reload, in at another place by the next.
+    let another = |daemon: String| config.clone().without_daemons().daemon(daemon).to_string();
+    let reloaded = |daemon: String| {
+        let before = ganger.count("the configuration is reloaded");
+        ganger.reload(&another(daemon));
+        wait_until(DEADLINE, "a reload", || ganger.count("the configuration is reloaded") > before);
+    };
+    reloaded(second.daemon(40));
+    reloaded(first.daemon(40).replace(&first.url(), &second.url()));
+    ganger.wait_for_line(DEADLINE, |line| {
+        line.contains(&format!("joined the fleet daemon={}~2", first.name))
+    });
+    Client::connect(port).echo("two");
+    held.echo("three");
+    // Only what is leased is left there, and that until it ends.
+    wait_until(DEADLINE, "the stock to go", || first.containers(&label).len() == 1);
+    held.echo("four");
+    assert_eq!(held.finish(), Ending::Closed(Vec::new()));
+    wait_until(DEADLINE, "the old one to be empty", || first.containers(&label).is_empty());
+    let ends = ganger.wait_for_ends(2);
+    assert!(ends.iter().all(|end| end.field("end") == "--"), "{ends:?}");
+    assert!(!second.containers(&label).is_empty());
+    // Also when it comes back there while one is leased, and the program ends before the client.
+    let mut held = Client::connect(port);
+    held.echo("five");
+    reloaded(first.daemon(40));
+    held.echo("six");
+    assert_eq!(held.finish(), Ending::Closed(Vec::new()));
     assert_eq!(ganger.stop(), 0);
     ganger.assert_nothing_left();
 }

@@ -100,3 +100,30 @@ fn sandboxes_that_somebody_removes_cost_no_client_and_a_program_that_is_killed_l
     wait_until(DEADLINE, "nothing is left", || labelled(fleet.all(), &ganger.label()).is_empty());
     ganger.wait_for_guardian(SURE);
 }
+
+#[test]
+fn a_service_without_so_reuseaddr_that_closes_first_serves_everybody() {
+    const CLIENTS: usize = 15;
+
+    let fleet = Fleet::shared();
+    let command = ["--no-reuse", "--banner", "hello", "--source", "1"];
+    let fields = "warm: 1, max: 3, sandbox: Pooled, read_only: true, \
+                  queue: (length: 16, timeout: \"60s\"), ready: Banner(\"hello\")";
+    for network in ["network: Sealed", "network: Bridge"] {
+        let fields = format!("{fields}, {network}");
+        let config = Config::new("closes").daemon(fleet.local().daemon(20));
+        let config = config.fixture("first", &fields, &command);
+        let mut ganger = config.serve(GANGER, &fleet);
+        let port = config.port("first");
+        for _ in 0..CLIENTS {
+            let mut client = Client::connect(port);
+            assert_eq!(client.line(), "hello");
+            assert!(matches!(client.ending(), Ending::Closed(rest) if rest.len() == 1));
+        }
+        let ends = ganger.wait_for_ends(CLIENTS);
+        assert!(ends.iter().all(|end| end.field("end") == "--"), "{network}: {ends:?}");
+        assert_eq!(ganger.count("launch failed"), 0, "{network}");
+        assert_eq!(ganger.stop(), 0);
+        ganger.assert_nothing_left();
+    }
+}

@@ -183,7 +183,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Some(autopsy) => format!("the container {why}; {autopsy}"),
             None => format!("the container {why}"),
         };
-        Err(Some(LaunchError { fault: Fault::Service, message }))
+        Err(Some(LaunchError { fault: self.runtime.fault_of(order.launch), message }))
     }
 
     /// What is left of a container that failed.

@@ -72,6 +72,14 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         order: &LaunchOrder<Self::Spec>,
     ) -> impl Future<Output = Result<Arc<Self::Handle>, LaunchError>> + Send;
 
+    /// Whose fault it may be that a container which was launched did not get ready, told once
+    /// for each such launch: the service's, unless the container was given something that may
+    /// be at fault.
+    fn fault_of(&self, launch: LaunchId) -> Fault {
+        _ = launch;
+        Fault::Service
+    }
+
     /// What is left to learn of a container that failed, before it is removed:
     /// exit code, whether the kernel killed it for memory, its last log lines.
     /// `None` when the daemon cannot tell.

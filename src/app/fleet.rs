@@ -1,10 +1,13 @@
 //! Where the fleet comes from: the file, or who the file says.
 
+mod naming;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::discovery::{DaemonSpec, FleetWatch, fixed};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
@@ -12,8 +15,9 @@ use tracing::warn;
 
 use crate::config::{self, Daemons};
 use crate::discovery::{Discovered, Following};
-use crate::docker::Site;
+use crate::docker::{Docker, Site};
 use crate::fleet::{Consul, Swarm};
+use naming::Names;
 
 /// How long a start waits for discovery. What is found later is used then.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,8 +39,16 @@ pub enum Fleet {
 #[derive(Debug)]
 pub(super) struct Followed {
     fleet: Fleet,
-    known: watch::Sender<Arc<[DaemonSpec<Site>]>>,
+    teller: Arc<Teller>,
     forward: AbortOnDropHandle<()>,
+}
+
+/// Tells who is in the fleet, whoever lists it.
+#[derive(Debug)]
+struct Teller {
+    docker: Arc<Docker>,
+    names: Mutex<Names>,
+    known: watch::Sender<Arc<[DaemonSpec<Site>]>>,
 }
 
 // === impl Fleet ===
@@ -97,41 +109,27 @@ impl Followed {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub(super) async fn start(fleet: Fleet) -> (Self, FleetWatch<Site>) {
+    pub(super) async fn start(fleet: Fleet, docker: Arc<Docker>) -> (Self, FleetWatch<Site>) {
         let Following { fleet: source, tasks, answered } = fleet.clone().follow().await;
         if !answered {
             warn!("discovery has not answered, or not all of it; starting with what is known");
         }
-        let (known, watch) = watch::channel(source.borrow().clone());
-        let forward = forward(source, known.clone(), tasks);
-        (Self { fleet, known, forward }, watch)
+        let (known, watch) = watch::channel(Arc::from(Vec::new()));
+        let teller = Arc::new(Teller { docker, names: Mutex::default(), known });
+        let forward = teller.forward(source, tasks);
+        (Self { fleet, teller, forward }, watch)
     }
 
     /// Begins to follow another one, if it is another one; nothing is changed by that.
     ///
     /// # Errors
-    /// Why it must not take the place of this one: it is not known, or a daemon would be
-    /// taken for another.
+    /// Why it must not take the place of this one: it is not known.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub(super) async fn prepare(&self, fleet: &Fleet) -> Result<Option<Following>, String> {
         if self.fleet == *fleet {
             return Ok(None);
-        }
-        if let (Fleet::Fixed(before), Fleet::Fixed(after)) = (&self.fleet, fleet) {
-            for daemon in after {
-                let url = daemon.endpoint.endpoint.to_string();
-                let known = before.iter().find(|known| known.name == daemon.name);
-                let known = known.map(|known| known.endpoint.endpoint.to_string());
-                if let Some(known) = known.filter(|known| *known != url) {
-                    return Err(format!(
-                        "daemon {} was {known} and is {url} now; what runs there would be looked \
-                         for at another place: give it another name, and the old one is drained",
-                        daemon.name
-                    ));
-                }
-            }
         }
         let following = fleet.clone().follow().await;
         if following.answered {
@@ -144,31 +142,46 @@ impl Followed {
     }
 
     /// Follows that one from now on.
-    pub(super) fn change(&mut self, fleet: Fleet, following: Following) {
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: dropping the future may leave nothing followed.
+    pub(super) async fn change(&mut self, fleet: Fleet, following: Following) {
         self.fleet = fleet;
-        self.forward = forward(following.fleet, self.known.clone(), following.tasks);
+        // Over before the next begins: it may be about to tell what does not hold any more.
+        self.forward.abort();
+        _ = (&mut self.forward).await;
+        self.forward = self.teller.forward(following.fleet, following.tasks);
     }
 }
 
-/// Passes a fleet on, and what becomes of it.
-fn forward(
-    mut source: FleetWatch<Site>,
-    known: watch::Sender<Arc<[DaemonSpec<Site>]>>,
-    tasks: JoinSet<Infallible>,
-) -> AbortOnDropHandle<()> {
-    known.send_if_modified(|known| {
-        let fleet = source.borrow_and_update().clone();
-        let changed = **known != *fleet;
-        *known = fleet;
-        changed
-    });
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        let _discovery = tasks;
-        while source.changed().await.is_ok() {
-            known.send_replace(source.borrow_and_update().clone());
-        }
-        // A fleet that never changes.
-    }))
+// === impl Teller ===
+
+impl Teller {
+    /// Passes a fleet on, and what becomes of it.
+    fn forward(
+        self: &Arc<Self>,
+        mut source: FleetWatch<Site>,
+        tasks: JoinSet<Infallible>,
+    ) -> AbortOnDropHandle<()> {
+        self.tell(&source.borrow_and_update());
+        let this = Arc::clone(self);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let _discovery = tasks;
+            while source.changed().await.is_ok() {
+                this.tell(&source.borrow_and_update());
+            }
+            // A fleet that never changes.
+        }))
+    }
+
+    fn tell(&self, listed: &[DaemonSpec<Site>]) {
+        let fleet = self.names.lock().assign(listed, |name| self.docker.knows(name));
+        self.known.send_if_modified(|known| {
+            let changed = **known != *fleet;
+            *known = fleet;
+            changed
+        });
+    }
 }
 
 fn daemon(daemon: &config::Daemon) -> DaemonSpec<Site> {
@@ -178,5 +191,46 @@ fn daemon(daemon: &config::Daemon) -> DaemonSpec<Site> {
         max_containers: daemon.max_containers,
         tier: 0,
         max_launches: daemon.max_launches,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::Identity;
+
+    fn fixed_at(places: &[(&str, u16)]) -> Fleet {
+        let daemon = |&(name, port): &(&str, u16)| DaemonSpec {
+            name: name.into(),
+            endpoint: Site::of(format!("tcp://127.0.0.1:{port}").parse().unwrap()),
+            max_containers: 1,
+            tier: 0,
+            max_launches: None,
+        };
+        Fleet::Fixed(places.iter().map(daemon).collect())
+    }
+
+    #[tokio::test]
+    async fn another_url_under_an_old_name_is_another_daemon_to_the_pool() {
+        let identity = Identity { instance: "i".into(), boot: "3fa9c1d2".into() };
+        let docker = Arc::new(Docker::new(identity, Vec::new()));
+        let (mut followed, mut told) = Followed::start(fixed_at(&[("a", 1)]), docker).await;
+        let names = |told: &mut FleetWatch<Site>| {
+            let fleet = told.borrow_and_update().clone();
+            fleet.iter().map(|d| format!("{} {}", d.name, d.endpoint.endpoint)).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&mut told), ["a tcp://127.0.0.1:1"]);
+        // Out by one reload, in by the next; and at once.
+        for (places, expected) in [
+            (&[("b", 9)][..], &["b tcp://127.0.0.1:9"][..]),
+            (&[("a", 2)], &["a~2 tcp://127.0.0.1:2"]),
+            (&[("a", 3), ("b", 9)], &["a~3 tcp://127.0.0.1:3", "b tcp://127.0.0.1:9"]),
+            (&[("a", 1)], &["a tcp://127.0.0.1:1"]),
+        ] {
+            let fleet = fixed_at(places);
+            let following = followed.prepare(&fleet).await.unwrap().unwrap();
+            followed.change(fleet, following).await;
+            assert_eq!(names(&mut told), expected);
+        }
     }
 }

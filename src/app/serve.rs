@@ -268,7 +268,7 @@ impl Server {
         let Next { config, plan, cap, mut listeners, following } = next;
         let Plan { services, fleet, settings } = plan;
         if let Some(following) = following {
-            self.followed.change(fleet, following);
+            self.followed.change(fleet, following).await;
         }
         self.door.admission.resize(cap);
         keep(&mut self.fronts, &settings);

@@ -6,18 +6,29 @@ use tokio::task::JoinSet;
 
 use super::out::{complain, say};
 use super::{Exit, Failure, run};
-use crate::app::{self, Found, Instance, Plan};
+use crate::app::{self, Found, Instance, InstanceError, Plan};
 use crate::config::Config;
 use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity};
 
 /// Removes what an instance has left behind that does not run.
 pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<Exit, Failure> {
-    // Nothing is taken from under a process that runs.
-    let instance = Instance::take_surely(name).map_err(run::failed)?;
-    let identity =
-        Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
-    let docker = Docker::new(identity, Vec::new());
+    // Nothing is taken from under a process that runs; to look does it no harm.
+    let instance = match Instance::take_surely(name) {
+        Ok(instance) => Some(instance),
+        Err(InstanceError::Taken { holder, .. }) if dry_run => {
+            let process = holder.map(|holder| format!(" as {holder}")).unwrap_or_default();
+            complain(&format!(
+                "instance {name} is running already{process}: these are its containers, and none \
+                 is removed while it runs"
+            ));
+            None
+        }
+        Err(error) => return Err(run::failed(error)),
+    };
+    // No run has such a boot: all there is was launched by others.
+    let boot = instance.as_ref().map_or("dry-run", Instance::boot).to_owned();
+    let docker = Docker::new(Identity { instance: name.to_owned(), boot }, Vec::new());
     remove(config, docker, &format!("instance {name}"), dry_run).await
 }
 

@@ -35,10 +35,18 @@ pub(super) struct Calls {
 #[derive(Debug)]
 struct Launch {
     name: String,
+    made: Option<Made>,
     /// The engine may have heard of it.
     known: bool,
     running: u32,
     lost: Option<Lost>,
+}
+
+/// What an engine said that it has made.
+#[derive(Debug)]
+struct Made {
+    id: String,
+    engine: String,
 }
 
 /// What a call that ended may have done.
@@ -79,7 +87,29 @@ struct Removing {
 impl Calls {
     /// Notes the name of a launch's container, before the engine hears of it.
     pub(super) fn register(&self, launch: LaunchId, name: String) {
-        self.launches.lock().insert(launch, Launch { name, known: false, running: 0, lost: None });
+        self.launches
+            .lock()
+            .insert(launch, Launch { name, made: None, known: false, running: 0, lost: None });
+    }
+
+    /// Notes that an engine, by its own id, has made a launch's container with this id.
+    pub(super) fn made(&self, launch: LaunchId, id: &str, engine: &str) {
+        if let Some(known) = self.launches.lock().get_mut(&launch) {
+            known.made = Some(Made { id: id.to_owned(), engine: engine.to_owned() });
+        }
+    }
+
+    /// Whether a container is known by its id to be of a launch, whatever it is called.
+    pub(super) fn has_made(&self, id: &str) -> bool {
+        let launches = self.launches.lock();
+        launches.values().any(|known| known.made.as_ref().is_some_and(|made| made.id == id))
+    }
+
+    /// The id of a launch's container, if another engine than this one has made it.
+    pub(super) fn made_elsewhere(&self, launch: LaunchId, engine: &str) -> Option<String> {
+        let launches = self.launches.lock();
+        let made = launches.get(&launch)?.made.as_ref()?;
+        (made.engine != engine).then(|| made.id.clone())
     }
 
     /// Whether no engine can have heard of a launch.

@@ -15,11 +15,11 @@ use socket2::Domain;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::Spec;
 use super::autopsy::last_lines;
 use super::daemon::{Contact, Daemon};
 use super::explain::explain;
 use super::view::{Binding, End, Inspected};
+use super::{Spec, naming};
 use crate::reach::hot::{Connect, Hot};
 use crate::reach::neighbour::Neighbour;
 use crate::reach::netns::{Dialer, NetNs};
@@ -207,7 +207,7 @@ impl Container {
         }
         let banner = first && self.spec.preconnect == Preconnect::Banner;
         if !self.hot.make(&self.address, banner).await? && banner {
-            tracing::debug!(container = self.id, "says nothing by itself");
+            tracing::debug!(container = naming::short(&self.id), "says nothing by itself");
         }
         Ok(())
     }

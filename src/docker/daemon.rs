@@ -74,7 +74,7 @@ pub(super) struct Contact {
     version: String,
     pub(super) kind: Kind,
     /// Which installation of an engine it is.
-    id: String,
+    pub(super) id: String,
     /// The engine's process, where it can be seen from here.
     process: Option<i32>,
     /// What the engine leaves out of what it is asked for, as far as is known.

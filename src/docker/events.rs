@@ -9,8 +9,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::daemon::Daemon;
-use super::naming::{BOOT, INSTANCE, Identity, LAUNCH};
-use super::sandbox::SANDBOX;
+use super::naming::{self, BOOT, INSTANCE, Identity, LAUNCH, SANDBOX};
 use super::{Docker, explain};
 use crate::http;
 
@@ -55,6 +54,7 @@ impl Docker {
                     // One that cannot be understood is made up for by the list.
                     if let Ok(event) = serde_json::from_slice::<EventMessage>(&line)
                         && counts(&counted, &event)
+                        && self.is_of_ours(&event)
                         && let Some(event) =
                             read(&self.identity, &event, || daemon.sandboxes.taken())
                         && sink.send(event).is_err()
@@ -69,6 +69,15 @@ impl Docker {
                 Err(error) => return explain::wire(&daemon.endpoint, &error),
             }
         }
+    }
+
+    /// Whether an event is about a container that bears our labels by right, see
+    /// [`naming::name_by`].
+    fn is_of_ours(&self, event: &EventMessage) -> bool {
+        let Some(actor) = &event.actor else { return false };
+        let Some(labels) = &actor.attributes else { return false };
+        naming::name_by(|key| labels.get(key)).is_some_and(|own| labels.get("name") == Some(&own))
+            || actor.id.as_ref().is_some_and(|id| self.calls.has_made(id))
     }
 }
 
@@ -90,7 +99,7 @@ fn read(
     let labels = event.actor.as_ref()?.attributes.as_ref()?;
     let action = event.action.as_deref()?;
     let is_ours = labels.get(INSTANCE).is_some_and(|instance| *instance == identity.instance);
-    if let Some(number) = labels.get(SANDBOX) {
+    if let Some(number) = naming::value(labels.get(SANDBOX)) {
         // A container whose holder ends loses its network. A free one is looked at before it is
         // used, and those of others are none of ours.
         let is_ours = is_ours && labels.get(BOOT) == Some(&identity.boot);

@@ -15,9 +15,9 @@ use super::container::{Address, Container, OutOfReach};
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::ignored::{self, Ignored};
-use super::naming::is_id;
+use super::naming::{self, DEADLINE, is_id};
 use super::sandbox::Kind;
-use super::{DEADLINE, Docker, Reach, Spec, step};
+use super::{Docker, Reach, Spec, step};
 use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
 use crate::spec::Sandbox;
@@ -30,7 +30,8 @@ impl Docker {
         order: &LaunchOrder<Spec>,
     ) -> Result<Arc<Container>, LaunchError> {
         // First of all: from here on the container can be found and removed.
-        let name = self.identity.container(&order.service, order.launch);
+        let launch = self.identity.launch(order.launch);
+        let name = naming::container(order.service.as_str(), &launch);
         self.calls.register(order.launch, name.clone());
         let daemon = self.daemon(&order.daemon).map_err(daemon_fault)?;
         let contact = daemon.contact().map_err(daemon_fault)?;
@@ -177,6 +178,7 @@ impl Docker {
         if !is_id(&created.id) {
             return Err(fault::daemon(format!("\"{}\" is not a container's id", created.id)));
         }
+        self.calls.made(order.launch, &created.id, &contact.id);
         Ok(created.id)
     }
 

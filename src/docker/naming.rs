@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use ganger_pool::core::{LaunchId, ServiceName};
+use ganger_pool::core::LaunchId;
 use ganger_pool::runtime::{ContainerKey, LaunchOrder};
+
+pub use super::clock::DEADLINE;
 
 /// Who we are to an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,13 @@ pub const SERVICE: &str = "io.ganger.service";
 pub const GENERATION: &str = "io.ganger.generation";
 /// Label of the launch, `BOOT-NUMBER`.
 pub const LAUNCH: &str = "io.ganger.launch";
+/// Label of the holder of a network sandbox: its number.
+pub(super) const SANDBOX: &str = "io.ganger.sandbox";
+
+/// Every label of ours. An image's labels become those of its containers, and `docker
+/// commit` puts ours on an image: whatever a container of ours is not given itself, it is
+/// given empty, which is as good as absent to every reader.
+const ALL: [&str; 7] = [INSTANCE, BOOT, SERVICE, GENERATION, LAUNCH, SANDBOX, DEADLINE];
 
 // === impl Identity ===
 
@@ -35,23 +44,26 @@ impl Identity {
         format!("{}-{launch}", self.boot)
     }
 
-    /// The container's name, which says to people whose it is. It is also what
-    /// the container is removed by; should somebody rename it, its label tells.
-    pub(super) fn container(&self, service: &ServiceName, launch: LaunchId) -> String {
-        let valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        let service: String =
-            service.as_str().chars().map(|c| if valid(c) { c } else { '-' }).collect();
-        format!("ganger-{service}-{}", self.launch(launch))
+    /// All labels of a launch's container, but for a deadline.
+    pub(super) fn labels<S>(&self, order: &LaunchOrder<S>) -> HashMap<String, String> {
+        self.with([
+            (SERVICE, order.service.to_string()),
+            (GENERATION, order.generation.to_string()),
+            (LAUNCH, self.launch(order.launch)),
+        ])
     }
 
-    pub(super) fn labels<S>(&self, order: &LaunchOrder<S>) -> HashMap<String, String> {
-        HashMap::from([
-            (INSTANCE.to_owned(), self.instance.clone()),
-            (BOOT.to_owned(), self.boot.clone()),
-            (SERVICE.to_owned(), order.service.to_string()),
-            (GENERATION.to_owned(), order.generation.to_string()),
-            (LAUNCH.to_owned(), self.launch(order.launch)),
-        ])
+    /// All labels of the holder of a network sandbox.
+    pub(super) fn holder_labels(&self, number: u64) -> HashMap<String, String> {
+        self.with([(SANDBOX, number.to_string())])
+    }
+
+    fn with<const N: usize>(&self, own: [(&str, String); N]) -> HashMap<String, String> {
+        let mut labels: HashMap<_, _> =
+            ALL.iter().map(|label| ((*label).to_owned(), String::new())).collect();
+        let ours = [(INSTANCE, self.instance.clone()), (BOOT, self.boot.clone())];
+        labels.extend(ours.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value)));
+        labels
     }
 
     /// The launch that a label names, when this run made it.
@@ -62,13 +74,46 @@ impl Identity {
 
     /// How the pool knows a container with this id and these labels.
     pub(super) fn key(&self, id: &str, labels: &BTreeMap<String, String>) -> ContainerKey {
-        let ours = labels.get(BOOT).is_some_and(|boot| *boot == self.boot);
-        labels
-            .get(LAUNCH)
+        let ours = value(labels.get(BOOT)).is_some_and(|boot| *boot == self.boot);
+        value(labels.get(LAUNCH))
             .filter(|_| ours)
             .and_then(|label| self.launch_of(label))
             .map_or_else(|| ContainerKey::Stray(id.to_owned()), ContainerKey::Launch)
     }
+}
+
+/// A label that is set. An empty one says that the label does not apply.
+pub(super) fn value(label: Option<&String>) -> Option<&String> {
+    label.filter(|value| !value.is_empty())
+}
+
+/// What the container with these labels of ours is called. Its labels are also those of
+/// whatever is made of it (`docker commit`), its name is not: containers that bear our labels
+/// under another name are not ours. `None` when the labels are not ours.
+pub(super) fn name_by<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<String> {
+    let label = |key| value(label(key));
+    match label(SANDBOX) {
+        Some(number) => Some(holder(label(BOOT)?, number)),
+        None => Some(container(label(SERVICE)?, label(LAUNCH)?)),
+    }
+}
+
+/// The name of a launch's container, which says to people whose it is. It is also what the
+/// container is removed by.
+pub(super) fn container(service: &str, launch: &str) -> String {
+    let valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let service: String = service.chars().map(|c| if valid(c) { c } else { '-' }).collect();
+    format!("ganger-{service}-{launch}")
+}
+
+/// The name of the holder of a network sandbox.
+pub(super) fn holder(boot: &str, number: &str) -> String {
+    format!("ganger-sandbox-{boot}-{number}")
+}
+
+/// An id as people read it: 12 digits, as engines show them.
+pub(crate) fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
 }
 
 /// Whether a text is an engine's id of a container. Ids become part of a path,
@@ -108,7 +153,25 @@ mod tests {
 
     #[test]
     fn a_name_holds_nothing_that_means_something_in_a_path() {
-        let name = me().container(&"../a b".into(), LaunchId(1));
+        let name = container("../a b", &me().launch(LaunchId(1)));
         assert_eq!(name, "ganger-..-a-b-3fa9c1d2-1");
+    }
+
+    #[test]
+    fn labels_that_are_not_whole_are_not_ours() {
+        let name = |labels: &[(&str, &str)]| {
+            let labels: BTreeMap<String, String> =
+                labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+            name_by(|key| labels.get(key))
+        };
+        let launch = [(SERVICE, "echo"), (LAUNCH, "3fa9c1d2-1")];
+        assert_eq!(name(&launch).as_deref(), Some("ganger-echo-3fa9c1d2-1"));
+        let empty = [launch[0], launch[1], (SANDBOX, "")];
+        assert_eq!(name(&empty), name(&launch));
+        let holder = [(BOOT, "3fa9c1d2"), (SANDBOX, "4"), (SERVICE, ""), (LAUNCH, "")];
+        assert_eq!(name(&holder).as_deref(), Some("ganger-sandbox-3fa9c1d2-4"));
+        for odd in [&[][..], &launch[..1], &[(SERVICE, ""), launch[1]], &[(SANDBOX, "4")]] {
+            assert_eq!(name(odd), None);
+        }
     }
 }

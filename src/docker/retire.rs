@@ -1,27 +1,27 @@
 //! Removal, and the list that it is confirmed by.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bollard::errors::Error;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
+use ganger_pool::core::LaunchId;
 use ganger_pool::runtime::{CallError, ContainerKey, Removal, Target};
 use tokio::time::Instant;
 
 use super::calls::Failure;
 use super::daemon::Daemon;
-use super::naming::{BOOT, INSTANCE, LAUNCH, is_id};
+use super::naming::{BOOT, DEADLINE, INSTANCE, LAUNCH, is_id, short};
 use super::strays::Stray;
 use super::view::Listed;
-use super::{DEADLINE, Docker, Scope, explain, step};
+use super::{Docker, Scope, explain, step};
 use crate::http;
 
 // === impl Daemon ===
 
 impl Daemon {
-    /// Every container that has these labels and, if given, this id.
-    pub(super) async fn list(
-        &self,
-        labels: &[String],
-        id: Option<&str>,
-    ) -> Result<Vec<Listed>, CallError> {
+    /// Whatever has these labels and, if given, this id.
+    async fn list(&self, labels: &[String], id: Option<&str>) -> Result<Vec<Listed>, CallError> {
         let mut filters = serde_json::json!({ "label": labels });
         if let Some(id) = id {
             filters["id"] = serde_json::json!([id]);
@@ -37,6 +37,19 @@ impl Daemon {
 // === impl Docker ===
 
 impl Docker {
+    /// Every container that has these labels by right, and, if given, this id.
+    pub(super) async fn list_labelled(
+        &self,
+        daemon: &Daemon,
+        labels: &[String],
+        id: Option<&str>,
+    ) -> Result<Vec<Listed>, CallError> {
+        let mut listed = daemon.list(labels, id).await?;
+        // What somebody has renamed is known by its id.
+        listed.retain(|one| one.bears_its_name() || self.calls.has_made(&one.id));
+        Ok(listed)
+    }
+
     /// The labels that all of ours have.
     pub(super) fn ours(&self) -> Vec<String> {
         let label = |key: &str, value: &str| format!("{key}={value}");
@@ -78,13 +91,13 @@ impl Docker {
             ContainerKey::Launch(launch) => {
                 let label = format!("{LAUNCH}={}", self.identity.launch(*launch));
                 let labels = [self.ours(), vec![label]].concat();
-                daemon.list(&labels, None).await
+                self.list_labelled(daemon, &labels, None).await
             }
             ContainerKey::Stray(id) => {
                 if !is_id(id) {
                     return Err(CallError::refused(format!("\"{id}\" is not a container's id")));
                 }
-                let mut found = daemon.list(&self.ours(), Some(id)).await?;
+                let mut found = self.list_labelled(daemon, &self.ours(), Some(id)).await?;
                 found.retain(|listed| listed.id == *id && self.is_ours(daemon, listed));
                 Ok(found)
             }
@@ -100,6 +113,32 @@ impl Docker {
             return Ok(Removal::Gone);
         }
         let daemon = self.daemon(&target.daemon)?;
+        let outcome = self.remove_at(&daemon, target).await;
+        if outcome.as_ref().is_err_and(|error| error.unreachable) {
+            for other in self.by_other_ways(&daemon) {
+                // That an engine has the same id is not believed but with the container: machines
+                // that were copied have one id.
+                let there = self.find(&other, &target.key).await;
+                if there.is_ok_and(|there| !there.is_empty()) {
+                    return self.remove_at(&other, target).await;
+                }
+            }
+        }
+        outcome
+    }
+
+    /// The daemons that say that they are the engine which a daemon was: one whose address has
+    /// changed is listed as another daemon.
+    pub(super) fn by_other_ways(&self, daemon: &Daemon) -> Vec<Arc<Daemon>> {
+        let Ok(contact) = daemon.contact() else { return Vec::new() };
+        let same = |other: &&Arc<Daemon>| {
+            let its = other.contact();
+            other.name != daemon.name && its.is_ok_and(|its| its.id == contact.id)
+        };
+        self.daemons.lock().values().filter(same).cloned().collect()
+    }
+
+    async fn remove_at(&self, daemon: &Arc<Daemon>, target: &Target) -> Result<Removal, CallError> {
         let known = match &target.key {
             ContainerKey::Launch(launch) => self.calls.name(*launch),
             // Only what bears our label is touched, so it is looked up first.
@@ -108,9 +147,9 @@ impl Docker {
         let doomed = match known {
             Some(name) => vec![name],
             None => {
-                let mut found = self.find(&daemon, &target.key).await?;
+                let mut found = self.find(daemon, &target.key).await?;
                 for stray in &found {
-                    match self.judge(&daemon, stray) {
+                    match self.judge(daemon, stray) {
                         Stray::Left => {}
                         Stray::Unclear => return Ok(Removal::Pending),
                         // For the pool it is gone: no list shows it again.
@@ -123,18 +162,19 @@ impl Docker {
         };
         let (mut failed, mut unknown) = (None, false);
         for container in doomed {
-            match self.delete(&daemon, target, &container).await {
+            match self.delete(daemon, target, &container).await {
                 Ok(known) => unknown |= !known,
                 Err(error) => failed = Some(error),
             }
         }
-        let mut left = self.find(&daemon, &target.key).await?;
+        let mut left = self.find(daemon, &target.key).await?;
         if unknown && !left.is_empty() {
             // Somebody gave it another name.
             for listed in left.iter().filter(|listed| is_id(&listed.id)) {
-                failed = self.delete(&daemon, target, &listed.id).await.err().or(failed);
+                failed = self.delete(daemon, target, &listed.id).await.err().or(failed);
             }
-            left = self.find(&daemon, &target.key).await?;
+            left = self.find(daemon, &target.key).await?;
+            unknown = false;
         }
         if !left.is_empty() {
             // The list answered: whatever held the removal up, it is not the engine's absence.
@@ -148,8 +188,37 @@ impl Docker {
         if !self.calls.is_settled(launch, daemon.deadlines.ghost_grace) {
             return Ok(Removal::Pending);
         }
+        if unknown {
+            self.note_abandoned(daemon, launch)?;
+        } else {
+            self.abandoned.lock().remove(&launch);
+        }
         self.calls.forget(launch);
         Ok(Removal::Gone)
+    }
+
+    /// A container that the engine does not know is gone, unless another engine made it that
+    /// was there before: then nobody knows, and nothing can be done from here.
+    fn note_abandoned(&self, daemon: &Daemon, launch: LaunchId) -> Result<(), CallError> {
+        let engine = &daemon.contact()?.id;
+        if let Some(id) = self.calls.made_elsewhere(launch, engine) {
+            tracing::warn!(
+                daemon = %daemon.name, %launch, container = short(&id),
+                "another engine is at {} now: it does not know the container that the one before \
+                 had, which may run on; `ganger reap` removes it where that engine is",
+                daemon.endpoint
+            );
+            self.abandoned.lock().insert(launch, daemon.name.clone());
+        }
+        Ok(())
+    }
+
+    /// Where containers may be left on engines that are not there any more.
+    pub(super) fn abandoned(&self) -> Vec<String> {
+        let mut counts = BTreeMap::<_, u32>::new();
+        self.abandoned.lock().values().for_each(|d| *counts.entry(d.clone()).or_default() += 1);
+        let left = |(daemon, count)| format!("{daemon} ({count}: on an engine that was replaced)");
+        counts.into_iter().map(left).collect()
     }
 
     /// Whether the engine knows such a container.

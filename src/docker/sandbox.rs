@@ -5,7 +5,8 @@
 //! waits for ever, keeps one; what is launched into it (`NetworkMode: container:ID`) starts
 //! and is removed in less than half the time. A sandbox has one container at a time. It is
 //! free for the next once the removal of the last one is confirmed, so that no process of
-//! that one lives, and where the kernel can be asked it is: nobody listens there.
+//! that one lives, and where the kernel can be asked it is: no connection is left there. One
+//! in which a launch failed is not used again.
 //!
 //! Holders bear a label of their own and count against nobody's capacity. One that is not
 //! wanted any more is removed until it is gone, and so is one whose create was given up and
@@ -13,7 +14,7 @@
 
 mod record;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use super::calls::Failure;
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, launch_error};
 use super::launch::daemon_fault;
-use super::naming::{BOOT, INSTANCE, Identity, is_id};
+use super::naming::{self, BOOT, Identity, SANDBOX, is_id};
 use super::view::{Inspected, Listed, NetworkSettings};
 use super::{Docker, Ready, Scope, Spec};
 use crate::image;
@@ -39,11 +40,6 @@ use record::Sandbox;
 
 pub(super) use record::{Kind, Sandboxes};
 
-/// Label of a holder: its number.
-pub(super) const SANDBOX: &str = "io.ganger.sandbox";
-
-/// So many containers one after the other, and a sandbox is replaced.
-const USES: u32 = 100;
 /// The pause before a removal that has failed is tried again doubles from the first to the
 /// second.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -87,12 +83,13 @@ impl Docker {
                 Some(network) => break Joined { id, network },
                 None if fresh => {
                     return Err(fault::daemon(format!(
-                        "the sandbox {id} ended as soon as it was made"
+                        "the sandbox {} ended as soon as it was made",
+                        naming::short(&id)
                     )));
                 }
                 None => {}
             }
-            tracing::debug!(daemon = %daemon.name, sandbox = id, "a sandbox is not as it was");
+            tracing::debug!(daemon = %daemon.name, sandbox = naming::short(&id), "a sandbox is not as it was");
             if let Some(unfit) = daemon.sandboxes.release(launch) {
                 self.dispose(daemon, unfit.number, Made::Surely);
             }
@@ -123,7 +120,7 @@ impl Docker {
     ) -> Result<Sandbox, LaunchError> {
         let number = daemon.sandboxes.begin();
         match self.start_holder(daemon, contact, number, kind).await {
-            Ok(id) => Ok(Sandbox { number, id, kind: kind.clone(), uses: 0 }),
+            Ok(id) => Ok(Sandbox::new(number, id, kind.clone())),
             Err(error) => {
                 self.dispose(daemon, number, Made::Perhaps);
                 Err(error)
@@ -142,11 +139,7 @@ impl Docker {
         let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
         let image = daemon.image(&spec.image, spec.pull, builtin).await;
         let image = image.map_err(|error| fault::unprepared(error.message))?;
-        let labels = HashMap::from([
-            (INSTANCE.to_owned(), self.identity.instance.clone()),
-            (BOOT.to_owned(), self.identity.boot.clone()),
-            (SANDBOX.to_owned(), number.to_string()),
-        ]);
+        let labels = self.identity.holder_labels(number);
         let name = name(&self.identity, number);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let request = contact.request(&spec, &image, labels, kind.publish, None);
@@ -177,12 +170,22 @@ impl Docker {
         let Some(sandbox) = daemon.sandboxes.release(launch) else { return };
         let (docker, daemon) = (self.clone(), Arc::clone(daemon));
         tokio::spawn(async move {
-            let fit = sandbox.uses < USES && is_clean(&daemon, &sandbox.id).await;
+            let fit = sandbox.is_fit() && is_clean(&daemon, &sandbox).await;
             let given = if fit { daemon.sandboxes.give_back(sandbox) } else { Err(sandbox) };
             if let Err(sandbox) = given {
                 docker.dispose(&daemon, sandbox.number, Made::Surely);
             }
         });
+    }
+
+    /// A launch has failed: its sandbox is not used again, and neither are those that are free
+    /// and have been used like it. Says whether others had used it before.
+    pub(super) fn spoil_sandbox(&self, daemon: &Arc<Daemon>, launch: LaunchId) -> bool {
+        let Some(used) = daemon.sandboxes.spoil(launch) else { return false };
+        for sandbox in used {
+            self.dispose(daemon, sandbox.number, Made::Surely);
+        }
+        true
     }
 
     /// Removes those that nobody has wanted for a while.
@@ -204,7 +207,16 @@ impl Docker {
                 // It may be found elsewhere by now.
                 let known = docker.daemon(&daemon.name).ok();
                 let known = known.filter(|known| Arc::ptr_eq(&known.sandboxes, &daemon.sandboxes));
-                match remove_holder(known.as_ref().unwrap_or(&daemon), &name).await {
+                let known = known.as_ref().unwrap_or(&daemon);
+                let mut removed = remove_holder(known, &name).await;
+                if removed.as_ref().is_err_and(|error| error.unreachable) {
+                    for other in docker.by_other_ways(known) {
+                        if let Ok(Removed::Now) = remove_holder(&other, &name).await {
+                            removed = Ok(Removed::Now);
+                        }
+                    }
+                }
+                match removed {
                     Ok(Removed::Now) => break,
                     Ok(Removed::Before) => {
                         let since = *absent.get_or_insert_with(Instant::now);
@@ -266,7 +278,7 @@ impl Docker {
             let why = daemon.sandboxes.left()?;
             Some(format!("{} (a sandbox: {why})", daemon.name))
         };
-        daemons.iter().filter_map(left).collect()
+        daemons.iter().filter_map(left).chain(self.abandoned()).collect()
     }
 
     /// Whether a list is to leave a container out: a holder that is looked after here, or
@@ -283,15 +295,24 @@ impl Docker {
         }
     }
 
+    /// The numbers of all sandboxes that are no strays: those of a daemon, and those of others,
+    /// which may be the same engine by another way. No number is given twice.
+    fn live_sandboxes(&self, daemon: &Daemon) -> BTreeSet<u64> {
+        let mut live = daemon.sandboxes.live();
+        self.daemons.lock().values().for_each(|other| live.extend(other.sandboxes.live()));
+        self.leaving.lock().iter().for_each(|other| live.extend(other.sandboxes.live()));
+        live
+    }
+
     /// All containers that count, and the launches among them whose sandbox has ended.
     pub(super) async fn list_counted(
         &self,
         daemon: &Daemon,
     ) -> Result<(Vec<Listed>, Vec<LaunchId>), CallError> {
         // Before the list: what changes meanwhile is in order.
-        let (mut live, mut lost) = (daemon.sandboxes.live(), daemon.sandboxes.taken());
-        let mut all = daemon.list(&self.counted(), None).await?;
-        live.extend(daemon.sandboxes.live());
+        let (mut live, mut lost) = (self.live_sandboxes(daemon), daemon.sandboxes.taken());
+        let mut all = self.list_labelled(daemon, &self.counted(), None).await?;
+        live.extend(self.live_sandboxes(daemon));
         // A paused one keeps its network.
         let runs = |holder: &&Listed| matches!(holder.state.as_deref(), Some("running" | "paused"));
         for holder in all.iter().filter(runs).filter(|listed| self.is_ours(daemon, listed)) {
@@ -308,7 +329,7 @@ impl Docker {
 
 /// What a holder is called.
 fn name(identity: &Identity, number: u64) -> String {
-    format!("ganger-sandbox-{}-{number}", identity.boot)
+    naming::holder(&identity.boot, &number.to_string())
 }
 
 /// What a holder runs: what its image says.
@@ -360,15 +381,18 @@ async fn look_at(daemon: &Daemon, id: &str) -> Result<Option<NetworkSettings>, C
     Ok(seen.map(|seen| seen.network_settings))
 }
 
-/// Whether nobody listens in a sandbox, as far as the kernel can be asked: on another
-/// machine its holder is out of reach, or another process has its number here.
-async fn is_clean(daemon: &Daemon, id: &str) -> bool {
-    let Ok(Some(Inspected { state, .. })) = daemon.inspect(id).await else { return false };
-    let id = id.to_owned();
+/// Whether nothing is left in a sandbox of whoever had it, as far as the kernel can be asked:
+/// on another machine its holder is out of reach, or another process has its number here.
+///
+/// Processes are gone, and UDP sockets with them. A connection that the service closed first
+/// stays for a minute, and keeps the port from a service that does not set SO_REUSEADDR.
+async fn is_clean(daemon: &Daemon, sandbox: &Sandbox) -> bool {
+    let Ok(Some(Inspected { state, .. })) = daemon.inspect(&sandbox.id).await else { return false };
+    let (id, port) = (sandbox.id.clone(), sandbox.kind.port);
     // It walks the machine's table of connections.
     let clean = tokio::task::spawn_blocking(move || {
         let here = Process::open(state.pid).ok().filter(|process| process.belongs_to(&id));
-        here.is_none_or(|holder| holder.listens_nowhere().unwrap_or(false))
+        here.is_none_or(|holder| holder.has_no_connections(port).unwrap_or(false))
     });
     state.running && clean.await.unwrap_or(false)
 }

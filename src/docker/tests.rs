@@ -15,7 +15,10 @@ use crate::reach::{Backend, Fate};
 mod copy;
 mod faults;
 mod ignored;
+mod labels;
+mod places;
 mod podman;
+mod sandboxes;
 mod strays;
 mod survey;
 
@@ -52,11 +55,16 @@ fn no(status: u16, message: &str) -> Option<Reply> {
 fn listed(boot: &str, launch: u64, state: &str) -> Value {
     json!({
         "Id": "c".repeat(64),
+        "Names": [format!("/ganger-echo-{boot}-{launch}")],
         "State": state,
         "Labels": {
             "io.ganger.instance": "edge-1",
             "io.ganger.boot": boot,
+            "io.ganger.service": "echo",
+            "io.ganger.generation": "3",
             "io.ganger.launch": format!("{boot}-{launch}"),
+            "io.ganger.sandbox": "",
+            "io.ganger.deadline": "",
         },
     })
 }
@@ -113,6 +121,8 @@ async fn a_create_asks_for_what_the_spec_says_and_no_more() {
             "io.ganger.service": "echo",
             "io.ganger.generation": "3",
             "io.ganger.launch": "3fa9c1d2-7",
+            "io.ganger.sandbox": "",
+            "io.ganger.deadline": "",
         },
         "HostConfig": {
             "NetworkMode": "bridge",
@@ -230,7 +240,7 @@ async fn a_removal_in_progress_is_not_the_end_of_it() {
 }
 
 #[tokio::test]
-async fn one_that_somebody_renamed_is_removed_by_its_label() {
+async fn one_that_somebody_renamed_is_removed_by_its_id() {
     let gone = std::sync::atomic::AtomicBool::new(false);
     let (_engine, docker) = connected(Deadlines::default(), move |seen| {
         let id = "c".repeat(64);
@@ -243,7 +253,9 @@ async fn one_that_somebody_renamed_is_removed_by_its_label() {
         }
         let there = !gone.load(std::sync::atomic::Ordering::Relaxed);
         let list = seen.line.starts_with("GET /containers/json") && there;
-        list.then(|| Reply::Json(200, json!([listed("3fa9c1d2", 7, "running")])))
+        let mut renamed = listed("3fa9c1d2", 7, "running");
+        renamed["Names"] = json!(["/another"]);
+        list.then(|| Reply::Json(200, json!([renamed])))
     })
     .await;
     docker.launch(&order(spec())).await.unwrap();
@@ -300,9 +312,9 @@ async fn a_list_is_whole_or_an_error() {
 async fn the_list_tells_this_run_from_earlier_ones() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
         seen.line.starts_with("GET /containers/json").then(|| {
-            let labels = json!({"io.ganger.instance": "edge-1"});
-            let ports = json!([{"PublicPort": 1e9}]);
-            let odd = json!({"Id": "odd", "State": "configured", "Ports": ports, "Labels": labels});
+            let mut odd = listed("", 8, "configured");
+            odd["Id"] = json!("odd");
+            odd["Ports"] = json!([{"PublicPort": 1e9}]);
             Reply::Json(
                 200,
                 json!([listed("3fa9c1d2", 7, "running"), listed("00000000", 7, "paused"), odd]),
@@ -368,7 +380,12 @@ async fn only_what_bears_our_label_is_removed_as_a_stray() {
 async fn a_stream_of_events_that_breaks_says_so_after_what_it_said() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
         seen.line.starts_with("GET /events").then(|| {
-            let labels = json!({"io.ganger.instance": "edge-1", "io.ganger.launch": "3fa9c1d2-7"});
+            let labels = json!({
+                "name": "ganger-echo-3fa9c1d2-7",
+                "io.ganger.instance": "edge-1",
+                "io.ganger.service": "echo",
+                "io.ganger.launch": "3fa9c1d2-7",
+            });
             let actor = json!({"ID": "c", "Attributes": labels});
             let event = json!({"Type": "container", "Action": "die", "Actor": actor});
             Reply::Truncated(format!("{event}\n"))
@@ -605,8 +622,22 @@ async fn where_a_running_process_cannot_be_found_ports_are_published() {
 
 #[tokio::test]
 async fn ports_of_an_engine_behind_a_tunnel_are_not_looked_for_on_our_loopback() {
-    let engine = Engine::start(|_| None);
-    let docker = Docker::new(identity(), Vec::new());
+    // Its containers' processes have numbers that are nobody's here, or somebody else's.
+    for pid in [4_000_000, std::process::id()] {
+        published_behind_a_tunnel(pid).await;
+    }
+}
+
+async fn published_behind_a_tunnel(pid: u32) {
+    let engine = Engine::start(move |seen| {
+        let ports = json!({"7000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}]});
+        let state = json!({"Running": true, "Pid": pid});
+        let answer = json!({"State": state, "NetworkSettings": {"Ports": ports}});
+        let inspects = seen.line.starts_with("GET /containers/ccc");
+        inspects.then_some(Reply::Json(200, answer))
+    });
+    let deadlines = Deadlines { notice: SHORT, ..Deadlines::default() };
+    let docker = Docker::with_deadlines(identity(), Vec::new(), deadlines);
     docker.connect(&"d".into(), &Site::of(engine.endpoint())).await.unwrap();
     let order = order(Spec { reach: Reach::Published, ..spec() });
     docker.prepare(&order.daemon, &order.service, &order.spec).await.unwrap();

@@ -6,11 +6,16 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
+use super::naming;
+
 /// One container in a list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Listed {
     pub(super) id: String,
+    /// Each may have a slash before it.
+    #[serde(default)]
+    pub(super) names: Option<Vec<String>>,
     #[serde(default)]
     pub(super) labels: Option<BTreeMap<String, String>>,
     #[serde(default)]
@@ -20,8 +25,19 @@ pub(super) struct Listed {
 // === impl Listed ===
 
 impl Listed {
+    /// A label that is set.
     pub(super) fn label(&self, key: &str) -> Option<&String> {
-        self.labels.as_ref()?.get(key)
+        naming::value(self.labels.as_ref()?.get(key))
+    }
+
+    /// Whether it is called what its labels say that it is.
+    pub(super) fn bears_its_name(&self) -> bool {
+        let own = naming::name_by(|key| self.label(key));
+        let bears = |own: &String| {
+            let mut names = self.names.iter().flatten();
+            names.any(|name| name.strip_prefix('/').unwrap_or(name) == own)
+        };
+        own.as_ref().is_some_and(bears)
     }
 }
 

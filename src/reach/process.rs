@@ -118,12 +118,14 @@ impl Process {
         self.any_table(|table| has_listener(table, port, from_outside))
     }
 
-    /// Whether no socket in its network namespace listens on any TCP port.
+    /// Whether no TCP connection is left in its network namespace, in whatever state, and
+    /// nobody listens there. Our own ends of connections to `port` do not count: they hold none
+    /// of a service's ports.
     ///
     /// # Errors
     /// As for [`Process::listens`].
-    pub fn listens_nowhere(&self) -> io::Result<bool> {
-        self.any_table(|table| listeners(table).next().is_some()).map(|any| !any)
+    pub fn has_no_connections(&self, port: u16) -> io::Result<bool> {
+        self.any_table(|table| is_used(table, port)).map(|any| !any)
     }
 
     fn any_table(&self, so: impl Fn(&str) -> bool) -> io::Result<bool> {
@@ -171,6 +173,17 @@ fn has_listener(table: &str, port: u16, from_outside: bool) -> bool {
     listeners(table).any(|(address, hex)| {
         u16::from_str_radix(hex, 16).is_ok_and(|p| p == port)
             && !(from_outside && loopback(address))
+    })
+}
+
+/// Whether a table in the format of /proc/net/tcp has any socket but clients of a port.
+fn is_used(table: &str, served: u16) -> bool {
+    let served = format!("{served:04X}");
+    let port = |end: Option<&str>| end.and_then(|end| Some(end.rsplit_once(':')?.1.to_owned()));
+    table.lines().skip(1).any(|line| {
+        let mut ends = line.split_ascii_whitespace().skip(1);
+        let (local, remote) = (port(ends.next()), port(ends.next()));
+        local.as_ref() == Some(&served) || remote.as_ref() != Some(&served)
     })
 }
 
@@ -240,6 +253,8 @@ impl fmt::Debug for Process {
     }
 }
 
+#[cfg(test)]
+mod leftovers;
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncBufReadExt, BufReader};
@@ -347,7 +362,7 @@ mod tests {
         assert!(living.belongs_to("") && !reused.belongs_to(""));
         assert!(reused.memory.get().is_none());
         assert!(living.listens(port, true).unwrap() && reused.listens(port, true).is_err());
-        assert!(living.listens_nowhere().is_ok() && reused.listens_nowhere().is_err());
+        assert!(living.has_no_connections(1).is_ok() && reused.has_no_connections(1).is_err());
         assert!(!living.is_ending() && reused.is_ending() && reused.has_ended());
         assert!(!reused.is_kept_here());
         assert!(shares_network(pid).unwrap());

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 use crate::docker::{Network, Spec};
 
+/// So many containers one after the other, and a sandbox is replaced.
+const USES: u32 = 100;
 /// A free one that nobody has wanted for so long is removed.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -34,6 +36,8 @@ pub(super) struct Sandbox {
     pub(super) kind: Kind,
     /// Containers that were launched into it.
     pub(super) uses: u32,
+    /// A launch has failed in it.
+    pub(super) spoilt: bool,
 }
 
 /// The sandboxes of one engine, wherever it is found meanwhile.
@@ -66,6 +70,19 @@ impl Kind {
     pub(in crate::docker) fn of(spec: &Spec, publish: Option<IpAddr>) -> Self {
         let (network, runtime) = (spec.network.clone(), spec.runtime.clone());
         Self { network, publish, port: spec.port, runtime }
+    }
+}
+
+// === impl Sandbox ===
+
+impl Sandbox {
+    pub(super) fn new(number: u64, id: String, kind: Kind) -> Self {
+        Self { number, id, kind, uses: 0, spoilt: false }
+    }
+
+    /// Whether another container may be launched into it, if it is clean.
+    pub(super) fn is_fit(&self) -> bool {
+        !self.spoilt && self.uses < USES
     }
 }
 
@@ -118,6 +135,17 @@ impl Sandboxes {
     /// The container of a launch is gone. Its sandbox is nobody's until it is given back.
     pub(super) fn release(&self, launch: LaunchId) -> Option<Sandbox> {
         self.state.lock().taken.remove(&launch)
+    }
+
+    /// Marks the sandbox of a launch that has failed. Where others had used it before: all
+    /// that are free and have been used, which are nobody's then.
+    pub(super) fn spoil(&self, launch: LaunchId) -> Option<Vec<Sandbox>> {
+        let mut state = self.state.lock();
+        let sandbox = state.taken.get_mut(&launch)?;
+        sandbox.spoilt = true;
+        let kind = Some(sandbox.kind.clone()).filter(|_| sandbox.uses > 1)?;
+        let used = |(free, _): &mut (Sandbox, Instant)| free.kind == kind && free.uses > 0;
+        Some(state.free.extract_if(.., used).map(|(sandbox, _)| sandbox).collect())
     }
 
     /// Makes one free for the next, unless there is to be none.
@@ -185,6 +213,12 @@ impl Sandboxes {
         self.state.lock().live.keys().copied().collect()
     }
 
+    /// How many are free.
+    #[cfg(test)]
+    pub(in crate::docker) fn free(&self) -> usize {
+        self.state.lock().free.len()
+    }
+
     /// The launches that are in sandboxes, by these' numbers.
     pub(in crate::docker) fn taken(&self) -> BTreeMap<u64, LaunchId> {
         let state = self.state.lock();
@@ -193,69 +227,4 @@ impl Sandboxes {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    fn kind(port: u16) -> Kind {
-        Kind { network: Network::Sealed, publish: None, port, runtime: None }
-    }
-
-    fn sandbox(sandboxes: &Sandboxes, port: u16) -> Sandbox {
-        let number = sandboxes.begin();
-        Sandbox { number, id: format!("id-{number}"), kind: kind(port), uses: 0 }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_sandbox_has_one_container_at_a_time() {
-        let sandboxes = Sandboxes::default();
-        assert!(sandboxes.lacks(&kind(80)) && !sandboxes.lacks(&kind(80)), "one is coming");
-        assert!(sandboxes.lacks(&kind(81)));
-        sandboxes.came(&kind(80));
-        sandboxes.give_back(sandbox(&sandboxes, 80)).unwrap();
-        sandboxes.came(&kind(81));
-        assert_eq!(sandboxes.take(LaunchId(1), &kind(81)), None);
-        let first = sandboxes.take(LaunchId(1), &kind(80)).unwrap();
-        assert_eq!(sandboxes.take(LaunchId(2), &kind(80)), None);
-        assert_eq!(sandboxes.taken().into_values().collect::<Vec<_>>(), [LaunchId(1)]);
-        let sandbox = sandboxes.release(LaunchId(1)).unwrap();
-        assert_eq!(sandboxes.take(LaunchId(2), &kind(80)), None, "until it was looked at");
-        assert!(sandboxes.live().contains(&sandbox.number), "and is no stray all the time");
-        sandboxes.give_back(sandbox).unwrap();
-        assert_eq!(sandboxes.take(LaunchId(2), &kind(80)), Some(first));
-        let sandbox = sandboxes.release(LaunchId(2)).unwrap();
-        assert_eq!(sandbox.uses, 2);
-        sandboxes.close();
-        let number = sandboxes.give_back(sandbox).unwrap_err().number;
-        let unreachable = |error: &CallError| error.unreachable;
-        let none = sandboxes.until_none(unreachable);
-        tokio::pin!(none);
-        assert!((&mut none).now_or_never().is_none());
-        sandboxes.fail(number, CallError::refused("busy"));
-        assert!((&mut none).now_or_never().is_none());
-        sandboxes.fail(number, CallError::unreachable("away"));
-        none.await;
-        assert_eq!(sandboxes.left().unwrap(), "away");
-        sandboxes.forget(number);
-        sandboxes.until_none(|_| false).await;
-        assert_eq!(sandboxes.left(), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_nobody_wants_goes() {
-        let sandboxes = Sandboxes::default();
-        for _ in 0..2 {
-            sandboxes.give_back(sandbox(&sandboxes, 80)).unwrap();
-        }
-        tokio::time::advance(IDLE - Duration::from_secs(1)).await;
-        let last = sandboxes.take(LaunchId(1), &kind(80)).unwrap();
-        sandboxes.give_back(sandboxes.release(LaunchId(1)).unwrap()).unwrap();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let idle = sandboxes.idle();
-        assert_eq!(idle.len(), 1);
-        assert_ne!(idle[0].id, last);
-        assert_eq!(sandboxes.close().len(), 1);
-        assert!(!sandboxes.lacks(&kind(80)));
-    }
-}
+mod tests;

@@ -122,6 +122,7 @@ async fn what_no_run_can_be_told_of_is_removed() {
     assert_eq!(bed.list().await, "a");
     nobodys["Labels"]["io.ganger.boot"] = json!("3fa9c1d2");
     nobodys["Labels"]["io.ganger.launch"] = json!("garbage");
+    nobodys["Names"] = json!(["/ganger-echo-garbage"]);
     bed.now(vec![nobodys]);
     assert_eq!(bed.list().await, "a");
     assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Gone, 1));

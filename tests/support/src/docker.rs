@@ -72,10 +72,12 @@ pub fn engine_now() -> String {
 // === impl Container ===
 
 impl Container {
-    /// The value of one of its labels.
+    /// The value of one of its labels. An empty one says that it does not apply.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels.split(',').find_map(|label| label.strip_prefix(key)?.strip_prefix('='))
+        let mut labels = self.labels.split(',');
+        let value = labels.find_map(|label| label.strip_prefix(key)?.strip_prefix('='));
+        value.filter(|value| !value.is_empty())
     }
 }
 

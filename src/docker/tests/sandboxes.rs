@@ -1,0 +1,119 @@
+//! When a network sandbox is used again, against a fake engine.
+
+use std::sync::atomic::AtomicI32;
+
+use super::*;
+
+/// How long what is done beside all else may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An engine whose holders are what the test says they are.
+struct Bed {
+    engine: Engine,
+    docker: Docker,
+    runs: Arc<AtomicBool>,
+}
+
+// === impl Bed ===
+
+impl Bed {
+    /// The first process of every holder is `pid`.
+    async fn new(pid: i32) -> Self {
+        let (made, runs) = (AtomicI32::new(0), Arc::new(AtomicBool::new(true)));
+        let (its, id) = (Arc::clone(&runs), |number: i32| format!("{number:064x}"));
+        let (engine, docker) = connected(Deadlines::default(), move |seen| {
+            if seen.line.contains("/create?name=ganger-sandbox-") {
+                let id = id(made.fetch_add(1, Ordering::Relaxed));
+                return Some(Reply::Json(201, json!({"Id": id, "Warnings": []})));
+            }
+            if seen.line.starts_with("GET /containers/000") {
+                let state = json!({"Running": its.load(Ordering::Relaxed), "Pid": pid});
+                let ports = json!({"7000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}]});
+                let seen = json!({"State": state, "NetworkSettings": {"Ports": ports}});
+                return Some(Reply::Json(200, seen));
+            }
+            None
+        })
+        .await;
+        Self { engine, docker, runs }
+    }
+
+    /// Launches a container; the holder whose network it is in.
+    async fn launch(&self, launch: u64) -> String {
+        let sandbox = crate::spec::Sandbox::Pooled;
+        let spec = Spec { sandbox, read_only: true, ..spec() };
+        let order = LaunchOrder { launch: LaunchId(launch), ..order(spec) };
+        self.docker.launch(&order).await.unwrap();
+        let name = format!("name=ganger-echo-3fa9c1d2-{launch}");
+        let create = self.engine.requests(&name).remove(0);
+        create.body["HostConfig"]["NetworkMode"].as_str().unwrap().to_owned()
+    }
+
+    async fn retire(&self, launch: u64) {
+        let key = ContainerKey::Launch(LaunchId(launch));
+        let target = Target { daemon: "d".into(), key };
+        assert_eq!(self.docker.retire(&target).await.unwrap(), Removal::Gone);
+    }
+
+    /// Waits until something is so that is done beside all else.
+    async fn until(&self, what: &str, mut so: impl FnMut(&Self) -> bool) {
+        let wait = async {
+            while !so(self) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, wait).await.is_ok();
+        assert!(in_time, "not in time: {what}: {:#?}", self.engine.requests(""));
+    }
+
+    /// Holders that were removed.
+    fn removed(&self) -> usize {
+        self.engine.requests("DELETE /containers/ganger-sandbox-").len()
+    }
+
+    fn free(&self) -> usize {
+        self.docker.daemon(&"d".into()).unwrap().sandboxes.free()
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_not_clean_is_not_used_again() {
+    let bed = Bed::new(4_000_000).await;
+    bed.launch(1).await;
+    bed.until("one made ahead", |bed| bed.free() == 1).await;
+    bed.runs.store(false, Ordering::Relaxed);
+    bed.retire(1).await;
+    bed.until("it is removed", |bed| bed.removed() == 1).await;
+    assert_eq!(bed.free(), 1);
+}
+
+#[tokio::test]
+async fn another_process_with_the_number_of_a_holder_s_says_nothing_of_it() {
+    // Ours, which listens.
+    let _listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bed = Bed::new(i32::try_from(std::process::id()).unwrap()).await;
+    let first = bed.launch(1).await;
+    bed.until("one made ahead", |bed| bed.free() == 1).await;
+    bed.retire(1).await;
+    bed.until("it was looked at", |bed| bed.free() == 2 || bed.removed() > 0).await;
+    assert_eq!((bed.free(), bed.removed()), (2, 0));
+    assert_eq!(bed.launch(2).await, first, "the last to become free");
+}
+
+#[tokio::test]
+async fn a_service_is_blamed_only_for_what_fails_in_a_sandbox_of_its_own() {
+    let bed = Bed::new(4_000_000).await;
+    let first = bed.launch(1).await;
+    bed.until("one made ahead", |bed| bed.free() == 1).await;
+    bed.retire(1).await;
+    bed.until("it is free", |bed| bed.free() == 2).await;
+    assert_eq!(bed.launch(2).await, first);
+    // It does not get ready.
+    assert_eq!(bed.docker.fault_of(LaunchId(2)), Fault::Daemon);
+    bed.retire(2).await;
+    bed.until("it is thrown away", |bed| bed.removed() == 1).await;
+    assert_ne!(bed.launch(3).await, first);
+    assert_eq!(bed.docker.fault_of(LaunchId(3)), Fault::Service);
+    bed.retire(3).await;
+    bed.until("nor is that used again", |bed| bed.removed() == 2).await;
+}
