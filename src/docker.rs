@@ -14,9 +14,10 @@ mod container;
 mod copy;
 mod daemon;
 mod events;
+mod exec;
 mod explain;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod fault;
 mod ignored;
 mod image;
@@ -48,6 +49,7 @@ use tokio::time::Instant;
 
 pub use container::{Address, Container};
 pub use copy::{Copied, HeldImage};
+pub(crate) use exec::Executed;
 pub use explain::explain;
 pub use image::how_to_get;
 pub use naming::{BOOT, DEADLINE, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
@@ -309,7 +311,7 @@ impl Docker {
         contact.heeds(spec).map_err(refused)?;
         contact.find_sources(spec).map_err(refused)?;
         if let Some(doubt) =
-            contact.kind.doubts_health().filter(|_| spec.ready == Ready::Healthcheck)
+            contact.kind.doubts_health().filter(|_| matches!(spec.ready, Ready::Healthcheck(_)))
         {
             daemon.warn(service, doubt);
         }

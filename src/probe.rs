@@ -6,7 +6,10 @@
 //! machine the kernel is asked whether anybody listens, and no connection is made.
 
 mod attempt;
+mod http;
 mod log;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -18,10 +21,30 @@ use crate::docker::{Container, Ready, step};
 use crate::reach::Backend;
 use attempt::{Verdict, attempt};
 
-/// How long a single attempt may take, unless the service keeps talking.
-const ATTEMPT: Duration = Duration::from_secs(5);
-/// The pause between attempts grows from the first to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+/// How a container is tried, again and again.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// How long a single attempt may take.
+    attempt: Duration,
+    /// The first pause between attempts, and the longest that it grows to.
+    pauses: (Duration, Duration),
+    /// What is wrong when an attempt takes longer.
+    stalled: &'static str,
+}
+
+/// How a container is asked that answers at once if it can.
+const ASKED: Pace = Pace {
+    attempt: Duration::from_secs(5),
+    pauses: (Duration::from_millis(5), Duration::from_millis(250)),
+    stalled: "it accepts a connection and says nothing",
+};
+/// How a program is run in one: that costs an engine more than any question does, and takes
+/// seconds while it starts many containers.
+const EXECUTED: Pace = Pace {
+    attempt: Duration::from_secs(10),
+    pauses: (Duration::from_millis(50), Duration::from_millis(500)),
+    stalled: "the program of `Exec` does not end",
+};
 
 /// Finds out whether containers can serve, as their services' `ready` says.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,11 +58,13 @@ impl Probe<Container> for Prober {
         let ready = async {
             match &container.spec().ready {
                 Ready::Started => Ok(()),
-                Ready::Log(text) => log::wait_for(container, text).await,
+                Ready::Log { text, times } => log::wait_for(container, text, *times, not_yet).await,
+                Ready::Exec(_) => repeat(container, EXECUTED, not_yet).await,
                 Ready::Tcp { .. }
                 | Ready::Banner(_)
                 | Ready::Exchange { .. }
-                | Ready::Healthcheck => repeat(container, not_yet).await,
+                | Ready::Http { .. }
+                | Ready::Healthcheck(_) => repeat(container, ASKED, not_yet).await,
             }
         };
         let connected = async {
@@ -60,7 +85,7 @@ impl Probe<Container> for Prober {
         // Before another connection takes the place of the one made ahead.
         let proof = if container.is_certain() { Proof::Itself } else { Proof::Address };
         let verdict = match &container.spec().ready {
-            Ready::Started | Ready::Log(_) => attempt::runs(container).await,
+            Ready::Started | Ready::Log { .. } => attempt::runs(container).await,
             _ => attempt(container).await,
         };
         match verdict {
@@ -81,7 +106,7 @@ impl Probe<Container> for Prober {
 /// Makes the connection that is made ahead: one that cannot be made proves that the
 /// container is not ready, whatever else has shown that it is.
 async fn preconnect(container: &Container, not_yet: &NotYet) {
-    let (mut pause, longest) = PAUSES;
+    let (mut pause, longest) = ASKED.pauses;
     while let Err(error) = container.preconnect(true).await {
         not_yet.note(format!("takes no connection: {error}"));
         sleep(pause).await;
@@ -89,15 +114,15 @@ async fn preconnect(container: &Container, not_yet: &NotYet) {
     }
 }
 
-async fn repeat(container: &Container, not_yet: &NotYet) -> Result<(), ProbeError> {
-    let (mut pause, longest) = PAUSES;
+async fn repeat(container: &Container, pace: Pace, not_yet: &NotYet) -> Result<(), ProbeError> {
+    let (mut pause, longest) = pace.pauses;
     loop {
-        let verdict = timeout(ATTEMPT, attempt(container)).await;
+        let verdict = timeout(pace.attempt, attempt(container)).await;
         let why = match verdict {
             Ok(Verdict::Ready) => return Ok(()),
             Ok(Verdict::Never(why)) => return Err(ProbeError(why)),
             Ok(Verdict::NotYet(why)) => why,
-            Err(_) => format!("it accepts a connection and says nothing for {ATTEMPT:?}"),
+            Err(_) => format!("{} for {:?}", pace.stalled, pace.attempt),
         };
         tracing::trace!(?container, why, "not ready yet");
         not_yet.note(why);

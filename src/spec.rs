@@ -129,12 +129,44 @@ pub enum Ready {
         /// What its answer starts with.
         expect: Vec<u8>,
     },
-    /// The image's HEALTHCHECK says so.
-    Healthcheck,
-    /// It logs this.
-    Log(String),
+    /// It answers an HTTP request so.
+    Http {
+        /// What is asked for: path and query, from its `/` on.
+        path: String,
+        /// The status of the answer.
+        status: u16,
+    },
+    /// Its HEALTHCHECK says so.
+    Healthcheck(Healthcheck),
+    /// It prints this, to either of its outputs.
+    Log {
+        /// The text: a part of a line, or across lines.
+        text: String,
+        /// How often it has to be there. At least 1.
+        times: u32,
+    },
+    /// This program, run in the container, exits with code 0. Never empty.
+    Exec(Vec<String>),
     /// Its process runs.
     Started,
+}
+
+/// How an engine checks a container's health. What is `None` is as the image says, or
+/// else as the engine does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Healthcheck {
+    /// What is run in the container, as engines write it: `CMD` and the words of a
+    /// command, or `CMD-SHELL` and a line for the shell.
+    pub test: Option<Vec<String>>,
+    /// From the end of one run to the next; the first is run after one interval. At
+    /// least a millisecond, as the other two.
+    pub interval: Option<Duration>,
+    /// How long one run may take.
+    pub timeout: Option<Duration>,
+    /// How many runs must fail in a row for the container to count as unhealthy. At least 1.
+    pub retries: Option<u32>,
+    /// Runs that fail so soon after the start do not count.
+    pub start_period: Option<Duration>,
 }
 
 /// A path of the daemon's machine that the container sees.

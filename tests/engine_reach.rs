@@ -281,7 +281,7 @@ fn a_container_may_do_little() {
                   {{.HostConfig.OomScoreAdj}} {{.HostConfig.Privileged}}";
     assert_eq!(
         inspect(host, &plain, others),
-        "no {json-file map[max-file:1 max-size:1m]} 500 false"
+        "no {json-file map[max-file:2 max-size:512k]} 500 false"
     );
     assert_eq!(ganger.stop(), 0);
 }

@@ -242,11 +242,22 @@ fn every_strategy_shows_when_a_service_can_serve() {
     // What is said as the process starts is not what is waited for.
     let slow = ["--delay", "1s", "--log-start", "getting there", "--log", "ready to accept"];
     let banner = ["--banner", "SSH-2.0-fixture", "--delay", "1s"];
-    let strategies: [(&str, &str, &str, &[&str]); 6] = [
+    // It logs the text as it starts, and again when it can serve.
+    let twice = ["--delay", "1s", "--log-start", "ready to accept", "--log", "ready to accept"];
+    let strategies: [(&str, &str, &str, &[&str]); 9] = [
         ("tcp", "Tcp(linger: \"20ms\")", FIXTURE, &slow),
         ("banner", "Banner(\"SSH-\")", FIXTURE, &banner),
         ("exchange", "Exchange(send: \"PING\\r\\n\", expect: \"PING\")", FIXTURE, &slow),
         ("log", "Log(\"ready to\")", FIXTURE, &slow),
+        ("twice", "Log(\"ready to\", times: 2)", FIXTURE, &twice),
+        ("exec", "Exec([\"/fixture\", \"--check\"])", FIXTURE, &slow),
+        // Unhealthy at first.
+        (
+            "tested",
+            "Healthcheck(test: [\"/fixture\", \"--check\"], interval: \"100ms\", retries: 1)",
+            FIXTURE,
+            &slow,
+        ),
         ("health", "Healthcheck", HEALTHY, &slow),
         // Nothing is waited for, so that it must be quick.
         ("started", "Started", FIXTURE, &[]),
@@ -294,7 +305,7 @@ fn a_service_that_does_not_get_ready_says_why() {
     let fleet = Fleet::shared();
     fleet.load_images();
     let start = "timeouts: (start: \"10s\")";
-    let cases: [(&str, &str, &str, &[&str], &str); 5] = [
+    let cases: [(&str, &str, &str, &[&str], &str); 9] = [
         ("tcp", "Tcp()", FIXTURE, &["--port", "7001"], "nothing listens on port 7000"),
         (
             "banner",
@@ -306,6 +317,28 @@ fn a_service_that_does_not_get_ready_says_why() {
         ("log", "Log(\"ready\")", FIXTURE, &["--log", "not quite"], "last log line: not quite"),
         ("health", "Healthcheck", SICK, &[], "its HEALTHCHECK fails: not today"),
         ("none", "Healthcheck", FIXTURE, &[], "its image has no HEALTHCHECK"),
+        (
+            "once",
+            "Log(\"ready\", times: 2)",
+            FIXTURE,
+            &["--log", "ready"],
+            "it has logged the text 1 of 2 times",
+        ),
+        (
+            "exec",
+            "Exec([\"/fixture\", \"--log-start\", \"not today\", \"--exit\", \"3\"])",
+            FIXTURE,
+            &[],
+            "--exit 3` exits with code 3: not today",
+        ),
+        ("absent", "Exec([\"/pg_isready\"])", FIXTURE, &[], "no such file or directory"),
+        (
+            "http",
+            "Http(\"/health\")",
+            FIXTURE,
+            &["--http", "600s"],
+            "it answers GET /health with 503 instead of 200",
+        ),
     ];
     let mut config = local("never", &fleet);
     for (name, ready, image, command, _) in &cases {
@@ -351,4 +384,78 @@ fn a_service_that_listens_where_no_connection_leads_is_told_from_one_that_is_rea
         assert!(line.contains("launch failed") && line.contains(why), "{name}: {line}");
     }
     assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
+fn a_service_by_http_is_shown_to_nobody_before_it_answers_as_it_should() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    for reach in REACHES {
+        let fields = format!(
+            "warm: 1, max: 1, reuse: 3, network: Bridge, reach: {reach}, ready: Http(\"/health\")"
+        );
+        let config = local("http", &fleet).fixture("http", &fields, &["--http", "2s"]);
+        let mut ganger = config.start(GANGER, &fleet);
+        ganger.wait_for_line(DEADLINE, |line| line.contains("listening service=http "));
+        let mut kinds = Vec::new();
+        for _ in 0..4 {
+            let mut client = Client::connect(config.port("http"));
+            client.send("GET / HTTP/1.1\r\n\r\n");
+            assert_eq!(client.line(), "HTTP/1.1 200 OK\r", "{reach}");
+            let own = client.port();
+            drop(client.finish());
+            let end = ganger.wait_for_end(own);
+            assert_eq!(end.field("end"), "--", "{end:?}");
+            kinds.push(end.field("start").to_owned());
+        }
+        assert_eq!(kinds[1..], ["reused", "reused", "reused"], "{reach}");
+        assert_eq!(ganger.count("launch failed"), 0, "{reach}");
+        assert_eq!(ganger.stop(), 0);
+    }
+}
+
+#[test]
+fn a_program_says_between_leases_whether_a_container_is_fit() {
+    let fleet = Fleet::shared();
+    for reach in REACHES {
+        let fields = format!(
+            "warm: 1, max: 1, reuse: 9, network: Bridge, reach: {reach}, \
+             ready: Exec([\"/fixture\", \"--check\"])"
+        );
+        let config = local("fit", &fleet).fixture("echo", &fields, &[]);
+        let mut ganger = config.serve(GANGER, &fleet);
+        let mut first = None;
+        for round in 0..3 {
+            let mut client = Client::connect(config.port("echo"));
+            client.echo("hello");
+            let own = client.port();
+            assert_eq!(client.finish(), Ending::Closed(Vec::new()));
+            let end = ganger.wait_for_end(own);
+            assert_eq!(end.field("end"), "--", "{end:?}");
+            let container = end.field("container").to_owned();
+            assert_eq!(first.get_or_insert(container.clone()), &container, "{reach} {round}");
+        }
+        assert_eq!(ganger.stop(), 0);
+    }
+}
+
+#[test]
+fn a_text_is_found_however_much_was_logged_before_it() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    for reach in REACHES {
+        // Its log keeps a sixtieth of that.
+        let command =
+            ["--log-start", "ready to go", "--chatter", "64000000", "--log", "ready to go"];
+        let fields = format!(
+            "warm: 1, max: 1, network: Bridge, reach: {reach}, \
+             ready: Log(\"ready to go\", times: 2), timeouts: (start: \"5m\")"
+        );
+        let config = local("chatter", &fleet).fixture("echo", &fields, &command);
+        let mut ganger = config.start(GANGER, &fleet);
+        ganger.wait_until_stocked("echo");
+        Client::connect(config.port("echo")).echo("hello");
+        assert_eq!(ganger.count("launch failed"), 0, "{reach}");
+        assert_eq!(ganger.stop(), 0);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod consul;
 mod mutated;
+mod ready;
 mod shown;
 mod tls;
 
@@ -320,7 +321,6 @@ fn settings_of_a_service_that_make_no_sense() {
         (r#"user: "a b""#, r#""a b" is not a user"#),
         (r#"runtime: "a/b""#, "'/' cannot be in a name: use letters, digits, `_`, `.` and `-`"),
         (r#"ready: Banner("")"#, "this text is empty: any answer would do"),
-        (r#"ready: Log("")"#, "this text is empty"),
         ("ready: Banner", "`Banner` takes one value in brackets, text in quotes"),
         (r#"ready: Exchange(send: "a")"#, "`Exchange` lacks `expect`"),
         ("ready: Started(1)", "`Started` takes nothing in brackets"),
@@ -335,7 +335,8 @@ fn settings_of_a_service_that_make_no_sense() {
         ),
         (
             r#"ready: "Log""#,
-            "expected `Tcp`, `Banner`, `Exchange`, `Healthcheck`, `Log` or `Started`, found text",
+            "expected `Tcp`, `Banner`, `Exchange`, `Http`, `Healthcheck`, `Log`, `Exec` or `Started`, \
+             found text",
         ),
         ("pull: Allways", "unknown variant `Allways`: expected `IfMissing`, `Always` or `Never`"),
         (

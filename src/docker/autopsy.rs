@@ -60,7 +60,7 @@ async fn read_lines(daemon: &Daemon, container: &str, log: &mut Vec<String>) {
 }
 
 /// The lines of a log, cut to size, with what a terminal would obey as text.
-fn readable(bytes: &[u8]) -> Vec<String> {
+pub(super) fn readable(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let clean = |line: &str| {
         let mut clean = String::new();

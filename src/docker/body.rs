@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
@@ -9,6 +10,7 @@ use bollard::models::{
 };
 
 use super::{Network, Ready, Spec};
+use crate::spec::Healthcheck;
 
 /// Makes the request. `publish` is the address to publish the port on, if it is to be.
 /// `joins` is the container whose network it shares, in place of one of its own.
@@ -24,16 +26,18 @@ pub(super) fn body(
 ) -> ContainerCreateBody {
     let publish = publish.filter(|_| joins.is_none());
     let port = format!("{}/tcp", spec.port);
-    // HEALTHCHECKs are programs run in the container again and again.
-    let healthcheck = (spec.ready != Ready::Healthcheck)
-        .then(|| HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() });
+    let healthcheck = match &spec.ready {
+        Ready::Healthcheck(check) => health(check),
+        // HEALTHCHECKs are programs run in the container again and again.
+        _ => HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() },
+    };
     ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: spec.command.clone(),
         env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         user: spec.user.clone(),
         exposed_ports: publish.is_some().then(|| vec![port.clone()]),
-        healthcheck,
+        healthcheck: (healthcheck != HealthConfig::default()).then_some(healthcheck),
         labels: Some(labels),
         host_config: Some(HostConfig {
             port_bindings: publish.map(|address| HashMap::from([(port, binding(address))])),
@@ -71,12 +75,13 @@ fn host_config(spec: &Spec, joins: Option<&str>) -> HostConfig {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
         }),
-        // Every engine can read this one back, which `Ready::Log` needs.
+        // Every engine can read this one back, which autopsies need. In two files, of which
+        // the older is given up: who follows a single one is left behind when it begins anew.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(HashMap::from([
-                ("max-size".to_owned(), "1m".to_owned()),
-                ("max-file".to_owned(), "1".to_owned()),
+                ("max-size".to_owned(), "512k".to_owned()),
+                ("max-file".to_owned(), "2".to_owned()),
             ])),
         }),
         ..HostConfig::default()
@@ -95,6 +100,19 @@ fn mount(mount: &super::Mount) -> Mount {
         target: Some(mount.target.clone()),
         read_only: Some(mount.read_only),
         ..Mount::default()
+    }
+}
+
+/// What it leaves out, an engine takes from the image.
+fn health(check: &Healthcheck) -> HealthConfig {
+    let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    HealthConfig {
+        test: check.test.clone(),
+        interval: check.interval.map(nanoseconds),
+        timeout: check.timeout.map(nanoseconds),
+        retries: check.retries.map(i64::from),
+        start_period: check.start_period.map(nanoseconds),
+        ..HealthConfig::default()
     }
 }
 

@@ -8,16 +8,20 @@ use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptionsBuilder};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, LogsOptionsBuilder, WaitContainerOptionsBuilder,
+};
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use ganger_pool::runtime::CallError;
+use parking_lot::Mutex;
 use socket2::Domain;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::autopsy::last_lines;
 use super::daemon::{Contact, Daemon};
-use super::explain::explain;
+use super::explain::{self, explain};
 use super::view::{Binding, End, Inspected};
 use super::{Spec, naming};
 use crate::reach::hot::{Connect, Hot};
@@ -41,7 +45,12 @@ pub struct Container {
     pub(super) hot: Arc<Hot>,
     /// Where it runs on this machine and is reached by a published port all the same.
     pub(super) neighbour: Option<Neighbour>,
+    /// What it prints, from its start on, where that is wanted: until it is taken.
+    pub(super) output: Mutex<Option<Output>>,
 }
+
+/// What a container prints, as it comes. Ends when the container or the connection does.
+pub(crate) type Output = BoxStream<'static, Result<LogOutput, String>>;
 
 /// How one container is reached.
 #[derive(Debug)]
@@ -251,15 +260,15 @@ impl Container {
         }
     }
 
-    /// Follows its log from the beginning.
-    pub(crate) fn follow_log(
-        &self,
-    ) -> Result<impl Stream<Item = Result<LogOutput, String>> + use<>, CallError> {
+    /// All that it has printed since its start, and prints from now on. For whoever asks
+    /// again, or when the engine did not give that: what its log still has, and what comes.
+    pub(crate) fn output(&self) -> Result<Output, CallError> {
+        if let Some(output) = self.output.lock().take() {
+            return Ok(output);
+        }
         let contact = self.daemon.contact()?;
         let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).build();
-        let endpoint = self.daemon.endpoint.clone();
-        let lines = contact.client.logs(&self.id, Some(options));
-        Ok(lines.map(move |line| line.map_err(|error| explain(&endpoint, &error))))
+        Ok(readable(&self.daemon, contact.client.logs(&self.id, Some(options))))
     }
 
     /// How it ended, once its process has: asked until the engine has noticed.
@@ -269,6 +278,37 @@ impl Container {
             Ok(Err(_)) | Err(_) => End::Unknown,
         }
     }
+}
+
+/// Asks for all that a container will print, before it is started: its log has a bound, and
+/// who reads it while much is printed is overtaken.
+///
+/// # Cancel safety
+/// Dropping the future, or what it returns, closes the connection.
+pub(super) async fn attach(
+    daemon: &Daemon,
+    contact: &Contact,
+    container: &str,
+) -> Result<Output, CallError> {
+    let options = AttachContainerOptionsBuilder::new().stream(true).stdout(true).stderr(true);
+    let attach = contact.client.attach_container(container, Some(options.build()));
+    match timeout(daemon.deadlines.inspect, attach).await {
+        Ok(Ok(attached)) => Ok(readable(daemon, attached.output)),
+        Ok(Err(error)) => Err(CallError::refused(explain(&daemon.endpoint, &error))),
+        Err(_) => {
+            let deadline = daemon.deadlines.inspect;
+            let message = explain::late(&daemon.endpoint, "the call to attach", deadline);
+            Err(CallError::unreachable(message))
+        }
+    }
+}
+
+fn readable(
+    daemon: &Daemon,
+    output: impl Stream<Item = Result<LogOutput, Error>> + Send + 'static,
+) -> Output {
+    let endpoint = daemon.endpoint.clone();
+    output.map(move |piece| piece.map_err(|error| explain(&endpoint, &error))).boxed()
 }
 
 impl fmt::Debug for Container {

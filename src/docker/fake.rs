@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ganger_pool::core::{Generation, LaunchId};
+use ganger_pool::runtime::{ContainerRuntime, LaunchOrder};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -11,18 +13,19 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::{Container, Docker, Identity, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
 
 /// One request as it came, its path without the API's version.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) version: String,
-    pub(super) line: String,
-    pub(super) body: Value,
+pub(crate) struct Seen {
+    pub(crate) version: String,
+    pub(crate) line: String,
+    pub(crate) body: Value,
 }
 
 /// What the engine does about a request.
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Json(u16, Value),
     /// Answers a ping, as a server of this name.
     Ping(&'static str),
@@ -32,22 +35,47 @@ pub(super) enum Reply {
     Stalled,
     /// Sends this as the body.
     Chunked(String),
+    /// Gives up HTTP, sends each of these as a program's standard output, and ends.
+    Attached(Vec<&'static str>),
     /// Sends this as the body and breaks the connection before its end.
     Truncated(String),
 }
 
 /// A fake engine. It stops when dropped.
-pub(super) struct Engine {
+pub(crate) struct Engine {
     path: PathBuf,
-    pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
     server: JoinHandle<()>,
+}
+
+/// A container of this spec, started by an engine that asks `answer` first.
+pub(crate) async fn launched(
+    spec: Spec,
+    answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static,
+) -> (Engine, Arc<Container>) {
+    let engine = Engine::start(answer);
+    let identity = Identity { instance: "edge-1".into(), boot: "3fa9c1d2".into() };
+    let docker = Docker::new(identity, Vec::new());
+    let publish_on = Some(std::net::Ipv4Addr::LOCALHOST.into());
+    let site = Site { endpoint: engine.endpoint(), publish_on };
+    docker.connect(&"d".into(), &site).await.unwrap();
+    let order = LaunchOrder {
+        launch: LaunchId(7),
+        daemon: "d".into(),
+        service: "echo".into(),
+        generation: Generation(3),
+        spec: Arc::new(Spec { reach: Reach::Published, ..spec }),
+        capacity: 2,
+    };
+    let container = docker.launch(&order).await.unwrap();
+    (engine, container)
 }
 
 // === impl Engine ===
 
 impl Engine {
     /// Starts one that asks `answer` first and knows the usual answers itself.
-    pub(super) fn start(answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ganger-fake-{}-{count}.sock", std::process::id());
@@ -73,12 +101,12 @@ impl Engine {
         Self { path, seen, server }
     }
 
-    pub(super) fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::Unix(self.path.clone())
     }
 
     /// The requests whose first line contains `part`.
-    pub(super) fn requests(&self, part: &str) -> Vec<Seen> {
+    pub(crate) fn requests(&self, part: &str) -> Vec<Seen> {
         self.seen.lock().iter().filter(|seen| seen.line.contains(part)).cloned().collect()
     }
 }
@@ -161,6 +189,16 @@ async fn write(mut stream: UnixStream, mut reply: Reply) {
                     "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
                      {length:x}\r\n{body}\r\n0\r\n\r\n"
                 )
+            }
+            Reply::Attached(pieces) => {
+                let mut text =
+                    "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n".to_owned();
+                for piece in pieces {
+                    let length = u8::try_from(piece.len()).unwrap();
+                    text.extend(['\x01', '\0', '\0', '\0', '\0', '\0', '\0', char::from(length)]);
+                    text.push_str(piece);
+                }
+                text
             }
             Reply::Truncated(body) => {
                 let length = body.len();

@@ -8,16 +8,17 @@ use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
 use ganger_pool::core::{LaunchId, ServiceName};
 use ganger_pool::runtime::{CallError, Fault, LaunchError, LaunchOrder};
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::calls::Failure;
-use super::container::{Address, Container, OutOfReach};
+use super::container::{Address, Container, OutOfReach, attach};
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::ignored::{self, Ignored};
 use super::naming::{self, DEADLINE, is_id};
 use super::sandbox::Kind;
-use super::{Docker, Reach, Spec, step};
+use super::{Docker, Reach, Ready, Spec, step};
 use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
 use crate::spec::Sandbox;
@@ -53,6 +54,13 @@ impl Docker {
         let mut done = |name| step(name, &id, std::mem::replace(&mut began, Instant::now()));
         self.read_runtime(&daemon, &contact, &order.spec, &id).await?;
         done("create");
+        let mut output = None;
+        if let Ready::Log { .. } = order.spec.ready {
+            output = attach(&daemon, &contact, &id)
+                .await
+                .inspect_err(|error| tracing::debug!(id, %error, "its log is read instead"))
+                .ok();
+        }
         self.find_room(&daemon, order.capacity).await?;
         done("room");
         let client = contact.client.clone();
@@ -129,7 +137,8 @@ impl Docker {
         done("inspect");
         let spec = Arc::clone(&order.spec);
         let (address, hot) = (Arc::new(address), Arc::default());
-        Ok(Arc::new(Container { id, daemon, spec, address, hot, neighbour }))
+        let output = Mutex::new(output);
+        Ok(Arc::new(Container { id, daemon, spec, address, hot, neighbour, output }))
     }
 
     async fn create(

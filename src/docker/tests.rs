@@ -18,6 +18,7 @@ mod ignored;
 mod labels;
 mod places;
 mod podman;
+mod ready;
 mod sandboxes;
 mod strays;
 mod survey;
@@ -140,7 +141,7 @@ async fn a_create_asks_for_what_the_spec_says_and_no_more() {
             "Mounts": [{"Type": "bind", "Source": "/srv", "Target": "/data", "ReadOnly": true}],
             "Runtime": "runc",
             "RestartPolicy": {"Name": "no"},
-            "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "512k", "max-file": "2"}},
         },
     });
     assert_eq!(create.body, expected, "{:#}", create.body);

@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::docker::{Address, Container, Ready};
+use super::http::answers;
+use crate::docker::{Address, Container, Executed, Ready};
 
 /// What one attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +24,12 @@ pub(super) enum Verdict {
 /// Makes one attempt, by the strategy of the container's service.
 pub(super) async fn attempt(container: &Container) -> Verdict {
     match &container.spec().ready {
-        Ready::Healthcheck => healthy(container).await,
-        Ready::Started | Ready::Log(_) => runs(container).await,
+        Ready::Healthcheck(_) => healthy(container).await,
+        Ready::Started | Ready::Log { .. } => runs(container).await,
+        Ready::Exec(command) => succeeds(container, command).await,
+        Ready::Http { path, status } => {
+            judge(dial(container, |stream| answers(stream, path, *status)).await)
+        }
         Ready::Tcp { linger } => match container.listens().await {
             Some(listens) => judge(listens.and_then(|listens| {
                 listens
@@ -102,18 +107,31 @@ async fn healthy(container: &Container) -> Verdict {
     };
     let Some(health) = state.health else {
         return Verdict::Never(
-            "its image has no HEALTHCHECK: give it one, or choose another `ready`".to_owned(),
+            "its image has no HEALTHCHECK: give it one, or `Healthcheck` a `test`".to_owned(),
         );
     };
     match health.status.as_str() {
         "healthy" => Verdict::Ready,
         "none" => Verdict::Never("its image has no HEALTHCHECK".to_owned()),
+        // One that takes long to get ready is unhealthy until then.
         "unhealthy" => {
             let last = health.log.as_deref().and_then(<[_]>::last);
             let output = last.map_or("", |last| last.output.trim());
-            Verdict::Never(format!("its HEALTHCHECK fails: {}", output.escape_debug()))
+            Verdict::NotYet(format!("its HEALTHCHECK fails: {}", output.escape_debug()))
         }
         status => Verdict::NotYet(format!("its HEALTHCHECK says {status}")),
+    }
+}
+
+/// A program that is run in it says so by its exit code.
+async fn succeeds(container: &Container, command: &[String]) -> Verdict {
+    match container.exec(command).await {
+        Ok(Executed { code: 0, .. }) => Verdict::Ready,
+        Ok(Executed { code, said }) => {
+            let said = said.map_or_else(String::new, |said| format!(": {said}"));
+            Verdict::NotYet(format!("`{}` exits with code {code}{said}", command.join(" ")))
+        }
+        Err(error) => Verdict::NotYet(error.message),
     }
 }
 

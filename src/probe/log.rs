@@ -1,62 +1,76 @@
-//! Readiness by a text in the log.
+//! Readiness by a text that the container prints.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use ganger_pool::probe::ProbeError;
+use ganger_pool::probe::{NotYet, ProbeError};
 use tokio::time::sleep;
 
 use crate::docker::Container;
 
-/// How long to wait before a log that broke off is followed anew.
+/// How long to wait before what broke off is read anew.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Waits until the container logs `text`. It may be part of a line, or cross
-/// lines; what comes from standard output and standard error is one log.
-pub(super) async fn wait_for(container: &Container, text: &str) -> Result<(), ProbeError> {
+/// Waits until the container has printed `text` so many times. It may be part of a line, or
+/// cross lines; standard output and standard error are taken as one.
+pub(super) async fn wait_for(
+    container: &Container,
+    text: &str,
+    times: u32,
+    not_yet: &NotYet,
+) -> Result<(), ProbeError> {
     loop {
         let mut search = Search::new(text);
-        match container.follow_log() {
-            Ok(log) => {
-                let mut log = std::pin::pin!(log);
-                while let Some(Ok(piece)) = log.next().await {
-                    if search.found_in(&piece.into_bytes()) {
+        match container.output() {
+            Ok(mut output) => {
+                while let Some(Ok(piece)) = output.next().await {
+                    let before = search.found;
+                    search.read(&piece.into_bytes());
+                    if search.found >= times {
                         return Ok(());
+                    }
+                    if search.found > before {
+                        not_yet.note(format!(
+                            "it has logged the text {} of {times} times",
+                            search.found
+                        ));
                     }
                 }
             }
-            Err(error) => tracing::debug!(error = error.to_string(), "cannot follow the log"),
+            Err(error) => not_yet.note(error.message),
         }
-        // The log ends with the container, which is noticed elsewhere.
+        // The output ends with the container, which is noticed elsewhere.
         sleep(AGAIN).await;
     }
 }
 
-/// Looks for a text in pieces of a log, and holds no more of it than the text is long.
+/// Counts a text in pieces of what is printed, and holds no more of it than the text is
+/// long. What was counted once is no part of the next.
 struct Search<'a> {
     text: &'a [u8],
     tail: Vec<u8>,
+    found: u32,
 }
 
 // === impl Search ===
 
 impl<'a> Search<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text: text.as_bytes(), tail: Vec::new() }
+        Self { text: text.as_bytes(), tail: Vec::new(), found: 0 }
     }
 
-    fn found_in(&mut self, piece: &[u8]) -> bool {
-        if self.text.is_empty() {
-            return true;
-        }
+    fn read(&mut self, piece: &[u8]) {
         self.tail.extend_from_slice(piece);
-        if self.tail.windows(self.text.len()).any(|window| window == self.text) {
-            return true;
+        let length = self.text.len();
+        let mut start = 0;
+        while let Some(place) =
+            self.tail[start..].windows(length).position(|window| window == self.text)
+        {
+            self.found = self.found.saturating_add(1);
+            start += place + length;
         }
-        let keep = self.text.len() - 1;
-        let excess = self.tail.len().saturating_sub(keep);
-        self.tail.drain(..excess);
-        false
+        let keep = length - 1;
+        self.tail.drain(..start.max(self.tail.len().saturating_sub(keep)));
     }
 }
 
@@ -67,10 +81,23 @@ mod tests {
     #[test]
     fn finds_a_text_across_pieces() {
         let mut search = Search::new("ready");
-        assert!(!search.found_in(b"starting, not rea"));
-        assert_eq!(search.tail, b" rea");
-        assert!(search.found_in(b"dy\n"));
+        search.read(b"starting, not rea");
+        assert_eq!((search.found, search.tail.as_slice()), (0, &b" rea"[..]));
+        search.read(b"dy\n");
+        assert_eq!(search.found, 1);
         let mut search = Search::new("ready");
-        assert!(!search.found_in(b"rea") && !search.found_in(b"d") && !search.found_in(b"x"));
+        for piece in ["rea", "d", "x"] {
+            search.read(piece.as_bytes());
+        }
+        assert_eq!(search.found, 0);
+    }
+
+    #[test]
+    fn what_was_counted_is_not_counted_again() {
+        let mut search = Search::new("aba");
+        search.read(b"ababa");
+        assert_eq!((search.found, search.tail.as_slice()), (1, &b"ba"[..]));
+        search.read(b"ba aba,aba");
+        assert_eq!((search.found, search.tail.len()), (4, 0));
     }
 }

@@ -76,12 +76,27 @@ impl<'t> Cx<'t> {
         of: &str,
         read: impl FnOnce(&mut Fields<'_, 't, 'n>) -> T,
     ) -> Option<T> {
+        self.led_fields(node, of, &[], read)
+    }
+
+    /// The same, where the first values may stand without their names, in this order: as in
+    /// `Log("ready", times: 2)`.
+    pub(in crate::config) fn led_fields<'n, T>(
+        &mut self,
+        node: &'n Node,
+        of: &str,
+        unnamed: &[&'static str],
+        read: impl FnOnce(&mut Fields<'_, 't, 'n>) -> T,
+    ) -> Option<T> {
         let (items, open): (&[Item], &Span) = match &node.shape {
             Shape::Struct { items, open, .. } => (items, open),
             _ => (&[], &node.span),
         };
         let mut fields = Fields::new(self);
-        for item in items {
+        let named = items.iter().position(|item| item.key.is_some()).unwrap_or(items.len());
+        let led = named.min(unnamed.len());
+        fields.given.extend(unnamed.iter().copied().zip(&items[..led]));
+        for item in &items[led..] {
             fields.add(item, of, node.whole);
         }
         let value = read(&mut fields);
@@ -115,8 +130,9 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
             let title = format!("names of settings are written without quotes: `{name}`");
             self.cx.report(Mistake::new(&key.span, title));
         }
-        if let Some(Item { key: Some(first), .. }) = self.given.get(name) {
-            self.cx.repeated(&key.span, &first.span);
+        if let Some(Item { key: first, value }) = self.given.get(name) {
+            let first = first.as_ref().map_or(&value.span, |first| &first.span);
+            self.cx.repeated(&key.span, first);
             return;
         }
         self.given.insert(name, item);

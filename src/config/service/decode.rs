@@ -123,13 +123,7 @@ fn ready_and_timeouts(f: &mut Fields<'_, '_, '_>) -> (Ready, Timeouts) {
     let place = place.or(timeouts.as_ref().map(|timeouts| &timeouts.span)).cloned();
     let ready = ready.map(|ready| ready.value).unwrap_or_default();
     let timeouts = timeouts.map(|timeouts| timeouts.value).unwrap_or_default();
-    let start = timeouts.start;
-    if let (Ready::Tcp { linger }, Some(place)) = (&ready, place)
-        && *linger > start / 2
-    {
-        let title =
-            format!("`linger` is {linger:?}, and a container has {start:?} to get ready in");
-        let help = "make `linger` at most half of `timeouts.start`";
+    if let (Some((title, help)), Some(place)) = (ready.why_too_late(timeouts.start), place) {
         f.cx.report(Mistake::new(&place, title).help(help));
     }
     (ready, timeouts)

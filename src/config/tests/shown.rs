@@ -325,3 +325,45 @@ fn colour_only_when_asked_for() {
     assert!(!report.to_string().contains('\u{1b}'));
     assert!(report.render(true).contains('\u{1b}'));
 }
+
+#[test]
+fn every_mistake_of_a_sign_of_readiness_with_its_place() {
+    let text = whole(
+        DAEMON,
+        "\"a\": (listen: \"127.0.0.1:1\", image: \"i\", port: 1,\nready: Http(\"up\", statuss: 99)),\n\"b\": (listen: \"127.0.0.1:2\", image: \"i\", port: 1,\nready: Log(\"\", times: 0))",
+        "",
+    );
+    shown(
+        &text,
+        r#"
+error: "up" is not a path: start it with `/`
+ --> ganger.ron:2:13
+  |
+2 | ready: Http("up", statuss: 99)),
+  |             ^^^^
+  |
+  = help: host and port are those of the service
+
+error: unknown setting `statuss` of `Http`
+ --> ganger.ron:2:19
+  |
+2 | ready: Http("up", statuss: 99)),
+  |                   ^^^^^^^
+  |
+  = help: did you mean `status`?
+
+error: this text is empty
+ --> ganger.ron:4:12
+  |
+4 | ready: Log("", times: 0))}, )
+  |            ^^
+
+error: 0 is too small: at least 1
+ --> ganger.ron:4:23
+  |
+4 | ready: Log("", times: 0))}, )
+  |                       ^
+
+4 mistakes in ganger.ron"#,
+    );
+}
