@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::child::Interrupts;
 use crate::command::{self, cargo};
 use crate::fleet::{Fleet, Settings, Site, assignment, is_root};
-use crate::{SimArgs, TestArgs};
+use crate::{SimArgs, TestArgs, postgres};
 
 /// How the test targets that need real engines are named.
 const ENGINE_TARGET: &str = "engine_";
@@ -56,6 +56,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
 }
 
 fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Result<ExitCode> {
+    postgres::ensure()?;
     // Whatever runs may have been started otherwise, or be in any state.
     fleet.down()?;
     let kinds: Vec<_> = OTHER_KINDS.into_iter().map(assignment).collect::<Result<_>>()?;

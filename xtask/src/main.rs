@@ -18,6 +18,7 @@ mod fleet;
 mod machine;
 #[cfg(target_os = "linux")]
 mod packages;
+mod postgres;
 #[cfg(target_os = "linux")]
 mod soak;
 #[cfg(target_os = "linux")]
@@ -165,6 +166,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
                 live_restore: args.live_restore,
                 userland_proxy: args.userland_proxy,
             };
+            postgres::ensure()?;
             let fleet = fleet::Fleet::lock(fleet::Site::tests()?)?;
             fleet.up(args.hosts, &args.engine, &args.capacity, settings)?;
         }
