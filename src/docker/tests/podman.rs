@@ -34,7 +34,8 @@ async fn labels_in_events_of_podman_are_looked_at_here() {
             let actor = json!({"ID": "c", "Attributes": labels});
             json!({"Type": "container", "Action": action, "Actor": actor}).to_string()
         };
-        let ours = json!({"io.ganger.instance": "edge-1", "io.ganger.launch": "3fa9c1d2-7"});
+        let ours = json!({"io.ganger.instance": "edge-1", "io.ganger.launch": "3fa9c1d2-7",
+            "io.ganger.service": "echo", "name": "ganger-echo-3fa9c1d2-7"});
         let foreign = event("create", json!({"image": "postgres"}));
         Some(Reply::Truncated(format!("{foreign}\n{}\n", event("remove", ours))))
     })
