@@ -224,7 +224,7 @@ fn a_client_whose_link_is_down_is_given_up() {
     let hosts = fleet.hosts();
     let config = Config::new("gone").everywhere().daemon(hosts[1].daemon(6)).fixture(
         "echo",
-        "warm: 1, max: 4, network: Sealed",
+        "warm: 1, max: 4, network: Sealed, client: (keepalive: \"10s\")",
         &[],
     );
     let mut ganger = config.serve(GANGER, &fleet);
