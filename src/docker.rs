@@ -143,6 +143,16 @@ pub(crate) fn step(step: &'static str, container: &str, began: Instant) {
 
 // === impl Deadlines ===
 
+impl Deadlines {
+    /// For `/info`. Podman runs programs to answer it.
+    fn of_info(&self, kind: kind::Kind) -> Duration {
+        match kind {
+            kind::Kind::Docker => self.negotiate,
+            kind::Kind::Podman => self.info,
+        }
+    }
+}
+
 impl Default for Deadlines {
     fn default() -> Self {
         Self {

@@ -4,7 +4,10 @@ use std::fmt;
 
 use ganger_pool::core::ServiceName;
 
-use crate::config::{Config, Daemons, Service};
+use crate::config::{Config, Daemon, Daemons, Service};
+
+/// The setting that makes a daemon another one.
+pub(super) const URL: &str = "url";
 
 /// What one configuration has changed of another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,19 +52,11 @@ impl Changes {
         (changes.services_came, changes.services_went) = (came, went);
         match (&before.daemons, &after.daemons) {
             (Daemons::Static(before), Daemons::Static(after)) => {
-                let name = |daemon: &crate::config::Daemon| daemon.name.to_string();
+                let name = |daemon: &Daemon| daemon.name.to_string();
                 let (came, went) =
                     changes.compare(before, after, name, |changes, name, before, after| {
                         if before != after {
-                            let fields = differing!(
-                                before,
-                                after,
-                                url,
-                                max_containers,
-                                max_launches,
-                                publish_on
-                            );
-                            changes.daemons.push((name, fields));
+                            changes.daemons.push((name, of_daemon(before, after)));
                         }
                     });
                 (changes.daemons_came, changes.daemons_went) = (came, went);
@@ -111,6 +106,20 @@ impl fmt::Display for Changes {
         }
         f.write_str(&if said.is_empty() { "nothing".to_owned() } else { said.join("; ") })
     }
+}
+
+fn of_daemon(before: &Daemon, after: &Daemon) -> Vec<&'static str> {
+    let mut fields = differing!(before, after, max_containers, max_launches, publish_on);
+    // The address holds the files of `tls`, and may be written in other words.
+    if before.url.place() != after.url.place() {
+        fields.insert(0, URL);
+    } else if before.url != after.url {
+        fields.push("tls");
+    }
+    if fields.is_empty() {
+        fields.push("other settings");
+    }
+    fields
 }
 
 fn of_service(before: &Service, after: &Service) -> Vec<&'static str> {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
-use super::changes::Changes;
+use super::changes::{Changes, URL};
 use super::fleet::Followed;
 use super::notify;
 use super::plan::Plan;
@@ -319,7 +319,12 @@ impl Server {
             info!(%service, changed, sessions, "runs by other settings from now on");
         }
         for (daemon, fields) in &changes.daemons {
-            info!(daemon, changed = fields.join(", "), "is used by other settings from now on");
+            let changed = fields.join(", ");
+            if fields.contains(&URL) {
+                info!(daemon, changed, "is another daemon from now on; the one before is drained");
+            } else {
+                info!(daemon, changed, "is used by other settings from now on");
+            }
         }
     }
 

@@ -131,7 +131,7 @@ pub struct Connect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// How long a client may leave unanswered what it is sent and asked, before it is taken to be
-    /// gone; `None` for as long as the kernel goes on. Whole seconds, at least 10.
+    /// gone; `None` for as long as the kernel goes on. At least 10 s.
     pub keepalive: Option<Duration>,
 }
 

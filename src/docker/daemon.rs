@@ -158,11 +158,7 @@ impl Daemon {
             |what, deadline| CallError::unreachable(explain::late(&self.endpoint, what, deadline));
         let greeted = timeout(deadline, self.greet()).await;
         let greeted = greeted.map_err(|_| late("the first call", deadline))??;
-        // Podman runs programs to answer this, and has shown already that it is there.
-        let deadline = match greeted.kind {
-            Kind::Docker => deadline.saturating_sub(began.elapsed()),
-            Kind::Podman => self.deadlines.info,
-        };
+        let deadline = self.deadlines.of_info(greeted.kind).saturating_sub(began.elapsed());
         let path = format!("/v{}/info", greeted.version);
         let (headers, info) = timeout(deadline, self.transport.get_with_headers::<Info>(&path))
             .await

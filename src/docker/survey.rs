@@ -60,7 +60,8 @@ impl Docker {
     /// Dropping the future changes nothing.
     pub async fn abilities(&self, daemon: &DaemonName) -> Result<Abilities, CallError> {
         let daemon = self.daemon(daemon)?;
-        let said = daemon.get("/info", daemon.deadlines.negotiate).await;
+        let deadline = daemon.deadlines.of_info(daemon.contact()?.kind);
+        let said = daemon.get("/info", deadline).await;
         said.map_err(|error| {
             error.map_or_else(|late| late, |e| explain::wire(&daemon.endpoint, &e))
         })

@@ -3,7 +3,7 @@
 //! Whatever is kept of a daemon (containers, removals, where the guardian looks) is kept
 //! by its name. A name that is listed with another url than before is another daemon:
 //! the old one leaves under its own name, is drained where it is, and is forgotten only
-//! when it holds nothing. Until then the new one is called `NAME~2`.
+//! when it holds nothing. The new one is called `NAME~2` for as long as it is listed there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ struct Bound {
     /// What the pool calls it. Not valid in a file where it is not what was listed.
     name: DaemonName,
     listed: DaemonName,
-    url: String,
+    place: String,
     /// Since when it is not listed there any more.
     left: Option<Instant>,
 }
@@ -59,7 +59,7 @@ impl Names {
         if let Some(bound) = self.0.iter().find(|bound| bound.is(daemon)) {
             return bound.name.clone();
         }
-        let (listed, url) = (daemon.name.clone(), daemon.endpoint.endpoint.to_string());
+        let (listed, place) = (daemon.name.clone(), daemon.endpoint.endpoint.place());
         let taken = |name: &DaemonName| self.0.iter().any(|bound| bound.name == *name);
         let mut name = listed.clone();
         let mut number = 1;
@@ -68,14 +68,14 @@ impl Names {
             name = format!("{listed}~{number}").into();
         }
         if number > 1 {
-            let was = self.0.iter().find(|bound| bound.name == listed).map(|bound| &*bound.url);
+            let was = self.0.iter().find(|bound| bound.name == listed).map(|bound| &*bound.place);
             tracing::info!(
-                daemon = %name, url, was,
+                daemon = %name, place, was,
                 "daemon {listed} is listed at another place: it is another one, and called so \
                  while the one before is drained"
             );
         }
-        self.0.push(Bound { name: name.clone(), listed, url, left: None });
+        self.0.push(Bound { name: name.clone(), listed, place, left: None });
         name
     }
 }
@@ -84,7 +84,7 @@ impl Names {
 
 impl Bound {
     fn is(&self, daemon: &DaemonSpec<Site>) -> bool {
-        self.listed == daemon.name && self.url == daemon.endpoint.endpoint.to_string()
+        self.listed == daemon.name && self.place == daemon.endpoint.endpoint.place()
     }
 }
 
@@ -137,6 +137,9 @@ mod tests {
         other.endpoint.publish_on = Some(std::net::Ipv4Addr::LOCALHOST.into());
         other.max_containers = 9;
         let fleet = names.assign(&[other.clone()], |_| true);
-        assert_eq!(*fleet, [other]);
+        assert_eq!(*fleet, [other.clone()]);
+        other.endpoint.endpoint = "tcp://localhost:1".parse().unwrap();
+        let fleet = names.assign(&[other.clone()], |_| true);
+        assert_eq!(*fleet, [other], "the same place in other words");
     }
 }
