@@ -148,17 +148,13 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         let deadline = tokio::time::Instant::now() + start;
         let not_yet = NotYet::default();
         let ready = self.probe.ready(&handle, &not_yet);
-        let mut failed = false;
         let why = tokio::select! {
             // Whoever is not wanted any more does not go to stock.
             biased;
             () = interrupt.cancelled() => None,
             ready = tokio::time::timeout_at(deadline, ready) => match ready {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => {
-                    failed = true;
-                    Some(format!("did not get ready: {error}"))
-                }
+                Ok(Err(error)) => Some(format!("did not get ready: {error}")),
                 Err(_) => {
                     let last = not_yet.last().map_or_else(String::new, |last| format!(" ({last})"));
                     Some(format!(
@@ -169,8 +165,9 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             },
         };
         let autopsy = self.autopsy(order).await;
-        if failed && autopsy.is_none() {
-            // It ended, and nothing is left of it that says so: it was removed.
+        if autopsy.as_ref().is_some_and(|autopsy| autopsy.removed) {
+            let (launch, service, daemon) = (order.launch, &order.service, &order.daemon);
+            warn!(%launch, %service, %daemon, "the container was removed before it was ready");
             return Err(None);
         }
         let may_run = autopsy.as_ref().is_none_or(|autopsy| autopsy.exit_code.is_none());

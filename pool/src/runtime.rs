@@ -208,6 +208,8 @@ pub struct Autopsy {
     pub exit_code: Option<i64>,
     /// The kernel killed it for memory.
     pub out_of_memory: bool,
+    /// It is not there any more: somebody has removed it.
+    pub removed: bool,
     /// Its last log lines, oldest first: few, cut to size, and with nothing in them that a
     /// terminal obeys.
     pub log: Vec<String>,

@@ -252,3 +252,22 @@ fn a_client_takes_what_is_launched_to_be_moved() {
     assert_eq!(story.granted.len(), 5);
     assert_eq!(story.retired, []);
 }
+
+#[test]
+fn removals_that_take_long_do_not_make_moves_overshoot() {
+    let policy = Policy { max: 40, ..warm(12) };
+    let mut story = silent(policy, &[("a", 40, 0)]);
+    answer(&mut story, "a");
+    story.get_ready();
+    let terms = Terms { capacity: 40, tier: 0 };
+    story.tell(Event::DaemonJoined { daemon: "b".into(), terms });
+    answer(&mut story, "b");
+    for _ in 0..300 {
+        story.pass(SECOND);
+        story.get_ready();
+        assert!(on(&story, &["b"])[0] <= 6, "{:?}", on(&story, &["a", "b"]));
+    }
+    assert_eq!(on(&story, &["a", "b"]), [12, 6], "six of the first are being removed");
+    settle(&mut story, 120 * SECOND);
+    assert_eq!(on(&story, &["a", "b"]), [6, 6]);
+}

@@ -86,6 +86,17 @@ impl Placement {
     ) -> Option<&DaemonName> {
         self.order.iter().map(|rank| &rank.3).take(most).find(|name| will_do(name))
     }
+
+    /// The same among those that are less utilised than this, or of a lower tier. Where there
+    /// are none, only one is looked at.
+    pub(super) fn pick_below(
+        &self,
+        place: Place,
+        will_do: impl Fn(&DaemonName) -> bool,
+    ) -> Option<&DaemonName> {
+        let below = self.order.iter().take_while(|rank| (rank.0, rank.1) < place);
+        below.map(|rank| &rank.3).find(|name| will_do(name))
+    }
 }
 
 #[cfg(test)]

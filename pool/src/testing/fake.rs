@@ -266,10 +266,13 @@ impl ContainerRuntime for FakeEngine {
     async fn autopsy(&self, target: &Target) -> Option<Autopsy> {
         let running = {
             let world = self.world.lock();
-            *world.real.get(&(target.daemon.clone(), target.key.clone()))?
+            world.real.get(&(target.daemon.clone(), target.key.clone())).copied()
+        };
+        let Some(running) = running else {
+            return Some(Autopsy { removed: true, ..Autopsy::default() });
         };
         let exit_code = (!running).then_some(3);
-        Some(Autopsy { exit_code, out_of_memory: false, log: vec!["last words".into()] })
+        Some(Autopsy { exit_code, log: vec!["last words".into()], ..Autopsy::default() })
     }
 
     async fn retire(&self, target: &Target) -> Result<Removal, CallError> {

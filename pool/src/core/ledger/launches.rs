@@ -113,6 +113,16 @@ impl Ledger {
                 // Nobody needed a container that was to be moved: it is tried again later.
                 Fault::Service if self.spread.moving == Some(launch) => {}
                 Fault::Service => self.blame_service(now, (index, generation), born, false),
+                // Somebody removes what is launched there: nobody's failure, but not for ever
+                // without a pause.
+                Fault::Unwanted
+                    if matches!(
+                        condemned,
+                        None | Some(RetireReason::Died | RetireReason::Missing)
+                    ) =>
+                {
+                    self.blame_daemon(now, &daemon, born, None);
+                }
                 Fault::Unwanted => {}
                 Fault::Full => self.blame_daemon(now, &daemon, born, None),
                 Fault::Daemon | Fault::Unprepared => {

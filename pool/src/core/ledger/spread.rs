@@ -75,7 +75,9 @@ impl Daemon {
     /// Where one of its containers was put in the order of placement, if it were the last.
     fn place_of_last(&self) -> Place {
         let mut load = self.load();
-        load.used = load.used.saturating_sub(1);
+        // What is being removed is not to be moved any more: else moves go on for as long as
+        // removals take, and all of it back when they are confirmed.
+        load.used = load.used.saturating_sub(1 + self.counts[State::Retiring]);
         load.place()
     }
 }
@@ -198,7 +200,7 @@ impl Ledger {
             to.can_launch(lane) && to.place_beside(more).is_some_and(|to| to < from.place_of_last())
         };
         let better = |name: &_| self.daemons.get(name).is_some_and(is_better);
-        self.placement.pick(usize::MAX, better).cloned()
+        self.placement.pick_below(from.place_of_last(), better).cloned()
     }
 
     /// Of the stock of a service the container that one on any other daemon would be better
