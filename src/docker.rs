@@ -375,6 +375,11 @@ impl ContainerRuntime for Docker {
     async fn launch(&self, order: &LaunchOrder<Spec>) -> Result<Arc<Container>, LaunchError> {
         self.start_container(order).await.map_err(|error| match error.fault {
             Fault::Service => LaunchError { fault: self.fault_of(order.launch), ..error },
+            Fault::Daemon | Fault::Unprepared => {
+                // Whoever is to blame: the sandbox is not used again.
+                _ = self.fault_of(order.launch);
+                error
+            }
             _ => error,
         })
     }

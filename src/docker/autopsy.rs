@@ -27,11 +27,14 @@ impl Docker {
             ContainerKey::Stray(_) => return None,
         };
         let deadline = daemon.deadlines.autopsy;
-        let seen = timeout(deadline, daemon.inspect(&container)).await.ok()?.ok()??;
+        let Some(seen) = timeout(deadline, daemon.inspect(&container)).await.ok()?.ok()? else {
+            return Some(Autopsy { removed: true, ..Autopsy::default() });
+        };
         let log = last_lines(&daemon, &container).await;
         Some(Autopsy {
             exit_code: (!seen.state.running).then_some(seen.state.exit_code),
             out_of_memory: seen.state.oom_killed,
+            removed: false,
             log,
         })
     }

@@ -58,8 +58,9 @@ const SERVICE: &[(&str, &str)] = &[
 const DAEMON: &[(&str, &str)] = &[
     ("setrlimit", "it may not set the ulimits that it is configured to give containers"),
     ("/dev/net/tun", "its user may not open /dev/net/tun, or the kernel's module tun is absent"),
-    ("pasta", "its program for rootless networks, pasta, fails"),
-    ("slirp4netns", "its program for rootless networks, slirp4netns, fails"),
+    ("pasta failed", "its program for rootless networks, pasta, fails"),
+    ("find pasta", "its program for rootless networks, pasta, is not installed"),
+    ("slirp4netns failed", "its program for rootless networks, slirp4netns, fails"),
     ("rootlessport", "its program for rootless ports, rootlessport, fails"),
     ("netavark", "its program for networks, netavark, fails: look at its firewall"),
     ("aardvark", "its program for names, aardvark-dns, fails"),
@@ -78,7 +79,9 @@ const DAEMON: &[(&str, &str)] = &[
     ("insufficient uids", "its user has too few ids to give to containers: see /etc/subuid there"),
     ("mount `proc`", "it may not mount /proc: it has too few rights itself"),
     ("containerd.sock", "its containerd is out of its reach"),
-    ("conmon", "its conmon fails"),
+    ("conmon failed", "its conmon fails"),
+    ("conmon exited", "its conmon fails"),
+    ("find conmon", "its conmon is not installed"),
     ("creating container storage", "its storage fails"),
     ("no space left on device", "its disk is full"),
     ("disk quota exceeded", "its disk is full"),
@@ -133,7 +136,7 @@ pub(super) fn launch_error(
         return daemon(format!("{what} failed, {cause}: {text}"));
     }
     if *status_code == 404 && lower.contains("no such container") {
-        return daemon(format!("{what} failed, somebody removed the container: {text}"));
+        return unwanted(format!("{what} failed, somebody removed the container: {text}"));
     }
     // Also a 404 of create in some engines, where it could be taken for the image.
     if lower.contains("network") && lower.contains("not found") {
@@ -157,6 +160,11 @@ pub(super) fn unprepared(message: String) -> LaunchError {
     LaunchError { fault: Fault::Unprepared, message }
 }
 
+/// Nobody's fault: somebody removed the container before it was ready.
+pub(super) fn unwanted(message: String) -> LaunchError {
+    LaunchError { fault: Fault::Unwanted, message }
+}
+
 pub(super) fn service(message: String) -> LaunchError {
     LaunchError { fault: Fault::Service, message }
 }
@@ -175,7 +183,7 @@ mod tests {
     /// Messages as engines give them.
     #[test]
     fn the_message_says_whose_fault_it_is() {
-        use Fault::{Daemon, Service};
+        use Fault::{Daemon, Service, Unwanted};
         use Operation::{Create, Start};
         let exec = "OCI runtime create failed: runc create failed: unable to start container \
                     process: exec: \"/nope\": stat /nope: no such file or directory: unknown";
@@ -184,7 +192,16 @@ mod tests {
                     127.0.0.1:80: bind: address already in use";
         let cases = [
             (Start, 404, "network nonet not found", Service, "`network`"),
-            (Start, 404, "No such container: abc", Daemon, "somebody removed"),
+            (Start, 404, "No such container: abc", Unwanted, "somebody removed"),
+            // A service's own names are not the engine's parts.
+            (
+                Start,
+                400,
+                "exec: \"/usr/bin/pasta-server\": stat /usr/bin/pasta-server: no such file or \
+                 directory",
+                Service,
+                "`command`",
+            ),
             (Start, 400, exec, Service, "`command`"),
             (Start, 500, exec, Service, "`command`"),
             (Start, 400, user, Service, "`user`"),

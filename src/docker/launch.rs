@@ -18,6 +18,7 @@ use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::ignored::{self, Ignored};
 use super::naming::{self, DEADLINE, is_id};
 use super::sandbox::Kind;
+use super::view::End;
 use super::{Docker, Reach, Ready, Spec, step};
 use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
@@ -79,7 +80,7 @@ impl Docker {
         done("start");
 
         let mut seen = daemon.inspect(&id).await.map_err(daemon_fault)?.ok_or_else(|| {
-            fault::daemon("somebody removed the container as soon as it was started".to_owned())
+            fault::unwanted("somebody removed the container as soon as it was started".to_owned())
         })?;
         if let Some(end) = seen.state.end() {
             return Err(fault::service(format!("the container {end} as soon as it was started")));
@@ -299,6 +300,10 @@ impl Docker {
 /// made of one container says nothing of others.
 async fn ended(daemon: &Daemon, id: &str) -> Option<LaunchError> {
     match timeout(daemon.deadlines.notice, daemon.end_of(id)).await {
+        Ok(Ok(End::Removed)) => {
+            let message = "somebody removed the container as soon as it was started";
+            Some(fault::unwanted(message.to_owned()))
+        }
         Ok(Ok(end)) => {
             Some(fault::service(format!("the container {end} as soon as it was started")))
         }

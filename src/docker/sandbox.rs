@@ -30,6 +30,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::calls::Failure;
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, launch_error};
+use super::ignored;
 use super::launch::daemon_fault;
 use super::naming::{self, BOOT, Identity, SANDBOX, is_id};
 use super::view::{Inspected, Listed, NetworkSettings};
@@ -154,13 +155,18 @@ impl Docker {
         let created = timeout(deadlines.create, create).await.map_err(|_| None);
         let created = created.and_then(|created| created.map_err(Some));
         let created = created.map_err(failed(Operation::Create, deadlines.create))?;
+        contact
+            .note_ignored(created.warnings.iter().filter_map(|warning| ignored::warned(warning)));
         if !is_id(&created.id) {
             return Err(fault::daemon(format!("\"{}\" is not a container's id", created.id)));
         }
         let start = contact.client.start_container(&created.id, None::<StartContainerOptions>);
         let started = timeout(deadlines.start, start).await.map_err(|_| None);
         let started = started.and_then(|started| started.map_err(Some));
-        started.map_err(failed(Operation::Start, deadlines.start))?;
+        // The next one is asked for without what this engine cannot limit.
+        started.map_err(failed(Operation::Start, deadlines.start)).inspect_err(|error| {
+            contact.note_ignored(ignored::failed(&error.message));
+        })?;
         Ok(created.id)
     }
 

@@ -69,7 +69,8 @@ impl Process {
     /// of the container is kept.
     #[must_use]
     pub fn has_own_group(&self, id: &str) -> bool {
-        self.groups().contains(id)
+        // Of one that ends the kernel shows none, or the root: that says nothing of limits.
+        self.groups().contains(id) || self.is_ending()
     }
 
     fn groups(&self) -> String {

@@ -57,6 +57,7 @@ async fn a_process_that_ends_is_seen_to() {
     drop(child.stdin.take());
     process.ended().await;
     assert!(process.has_ended() && process.is_ending());
+    assert!(process.has_own_group("any"), "one that has ended says nothing of limits");
     child.wait().await.unwrap();
     assert!(process.has_ended(), "also when its number is free again");
 }
