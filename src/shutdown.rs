@@ -115,9 +115,8 @@ const OTHERS: [(&str, Signal); 10] = [
 ];
 
 /// Handles them: its containers would stay behind, and its clients would take the end for
-/// a good one. Each is
-/// told the first time. What an own mistake raises (SIGABRT, SIGSEGV) is not among them, nor
-/// is what nobody sends by mistake (SIGQUIT, SIGKILL).
+/// a good one. Each is told the first time. What an own mistake raises (SIGABRT, SIGSEGV) is not
+/// among them, nor is what nobody sends by mistake (SIGQUIT, SIGKILL).
 fn ignore_others() -> io::Result<()> {
     for (name, number) in OTHERS {
         let mut other = signal(SignalKind::from_raw(number.as_raw()))?;

@@ -131,12 +131,14 @@ impl<'a> Rest<'a> {
         match unacknowledged(self.stream) {
             Ok(None) => return Delivery::Done,
             Ok(Some(told)) if told.bytes == 0 => return Delivery::Done,
-            Ok(Some(told)) if self.limits.keepalive.is_some_and(|k| told.is_given_up(k)) => {
-                return Delivery::Vanished;
-            }
             Ok(Some(told)) => {
                 if self.bytes.replace(told.bytes) != Some(told.bytes) {
                     self.since = Instant::now();
+                }
+                // It may have been silent before there was anything to answer.
+                let gone = |limit| told.is_given_up(limit) && self.since.elapsed() >= limit;
+                if self.limits.keepalive.is_some_and(gone) {
+                    return Delivery::Vanished;
                 }
             }
             Err(_) if is_all_but_taken(self.stream) => return Delivery::Done,
@@ -234,5 +236,27 @@ mod tests {
             left += read;
         }
         assert!(left > 0 && sent - left <= 16 << 10, "{left} of {sent} bytes are left");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_lives_and_does_not_read_is_given_up_as_idle_and_never_as_gone() {
+        let limit = Some(Duration::from_millis(100));
+        for (limits, given_up) in [
+            (DeliveryLimits { idle: limit, keepalive: None }, true),
+            (DeliveryLimits { idle: None, keepalive: limit }, false),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (far, _) = listener.accept().await.unwrap();
+            far.writable().await.unwrap();
+            while far.try_write(&[7; 1 << 14]).is_ok() {}
+            let mut ending = Box::pin(close_gently(far, limits));
+            // Long enough for a verdict, if there is to be one.
+            let verdict = tokio::time::timeout(Duration::from_secs(2), &mut ending).await;
+            assert_eq!(verdict.ok(), given_up.then_some(Delivery::Idle), "{limits:?}");
+            drop(ending);
+            let end = near.read_to_end(&mut Vec::new()).await;
+            assert_eq!(end.is_err(), given_up, "{limits:?}: {end:?}");
+        }
     }
 }

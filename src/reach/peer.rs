@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::Socket;
 use tokio::net::TcpStream;
 
-use super::sock_diag;
+use super::{listening, sock_diag};
 
 /// So many questions in a row have to be unanswered: the last may be on its way, and others may
 /// have been lost.
@@ -43,6 +43,10 @@ pub(super) fn asked_with(
     socket: &Socket,
     stream: &TcpStream,
 ) -> io::Result<Option<Unacknowledged>> {
+    // One that cannot be asked answers as if there were no such connection.
+    if !listening::can_be_asked() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     // The kernel knows an IPv4 connection of an IPv6 socket by its IPv4 addresses.
     let canonical = |address: SocketAddr| match address.ip().to_canonical() {
         ip if ip == address.ip() => address,

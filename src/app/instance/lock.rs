@@ -130,6 +130,8 @@ fn read(mut answer: &[u8], name: &[u8]) -> io::Result<Part> {
     const HEADERS: usize = 32;
     const NAME: u16 = 0;
     const UID: u16 = 7;
+    /// `udiag_type`.
+    const STREAM: u8 = 1;
 
     while let Some((length, kind)) = header(answer, 4) {
         let message = answer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
@@ -142,7 +144,8 @@ fn read(mut answer: &[u8], name: &[u8]) -> io::Result<Part> {
             }
             BY_FAMILY => {
                 let attributes = message.get(HEADERS..).unwrap_or_default();
-                if attribute(attributes, NAME) == Some(name) {
+                // One of another type does not hold a name of this one.
+                if message.get(17) == Some(&STREAM) && attribute(attributes, NAME) == Some(name) {
                     let uid = attribute(attributes, UID).and_then(|uid| uid.try_into().ok());
                     return Ok(Part::Found(uid.map(u32::from_ne_bytes)));
                 }
