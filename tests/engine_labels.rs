@@ -1,7 +1,7 @@
 //! Images that bear Ganger's labels: made so, or by `docker commit` of a container of its own.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{self, Write};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use ganger_test_support::{
@@ -35,14 +35,15 @@ impl Drop for Image<'_> {
     }
 }
 
-/// Not as `Ganger::start`, which clears up by label at its end.
-fn reap(config: &Config, args: &[&str]) {
+/// Runs `ganger reap`. Not as `Ganger::start`, which clears up by label at its end.
+fn reap(config: &Config, args: &[&str]) -> io::Result<Output> {
     let mut reap = Command::new(GANGER);
     reap.arg("reap").args(args).args(["--config", "-"]).stdin(Stdio::piped());
-    let mut reap = reap.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    reap.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
-    let output = reap.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let mut reap = reap.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    if let Some(mut input) = reap.stdin.take() {
+        input.write_all(config.to_string().as_bytes())?;
+    }
+    reap.wait_with_output()
 }
 
 #[test]
@@ -70,7 +71,8 @@ fn labels_of_an_image_say_nothing_of_its_containers() {
         assert_eq!(container.label("io.ganger.sandbox"), None);
     }
     let peer = Config::new("peer").daemon(host.daemon(3)).fixture("echo", "warm: 0", &[]);
-    reap(&peer, &["--overdue"]);
+    let reaped = reap(&peer, &["--overdue"]).unwrap();
+    assert!(reaped.status.success(), "{reaped:?}");
     held.iter_mut().for_each(|client| client.echo("still mine"));
     drop(more);
     for client in held {
@@ -113,7 +115,8 @@ fn what_an_operator_runs_of_a_committed_container_is_the_operator_s() {
     assert!(there());
     next.kill();
     next.wait_for_guardian(DEADLINE);
-    reap(&config, &[]);
+    let reaped = reap(&config, &[]).unwrap();
+    assert!(reaped.status.success(), "{reaped:?}");
     assert!(there());
     wait_until(DEADLINE, "nothing else is left", || {
         let left = labelled(fleet.all(), &next.label());
