@@ -11,8 +11,6 @@ use crate::command;
 
 /// Signs every suite that we know.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Where the machine's own apt names no archive of Debian's.
-const ARCHIVE: &str = "http://deb.debian.org/debian";
 /// Written last, and says for which place the rest was made.
 const MADE: &str = "made-for";
 
@@ -75,7 +73,7 @@ fn unpack(dir: &Path, suite: &str, packages: &[&str], extent: Extent) -> Result<
     for part in ["lists/partial", "cache/archives/partial", "preferences.d"] {
         fs::create_dir_all(apt.join(part))?;
     }
-    fs::write(apt.join("sources.list"), source(suite, &archive()))?;
+    fs::write(apt.join("sources.list"), source(suite, &archive()?))?;
     // Nothing is installed, as far as this apt knows.
     fs::write(apt.join("status"), "")?;
     run_apt(&apt, &["update"])?;
@@ -139,11 +137,19 @@ fn source(suite: &str, archive: &str) -> String {
 }
 
 /// The archive that the machine's own apt fetches Debian from.
-fn archive() -> String {
+fn archive() -> Result<String> {
     let format = "$(REPO_URI) $(ORIGIN)";
     let targets = ["indextargets", "--format", format, "Identifier: Packages"];
-    let targets = command::output("apt-get", &targets).unwrap_or_default();
-    archive_in(&targets).unwrap_or(ARCHIVE).to_owned()
+    let named = || -> Result<Option<String>> {
+        let targets = command::output("apt-get", &targets)?;
+        Ok(archive_in(&targets).map(str::to_owned))
+    };
+    if let Some(archive) = named()? {
+        return Ok(archive);
+    }
+    // Whose an archive is, its lists say, which the machine may not have.
+    command::output("apt-get", &["update", "-qq"])?;
+    named()?.context("the machine's apt names no archive of Debian's in its sources")
 }
 
 /// The first archive of Debian's that has suites for everybody, and not security fixes alone.
