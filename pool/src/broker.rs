@@ -299,11 +299,12 @@ impl<R: ContainerRuntime> Inner<R> {
             }
             Action::Interrupt { launch } => outbox.orders.push(Order::Interrupt(launch)),
             Action::Check { launch } => outbox.orders.push(Order::Check(launch)),
-            Action::Retire { daemon, key, reason } => {
+            Action::Retire { daemon, key, reason, ended_in_stock } => {
                 if let ContainerKey::Launch(launch) = &key {
                     outbox.dropped.extend(self.handles.remove(launch));
                 }
-                outbox.removals.push(Removal { target: Target { daemon, key }, reason });
+                let target = Target { daemon, key };
+                outbox.removals.push(Removal { target, reason, ended_in_stock });
             }
             Action::Grant { waiter, launch, daemon, start, uses } => {
                 let handle = self.handles.get(&launch).cloned();

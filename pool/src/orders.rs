@@ -22,4 +22,6 @@ pub(crate) enum Order {
 pub(crate) struct Removal {
     pub(crate) target: Target,
     pub(crate) reason: RetireReason,
+    /// Whose stock it was in, if it ended there by itself.
+    pub(crate) ended_in_stock: Option<ServiceName>,
 }

@@ -72,6 +72,7 @@ impl<R: ContainerRuntime> Pool<R> {
             runtime: runtime.clone(),
             nudges: nudges.clone(),
             lanes: parking_lot::Mutex::default(),
+            deaths: parking_lot::Mutex::default(),
         };
         tasks.spawn(reaper.run(removals));
         let this = Self { broker: broker.clone(), desks: RwLock::default(), tasks };

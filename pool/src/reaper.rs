@@ -4,20 +4,22 @@
 //! nor the other way round.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use crate::broker::Broker;
 use crate::caught::called;
-use crate::core::{Backoff, DaemonName, Event, RetireReason};
+use crate::core::{Backoff, DaemonName, Event, RetireReason, ServiceName};
 use crate::nudge::Nudges;
 use crate::orders::Removal;
-use crate::runtime::{ContainerRuntime, Removal as Attempt};
+use crate::runtime::{ContainerRuntime, Removal as Attempt, Target};
 
 /// Removals in flight on one daemon. Measured on a 2-core machine: 22 removals
 /// per second at 12 in flight, with little gain beyond 8.
@@ -26,6 +28,10 @@ const IN_FLIGHT: usize = 8;
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(60) };
 /// A daemon that answers is asked again as after so many attempts: each 3 s.
 const PENDING: u32 = 6;
+/// How long a removal waits for what a container that ended in stock has left behind.
+const POST_MORTEM: Duration = Duration::from_secs(8);
+/// One such container is told in so long for each service.
+const QUIET: Duration = Duration::from_secs(1);
 /// A removal that needs so many attempts is worth a warning, once.
 const ODD: u32 = 5;
 
@@ -35,6 +41,9 @@ pub(crate) struct Reaper<R: ContainerRuntime> {
     pub(crate) nudges: Arc<Nudges>,
     /// The daemons that something is being removed on.
     pub(crate) lanes: Mutex<BTreeMap<DaemonName, Arc<Semaphore>>>,
+    /// By service, when a container that ended in its stock was told of last, and how many
+    /// were not since then.
+    pub(crate) deaths: Mutex<BTreeMap<ServiceName, (Instant, u32)>>,
 }
 
 // === impl Reaper ===
@@ -58,8 +67,13 @@ impl<R: ContainerRuntime> Reaper<R> {
     }
 
     async fn remove(self: Arc<Self>, removal: Removal) {
-        let Removal { target, reason } = removal;
+        let Removal { target, reason, ended_in_stock } = removal;
         let lane = self.lane(&target.daemon);
+        if let Some(service) = ended_in_stock {
+            // The semaphore is never closed.
+            let _permit = lane.acquire().await;
+            self.tell_of_death(&service, &target).await;
+        }
         let mut attempts = 0;
         loop {
             // From before the attempt: contact may be made again during it.
@@ -104,6 +118,28 @@ impl<R: ContainerRuntime> Reaper<R> {
             debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
         }
         self.broker.tell(Event::Removed { daemon: target.daemon, key: target.key });
+    }
+
+    /// Tells people how a container ended in stock: nobody else does, and what it has said goes
+    /// with it. One in a second of each service is told of, and how many were not.
+    async fn tell_of_death(&self, service: &ServiceName, target: &Target) {
+        let now = Instant::now();
+        let untold = match self.deaths.lock().entry(service.clone()) {
+            Entry::Occupied(mut told) if now - told.get().0 < QUIET => {
+                told.get_mut().1 += 1;
+                return;
+            }
+            Entry::Occupied(mut told) => told.insert((now, 0)).1,
+            Entry::Vacant(never) => never.insert((now, 0)).1,
+        };
+        let autopsy = timeout(POST_MORTEM, self.runtime.autopsy(target)).await.ok().flatten();
+        let reason = match autopsy {
+            Some(autopsy) if autopsy.removed => "somebody removed it".to_owned(),
+            Some(autopsy) => autopsy.to_string(),
+            None => "its daemon does not say how".to_owned(),
+        };
+        let (launch, daemon) = (&target.key, &target.daemon);
+        warn!(%service, %launch, %daemon, untold, reason, "a container ended in stock");
     }
 
     fn lane(&self, daemon: &DaemonName) -> Arc<Semaphore> {

@@ -42,6 +42,8 @@ pub enum Action {
         key: ContainerKey,
         /// Why.
         reason: RetireReason,
+        /// Whose stock it was in, if it ended there by itself.
+        ended_in_stock: Option<ServiceName>,
     },
     /// A waiter gets a container.
     Grant {

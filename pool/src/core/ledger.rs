@@ -322,12 +322,16 @@ impl Ledger {
             return;
         };
         let daemon = container.daemon.clone();
-        if let Some((_, service)) = self.services.get_index_mut(container.service) {
+        let in_stock = matches!(container.state, State::Idle | State::Unknown);
+        let ended = matches!(reason, RetireReason::Died | RetireReason::OutOfMemory);
+        let mut ended_in_stock = None;
+        if let Some((name, service)) = self.services.get_index_mut(container.service) {
             *service.totals.retired.entry(reason).or_default() += 1;
+            ended_in_stock = (in_stock && ended).then(|| name.clone());
         }
         self.transit(now, launch, State::Retiring);
         let key = ContainerKey::Launch(launch);
-        self.actions.push(Action::Retire { daemon, key, reason });
+        self.actions.push(Action::Retire { daemon, key, reason, ended_in_stock });
     }
 
     /// Compares wanted with have for one service, after either changed.

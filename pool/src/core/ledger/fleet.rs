@@ -235,6 +235,7 @@ impl Ledger {
                 daemon: name.clone(),
                 key: key.clone(),
                 reason: RetireReason::Stray,
+                ended_in_stock: None,
             });
         }
     }

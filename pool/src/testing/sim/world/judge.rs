@@ -36,7 +36,7 @@ impl World {
                 }
                 None => Err(format!("I1: check of {launch:?}, which is gone")),
             },
-            Action::Retire { daemon, key, reason } => {
+            Action::Retire { daemon, key, reason, .. } => {
                 if let ContainerKey::Launch(launch) = &key
                     && reason == RetireReason::Generation
                     && self.moved_from == State::Idle
