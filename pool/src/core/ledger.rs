@@ -81,8 +81,8 @@ impl Ledger {
     /// Events about containers that are not there any more are normal (a reply
     /// crossed a removal) and change nothing. `now` must not go backwards.
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
-        // What is due is due before the event, however late the event is told: a process
-        // that stood still must not lease what expired meanwhile.
+        // Deadlines that have passed come before the event: a process that stood still must
+        // not lease a container that expired meanwhile.
         self.tick(now);
         match event {
             Event::ServiceAdded { service, policy, generation } => {

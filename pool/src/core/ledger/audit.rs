@@ -119,7 +119,7 @@ impl Ledger {
         }
     }
 
-    /// Whoever waits for something of the spread of the stocks has a time for it.
+    /// Each hold of a launch and each look at the spread of the stocks has its timer.
     fn audit_spread(&self) -> Result<(), String> {
         let holds = |(lane, at): (&Lane, &Option<_>)| {
             at.is_none_or(|at| self.timers.contains(&(at, Timer::Hold(*lane))))

@@ -55,7 +55,7 @@ impl Ledger {
     pub(super) fn expect(&mut self, now: Instant, launch: LaunchId, index: usize) {
         let Some((_, service)) = self.services.get_index(index) else { return };
         if let Some(usual) = service.hedges.usual(service.policy.hedge_after) {
-            // One that takes just as long is usual.
+            // A launch that takes just as long is usual.
             let unusual = usual + Duration::from_nanos(1);
             self.timers.insert((now + unusual, Timer::Late(launch)));
         }
