@@ -19,7 +19,7 @@ use crate::caught::called;
 use crate::core::{Backoff, DaemonName, Event, RetireReason, ServiceName};
 use crate::nudge::Nudges;
 use crate::orders::Removal;
-use crate::runtime::{ContainerRuntime, Removal as Attempt, Target};
+use crate::runtime::{Autopsy, ContainerRuntime, Removal as Attempt, Target};
 
 /// Removals in flight on one daemon. Measured on a 2-core machine: 22 removals
 /// per second at 12 in flight, with little gain beyond 8.
@@ -72,7 +72,7 @@ impl<R: ContainerRuntime> Reaper<R> {
         if let Some(service) = ended_in_stock {
             // The semaphore is never closed.
             let _permit = lane.acquire().await;
-            self.tell_of_death(&service, &target).await;
+            self.tell_of_death(&service, &target, reason).await;
         }
         let mut attempts = 0;
         loop {
@@ -122,7 +122,7 @@ impl<R: ContainerRuntime> Reaper<R> {
 
     /// Tells people how a container ended in stock: nobody else does, and what it has said goes
     /// with it. One in a second of each service is told of, and how many were not.
-    async fn tell_of_death(&self, service: &ServiceName, target: &Target) {
+    async fn tell_of_death(&self, service: &ServiceName, target: &Target, why: RetireReason) {
         let now = Instant::now();
         let untold = match self.deaths.lock().entry(service.clone()) {
             Entry::Occupied(mut told) if now - told.get().0 < QUIET => {
@@ -133,11 +133,7 @@ impl<R: ContainerRuntime> Reaper<R> {
             Entry::Vacant(never) => never.insert((now, 0)).1,
         };
         let autopsy = timeout(POST_MORTEM, self.runtime.autopsy(target)).await.ok().flatten();
-        let reason = match autopsy {
-            Some(autopsy) if autopsy.removed => "somebody removed it".to_owned(),
-            Some(autopsy) => autopsy.to_string(),
-            None => "its daemon does not say how".to_owned(),
-        };
+        let reason = how_it_ended(why, autopsy);
         let (launch, daemon) = (&target.key, &target.daemon);
         warn!(%service, %launch, %daemon, untold, reason, "a container ended in stock");
     }
@@ -155,6 +151,41 @@ impl<R: ContainerRuntime> Reaper<R> {
         let mut lanes = self.lanes.lock();
         if lanes.get(daemon).is_some_and(|lane| Arc::strong_count(lane) == 1) {
             lanes.remove(daemon);
+        }
+    }
+}
+
+/// How a container that was retired in stock ended, for people. It was retired by an event:
+/// at that of memory its first process may still run, and the engine not know of it yet.
+fn how_it_ended(why: RetireReason, autopsy: Option<Autopsy>) -> String {
+    let out_of_memory = why == RetireReason::OutOfMemory;
+    match autopsy {
+        Some(autopsy) if out_of_memory => Autopsy { out_of_memory, ..autopsy }.to_string(),
+        Some(autopsy) => autopsy.to_string(),
+        None => format!("{why}, and its daemon does not say more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_in_stock_is_told_as_the_event_and_the_engine_have_it() {
+        use RetireReason::{Died, OutOfMemory};
+        let ran = Autopsy { log: vec!["ate it all".into()], ..Autopsy::default() };
+        let ended = Autopsy { exit_code: Some(137), ..Autopsy::default() };
+        let rows = [
+            // The event comes before the process has gone.
+            (OutOfMemory, Some(ran), "still running, out of memory, last log line: ate it all"),
+            (OutOfMemory, Some(ended.clone()), "exited with code 137, out of memory"),
+            (OutOfMemory, None, "oom, and its daemon does not say more"),
+            (Died, Some(ended), "exited with code 137"),
+            (Died, Some(Autopsy { paused: true, ..Autopsy::default() }), "paused"),
+            (Died, Some(Autopsy { removed: true, ..Autopsy::default() }), "somebody removed it"),
+        ];
+        for (why, autopsy, told) in rows {
+            assert_eq!(how_it_ended(why, autopsy), told);
         }
     }
 }

@@ -206,8 +206,10 @@ pub enum RuntimeEvent {
 pub struct Autopsy {
     /// Exit code of its process; `None` while it runs.
     pub exit_code: Option<i64>,
-    /// The kernel killed it for memory.
+    /// The kernel killed a process of it for memory: while it runs, not its first one.
     pub out_of_memory: bool,
+    /// It is paused.
+    pub paused: bool,
     /// It is not there any more: somebody has removed it.
     pub removed: bool,
     /// Its last log lines, oldest first: few, cut to size, and with nothing in them that a
@@ -218,7 +220,9 @@ pub struct Autopsy {
 impl fmt::Display for Autopsy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.exit_code {
+            _ if self.removed => f.write_str("somebody removed it")?,
             Some(code) => write!(f, "exited with code {code}")?,
+            None if self.paused => f.write_str("paused")?,
             None => f.write_str("still running")?,
         }
         if self.out_of_memory {

@@ -34,6 +34,7 @@ impl Docker {
         Some(Autopsy {
             exit_code: (!seen.state.running).then_some(seen.state.exit_code),
             out_of_memory: seen.state.oom_killed,
+            paused: seen.state.paused,
             removed: false,
             log,
         })
