@@ -26,6 +26,7 @@ mod launch;
 mod naming;
 mod retire;
 mod sandbox;
+mod sources;
 mod strays;
 mod survey;
 #[cfg(test)]
@@ -319,11 +320,9 @@ impl Docker {
         let refused =
             |why| CallError::refused(format!("service {service} on daemon {}: {why}", daemon.name));
         contact.heeds(spec).map_err(refused)?;
-        contact.find_sources(spec).map_err(refused)?;
-        if let Some(doubt) =
-            contact.kind.doubts_health().filter(|_| matches!(spec.ready, Ready::Healthcheck(_)))
-        {
-            daemon.warn(service, doubt);
+        contact.find_sources(spec).await.map_err(refused)?;
+        if let Some(doubt) = contact.doubts(spec) {
+            daemon.warn(service, &doubt);
         }
         let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
         // Pinned: a tag that moves meanwhile must not mix two images in one generation.

@@ -297,6 +297,8 @@ fn settings_of_a_service_that_make_no_sense() {
         (r#"tmpfs: {"/a": "size"}"#, r#""size" is not a size of a file system in memory"#),
         (r#"tmpfs: {"/a": "size=%"}"#, r#""%" is not a size of a file system in memory"#),
         (r#"tmpfs: {"/a": "size=99999999t"}"#, r#""99999999t" is more than any machine has"#),
+        (r#"tmpfs: {"/a": "size=500%"}"#, r#""500%" is more than any machine has"#),
+        (r#"tmpfs: {"/a": "size=0%"}"#, "a size of 0 sets no limit for a file system in memory"),
         (r#"tmpfs: {"/a": "size=0k"}"#, "a size of 0 sets no limit for a file system in memory"),
         (
             r#"tmpfs: {"/a": "rw,size=1g"}"#,

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::error::Error;
-use std::fs;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -28,10 +26,11 @@ use super::explain::{self, explain};
 use super::ignored::{self, Ignored};
 use super::kind::{self, Kind};
 use super::sandbox::Sandboxes;
+use super::sources::Sources;
 use super::strays::Sightings;
 use super::view::{End, Info, Inspected};
 use super::wire;
-use super::{Deadlines, Network, Reach, Site, Spec};
+use super::{Deadlines, Network, Reach, Ready, Site, Spec};
 use crate::endpoint::Endpoint;
 use crate::http::{self, HttpError, Peer, Transport};
 use crate::reach::capability::{can_enter_namespaces, sees_process};
@@ -75,8 +74,8 @@ pub(super) struct Contact {
     pub(super) kind: Kind,
     /// Which installation of an engine it is.
     pub(super) id: String,
-    /// The engine's process, where it can be seen from here.
-    process: Option<i32>,
+    /// Where the sources of mounts are looked for, if it has to be done for this engine and can.
+    sources: Option<Sources>,
     /// What the engine leaves out of what it is asked for, as far as is known.
     ignored: Mutex<BTreeSet<Ignored>>,
     /// Where ports are published, and dialled.
@@ -211,9 +210,11 @@ impl Daemon {
             version,
             kind,
             id: kind.installation(&info),
-            process: match peer {
-                Peer::Process(pid) => pid.filter(|pid| sees_process(*pid)),
-                Peer::Address(_) => None,
+            sources: match peer {
+                Peer::Process(pid) if kind.makes_mount_sources() => {
+                    pid.filter(|pid| sees_process(*pid)).map(Sources::of)
+                }
+                _ => None,
             },
             ignored: Mutex::new(ignored::said(&info)),
             address,
@@ -449,27 +450,22 @@ impl Contact {
         body
     }
 
-    /// Looks for the sources of mounts that the engine would make, were they absent.
+    /// Looks for the sources of mounts that the engine would make, were they absent. Out of
+    /// sight, nobody can tell.
     ///
     /// # Errors
-    /// Which one is absent.
-    pub(super) fn find_sources(&self, spec: &Spec) -> Result<(), String> {
-        // As the engine's process sees it. Out of sight, nobody can tell.
-        let Some(engine) = self.process.filter(|_| self.kind.makes_mount_sources()) else {
-            return Ok(());
-        };
-        let absent = |path: &str| {
-            let seen = fs::symlink_metadata(format!("/proc/{engine}/root{path}"));
-            seen.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        };
-        match spec.mounts.iter().find(|mount| absent(&mount.source)) {
-            Some(mount) => Err(format!(
-                "see `mounts`: the source {} is not on the daemon's machine, and Podman would \
-                 make an empty directory there",
-                mount.source
-            )),
+    /// As of [`Sources::find`].
+    pub(super) async fn find_sources(&self, spec: &Spec) -> Result<(), String> {
+        match &self.sources {
+            Some(sources) => sources.find(&spec.mounts).await,
             None => Ok(()),
         }
+    }
+
+    /// Why containers of the service may never get ready there.
+    pub(super) fn doubts(&self, spec: &Spec) -> Option<String> {
+        let on_health = matches!(spec.ready, Ready::Healthcheck(_));
+        self.kind.doubts_health().filter(|_| on_health).map(str::to_owned)
     }
 
     /// Every address of the daemon's machine.

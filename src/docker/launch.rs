@@ -39,7 +39,7 @@ impl Docker {
         let contact = daemon.contact().map_err(daemon_fault)?;
         let reach = contact.reach(&order.spec).map_err(fault::unprepared)?;
         contact.heeds(&order.spec).map_err(fault::unprepared)?;
-        contact.find_sources(&order.spec).map_err(fault::unprepared)?;
+        contact.find_sources(&order.spec).await.map_err(fault::unprepared)?;
 
         let publish = (reach == Reach::Published)
             .then(|| if order.spec.publish_any { contact.any_address() } else { contact.address });

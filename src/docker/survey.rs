@@ -91,7 +91,7 @@ impl Docker {
         let daemon = self.daemon(daemon)?;
         let contact = daemon.contact()?;
         lacks.extend(contact.heeds(spec).err());
-        lacks.extend(contact.find_sources(spec).err());
+        lacks.extend(contact.find_sources(spec).await.err());
         let builtin = self.builtin.iter().any(|builtin| builtin.reference == spec.image);
         Ok(Survey {
             reach: contact.reach(spec),
@@ -103,7 +103,7 @@ impl Docker {
                 Err(error) => return Err(error),
             },
             lacks,
-            notes: abilities.notes(spec),
+            notes: abilities.notes(spec).into_iter().chain(contact.doubts(spec)).collect(),
         })
     }
 

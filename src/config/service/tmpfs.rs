@@ -41,17 +41,19 @@ fn bytes(text: &str) -> Result<Option<u64>, Flaw> {
         "m" => 20,
         "g" => 30,
         "t" => 40,
-        "%" if !number.is_empty() => return Ok(None),
+        "%" => 0,
         _ => return Err(no_size(text)),
     };
     let number: u64 = number.parse().map_err(|_| no_size(text))?;
-    let bytes = number.checked_mul(1 << shift);
-    let bytes = bytes.ok_or_else(|| Flaw::new(format!("{text:?} is more than any machine has")))?;
-    if bytes == 0 {
+    if number == 0 {
         let title = "a size of 0 sets no limit for a file system in memory";
         return Err(Flaw::new(title).help("write how large it may get, as in \"size=16m\""));
     }
-    Ok(Some(bytes))
+    match number.checked_mul(1 << shift) {
+        Some(share) if unit == "%" && share <= 100 => Ok(None),
+        Some(bytes) if unit != "%" => Ok(Some(bytes)),
+        _ => Err(Flaw::new(format!("{text:?} is more than any machine has"))),
+    }
 }
 
 fn no_size(text: &str) -> Flaw {

@@ -1,6 +1,7 @@
 //! What an engine is asked before anything is launched on it.
 
 use super::*;
+use crate::spec::Healthcheck;
 
 /// What is said of a spec by an engine that says this of itself, and has the network `net`.
 async fn surveyed(info: Value, spec: Spec) -> Survey {
@@ -67,4 +68,21 @@ async fn limits_that_an_engine_would_discard_are_said() {
     assert_eq!(surveyed(cannot, spec()).await.lacks, Vec::<String>::new());
     // What it does not say is not held against it.
     assert_eq!(surveyed(json!({}), limited(1 << 40, 1.0)).await.lacks, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_health_that_an_engine_may_never_ask_for_is_said() {
+    let health = Spec { ready: Ready::Healthcheck(Healthcheck::default()), ..spec() };
+    let of = |server: &'static str, spec: Spec| async move {
+        let (_engine, docker) = connected(Deadlines::default(), move |seen| {
+            (seen.line == "GET /_ping").then_some(Reply::Ping(server))
+        })
+        .await;
+        let abilities = docker.abilities(&"d".into()).await.unwrap();
+        docker.survey(&"d".into(), &abilities, &spec).await.unwrap().notes
+    };
+    let notes = of("Libpod/5.4.2 (linux)", health.clone()).await;
+    assert!(notes.len() == 1 && notes[0].contains("timers of systemd"), "{notes:?}");
+    assert_eq!(of("Libpod/5.4.2 (linux)", spec()).await, Vec::<String>::new());
+    assert_eq!(of("Docker/26.1.5 (linux)", health).await, Vec::<String>::new());
 }

@@ -1,0 +1,104 @@
+//! The sources of mounts, looked for before an engine makes those that are absent.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::spec::Mount;
+
+/// A file system that is away, such as that of an NFS server, answers nothing at all.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The files of an engine's machine, as its process sees them.
+#[derive(Debug)]
+pub(super) struct Sources {
+    root: PathBuf,
+    /// One look at a time, for one that is not answered holds a thread until it is.
+    turn: Arc<Semaphore>,
+}
+
+// === impl Sources ===
+
+impl Sources {
+    /// Those that the process with this id sees.
+    pub(super) fn of(engine: i32) -> Self {
+        Self { root: format!("/proc/{engine}/root").into(), turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Looks for the source of each mount.
+    ///
+    /// # Errors
+    /// Which one is absent, or that no look was answered within 5 s.
+    ///
+    /// # Cancel safety
+    /// A look that has begun is finished by its thread.
+    pub(super) async fn find(&self, mounts: &[Mount]) -> Result<(), String> {
+        if mounts.is_empty() {
+            return Ok(());
+        }
+        let paths = mounts.iter().map(|mount| mount.source.clone()).collect();
+        let root = self.root.clone();
+        match self.look(DEADLINE, move || first_absent(&root, paths)).await {
+            Some(None) => Ok(()),
+            Some(Some(path)) => Err(format!(
+                "see `mounts`: the source {path} is not on the daemon's machine, and Podman \
+                 would make an empty directory there"
+            )),
+            None => Err(format!(
+                "see `mounts`: no answer within {DEADLINE:?} whether the sources are on the \
+                 daemon's machine; look whether the file system of one of them is away"
+            )),
+        }
+    }
+
+    /// Looks on a thread of its own; `None` when that is not answered in time.
+    async fn look<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        look: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let looked = async {
+            // The semaphore is never closed.
+            let turn = self.turn.clone().acquire_owned().await.ok()?;
+            let looking = spawn_blocking(move || {
+                let _turn = turn;
+                look()
+            });
+            looking.await.ok()
+        };
+        timeout(deadline, looked).await.ok().flatten()
+    }
+}
+
+fn first_absent(root: &Path, paths: Vec<String>) -> Option<String> {
+    paths.into_iter().find(|path| {
+        let seen = fs::symlink_metadata(root.join(path.trim_start_matches('/')));
+        seen.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_is_not_answered_holds_one_thread_alone() {
+        let sources = Sources::of(1);
+        let (answer, answered) = mpsc::channel::<()>();
+        let stuck = sources.look(Duration::ZERO, move || answered.recv());
+        assert!(stuck.await.is_none());
+        let behind = sources.look(Duration::from_millis(1), || panic!("a second thread"));
+        assert!(behind.await.is_none());
+
+        answer.send(()).unwrap();
+        assert_eq!(sources.look(DEADLINE, || 1).await, Some(1));
+    }
+}
