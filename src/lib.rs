@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod fleet;
 mod http;
 pub mod image;
+mod netlink;
 pub mod probe;
 pub mod proxy;
 pub mod reach;

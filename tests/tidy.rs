@@ -17,6 +17,7 @@ const POOL_REST: u32 = 2;
 const APP: &[(&str, u32)] = &[
     ("tls", 24),
     ("reactor", 24),
+    ("netlink", 24),
     ("reach", 25),
     ("spec", 25),
     ("endpoint", 25),

@@ -11,7 +11,8 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::geteuid;
-use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::netlink::{self, DUMP, Message, REQUEST, attribute, u32_at};
 
 /// How often the lock is asked for when it is taken and nobody is found to have it.
 const TRIES: usize = 3;
@@ -73,110 +74,56 @@ fn asked(path: &str) -> Option<Holder> {
 
 /// From the kernel's list of unix sockets, see sock_diag(7), which has the users alone.
 fn listed(path: &str) -> io::Result<Option<Holder>> {
-    /// `NETLINK_SOCK_DIAG`.
-    const SOCK_DIAG: i32 = 4;
-
-    let netlink = Domain::from(i32::from(AddressFamily::NETLINK.as_raw()));
-    let kind = Type::DGRAM.nonblocking().cloexec();
-    let mut socket = Socket::new(netlink, kind, Some(Protocol::from(SOCK_DIAG)))?;
+    let mut socket = netlink::socket()?;
     socket.write_all(&question())?;
     let name: Vec<u8> = [b"\0", path.as_bytes()].concat();
     let mut answer = vec![0; 64 << 10];
     loop {
         let length = socket.read(&mut answer)?;
-        match read(&answer[..length], &name)? {
-            Part::More => {}
-            Part::End => return Ok(None),
-            Part::Found(uid) => return Ok(Some(Holder { pid: None, uid })),
+        let mut rest = &answer[..length];
+        while let Some(message) = netlink::next(&mut rest)? {
+            match message {
+                Message::Done => return Ok(None),
+                Message::Socket(message) if has_name(message, &name) => {
+                    return Ok(Some(Holder { pid: None, uid: user(message) }));
+                }
+                Message::Socket(_) => {}
+            }
         }
     }
 }
 
-/// `struct nlmsghdr` and `struct unix_diag_req`, about all sockets.
+/// `struct unix_diag_req`, about all sockets.
 fn question() -> Vec<u8> {
-    const LENGTH: u32 = 40;
-    /// `SOCK_DIAG_BY_FAMILY`; `NLM_F_REQUEST | NLM_F_DUMP`.
-    const HEADER: [u16; 2] = [BY_FAMILY, 0x301];
     /// `UDIAG_SHOW_NAME | UDIAG_SHOW_UID`.
     const SHOW: u32 = 0x41;
 
-    let mut bytes = Vec::with_capacity(LENGTH as usize);
-    bytes.extend(LENGTH.to_ne_bytes());
-    bytes.extend(HEADER.iter().flat_map(|word| word.to_ne_bytes()));
-    // Sequence number and port of the sender: there is one question.
-    bytes.extend([0; 8]);
-    bytes.extend([u8::try_from(AddressFamily::UNIX.as_raw()).unwrap_or_default(), 0, 0, 0]);
+    let mut bytes = vec![u8::try_from(AddressFamily::UNIX.as_raw()).unwrap_or_default(), 0, 0, 0];
     // In any state; of any number.
     bytes.extend(u32::MAX.to_ne_bytes());
     bytes.extend([0; 4]);
     bytes.extend(SHOW.to_ne_bytes());
     bytes.extend([u8::MAX; 8]);
-    bytes
+    netlink::question(REQUEST | DUMP, &bytes)
 }
 
-const BY_FAMILY: u16 = 20;
+/// `struct unix_diag_msg`.
+const MESSAGE: usize = 16;
 
-/// What a part of the list says.
-enum Part {
-    More,
-    End,
-    Found(Option<u32>),
-}
-
-/// Messages, each of a `struct nlmsghdr`, a `struct unix_diag_msg` and attributes.
-fn read(mut answer: &[u8], name: &[u8]) -> io::Result<Part> {
-    const ERROR: u16 = 2;
-    const DONE: u16 = 3;
-    const HEADERS: usize = 32;
-    const NAME: u16 = 0;
-    const UID: u16 = 7;
-    /// `udiag_type`.
+/// Whether it is a socket as the lock's, of this name.
+fn has_name(message: &[u8], name: &[u8]) -> bool {
+    /// `udiag_type`: one of another type does not hold a name of this one.
     const STREAM: u8 = 1;
+    const NAME: u16 = 0;
 
-    while let Some((length, kind)) = header(answer, 4) {
-        let message = answer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
-        match kind {
-            DONE => return Ok(Part::End),
-            ERROR => {
-                let code = message.get(16..20).and_then(|code| code.try_into().ok());
-                let code = code.map_or(0, i32::from_ne_bytes);
-                return Err(io::Error::from_raw_os_error(-code));
-            }
-            BY_FAMILY => {
-                let attributes = message.get(HEADERS..).unwrap_or_default();
-                // One of another type does not hold a name of this one.
-                if message.get(17) == Some(&STREAM) && attribute(attributes, NAME) == Some(name) {
-                    let uid = attribute(attributes, UID).and_then(|uid| uid.try_into().ok());
-                    return Ok(Part::Found(uid.map(u32::from_ne_bytes)));
-                }
-            }
-            _ => {}
-        }
-        answer = answer.get(length.next_multiple_of(4)..).unwrap_or_default();
-    }
-    Ok(Part::More)
+    let attributes = message.get(MESSAGE..).unwrap_or_default();
+    message.get(1) == Some(&STREAM) && attribute(attributes, NAME) == Some(name)
 }
 
-/// The value of one attribute.
-fn attribute(mut all: &[u8], wanted: u16) -> Option<&[u8]> {
-    while let Some((length, kind)) = header(all, 2) {
-        if kind == wanted {
-            return all.get(4..length);
-        }
-        all = all.get(length.next_multiple_of(4)..)?;
-    }
-    None
-}
+fn user(message: &[u8]) -> Option<u32> {
+    const UID: u16 = 7;
 
-/// The length, of as many bytes as `size`, and the kind that follows it; a length that leads
-/// nowhere is the end.
-fn header(bytes: &[u8], size: usize) -> Option<(usize, u16)> {
-    let field = |from: usize| bytes.get(from..from + 2)?.try_into().ok().map(u16::from_ne_bytes);
-    let length = match size {
-        2 => usize::from(field(0)?),
-        _ => u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?).try_into().ok()?,
-    };
-    (length >= size + 2).then_some((length, field(size)?))
+    attribute(message.get(MESSAGE..)?, UID).and_then(|uid| u32_at(uid, 0))
 }
 
 // === impl Holder ===
