@@ -57,7 +57,7 @@ fn labels_of_an_image_say_nothing_of_its_containers() {
     let image = Image::of(host, &blank.id, &labels);
     drop(blank);
 
-    let fields = "warm: 1, max: 6, network: Sealed, pull: Never, queue: (timeout: \"3s\")";
+    let fields = "warm: 1, max: 6, network: Sealed, pull: Never, queue: (timeout: \"60s\")";
     let config = Config::new("labels").daemon(host.daemon(3)).image("echo", &image.1, fields, &[]);
     let mut ganger = config.serve(GANGER, &fleet);
     let (port, label) = (config.port("echo"), ganger.label());
