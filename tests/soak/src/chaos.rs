@@ -7,7 +7,8 @@ use ganger_test_support::{Fleet, Host};
 use parking_lot::Mutex;
 
 use crate::World;
-use crate::book::{Effect, Target};
+use crate::book::{Effect, Entry, Target};
+use crate::places::Moved;
 use crate::program::{COMMAND, Service, is_remote, so_by};
 use crate::random::Random;
 use crate::tally::say;
@@ -31,10 +32,12 @@ enum Kind {
     Reload,
     ReloadBroken,
     ReloadGarbage,
+    ChangeWay,
+    LendName,
     KillProgram,
 }
 
-const KINDS: [(Kind, usize); 13] = [
+const KINDS: [(Kind, usize); 15] = [
     (Kind::Kill, 8),
     (Kind::Stop, 4),
     (Kind::Pause, 6),
@@ -47,6 +50,8 @@ const KINDS: [(Kind, usize); 13] = [
     (Kind::Reload, 4),
     (Kind::ReloadBroken, 2),
     (Kind::ReloadGarbage, 1),
+    (Kind::ChangeWay, 3),
+    (Kind::LendName, 4),
     (Kind::KillProgram, 1),
 ];
 
@@ -113,8 +118,8 @@ impl<'a> Chaos<'a> {
 
 impl Kind {
     fn is_of_program(self) -> bool {
-        use Kind::{KillProgram, Reload, ReloadBroken, ReloadGarbage};
-        matches!(self, Reload | ReloadBroken | ReloadGarbage | KillProgram)
+        use Kind::{ChangeWay, KillProgram, LendName, Reload, ReloadBroken, ReloadGarbage};
+        matches!(self, Reload | ReloadBroken | ReloadGarbage | ChangeWay | LendName | KillProgram)
     }
 
     fn can_befall(self, host: &Host) -> bool {
@@ -157,7 +162,7 @@ fn do_to_host(
 ) {
     let daemon = |kind, effect| {
         say(&format!("{kind} {}", host.name));
-        world.book.begin(kind, Target::Daemon(host.name.clone()), effect)
+        world.book.begin(kind, Target::Daemon(world.program.places.name_of(host)), effect)
     };
     let up_to = |seconds: u32| Duration::from_secs(1) + time * (seconds - 1);
     let entry = match kind {
@@ -275,6 +280,15 @@ fn do_to_program(world: &World, fleet: &Fleet, kind: Kind, version: u32, which: 
             }
             entry
         }
+        Kind::ChangeWay => {
+            let Some(moved) = program.places.change_way(which) else { return };
+            move_daemon(world, "url changed", &moved)
+        }
+        Kind::LendName => {
+            let (moved, lent) = program.places.lend(which);
+            let kind = if lent { "name given to another engine" } else { "name given back" };
+            move_daemon(world, kind, &moved)
+        }
         _ => {
             let entry = begin("reload", Effect::Nothing);
             let (over, back) = (count("switched over"), count("rolled back"));
@@ -289,4 +303,18 @@ fn do_to_program(world: &World, fleet: &Fleet, kind: Kind, version: u32, which: 
         }
     };
     book.end(entry);
+}
+
+/// Gives a daemon another url. Sessions on it go on; what becomes of the place that it had is
+/// seen to when nothing is being done.
+fn move_daemon(world: &World, kind: &'static str, Moved { name, daemon }: &Moved) -> Entry {
+    say(&format!("{kind} {name}"));
+    let (program, joined) = (&world.program, "joined the fleet");
+    let entry = world.book.begin(kind, Target::Daemon(name.clone()), Effect::Nothing);
+    let before = program.ganger().count(joined);
+    program.reload(true, |config| config.relocated(name, daemon));
+    if !program.says(joined, before + 1, PROGRAM) && !world.halted() {
+        world.tally.violation(format!("{name}: its other url was not read"));
+    }
+    entry
 }

@@ -8,6 +8,8 @@ use ganger_test_support::{Container, Fleet, labelled};
 use crate::program::{CAPACITY, Service, so_by};
 use crate::{World, nap};
 
+/// Sessions have ended by then, and so have removals.
+const DRAINED: Duration = Duration::from_secs(90);
 /// A daemon that is well answers by then.
 const ANSWER: Duration = Duration::from_secs(30);
 /// What does not run is started or removed by then.
@@ -47,9 +49,28 @@ pub(crate) fn quiet(world: &World, fleet: &Fleet) -> usize {
     if !idle.is_empty() && !world.halted() {
         tally.violation(format!("neither run nor go within {SETTLED:?}: {idle:#?}"));
     }
+    drained(world, fleet);
     recovery(world);
     zombies(world);
     total
+}
+
+/// Nothing is left where a daemon was before it was given another url.
+fn drained(world: &World, fleet: &Fleet) {
+    let (program, label) = (&world.program, world.program.label());
+    for host in fleet.all().iter().filter(|host| !program.places.is_listed(host)) {
+        let mut left = Vec::new();
+        let empty = so_by(DRAINED, || {
+            let found = host.try_containers(label);
+            let empty = found.as_ref().is_ok_and(Vec::is_empty);
+            left = found.unwrap_or_default();
+            empty || world.halted()
+        });
+        if !empty {
+            let name = &host.name;
+            world.tally.violation(format!("left on {name}, which is no daemon: {left:#?}"));
+        }
+    }
 }
 
 /// Each service serves again.

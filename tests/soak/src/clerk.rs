@@ -134,7 +134,7 @@ impl<'a> Clerk<'a> {
         let (code, served) = (field("end").unwrap_or("no line"), field("container"));
         let who = Sufferer {
             container: visit.told.as_deref().or(served),
-            daemon: field("daemon"),
+            daemon: field("daemon").map(listed),
             host: visit.host.as_deref(),
             from: visit.began,
             to: visit.ended,
@@ -166,6 +166,12 @@ impl<'a> Clerk<'a> {
             }
         }
     }
+}
+
+/// What a daemon is called in the configuration: one at another place than before has `~2`
+/// behind its name in the log.
+fn listed(daemon: &str) -> &str {
+    daemon.split('~').next().unwrap_or(daemon)
 }
 
 /// Whether a client that gets no container is told so by this code.

@@ -14,6 +14,7 @@ mod clerk;
 mod clients;
 mod growth;
 mod ids;
+mod places;
 mod program;
 mod random;
 mod tally;
@@ -36,6 +37,7 @@ use crate::chaos::Chaos;
 use crate::clerk::{Clerk, Visit};
 use crate::growth::Growth;
 use crate::ids::Ids;
+use crate::places::Places;
 use crate::program::{Program, Service, is_remote, so_by};
 use crate::random::Random;
 use crate::tally::{Tally, listed, say};
@@ -109,8 +111,15 @@ fn main() -> ExitCode {
     // Compiled before the fleet is taken from others.
     let _ = fixture_image();
     let fleet = Fleet::exclusive();
+    let places = match Places::new(&fleet) {
+        Ok(places) => places,
+        Err(error) => {
+            say(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
     let world = World {
-        program: Program::start(&beside("ganger"), &fleet),
+        program: Program::start(&beside("ganger"), &fleet, places),
         book: Book::default(),
         tally: Tally::default(),
         ids: Ids::default(),

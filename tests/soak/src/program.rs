@@ -8,6 +8,7 @@ use ganger_test_support::{Config, Fleet, Ganger, Host};
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::nap;
+use crate::places::Places;
 
 /// Containers on each daemon.
 pub(crate) const CAPACITY: u32 = 6;
@@ -30,8 +31,8 @@ pub(crate) enum Service {
     Reused,
 }
 
-/// Whether a host is reached as one on another machine is, over its link. It runs what
-/// needs no namespace.
+/// Whether a host is reached as one on another machine is, over its link, unless its daemon was
+/// given another url. It runs what needs no namespace.
 pub(crate) fn is_remote(host: &Host) -> bool {
     host.number >= REMOTE && host.tcp_url.is_some()
 }
@@ -42,6 +43,7 @@ pub(crate) struct Program {
     path: PathBuf,
     lives: Mutex<Vec<Life>>,
     config: Mutex<Config>,
+    pub(crate) places: Places,
     label: String,
     /// Between a kill and the next start: nobody may listen.
     away: AtomicBool,
@@ -92,16 +94,10 @@ impl Service {
 // === impl Program ===
 
 impl Program {
-    /// Starts it on every host, and waits until its stock is full.
-    pub(crate) fn start(path: &Path, fleet: &Fleet) -> Self {
-        let mut config = Config::new("soak").everywhere().with("drain_timeout: \"10s\"");
-        for host in fleet.all() {
-            config = config.daemon(if is_remote(host) {
-                host.remote_daemon(CAPACITY)
-            } else {
-                host.daemon(CAPACITY)
-            });
-        }
+    /// Starts it on these daemons, and waits until its stock is full.
+    pub(crate) fn start(path: &Path, fleet: &Fleet, places: Places) -> Self {
+        let config = Config::new("soak").everywhere().with("drain_timeout: \"10s\"");
+        let mut config = places.daemons().into_iter().fold(config, Config::daemon);
         for service in Service::ALL {
             config = config.fixture(service.name(), &service.fields(0), &COMMAND);
         }
@@ -112,6 +108,7 @@ impl Program {
             label: ganger.label(),
             lives: Mutex::new(vec![Life { ganger, began, killed: None }]),
             config: Mutex::new(config),
+            places,
             away: AtomicBool::new(false),
         }
     }

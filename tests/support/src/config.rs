@@ -132,6 +132,17 @@ impl Config {
         self
     }
 
+    /// With a daemon that has another url: `daemon`, as `Host::daemon` writes it, takes the place
+    /// of the one of this name.
+    #[must_use]
+    pub fn relocated(mut self, name: &str, daemon: &str) -> Self {
+        let start = format!("(name: {name:?},");
+        for known in self.daemons.iter_mut().filter(|known| known.starts_with(&start)) {
+            daemon.clone_into(known);
+        }
+        self
+    }
+
     /// With no daemons.
     #[must_use]
     pub fn without_daemons(mut self) -> Self {
