@@ -356,6 +356,11 @@ impl ContainerRuntime for Docker {
     type Handle = Container;
     type Endpoint = Site;
 
+    fn salt(&self) -> u64 {
+        // Of an identity that is no run's nothing is launched.
+        u64::from_str_radix(&self.identity.boot, 16).unwrap_or_default()
+    }
+
     async fn connect(&self, daemon: &DaemonName, site: &Site) -> Result<DaemonFacts, CallError> {
         tracing::debug!(%daemon, url = %site.endpoint, "making contact");
         self.daemon_at(daemon, site).connect().await

@@ -80,13 +80,14 @@ impl<R: ContainerRuntime> Clone for Grant<R> {
 
 impl<R: ContainerRuntime> Broker<R> {
     pub(crate) fn new(
+        ledger: Ledger,
         launcher: mpsc::UnboundedSender<Order>,
         reaper: mpsc::UnboundedSender<Removal>,
         emptied: mpsc::UnboundedSender<DaemonName>,
         services: Arc<Services<R::Spec>>,
     ) -> Self {
         let inner = Inner {
-            ledger: Ledger::new(),
+            ledger,
             handles: BTreeMap::new(),
             waiters: BTreeMap::new(),
             last_waiter: 0,

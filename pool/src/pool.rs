@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::core::{Event, Refusal, ServiceName, ServiceView, Snapshot};
+use crate::core::{Event, Ledger, Refusal, ServiceName, ServiceView, Snapshot};
 use crate::desk::Desk;
 use crate::discovery::FleetWatch;
 use crate::fleet::Fleet;
@@ -53,7 +53,8 @@ impl<R: ContainerRuntime> Pool<R> {
         let (reaper, removals) = mpsc::unbounded_channel();
         let (emptied, empty) = mpsc::unbounded_channel();
         let known = Arc::new(Services::new());
-        let broker = Arc::new(Broker::new(launcher, reaper, emptied, known.clone()));
+        let ledger = Ledger::salted(runtime.salt());
+        let broker = Arc::new(Broker::new(ledger, launcher, reaper, emptied, known.clone()));
         let nudges = Arc::new(Nudges::default());
 
         let mut tasks = JoinSet::new();

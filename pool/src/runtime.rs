@@ -27,6 +27,12 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// engine: what another one holds is not looked for.
     type Endpoint: fmt::Debug + Clone + PartialEq + Send + Sync + 'static;
 
+    /// A number that other pools on the same daemons do not have. Pools that see the same
+    /// at the same time then act at different times.
+    fn salt(&self) -> u64 {
+        0
+    }
+
     /// Makes contact with a daemon and learns what it is. Called before any
     /// other call for that daemon, and again after contact was lost.
     ///

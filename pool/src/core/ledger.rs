@@ -76,6 +76,13 @@ impl Ledger {
         Self::default()
     }
 
+    /// The same. Ledgers that share daemons and have different numbers act at different times
+    /// on what all of them see at the same time.
+    #[must_use]
+    pub fn salted(salt: u64) -> Self {
+        Self { spread: Spread::salted(salt), ..Self::default() }
+    }
+
     /// Takes note of an event and says what is to be done about it.
     ///
     /// Events about containers that are not there any more are normal (a reply

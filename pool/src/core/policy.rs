@@ -137,8 +137,13 @@ impl Backoff {
 
 /// Up to a tenth less, so that containers of one time do not come due at one time.
 fn scattered(time: Duration, launch: LaunchId) -> Duration {
-    let share = u32::try_from(scatter(launch.0) >> 40).unwrap_or(0);
-    time - time.mul_f64(0.1 * f64::from(share) / f64::from(1 << 24))
+    time - time.mul_f64(0.1 * fraction(launch.0))
+}
+
+/// At least 0 and less than 1, spread over all of that for consecutive numbers.
+pub(super) fn fraction(n: u64) -> f64 {
+    let share = u32::try_from(scatter(n) >> 40).unwrap_or(0);
+    f64::from(share) / f64::from(1 << 24)
 }
 
 /// Spreads consecutive numbers over the whole range: the finaliser of splitmix64.

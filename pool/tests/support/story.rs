@@ -31,8 +31,13 @@ pub struct Story {
 impl Story {
     /// Each daemon with its tier.
     pub fn new(policy: Policy, daemons: &[(&str, u32)], launches: Launches) -> Self {
+        Self::of(Ledger::new(), policy, daemons, launches)
+    }
+
+    /// The same of this ledger.
+    pub fn of(ledger: Ledger, policy: Policy, daemons: &[(&str, u32)], launches: Launches) -> Self {
         let mut story = Self {
-            ledger: Ledger::new(),
+            ledger,
             now: tokio::time::Instant::now().into_std(),
             waiters: 0,
             launched: Vec::new(),

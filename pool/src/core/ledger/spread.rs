@@ -14,6 +14,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::placement::Place;
+use super::super::policy;
 use super::super::sizing;
 use super::records::Daemon;
 use super::{Contact, DaemonName, Lane, LaunchId, Ledger, RetireReason, State, Timer, Vouched};
@@ -23,6 +24,10 @@ const HOLD: Duration = Duration::from_secs(2);
 /// A service for which nobody has come for so long may have its stock moved; and the time
 /// between two moves.
 const QUIET: Duration = Duration::from_secs(5);
+/// The same where others change the loads, too: so much more at most, by chance. Several pools
+/// on the same daemons see at the same time that a move pays; were they to act on it at the same
+/// time, four would turn the difference round, and turn it back for ever.
+const APART: Duration = QUIET;
 /// The pause doubles so often at most while moves fail: up to 11 minutes.
 const DOUBLINGS: u32 = 7;
 /// The first move of a service has to pay though there were so many containers more on the
@@ -49,6 +54,18 @@ pub(super) struct Spread {
     goes_on: bool,
     /// When a lease of any service was asked for or ended last.
     used: Option<Instant>,
+    /// What other pools do not have, see [`APART`].
+    salt: u64,
+    /// Times that were set.
+    looks: u64,
+}
+
+// === impl Spread ===
+
+impl Spread {
+    pub(super) fn salted(salt: u64) -> Self {
+        Self { salt, ..Self::default() }
+    }
 }
 
 // === impl Daemon ===
@@ -142,7 +159,14 @@ impl Ledger {
         if !self.spread.changed || !idle || self.draining || self.daemons.len() < 2 {
             return;
         }
-        let at = now + QUIET * 2_u32.pow(self.spread.failed.min(DOUBLINGS));
+        let mut pause = QUIET;
+        if self.daemons.values().any(|daemon| daemon.others > 0) {
+            // Both may be small, and salts close to each other.
+            let chance = policy::fraction(self.spread.salt.rotate_left(32) ^ self.spread.looks);
+            pause += APART.mul_f64(chance);
+        }
+        self.spread.looks += 1;
+        let at = now + pause * 2_u32.pow(self.spread.failed.min(DOUBLINGS));
         self.timers.insert((at, Timer::Spread));
         self.spread.due = Some(at);
     }
