@@ -150,3 +150,24 @@ fn stocks_of_several_pools_do_not_move_to_and_fro() {
         }
     }
 }
+
+#[test]
+fn containers_on_an_engine_that_is_listed_by_another_name_count_there() {
+    let policy = Policy { warm: 0, max: 100, queue_length: 100, ..Policy::default() };
+    let mut story = Story::new(policy, &[("a", 0)], LEARNT);
+    (0..4).for_each(|_| story.ask());
+    story.get_ready();
+    let held = story.granted.clone();
+    // The url was changed: the same engine by another way.
+    story.tell(Event::DaemonLeft { daemon: "a".into() });
+    let (daemon, service, generation) = (DaemonName::from("a~2"), "s".into(), Generation(1));
+    let terms = Terms { capacity: 6, tier: 0 };
+    story.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
+    story.tell(Event::DaemonUp { daemon: daemon.clone(), launches: LEARNT });
+    story.tell(Event::Prepared { daemon, service, generation, result: Ok(()) });
+    story.list("a~2", &held);
+    (0..4).for_each(|_| story.ask());
+    assert_eq!(story.launched_since(4), ["a~2", "a~2"], "there are 4, of 6");
+    story.list("a~2", &[]);
+    assert_eq!(story.launched_since(4).len(), 4, "they are gone");
+}

@@ -173,9 +173,17 @@ impl Ledger {
             return;
         };
         daemon.listed = true;
-        daemon.others = others;
         let shown: BTreeMap<&ContainerKey, bool> =
             owned.iter().map(|o| (&o.key, o.running)).collect();
+        // The same engine under another name, which it had before its place was listed otherwise.
+        let is_elsewhere = |key: &&&ContainerKey| match key {
+            ContainerKey::Launch(launch) => {
+                self.containers.get(launch).is_some_and(|known| known.daemon != *name)
+            }
+            ContainerKey::Stray(_) => false,
+        };
+        let elsewhere = shown.keys().filter(is_elsewhere).count();
+        daemon.others = others.saturating_add(u32::try_from(elsewhere).unwrap_or(u32::MAX));
         let known: Vec<_> = self.on_daemon(name, |state| {
             matches!(
                 state,
