@@ -96,3 +96,32 @@ fn one_of_ours_that_does_not_listen_keeps_others_out() {
     drop((held, longer.unwrap()));
     drop(Instance::take(&name).unwrap());
 }
+
+/// A socket of ours, of another kind than those of a lock, with this name.
+fn datagrams(name: &str) -> OwnedFd {
+    let other = socket(AddressFamily::UNIX, SocketType::DGRAM, None).unwrap();
+    bind(&other, &SocketAddrUnix::new_abstract_name(path(name).as_bytes()).unwrap()).unwrap();
+    other
+}
+
+#[test]
+fn a_name_of_another_kind_of_socket_keeps_nobody_out() {
+    let name = name();
+    let _other = datagrams(&name);
+    let ours = Instance::take_surely(&name).unwrap();
+    drop(ours);
+    assert_eq!(lock::holder(&path(&name)), None);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn who_holds_the_name_is_told_from_who_has_it_for_another_kind_of_socket() {
+    // The kernel lists them in an order of its own: with some names ours is the first.
+    for name in (0..16).map(|_| name()) {
+        let _other = datagrams(&name);
+        let _held = strangers(&name, |_| {});
+        let error = Instance::take_surely(&name).unwrap_err().to_string();
+        assert!(error.contains("may be running as a process of user 65534"), "{error}");
+        drop(Instance::take(&name).unwrap());
+    }
+}

@@ -164,3 +164,64 @@ async fn a_container_without_a_control_group_has_no_limits_whatever_the_engine_s
     rustix::process::kill_process(number, rustix::process::Signal::KILL).unwrap();
     keeper.wait().await.unwrap();
 }
+
+/// In a network sandbox, whose holder is made first.
+fn pooled(spec: Spec) -> LaunchOrder<Spec> {
+    let sandbox = crate::spec::Sandbox::Pooled;
+    order(Spec { sandbox, read_only: true, ..spec })
+}
+
+/// What creates of a holder, or of a container of the service, asked for.
+fn asked_by(engine: &Engine, name: &str, limit: &str) -> Vec<Value> {
+    let creates = engine.requests(&format!("/containers/create?name={name}-"));
+    creates.iter().map(|create| create.body["HostConfig"][limit].clone()).collect()
+}
+
+#[tokio::test]
+async fn a_limit_that_a_holder_was_not_given_is_kept_by_no_service_there() {
+    let said = ["Your kernel does not support PIDs limit capabilities or the cgroup is not \
+                 mounted. PIDs limit discarded."];
+    let (engine, docker) = connected(Deadlines::default(), move |seen| {
+        let holder = seen.line.contains("/create?name=ganger-sandbox-");
+        holder.then(|| Reply::Json(201, json!({"Id": "d".repeat(64), "Warnings": said})))
+    })
+    .await;
+    // A container is asked for without what is known to be discarded: nothing warns of it again.
+    let error = tried(&docker, &pooled(limited())).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unprepared, "{}", error.message);
+    assert!(error.message.contains("discards `limits.pids` "), "{}", error.message);
+    assert!(engine.requests(&format!("/containers/{}/start", "c".repeat(64))).is_empty());
+    // Nor in a network of its own.
+    let error = tried(&docker, &order(limited())).await.unwrap_err();
+    assert!(error.message.contains("discards `limits.pids` "), "{}", error.message);
+    let unlimited = Spec { pids: None, ..limited() };
+    tried(&docker, &pooled(unlimited)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_holder_that_fails_to_start_with_a_limit_is_made_without_it_from_then_on() {
+    // What the last holder was to be limited to.
+    let pids = Arc::new(Mutex::new(Value::Null));
+    let its = Arc::clone(&pids);
+    let (engine, docker) = connected(Deadlines::default(), move |seen| {
+        if seen.line.contains("/create?name=ganger-sandbox-") {
+            *its.lock() = seen.body["HostConfig"]["PidsLimit"].clone();
+            return Some(Reply::Json(201, json!({"Id": "d".repeat(64), "Warnings": []})));
+        }
+        let starts = seen.line.contains("/containers/ddd") && seen.line.ends_with("/start");
+        let limited = starts && its.lock().as_i64() != Some(0);
+        let why = "crun: controller `pids` is not available under /sys/fs/cgroup/x";
+        limited.then(|| no(500, why)).flatten()
+    })
+    .await;
+    let lax = pooled(Spec { enforce: false, ..limited() });
+    tried(&docker, &lax).await.unwrap_err();
+    assert_eq!(asked_by(&engine, "ganger-sandbox", "PidsLimit").len(), 1);
+    tried(&docker, &lax).await.unwrap();
+    assert_eq!(asked_by(&engine, "ganger-sandbox", "PidsLimit")[1], json!(0));
+    assert_ne!(asked_by(&engine, "ganger-sandbox", "Memory")[1], json!(0), "what can be kept is");
+    assert_eq!(asked_by(&engine, "ganger-echo", "PidsLimit"), [json!(0)]);
+
+    let error = tried(&docker, &pooled(limited())).await.unwrap_err();
+    assert!(error.message.contains("discards `limits.pids` "), "{}", error.message);
+}
