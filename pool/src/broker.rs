@@ -255,6 +255,13 @@ impl<R: ContainerRuntime> Broker<R> {
                 None => info!(%daemon, "not degraded any more: a container was started"),
             }
         }
+        for (service, generation, pause) in outbox.paced {
+            warn!(
+                %service, %generation,
+                "its containers keep ending in stock: until one serves, they are launched for the \
+                 stock one by one, up to {pause:?} apart"
+            );
+        }
         for (service, generation, progress) in outbox.rollouts {
             match progress {
                 Progress::Advanced(stage) => {
@@ -335,6 +342,9 @@ impl<R: ContainerRuntime> Inner<R> {
                 outbox.rollouts.push((service, generation, Progress::RolledBack(reason)));
             }
             Action::Degraded { daemon, reason } => outbox.health.push((daemon, Some(reason))),
+            Action::Paced { service, generation, pause } => {
+                outbox.paced.push((service, generation, pause));
+            }
             Action::Recovered { daemon } => outbox.health.push((daemon, None)),
             Action::Moved { launch, from, to } => trace!(%launch, %from, %to, "moved"),
         }

@@ -151,6 +151,8 @@ impl<R: ContainerRuntime> Monitor<R> {
                 let Some(event) = events.recv().await else { std::future::pending().await };
                 match event {
                     RuntimeEvent::Died(launch) => self.tell(Event::Died { launch }),
+                    RuntimeEvent::Signalled(launch) => self.tell(Event::Signalled { launch }),
+                    RuntimeEvent::Taken(launch) => self.tell(Event::Taken { launch }),
                     RuntimeEvent::OutOfMemory(launch) => self.tell(Event::OutOfMemory { launch }),
                     // How much room is left, a list tells.
                     RuntimeEvent::Others => self.nudge.look.notify_one(),

@@ -199,8 +199,13 @@ pub struct Listing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RuntimeEvent {
-    /// A container's process ended, it was paused, or it was removed by someone else.
+    /// A container's process ended.
     Died(LaunchId),
+    /// Somebody had the engine send a signal to a container's process: if that ends next,
+    /// then not by itself.
+    Signalled(LaunchId),
+    /// Somebody has paused or removed a container.
+    Taken(LaunchId),
     /// The kernel killed one of a container's processes for memory; it may still run.
     OutOfMemory(LaunchId),
     /// Another who shares the daemon's capacity has made or removed a container.

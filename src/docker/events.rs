@@ -36,7 +36,7 @@ impl Docker {
         let mut filters = json!({
             "type": ["container"],
             // Some engines say remove for destroy.
-            "event": ["create", "die", "oom", "destroy", "remove", "pause"],
+            "event": ["create", "die", "oom", "kill", "stop", "destroy", "remove", "pause"],
         });
         // Only to spare the engine the others: they are left out here in any case.
         if kind.filters_events_by_label() {
@@ -103,13 +103,21 @@ fn read(
         // A container whose holder ends loses its network. A free one is looked at before it is
         // used, and those of others are none of ours.
         let is_ours = is_ours && labels.get(BOOT) == Some(&identity.boot);
-        let ends = ["die", "destroy", "remove"].contains(&action);
-        let number = number.parse().ok().filter(|_| is_ours && ends)?;
-        return taken().remove(&number).map(RuntimeEvent::Died);
+        let told: fn(LaunchId) -> RuntimeEvent = match action {
+            "die" => RuntimeEvent::Died,
+            "kill" | "stop" => RuntimeEvent::Signalled,
+            "destroy" | "remove" => RuntimeEvent::Taken,
+            _ => return None,
+        };
+        let number = number.parse().ok().filter(|_| is_ours)?;
+        return taken().remove(&number).map(told);
     }
     let launch = labels.get(LAUNCH).and_then(|label| identity.launch_of(label));
     match (action, launch.filter(|_| is_ours)) {
-        ("die" | "destroy" | "remove" | "pause", Some(launch)) => Some(RuntimeEvent::Died(launch)),
+        ("die", Some(launch)) => Some(RuntimeEvent::Died(launch)),
+        // Before the death that comes of it. Also for one that an engine which shuts down ends.
+        ("kill" | "stop", Some(launch)) => Some(RuntimeEvent::Signalled(launch)),
+        ("destroy" | "remove" | "pause", Some(launch)) => Some(RuntimeEvent::Taken(launch)),
         ("oom", Some(launch)) => Some(RuntimeEvent::OutOfMemory(launch)),
         ("create" | "destroy" | "remove", None) => Some(RuntimeEvent::Others),
         _ => None,
@@ -133,6 +141,13 @@ mod tests {
         let seventh = LaunchId(7);
         assert_eq!(event("die", "i", "3fa9c1d2-7"), Some(RuntimeEvent::Died(seventh)));
         assert_eq!(event("oom", "i", "3fa9c1d2-7"), Some(RuntimeEvent::OutOfMemory(seventh)));
+        // What somebody does to it.
+        for action in ["kill", "stop"] {
+            assert_eq!(event(action, "i", "3fa9c1d2-7"), Some(RuntimeEvent::Signalled(seventh)));
+        }
+        for action in ["pause", "destroy", "remove"] {
+            assert_eq!(event(action, "i", "3fa9c1d2-7"), Some(RuntimeEvent::Taken(seventh)));
+        }
         assert_eq!(event("create", "i", "3fa9c1d2-7"), None);
         assert_eq!(event("start", "i", "3fa9c1d2-7"), None);
         // Of an earlier boot, and of another instance: one more or less to share with.
@@ -154,8 +169,13 @@ mod tests {
             let taken = || BTreeMap::from([(4, LaunchId(7))]);
             read(&identity, &serde_json::from_value(event).unwrap(), taken)
         };
-        for action in ["die", "destroy", "remove"] {
-            assert_eq!(event(action, "3fa9c1d2", "4"), Some(RuntimeEvent::Died(LaunchId(7))));
+        for (action, told) in [
+            ("die", RuntimeEvent::Died(LaunchId(7))),
+            ("kill", RuntimeEvent::Signalled(LaunchId(7))),
+            ("destroy", RuntimeEvent::Taken(LaunchId(7))),
+            ("remove", RuntimeEvent::Taken(LaunchId(7))),
+        ] {
+            assert_eq!(event(action, "3fa9c1d2", "4"), Some(told));
             // A free one, and one of an earlier boot.
             assert_eq!(event(action, "3fa9c1d2", "5"), None);
             assert_eq!(event(action, "00000000", "4"), None);

@@ -1,6 +1,7 @@
 //! What comes of an event, until it can be told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -17,6 +18,8 @@ pub(super) struct Outbox<R: ContainerRuntime> {
     pub(super) emptied: Vec<DaemonName>,
     /// Daemons on which launches have begun to fail, and why, or succeed again.
     pub(super) health: Vec<(DaemonName, Option<Arc<str>>)>,
+    /// Services whose containers keep ending in stock, and the longest pause between two.
+    pub(super) paced: Vec<(ServiceName, Generation, Duration)>,
     /// How rollouts went on.
     pub(super) rollouts: Vec<(ServiceName, Generation, Progress)>,
     /// Containers granted to a waiter that is not there; a mistake of ours that
@@ -43,6 +46,7 @@ impl<R: ContainerRuntime> Outbox<R> {
             removals: Vec::new(),
             emptied: Vec::new(),
             health: Vec::new(),
+            paced: Vec::new(),
             rollouts: Vec::new(),
             undeliverable: Vec::new(),
             dropped: Vec::new(),

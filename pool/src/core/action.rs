@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{
     ContainerKey, DaemonName, Generation, LaunchId, Refusal, RetireReason, ServiceName, Stage,
@@ -81,6 +82,16 @@ pub enum Action {
     Recovered {
         /// Which.
         daemon: DaemonName,
+    },
+    /// Containers of a service keep ending in stock by themselves: what is launched for the
+    /// stock is paced, until one serves.
+    Paced {
+        /// Of which service.
+        service: ServiceName,
+        /// Of which generation.
+        generation: Generation,
+        /// The longest pause before each of them.
+        pause: Duration,
     },
     /// A rollout went a step further.
     Advanced {

@@ -82,8 +82,18 @@ pub enum Event {
         /// What has shown that it can serve; `None` when nothing has.
         proof: Option<Proof>,
     },
-    /// A container's process ended, or someone else removed it.
+    /// A container's process ended.
     Died {
+        /// Which.
+        launch: LaunchId,
+    },
+    /// Somebody had a signal sent to a container's process: it does not end by itself.
+    Signalled {
+        /// Which.
+        launch: LaunchId,
+    },
+    /// Somebody has paused or removed a container.
+    Taken {
         /// Which.
         launch: LaunchId,
     },

@@ -7,6 +7,7 @@ mod gone;
 mod hedge;
 mod launches;
 mod leases;
+mod losses;
 mod records;
 mod rollout;
 mod services;
@@ -111,6 +112,11 @@ impl Ledger {
                 self.launch_failed(now, launch, fault, reason);
             }
             Event::Died { launch } => self.ended(now, launch, RetireReason::Died),
+            Event::Signalled { launch } => self.meddled(launch),
+            Event::Taken { launch } => {
+                self.meddled(launch);
+                self.ended(now, launch, RetireReason::Died);
+            }
             Event::OutOfMemory { launch } => self.ended(now, launch, RetireReason::OutOfMemory),
             Event::Removed { daemon, key } => self.removed(now, &daemon, &key),
             Event::DaemonJoined { daemon, terms } => self.daemon_joined(now, &daemon, terms),
@@ -160,6 +166,14 @@ impl Ledger {
                     let known = self.services.get_index_mut(service);
                     if let Some(trouble) = known.and_then(|(_, s)| s.trouble(generation)) {
                         trouble.retry_at = None;
+                    }
+                    self.spread.changed = true;
+                    self.touch(now, service);
+                }
+                Timer::Stock((service, generation)) => {
+                    let known = self.services.get_index_mut(service);
+                    if let Some(trouble) = known.and_then(|(_, s)| s.trouble(generation)) {
+                        trouble.losses.retry_at = None;
                     }
                     self.spread.changed = true;
                     self.touch(now, service);
@@ -232,6 +246,7 @@ impl Ledger {
     ) -> Option<LaunchId> {
         let (name, service) = self.services.get_index_mut(index)?;
         let wanted = service.launched(generation);
+        let paced = service.trouble(generation).is_some_and(|t| t.losses.retry_at.is_some());
         self.launches += 1;
         service.totals.launched += 1;
         let launch = LaunchId(self.launches);
@@ -246,6 +261,9 @@ impl Ledger {
         let action = Action::Launch { launch, daemon: on, service, generation, capacity };
         let container = Container::new(index, daemon, generation, now);
         self.containers.insert(launch, Container { wanted, alone, ..container });
+        if !paced {
+            self.pace(now, (index, generation));
+        }
         self.transit(now, launch, State::Launching);
         self.actions.push(action);
         Some(launch)

@@ -7,8 +7,14 @@ use super::{Counts, Policy, State};
 /// Wanted are one container for each waiter and `warm` in stock. Had are those
 /// in stock and those on their way there. Never beyond `max`, which counts
 /// everything that exists, and at most one at a time while launches fail.
-pub(super) fn deficit(policy: &Policy, counts: &Counts, waiting: u32, struggling: bool) -> u32 {
-    let wanted = policy.warm.saturating_add(waiting);
+pub(super) fn deficit(
+    policy: &Policy,
+    warm: u32,
+    counts: &Counts,
+    waiting: u32,
+    struggling: bool,
+) -> u32 {
+    let wanted = warm.saturating_add(waiting);
     let coming = on_their_way(counts);
     let room = policy.max.saturating_sub(counts.total());
     let lacking = wanted.saturating_sub(coming + counts[State::Idle]).min(room);
@@ -40,22 +46,22 @@ mod tests {
     #[test]
     fn waiters_come_on_top_of_the_stock() {
         let policy = Policy { warm: 2, max: 16, ..Policy::default() };
-        assert_eq!(deficit(&policy, &counts(&[]), 0, false), 2);
-        assert_eq!(deficit(&policy, &counts(&[(State::Launching, 2)]), 3, false), 3);
-        assert_eq!(deficit(&policy, &counts(&[(State::Idle, 3)]), 0, false), 0);
+        assert_eq!(deficit(&policy, policy.warm, &counts(&[]), 0, false), 2);
+        assert_eq!(deficit(&policy, policy.warm, &counts(&[(State::Launching, 2)]), 3, false), 3);
+        assert_eq!(deficit(&policy, policy.warm, &counts(&[(State::Idle, 3)]), 0, false), 0);
     }
 
     #[test]
     fn max_counts_what_is_being_removed_and_what_nobody_knows() {
         let policy = Policy { warm: 2, max: 4, ..Policy::default() };
         let have = [(State::Leased, 1), (State::Retiring, 1), (State::Unknown, 1)];
-        assert_eq!(deficit(&policy, &counts(&have), 5, false), 1);
+        assert_eq!(deficit(&policy, policy.warm, &counts(&have), 5, false), 1);
     }
 
     #[test]
     fn one_at_a_time_while_launches_fail() {
         let policy = Policy { warm: 8, max: 16, ..Policy::default() };
-        assert_eq!(deficit(&policy, &counts(&[]), 0, true), 1);
-        assert_eq!(deficit(&policy, &counts(&[(State::Probing, 1)]), 0, true), 0);
+        assert_eq!(deficit(&policy, policy.warm, &counts(&[]), 0, true), 1);
+        assert_eq!(deficit(&policy, policy.warm, &counts(&[(State::Probing, 1)]), 0, true), 0);
     }
 }

@@ -112,11 +112,29 @@ impl FakeEngine {
 
     /// Somebody removes a container, and the event stream says so.
     pub fn remove(&self, container: &FakeContainer) {
-        let mut world = self.world.lock();
+        self.vanish(container);
+        let (launch, mut world) = (container.launch, self.world.lock());
+        world.say(&container.daemon, RuntimeEvent::Signalled(launch));
+        world.say(&container.daemon, RuntimeEvent::Died(launch));
+        world.say(&container.daemon, RuntimeEvent::Taken(launch));
+    }
+
+    /// Somebody removes a container, and nothing is said.
+    pub fn vanish(&self, container: &FakeContainer) {
         let key = (container.daemon.clone(), ContainerKey::Launch(container.launch));
-        world.real.remove(&key);
-        world.say(&container.daemon, RuntimeEvent::Died(container.launch));
+        self.world.lock().real.remove(&key);
         self.deaths.notify_waiters();
+    }
+
+    /// Somebody stops a container, and the event stream says so.
+    pub fn stop(&self, container: &FakeContainer) {
+        self.world.lock().say(&container.daemon, RuntimeEvent::Signalled(container.launch));
+        self.kill(container, true);
+    }
+
+    /// Somebody pauses a container, and the event stream says so.
+    pub fn pause(&self, container: &FakeContainer) {
+        self.world.lock().say(&container.daemon, RuntimeEvent::Taken(container.launch));
     }
 
     /// From now on, others have so many containers on a daemon; `said` whether

@@ -99,6 +99,15 @@ impl Story {
         self.tell(Event::Listed { daemon, began, owned, others });
     }
 
+    /// A list that shows all that was launched and is not gone, ended.
+    pub fn list_ended(&mut self, daemon: &str) {
+        self.now += MOMENT;
+        let key = |(launch, _): &(LaunchId, DaemonName)| ContainerKey::Launch(*launch);
+        let owned = self.launched.iter().map(|launch| Owned { key: key(launch), running: false });
+        let (daemon, began, owned) = (daemon.into(), self.now, owned.collect());
+        self.tell(Event::Listed { daemon, began, owned, others: 0 });
+    }
+
     /// All that is to be removed is gone.
     pub fn remove_retired(&mut self) {
         for (daemon, key) in std::mem::take(&mut self.retired) {

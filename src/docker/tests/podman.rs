@@ -42,7 +42,7 @@ async fn labels_in_events_of_podman_are_looked_at_here() {
     .await;
     let (sink, mut events) = mpsc::unbounded_channel();
     docker.events(&"d".into(), sink, || ()).await;
-    assert_eq!(events.try_recv(), Ok(RuntimeEvent::Died(LaunchId(7))));
+    assert_eq!(events.try_recv(), Ok(RuntimeEvent::Taken(LaunchId(7))));
     assert!(events.try_recv().is_err(), "a container that is nobody's of Ganger's is no news");
     let request = &engine.requests("/events")[0].line;
     assert!(request.contains("container") && !request.contains("label"), "{request}");

@@ -73,6 +73,11 @@ impl Ledger {
                 {
                     return Err(format!("{name} pauses for ever: generation {generation}"));
                 }
+                if let Some(at) = trouble.losses.retry_at
+                    && !self.timers.contains(&(at, Timer::Stock((index, generation))))
+                {
+                    return Err(format!("{name} has no stock for ever: generation {generation}"));
+                }
             }
             if let Some(auto) = &service.policy.auto {
                 let warm = service.policy.warm;

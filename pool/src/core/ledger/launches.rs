@@ -133,6 +133,13 @@ impl Ledger {
         self.retire(now, launch, condemned.unwrap_or(RetireReason::Launch));
     }
 
+    /// Somebody does something to a container.
+    pub(super) fn meddled(&mut self, launch: LaunchId) {
+        if let Some(container) = self.containers.get_mut(&launch) {
+            container.meddled = true;
+        }
+    }
+
     /// A container's process ended, or it must not be used again.
     pub(super) fn ended(&mut self, now: Instant, launch: LaunchId, reason: RetireReason) {
         let Some(container) = self.containers.get_mut(&launch) else {
@@ -140,10 +147,21 @@ impl Ledger {
         };
         match container.state {
             State::Idle | State::Unknown => {
+                // Without contact it is its daemon that has ended it; what is missing was removed.
+                let by_itself = container.state == State::Idle
+                    && !container.meddled
+                    && reason != RetireReason::Missing;
                 let (lane, born) = ((container.service, container.generation), container.born);
-                let young = container.young(now).filter(|_| container.uses == 0);
-                if let Some(age) = young {
-                    self.died_young(now, lane, born, age, "ended before anybody had it");
+                let (young, unused) = (container.young(now), container.uses == 0);
+                let on = container.daemon.clone();
+                match young {
+                    Some(age) if by_itself && unused => {
+                        self.died_young(now, lane, born, age, "ended before anybody had it");
+                    }
+                    // Whoever ends them may do so for ever: not without a pause.
+                    Some(_) if !by_itself => self.blame_daemon(now, &on, born, None),
+                    _ if by_itself => self.lost(now, launch),
+                    _ => {}
                 }
                 self.retire(now, launch, reason);
             }

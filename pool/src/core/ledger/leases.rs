@@ -111,14 +111,11 @@ impl Ledger {
         let (index, young, born) = (container.service, container.young(now), container.born);
         let (generation, uses) = (container.generation, container.uses);
         self.used(now, index);
-        let Some((_, service)) = self.services.get_index_mut(index) else {
-            return;
-        };
-        service.lease_ended(generation, outcome);
-        if outcome != Outcome::Dud
-            && let Some(trouble) = service.trouble(generation)
-        {
-            trouble.early_deaths = 0;
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            service.lease_ended(generation, outcome);
+        }
+        if outcome != Outcome::Dud {
+            self.served(now, (index, generation));
         }
         let Some((_, service)) = self.services.get_index(index) else { return };
         let verdict = if let Some(reason) = condemned {
@@ -255,10 +252,10 @@ impl Ledger {
         let young = container.young(now).is_some();
         if let Some((name, service)) = self.services.get_index_mut(index) {
             debug_assert!(uses <= service.policy.reuse + 1, "I5: {name}: {launch:?}: {uses}");
-            if !young && let Some(trouble) = service.trouble(generation) {
-                trouble.early_deaths = 0;
-            }
             *service.totals.leases.entry(start).or_default() += 1;
+        }
+        if !young {
+            self.served(now, (index, generation));
         }
         self.actions.push(Action::Grant { waiter, launch, daemon, start, uses });
     }

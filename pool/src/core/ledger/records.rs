@@ -36,6 +36,9 @@ pub(super) struct Container {
     pub(super) expires: Option<Instant>,
     /// It is not to be leased again, for this reason, however its lease ends.
     pub(super) condemned: Option<RetireReason>,
+    /// Somebody has had a signal sent to it, paused or removed it: should it end, that is not
+    /// its own doing.
+    pub(super) meddled: bool,
     /// The last list did not show it.
     pub(super) missed: bool,
     pub(super) vouched: Vouched,
@@ -117,6 +120,8 @@ pub(super) enum Timer {
     Demand(usize),
     /// The end of a lane's back-off.
     Lane(Lane),
+    /// The end of a pause in what is launched for the stock of a lane.
+    Stock(Lane),
     /// The end of a daemon's back-off.
     Daemon(DaemonName),
     /// A lane waits no longer for daemons that have yet to answer.
@@ -145,6 +150,7 @@ impl Container {
             seen: None,
             expires: None,
             condemned: None,
+            meddled: false,
             missed: false,
             vouched: Vouched::Listed,
             late: false,

@@ -79,14 +79,16 @@ impl Rollout {
                 return 1_u32.saturating_sub(self.counts.total() - gone);
             }
             Stage::Canary => {
-                let one = have(&self.counts) < self.stock_wanted(policy)
+                let stock = self.trouble.stock_wanted(self.stock_wanted(policy));
+                let one = have(&self.counts) < stock
                     && !(struggling && sizing::launching(&self.counts) > 0);
                 return u32::from(one);
             }
             Stage::TakingOver => {}
         }
-        let wanted = sizing::deficit(policy, all, waiting, struggling);
-        let missing = policy.warm.saturating_sub(have(&self.counts));
+        let warm = self.trouble.stock_wanted(policy.warm);
+        let wanted = sizing::deficit(policy, warm, all, waiting, struggling);
+        let missing = warm.saturating_sub(have(&self.counts));
         let above = have(all).saturating_sub(policy.warm.saturating_add(waiting));
         let surge = missing.min(policy.max_surge.max(1).saturating_sub(above));
         let surge = if struggling {

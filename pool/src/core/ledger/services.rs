@@ -8,6 +8,7 @@ use super::super::stock::Stock;
 use super::super::{Counts, Outcome, Policy, Refusal, Stage, sizing};
 use super::demand::Learning;
 use super::hedge::Hedges;
+use super::losses::Losses;
 use super::rollout::Rollout;
 use super::{
     Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer, Totals,
@@ -49,6 +50,7 @@ pub(super) struct Trouble {
     /// Nothing is launched until then.
     pub(super) retry_at: Option<Instant>,
     pub(super) last_error: Option<Arc<str>>,
+    pub(super) losses: Losses,
 }
 
 /// A time in which the stock is above `warm`.
@@ -183,7 +185,8 @@ impl Service {
         let canary = self.canary().map(|rollout| rollout.counts).unwrap_or_default();
         let room = self.policy.max.saturating_sub(self.counts.total());
         let others = self.counts.without(&canary);
-        sizing::deficit(&self.policy, &others, self.queue.len(), struggling).min(room)
+        let warm = trouble.stock_wanted(self.policy.warm);
+        sizing::deficit(&self.policy, warm, &others, self.queue.len(), struggling).min(room)
     }
 
     /// How many waiters there is or will be a container for without any other
@@ -215,6 +218,11 @@ impl Service {
 impl Trouble {
     pub(super) const fn total(&self) -> u32 {
         self.failures + self.early_deaths
+    }
+
+    /// How many ready containers may be launched for, of those that are to be kept.
+    pub(super) fn stock_wanted(&self, kept: u32) -> u32 {
+        if self.losses.retry_at.is_some() { 0 } else { kept }
     }
 }
 
@@ -309,10 +317,13 @@ impl Ledger {
             daemon.refusals.remove(&lane);
         }
         let service = self.services.get_index_mut(lane.0);
-        if let Some(trouble) = service.and_then(|(_, service)| service.trouble(lane.1))
-            && let Some(at) = std::mem::take(trouble).retry_at
-        {
+        let trouble = service.and_then(|(_, service)| service.trouble(lane.1));
+        let Trouble { retry_at, losses, .. } = trouble.map(std::mem::take).unwrap_or_default();
+        if let Some(at) = retry_at {
             self.timers.remove(&(at, Timer::Lane(lane)));
+        }
+        if let Some(at) = losses.retry_at {
+            self.timers.remove(&(at, Timer::Stock(lane)));
         }
     }
 

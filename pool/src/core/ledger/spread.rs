@@ -214,7 +214,8 @@ impl Ledger {
         let may = idle
             && service.counts.total() < service.policy.max
             && service.rollout.is_none()
-            && service.trouble.retry_at.is_none();
+            && service.trouble.retry_at.is_none()
+            && service.trouble.losses.retry_at.is_none();
         if !may || service.leaving {
             return None;
         }

@@ -261,7 +261,7 @@ impl World {
         let Some(service) = self.pick_service() else { return Ok(()) };
         self.last_waiter += 1;
         let waiter = WaiterId(self.last_waiter);
-        let deadline = self.now + Duration::from_millis(self.rng.below(8_000));
+        let deadline = self.now + Duration::from_millis(self.rng.below(30_000));
         self.waiters.insert(waiter, (service.clone(), deadline));
         self.tell(Event::Lease { waiter, service, deadline })
     }
@@ -422,11 +422,17 @@ impl World {
             Some(running) => *running = false,
             None => return Ok(()),
         }
-        if self.rng.percent(60) {
-            container.tainted = true;
-            return self.tell(Event::Died { launch });
+        let (said, how) = (self.rng.percent(60), self.rng.below(10));
+        if !said {
+            return Ok(());
         }
-        Ok(())
+        container.tainted = true;
+        match how {
+            0 => return self.tell(Event::Taken { launch }),
+            1..3 => self.tell(Event::Signalled { launch })?,
+            _ => {}
+        }
+        self.tell(Event::Died { launch })
     }
 
     /// Tells the ledger, and holds its answer against the invariants.

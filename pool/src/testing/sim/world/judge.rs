@@ -15,7 +15,10 @@ impl World {
                 self.report.launches += 1;
                 self.ordered(launch, daemon, service, generation)
             }
-            Action::Degraded { .. } | Action::Recovered { .. } | Action::Advanced { .. } => Ok(()),
+            Action::Degraded { .. }
+            | Action::Recovered { .. }
+            | Action::Paced { .. }
+            | Action::Advanced { .. } => Ok(()),
             Action::SwitchedOver { service, generation } => self.switched(&service, generation),
             Action::RolledBack { service, generation, .. } => {
                 self.rolled_back(&service, generation)

@@ -41,7 +41,7 @@ impl World {
             queue_length: number(self.rng.below(12)),
             max_surge: number(self.rng.below(4)),
             stale_after: STALE / 2 * number(self.rng.below(3)),
-            hedge_after: 2,
+            hedge_after: 1,
             canary: if self.rng.percent(30) { 50 + number(self.rng.below(450)) } else { 0 },
             ..Policy::default()
         }

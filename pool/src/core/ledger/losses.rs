@@ -1,0 +1,89 @@
+//! Losses: containers that end by themselves while they are in stock, long after they got
+//! ready (those that die young are failures, see `Ledger::ended`).
+//!
+//! Such a service serves its clients all the same, so nobody is refused for it, and whoever
+//! waits is launched for at once. Only what is launched for the stock is paced: after each
+//! loss in a row, and then after each launch, there is a pause as after so many failures. A
+//! row ends when a container serves a client, and when nothing was lost for a while.
+
+use std::time::{Duration, Instant};
+
+use super::super::Backoff;
+use super::{Action, Lane, LaunchId, Ledger, Timer};
+
+/// A loss so long after the one before begins another row: one now and then slows nothing.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// The losses of a generation.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// How many there were in a row.
+    in_a_row: u32,
+    last: Option<Instant>,
+    /// Nothing is launched for the stock until then.
+    pub(super) retry_at: Option<Instant>,
+}
+
+// === impl Losses ===
+
+impl Losses {
+    /// How many there were in a row, as of now.
+    fn count(&self, now: Instant) -> u32 {
+        let recent = self.last.is_some_and(|at| now - at < FORGOTTEN);
+        if recent { self.in_a_row } else { 0 }
+    }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// A container ended in stock by itself. Several that were launched before the last loss
+    /// was known are one with it: a machine that is short of memory for a moment takes more
+    /// than one.
+    pub(super) fn lost(&mut self, now: Instant, launch: LaunchId) {
+        let Some(container) = self.containers.get(&launch) else { return };
+        let (index, generation) = (container.service, container.generation);
+        let born = container.born;
+        let Some((name, service)) = self.services.get_index_mut(index) else { return };
+        let (name, Backoff { cap, .. }) = (name.clone(), service.policy.backoff);
+        let often = service.policy.failing_after;
+        let Some(trouble) = service.trouble(generation) else { return };
+        let losses = &mut trouble.losses;
+        if losses.last.is_some_and(|at| born < at) {
+            return;
+        }
+        losses.in_a_row = losses.count(now).saturating_add(1);
+        losses.last = Some(now);
+        if losses.in_a_row == often {
+            self.actions.push(Action::Paced { service: name, generation, pause: cap });
+        }
+        self.pace(now, (index, generation));
+    }
+
+    /// Sets the pause before the next launch for the stock, while there are losses.
+    pub(super) fn pace(&mut self, now: Instant, lane: Lane) {
+        let Some((_, service)) = self.services.get_index_mut(lane.0) else { return };
+        let backoff = service.policy.backoff;
+        let Some(trouble) = service.trouble(lane.1) else { return };
+        let count = trouble.losses.count(now);
+        let until = (count > 0).then(|| now + backoff.after(count));
+        if let Some(at) = std::mem::replace(&mut trouble.losses.retry_at, until) {
+            self.timers.remove(&(at, Timer::Stock(lane)));
+        }
+        if let Some(at) = until {
+            self.timers.insert((at, Timer::Stock(lane)));
+        }
+    }
+
+    /// A container of a generation has served a client, or has lived to do so.
+    pub(super) fn served(&mut self, now: Instant, lane: Lane) {
+        let Some((_, service)) = self.services.get_index_mut(lane.0) else { return };
+        let Some(trouble) = service.trouble(lane.1) else { return };
+        trouble.early_deaths = 0;
+        trouble.losses.in_a_row = 0;
+        if trouble.losses.retry_at.is_some() {
+            self.pace(now, lane);
+            self.touch(now, lane.0);
+        }
+    }
+}
