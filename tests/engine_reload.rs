@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ganger_test_support::{Client, Config, Ending, Fleet, StopOnDrop, labelled, wait_until};
+use ganger_test_support::{
+    Client, Config, Ending, FIXTURE, Fleet, StopOnDrop, fixture_as, labelled, wait_until,
+};
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -110,6 +112,38 @@ fn what_does_not_work_is_rolled_back_with_the_reason() {
     let ends = ganger.wait_for_ends(3);
     assert!(ends.iter().all(|end| end.field("start") == "warm"), "{ends:?}");
     assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+}
+
+#[test]
+fn an_image_that_is_nowhere_is_rolled_back_and_says_how_it_comes_to_be_used() {
+    const LATE: &str = "ganger.test/late:1";
+
+    let fleet = Fleet::shared();
+    let host = &fleet.hosts()[0];
+    let fields = "warm: 1, max: 4, network: Sealed, pull: Never";
+    let config =
+        Config::new("late").daemon(host.daemon(40)).fixture("echo", fields, &["--banner", "one"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let changed = config.clone().changed("echo", fields, &["--banner", "two"]);
+    let changed = changed.to_string().replace(FIXTURE, LATE);
+    ganger.reload(&changed);
+    let said = ganger.wait_for_line(DEADLINE, |line| line.contains("rolled back"));
+    for part in [
+        "the one before goes on: no daemon that answers can run the new one, and none is asked \
+         again before the next reload",
+        "the image ganger.test/late:1 is not on daemon",
+        "`docker pull ganger.test/late:1` there, `ganger push ganger.test/late:1 --to",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(ask(config.port("echo")), "one");
+    host.load(&fixture_as(LATE));
+    ganger.reload(&changed);
+    ganger.wait_for_line(DEADLINE, |line| line.contains("switched over"));
+    assert_eq!(ask(config.port("echo")), "two");
+    assert_eq!(ganger.stop(), 0);
+    let _ = host.docker(&["image", "rm", "--force", LATE]);
     ganger.assert_nothing_left();
 }
 

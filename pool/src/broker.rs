@@ -269,8 +269,12 @@ impl<R: ContainerRuntime> Broker<R> {
                     continue;
                 }
                 Progress::SwitchedOver => info!(%service, %generation, "switched over"),
-                Progress::RolledBack(reason) => {
-                    warn!(%service, %generation, reason = &*reason, "rolled back; the one before goes on");
+                Progress::RolledBack(why, reason) => {
+                    let then = outbox::prospects(why);
+                    warn!(
+                        %service, %generation, reason = &*reason,
+                        "rolled back; the one before goes on{then}"
+                    );
                 }
             }
             self.services.announce();
@@ -337,9 +341,9 @@ impl<R: ContainerRuntime> Inner<R> {
                 self.services.switched_over(&service, generation);
                 outbox.rollouts.push((service, generation, Progress::SwitchedOver));
             }
-            Action::RolledBack { service, generation, reason } => {
+            Action::RolledBack { service, generation, why, reason } => {
                 self.services.rolled_back(&service, generation);
-                outbox.rollouts.push((service, generation, Progress::RolledBack(reason)));
+                outbox.rollouts.push((service, generation, Progress::RolledBack(why, reason)));
             }
             Action::Degraded { daemon, reason } => outbox.health.push((daemon, Some(reason))),
             Action::Paced { service, generation, pause } => {

@@ -18,7 +18,7 @@ mod sizing;
 mod state;
 mod stock;
 
-pub use action::{Action, StartKind};
+pub use action::{Action, GivenUp, StartKind};
 pub use event::{Event, Outcome, Owned, Proof};
 pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId};
 pub use ledger::{DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals};

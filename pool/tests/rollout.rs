@@ -2,6 +2,8 @@
 
 #[path = "support/bed.rs"]
 mod bed;
+#[path = "support/log.rs"]
+mod log;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use bed::{Bed, clean, options, service};
 use ganger_pool::core::{Generation, Policy, Refusal, RetireReason, ServiceView, Stage, State};
 use ganger_pool::testing::{Gate, Op};
 use ganger_pool::{Change, ServiceOptions};
+use log::Log;
 
 fn policy(warm: u32, max: u32) -> Policy {
     Policy { warm, max, ..Policy::default() }
@@ -325,4 +328,47 @@ async fn no_generation_has_the_number_of_another() {
         Change::RollingOut(Generation(4)),
     ];
     assert_eq!(changes, expected.map(Some));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_daemon_can_run_says_what_it_waits_for_and_waits_for_that() {
+    let (log, _listening) = Log::listen();
+    let bed = Bed::new(policy(2, 8), &[8, 8]);
+    bed.stocked().await;
+    ["d1", "d2"].into_iter().for_each(|daemon| bed.engine.gate(daemon, Op::Prepare, Gate::Err));
+    bed.reload(running(2, policy(2, 8)));
+    bed.until(|s| s.services[0].rolled_back.is_some()).await;
+    let said = log.lines("rolled back").concat();
+    for part in [
+        "the one before goes on: no daemon that answers can run the new one",
+        "none is asked again before the next reload",
+        "d1: Prepare was refused; d2: Prepare was refused",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    // By itself nothing happens, though they could run it now.
+    ["d1", "d2"].into_iter().for_each(|daemon| bed.engine.gate(daemon, Op::Prepare, Gate::Ok));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(bed.spec().await, Ok(1));
+    let change = bed.reload(running(2, policy(2, 8)));
+    assert_eq!(change, Some(Change::RollingOut(Generation(3))));
+    bed.until(|s| s.services[0].generation == Generation(3)).await;
+    assert_eq!(log.lines("rolled back").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_says_when_it_is_tried_again_unless_another_was_asked_for() {
+    let (log, _listening) = Log::listen();
+    let bed = Bed::new(policy(2, 8), &[8]);
+    bed.stocked().await;
+    bed.engine.gate_spec(2, Gate::Err);
+    bed.reload(running(2, policy(2, 8)));
+    bed.until(|s| s.services[0].rolled_back.is_some()).await;
+    let said = log.lines("rolled back").concat();
+    assert!(said.contains("goes on, and the next reload tries again"), "{said}");
+    bed.engine.gate_spec(3, Gate::Slow(Duration::from_secs(5)));
+    bed.reload(running(3, policy(2, 8)));
+    bed.reload(running(1, policy(2, 8)));
+    let said = log.lines("rolled back").pop().unwrap();
+    assert!(said.contains("another one was asked for") && !said.contains("again"), "{said}");
 }

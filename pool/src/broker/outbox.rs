@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Answer;
-use crate::core::{DaemonName, Generation, LaunchId, ServiceName, Stage};
+use crate::core::{DaemonName, Generation, GivenUp, LaunchId, ServiceName, Stage};
 use crate::orders::{Order, Removal};
 use crate::runtime::ContainerRuntime;
 
@@ -33,7 +33,19 @@ pub(super) struct Outbox<R: ContainerRuntime> {
 pub(super) enum Progress {
     Advanced(Stage),
     SwitchedOver,
-    RolledBack(Arc<str>),
+    RolledBack(GivenUp, Arc<str>),
+}
+
+/// What becomes of a generation that was rolled back. Nothing tries it again by itself.
+pub(super) const fn prospects(why: GivenUp) -> &'static str {
+    match why {
+        GivenUp::Failed => ", and the next reload tries again",
+        GivenUp::Refused => {
+            ": no daemon that answers can run the new one, and none is asked again before the next \
+             reload"
+        }
+        GivenUp::Replaced => "",
+    }
 }
 
 // === impl Outbox ===

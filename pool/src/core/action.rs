@@ -116,7 +116,9 @@ pub enum Action {
         service: ServiceName,
         /// The one that is given up.
         generation: Generation,
-        /// Why, for people.
+        /// Why.
+        why: GivenUp,
+        /// The same in words, for people.
         reason: Arc<str>,
     },
     /// A container changed its state; nothing to be done but to tell it.
@@ -128,6 +130,17 @@ pub enum Action {
         /// To where.
         to: State,
     },
+}
+
+/// Why a generation was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// Its containers failed, or leases of them did.
+    Failed,
+    /// No daemon that answers can launch it.
+    Refused,
+    /// Another was asked for.
+    Replaced,
 }
 
 /// How a lease was served.

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Counts, Policy, Stage, sizing};
+use super::super::{Counts, GivenUp, Policy, Stage, sizing};
 use super::canary::{Canary, Verdict};
 use super::services::{Service, Trouble};
 use super::{Action, Contact, Generation, Lane, LaunchId, Ledger, RetireReason, State};
@@ -30,7 +30,7 @@ pub(super) struct Rollout {
 /// What a rollout needs next.
 enum Step {
     Retire(LaunchId),
-    RollBack(Arc<str>),
+    RollBack(GivenUp, Arc<str>),
     TakeOver,
     Complete,
     Wait,
@@ -150,7 +150,7 @@ impl Ledger {
         while let Some(index) = self.rolling.iter().find(|index| Some(**index) > last).copied() {
             match self.next_step(index) {
                 Step::Retire(launch) => self.retire(now, launch, RetireReason::Generation),
-                Step::RollBack(reason) => self.roll_back(now, index, reason),
+                Step::RollBack(why, reason) => self.roll_back(now, index, why, reason),
                 Step::TakeOver => self.advance(now, index, Stage::TakingOver),
                 Step::Complete => self.complete(now, index),
                 Step::Wait => {
@@ -170,14 +170,15 @@ impl Ledger {
         let taking_over = rollout.taking_over();
         if trouble.total() >= service.policy.failing_after {
             let reason = trouble.last_error.clone();
-            return Step::RollBack(reason.unwrap_or_else(|| "its containers fail".into()));
+            let reason = reason.unwrap_or_else(|| "its containers fail".into());
+            return Step::RollBack(GivenUp::Failed, reason);
         }
         if !taking_over && let Some(reason) = self.refused((index, *to)) {
-            return Step::RollBack(reason);
+            return Step::RollBack(GivenUp::Refused, reason);
         }
         if rollout.stage == Stage::Canary {
             match rollout.canary.verdict() {
-                Verdict::RollBack(reason) => return Step::RollBack(reason),
+                Verdict::RollBack(reason) => return Step::RollBack(GivenUp::Failed, reason),
                 Verdict::GoOn => return Step::TakeOver,
                 // There is nothing left to be held against, or to fall back on.
                 Verdict::Wait if service.policy.canary == 0 => return Step::TakeOver,
@@ -286,7 +287,7 @@ impl Ledger {
     }
 
     /// The new generation is given up, and all of it goes.
-    pub(super) fn roll_back(&mut self, now: Instant, index: usize, reason: Arc<str>) {
+    pub(super) fn roll_back(&mut self, now: Instant, index: usize, why: GivenUp, reason: Arc<str>) {
         let Some((_, service)) = self.services.get_index(index) else { return };
         let Some(to) = service.rollout.as_ref().map(|rollout| rollout.to) else { return };
         self.forget_lane((index, to));
@@ -295,7 +296,7 @@ impl Ledger {
             service.rollout = None;
             service.rolled_back = Some((to, reason.clone()));
             let (service, generation) = (name.clone(), to);
-            self.actions.push(Action::RolledBack { service, generation, reason });
+            self.actions.push(Action::RolledBack { service, generation, why, reason });
         }
         for launch in self.of_service(index, |_| true) {
             let Some(container) = self.containers.get_mut(&launch) else { continue };

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::queue::Queue;
 use super::super::stock::Stock;
-use super::super::{Counts, Outcome, Policy, Refusal, Stage, sizing};
+use super::super::{Counts, GivenUp, Outcome, Policy, Refusal, Stage, sizing};
 use super::demand::Learning;
 use super::hedge::Hedges;
 use super::losses::Losses;
@@ -271,7 +271,8 @@ impl Ledger {
         let going = service.rollout.as_ref().map(|rollout| rollout.to);
         if going != Some(generation) {
             if going.is_some() {
-                self.roll_back(now, index, "another one was asked for".into());
+                let reason = "another one was asked for".into();
+                self.roll_back(now, index, GivenUp::Replaced, reason);
             }
             self.roll_out(index, generation);
         }
