@@ -12,10 +12,12 @@ use super::fake::{Engine, Reply, Seen};
 use super::*;
 use crate::reach::{Backend, Fate};
 
+mod autopsy;
 mod copy;
 mod faults;
 mod ignored;
 mod labels;
+mod moving;
 mod places;
 mod podman;
 mod ready;

@@ -5,7 +5,9 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::thread;
 
 use rustix::fd::OwnedFd;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
 use rustix::process::{Uid, getpid};
 use rustix::thread::set_thread_uid;
 
@@ -17,6 +19,14 @@ fn name() -> String {
 
 fn path(name: &str) -> String {
     format!("ganger/instance/{name}")
+}
+
+/// Has a name, until it is dropped: no program that another test runs gets it, too.
+fn bound(kind: SocketType, name: &str) -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC;
+    let held = socket_with(AddressFamily::UNIX, kind, flags, None).unwrap();
+    bind(&held, &SocketAddrUnix::new_abstract_name(path(name).as_bytes()).unwrap()).unwrap();
+    held
 }
 
 #[test]
@@ -36,12 +46,11 @@ fn a_second_process_is_kept_out_until_the_first_ends() {
 
 /// Holds a name as another user, who does this with its socket.
 fn strangers(name: &str, then: impl FnOnce(&OwnedFd) + Send + 'static) -> OwnedFd {
-    let path = path(name);
+    let name = name.to_owned();
     // The user is the thread's alone.
     let stranger = thread::spawn(move || {
         set_thread_uid(Uid::from_raw(65534)).unwrap();
-        let held = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
-        bind(&held, &SocketAddrUnix::new_abstract_name(path.as_bytes()).unwrap()).unwrap();
+        let held = bound(SocketType::STREAM, &name);
         then(&held);
         held
     });
@@ -85,8 +94,7 @@ fn a_stranger_is_known_whether_it_listens_or_has_room_or_not() {
 #[test]
 fn one_of_ours_that_does_not_listen_keeps_others_out() {
     let name = name();
-    let held = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
-    bind(&held, &SocketAddrUnix::new_abstract_name(path(&name).as_bytes()).unwrap()).unwrap();
+    let held = bound(SocketType::STREAM, &name);
     let error = Instance::take(&name).unwrap_err();
     assert!(matches!(error, InstanceError::Taken { holder: Some(_), .. }), "{error}");
     // A name that begins with it is another one.
@@ -97,17 +105,10 @@ fn one_of_ours_that_does_not_listen_keeps_others_out() {
     drop(Instance::take(&name).unwrap());
 }
 
-/// A socket of ours, of another kind than those of a lock, with this name.
-fn datagrams(name: &str) -> OwnedFd {
-    let other = socket(AddressFamily::UNIX, SocketType::DGRAM, None).unwrap();
-    bind(&other, &SocketAddrUnix::new_abstract_name(path(name).as_bytes()).unwrap()).unwrap();
-    other
-}
-
 #[test]
 fn a_name_of_another_kind_of_socket_keeps_nobody_out() {
     let name = name();
-    let _other = datagrams(&name);
+    let _other = bound(SocketType::DGRAM, &name);
     let ours = Instance::take_surely(&name).unwrap();
     drop(ours);
     assert_eq!(lock::holder(&path(&name)), None);
@@ -118,7 +119,7 @@ fn a_name_of_another_kind_of_socket_keeps_nobody_out() {
 fn who_holds_the_name_is_told_from_who_has_it_for_another_kind_of_socket() {
     // The kernel lists them in an order of its own: with some names ours is the first.
     for name in (0..16).map(|_| name()) {
-        let _other = datagrams(&name);
+        let _other = bound(SocketType::DGRAM, &name);
         let _held = strangers(&name, |_| {});
         let error = Instance::take_surely(&name).unwrap_err().to_string();
         assert!(error.contains("may be running as a process of user 65534"), "{error}");

@@ -117,3 +117,16 @@ async fn a_service_is_blamed_only_for_what_fails_in_a_sandbox_of_its_own() {
     bed.retire(3).await;
     bed.until("nor is that used again", |bed| bed.removed() == 2).await;
 }
+
+#[tokio::test]
+async fn a_daemon_that_has_left_is_known_until_its_sandboxes_are_gone() {
+    let bed = Bed::new(4_000_000).await;
+    let daemon: DaemonName = "d".into();
+    assert!(bed.docker.knows(&daemon) && !bed.docker.knows(&"e".into()));
+    bed.launch(1).await;
+    bed.retire(1).await;
+    bed.docker.forget(&daemon);
+    assert!(bed.docker.knows(&daemon), "its name must not be another's yet");
+    bed.until("it is emptied", |bed| !bed.docker.knows(&daemon)).await;
+    assert!(bed.removed() > 0);
+}

@@ -1,0 +1,108 @@
+//! Tags that stand for another image in their registry than what runs.
+
+use super::*;
+
+const NEW: &str = "demo@sha256:new";
+
+/// What an engine says of images: what a registry has under a tag, and the digests of what
+/// the engine has itself.
+fn images(
+    registry: &'static str,
+    digests: Option<&'static [&'static str]>,
+) -> impl Fn(&Seen) -> Option<Reply> {
+    move |seen| {
+        if seen.line.starts_with("GET /distribution/") {
+            let descriptor = json!({"digest": registry, "size": 1, "mediaType": ""});
+            let answer = json!({"Descriptor": descriptor, "Platforms": []});
+            return Some(Reply::Json(200, answer));
+        }
+        let has = || match digests {
+            Some(digests) => {
+                Reply::Json(200, json!({"Id": "sha256:pinned", "RepoDigests": digests}))
+            }
+            None => Reply::Json(404, json!({"message": "No such image"})),
+        };
+        seen.line.starts_with("GET /images/").then(has)
+    }
+}
+
+async fn moved(
+    answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static,
+    tag: &str,
+    running: &str,
+) -> Result<Option<String>, CallError> {
+    let (_engine, docker) = connected(Deadlines::default(), answer).await;
+    docker.moved(&"echo".into(), tag, running).await
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_what_the_registry_has_is_told_by_its_digest() {
+    let old: &[&str] = &["demo@sha256:old"];
+    let both: &[&str] = &["demo@sha256:old", NEW];
+    for (digests, expected) in [
+        (Some(old), Some(NEW)),
+        (Some(both), None),
+        // Built there, and never pushed; or not there at all.
+        (Some(&[][..]), Some(NEW)),
+        (None, Some(NEW)),
+    ] {
+        let found = moved(images("sha256:new", digests), "demo", "demo").await.unwrap();
+        assert_eq!(found.as_deref(), expected, "{digests:?}");
+    }
+    // Docker's own registry is left out of what an engine says of an image.
+    let found = moved(
+        images("sha256:new", Some(&[NEW])),
+        "docker.io/library/demo",
+        "docker.io/library/demo",
+    );
+    assert_eq!(found.await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_runs_by_digest_is_compared_with_the_registry_alone() {
+    // The engine has what the tag stood for before.
+    let engine = || images("sha256:new", Some(&["demo@sha256:old"]));
+    assert_eq!(moved(engine(), "demo", NEW).await.unwrap(), None);
+    let found = moved(engine(), "demo", "demo@sha256:old").await.unwrap();
+    assert_eq!(found.as_deref(), Some(NEW));
+}
+
+#[tokio::test]
+async fn what_a_service_was_prepared_with_counts_and_not_what_has_its_tag_since() {
+    let (_engine, docker) = connected(Deadlines::default(), |seen| {
+        let pulled = seen.line.starts_with("GET /images/demo:latest/");
+        let digests: &[&str] = if pulled { &[NEW] } else { &["demo@sha256:old"] };
+        images("sha256:new", Some(digests))(seen)
+    })
+    .await;
+    let (service, spec) = ("echo".into(), Arc::new(spec()));
+    docker.prepare(&"d".into(), &service, &spec).await.unwrap();
+    let found = docker.moved(&service, "demo", "demo").await.unwrap();
+    assert_eq!(found.as_deref(), Some(NEW));
+    // Another service has not been launched yet, and will run what is there.
+    assert_eq!(docker.moved(&"other".into(), "demo", "demo").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_ask_the_registry_is_passed_over_and_not_believed() {
+    let deaf = |seen: &Seen| {
+        let asks = seen.line.starts_with("GET /distribution/");
+        asks.then(|| no(500, "registry unreachable")).flatten()
+    };
+    let error = moved(deaf, "demo", "demo").await.unwrap_err();
+    assert!(error.message.contains("registry unreachable"), "{error:?}");
+
+    let (_engine, docker) = connected(Deadlines::default(), deaf).await;
+    let other = Engine::start(images("sha256:new", Some(&[NEW])));
+    docker.connect(&"e".into(), &Site::of(other.endpoint())).await.unwrap();
+    // The first one has an image whose digest nobody knows.
+    let found = docker.moved(&"echo".into(), "demo", "demo").await.unwrap();
+    assert_eq!(found.as_deref(), Some(NEW));
+
+    let blind = |seen: &Seen| {
+        let asks = seen.line.starts_with("GET /images/");
+        asks.then(|| no(500, "no disk")).flatten().or_else(|| images("sha256:new", None)(seen))
+    };
+    let error = moved(blind, "demo", "demo").await.unwrap_err();
+    assert!(error.message.contains("no disk"), "{error:?}");
+}
