@@ -13,6 +13,7 @@ use super::*;
 use crate::reach::{Backend, Fate};
 
 mod autopsy;
+mod backend;
 mod copy;
 mod faults;
 mod ignored;

@@ -1,7 +1,6 @@
 //! Engines that leave out, without a refusal, what they were asked for.
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-
+use super::backend::Kept;
 use super::*;
 
 /// Prepares and launches; the error of whichever fails.
@@ -134,15 +133,8 @@ async fn a_mount_s_source_that_is_absent_is_not_left_to_podman_to_make() {
 
 #[tokio::test]
 async fn a_container_without_a_control_group_has_no_limits_whatever_the_engine_says() {
-    // A rootless Podman's: its conmon, and the container's process, in a group of this test's.
-    let id = "c".repeat(64);
-    let mut keeper = tokio::process::Command::new("sh")
-        .args(["-c", "sleep 600 & echo $!; wait", "conmon", "-c", &id])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(keeper.stdout.take().unwrap()).lines();
-    let pid: i32 = said.next_line().await.unwrap().unwrap().parse().unwrap();
+    let kept = Kept::new().await;
+    let pid = kept.pid;
     let (_engine, docker) = connected(Deadlines::default(), move |seen| {
         let of_it = seen.line.starts_with("GET /containers/c") && seen.line.ends_with("c/json");
         let ports = json!({"7000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}]});
@@ -159,10 +151,7 @@ async fn a_container_without_a_control_group_has_no_limits_whatever_the_engine_s
         assert!(error.message.contains(part), "{}", error.message);
     }
     tried(&docker, &order(Spec { enforce: false, ..limited() })).await.unwrap();
-
-    let number = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(number, rustix::process::Signal::KILL).unwrap();
-    keeper.wait().await.unwrap();
+    kept.end().await;
 }
 
 /// In a network sandbox, whose holder is made first.
