@@ -32,7 +32,6 @@ impl Docker {
             Ok(contact) => contact.kind,
             Err(error) => return error,
         };
-        let counted = self.counted();
         let mut filters = json!({
             "type": ["container"],
             // Some engines say remove for destroy.
@@ -40,7 +39,7 @@ impl Docker {
         });
         // Only to spare the engine the others: they are left out here in any case.
         if kind.filters_events_by_label() {
-            filters["label"] = json!(counted);
+            filters["label"] = json!([INSTANCE]);
         }
         let path = format!("/events?filters={}", http::escape(&filters.to_string()));
         let mut lines = match daemon.follow(&path).await {
@@ -53,7 +52,6 @@ impl Docker {
                 Ok(Some(line)) => {
                     // One that cannot be understood is made up for by the list.
                     if let Ok(event) = serde_json::from_slice::<EventMessage>(&line)
-                        && counts(&counted, &event)
                         && self.is_of_ours(&event)
                         && let Some(event) =
                             read(&self.identity, &event, || daemon.sandboxes.taken())
@@ -75,19 +73,13 @@ impl Docker {
     /// [`naming::name_by`].
     fn is_of_ours(&self, event: &EventMessage) -> bool {
         let Some(actor) = &event.actor else { return false };
-        let Some(labels) = &actor.attributes else { return false };
+        let Some(labels) = actor.attributes.as_ref().filter(|all| all.contains_key(INSTANCE))
+        else {
+            return false;
+        };
         naming::name_by(|key| labels.get(key)).is_some_and(|own| labels.get("name") == Some(&own))
             || actor.id.as_ref().is_some_and(|id| self.calls.has_made(id))
     }
-}
-
-/// Whether an event is of a container with all of these labels, each `KEY` or `KEY=VALUE`.
-fn counts(labels: &[String], event: &EventMessage) -> bool {
-    let has = event.actor.as_ref().and_then(|actor| actor.attributes.as_ref());
-    labels.iter().all(|label| match label.split_once('=') {
-        Some((key, value)) => has.and_then(|has| has.get(key)).is_some_and(|has| has == value),
-        None => has.is_some_and(|has| has.contains_key(label)),
-    })
 }
 
 /// `taken` says which launch is in which sandbox of ours.

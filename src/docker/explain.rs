@@ -34,10 +34,7 @@ pub fn explain(endpoint: &Endpoint, error: &Error) -> String {
 
 /// The same for an error of the connection itself.
 fn explain_io(endpoint: &Endpoint, error: &io::Error) -> String {
-    use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, NotFound,
-        PermissionDenied, TimedOut,
-    };
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, PermissionDenied};
     let unix = matches!(endpoint, Endpoint::Unix(_));
     let podman = unix && endpoint.to_string().contains("podman");
     match error.kind() {
@@ -63,9 +60,6 @@ fn explain_io(endpoint: &Endpoint, error: &io::Error) -> String {
              listen on TCP?"
         ),
         ConnectionReset => format!("{endpoint} broke the connection"),
-        HostUnreachable | NetworkUnreachable | TimedOut => {
-            format!("no way to {endpoint}: {error}")
-        }
         _ => format!("the connection to {endpoint} failed: {error}"),
     }
 }
@@ -158,6 +152,25 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_and_not_twice() {
+        #[derive(Debug)]
+        struct Outer(&'static str, io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl std::error::Error for Outer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(&self.1)
+            }
+        }
+        let told = |text| chain(&Outer(text, io::Error::other("reset by peer")));
+        assert_eq!(told("cannot read"), "cannot read: reset by peer");
+        assert_eq!(told("cannot read: reset by peer"), "cannot read: reset by peer");
+    }
 
     #[test]
     fn the_first_failures_say_what_to_do() {

@@ -37,8 +37,8 @@ pub(super) fn said(info: &Info) -> BTreeSet<Ignored> {
 /// What a warning in the answer to a create says was left out.
 pub(super) fn warned(warning: &str) -> Option<Ignored> {
     let lower = warning.to_lowercase();
-    // Without swap limits memory is limited all the same.
-    if !lower.contains("discarded") || lower.contains("swap") {
+    // One that memory is limited without swap discards nothing.
+    if !lower.contains("discarded") {
         return None;
     }
     [("memory limit", Ignored::Memory), ("pids limit", Ignored::Pids), ("cpu", Ignored::Cpus)]

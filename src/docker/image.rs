@@ -310,6 +310,24 @@ impl Progress {
 mod tests {
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_says_now_and_then_how_much_of_all_layers_is_there() {
+        let mut progress = Progress::new();
+        let mut said = |layer: &str, current, total| {
+            let info = serde_json::json!({
+                "id": layer, "progressDetail": {"current": current, "total": total},
+            });
+            progress.update(&serde_json::from_value(info).unwrap())
+        };
+        assert_eq!(said("a", 10, 100), None, "too early");
+        tokio::time::advance(PROGRESS).await;
+        assert_eq!(said("b", 20, 200), Some((30, 300)));
+        assert_eq!(said("b", 200, 200), None);
+        tokio::time::advance(PROGRESS).await;
+        // It is unpacked now, which counts from the start.
+        assert_eq!(said("b", 1, 200), Some((210, 300)));
+    }
+
     #[test]
     fn a_reference_always_has_a_tag_or_digest() {
         let parts = |text| {

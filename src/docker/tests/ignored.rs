@@ -129,6 +129,11 @@ async fn a_mount_s_source_that_is_absent_is_not_left_to_podman_to_make() {
     }
     assert!(engine.requests("/containers/create").is_empty());
     tried(&docker, &mounted("/")).await.unwrap();
+
+    // Docker refuses it in words of its own.
+    let (engine, docker) = connected(Deadlines::default(), |_| None).await;
+    tried(&docker, &mounted("/nonexistent/of/ganger")).await.unwrap();
+    assert_eq!(engine.requests("/containers/create").len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
-//! Tags that stand for another image in their registry than what runs.
+//! Tags that stand for another image in their registry than what runs, and images that change.
 
 use super::*;
+use crate::telemetry::tests::{Capture, text};
 
 const NEW: &str = "demo@sha256:new";
 
@@ -105,4 +106,40 @@ async fn an_engine_that_cannot_ask_the_registry_is_passed_over_and_not_believed(
     };
     let error = moved(blind, "demo", "demo").await.unwrap_err();
     assert!(error.message.contains("no disk"), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_image_that_was_pruned_and_fetched_again_is_what_the_next_ones_are_made_of() {
+    let pruned = Arc::new(AtomicBool::new(false));
+    let engine_side = Arc::clone(&pruned);
+    let (engine, docker) = connected(Deadlines::default(), move |seen| {
+        let again = engine_side.load(Ordering::Relaxed);
+        match seen.line.as_str() {
+            "GET /images/sha256:pinned/json" if again => no(404, "No such image"),
+            "GET /images/demo:latest/json" if again => {
+                Some(Reply::Json(200, json!({"Id": "sha256:other"})))
+            }
+            _ => None,
+        }
+    })
+    .await;
+    let order = order(spec());
+    docker.prepare(&order.daemon, &order.service, &order.spec).await.unwrap();
+    pruned.store(true, Ordering::Relaxed);
+    docker.prepare(&order.daemon, &order.service, &order.spec).await.unwrap();
+    docker.launch(&order).await.unwrap();
+    let creates = engine.requests("/containers/create");
+    let images: Vec<_> = creates.iter().map(|create| &create.body["Image"]).collect();
+    assert_eq!(images, [&json!("sha256:other")]);
+}
+
+#[tokio::test]
+async fn how_containers_are_reached_is_logged_once_for_a_service() {
+    let (_engine, docker) = connected(Deadlines::default(), |_| None).await;
+    let (log, _guard) = Capture::install(text);
+    let spec = Arc::new(spec());
+    for _ in 0..3 {
+        docker.prepare(&"d".into(), &"echo".into(), &spec).await.unwrap();
+    }
+    assert_eq!(log.text().matches("reached by published port").count(), 1, "{}", log.text());
 }

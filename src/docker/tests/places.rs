@@ -115,3 +115,15 @@ async fn what_somebody_removes_is_gone() {
     assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Gone);
     assert_eq!(left(&docker).await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn an_engine_of_another_id_is_not_the_one_that_does_not_answer() {
+    let (docker, old, other) = (docker(), Place::new("one"), Place::new("two"));
+    old.connect(&docker, "d").await;
+    docker.launch(&order(spec())).await.unwrap();
+    other.connect(&docker, "e").await;
+    other.there.store(true, Ordering::Relaxed);
+    drop(old);
+    assert!(docker.retire(&target()).await.unwrap_err().unreachable);
+    assert!(other.has_it(), "whatever it is, it is not ours to say that this was it");
+}

@@ -86,3 +86,26 @@ async fn a_health_that_an_engine_may_never_ask_for_is_said() {
     assert_eq!(of("Libpod/5.4.2 (linux)", spec()).await, Vec::<String>::new());
     assert_eq!(of("Docker/26.1.5 (linux)", health).await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn where_an_image_is_decides_whether_it_will_be_fetched() {
+    let survey = async |answer: fn(&Seen) -> Option<Reply>, image: &str| {
+        let engine = Engine::start(answer);
+        let builtin = Builtin { reference: "ours:1".into(), archive: Vec::new };
+        let docker = Docker::new(identity(), vec![builtin]);
+        docker.connect(&"d".into(), &Site::of(engine.endpoint())).await.unwrap();
+        let spec = Spec::new(image, 7000);
+        let survey = docker.survey(&"d".into(), &Abilities::default(), &spec).await;
+        survey.map(|survey| survey.image)
+    };
+    let none = |seen: &Seen| {
+        seen.line.starts_with("GET /images/").then(|| no(404, "No such image")).flatten()
+    };
+    let broken =
+        |seen: &Seen| seen.line.starts_with("GET /images/").then(|| no(500, "no disk")).flatten();
+    assert_eq!(survey(|_| None, "demo").await, Ok(Whereabouts::There));
+    assert_eq!(survey(|_| None, "ours:1").await, Ok(Whereabouts::There));
+    assert_eq!(survey(none, "demo").await, Ok(Whereabouts::Elsewhere));
+    assert_eq!(survey(none, "ours:1").await, Ok(Whereabouts::BuiltIn));
+    assert!(survey(broken, "demo").await.unwrap_err().message.contains("no disk"));
+}
