@@ -8,3 +8,4 @@ mod fake;
 mod queueing;
 mod relaying;
 mod stopping;
+mod vanishing;

@@ -125,5 +125,5 @@ async fn an_engine_of_another_id_is_not_the_one_that_does_not_answer() {
     other.there.store(true, Ordering::Relaxed);
     drop(old);
     assert!(docker.retire(&target()).await.unwrap_err().unreachable);
-    assert!(other.has_it(), "whatever it is, it is not ours to say that this was it");
+    assert!(other.has_it(), "what looks the same on another engine is something else");
 }

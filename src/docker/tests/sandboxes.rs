@@ -12,6 +12,8 @@ struct Bed {
     engine: Engine,
     docker: Docker,
     runs: Arc<AtomicBool>,
+    /// This holder is paused.
+    paused: Arc<Mutex<String>>,
 }
 
 // === impl Bed ===
@@ -21,13 +23,17 @@ impl Bed {
     async fn new(pid: i32) -> Self {
         let (made, runs) = (AtomicI32::new(0), Arc::new(AtomicBool::new(true)));
         let (its, id) = (Arc::clone(&runs), |number: i32| format!("{number:064x}"));
+        let paused = Arc::new(Mutex::new("none".to_owned()));
+        let still = Arc::clone(&paused);
         let (engine, docker) = connected(Deadlines::default(), move |seen| {
             if seen.line.contains("/create?name=ganger-sandbox-") {
                 let id = id(made.fetch_add(1, Ordering::Relaxed));
                 return Some(Reply::Json(201, json!({"Id": id, "Warnings": []})));
             }
             if seen.line.starts_with("GET /containers/000") {
-                let state = json!({"Running": its.load(Ordering::Relaxed), "Pid": pid});
+                let paused = seen.line.contains(&*still.lock());
+                let running = its.load(Ordering::Relaxed);
+                let state = json!({"Running": running, "Paused": paused, "Pid": pid});
                 let ports = json!({"7000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "32768"}]});
                 let seen = json!({"State": state, "NetworkSettings": {"Ports": ports}});
                 return Some(Reply::Json(200, seen));
@@ -35,13 +41,17 @@ impl Bed {
             None
         })
         .await;
-        Self { engine, docker, runs }
+        Self { engine, docker, runs, paused }
     }
 
     /// Launches a container; the holder whose network it is in.
     async fn launch(&self, launch: u64) -> String {
+        self.launch_of(launch, spec()).await
+    }
+
+    async fn launch_of(&self, launch: u64, spec: Spec) -> String {
         let sandbox = crate::spec::Sandbox::Pooled;
-        let spec = Spec { sandbox, read_only: true, ..spec() };
+        let spec = Spec { sandbox, read_only: true, ..spec };
         let order = LaunchOrder { launch: LaunchId(launch), ..order(spec) };
         self.docker.launch(&order).await.unwrap();
         let name = format!("name=ganger-echo-3fa9c1d2-{launch}");
@@ -129,4 +139,68 @@ async fn a_daemon_that_has_left_is_known_until_its_sandboxes_are_gone() {
     assert!(bed.docker.knows(&daemon), "its name must not be another's yet");
     bed.until("it is emptied", |bed| !bed.docker.knows(&daemon)).await;
     assert!(bed.removed() > 0);
+}
+
+#[tokio::test]
+async fn one_that_somebody_has_paused_is_not_joined() {
+    let bed = Bed::new(4_000_000).await;
+    let first = bed.launch(1).await;
+    bed.until("one made ahead", |bed| bed.free() == 1).await;
+    bed.retire(1).await;
+    bed.until("it is free", |bed| bed.free() == 2).await;
+    *bed.paused.lock() = first.strip_prefix("container:").unwrap().to_owned();
+    assert_ne!(bed.launch(2).await, first);
+    bed.until("it is removed", |bed| bed.removed() == 1).await;
+}
+
+#[tokio::test]
+async fn one_is_run_by_what_its_containers_are_run_by_and_joined_by_no_others() {
+    let bed = Bed::new(4_000_000).await;
+    let crun = || Spec { runtime: Some("crun".into()), ..spec() };
+    let first = bed.launch_of(1, crun()).await;
+    bed.until("one made ahead", |bed| bed.free() == 1).await;
+    for create in bed.engine.requests("/containers/create") {
+        assert_eq!(create.body["HostConfig"]["Runtime"], json!("crun"), "{}", create.line);
+    }
+    bed.retire(1).await;
+    bed.until("it is free", |bed| bed.free() == 2).await;
+    let by_another = bed.launch(2).await;
+    assert_ne!(by_another, first);
+    assert_eq!(bed.launch_of(3, crun()).await, first);
+}
+
+#[tokio::test]
+async fn holders_that_nobody_looks_after_are_strays() {
+    let numbers = Arc::new(Mutex::new(Vec::<(String, Value)>::new()));
+    let known = Arc::clone(&numbers);
+    let (_engine, docker) = connected(Deadlines::default(), move |seen| {
+        let list = seen.line.starts_with("GET /containers/json");
+        let holder = |(at, (boot, number)): (usize, &(String, Value))| {
+            let mut listed = listed(boot, 1, "running");
+            listed["Id"] = json!(at.to_string().repeat(64));
+            let number = number.as_str().unwrap();
+            listed["Names"] = json!([format!("/ganger-sandbox-{boot}-{number}")]);
+            listed["Labels"]["io.ganger.sandbox"] = json!(number);
+            listed["Labels"]["io.ganger.service"] = json!("");
+            listed["Labels"]["io.ganger.launch"] = json!("");
+            listed
+        };
+        if seen.line.contains("/create?name=ganger-sandbox-") {
+            let number = seen.body["Labels"]["io.ganger.sandbox"].clone();
+            known.lock().push(("3fa9c1d2".to_owned(), number));
+        }
+        list.then(|| Reply::Json(200, known.lock().iter().enumerate().map(holder).collect()))
+    })
+    .await;
+    let sandbox = crate::spec::Sandbox::Pooled;
+    docker.launch(&order(Spec { sandbox, read_only: true, ..spec() })).await.unwrap();
+    let live = numbers.lock()[0].1.clone();
+    // An earlier run's, which has the number of one of ours; and one of ours that was given up.
+    let strays = [("00000000", live), ("3fa9c1d2", json!("999999"))];
+    let mut all = numbers.lock();
+    all.splice(..0, strays.map(|(boot, number)| (boot.to_owned(), number)));
+    drop(all);
+    let owned = docker.list(&"d".into()).await.unwrap().owned;
+    let stray = |at: &str| Owned { key: ContainerKey::Stray(at.repeat(64)), running: true };
+    assert_eq!(owned, [stray("0"), stray("1")]);
 }

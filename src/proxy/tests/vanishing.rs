@@ -1,0 +1,71 @@
+//! Clients whose machines are gone without a word.
+
+use std::time::Duration;
+
+use socket2::{SockFilter, SockRef};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::fake::*;
+use crate::proxy::{Outcome, Settings};
+use crate::reach::Fate;
+
+/// From now on nothing that is sent to this end arrives: as if its machine were gone.
+fn vanish(stream: &TcpStream) {
+    /// `BPF_RET | BPF_K`: so much of each packet is let through.
+    const RETURN: u16 = 0x06;
+    SockRef::from(stream).attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)]).unwrap();
+}
+
+fn soon(settings: &mut Settings) {
+    settings.keepalive = Some(Duration::from_millis(500));
+}
+
+/// A container that says something, and something else once it is told to.
+async fn in_two_parts(fate: Fate) -> (Give, oneshot::Sender<()>) {
+    let (go, on_go) = oneshot::channel();
+    let ends = fate == Fate::Finished;
+    let address = container(move |mut stream| async move {
+        stream.write_all(b"first").await.unwrap();
+        on_go.await.unwrap();
+        stream.write_all(b"second").await.unwrap();
+        if !ends {
+            // Until the proxy has had enough.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    })
+    .await;
+    (Give::Container(address, fate), go)
+}
+
+#[test]
+fn a_client_that_vanishes_does_not_keep_its_container() {
+    test(async {
+        let (give, go) = in_two_parts(Fate::Running).await;
+        let proxy = Proxy::start_with([give], 10, soon);
+        let mut client = proxy.connect().await;
+        client.read_exact(&mut [0; 5]).await.unwrap();
+        vanish(&client);
+        go.send(()).unwrap();
+        let mut ended = proxy.end().await;
+        ended.line(&["out=11B", "end=cD", "reason=\"the client vanished\""]);
+        ended.outcomes(&[Outcome::Failed]);
+    });
+}
+
+#[test]
+fn what_is_left_for_a_client_that_vanishes_is_not_kept_for_ever() {
+    test(async {
+        let (give, go) = in_two_parts(Fate::Finished).await;
+        let proxy = Proxy::start_with([give], 10, soon);
+        let mut client = proxy.connect().await;
+        client.read_exact(&mut [0; 5]).await.unwrap();
+        vanish(&client);
+        go.send(()).unwrap();
+        let mut ended = proxy.end().await;
+        ended.line(&["out=11B", "end=cD", "reason=\"the client vanished\""]);
+        // It had done its work.
+        ended.outcomes(&[Outcome::Ended]);
+    });
+}
