@@ -62,7 +62,11 @@ impl Threads {
     /// # Errors
     /// There are no threads or descriptors for them.
     pub fn start() -> io::Result<Self> {
-        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self::of(thread::available_parallelism().map_or(1, NonZeroUsize::get))
+    }
+
+    /// So many, two and two to an acceptor.
+    fn of(processors: usize) -> io::Result<Self> {
         let (mut acceptors, mut alive) = (Vec::new(), Vec::new());
         let mut start = |n: usize| {
             let (worker, end) = start(n)?;
@@ -170,6 +174,15 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_a_thread_for_each_processor_and_an_acceptor_for_two() {
+        for (processors, acceptors) in [(1, 1), (2, 1), (3, 2)] {
+            let threads = Threads::of(processors).unwrap();
+            assert_eq!(threads._alive.len(), processors);
+            assert_eq!(threads.acceptors().count(), acceptors);
+        }
+    }
 
     #[test]
     fn a_connection_goes_to_who_has_less_to_do() {
