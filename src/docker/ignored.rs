@@ -16,8 +16,12 @@ pub(super) enum Ignored {
     Memory,
     Cpus,
     Pids,
-    /// Every `runtime` but this one, which runs whatever is asked for.
-    Runtime(String),
+    /// A `runtime` that was asked for, and another one that runs instead. Of other runtimes this
+    /// says nothing.
+    Runtime {
+        asked: String,
+        runs: String,
+    },
 }
 
 /// What an engine says of itself that it cannot limit.
@@ -81,14 +85,10 @@ pub(super) fn all_limits() -> BTreeSet<Ignored> {
 /// Why a service is not to be launched where this is ignored.
 pub(super) fn refusal(ignored: &BTreeSet<Ignored>, spec: &Spec) -> Option<String> {
     let runtime = ignored.iter().find_map(|one| match one {
-        Ignored::Runtime(runs) => {
-            spec.runtime.as_ref().filter(|asked| *asked != runs).map(|asked| {
-                format!(
-                    "the engine ignores `runtime: \"{asked}\"` and runs containers by {runs}: make \
-                 {asked} the default of the engine, or leave `runtime` out"
-                )
-            })
-        }
+        Ignored::Runtime { asked, runs } if spec.runtime.as_ref() == Some(asked) => Some(format!(
+            "the engine ignores `runtime: \"{asked}\"` and runs containers by {runs}: make \
+             {asked} the default of the engine, or leave `runtime` out"
+        )),
         _ => None,
     });
     if runtime.is_some() {
@@ -111,7 +111,7 @@ fn lost<'a>(ignored: &'a BTreeSet<Ignored>, spec: &'a Spec) -> impl Iterator<Ite
         Ignored::Memory => spec.memory.map(|_| "`limits.memory`"),
         Ignored::Cpus => spec.cpus.map(|_| "`limits.cpus`"),
         Ignored::Pids => spec.pids.map(|_| "`limits.pids`"),
-        Ignored::Runtime(_) => None,
+        Ignored::Runtime { .. } => None,
     })
 }
 
@@ -127,7 +127,7 @@ pub(super) fn without<'a>(ignored: &BTreeSet<Ignored>, spec: &'a Spec) -> Cow<'a
             Ignored::Memory => spec.memory = None,
             Ignored::Cpus => spec.cpus = None,
             Ignored::Pids => spec.pids = None,
-            Ignored::Runtime(_) => {}
+            Ignored::Runtime { .. } => {}
         }
     }
     Cow::Owned(spec)
@@ -197,10 +197,12 @@ mod tests {
         let asked = without(&all, &lax);
         assert_eq!((asked.memory, asked.pids), (None, None));
         let runsc = Spec { runtime: Some("runsc".into()), ..lax };
-        let crun = Ignored::Runtime("crun".into());
-        assert!(of(std::slice::from_ref(&crun), &runsc).is_some(), "`enforce` is about limits");
-        let same = Spec { runtime: Some("crun".into()), ..runsc };
-        assert_eq!(of(&[crun], &same), None);
+        let crun = [Ignored::Runtime { asked: "runsc".into(), runs: "crun".into() }];
+        assert!(of(&crun, &runsc).is_some(), "`enforce` is about limits");
+        for other in ["crun", "kata"] {
+            let other = Spec { runtime: Some(other.into()), ..runsc.clone() };
+            assert_eq!(of(&crun, &other), None);
+        }
     }
 
     #[test]

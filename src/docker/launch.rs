@@ -204,7 +204,7 @@ impl Docker {
         let Some(asked) = &spec.runtime else { return Ok(()) };
         match daemon.runtime_of(id).await.map_err(daemon_fault)? {
             Some(runs) if runs != *asked => {
-                contact.note_ignored([Ignored::Runtime(runs)]);
+                contact.note_ignored([Ignored::Runtime { asked: asked.clone(), runs }]);
                 contact.heeds(spec).map_err(fault::unprepared)
             }
             _ => Ok(()),

@@ -42,6 +42,31 @@ async fn what_runs_by_another_runtime_than_was_asked_for_is_not_started() {
 }
 
 #[tokio::test]
+async fn that_a_runtime_is_ignored_says_nothing_of_another() {
+    let runs = Mutex::new(Value::Null);
+    let (engine, docker) = connected(Deadlines::default(), move |seen| match seen.line.as_str() {
+        "GET /_ping" => Some(Reply::Ping("Libpod/5.4.2 (linux)")),
+        line if line.starts_with("POST /containers/create") => {
+            let asked = &seen.body["HostConfig"]["Runtime"];
+            *runs.lock() = if asked == "kata" { json!("kata") } else { json!("crun") };
+            None
+        }
+        line if line.starts_with("GET /libpod/containers/c") => {
+            Some(Reply::Json(200, json!({"OCIRuntime": *runs.lock()})))
+        }
+        _ => None,
+    })
+    .await;
+    let by = |runtime: &str| order(Spec { runtime: Some(runtime.into()), ..spec() });
+    for ignored in ["runsc", "youki"] {
+        let error = tried(&docker, &by(ignored)).await.unwrap_err();
+        assert!(error.message.contains(&format!("`runtime: \"{ignored}\"`")), "{}", error.message);
+    }
+    assert_eq!(engine.requests("/containers/create").len(), 2, "each is tried");
+    tried(&docker, &by("kata")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_runtime_is_read_back_from_docker_as_well() {
     let (engine, docker) = connected(Deadlines::default(), |seen| {
         let of_it = seen.line.starts_with("GET /containers/c") && seen.line.ends_with("c/json");
