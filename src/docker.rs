@@ -39,7 +39,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
+use ganger_pool::core::{DaemonName, LaunchId, ServiceName, short_id};
 use ganger_pool::runtime::{
     Autopsy, CallError, ContainerKey, ContainerRuntime, DaemonFacts, Fault, LaunchError,
     LaunchOrder, Listing, Owned, Removal, RuntimeEvent, Target,
@@ -139,7 +139,7 @@ pub struct Deadlines {
 /// Logs that a step of a container's life, which began then, is done.
 pub(crate) fn step(step: &'static str, container: &str, began: Instant) {
     let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::debug!(target: STEPS, step, us, container, "done");
+    tracing::debug!(target: STEPS, step, us, container = short_id(container), "done");
 }
 
 // === impl Deadlines ===

@@ -8,6 +8,7 @@
 mod admission;
 mod dial;
 mod end;
+mod last_words;
 mod limit;
 mod limits;
 mod listen;

@@ -20,7 +20,7 @@ mod stock;
 
 pub use action::{Action, GivenUp, StartKind};
 pub use event::{Event, Outcome, Owned, Proof};
-pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId};
+pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId, short_id};
 pub use ledger::{DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals};
 pub use limit::Launches;
 pub use placement::{Load, Terms};

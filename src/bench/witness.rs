@@ -21,8 +21,6 @@ use crate::docker::STEPS;
 
 /// Where the line at the end of each connection is logged.
 const ENDS: &str = "ganger::proxy::end";
-/// So much of its id is in the line of a connection.
-const SHORT: usize = 12;
 
 /// Hears what is logged. Clones hear the same.
 #[derive(Debug, Clone, Default)]
@@ -110,8 +108,7 @@ impl<S: Subscriber> Layer<S> for Witness {
         } else if step == "remove" {
             heard.removals.push(took);
         } else if !step.is_empty() {
-            let container = end.container.get(..SHORT).unwrap_or(&end.container).to_owned();
-            heard.launches.entry(container).or_default().insert(step, took);
+            heard.launches.entry(end.container).or_default().insert(step, took);
         }
         drop(heard);
         self.more.notify_waiters();
@@ -148,6 +145,8 @@ mod tests {
     use tokio::time::Instant;
     use tracing_subscriber::layer::SubscriberExt;
 
+    use ganger_pool::core::short_id;
+
     use super::*;
     use crate::docker::step;
 
@@ -161,7 +160,7 @@ mod tests {
         step("start", id, Instant::now());
         step("remove", "ganger-cold-1", Instant::now());
         let client: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        tracing::info!(target: ENDS, %client, container = %&id[..12], start = %"cold", "conn end");
+        tracing::info!(target: ENDS, %client, container = %short_id(id), start = %"cold", "conn end");
         tracing::info!(client = %"127.0.0.1:8", "of another target");
         witness.ended(&[client]).await;
         drop(guard);

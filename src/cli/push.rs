@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytesize::ByteSize;
 use futures_util::{StreamExt, stream};
-use ganger_pool::core::DaemonName;
+use ganger_pool::core::{DaemonName, short_id};
 use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::CallError;
 
@@ -48,7 +48,7 @@ pub(super) async fn push(
     let held = app::ask_for(&docker, &asked, image.as_str()).await;
     let mut held: Vec<_> = asked.iter().map(|daemon| &daemon.name).zip(held).collect();
     let source = choose(image.as_str(), &held[..if from.is_some() { 1 } else { held.len() }])?;
-    say(&format!("{image}: from {}, {}", source.daemon, short(&source.image.id)));
+    say(&format!("{image}: from {}, {}", source.daemon, short_id(&source.image.id)));
 
     // With `all`, the one that it comes from is no target.
     held.retain(|(name, _)| {
@@ -181,14 +181,8 @@ fn report(name: &DaemonName, pushed: &Result<Pushed, CallError>) {
         Ok(Pushed::Copied { bytes, other_id: Some(id) }) => say(&format!(
             "{name}: has it now, {}, as {}: its store of images is of another kind",
             ByteSize(*bytes),
-            short(id)
+            short_id(id)
         )),
         Err(error) => complain(&format!("{name}: not pushed: {error}")),
     }
-}
-
-/// An id as people know it.
-fn short(id: &str) -> &str {
-    let digits = id.find(':').map_or(0, |at| at + 1);
-    id.get(..digits + 12).unwrap_or(id)
 }

@@ -13,17 +13,18 @@ use bollard::query_parameters::{
 };
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
+use ganger_pool::core::short_id;
 use ganger_pool::runtime::CallError;
 use parking_lot::Mutex;
 use socket2::Domain;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use super::Spec;
 use super::autopsy::last_lines;
 use super::daemon::{Contact, Daemon};
 use super::explain::{self, explain};
 use super::view::{Binding, End, Inspected};
-use super::{Spec, naming};
 use crate::reach::hot::{Connect, Hot};
 use crate::reach::neighbour::Neighbour;
 use crate::reach::netns::{Dialer, NetNs};
@@ -216,7 +217,7 @@ impl Container {
         }
         let banner = first && self.spec.preconnect == Preconnect::Banner;
         if !self.hot.make(&self.address, banner).await? && banner {
-            tracing::debug!(container = naming::short(&self.id), "says nothing by itself");
+            tracing::debug!(container = short_id(&self.id), "says nothing by itself");
         }
         Ok(())
     }
@@ -314,7 +315,7 @@ fn readable(
 impl fmt::Debug for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Container")
-            .field("id", &self.id)
+            .field("id", &short_id(&self.id))
             .field("daemon", &self.daemon.name)
             .field("address", &self.address)
             .finish_non_exhaustive()

@@ -111,11 +111,6 @@ pub(super) fn holder(boot: &str, number: &str) -> String {
     format!("ganger-sandbox-{boot}-{number}")
 }
 
-/// An id as people read it: 12 digits, as engines show them.
-pub(crate) fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
 /// Whether a text is an engine's id of a container. Ids become part of a path,
 /// which the client library does not escape.
 pub(super) fn is_id(text: &str) -> bool {

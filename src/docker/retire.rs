@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bollard::errors::Error;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
-use ganger_pool::core::LaunchId;
+use ganger_pool::core::{LaunchId, short_id};
 use ganger_pool::runtime::{CallError, ContainerKey, Removal, Target};
 use tokio::time::Instant;
 
 use super::calls::Failure;
 use super::daemon::Daemon;
-use super::naming::{BOOT, DEADLINE, INSTANCE, LAUNCH, is_id, short};
+use super::naming::{BOOT, DEADLINE, INSTANCE, LAUNCH, is_id};
 use super::strays::Stray;
 use super::view::Listed;
 use super::{Docker, Scope, explain, step};
@@ -203,7 +203,7 @@ impl Docker {
         let engine = &daemon.contact()?.id;
         if let Some(id) = self.calls.made_elsewhere(launch, engine) {
             tracing::warn!(
-                daemon = %daemon.name, %launch, container = short(&id),
+                daemon = %daemon.name, %launch, container = short_id(&id),
                 "another engine is at {} now: it does not know the container that the one before \
                  had, which may run on; `ganger reap` removes it where that engine is",
                 daemon.endpoint

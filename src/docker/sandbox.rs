@@ -23,7 +23,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
 };
 use futures_util::future::join_all;
-use ganger_pool::core::LaunchId;
+use ganger_pool::core::{LaunchId, short_id};
 use ganger_pool::runtime::{CallError, LaunchError};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -85,12 +85,12 @@ impl Docker {
                 None if fresh => {
                     return Err(fault::daemon(format!(
                         "the sandbox {} ended as soon as it was made",
-                        naming::short(&id)
+                        short_id(&id)
                     )));
                 }
                 None => {}
             }
-            tracing::debug!(daemon = %daemon.name, sandbox = naming::short(&id), "a sandbox is not as it was");
+            tracing::debug!(daemon = %daemon.name, sandbox = short_id(&id), "a sandbox is not as it was");
             if let Some(unfit) = daemon.sandboxes.release(launch) {
                 self.dispose(daemon, unfit.number, Made::Surely);
             }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ganger_pool::core::{DaemonName, ServiceName};
+use ganger_pool::core::{DaemonName, ServiceName, short_id};
 
 use super::supply::{Refusal, StartKind};
 
@@ -110,6 +110,15 @@ pub(super) struct Line {
     pub(super) bytes_out: u64,
 }
 
+/// What is logged about a container that failed, when another is taken in its place.
+#[derive(Debug)]
+pub(super) struct Failure {
+    service: ServiceName,
+    client: SocketAddr,
+    container: Option<String>,
+    daemon: Option<DaemonName>,
+}
+
 /// A value or `-`.
 struct Maybe<T>(Option<T>);
 
@@ -198,9 +207,19 @@ impl Line {
         }
     }
 
+    /// What there is to be said of the container that it has had so far.
+    pub(super) fn failure(&self) -> Failure {
+        Failure {
+            service: self.service.clone(),
+            client: self.client,
+            container: self.container.clone(),
+            daemon: self.daemon.clone(),
+        }
+    }
+
     /// Writes it. Outside of any span, whose fields it would only repeat.
     pub(super) fn log(&self, end: &End, total: Duration) {
-        let container = self.container.as_deref().map(|id| id.get(..12).unwrap_or(id));
+        let container = self.container.as_deref().map(short_id);
         tracing::info!(
             parent: None,
             service = %self.service,
@@ -218,6 +237,25 @@ impl Line {
             uses = %Maybe(self.uses.map(|(uses, most)| format!("{uses}/{most}"))),
             reason = end.reason.as_deref(),
             "conn end"
+        );
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// Writes it.
+    pub(super) fn log(&self, end: &End) {
+        let container = self.container.as_deref().map(short_id);
+        tracing::info!(
+            parent: None,
+            service = %self.service,
+            client = %self.client,
+            container = %Maybe(container),
+            daemon = %Maybe(self.daemon.as_ref()),
+            end = %end.code,
+            reason = end.reason.as_deref(),
+            "a container failed before its first byte; another is taken"
         );
     }
 }

@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use ganger_pool::runtime::LastLines;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Ticket;
 use super::dial::{Patience, SILENCE, dial};
 use super::end::{End, EndCode, Line, Phase, Who};
+use super::last_words::give_back;
 use super::limit::{self, Limit, Tried, broken, died, is_out_of_reach};
 use super::relay::{Event, Relay, Side};
 use super::socket::{self, Delivery, DeliveryLimits};
@@ -26,9 +26,6 @@ use crate::reach::{Backend, Fate, unacknowledged};
 
 /// So many times in its limit a side that does not read is asked after, at most.
 const AGAIN: u32 = 4;
-
-/// How long a lease that ended badly is held for the sake of what its container has logged.
-const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// A connection that was let in.
 #[derive(Debug)]
@@ -55,6 +52,8 @@ struct Session<S: Supply> {
     /// The container exited with code 0: a normal end, but nothing to use again.
     exited: bool,
     line: Line,
+    /// The operator's word that ends it.
+    cut: CancellationToken,
     /// Given back when all is over.
     _ticket: Ticket,
     _place: Place,
@@ -75,20 +74,20 @@ pub(super) async fn serve<S: Supply>(
     arrival: Arrival,
     cut: CancellationToken,
 ) {
-    let mut session = Session::new(service, arrival);
+    let mut session = Session::new(service, arrival, cut.clone());
     let end = tokio::select! {
         biased;
         () = cut.cancelled() => session.cut(),
         end = session.run() => end,
     };
     // Boxed, like all that is cold: the task is as large as its largest state.
-    Box::pin(session.settle(end, cut)).await;
+    Box::pin(session.settle(end)).await;
 }
 
 // === impl Session ===
 
 impl<S: Supply> Session<S> {
-    fn new(service: Arc<Service<S>>, arrival: Arrival) -> Self {
+    fn new(service: Arc<Service<S>>, arrival: Arrival, cut: CancellationToken) -> Self {
         let Arrival { client, peer, accepted, ticket, place } = arrival;
         Self {
             client,
@@ -101,6 +100,7 @@ impl<S: Supply> Session<S> {
             exited: false,
             line: Line::new(service.settings.name.clone(), peer),
             service,
+            cut,
             _ticket: ticket,
             _place: place,
         }
@@ -145,7 +145,7 @@ impl<S: Supply> Session<S> {
                 Err(end) => return end,
             };
             left -= 1;
-            self.give_up(&end);
+            self.give_up(end.clone());
             failure = Some(end);
         }
     }
@@ -205,18 +205,21 @@ impl<S: Supply> Session<S> {
         Ok(())
     }
 
-    /// Ends the lease of a container that failed, to take another.
-    fn give_up(&mut self, end: &End) {
+    /// Ends the lease of a container that failed, to take another. The client does not wait
+    /// for it.
+    fn give_up(&mut self, mut end: End) {
         // Of another container, from now on.
         self.phase = Phase::Connect;
-        let reason = end.reason.as_deref().unwrap_or_default();
-        tracing::debug!(container = ?self.line.container, reason, "the container failed");
         if let Some(container) = self.container.take() {
             socket::reset_on_close(&container);
         }
-        if let Some(lease) = self.lease.take() {
-            lease.finish(self.outcome(end));
-        }
+        let Some(lease) = self.lease.take() else { return };
+        let (outcome, cut) = (self.outcome(&end), self.cut.clone());
+        let told = self.line.failure();
+        tokio::spawn(async move {
+            give_back(lease, outcome, &mut end, &cut).await;
+            told.log(&end);
+        });
     }
 
     /// Moves bytes until the connection is over or the container failed early.
@@ -339,7 +342,7 @@ impl<S: Supply> Session<S> {
     }
 
     /// Ends both connections and the lease in the way that `end` asks for.
-    async fn settle(mut self, mut end: End, cut: CancellationToken) {
+    async fn settle(mut self, mut end: End) {
         const RESET: EndCode = EndCode::new(Who::Container, Phase::Data);
 
         // A container that is killed may reset or end; the log is to tell why.
@@ -354,26 +357,11 @@ impl<S: Supply> Session<S> {
             socket::reset_on_close(&container);
         }
         let outcome = self.outcome(&end);
-        let failed = matches!(end.code, RESET | EndCode { who: Who::Death, phase: Phase::Data });
-        let lease = self.lease.take();
-        let (code, cut) = (end.code, &cut);
-        // The container is removed once it is given back, and what it has said with it.
+        let (code, cut, lease) = (end.code, &self.cut, self.lease.take());
         let given_back = async {
-            let lease = lease?;
-            let mut said = Vec::new();
-            if failed {
-                let backend = Arc::clone(lease.backend());
-                tokio::select! {
-                    biased;
-                    () = cut.cancelled() => {}
-                    // A daemon that hangs must not keep the place that the lease takes.
-                    lines = timeout(LAST_LINES, backend.last_lines()) => {
-                        said = lines.unwrap_or_default();
-                    }
-                }
+            if let Some(lease) = lease {
+                give_back(lease, outcome, &mut end, cut).await;
             }
-            lease.finish(outcome);
-            (!said.is_empty()).then(|| LastLines(&said).to_string())
         };
         let Settings { idle, keepalive, .. } = self.service.settings;
         let limits = DeliveryLimits { idle, keepalive };
@@ -404,10 +392,7 @@ impl<S: Supply> Session<S> {
             }
         };
         // Given back first: the next client need not wait for this one to read.
-        let (said, delivery) = tokio::join!(biased; given_back, farewell);
-        if let (Some(said), Some(reason)) = (said, &mut end.reason) {
-            *reason = format!("{reason}; {said}");
-        }
+        let ((), delivery) = tokio::join!(biased; given_back, farewell);
         if end.is_normal() {
             end = match delivery {
                 Some(Delivery::Done | Delivery::Waiting) => end,

@@ -86,6 +86,9 @@ impl fmt::Display for Generation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(pub u64);
 
+/// So many digits of an engine's id are shown.
+const DIGITS: usize = 12;
+
 /// How a container is named to the adapter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ContainerKey {
@@ -100,7 +103,37 @@ impl fmt::Display for ContainerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Launch(id) => write!(f, "launch {id}"),
-            Self::Stray(id) => f.write_str(id.get(..12).unwrap_or(id)),
+            Self::Stray(id) => f.write_str(short_id(id)),
         }
+    }
+}
+
+/// An engine's id as people read it: 12 hexadecimal digits, as engines show them, after what
+/// says what they are digits of (`sha256:`). What is no such id stays as it is.
+#[must_use]
+pub fn short_id(id: &str) -> &str {
+    let prefix = id.find(':').map_or(0, |colon| colon + 1);
+    match id.get(prefix..) {
+        Some(digits) if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+            id.get(..prefix + DIGITS).unwrap_or(id)
+        }
+        _ => id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_shown_by_its_first_twelve_digits() {
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(short_id(&id), "0123456789ab");
+        assert_eq!(short_id(&format!("sha256:{id}")), "sha256:0123456789ab");
+        for whole in ["", "c0ffee", "0123456789ab", "sha256:", "ganger-echo-1-2", "zwölfundmehr"] {
+            assert_eq!(short_id(whole), whole);
+        }
+        assert_eq!(ContainerKey::Stray(id).to_string(), "0123456789ab");
+        assert_eq!(ContainerKey::Stray("short".into()).to_string(), "short");
     }
 }

@@ -48,6 +48,60 @@ fn another_container_is_given_what_the_client_sent() {
 }
 
 #[test]
+fn a_container_that_is_replaced_is_told_of_with_its_last_lines() {
+    test(async {
+        let dies = container(|stream| async move { drop(stream) }).await;
+        let resets = reset_after(1).await;
+        let refuses = Give::Container(nobody().await, killed());
+        let script = [Give::Container(dies, killed()), resets, refuses, echo().await];
+        let proxy = Proxy::start(script);
+        let mut client = proxy.connect().await;
+        client.write_all(b"hello").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (back, end) = read_all(&mut client).await;
+        end.unwrap();
+        assert_eq!(back, b"hello");
+        let own = client.local_addr().unwrap();
+        let ended = proxy.end().await;
+        let told = |line: &&str| line.contains("failed before its first byte");
+        let told: Vec<_> = ended.log.lines().filter(told).collect();
+        let lines = "; last log lines: the cause | last words";
+        for (line, said) in told.iter().zip([
+            format!("end=DD reason=\"the container died: exit code 137{lines}\""),
+            format!("end=SD reason=\"the container reset the connection{lines}\""),
+            format!("end=SC reason=\"cannot connect to the container: Connection refused (os error 111){lines}\""),
+        ]) {
+            let of = format!("service=echo client={own} container=c0ffee00c0ff daemon=local ");
+            assert!(line.contains(&of) && line.contains(&said), "{line}");
+        }
+        assert_eq!(told.len(), 3, "{}", ended.log);
+        ended.line(&["end=--"]);
+    });
+}
+
+#[test]
+fn nobody_waits_for_the_last_lines_of_a_container_that_is_replaced() {
+    test(async {
+        let silent = || container(|stream| async move { drop(stream) });
+        let mute = Give::Mute(silent().await, killed());
+        let mut proxy = Proxy::start([mute, echo().await]);
+        let mut client = proxy.connect().await;
+        client.write_all(b"hello").await.unwrap();
+        let mut back = [0; 5];
+        client.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, b"hello");
+        client.shutdown().await.unwrap();
+        read_all(&mut client).await.1.unwrap();
+        while proxy.note().await != Note::Finished(Outcome::Clean) {}
+        // The operator's cut ends the wait for them; else it is a matter of seconds.
+        proxy.shutdown.cut.cancel();
+        assert_eq!(proxy.note().await, Note::Finished(Outcome::Failed));
+        let ended = proxy.end().await;
+        assert!(ended.log.contains("failed before its first byte"), "{}", ended.log);
+    });
+}
+
+#[test]
 fn a_large_record_is_replayed_whole() {
     test(async {
         let sent = noise(51, 64 * 1024);

@@ -1,0 +1,50 @@
+//! What a container that failed has logged last. Asked while its lease is held: once that is
+//! given back it is removed, and what it has said with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_pool::runtime::LastLines;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::end::{End, EndCode, Phase, Who};
+use super::supply::{Leased, Outcome};
+use crate::reach::Backend;
+
+/// How long a lease is held for it. A daemon that hangs must not keep the place that the
+/// lease takes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether an end is such that what the container has said may tell why.
+const fn are_wanted(code: EndCode) -> bool {
+    matches!(
+        code,
+        EndCode { who: Who::Container, phase: Phase::Connect | Phase::Data }
+            | EndCode { who: Who::Death, phase: Phase::Data }
+    )
+}
+
+/// Ends a lease. To its end is added what its container has logged last, where that is wanted
+/// and to be had before the operator's `cut`.
+pub(super) async fn give_back<L: Leased>(
+    lease: L,
+    outcome: Outcome,
+    end: &mut End,
+    cut: &CancellationToken,
+) {
+    if are_wanted(end.code) {
+        let backend = Arc::clone(lease.backend());
+        let lines = tokio::select! {
+            biased;
+            () = cut.cancelled() => Vec::new(),
+            lines = timeout(PATIENCE, backend.last_lines()) => lines.unwrap_or_default(),
+        };
+        if let Some(reason) = &mut end.reason
+            && !lines.is_empty()
+        {
+            *reason = format!("{reason}; {}", LastLines(&lines));
+        }
+    }
+    lease.finish(outcome);
+}
