@@ -6,10 +6,11 @@ mod bed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bed::{Bed, clean};
+use bed::{Bed, clean, service};
 use ganger_pool::Lease;
 use ganger_pool::core::{Outcome, Policy, Refusal, StartKind, State};
-use ganger_pool::testing::{Gate, Op};
+use ganger_pool::testing::{FakeEngine, Gate, Op};
+use tokio::time::Instant;
 
 fn policy() -> Policy {
     Policy { warm: 2, max: 4, ..Policy::default() }
@@ -231,4 +232,32 @@ async fn a_container_that_was_granted_to_who_leaves_in_that_moment_goes_back() {
     drop(lease);
     bed.until(|s| s.services[0].counts[State::Idle] == 1).await;
     assert_eq!(bed.lease().await.unwrap().uses(), 1, "it was never used");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_nearest_deadline_is_kept_whatever_was_waited_for_before() {
+    let engine = FakeEngine::new(2);
+    engine.gate("d1", Op::Launch, Gate::Slow(Duration::from_secs(3600)));
+    let bed = Bed::with(&engine, Policy { warm: 0, max: 1, ..Policy::default() }, &[8]);
+    bed.until(|s| s.settled()).await;
+    let began = Instant::now();
+    let refused_after = |seconds| {
+        let (pool, deadline) = (bed.pool.clone(), began + Duration::from_secs(seconds));
+        tokio::spawn(async move {
+            let refusal = pool.lease(&service(), deadline).await.unwrap_err();
+            assert!(matches!(refusal, Refusal::TimedOut { .. }), "{refusal}");
+            began.elapsed().as_secs()
+        })
+    };
+    // Each is asked for while the timer sleeps to the one before.
+    let mut waiting = Vec::new();
+    for (n, seconds) in (1..).zip([60, 20, 40, 5]) {
+        waiting.push(refused_after(seconds));
+        bed.waiting(n).await;
+    }
+    let mut kept = Vec::new();
+    for refused in waiting {
+        kept.push(refused.await.unwrap());
+    }
+    assert_eq!(kept, [60, 20, 40, 5]);
 }
