@@ -19,6 +19,8 @@ const FLEETS: [u32; 3] = [10, 100, 1000];
 const CAPACITY: u32 = 8;
 /// The most that an event may cost at 1,000 daemons, in terms of the same at 10.
 const TARGET: f64 = 3.0;
+/// Services that wait for a daemon.
+const HELD: u32 = 20;
 /// Connections at a time.
 const BATCH: u32 = 16;
 
@@ -33,6 +35,16 @@ enum Step {
     Launch,
 }
 
+/// What else the ledger has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    /// A service that no daemon can launch.
+    Blocked,
+    /// Services whose launches wait for a daemon that is about to be prepared for them.
+    Held,
+}
+
 struct Fleet {
     ledger: Ledger,
     service: ServiceName,
@@ -44,30 +56,38 @@ fn main() {
     let mut criterion = costs::criterion();
     let mut costs = Costs::default();
     let steps = [(Step::Lease, "lease"), (Step::Return, "return"), (Step::Launch, "launch")];
-    let label = |step: &str, blocked: bool, daemons: u32| {
-        let others = if blocked { ", beside a service that no daemon can launch" } else { "" };
+    let label = |step: &str, beside: Beside, daemons: u32| {
+        let others = match beside {
+            Beside::Nothing => "",
+            Beside::Blocked => ", beside a service that no daemon can launch",
+            Beside::Held => ", beside services that wait for a daemon",
+        };
         format!("{step} at {daemons} daemons{others}")
     };
-    for blocked in [false, true] {
-        let mut group =
-            criterion.benchmark_group(if blocked { "ledger/blocked" } else { "ledger" });
+    let all = [
+        (Beside::Nothing, "ledger"),
+        (Beside::Blocked, "ledger/blocked"),
+        (Beside::Held, "ledger/held"),
+    ];
+    for (beside, group) in all {
+        let mut group = criterion.benchmark_group(group);
         group.throughput(Throughput::Elements(1));
         for (step, name) in steps {
             for daemons in FLEETS {
-                let mut fleet = Fleet::half_full(daemons, blocked);
+                let mut fleet = Fleet::half_full(daemons, beside);
                 group.bench_function(BenchmarkId::new(name, daemons), |bencher| {
                     bencher.iter_custom(|iterations| {
                         let time = fleet.time(step, iterations);
-                        costs.note(&label(name, blocked, daemons), time, iterations)
+                        costs.note(&label(name, beside, daemons), time, iterations)
                     });
                 });
             }
         }
         group.finish();
     }
-    for blocked in [false, true] {
+    for (beside, _) in all {
         for (_, name) in steps {
-            let [few, many] = [10, 1000].map(|daemons| label(name, blocked, daemons));
+            let [few, many] = [10, 1000].map(|daemons| label(name, beside, daemons));
             costs.compare(&many, &few, Some(TARGET));
         }
     }
@@ -77,7 +97,7 @@ fn main() {
 // === impl Fleet ===
 
 impl Fleet {
-    fn half_full(daemons: u32, blocked: bool) -> Self {
+    fn half_full(daemons: u32, beside: Beside) -> Self {
         let (service, now) = (ServiceName::from("echo"), Instant::now());
         let mut fleet = Self { ledger: Ledger::new(), service: service.clone(), now, waiters: 0 };
         let (stock, max) = (daemons * CAPACITY / 2, daemons * CAPACITY);
@@ -87,20 +107,27 @@ impl Fleet {
             policy,
             generation: Generation::FIRST,
         });
-        if blocked {
-            fleet.tell(Event::ServiceAdded {
-                service: "blocked".into(),
-                policy: Policy::default(),
-                generation: Generation::FIRST,
-            });
+        let others: Vec<_> = match beside {
+            Beside::Nothing => Vec::new(),
+            Beside::Blocked => vec![ServiceName::from("blocked")],
+            Beside::Held => (0..HELD).map(|n| ServiceName::from(format!("held-{n}"))).collect(),
+        };
+        for service in others.clone() {
+            let (policy, generation) = (Policy::default(), Generation::FIRST);
+            fleet.tell(Event::ServiceAdded { service, policy, generation });
         }
+        let name = |n| DaemonName::from(format!("daemon-{n}"));
         let mut launched = Vec::new();
         for n in 0..daemons {
-            let daemon = DaemonName::from(format!("daemon-{n}"));
+            let daemon = name(n);
             // So many launches in flight that each gets its half and no more.
             let fixed = Launches::Fixed(CAPACITY / 2);
             let terms = Terms { capacity: CAPACITY, tier: 0 };
             fleet.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
+            if beside == Beside::Held && n == 0 {
+                // Before the first can launch anything.
+                fleet.tell(Event::DaemonJoined { daemon: name(daemons - 1), terms });
+            }
             fleet.tell(Event::DaemonUp { daemon: daemon.clone(), launches: fixed });
             fleet.tell(Event::Listed {
                 daemon: daemon.clone(),
@@ -108,6 +135,12 @@ impl Fleet {
                 owned: Vec::new(),
                 others: 0,
             });
+            if beside == Beside::Held && n + 1 < daemons {
+                for service in others.clone() {
+                    let (daemon, generation, result) = (daemon.clone(), Generation::FIRST, Ok(()));
+                    fleet.tell(Event::Prepared { daemon, service, generation, result });
+                }
+            }
             let service = service.clone();
             launched.extend(launches(fleet.tell(Event::Prepared {
                 daemon,

@@ -271,3 +271,28 @@ fn removals_that_take_long_do_not_make_moves_overshoot() {
     settle(&mut story, 120 * SECOND);
     assert_eq!(on(&story, &["a", "b"]), [6, 6]);
 }
+
+#[test]
+fn what_was_begun_is_finished_although_a_removal_takes_long() {
+    let mut story = joined_late(Policy { max: 5, ..warm(4) });
+    // Until it is confirmed there is no room for one more.
+    for _ in 0..18 {
+        story.pass(SECOND);
+        story.get_ready();
+    }
+    assert_eq!(on(&story, &["a", "b"]), [4, 1], "one of the first is being removed");
+    settle(&mut story, 60 * SECOND);
+    assert_eq!(on(&story, &["a", "b"]), [2, 2]);
+}
+
+#[test]
+fn a_client_corrects_what_was_begun_for_nothing() {
+    let mut story = joined_late(warm(4));
+    settle(&mut story, 7 * SECOND);
+    assert_eq!(on(&story, &["a", "b"]), [3, 1]);
+    story.ask();
+    let launch = story.granted[0];
+    story.tell(Event::Returned { launch, outcome: Outcome::Unused });
+    settle(&mut story, 60 * SECOND);
+    assert_eq!(on(&story, &["a", "b"]), [3, 1]);
+}

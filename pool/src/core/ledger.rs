@@ -29,7 +29,7 @@ use super::{
 };
 use records::{Contact, Container, Daemon, Timer, Vouched};
 use services::{Service, Window};
-use spread::Spread;
+use spread::{Hold, Spread};
 pub use view::{DaemonView, RolloutView, ServiceView, Snapshot, Totals};
 
 /// What is launched: a service, by its index, and a version of its spec.
@@ -52,9 +52,8 @@ pub struct Ledger {
     /// is not looked at until one opens: to look costs what there are daemons,
     /// and what none can launch would be looked at on every event.
     stuck: BTreeSet<Lane>,
-    /// Lanes for which daemons may come soon; and until when their launches are held, if
-    /// any was.
-    awaiting: BTreeMap<Lane, Option<Instant>>,
+    /// Lanes for which daemons may come soon.
+    awaiting: BTreeMap<Lane, Hold>,
     spread: Spread,
     /// The services whose waiters may have lost their last hope in this event.
     doubtful: BTreeSet<usize>,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::Counts;
+use super::spread::Hold;
 use super::{Contact, Container, Lane, LaunchId, Ledger, State, Timer, Vouched};
 
 // === impl Ledger ===
@@ -126,8 +127,8 @@ impl Ledger {
 
     /// Each hold of a launch and each look at the spread of the stocks has its timer.
     fn audit_spread(&self) -> Result<(), String> {
-        let holds = |(lane, at): (&Lane, &Option<_>)| {
-            at.is_none_or(|at| self.timers.contains(&(at, Timer::Hold(*lane))))
+        let holds = |(lane, hold): (&Lane, &Hold)| {
+            hold.until.is_none_or(|at| self.timers.contains(&(at, Timer::Hold(*lane))))
         };
         let spread = &self.spread;
         let launched = |launch| self.containers.get(&launch).is_some_and(|c| c.state.is_launch());

@@ -35,6 +35,8 @@ pub(super) struct Service {
     pub(super) hedges: Hedges,
     /// When a lease was asked for or ended last.
     pub(super) used: Option<Instant>,
+    /// Its stock was moved, and is not known to be spread since.
+    pub(super) spreading: bool,
     pub(super) totals: Totals,
 }
 
@@ -80,6 +82,7 @@ impl Service {
             window: None,
             hedges: Hedges::default(),
             used: None,
+            spreading: false,
             totals: Totals::default(),
         }
     }

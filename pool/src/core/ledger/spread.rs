@@ -11,12 +11,14 @@
 //! worth a launch, for the next connection corrects it for nothing: moves begin where there
 //! is more ([`TOLERANCE`]), and then go on until none pays.
 
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::super::placement::Place;
 use super::super::policy;
 use super::super::sizing;
 use super::records::Daemon;
+use super::services::Service;
 use super::{Contact, DaemonName, Lane, LaunchId, Ledger, RetireReason, State, Timer, Vouched};
 
 /// Launches for the stock wait so long for daemons that have yet to answer.
@@ -37,6 +39,16 @@ const TOLERANCE: u32 = 1;
 /// to other services.
 const BESIDE_OTHERS: u32 = 2;
 
+/// Launches of a lane that wait for daemons which may come soon.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    /// Until when, if any waits.
+    pub(super) until: Option<Instant>,
+    /// A daemon that may come. The others are not looked at for as long as it may: every event
+    /// asks, and to look at all of them costs what there are daemons.
+    expected: Option<DaemonName>,
+}
+
 /// What is known of the spread of the stocks.
 #[derive(Debug, Default)]
 pub(super) struct Spread {
@@ -50,8 +62,6 @@ pub(super) struct Spread {
     failed: u32,
     /// The service whose container was moved last.
     last: usize,
-    /// It is not known to be spread since.
-    goes_on: bool,
     /// When a lease of any service was asked for or ended last.
     used: Option<Instant>,
     /// What other pools do not have, see [`APART`].
@@ -99,12 +109,27 @@ impl Daemon {
     }
 }
 
+// === impl Service ===
+
+impl Service {
+    /// Whether one of its stock may be moved now, for it has what it wants and room for one more.
+    fn may_be_moved(&self) -> bool {
+        let idle =
+            self.stock.len() == self.stock_wanted() && sizing::on_their_way(&self.counts) == 0;
+        idle && self.counts.total() < self.policy.max
+            && self.rollout.is_none()
+            && self.trouble.retry_at.is_none()
+            && self.trouble.losses.retry_at.is_none()
+            && !self.leaving
+    }
+}
+
 // === impl Ledger ===
 
 impl Ledger {
     /// Daemons may come soon that cannot launch what is in a lane yet.
     pub(super) fn await_daemons(&mut self, lane: Lane) {
-        self.awaiting.entry(lane).or_insert(None);
+        self.awaiting.entry(lane).or_default();
     }
 
     /// A daemon may come soon.
@@ -116,30 +141,37 @@ impl Ledger {
 
     /// Whether a launch on a daemon waits for others that may come, which would be as good.
     pub(super) fn holds(&mut self, now: Instant, lane: Lane, on: &DaemonName) -> bool {
-        let Some(until) = self.awaiting.get(&lane).copied() else { return false };
+        let Some(hold) = self.awaiting.get_mut(&lane) else { return false };
         let Some((_, service)) = self.services.get_index(lane.0) else { return false };
         let unserved = service.queue.len() > sizing::on_their_way(&service.counts);
         if unserved || lane.1 != service.current() {
             return false;
         }
         let tier = self.daemons.get(on).map_or(0, |daemon| daemon.terms.tier);
-        let mut others = self.daemons.values();
-        let expected = others.any(|other| other.terms.tier <= tier && other.may_come(lane));
-        if !expected {
-            self.release(lane);
-            return false;
+        let comes = |daemon: &Daemon| daemon.terms.tier <= tier && daemon.may_come(lane);
+        let known = hold.expected.as_ref();
+        if !known.and_then(|name| self.daemons.get(name)).is_some_and(comes) {
+            // On from there, as those before were passed over already; then round.
+            let after = known.map_or(Bound::Unbounded, Bound::Excluded);
+            let behind = self.daemons.range::<DaemonName, _>((after, Bound::Unbounded));
+            let mut round = behind.chain(&self.daemons);
+            let Some((next, _)) = round.find(|(_, daemon)| comes(daemon)) else {
+                self.release(lane);
+                return false;
+            };
+            hold.expected = Some(next.clone());
         }
-        if until.is_none() {
+        if hold.until.is_none() {
             let at = now + HOLD;
             self.timers.insert((at, Timer::Hold(lane)));
-            self.awaiting.insert(lane, Some(at));
+            hold.until = Some(at);
         }
         true
     }
 
     /// Nothing in a lane is held any more.
     pub(super) fn release(&mut self, lane: Lane) {
-        if let Some(Some(at)) = self.awaiting.remove(&lane) {
+        if let Some(Hold { until: Some(at), .. }) = self.awaiting.remove(&lane) {
             self.timers.remove(&(at, Timer::Hold(lane)));
         }
     }
@@ -149,6 +181,8 @@ impl Ledger {
         self.spread.used = Some(now);
         if let Some((_, service)) = self.services.get_index_mut(index) {
             service.used = Some(now);
+            // Whoever comes next corrects one more or less for nothing.
+            service.spreading = false;
         }
     }
 
@@ -180,20 +214,23 @@ impl Ledger {
         if self.draining {
             return;
         }
-        let going_on = std::mem::take(&mut self.spread.goes_on).then_some(self.spread.last);
-        // The one that was begun with, then each in its turn.
+        // Those that were begun with, then each in its turn.
         let (all, last) = (self.services.len(), self.spread.last);
-        let others = (0..all).map(|n| (last + 1 + n) % all);
-        for index in going_on.into_iter().chain(others) {
-            let Some((_, service)) = self.services.get_index(index) else { continue };
-            if service.used.is_some_and(|at| now - at < QUIET) {
+        let begun = |index: &usize| self.services.get_index(*index).is_some_and(|s| s.1.spreading);
+        let in_turn = (0..all).map(|n| (last + 1 + n) % all);
+        let (first, then): (Vec<_>, Vec<_>) = in_turn.partition(begun);
+        for index in first.into_iter().chain(then) {
+            let Some((_, service)) = self.services.get_index_mut(index) else { continue };
+            let used = service.used.is_some_and(|at| now - at < QUIET);
+            service.spreading &= !used;
+            if used || !service.may_be_moved() {
                 continue;
             }
             let lane = (index, service.current());
-            let tolerance = match going_on {
+            let tolerance = match service.spreading {
                 _ if busy => BESIDE_OTHERS,
-                Some(begun) if begun == index => 0,
-                _ => TOLERANCE,
+                true => 0,
+                false => TOLERANCE,
             };
             if let Some(to) = self.better_place(index, tolerance)
                 && let Some(launch) = self.launch(now, lane, to)
@@ -202,6 +239,9 @@ impl Ledger {
                 self.spread.moving = Some(launch);
                 return;
             }
+            if let Some((_, service)) = self.services.get_index_mut(index).filter(|_| !busy) {
+                service.spreading = false;
+            }
         }
     }
 
@@ -209,16 +249,6 @@ impl Ledger {
     fn better_place(&self, index: usize, tolerance: u32) -> Option<DaemonName> {
         let (_, service) = self.services.get_index(index)?;
         let lane = (index, service.current());
-        let wanted = service.stock_wanted();
-        let idle = service.stock.len() == wanted && sizing::on_their_way(&service.counts) == 0;
-        let may = idle
-            && service.counts.total() < service.policy.max
-            && service.rollout.is_none()
-            && service.trouble.retry_at.is_none()
-            && service.trouble.losses.retry_at.is_none();
-        if !may || service.leaving {
-            return None;
-        }
         let (from, _) = self.worst_placed(index)?;
         let is_better = |to: &Daemon| {
             let more = if from.others + to.others > 0 { BESIDE_OTHERS } else { tolerance };
@@ -249,8 +279,10 @@ impl Ledger {
     pub(super) fn move_ended(&mut self, launch: LaunchId, well: bool) {
         if self.spread.moving == Some(launch) {
             self.spread.moving = None;
-            self.spread.goes_on = well;
             self.spread.failed = if well { 0 } else { self.spread.failed.saturating_add(1) };
+            if let Some((_, service)) = self.services.get_index_mut(self.spread.last) {
+                service.spreading = well;
+            }
         }
     }
 
