@@ -134,3 +134,27 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::Auto;
+    use super::*;
+
+    #[test]
+    fn until_better_is_known_launches_tell_how_long_they_took_themselves() {
+        let auto = Auto { misses: 1000, min: 1, max: 64 };
+        let policy = Policy { auto: Some(auto), ..Policy::default() };
+        let mut service = Service::new(policy, Generation::FIRST);
+        let mut now = tokio::time::Instant::now().into_std();
+        let mut looks_after = |wanted: Option<u64>, ordered| {
+            service.ready_after(wanted.map(Duration::from_secs), Duration::from_secs(ordered));
+            let demand = &mut service.learning.as_mut().unwrap().demand;
+            demand.arrived(now);
+            now += Duration::from_secs(600);
+            demand.look_after()
+        };
+        assert_eq!(looks_after(None, 4), Duration::from_secs(4));
+        // From then on, only what says how long one is waited for.
+        (0..9).for_each(|_| assert_eq!(looks_after(None, 64), Duration::from_secs(4)));
+    }
+}
