@@ -111,6 +111,44 @@ async fn a_connection_that_was_made_ahead_is_the_one_that_is_dialled() {
 }
 
 #[tokio::test]
+async fn a_service_that_says_nothing_by_itself_is_not_listened_to() {
+    let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = service.local_addr().unwrap().port();
+    let (_engine, docker) = connected(Deadlines::default(), move |seen| {
+        inspects(seen).then(|| Reply::Json(200, published_at(port)))
+    })
+    .await;
+    let hangs_up = async {
+        let (stream, _) = service.accept().await.unwrap();
+        drop(stream);
+    };
+    let order = order(Spec { preconnect: Preconnect::Tcp, ..spec() });
+    let container = docker.launch(&order).await.unwrap();
+    let (made, ()) = tokio::join!(container.preconnect(true), hangs_up);
+    made.unwrap();
+}
+
+#[tokio::test]
+async fn an_end_that_an_engine_sees_a_moment_later_is_waited_for() {
+    let ended = Arc::new(Mutex::new(None::<std::time::Instant>));
+    let armed = Arc::new(AtomicBool::new(false));
+    let (its, on) = (Arc::clone(&ended), Arc::clone(&armed));
+    let (_engine, docker) = connected(Deadlines::default(), move |seen| {
+        let mut answer = published_at(32768);
+        if inspects(seen) && on.load(Ordering::Relaxed) {
+            // Since it was asked for the first time.
+            let since = its.lock().get_or_insert_with(std::time::Instant::now).elapsed();
+            answer["State"]["Running"] = json!(since < SHORT);
+        }
+        inspects(seen).then(|| Reply::Json(200, answer))
+    })
+    .await;
+    let container = docker.launch(&order(spec())).await.unwrap();
+    armed.store(true, Ordering::Relaxed);
+    assert_eq!(container.fate().await, Fate::Finished);
+}
+
+#[tokio::test]
 async fn what_a_container_said_last_is_shown_to_whoever_loses_it() {
     let (_engine, docker) = connected(Deadlines::default(), |seen| {
         let logs = seen.line.contains("/logs?");

@@ -127,3 +127,12 @@ async fn an_engine_of_another_id_is_not_the_one_that_does_not_answer() {
     assert!(docker.retire(&target()).await.unwrap_err().unreachable);
     assert!(other.has_it(), "what looks the same on another engine is something else");
 }
+
+#[tokio::test]
+async fn a_daemon_whose_address_has_changed_is_asked_there_from_then_on() {
+    let (docker, old, new) = (docker(), Place::new("one"), Place::new("two"));
+    old.connect(&docker, "d").await;
+    new.connect(&docker, "d").await;
+    docker.launch(&order(spec())).await.unwrap();
+    assert!(new.has_it() && !old.has_it());
+}

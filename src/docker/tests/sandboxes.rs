@@ -14,6 +14,8 @@ struct Bed {
     runs: Arc<AtomicBool>,
     /// This holder is paused.
     paused: Arc<Mutex<String>>,
+    /// How a create of a container is refused.
+    refused: Arc<Mutex<Option<(u16, &'static str)>>>,
 }
 
 // === impl Bed ===
@@ -25,10 +27,17 @@ impl Bed {
         let (its, id) = (Arc::clone(&runs), |number: i32| format!("{number:064x}"));
         let paused = Arc::new(Mutex::new("none".to_owned()));
         let still = Arc::clone(&paused);
+        let refused = Arc::new(Mutex::new(None));
+        let refuses = Arc::clone(&refused);
         let (engine, docker) = connected(Deadlines::default(), move |seen| {
             if seen.line.contains("/create?name=ganger-sandbox-") {
                 let id = id(made.fetch_add(1, Ordering::Relaxed));
                 return Some(Reply::Json(201, json!({"Id": id, "Warnings": []})));
+            }
+            if seen.line.contains("/create?name=ganger-echo-")
+                && let Some((status, why)) = *refuses.lock()
+            {
+                return no(status, why);
             }
             if seen.line.starts_with("GET /containers/000") {
                 let paused = seen.line.contains(&*still.lock());
@@ -41,7 +50,7 @@ impl Bed {
             None
         })
         .await;
-        Self { engine, docker, runs, paused }
+        Self { engine, docker, runs, paused, refused }
     }
 
     /// Launches a container; the holder whose network it is in.
@@ -203,4 +212,20 @@ async fn holders_that_nobody_looks_after_are_strays() {
     let owned = docker.list(&"d".into()).await.unwrap().owned;
     let stray = |at: &str| Owned { key: ContainerKey::Stray(at.repeat(64)), running: true };
     assert_eq!(owned, [stray("0"), stray("1")]);
+}
+
+#[tokio::test]
+async fn one_in_which_a_launch_failed_is_not_used_again_whoever_was_to_blame() {
+    for (status, why) in [(500, "no disk"), (404, "network nonet not found")] {
+        let bed = Bed::new(4_000_000).await;
+        bed.launch(1).await;
+        bed.until("one made ahead", |bed| bed.free() == 1).await;
+        *bed.refused.lock() = Some((status, why));
+        let sandbox = crate::spec::Sandbox::Pooled;
+        let spec = Spec { sandbox, read_only: true, ..spec() };
+        let order = LaunchOrder { launch: LaunchId(2), ..order(spec) };
+        bed.docker.launch(&order).await.unwrap_err();
+        bed.retire(2).await;
+        bed.until("it is removed", |bed| bed.removed() == 1).await;
+    }
 }
