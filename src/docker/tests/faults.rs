@@ -80,3 +80,29 @@ fn what_fails_in_the_engine_is_not_the_service_s_fault() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_is_told_from_one_that_broke_off() {
+    let failed = async |answer: fn() -> Reply| {
+        let (_engine, docker) =
+            connected(Deadlines::default(), move |seen| seen.line.contains("/create").then(answer))
+                .await;
+        docker.launch(&order(spec())).await.unwrap_err().message
+    };
+    let why = failed(|| Reply::Json(201, json!("hello"))).await;
+    assert!(why.contains("does not answer as an engine does"), "{why}");
+    let why = failed(|| Reply::Attached(Vec::new())).await;
+    assert!(!why.contains("ended the connection"), "{why}");
+}
+
+#[tokio::test]
+async fn an_image_that_a_launch_finds_absent_is_the_daemon_s_to_get() {
+    let (_engine, docker) = connected(Deadlines::default(), |seen| {
+        seen.line.starts_with("GET /images/").then(|| no(404, "No such image")).flatten()
+    })
+    .await;
+    let order = order(Spec { pull: Pull::Never, ..spec() });
+    let error = docker.launch(&order).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unprepared, "{}", error.message);
+    assert!(error.message.contains("docker pull demo"), "{}", error.message);
+}

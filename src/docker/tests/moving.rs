@@ -143,3 +143,27 @@ async fn how_containers_are_reached_is_logged_once_for_a_service() {
     }
     assert_eq!(log.text().matches("reached by published port").count(), 1, "{}", log.text());
 }
+
+#[tokio::test]
+async fn an_image_that_is_built_in_is_loaded_where_it_is_not() {
+    let there = Arc::new(AtomicBool::new(false));
+    let engine_side = Arc::clone(&there);
+    let engine = Engine::start(move |seen| {
+        if seen.line.starts_with("POST /images/load") {
+            engine_side.store(true, Ordering::Relaxed);
+            return Some(Reply::Json(200, json!({"stream": "Loaded image: ours:1"})));
+        }
+        let absent = seen.line.starts_with("GET /images/") && !engine_side.load(Ordering::Relaxed);
+        absent.then(|| no(404, "No such image")).flatten()
+    });
+    let builtin = Builtin { reference: "ours:1".into(), archive: || vec![0; 512] };
+    let docker = Docker::new(identity(), vec![builtin]);
+    let publish_on = Some(std::net::Ipv4Addr::LOCALHOST.into());
+    docker.connect(&"d".into(), &Site { endpoint: engine.endpoint(), publish_on }).await.unwrap();
+    let spec = Arc::new(Spec { reach: Reach::Published, ..Spec::new("ours:1", 7000) });
+    for _ in 0..2 {
+        docker.prepare(&"d".into(), &"echo".into(), &spec).await.unwrap();
+    }
+    assert_eq!(engine.requests("POST /images/load").len(), 1);
+    assert!(engine.requests("POST /images/create").is_empty(), "no registry has it");
+}
