@@ -72,6 +72,8 @@ async fn a_peer_that_does_not_read_is_only_bound_by_the_idle_time_out() {
         tokio::task::yield_now().await;
     }
     assert!(relay.unconfirmed(Side::Client).is_some(), "it is to be asked after");
+    relay.confirm(Side::Client, None);
+    assert_eq!(relay.unconfirmed(Side::Client), None, "not again, until more is sent");
     assert!(relay.down.kept() <= BUFFER_BYTES);
     // And memory of its own is given back with the rest.
     let mut sink = vec![0; BUFFER_BYTES];
@@ -166,6 +168,27 @@ async fn a_burst_goes_through_a_pipe_and_gives_it_back() {
         assert_eq!(relay.bytes_out(), (COUNT + usize::from(urgent)) as u64);
         // A source that runs dry, or ends, has no need of it.
         assert!(!relay.down.has_pipe());
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_will_not_be_sent_again_goes_through_a_pipe_too() {
+    let _one = pipe::ALL.lock().await;
+    let (client, client_far) = pair().await;
+    let (container, container_far) = pair().await;
+    let mut relay = Relay::new(0, Instant::now());
+    let mut sink = vec![0; BUFFER_BYTES];
+    while !relay.up.has_pipe() {
+        fill(&client);
+        poll_fn(|cx| {
+            let event = relay.poll(cx, &client_far, &container_far);
+            assert!(event.is_pending(), "{event:?}");
+            Poll::Ready(())
+        })
+        .await;
+        while container.try_read(&mut sink).is_ok() {}
+        assert!(relay.bytes_in() < 64 << 20, "all of it is copied");
+        tokio::task::yield_now().await;
     }
 }
 

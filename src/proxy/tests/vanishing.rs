@@ -69,3 +69,18 @@ fn what_is_left_for_a_client_that_vanishes_is_not_kept_for_ever() {
         ended.outcomes(&[Outcome::Ended]);
     });
 }
+
+#[test]
+fn a_client_that_vanishes_while_nothing_moves_is_found_by_asking() {
+    test(async {
+        // The kernel asks it, and gives it up.
+        let proxy = Proxy::start_with([echo().await], 10, soon);
+        let mut client = proxy.connect().await;
+        client.write_all(b"x").await.unwrap();
+        client.read_exact(&mut [0]).await.unwrap();
+        vanish(&client);
+        let mut ended = proxy.end().await;
+        ended.line(&["in=1B out=1B", "end=cD", "reason=\"the client vanished\""]);
+        ended.outcomes(&[Outcome::Failed]);
+    });
+}
