@@ -217,3 +217,27 @@ async fn what_may_be_sent_again_is_not_spliced() {
     assert!(relay.rewind());
     assert_eq!(relay.up.kept() as u64, relay.bytes_in(), "all of it");
 }
+
+#[tokio::test]
+async fn what_a_full_socket_does_not_take_at_all_is_kept_for_it() {
+    let (mut client, client_far) = pair().await;
+    let (mut container, container_far) = pair().await;
+    let filled = fill(&client_far);
+    container.write_all(b"the rest").await.unwrap();
+    container_far.readable().await.unwrap();
+    let mut relay = Relay::new(0, Instant::now());
+    poll_fn(|cx| {
+        let event = relay.poll(cx, &client_far, &container_far);
+        assert!(event.is_pending(), "{event:?}");
+        Poll::Ready(())
+    })
+    .await;
+    assert!(relay.down.is_pressed() && relay.bytes_out() == 8);
+    let mut got = vec![0; usize::try_from(filled).unwrap() + 8];
+    let relayed = poll_fn(|cx| relay.poll(cx, &client_far, &container_far));
+    tokio::select! {
+        event = relayed => panic!("{event:?}"),
+        read = client.read_exact(&mut got) => assert_eq!(read.unwrap(), got.len()),
+    }
+    assert!(got.ends_with(b"\x07the rest"));
+}
