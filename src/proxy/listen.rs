@@ -18,6 +18,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,7 +50,8 @@ pub struct Listener {
 /// How [`run`] is ended.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Accept no more; sessions go on. `run` returns when the last one ends.
+    /// Accept no more than what has connected by now; sessions go on. `run` returns when the
+    /// last one ends.
     pub drain: CancellationToken,
     /// End sessions now. Cancel `drain` first, or new ones come in and are cut.
     pub cut: CancellationToken,
@@ -153,6 +155,13 @@ async fn accept_all<S: Supply>(
     let mut drain = pin!(shutdown.drain.cancelled());
     let mut reloads = pin!(follow_reloads(service.clone(), listener));
     let mut complained: Option<Instant> = None;
+    let look_after = |(client, peer)| {
+        let service = Arc::clone(&service.borrow());
+        let place = acceptor.place();
+        let client = place.adopt(client).inspect_err(|error| lost(&service, peer, error))?;
+        admit(service, client, peer, place, sessions, &shutdown.cut);
+        Ok(())
+    };
     loop {
         // The end first: a flood of clients must not hold it up.
         let accepted = tokio::select! {
@@ -161,14 +170,7 @@ async fn accept_all<S: Supply>(
             never = &mut reloads => match never {},
             accepted = listener.async_io(Interest::READABLE, accept) => accepted,
         };
-        let taken = accepted.and_then(|(client, peer)| {
-            let service = Arc::clone(&service.borrow());
-            let place = acceptor.place();
-            let client = place.adopt(client).inspect_err(|error| lost(&service, peer, error))?;
-            admit(service, client, peer, place, sessions, &shutdown.cut);
-            Ok(())
-        });
-        match taken {
+        match accepted.and_then(look_after) {
             Ok(()) => {}
             // That one client is gone; accept(2) passes its errors on.
             Err(error) if !calls_for_a_pause(&error) => {
@@ -186,6 +188,15 @@ async fn accept_all<S: Supply>(
                     () = sleep(PAUSE) => {}
                 }
             }
+        }
+    }
+    // The kernel has told their clients that they are connected, and would reset them without
+    // a line in the log. More than these may keep coming.
+    for _ in 0..BACKLOG {
+        consume_budget().await;
+        match accept(listener.get_ref()).and_then(look_after) {
+            Err(error) if calls_for_a_pause(&error) => break,
+            _ => {}
         }
     }
 }

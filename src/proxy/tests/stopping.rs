@@ -9,13 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::fake::*;
 use crate::proxy::session::{self, Arrival};
-use crate::proxy::{Admission, Outcome, Service, Settings};
+use crate::proxy::{Admission, Outcome, Refusal, Service, Settings};
 use crate::reach::Fate;
 
 #[test]
 fn a_drain_accepts_no_more_and_lets_sessions_end() {
     test(async {
-        let proxy = Proxy::start([echo().await]);
+        // Who connects while it is closed is still told of.
+        let refused = std::iter::repeat_with(|| Give::Refuse(Refusal::Draining)).take(4096);
+        let proxy = Proxy::start(std::iter::once(echo().await).chain(refused).collect::<Vec<_>>());
         let address = proxy.address;
         let mut client = proxy.connect().await;
         client.write_all(b"x").await.unwrap();
@@ -33,6 +35,29 @@ fn a_drain_accepts_no_more_and_lets_sessions_end() {
         let mut ended = proxy.end().await;
         ended.outcomes(&[Outcome::Clean]);
         assert_eq!(ended.counts.cut, 0);
+    });
+}
+
+#[test]
+fn who_has_connected_before_a_drain_is_told_of() {
+    test(async {
+        let proxy = Proxy::start([echo().await, Give::Refuse(Refusal::Draining)]);
+        // This thread is the proxy's, too: the kernel alone has answered them.
+        let clients: [_; 2] =
+            std::array::from_fn(|_| std::net::TcpStream::connect(proxy.address).unwrap());
+        proxy.shutdown.drain.cancel();
+        for (client, served) in clients.into_iter().zip([true, false]) {
+            client.set_nonblocking(true).unwrap();
+            let mut client = TcpStream::from_std(client).unwrap();
+            if served {
+                client.write_all(b"x").await.unwrap();
+                client.shutdown().await.unwrap();
+            }
+            assert_eq!(read_all(&mut client).await.1.is_ok(), served);
+        }
+        let ended = proxy.end().await;
+        assert_eq!(ended.log.matches("conn end").count(), 2, "{}", ended.log);
+        assert!(ended.log.contains(" end=KQ "), "{}", ended.log);
     });
 }
 
