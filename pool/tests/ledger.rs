@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ganger_pool::core::{
     ContainerKey, Event, Fault, Generation, LaunchId, Launches, Outcome, Policy, Proof, State,
-    Terms,
+    Terms, WaiterId,
 };
 use story::{LEARNT, MOMENT, Story, USUAL};
 
@@ -307,4 +307,61 @@ fn what_comes_back_while_another_generation_takes_over_is_not_used_again() {
     story.tell(Event::Returned { launch, outcome: Outcome::Clean });
     assert_eq!(story.checks, 0);
     assert!(story.retired.contains(&("a".into(), ContainerKey::Launch(launch))));
+}
+
+#[test]
+fn an_engine_that_has_become_slower_is_not_taken_for_one_that_has_too_much_to_do() {
+    let mut story = Story::new(classic(), &[("a", 0)], LEARNT).served_before(10);
+    // One at a time, so that it is nothing but the engine.
+    (0..40).for_each(|_| story.serve(5 * USUAL));
+    for _ in 0..4 {
+        let before = story.launched.len();
+        (0..8).for_each(|_| story.ask());
+        assert_eq!(story.launched.len(), before + 8, "as many as to begin with");
+        story.pass(5 * USUAL);
+        story.get_ready();
+        for (launch, daemon) in story.launched[before..].to_vec() {
+            story.tell(Event::Returned { launch, outcome: Outcome::Clean });
+            story.tell(Event::Removed { daemon, key: ContainerKey::Launch(launch) });
+        }
+    }
+}
+
+#[test]
+fn a_stock_is_too_large_for_as_long_as_since_it_was_not_last() {
+    let policy = Policy { warm: 1, max: 8, queue_length: 8, ..Policy::default() };
+    let keep = policy.surplus_after;
+    let mut story = Story::new(policy, &[("a", 0)], LEARNT);
+    story.get_ready();
+    // Two come, and leave before what is launched for them is ready.
+    let too_many = |story: &mut Story| {
+        (0..3).for_each(|_| story.ask());
+        let granted = story.granted.last().copied().unwrap();
+        for waiter in [story.waiters - 1, story.waiters] {
+            story.tell(Event::Abandoned { waiter: WaiterId(waiter) });
+        }
+        story.get_ready();
+        story.tell(Event::Returned { launch: granted, outcome: Outcome::Clean });
+        story.remove_retired();
+    };
+    too_many(&mut story);
+    assert_eq!(story.counts(State::Idle), 3);
+    story.pass(keep / 2);
+    // Two of them are taken: what is left is not too large.
+    for _ in 0..2 {
+        story.ask();
+        let launch = story.granted.last().copied().unwrap();
+        story.tell(Event::Returned { launch, outcome: Outcome::Clean });
+    }
+    story.remove_retired();
+    assert_eq!(story.counts(State::Idle), 1);
+    too_many(&mut story);
+    assert_eq!(story.counts(State::Idle), 3);
+    story.pass(keep - MOMENT);
+    assert_eq!(story.counts(State::Idle), 3);
+    story.pass(2 * MOMENT);
+    // They came one after the other, so that there were two all along.
+    assert_eq!(story.counts(State::Idle), 2);
+    story.pass(keep);
+    assert_eq!(story.counts(State::Idle), 1);
 }
