@@ -365,3 +365,24 @@ fn a_stock_is_too_large_for_as_long_as_since_it_was_not_last() {
     story.pass(keep);
     assert_eq!(story.counts(State::Idle), 1);
 }
+
+#[test]
+fn nothing_gives_way_on_a_daemon_that_cannot_launch_what_is_rolled_out() {
+    let policy = Policy { warm: 1, max: 8, reuse: 9, ..Policy::default() };
+    let mut story = Story::new(policy.clone(), &[("a", 0), ("b", 1)], LEARNT);
+    // Either is full: the one of it, the other of what is somebody else's.
+    let terms = Terms { capacity: 1, tier: 0 };
+    story.tell(Event::DaemonResized { daemon: "a".into(), terms });
+    story.list_beside("b", &[], 50);
+    story.get_ready();
+    story.ask();
+    let launch = story.granted[0];
+    let generation = Generation(2);
+    story.tell(Event::ServiceChanged { service: "s".into(), policy, generation });
+    for (daemon, result) in [("a", Err("it has no image".into())), ("b", Ok(()))] {
+        let (daemon, service) = (daemon.into(), "s".into());
+        story.tell(Event::Prepared { daemon, service, generation, result });
+    }
+    story.tell(Event::Returned { launch, outcome: Outcome::Clean });
+    assert_eq!((story.checks, story.retired.len()), (1, 0), "it is used again");
+}
