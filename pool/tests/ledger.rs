@@ -320,7 +320,8 @@ fn an_engine_that_has_become_slower_is_not_taken_for_one_that_has_too_much_to_do
         assert_eq!(story.launched.len(), before + 8, "as many as to begin with");
         story.pass(5 * USUAL);
         story.get_ready();
-        for (launch, daemon) in story.launched[before..].to_vec() {
+        let launched = story.launched[before..].to_vec();
+        for (launch, daemon) in launched {
             story.tell(Event::Returned { launch, outcome: Outcome::Clean });
             story.tell(Event::Removed { daemon, key: ContainerKey::Launch(launch) });
         }
