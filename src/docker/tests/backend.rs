@@ -99,8 +99,8 @@ async fn a_connection_that_was_made_ahead_is_the_one_that_is_dialled() {
     let container = docker.launch(&order).await.unwrap();
     assert!(!container.is_certain(), "whoever has its port by now may be another one");
     container.preconnect(true).await.unwrap();
+    assert!(container.is_certain(), "there is a connection from before");
     let (_stream, ahead) = service.accept().await.unwrap();
-    assert!(container.is_certain());
     let dialled = container.dial().await.unwrap();
     assert_eq!(dialled.local_addr().unwrap(), ahead);
     assert!(container.unacknowledged(&dialled).await.unwrap().is_some());

@@ -1,7 +1,6 @@
 //! Tags that stand for another image in their registry than what runs, and images that change.
 
 use super::*;
-use crate::telemetry::tests::{Capture, text};
 
 const NEW: &str = "demo@sha256:new";
 
@@ -131,17 +130,6 @@ async fn an_image_that_was_pruned_and_fetched_again_is_what_the_next_ones_are_ma
     let creates = engine.requests("/containers/create");
     let images: Vec<_> = creates.iter().map(|create| &create.body["Image"]).collect();
     assert_eq!(images, [&json!("sha256:other")]);
-}
-
-#[tokio::test]
-async fn how_containers_are_reached_is_logged_once_for_a_service() {
-    let (_engine, docker) = connected(Deadlines::default(), |_| None).await;
-    let (log, _guard) = Capture::install(text);
-    let spec = Arc::new(spec());
-    for _ in 0..3 {
-        docker.prepare(&"d".into(), &"echo".into(), &spec).await.unwrap();
-    }
-    assert_eq!(log.text().matches("reached by published port").count(), 1, "{}", log.text());
 }
 
 #[tokio::test]

@@ -233,39 +233,42 @@ async fn one_in_which_a_launch_failed_is_not_used_again_whoever_was_to_blame() {
 #[tokio::test]
 async fn one_whose_create_was_given_up_is_removed_when_it_is_made_after_all() {
     let (open, gate) = watch::channel(false);
-    let made = Arc::new(AtomicBool::new(false));
-    let there = Arc::clone(&made);
+    // What there is, and whether it was removed.
+    let state = Arc::new(Mutex::new((false, false)));
+    let its = Arc::clone(&state);
     let deadlines = Deadlines { create: SHORT, ..Deadlines::default() };
     let (engine, docker) = connected(deadlines, move |seen| {
         if seen.line.contains("/create?name=ganger-sandbox-") {
-            let there = Arc::clone(&there);
+            let its = Arc::clone(&its);
             let make = move || {
-                there.store(true, Ordering::Relaxed);
+                its.lock().0 = true;
                 Reply::Json(201, json!({"Id": "d".repeat(64), "Warnings": []}))
             };
             return Some(Reply::Held(gate.clone(), Box::new(make)));
         }
-        let removes = seen.line.starts_with("DELETE");
-        let absent = removes && !there.swap(false, Ordering::Relaxed);
-        absent.then(|| no(404, "No such container")).flatten()
+        if !seen.line.starts_with("DELETE") {
+            return None;
+        }
+        let (there, removed) = &mut *its.lock();
+        *removed |= *there;
+        (!std::mem::take(there)).then(|| no(404, "No such container")).flatten()
     })
     .await;
     let sandbox = crate::spec::Sandbox::Pooled;
     let order = order(Spec { sandbox, read_only: true, ..spec() });
     let error = docker.launch(&order).await.unwrap_err();
     assert!(error.message.contains("did not answer create"), "{}", error.message);
-    let removed = async |so: fn(&Engine, bool) -> bool| {
+    let until = async |so: &dyn Fn() -> bool| {
         let wait = async {
-            while !so(&engine, made.load(Ordering::Relaxed)) {
+            while !so() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.expect("it is asked for again");
     };
-    removed(|engine, _| !engine.requests("DELETE").is_empty()).await;
+    until(&|| !engine.requests("DELETE").is_empty()).await;
     open.send(true).unwrap();
-    removed(|_, made| made).await;
-    removed(|_, made| !made).await;
+    until(&|| state.lock().1).await;
 }
 
 #[tokio::test]
@@ -277,4 +280,19 @@ async fn a_holder_may_do_nothing_but_wait() {
     assert_eq!((&may["ReadonlyRootfs"], &may["CapDrop"]), (&json!(true), &json!(["ALL"])));
     assert!(may["Memory"].as_u64().is_some_and(|bytes| (1..=16 << 20).contains(&bytes)), "{may}");
     assert!(may["PidsLimit"].as_u64().is_some_and(|pids| (1..=8).contains(&pids)), "{may}");
+}
+
+#[tokio::test]
+async fn one_that_nobody_has_wanted_for_a_while_is_removed() {
+    let bed = Bed::new(4_000_000).await;
+    bed.launch(1).await;
+    bed.until("one made ahead", |bed| bed.free() == 1).await;
+    bed.docker.list(&"d".into()).await.unwrap();
+    assert_eq!(bed.free(), 1, "somebody may want it");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    bed.docker.list(&"d".into()).await.unwrap();
+    bed.until("it is removed", |bed| bed.removed() == 1).await;
+    assert_eq!(bed.free(), 0);
 }

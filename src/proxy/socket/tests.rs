@@ -123,7 +123,10 @@ async fn what_a_client_has_taken_shows_where_the_kernel_cannot_be_asked_for_it()
     far.shutdown().await.unwrap();
     near.read_to_end(&mut Vec::new()).await.unwrap();
     // Acknowledgements come a moment later.
-    while !is_all_but_taken(&far) {
-        tokio::task::yield_now().await;
-    }
+    let taken = async {
+        while !is_all_but_taken(&far) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), taken).await.expect("it has been taken");
 }
