@@ -206,9 +206,8 @@ async fn holders_that_nobody_looks_after_are_strays() {
     let live = numbers.lock()[0].1.clone();
     // An earlier run's, which has the number of one of ours; and one of ours that was given up.
     let strays = [("00000000", live), ("3fa9c1d2", json!("999999"))];
-    let mut all = numbers.lock();
-    all.splice(..0, strays.map(|(boot, number)| (boot.to_owned(), number)));
-    drop(all);
+    let strays = strays.map(|(boot, number)| (boot.to_owned(), number));
+    numbers.lock().splice(..0, strays);
     let owned = docker.list(&"d".into()).await.unwrap().owned;
     let stray = |at: &str| Owned { key: ContainerKey::Stray(at.repeat(64)), running: true };
     assert_eq!(owned, [stray("0"), stray("1")]);
