@@ -289,7 +289,7 @@ fn a_container_may_do_little() {
 #[test]
 fn a_container_that_ran_out_of_memory_is_not_reused() {
     let fleet = Fleet::shared();
-    for (reach, host) in [("Namespace", &fleet.hosts()[1]), ("Published", fleet.local())] {
+    for (reach, host) in [("Namespace", &fleet.hosts()[0]), ("Published", fleet.local())] {
         let fields = format!(
             "reuse: 9, warm: 0, max: 2, surplus_after: \"10m\", network: Bridge, reach: {reach}, \
              limits: (memory: \"16MiB\")"

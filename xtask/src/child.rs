@@ -1,7 +1,7 @@
 //! A child in the foreground that gets our signals, while we live on to clean up.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
@@ -12,6 +12,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::command;
+#[cfg(target_os = "linux")]
+use crate::wait;
 
 /// Takes the signals that end a program, for as long as we live.
 ///
@@ -56,8 +58,36 @@ impl Interrupts {
 
     /// Runs a program to its end. What it leaves behind of its process group is killed.
     pub(crate) fn run(&self, command: &mut Command) -> Result<ExitStatus> {
+        let (mut child, group) = self.start(command)?;
+        let status = child.wait();
+        self.end(group);
+        status.with_context(|| command::line(command))
+    }
+
+    /// The same while `go_on` says so, which is asked all the time; `None` when it was killed
+    /// for that.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn run_while(
+        &self,
+        command: &mut Command,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<Option<ExitStatus>> {
+        let (mut child, group) = self.start(command)?;
+        let mut status = child.try_wait();
+        while matches!(status, Ok(None)) && go_on() {
+            wait::step();
+            status = child.try_wait();
+        }
+        self.end(group);
+        if matches!(status, Ok(None)) {
+            child.wait().with_context(|| command::line(command))?;
+        }
+        status.with_context(|| command::line(command))
+    }
+
+    fn start(&self, command: &mut Command) -> Result<(Child, i32)> {
         command::say(&format!("+ {}", command::line(command)));
-        let mut child = command
+        let child = command
             .process_group(0)
             // In the background of its terminal, to read it would stop the child.
             .stdin(Stdio::null())
@@ -69,10 +99,12 @@ impl Interrupts {
             // It came when there was nobody to get it.
             signal_group(group, Signal::TERM);
         }
-        let status = child.wait();
+        Ok((child, group))
+    }
+
+    fn end(&self, group: i32) {
         self.group.store(0, Ordering::SeqCst);
         signal_group(group, Signal::KILL);
-        status.with_context(|| command::line(command))
     }
 }
 

@@ -23,8 +23,12 @@ mod postgres;
 mod soak;
 #[cfg(target_os = "linux")]
 mod suite;
+#[cfg(target_os = "linux")]
+mod vm;
 mod wait;
 
+#[cfg(target_os = "linux")]
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -61,6 +65,20 @@ enum Verb {
     /// whatever happens; needs root. On the fleet that GANGER_FLEET names, or its own.
     #[cfg(target_os = "linux")]
     Soak(SoakArgs),
+    /// Boots a Debian 13 with systemd and its Docker in a virtual machine, and runs in it what
+    /// cannot be run beside: the systemd unit, the demo, chosen tests on its engine; needs root.
+    #[cfg(target_os = "linux")]
+    Vm {
+        /// Only what has this in its name.
+        filter: Option<String>,
+    },
+    /// What `vm` runs in the machine.
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    VmInside {
+        /// What it is to do there.
+        plan: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,6 +198,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Bench(args) => bench::run(&args)?,
         #[cfg(target_os = "linux")]
         Verb::Soak(args) => return soak::run(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Vm { filter } => return vm::run(filter),
+        #[cfg(target_os = "linux")]
+        Verb::VmInside { plan } => return vm::inside(&plan),
     }
     Ok(ExitCode::SUCCESS)
 }

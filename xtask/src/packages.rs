@@ -36,6 +36,15 @@ const PEERS: &[(&str, &str)] = &[
 /// The same for running programs with the libraries of another Debian suite.
 const PATCHING: &[(&str, &str)] = &[("patchelf", "patchelf"), ("dpkg", "dpkg")];
 
+/// The same for a virtual machine.
+const MACHINE: &[(&str, &str)] = &[
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("debootstrap", "debootstrap"),
+    ("mke2fs", "e2fsprogs"),
+    ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
+];
+
 /// Programs of the system are looked for here as well as in PATH.
 const SYSTEM: &[&str] = &["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
@@ -62,6 +71,11 @@ pub(crate) fn ensure_peers() -> Result<Vec<&'static str>> {
 /// The same for engines of another Debian suite.
 pub(crate) fn ensure_patching() -> Result<Vec<&'static str>> {
     install(PATCHING)
+}
+
+/// The same for a virtual machine.
+pub(crate) fn ensure_machine() -> Result<Vec<&'static str>> {
+    install(MACHINE)
 }
 
 /// Whether the machine starts the services of packages as they are installed.

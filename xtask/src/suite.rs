@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// Signs every suite that we know.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Written last, and says for which place the rest was made.
 const MADE: &str = "made-for";
 
@@ -137,7 +137,7 @@ fn source(suite: &str, archive: &str) -> String {
 }
 
 /// The archive that the machine's own apt fetches Debian from.
-fn archive() -> Result<String> {
+pub(crate) fn archive() -> Result<String> {
     let format = "$(REPO_URI) $(ORIGIN)";
     let targets = ["indextargets", "--format", format, "Identifier: Packages"];
     let named = || -> Result<Option<String>> {

@@ -6,7 +6,16 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// Looks until there is something to see, or the time is over.
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only a fleet needs it"))]
-pub(crate) fn until<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn until<T>(time: Duration, look: impl FnMut() -> Option<T>) -> Option<T> {
+    every(STEP, time, look)
+}
+
+/// The same for something that it costs much to look at.
+pub(crate) fn every<T>(
+    pause: Duration,
+    time: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> Option<T> {
     let end = Instant::now() + time;
     loop {
         if let Some(seen) = look() {
@@ -15,15 +24,19 @@ pub(crate) fn until<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> O
         if Instant::now() >= end {
             return None;
         }
-        step();
+        sleep(pause);
     }
 }
 
 /// A moment between two looks.
+pub(crate) fn step() {
+    sleep(STEP);
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "no runtime here, and nothing announces what we wait for"
 )]
-pub(crate) fn step() {
-    std::thread::sleep(STEP);
+fn sleep(time: Duration) {
+    std::thread::sleep(time);
 }

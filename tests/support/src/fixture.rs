@@ -87,7 +87,7 @@ fn compile() -> Vec<u8> {
         .arg(&target)
         .current_dir(root)
         // A static executable: there is nothing else in its image.
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static -C strip=symbols")
+        .env("RUSTFLAGS", include_str!("../../fixture/rustflags").trim())
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
     let output = cargo.output().expect("cargo");

@@ -1,0 +1,51 @@
+//! `cargo xtask vm`: a virtual machine that is as production usually is, a Debian with systemd
+//! and the Docker of its own, and in it what cannot be run beside.
+
+mod inside;
+mod payload;
+mod qemu;
+mod system;
+
+use std::fs::{self, File};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+pub(crate) use self::inside::run as inside;
+use crate::child::Interrupts;
+use crate::command;
+use crate::fleet::is_root;
+use crate::packages;
+
+/// Runs it; returns 1 when something failed there, or nothing was heard of its end.
+pub(crate) fn run(filter: Option<String>) -> Result<ExitCode> {
+    let obstacle = match () {
+        // What runs in it is built for this one.
+        () if !cfg!(target_arch = "x86_64") => Some("this machine is not x86-64"),
+        () if !is_root() => Some("you are not root, and debootstrap needs that"),
+        () => None,
+    };
+    if let Some(obstacle) = obstacle {
+        bail!("{obstacle}, so no virtual machine can be made");
+    }
+    let cases = inside::selected(filter.as_deref());
+    if cases.is_empty() {
+        bail!(
+            "nothing of what runs in the machine has {:?} in its name",
+            filter.unwrap_or_default()
+        );
+    }
+    packages::ensure_machine()?;
+    let dir = std::path::absolute(command::target().join("vm"))?;
+    fs::create_dir_all(&dir)?;
+    let lock = File::create(dir.join("lock"))?;
+    if lock.try_lock().is_err() {
+        command::say("waiting for another `cargo xtask vm`");
+        lock.lock().context("lock on the virtual machine")?;
+    }
+    let payload = payload::build(&dir, filter, &cases)?;
+    let interrupts = Interrupts::take()?;
+    let system = system::ensure(&dir.join("system"), &interrupts)?;
+    interrupts.check()?;
+    qemu::run(&dir, &system, &payload, &interrupts)
+}

@@ -1,0 +1,170 @@
+//! What runs in the virtual machine, and how it is told outside.
+
+mod demo;
+mod engine;
+mod host;
+mod unit;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::payload::Plan;
+use crate::command;
+use crate::wait;
+
+/// The second serial port, whose lines are shown outside.
+const PORT: &str = "/dev/ttyS1";
+/// How long anything may take; everything is ten times slower there.
+const DEADLINE: Duration = Duration::from_secs(240);
+/// Between two looks, each of which starts a program.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The label that containers of every instance have.
+const INSTANCE: &str = "label=io.ganger.instance";
+
+/// How the last line begins.
+pub(super) const VERDICT: Verdict =
+    Verdict { any: "test result: ", passed: "test result: ok. ", failed: "test result: FAILED. " };
+
+/// The beginnings of the last line.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) any: &'static str,
+    pub(super) passed: &'static str,
+    failed: &'static str,
+}
+
+/// Something to try that is written here, and its name.
+type Check = (&'static str, fn(&Plan) -> Result<()>);
+
+/// One thing that is tried.
+#[derive(Debug)]
+pub(super) struct Case {
+    /// As the filter sees it: `unit::serves`.
+    name: String,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    /// Something that is written here.
+    Check(fn(&Plan) -> Result<()>),
+    /// A test of the application, by its target and its name.
+    Test(engine::Test),
+}
+
+// === impl Case ===
+
+impl Case {
+    /// The target of which it is a test.
+    pub(super) fn target(&self) -> Option<&'static str> {
+        match self.what {
+            What::Check(_) => None,
+            What::Test(test) => Some(test.target),
+        }
+    }
+}
+
+/// The cases that the filter leaves, in the order in which they run.
+pub(super) fn selected(filter: Option<&str>) -> Vec<Case> {
+    let check = |room: &str, &(name, check): &Check| Case {
+        name: format!("{room}::{name}"),
+        what: What::Check(check),
+    };
+    let mut cases: Vec<_> = host::CHECKS.iter().map(|it| check("host", it)).collect();
+    cases.extend(demo::CHECKS.iter().map(|it| check("demo", it)));
+    cases.extend(unit::CHECKS.iter().map(|it| check("unit", it)));
+    cases.extend(engine::TESTS.iter().map(|test| Case {
+        name: format!("{}::{}", test.target, test.name),
+        what: What::Test(*test),
+    }));
+    cases.retain(|case| filter.is_none_or(|filter| case.name.contains(filter)));
+    cases
+}
+
+/// Runs what the plan says, in the machine.
+pub(crate) fn run(plan: &Path) -> Result<ExitCode> {
+    let mut port = OpenOptions::new().write(true).open(PORT).context(PORT)?;
+    let result = run_all(plan, &mut port);
+    if let Err(error) = &result {
+        writeln!(port, "{}{error:#}", VERDICT.failed)?;
+    }
+    port.flush()?;
+    result
+}
+
+fn run_all(plan: &Path, port: &mut File) -> Result<ExitCode> {
+    let plan = fs::read_to_string(plan).with_context(|| plan.display().to_string())?;
+    let plan: Plan = serde_json::from_str(&plan).context("the plan")?;
+    writeln!(port, "in the virtual machine: {}", host::describe()?)?;
+    let (mut passed, mut failed) = (0, 0);
+    for case in selected(plan.filter.as_deref()) {
+        let since = Instant::now();
+        let result = match case.what {
+            What::Check(check) => check(&plan),
+            What::Test(test) => engine::run(&plan, test),
+        };
+        let took = since.elapsed().as_secs_f64();
+        match result {
+            Ok(()) => {
+                passed += 1;
+                writeln!(port, "test {} ... ok ({took:.0} s)", case.name)?;
+            }
+            Err(error) => {
+                failed += 1;
+                writeln!(port, "test {} ... FAILED ({took:.0} s)", case.name)?;
+                // Indented, so that none of it can be taken for the verdict.
+                format!("{error:#}").lines().try_for_each(|line| writeln!(port, "    {line}"))?;
+            }
+        }
+    }
+    let how = if failed == 0 { VERDICT.passed } else { VERDICT.failed };
+    writeln!(port, "{how}{passed} passed; {failed} failed")?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a program prints, without the end of its last line.
+fn said(program: &str, args: &[&str]) -> Result<String> {
+    Ok(command::output(program, args)?.trim_end().to_owned())
+}
+
+/// Waits until something is so.
+fn wait_until(what: &str, mut look: impl FnMut() -> bool) -> Result<()> {
+    wait::every(PAUSE, DEADLINE, || look().then_some(()))
+        .with_context(|| format!("not within {} s: {what}", DEADLINE.as_secs()))
+}
+
+/// The ids of the containers that any instance has, running or not.
+fn containers() -> Result<Vec<String>> {
+    let listed = said("docker", &["ps", "--all", "--quiet", "--no-trunc", "--filter", INSTANCE])?;
+    Ok(listed.lines().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_leaves_what_has_it_in_its_name() {
+        let all = selected(None);
+        assert_eq!(selected(Some("")).len(), all.len());
+        let unit = selected(Some("unit::"));
+        assert!(!unit.is_empty() && unit.len() < all.len());
+        assert!(unit.iter().all(|case| case.target().is_none()));
+        assert!(selected(Some("nothing is called that")).is_empty());
+    }
+
+    #[test]
+    fn every_test_that_is_chosen_is_there() {
+        for case in selected(None) {
+            let What::Test(engine::Test { target, name, .. }) = case.what else { continue };
+            let path = command::root().join(format!("tests/{target}.rs"));
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(&format!("#[test]\nfn {name}()")), "{}: {name}", path.display());
+        }
+    }
+}

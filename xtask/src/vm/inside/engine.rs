@@ -1,0 +1,105 @@
+//! Chosen tests of the application, on the machine's own engine.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::said;
+use crate::vm::payload::Plan;
+
+/// Those that need one engine and no tight deadline, and where something of the kernel's, of
+/// systemd's or of the engine's is at stake.
+pub(super) const TESTS: &[Test] = &[
+    own("engine_reach", "by_namespace_no_port_is_published_and_a_sealed_container_has_no_network"),
+    own("engine_reach", "a_container_may_do_little"),
+    own("engine_reach", "a_container_that_ran_out_of_memory_is_not_reused"),
+    other("engine_kinds", "every_kind_serves_by_namespace"),
+    other("engine_kinds", "every_kind_s_container_that_is_killed_in_stock_is_replaced"),
+    other("engine_kinds", "every_kind_s_containers_have_their_limits"),
+    own("engine_strict", "readiness_by_namespace_uses_up_no_connection"),
+    own("engine_ready", "containers_that_die_in_stock_are_no_client_s_loss"),
+    own(
+        "engine_ready",
+        "a_slow_service_behind_docker_proxy_is_not_shown_to_anybody_before_it_listens",
+    ),
+    own("engine_sandbox", "a_service_without_so_reuseaddr_that_closes_first_serves_everybody"),
+    own("engine_labels", "labels_of_an_image_say_nothing_of_its_containers"),
+    own("engine_guardian", "what_kills_the_whole_process_group_does_not_reach_the_guardian"),
+];
+
+/// Where the tests find the fleet.
+const FLEET: &str = "/run/ganger-vm/fleet.json";
+/// In seconds.
+const LIMIT: &str = "900";
+/// What is shown of one that failed, in lines.
+const TAIL: usize = 60;
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Test {
+    /// The file it is in.
+    pub(super) target: &'static str,
+    pub(super) name: &'static str,
+    /// The machine's engine, as this test sees it.
+    kind: &'static str,
+}
+
+/// One that runs on the engine that a machine has.
+const fn own(target: &'static str, name: &'static str) -> Test {
+    Test { target, name, kind: "docker" }
+}
+
+/// One that is for engines beside that.
+const fn other(target: &'static str, name: &'static str) -> Test {
+    Test { target, name, kind: "docker-trixie" }
+}
+
+/// Runs it in a process of its own.
+pub(super) fn run(plan: &Plan, test: Test) -> Result<()> {
+    record(test.kind)?;
+    let executable = plan.tests.get(test.target).context("its executable is not on the disk")?;
+    let mut command = Command::new("timeout");
+    command.arg(LIMIT).arg(executable).args([test.name, "--exact", "--include-ignored"]);
+    // The fixture is on the disk, and there is nothing to build it again with.
+    command.env("GANGER_FLEET", FLEET).env("CARGO", "/bin/true").env("HOME", "/root");
+    let output = command.output().context("timeout")?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    // A name that no test has would pass as well.
+    if output.status.success() && stdout.contains("1 passed") {
+        return Ok(());
+    }
+    let all = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<_> = all.lines().collect();
+    bail!("{}\n{}", output.status, lines[lines.len().saturating_sub(TAIL)..].join("\n"))
+}
+
+/// Writes down a fleet of one host: the machine's engine, which the tests take for one without
+/// an address of its own.
+fn record(kind: &str) -> Result<()> {
+    let containerd = said("systemctl", &["show", "--value", "--property=MainPID", "containerd"])?;
+    let version = said("docker", &["version", "--format", "{{.Server.Version}}"])?;
+    let record = json!({
+        "consul": "/nonexistent",
+        "hosts": [{
+            "name": "host-1",
+            "number": 1,
+            "kind": kind,
+            "version": version,
+            "socket": "/run/docker.sock",
+            "tcp_url": null,
+            "netns": null,
+            "gateway": null,
+            "capacity": 40,
+            "containerd_pid": containerd.parse::<i32>()?,
+            "pidfile": "/run/docker.pid",
+            "log": "/dev/null",
+            "command": [],
+        }],
+    });
+    let path = Path::new(FLEET);
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    Ok(fs::write(path, record.to_string())?)
+}
