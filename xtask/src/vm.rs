@@ -45,7 +45,11 @@ pub(crate) fn run(filter: Option<String>) -> Result<ExitCode> {
     }
     let payload = payload::build(&dir, filter, &cases)?;
     let interrupts = Interrupts::take()?;
-    let system = system::ensure(&dir.join("system"), &interrupts)?;
-    interrupts.check()?;
-    qemu::run(&dir, &system, &payload, &interrupts)
+    let result = system::ensure(&dir.join("system"), &interrupts).and_then(|system| {
+        interrupts.check()?;
+        qemu::run(&dir, &system, &payload, &interrupts)
+    });
+    // As large as all that is tested, and made anew each time.
+    fs::remove_file(payload)?;
+    result
 }

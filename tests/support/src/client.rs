@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType, connect,
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::fleet::Host;
+use crate::poll::here;
 
 /// Longer than anything takes: what takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -92,8 +93,8 @@ impl Client {
     }
 
     fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(DEADLINE))?;
-        stream.set_write_timeout(Some(DEADLINE))?;
+        stream.set_read_timeout(Some(here(DEADLINE)))?;
+        stream.set_write_timeout(Some(here(DEADLINE)))?;
         Ok(Self { stream, reset_at_once: false })
     }
 
@@ -124,8 +125,8 @@ impl Client {
     /// # Panics
     /// When it is to wait for no time at all.
     pub fn patience(&self, limit: Duration) {
-        self.stream.set_read_timeout(Some(limit)).expect("a limit");
-        self.stream.set_write_timeout(Some(limit)).expect("a limit");
+        self.stream.set_read_timeout(Some(here(limit))).expect("a limit");
+        self.stream.set_write_timeout(Some(here(limit))).expect("a limit");
     }
 
     /// Sends.

@@ -1,11 +1,12 @@
 //! Configurations for the built program.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::fixture::FIXTURE;
 use crate::fleet::Fleet;
 use crate::ganger::Ganger;
-use crate::poll::{free_port, unique};
+use crate::poll::{free_port, here, unique};
 
 /// A configuration in the making. Every service listens on a port of its own.
 #[derive(Debug, Clone)]
@@ -202,8 +203,19 @@ impl fmt::Display for Config {
                 writeln!(f, "            command: {command:?},")?;
             }
             let pull = if fields.contains("pull:") { "" } else { "pull: Never, " };
-            writeln!(f, "            {pull}{fields},\n        ),")?;
+            writeln!(f, "            {pull}{}{fields},\n        ),", patience(fields))?;
         }
         writeln!(f, "    }},\n)")
     }
+}
+
+/// More time for launches and for clients in the queue, on a machine that is slower than
+/// others and where the fields do not say how much there is.
+fn patience(fields: &str) -> String {
+    let usual = Duration::from_secs(30);
+    let here = here(usual).as_secs();
+    let more = [("timeouts", "start"), ("queue", "timeout")]
+        .into_iter()
+        .filter(|(field, _)| here > usual.as_secs() && !fields.contains(&format!("{field}:")));
+    more.map(|(field, time)| format!("{field}: ({time}: \"{here}s\"), ")).collect()
 }

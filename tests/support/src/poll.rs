@@ -5,12 +5,25 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const STEP: Duration = Duration::from_millis(10);
+/// How many times slower than others a machine is, as an emulated one; 1 when not given.
+const SLOWNESS: &str = "GANGER_TEST_SLOWNESS";
+
+/// A deadline as it is on this machine.
+///
+/// # Panics
+/// When the environment says how slow it is, but not in a number.
+pub(crate) fn here(deadline: Duration) -> Duration {
+    let slowness =
+        std::env::var_os(SLOWNESS).map_or(Some(1), |slowness| slowness.to_str()?.parse().ok());
+    deadline * slowness.unwrap_or_else(|| panic!("{SLOWNESS} is a whole number"))
+}
 
 /// Waits until it is so.
 ///
 /// # Panics
 /// When it is not so by the deadline; `what` says what was waited for.
 pub fn wait_until(deadline: Duration, what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = here(deadline);
     let end = Instant::now() + deadline;
     while !so() {
         assert!(Instant::now() < end, "after {deadline:?} still not so: {what}");
@@ -20,7 +33,7 @@ pub fn wait_until(deadline: Duration, what: &str, mut so: impl FnMut() -> bool) 
 
 #[expect(clippy::disallowed_methods, reason = "nothing announces what is polled for")]
 pub(crate) fn step() {
-    std::thread::sleep(STEP);
+    std::thread::sleep(here(STEP));
 }
 
 /// Tells threads to stop when it is dropped, be it by a panic: a scope waits for them.

@@ -62,7 +62,8 @@ pub(super) fn ensure(dir: &Path, interrupts: &Interrupts) -> Result<System> {
         kernel: dir.join("vmlinuz"),
         initrd: dir.join("initrd.img"),
     };
-    let wanted = format!("{SUITE} {} {SIZE}\n{UNIT}{FSTAB}{MACHINE_ID}", PACKAGES.join(" "));
+    // All of what decides what it is: this file.
+    let wanted = concat!(include_str!("system.rs"), include_str!("system/ganger-vm.service"));
     if fs::read_to_string(dir.join(MADE)).is_ok_and(|made| made == wanted) {
         return Ok(system);
     }
@@ -137,9 +138,14 @@ fn settle(root: &Path) -> Result<()> {
     let units = root.join("etc/systemd/system");
     fs::write(units.join("ganger-vm.service"), UNIT)?;
     symlink("../ganger-vm.service", units.join("multi-user.target.wants/ganger-vm.service"))?;
-    // It has no network, and a life of minutes.
-    for timer in ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer"] {
-        symlink("/dev/null", units.join(timer))?;
+    // It has no network, nobody to log in, and a life of minutes.
+    for unit in [
+        "apt-daily.timer",
+        "apt-daily-upgrade.timer",
+        "dpkg-db-backup.timer",
+        "serial-getty@ttyS0.service",
+    ] {
+        symlink("/dev/null", units.join(unit))?;
     }
     Ok(fs::remove_dir_all(root.join("var/cache/apt/archives"))?)
 }

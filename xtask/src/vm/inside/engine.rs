@@ -65,6 +65,7 @@ pub(super) fn run(plan: &Plan, test: Test) -> Result<()> {
     command.arg(LIMIT).arg(executable).args([test.name, "--exact", "--include-ignored"]);
     // The fixture is on the disk, and there is nothing to build it again with.
     command.env("GANGER_FLEET", FLEET).env("CARGO", "/bin/true").env("HOME", "/root");
+    command.env("GANGER_TEST_SLOWNESS", "8");
     let output = command.output().context("timeout")?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     // A name that no test has would pass as well.

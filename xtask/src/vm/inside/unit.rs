@@ -15,6 +15,7 @@ use crate::vm::payload::Plan;
 pub(super) const CHECKS: &[Check] = &[
     ("a_start_is_over_when_clients_are_served", start),
     ("serves_confined_containers_by_namespace", serves),
+    ("has_the_rights_that_it_needs_and_no_others", rights),
     ("a_reload_is_seen_and_costs_no_process", reload),
     ("what_is_killed_is_started_again_without_what_it_had", kill),
     ("what_a_killed_one_had_is_gone_without_another_start", kill_without_restart),
@@ -34,6 +35,8 @@ const NAME: &str = "ganger.service";
 const PROGRAM: &str = "/usr/local/bin/ganger";
 const CONFIG: &str = "/etc/ganger/ganger.ron";
 const UNIT: &str = "/etc/systemd/system/ganger.service";
+/// Numbers of the unit's CapabilityBoundingSet.
+const CAPABILITIES: [u8; 5] = [1, 10, 19, 21, 24];
 /// What a case adds to the unit, until the machine ends or the case does.
 const DROP_IN: &str = "/run/systemd/system/ganger.service.d";
 /// Of the log of a case that failed, in lines.
@@ -74,6 +77,32 @@ fn serves(plan: &Plan) -> Result<()> {
             ensure!(group.trim() == scope, "its control group is {group:?}");
         }
         (0..3).try_for_each(|_| echo(PORT))
+    })
+}
+
+fn rights(plan: &Plan) -> Result<()> {
+    with(plan, |service| {
+        let before = service.stocked()?;
+        let pid = service.property("MainPID")?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let bounds = CAPABILITIES.iter().fold(0_u64, |set, capability| set | 1 << capability);
+        for line in
+            [format!("CapBnd:\t{bounds:016x}"), "NoNewPrivs:\t1".into(), "Seccomp:\t2".into()]
+        {
+            ensure!(status.lines().any(|is| is == line), "not {line:?}, but {status}");
+        }
+        let guardian = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", guardian.trim()))?;
+        ensure!(score.trim() == "-900", "the guardian's OOM score is {score}");
+        // Processes of another user, with a capability that ours has not.
+        let port = "port: 7000, user: \"65534:65534\", cap_add: [\"NET_RAW\"],";
+        fs::write(CONFIG, fs::read_to_string(CONFIG)?.replace("port: 7000,", port))?;
+        systemctl(&["reload", NAME])?;
+        service.restocked(&before)?;
+        echo(PORT)?;
+        let log = service.log(&[])?;
+        ensure!(!log.contains("published port"), "not all are reached by namespace");
+        Ok(())
     })
 }
 
@@ -174,6 +203,7 @@ fn stop_with_a_client(plan: &Plan) -> Result<()> {
                 .replace("services: {", "drain_timeout: \"1s\",\n    services: {"),
         )?;
         systemctl(&["restart", NAME])?;
+        service.stocked()?;
         let client = Client::hold(PORT)?;
         systemctl(&["stop", NAME])?;
         drop(client);
@@ -242,7 +272,10 @@ impl Service {
         install("755", &plan.ganger, PROGRAM)?;
         install("644", &plan.unit, UNIT)?;
         fs::create_dir_all("/etc/ganger")?;
-        fs::write(CONFIG, command::output(PROGRAM, &["init"])?)?;
+        // As `init` has it, but with time for a machine as slow as this.
+        let patience = "port: 7000, timeouts: (start: \"5m\"), queue: (timeout: \"5m\"),";
+        let config = command::output(PROGRAM, &["init"])?.replace("port: 7000,", patience);
+        fs::write(CONFIG, config)?;
         systemctl(&["daemon-reload"])?;
         systemctl(&["enable", "--now", NAME])?;
         let state = self.property("ActiveState")?;
