@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use ganger_test_support::{
-    Client, Config, Container, Ending, FIXTURE, Fleet, Ganger, Host, labelled, wait_until,
+    Client, Config, Container, Ending, FIXTURE, Fleet, Ganger, Host, is_slow, labelled, wait_until,
 };
 
 const GANGER: &str = env!("CARGO_BIN_EXE_ganger");
@@ -331,7 +331,9 @@ fn a_container_that_ran_out_of_memory_is_not_reused() {
         let end = ganger.wait_for_end(client.port());
         // An engine that hears of the exit first never says that it was memory.
         let killed = ["out of memory", "exited with code 137"];
-        assert!(killed.iter().any(|why| end.reason().contains(why)), "{end:?}");
+        let told = killed.iter().any(|why| end.reason().contains(why));
+        // Or it says nothing in the time that it has.
+        assert!(told || is_slow() && end.reason().contains("its process ended"), "{end:?}");
         assert_eq!(ganger.stop(), 0);
     }
 }

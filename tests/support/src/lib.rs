@@ -51,7 +51,7 @@ pub use self::ganger::{Ganger, SURE};
 pub use self::log::ConnEnd;
 pub use self::own::OwnFleet;
 pub use self::packets::{Flushed, Packets, Rule};
-pub use self::poll::{StopOnDrop, free_port, unique, wait_until};
+pub use self::poll::{StopOnDrop, free_port, is_slow, unique, wait_until};
 pub use self::postgres::{POSTGRES, postgres_image, psql};
 pub use self::registry::Registry;
 pub use self::ride::{Held, Ride};

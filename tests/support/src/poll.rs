@@ -18,6 +18,13 @@ pub(crate) fn here(deadline: Duration) -> Duration {
     deadline * slowness.unwrap_or_else(|| panic!("{SLOWNESS} is a whole number"))
 }
 
+/// Whether this machine is slower than others, so that an engine may not answer in the time that
+/// the program gives it, whatever tests wait.
+#[must_use]
+pub fn is_slow() -> bool {
+    here(STEP) > STEP
+}
+
 /// Waits until it is so.
 ///
 /// # Panics

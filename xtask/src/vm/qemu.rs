@@ -14,7 +14,7 @@ use crate::child::Interrupts;
 use crate::command;
 
 /// All there is takes a third of it on two processors that do nothing else.
-const LIMIT: Duration = Duration::from_secs(60 * 60);
+const LIMIT: Duration = Duration::from_secs(90 * 60);
 
 /// What a machine has said at one of its ports, as it grows.
 struct Said {

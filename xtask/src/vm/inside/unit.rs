@@ -25,7 +25,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("a_stop_leaves_nothing", stop),
     ("a_stop_that_cuts_a_connection_is_no_failure", stop_with_a_client),
     ("a_configuration_with_mistakes_is_tried_once", mistakes),
-    ("a_restart_of_the_engine_is_outlived", engine_restarts),
+    ("a_dockerd_that_is_restarted_is_outlived", engine_restarts),
 ];
 
 /// Numbers of the unit's CapabilityBoundingSet.
