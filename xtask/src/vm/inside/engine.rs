@@ -20,14 +20,6 @@ pub(super) const TESTS: &[Test] = &[
     other("engine_kinds", "every_kind_s_container_that_is_killed_in_stock_is_replaced"),
     other("engine_kinds", "every_kind_s_containers_have_their_limits"),
     own("engine_strict", "readiness_by_namespace_uses_up_no_connection"),
-    own("engine_ready", "containers_that_die_in_stock_are_no_client_s_loss"),
-    own(
-        "engine_ready",
-        "a_slow_service_behind_docker_proxy_is_not_shown_to_anybody_before_it_listens",
-    ),
-    own("engine_sandbox", "a_service_without_so_reuseaddr_that_closes_first_serves_everybody"),
-    own("engine_labels", "labels_of_an_image_say_nothing_of_its_containers"),
-    own("engine_guardian", "what_kills_the_whole_process_group_does_not_reach_the_guardian"),
 ];
 
 /// Where the tests find the fleet.
