@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bed::{Bed, clean};
 use ganger_pool::ServiceOptions;
-use ganger_pool::core::{ContainerKey, Event, Generation, LaunchId, Policy, Snapshot, State};
+use ganger_pool::core::{
+    ContainerKey, Event, Generation, LaunchId, Policy, Proof, Snapshot, State,
+};
 use ganger_pool::testing::FakeContainer;
 use story::{LEARNT, Story};
 
@@ -136,18 +138,33 @@ async fn what_somebody_ends_is_replaced_at_once_and_is_no_fault_of_the_service()
 
 #[tokio::test]
 async fn the_stock_of_a_daemon_that_restarts_is_no_loss_of_the_service() {
-    let mut story = Story::new(Policy { warm: 3, ..policy() }, &[("d1", 0)], LEARNT);
-    for _ in 0..12 {
-        story.get_ready();
-        story.pass(LIFE);
-        assert_eq!(story.counts(State::Idle), 3);
-        // Nothing is heard of them; when it is back its list shows that they have ended.
-        story.down("d1", "cut off");
-        story.tell(Event::DaemonUp { daemon: "d1".into(), launches: LEARNT });
-        let before = story.launched.len();
-        story.list_ended("d1");
-        story.remove_retired();
-        assert_eq!(story.launched.len() - before, 3, "at once");
+    for stale_after in [Duration::ZERO, Duration::from_secs(30)] {
+        for life in [Duration::from_secs(2), LIFE] {
+            let policy = Policy { warm: 3, stale_after, ..policy() };
+            let mut story = Story::new(policy, &[("d1", 0)], LEARNT);
+            for _ in 0..12 {
+                story.get_ready();
+                story.pass(life);
+                assert_eq!(story.counts(State::Idle), 3);
+                story.down("d1", "cut off");
+                // They prove themselves meanwhile, where that is enough.
+                for (launch, _) in story.launched.clone() {
+                    story.tell(Event::Checked { launch, proof: Some(Proof::Itself) });
+                }
+                // Nothing is heard of them; when it is back its list shows that they have ended.
+                story.tell(Event::DaemonUp { daemon: "d1".into(), launches: LEARNT });
+                let before = story.launched.len();
+                story.list_ended("d1");
+                story.remove_retired();
+                let service = &story.ledger.snapshot().services[0];
+                assert_eq!((&service.failing, &service.last_error), (&None, &None));
+                // Where they were young the daemon pauses, and is tried with one at a time.
+                let at_once = if life == LIFE { 3 } else { 0 };
+                let launched = story.launched.len() - before;
+                assert_eq!(launched, at_once, "{stale_after:?}, {life:?}");
+                story.pass(Duration::from_secs(6));
+            }
+        }
     }
 }
 

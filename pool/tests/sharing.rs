@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ganger_pool::core::{
-    ContainerKey, DaemonName, Event, Generation, LaunchId, Ledger, Policy, Terms,
+    ContainerKey, DaemonName, Event, Generation, LaunchId, Ledger, Outcome, Policy, Terms,
 };
 use story::{LEARNT, Story};
 
@@ -168,6 +168,10 @@ fn containers_on_an_engine_that_is_listed_by_another_name_count_there() {
     story.list("a~2", &held);
     (0..4).for_each(|_| story.ask());
     assert_eq!(story.launched_since(4), ["a~2", "a~2"], "there are 4, of 6");
+    // One that ends there makes room, without another list.
+    story.tell(Event::Returned { launch: held[0], outcome: Outcome::Clean });
+    story.remove_retired();
+    assert_eq!(story.launched_since(4).len(), 3, "one is gone");
     story.list("a~2", &[]);
-    assert_eq!(story.launched_since(4).len(), 4, "they are gone");
+    assert_eq!(story.launched_since(4).len(), 4, "all are gone");
 }

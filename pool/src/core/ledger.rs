@@ -44,6 +44,9 @@ pub struct Ledger {
     services: IndexMap<ServiceName, Service>,
     daemons: BTreeMap<DaemonName, Daemon>,
     containers: BTreeMap<LaunchId, Container>,
+    /// Those that the last list of another daemon has shown, and which: the same engine under
+    /// two names.
+    elsewhere: BTreeMap<LaunchId, DaemonName>,
     /// The daemons with room for a launch.
     placement: Placement,
     /// What lacks containers.
@@ -111,9 +114,9 @@ impl Ledger {
                 self.launch_failed(now, launch, fault, reason);
             }
             Event::Died { launch } => self.ended(now, launch, RetireReason::Died),
-            Event::Signalled { launch } => self.meddled(launch),
+            Event::Signalled { launch } => self.meddled(now, launch),
             Event::Taken { launch } => {
-                self.meddled(launch);
+                self.meddled(now, launch);
                 self.ended(now, launch, RetireReason::Died);
             }
             Event::OutOfMemory { launch } => self.ended(now, launch, RetireReason::OutOfMemory),
@@ -335,6 +338,12 @@ impl Ledger {
         }
         if to == State::Removed {
             self.containers.remove(&launch);
+            if let Some(other) = self.elsewhere.remove(&launch) {
+                if let Some(other) = self.daemons.get_mut(&other) {
+                    other.others = other.others.saturating_sub(1);
+                }
+                self.replace(&other);
+            }
         }
         self.actions.push(Action::Moved { launch, from, to });
         self.touch(now, index);

@@ -176,14 +176,18 @@ impl Ledger {
         let shown: BTreeMap<&ContainerKey, bool> =
             owned.iter().map(|o| (&o.key, o.running)).collect();
         // The same engine under another name, which it had before its place was listed otherwise.
-        let is_elsewhere = |key: &&&ContainerKey| match key {
+        let is_elsewhere = |key: &&ContainerKey| match key {
             ContainerKey::Launch(launch) => {
-                self.containers.get(launch).is_some_and(|known| known.daemon != *name)
+                let known = self.containers.get(launch);
+                known.is_some_and(|known| known.daemon != *name).then_some(*launch)
             }
-            ContainerKey::Stray(_) => false,
+            ContainerKey::Stray(_) => None,
         };
-        let elsewhere = shown.keys().filter(is_elsewhere).count();
-        daemon.others = others.saturating_add(u32::try_from(elsewhere).unwrap_or(u32::MAX));
+        let elsewhere: Vec<_> = shown.keys().filter_map(is_elsewhere).collect();
+        let more = u32::try_from(elsewhere.len()).unwrap_or(u32::MAX);
+        daemon.others = others.saturating_add(more);
+        self.elsewhere.retain(|_, on| on != name);
+        self.elsewhere.extend(elsewhere.into_iter().map(|launch| (launch, name.clone())));
         let known: Vec<_> = self.on_daemon(name, |state| {
             matches!(
                 state,

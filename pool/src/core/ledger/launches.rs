@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use super::super::{Backoff, Refusal};
 use super::{
     Action, ContainerKey, DaemonName, Fault, Lane, LaunchId, Ledger, Proof, RetireReason, State,
-    Timer,
+    Timer, Vouched,
 };
+
+/// A container that ends so long after somebody did something to it has ended by itself.
+const MEDDLED: Duration = Duration::from_secs(60);
 
 // === impl Ledger ===
 
@@ -134,9 +137,9 @@ impl Ledger {
     }
 
     /// Somebody does something to a container.
-    pub(super) fn meddled(&mut self, launch: LaunchId) {
+    pub(super) fn meddled(&mut self, now: Instant, launch: LaunchId) {
         if let Some(container) = self.containers.get_mut(&launch) {
-            container.meddled = true;
+            container.meddled = Some(now);
         }
     }
 
@@ -147,9 +150,11 @@ impl Ledger {
         };
         match container.state {
             State::Idle | State::Unknown => {
-                // Without contact it is its daemon that has ended it; what is missing was removed.
+                // Without contact, or before the first list that follows, it is its daemon that
+                // has ended it; what is missing was removed.
                 let by_itself = container.state == State::Idle
-                    && !container.meddled
+                    && container.vouched == Vouched::Listed
+                    && container.meddled.is_none_or(|at| now - at >= MEDDLED)
                     && reason != RetireReason::Missing;
                 let (lane, born) = ((container.service, container.generation), container.born);
                 let (young, unused) = (container.young(now), container.uses == 0);

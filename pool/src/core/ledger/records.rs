@@ -36,9 +36,9 @@ pub(super) struct Container {
     pub(super) expires: Option<Instant>,
     /// It is not to be leased again, for this reason, however its lease ends.
     pub(super) condemned: Option<RetireReason>,
-    /// Somebody has had a signal sent to it, paused or removed it: should it end, that is not
-    /// its own doing.
-    pub(super) meddled: bool,
+    /// When somebody has had a signal sent to it, paused or removed it last: should it end soon
+    /// after, that is not its own doing.
+    pub(super) meddled: Option<Instant>,
     /// The last list did not show it.
     pub(super) missed: bool,
     pub(super) vouched: Vouched,
@@ -76,7 +76,8 @@ pub(super) struct Daemon {
     pub(super) containers: BTreeSet<LaunchId>,
     /// Containers of ours that are in no other record; they are being removed.
     pub(super) strays: BTreeSet<ContainerKey>,
-    /// Containers of others who share the capacity, as of the last list.
+    /// Containers of others who share the capacity, as of the last list; with what runs there
+    /// of ours under another name of the same engine.
     pub(super) others: u32,
     /// What was removed, for lists that began before.
     pub(super) gone: Gone,
@@ -150,7 +151,7 @@ impl Container {
             seen: None,
             expires: None,
             condemned: None,
-            meddled: false,
+            meddled: None,
             missed: false,
             vouched: Vouched::Listed,
             late: false,

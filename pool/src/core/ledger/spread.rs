@@ -30,7 +30,7 @@ const QUIET: Duration = Duration::from_secs(5);
 /// on the same daemons see at the same time that a move pays; were they to act on it at the same
 /// time, four would turn the difference round, and turn it back for ever.
 const APART: Duration = QUIET;
-/// The pause doubles so often at most while moves fail: up to 11 minutes.
+/// The pause doubles so often at most while moves fail: up to 11 minutes, or 21 beside others.
 const DOUBLINGS: u32 = 7;
 /// The first move of a service has to pay though there were so many containers more on the
 /// emptier daemon.

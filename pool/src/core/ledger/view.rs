@@ -91,7 +91,8 @@ pub struct DaemonView {
     pub counts: Counts,
     /// Containers of earlier boots, and of lost replies, still to be removed.
     pub strays: u32,
-    /// Containers of others who share the capacity, as of the last list.
+    /// Containers of others who share the capacity, as of the last list; with what runs there
+    /// of this pool's under another name of the same engine.
     pub others: u32,
     /// Why there is no contact, once it was tried.
     pub down: Option<Arc<str>>,
