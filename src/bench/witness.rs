@@ -22,6 +22,9 @@ use crate::docker::STEPS;
 /// Where the line at the end of each connection is logged.
 const ENDS: &str = "ganger::proxy::end";
 
+/// What that line says.
+const END: &str = "conn end";
+
 /// Hears what is logged. Clones hear the same.
 #[derive(Debug, Clone, Default)]
 pub struct Witness {
@@ -52,6 +55,7 @@ pub(super) struct End {
 /// The fields of an event that matter here.
 #[derive(Default)]
 struct Fields {
+    message: String,
     client: Option<SocketAddr>,
     end: End,
     step: String,
@@ -100,10 +104,12 @@ impl<S: Subscriber> Layer<S> for Witness {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let Fields { client, end, step, us } = fields;
+        let Fields { message, client, end, step, us } = fields;
         let took = Duration::from_micros(us);
         let mut heard = self.heard.lock();
-        if let Some(client) = client {
+        if message == END
+            && let Some(client) = client
+        {
             heard.ends.insert(client, end);
         } else if step == "remove" {
             heard.removals.push(took);
@@ -131,6 +137,7 @@ impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let value = || format!("{value:?}");
         match field.name() {
+            "message" => self.message = value(),
             "client" => self.client = value().parse().ok(),
             "start" => self.end.start = value(),
             "container" => self.end.container = value(),
@@ -162,6 +169,7 @@ mod tests {
         let client: SocketAddr = "127.0.0.1:9".parse().unwrap();
         tracing::info!(target: ENDS, %client, container = %short_id(id), start = %"cold", "conn end");
         tracing::info!(client = %"127.0.0.1:8", "of another target");
+        tracing::info!(target: ENDS, %client, container = "failed", "another is asked for");
         witness.ended(&[client]).await;
         drop(guard);
         let heard = witness.take();
