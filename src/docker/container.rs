@@ -346,7 +346,7 @@ impl Backend for Container {
 
     async fn last_lines(&self) -> Vec<String> {
         // Not all at once when many die at once. It is never closed.
-        let _permit = self.daemon.questions.acquire().await;
+        let _permit = self.daemon.autopsies.acquire().await;
         last_lines(&self.daemon, &self.id).await
     }
 

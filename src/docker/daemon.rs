@@ -26,7 +26,7 @@ use super::explain::{self, explain};
 use super::ignored::{self, Ignored};
 use super::kind::{self, Kind};
 use super::sandbox::Sandboxes;
-use super::sources::Sources;
+use super::sources::{Sources, Turns};
 use super::strays::Sightings;
 use super::view::{End, Info, Inspected};
 use super::wire;
@@ -40,6 +40,8 @@ use crate::spec::has_own_network;
 /// Questions for the fate of containers that are asked at a time: when many die
 /// at once, every connection wants to know why.
 const QUESTIONS: usize = 16;
+/// Containers whose last lines are read at a time.
+const AUTOPSIES: usize = 8;
 
 /// One engine, as far as we have come to know it.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ pub(crate) struct Daemon {
     /// By image: who fetches it now, and when it was fetched last.
     pub(super) pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
     pub(super) questions: Semaphore,
+    /// Beside the questions: an engine that is slow with logs keeps no healthy connection waiting.
+    pub(super) autopsies: Semaphore,
     /// What time it is there.
     pub(super) clock: Clock,
     /// `None` until its first complete list.
@@ -63,6 +67,7 @@ pub(crate) struct Daemon {
     pub(super) sandboxes: Arc<Sandboxes>,
     /// What the engine warned of already: it says so at every create.
     warnings: Mutex<BTreeSet<String>>,
+    turns: Arc<Turns>,
 }
 
 /// What one successful `connect` found out.
@@ -123,10 +128,12 @@ impl Daemon {
             services: Mutex::default(),
             pulls: Mutex::default(),
             questions: Semaphore::new(QUESTIONS),
+            autopsies: Semaphore::new(AUTOPSIES),
             clock: Clock::default(),
             sightings: Mutex::default(),
             sandboxes: Arc::default(),
             warnings: Mutex::default(),
+            turns: Arc::default(),
         }
     }
 
@@ -211,9 +218,9 @@ impl Daemon {
             kind,
             id: kind.installation(&info),
             sources: match peer {
-                Peer::Process(pid) if kind.makes_mount_sources() => {
-                    pid.filter(|pid| sees_process(*pid)).map(Sources::of)
-                }
+                Peer::Process(pid) if kind.makes_mount_sources() => pid
+                    .filter(|pid| sees_process(*pid))
+                    .map(|pid| Sources::of(pid, self.turns.clone())),
                 _ => None,
             },
             ignored: Mutex::new(ignored::said(&info)),

@@ -1,11 +1,13 @@
 //! The sources of mounts, looked for before an engine makes those that are absent.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -19,16 +21,20 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Sources {
     root: PathBuf,
-    /// One look at a time, for one that is not answered holds a thread until it is.
-    turn: Arc<Semaphore>,
+    turns: Arc<Turns>,
 }
+
+/// Looks that go on: one at a time for the same sources, since one that is not answered holds a
+/// thread until it is. Services with other sources do not wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<BTreeMap<Vec<String>, Arc<Semaphore>>>);
 
 // === impl Sources ===
 
 impl Sources {
     /// Those that the process with this id sees.
-    pub(super) fn of(engine: i32) -> Self {
-        Self { root: format!("/proc/{engine}/root").into(), turn: Arc::new(Semaphore::new(1)) }
+    pub(super) fn of(engine: i32, turns: Arc<Turns>) -> Self {
+        Self { root: format!("/proc/{engine}/root").into(), turns }
     }
 
     /// Looks for the source of each mount.
@@ -42,9 +48,9 @@ impl Sources {
         if mounts.is_empty() {
             return Ok(());
         }
-        let paths = mounts.iter().map(|mount| mount.source.clone()).collect();
-        let root = self.root.clone();
-        match self.look(DEADLINE, move || first_absent(&root, paths)).await {
+        let paths: Vec<_> = mounts.iter().map(|mount| mount.source.clone()).collect();
+        let (root, turn) = (self.root.clone(), self.turns.of(&paths));
+        match look(turn, DEADLINE, move || first_absent(&root, paths)).await {
             Some(None) => Ok(()),
             Some(Some(path)) => Err(format!(
                 "see `mounts`: the source {path} is not on the daemon's machine, and Podman \
@@ -56,24 +62,33 @@ impl Sources {
             )),
         }
     }
+}
 
-    /// Looks on a thread of its own; `None` when that is not answered in time.
-    async fn look<T: Send + 'static>(
-        &self,
-        deadline: Duration,
-        look: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let looked = async {
-            // The semaphore is never closed.
-            let turn = self.turn.clone().acquire_owned().await.ok()?;
-            let looking = spawn_blocking(move || {
-                let _turn = turn;
-                look()
-            });
-            looking.await.ok()
-        };
-        timeout(deadline, looked).await.ok().flatten()
+// === impl Turns ===
+
+impl Turns {
+    fn of(&self, paths: &[String]) -> Arc<Semaphore> {
+        let mut turns = self.0.lock();
+        turns.entry(paths.to_vec()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
     }
+}
+
+/// Looks on a thread of its own; `None` when that is not answered in time.
+async fn look<T: Send + 'static>(
+    turn: Arc<Semaphore>,
+    deadline: Duration,
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let looked = async {
+        // The semaphore is never closed.
+        let turn = turn.acquire_owned().await.ok()?;
+        let looking = spawn_blocking(move || {
+            let _turn = turn;
+            look()
+        });
+        looking.await.ok()
+    };
+    timeout(deadline, looked).await.ok().flatten()
 }
 
 fn first_absent(root: &Path, paths: Vec<String>) -> Option<String> {
@@ -90,15 +105,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_look_that_is_not_answered_holds_one_thread_alone() {
-        let sources = Sources::of(1);
+    async fn a_look_that_is_not_answered_holds_one_thread_and_no_other_service() {
+        let turns = Turns::default();
+        let of = |path: &str| turns.of(&[path.to_owned()]);
         let (answer, answered) = mpsc::channel::<()>();
-        let stuck = sources.look(Duration::ZERO, move || answered.recv());
-        assert!(stuck.await.is_none());
-        let behind = sources.look(Duration::from_millis(1), || panic!("a second thread"));
-        assert!(behind.await.is_none());
+        assert!(look(of("/away"), Duration::ZERO, move || answered.recv()).await.is_none());
+        let again = look(of("/away"), Duration::from_millis(1), || panic!("a second thread"));
+        assert!(again.await.is_none());
+        assert_eq!(look(of("/here"), DEADLINE, || 1).await, Some(1));
 
         answer.send(()).unwrap();
-        assert_eq!(sources.look(DEADLINE, || 1).await, Some(1));
+        assert_eq!(look(of("/away"), DEADLINE, || 2).await, Some(2));
     }
 }
