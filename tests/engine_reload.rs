@@ -121,6 +121,8 @@ fn an_image_that_is_nowhere_is_rolled_back_and_says_how_it_comes_to_be_used() {
 
     let fleet = Fleet::shared();
     let host = &fleet.hosts()[0];
+    // A run that failed may have left it.
+    let _ = host.try_docker(&["image", "rm", "--force", LATE]);
     let fields = "warm: 1, max: 4, network: Sealed, pull: Never";
     let config =
         Config::new("late").daemon(host.daemon(40)).fixture("echo", fields, &["--banner", "one"]);

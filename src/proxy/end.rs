@@ -110,7 +110,7 @@ pub(super) struct Line {
     pub(super) bytes_out: u64,
 }
 
-/// What is logged about a container that failed, when another is taken in its place.
+/// What is logged about a container that failed, when another is asked for in its place.
 #[derive(Debug)]
 pub(super) struct Failure {
     service: ServiceName,
@@ -255,7 +255,7 @@ impl Failure {
             daemon = %Maybe(self.daemon.as_ref()),
             end = %end.code,
             reason = end.reason.as_deref(),
-            "a container failed before its first byte; another is taken"
+            "a container failed before its first byte; another is asked for"
         );
     }
 }

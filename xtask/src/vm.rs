@@ -50,6 +50,8 @@ pub(crate) fn run(filter: Option<String>) -> Result<ExitCode> {
         qemu::run(&dir, &system, &payload, &interrupts)
     });
     // As large as all that is tested, and made anew each time.
-    fs::remove_file(payload)?;
-    result
+    let removed = fs::remove_file(payload);
+    let code = result?;
+    removed?;
+    Ok(code)
 }
