@@ -118,3 +118,19 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
         assert_eq!(connections(&asked).last(), Some(&round));
     }
 }
+
+#[tokio::test]
+async fn a_connection_outlives_the_runtime_that_it_was_asked_for_on() {
+    let (transport, asked, _) = server().await;
+    let transport = Arc::new(transport);
+    get(&transport, "/first").await.unwrap();
+    transport.renew();
+    let passing = Arc::clone(&transport);
+    let passing = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(get(&passing, "/second")).unwrap();
+    });
+    passing.await.unwrap();
+    get(&transport, "/third").await.unwrap();
+    assert_eq!(connections(&asked), [0, 1, 1]);
+}

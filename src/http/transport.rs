@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,14 +14,17 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{HOST, HeaderValue};
+use hyper::rt::Executor;
 use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{self, Client};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
 use crate::endpoint::Endpoint;
@@ -70,7 +73,13 @@ pub(crate) enum SendError {
 struct Dial {
     endpoint: Arc<Endpoint>,
     tls: Option<Arc<tls::Connector>>,
+    home: Home,
 }
+
+/// The runtime that connections live on: that of who asked first. A connection that is kept
+/// is used from other runtimes as well, and those may end before it.
+#[derive(Debug, Clone, Default)]
+struct Home(Arc<OnceLock<Handle>>);
 
 /// A connection of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -83,7 +92,7 @@ impl Transport {
     /// Does nothing yet.
     pub(crate) fn new(endpoint: Endpoint) -> Self {
         let tls = endpoint.tls().cloned().map(|files| Arc::new(tls::Connector::new(files)));
-        let dial = Dial { endpoint: Arc::new(endpoint), tls };
+        let dial = Dial { endpoint: Arc::new(endpoint), tls, home: Home::default() };
         let client = Mutex::new(dial.client());
         Self { dial, client }
     }
@@ -108,7 +117,7 @@ impl Transport {
 
     /// Sends one request to `path`, over a connection that was kept or a new one.
     /// The connection is kept once the answer was read to its end, and closes
-    /// when it is dropped before.
+    /// when it is dropped before. It lives on the runtime of the first request.
     ///
     /// A kept one may have been closed by the other end. Then the request is sent
     /// over another if nothing of it was sent; else it fails, whatever it asked
@@ -145,7 +154,7 @@ impl Dial {
     fn client(&self) -> Client<Self, AnyBody> {
         // Those to a socket are not: docs/decisions/0020.
         let kept = if matches!(*self.endpoint, Endpoint::Unix(_)) { 0 } else { KEPT };
-        Client::builder(TokioExecutor::new())
+        Client::builder(self.home.clone())
             .pool_max_idle_per_host(kept)
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
@@ -190,7 +199,27 @@ impl Service<Uri> for Dial {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let dial = self.clone();
-        Box::pin(async move { Ok(TokioIo::new(dial.open().await?.0)) })
+        let home = self.home.runtime();
+        let open = AbortOnDropHandle::new(home.spawn(async move { dial.open().await }));
+        Box::pin(async move { Ok(TokioIo::new(open.await??.0)) })
+    }
+}
+
+// === impl Home ===
+
+impl Home {
+    fn runtime(&self) -> &Handle {
+        self.0.get_or_init(Handle::current)
+    }
+}
+
+impl<F> Executor<F> for Home
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, task: F) {
+        self.runtime().spawn(task);
     }
 }
 
