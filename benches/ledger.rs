@@ -35,7 +35,7 @@ enum Step {
     Launch,
 }
 
-/// What else the ledger has.
+/// Services that the ledger has beside the one that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beside {
     Nothing,

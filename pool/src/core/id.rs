@@ -86,7 +86,7 @@ impl fmt::Display for Generation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WaiterId(pub u64);
 
-/// So many digits of an engine's id are shown.
+/// How many digits of an engine's id are shown.
 const DIGITS: usize = 12;
 
 /// How a container is named to the adapter.

@@ -44,8 +44,8 @@ pub struct Ledger {
     services: IndexMap<ServiceName, Service>,
     daemons: BTreeMap<DaemonName, Daemon>,
     containers: BTreeMap<LaunchId, Container>,
-    /// Those that the last list of another daemon has shown, and which: the same engine under
-    /// two names.
+    /// Containers that the last list of another daemon than theirs has shown, and that daemon:
+    /// the same engine under two names.
     elsewhere: BTreeMap<LaunchId, DaemonName>,
     /// The daemons with room for a launch.
     placement: Placement,

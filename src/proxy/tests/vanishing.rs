@@ -41,33 +41,20 @@ async fn in_two_parts(fate: Fate) -> (Give, oneshot::Sender<()>) {
 
 #[test]
 fn a_client_that_vanishes_does_not_keep_its_container() {
-    test(async {
-        let (give, go) = in_two_parts(Fate::Running).await;
-        let proxy = Proxy::start_with([give], 10, soon);
-        let mut client = proxy.connect().await;
-        client.read_exact(&mut [0; 5]).await.unwrap();
-        vanish(&client);
-        go.send(()).unwrap();
-        let mut ended = proxy.end().await;
-        ended.line(&["out=11B", "end=cD", "reason=\"the client vanished\""]);
-        ended.outcomes(&[Outcome::Failed]);
-    });
-}
-
-#[test]
-fn what_is_left_for_a_client_that_vanishes_is_not_kept_for_ever() {
-    test(async {
-        let (give, go) = in_two_parts(Fate::Finished).await;
-        let proxy = Proxy::start_with([give], 10, soon);
-        let mut client = proxy.connect().await;
-        client.read_exact(&mut [0; 5]).await.unwrap();
-        vanish(&client);
-        go.send(()).unwrap();
-        let mut ended = proxy.end().await;
-        ended.line(&["out=11B", "end=cD", "reason=\"the client vanished\""]);
-        // It had done its work.
-        ended.outcomes(&[Outcome::Ended]);
-    });
+    // One that runs, and one that had done its work and left something to be sent.
+    for (fate, outcome) in [(Fate::Running, Outcome::Failed), (Fate::Finished, Outcome::Ended)] {
+        test(async {
+            let (give, go) = in_two_parts(fate).await;
+            let proxy = Proxy::start_with([give], 10, soon);
+            let mut client = proxy.connect().await;
+            client.read_exact(&mut [0; 5]).await.unwrap();
+            vanish(&client);
+            go.send(()).unwrap();
+            let mut ended = proxy.end().await;
+            ended.line(&["out=11B", "end=cD", "reason=\"the client vanished\""]);
+            ended.outcomes(&[outcome]);
+        });
+    }
 }
 
 #[test]
