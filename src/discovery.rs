@@ -1,7 +1,8 @@
-//! Where the fleet comes from, when not from the file alone.
+//! Where the fleet comes from, when not from the file alone: what a source is asked, and who asks.
 
 pub mod consul;
 mod members;
+mod spec;
 pub mod swarm;
 
 use std::convert::Infallible;
@@ -10,6 +11,7 @@ use ganger_pool::discovery::{DaemonSpec, FleetWatch};
 use tokio::task::JoinSet;
 
 use crate::endpoint::Site;
+pub use spec::{Consistency, Consul, Swarm};
 
 /// The fleet at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -13,6 +13,7 @@ mod clock;
 mod container;
 mod copy;
 mod daemon;
+mod deadlines;
 mod events;
 mod exec;
 mod explain;
@@ -23,12 +24,18 @@ mod ignored;
 mod image;
 mod kind;
 mod launch;
+mod list;
 mod naming;
+mod prepare;
 mod retire;
 mod sandbox;
+mod sandboxes;
+mod sightings;
 mod sources;
+mod steps;
 mod strays;
 mod survey;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -37,35 +44,30 @@ mod wire;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ganger_pool::core::{DaemonName, LaunchId, ServiceName, short_id};
+use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
 use ganger_pool::runtime::{
     Autopsy, CallError, ContainerKey, ContainerRuntime, DaemonFacts, Fault, LaunchError,
     LaunchOrder, Listing, Owned, Removal, RuntimeEvent, Target,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 pub use container::{Address, Container};
 pub use copy::{Copied, HeldImage};
+pub use deadlines::Deadlines;
 pub(crate) use exec::Executed;
 pub use explain::explain;
 pub use image::how_to_get;
 pub use naming::{BOOT, DEADLINE, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
+pub use steps::STEPS;
+pub(crate) use steps::step;
 pub use survey::{Abilities, Survey, Whereabouts};
 
 pub use crate::endpoint::Site;
 use crate::reach::netns::Dialer;
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Spec};
 use daemon::Daemon;
-
-/// The target of the events that say how long the steps of a launch, and of a removal, took.
-/// They have the fields `step`, `us` (microseconds) and `container` (an id, or a name).
-pub const STEPS: &str = "ganger::steps";
-/// So many engines are asked what a tag stands for, until one knows.
-const ASKED: usize = 3;
 
 /// Runs containers on Docker engines. Clones share everything.
 #[derive(Debug, Clone)]
@@ -104,75 +106,6 @@ pub struct Builtin {
     pub reference: String,
     /// Makes the archive, as `docker save` does.
     pub archive: fn() -> Vec<u8>,
-}
-
-/// How long an engine has for each call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
-    /// The first contact, all of it.
-    pub negotiate: Duration,
-    /// What the engine says of itself, where saying so takes it long.
-    pub info: Duration,
-    /// A list, its body included.
-    pub list: Duration,
-    /// An inspection, its body included.
-    pub inspect: Duration,
-    /// A create. The call itself goes on after it.
-    pub create: Duration,
-    /// A start. The call itself goes on after it.
-    pub start: Duration,
-    /// A removal. The call itself goes on after it.
-    pub remove: Duration,
-    /// The longest that a pull may go without any progress.
-    pub pull_idle: Duration,
-    /// Each of the two calls of an autopsy.
-    pub autopsy: Duration,
-    /// When a call that goes on is given up for lost.
-    pub bound: Duration,
-    /// How long an engine may take to notice that a container's process has ended.
-    pub notice: Duration,
-    /// How long an engine must have answered lists again before a call that was
-    /// lost counts as without effect.
-    pub ghost_grace: Duration,
-}
-
-/// Logs that a step of a container's life, which began then, is done.
-pub(crate) fn step(step: &'static str, container: &str, began: Instant) {
-    let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::debug!(target: STEPS, step, us, container = short_id(container), "done");
-}
-
-// === impl Deadlines ===
-
-impl Deadlines {
-    /// For `/info`. Podman runs programs to answer it.
-    fn of_info(&self, kind: kind::Kind) -> Duration {
-        match kind {
-            kind::Kind::Docker => self.negotiate,
-            kind::Kind::Podman => self.info,
-        }
-    }
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            negotiate: Duration::from_secs(3),
-            // On a machine that is busy Podman takes seconds.
-            info: Duration::from_secs(20),
-            list: Duration::from_secs(3),
-            inspect: Duration::from_secs(3),
-            create: Duration::from_secs(10),
-            start: Duration::from_secs(30),
-            // A removal that has to kill takes an engine up to 15 s.
-            remove: Duration::from_secs(40),
-            pull_idle: Duration::from_secs(60),
-            autopsy: Duration::from_secs(3),
-            bound: Duration::from_secs(600),
-            notice: Duration::from_secs(5),
-            ghost_grace: Duration::from_secs(10),
-        }
-    }
 }
 
 // === impl Builtin ===
@@ -252,102 +185,6 @@ impl Docker {
             *known = Arc::new(moved);
         }
         Arc::clone(known)
-    }
-
-    /// What a tag stands for now, when it is not what a service runs: the image by its digest.
-    /// `running` is the tag itself, or what this said before. Asked of the engines in
-    /// turn, which ask the registry.
-    ///
-    /// # Errors
-    /// No engine could say, and what one of them said.
-    ///
-    /// # Cancel safety
-    /// Dropping the future changes nothing.
-    pub async fn moved(
-        &self,
-        service: &ServiceName,
-        tag: &str,
-        running: &str,
-    ) -> Result<Option<String>, CallError> {
-        let mut daemons: Vec<_> = self.daemons.lock().values().cloned().collect();
-        daemons.retain(|daemon| daemon.contact().is_ok());
-        let mut error = CallError::unreachable("no daemon answers");
-        for asked in daemons.iter().take(ASKED) {
-            let newest = match asked.newest(tag).await {
-                Ok(newest) if newest == running => return Ok(None),
-                Ok(newest) => newest,
-                Err(failed) => {
-                    error = failed;
-                    continue;
-                }
-            };
-            if running != tag {
-                return Ok(Some(newest));
-            }
-            // What an engine keeps under the tag and nobody runs says nothing.
-            let runs = |daemon: &Arc<Daemon>| daemon.pinned(service, tag).is_some();
-            if daemons.iter().any(runs) {
-                daemons.retain(runs);
-            }
-            // Where no engine has any, what runs is something else.
-            let (mut known, mut unasked) = (false, None);
-            for daemon in &daemons {
-                match daemon.has_newest(service, tag, &newest).await {
-                    Ok(Some(false)) => return Ok(Some(newest)),
-                    Ok(Some(true)) => known = true,
-                    Ok(None) => {}
-                    Err(error) => unasked = Some(error),
-                }
-            }
-            return match unasked {
-                Some(error) if !known => Err(error),
-                _ => Ok((!known).then_some(newest)),
-            };
-        }
-        Err(error)
-    }
-
-    async fn prepare_service(
-        &self,
-        daemon: &Daemon,
-        service: &ServiceName,
-        spec: &Arc<Spec>,
-    ) -> Result<(), CallError> {
-        let contact = daemon.contact()?;
-        let reach = contact.reach(spec).map_err(|why| {
-            CallError::refused(format!("service {service} on daemon {}: {why}", daemon.name))
-        })?;
-        let refused =
-            |why| CallError::refused(format!("service {service} on daemon {}: {why}", daemon.name));
-        contact.heeds(spec).map_err(refused)?;
-        contact.find_sources(spec).await.map_err(refused)?;
-        if let Some(doubt) = contact.doubts(spec) {
-            daemon.warn(service, &doubt);
-        }
-        let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
-        // Pinned: a tag that moves meanwhile must not mix two images in one generation.
-        let pinned = match daemon.prepared(service, spec) {
-            Some(image) => daemon.image_id(&image).await?,
-            None => None,
-        };
-        let image = match pinned {
-            Some(image) => image,
-            None => daemon.image(&spec.image, spec.pull, builtin).await?,
-        };
-        if daemon.reach_of(service) != Some(reach) {
-            let (daemon, why) = (&daemon.name, contact.why_published());
-            match (reach, why.filter(|_| spec.reach == Reach::Auto)) {
-                (Reach::Published, Some(why)) => {
-                    tracing::info!(%daemon, %service, why, "containers are reached by published port");
-                }
-                (Reach::Published, None) => {
-                    tracing::info!(%daemon, %service, "containers are reached by published port");
-                }
-                _ => tracing::info!(%daemon, %service, "containers are reached by namespace"),
-            }
-        }
-        daemon.set_prepared(service, spec, image, reach);
-        Ok(())
     }
 }
 

@@ -24,6 +24,6 @@ pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, Waiter
 pub use ledger::{DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals};
 pub use limit::Launches;
 pub use placement::{Load, Terms};
-pub use policy::{Auto, Backoff, Policy};
+pub use policy::{Auto, Policy};
 pub use reason::{Fault, Refusal, RetireReason};
 pub use state::{Counts, Stage, State};

@@ -6,6 +6,7 @@
 //! [`probe::Probe`], and learns of daemons through [`discovery`]. Its brain,
 //! [`core::Ledger`], does no input or output at all.
 
+pub mod backoff;
 mod broker;
 mod caught;
 mod checkout;

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::caught::{called, caught};
-use crate::core::{Backoff, Event, Launches};
+use crate::core::{Event, Launches};
 use crate::discovery::DaemonSpec;
 use crate::nudge::Nudge;
 use crate::preparer::Preparers;
@@ -26,9 +27,6 @@ const MISSES: u32 = 3;
 /// The most launches in flight where it is learnt how many pay. Engines that were given
 /// as many made each wait twelve times as long (moby#42096).
 const MOST: u32 = 32;
-/// Between attempts at a daemon that does not answer.
-pub(crate) const CONTACT: Backoff =
-    Backoff { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
 
 pub(crate) struct Monitor<R: ContainerRuntime> {
     pub(crate) broker: Arc<Broker<R>>,
@@ -44,7 +42,13 @@ impl<R: ContainerRuntime> Monitor<R> {
     /// Keeps contact, or seeks it, until it is over. Then nothing of it goes on,
     /// and it tells nothing any more.
     pub(crate) async fn run(self, over: CancellationToken) {
-        let mut preparers = Preparers::default();
+        let mut preparers = Preparers::new(
+            self.broker.clone(),
+            self.runtime.clone(),
+            self.services.clone(),
+            self.daemon.name.clone(),
+            self.nudge.clone(),
+        );
         tokio::select! {
             // Its end first: what is told after it would be about another daemon.
             biased;
@@ -54,7 +58,7 @@ impl<R: ContainerRuntime> Monitor<R> {
         preparers.shutdown().await;
     }
 
-    async fn seek(&self, preparers: &mut Preparers) -> Infallible {
+    async fn seek(&self, preparers: &mut Preparers<R>) -> Infallible {
         let daemon = &self.daemon.name;
         let mut misses = 0;
         // Why there is no contact, as it was told last.
@@ -89,12 +93,12 @@ impl<R: ContainerRuntime> Monitor<R> {
             }
             // Nudges are for a daemon that may be there: removals that cannot
             // reach this one would cut every pause short.
-            tokio::time::sleep(CONTACT.after(misses)).await;
+            tokio::time::sleep(Backoff::CONTACT.after(misses)).await;
         }
     }
 
     /// Keeps contact until it is lost.
-    async fn stay(&self, facts: &DaemonFacts, preparers: &mut Preparers) -> CallError {
+    async fn stay(&self, facts: &DaemonFacts, preparers: &mut Preparers<R>) -> CallError {
         let daemon = self.daemon.name.clone();
         let launches = self.daemon.max_launches.map_or_else(
             || Launches::Learnt { first: facts.cpus.saturating_mul(2).clamp(1, 8), most: MOST },
@@ -106,7 +110,7 @@ impl<R: ContainerRuntime> Monitor<R> {
             // Events first: a list that is older than one must not hide it.
             biased;
             never = self.hear() => match never {},
-            never = preparers.keep(self) => match never {},
+            never = preparers.keep() => match never {},
             error = self.list() => error,
         };
         // Those of the next contact must not work beside them.
@@ -143,7 +147,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                         _ => debug!(%daemon, error = error.to_string(), misses, "still no events"),
                     }
                 }
-                tokio::time::sleep(CONTACT.after(misses.max(1))).await;
+                tokio::time::sleep(Backoff::CONTACT.after(misses.max(1))).await;
             }
         };
         let pass_on = async {
@@ -186,11 +190,11 @@ impl<R: ContainerRuntime> Monitor<R> {
                     }
                 }
             }
-            let pause = if misses == 0 { LIST_EVERY } else { CONTACT.after(misses) };
+            let pause = if misses == 0 { LIST_EVERY } else { Backoff::CONTACT.after(misses) };
             tokio::select! {
                 // Either leads to a list; a nudge that came is used up by it.
                 biased;
-                () = self.nudge.look.notified() => tokio::time::sleep(CONTACT.first).await,
+                () = self.nudge.look.notified() => tokio::time::sleep(Backoff::CONTACT.first).await,
                 () = tokio::time::sleep(pause) => {}
             }
         }

@@ -8,20 +8,25 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::warn;
 
+use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::caught::called;
 use crate::core::{DaemonName, Event, Generation, ServiceName};
-use crate::monitor::{CONTACT, Monitor};
 use crate::nudge::Nudge;
 use crate::options::ServiceOptions;
 use crate::runtime::{CallError, ContainerRuntime};
+use crate::services::Services;
 
 /// How often a daemon is asked again whether it is ready.
 const PREPARE_EVERY: Duration = Duration::from_secs(30);
 
-/// A task for each generation of each service.
-#[derive(Default)]
-pub(crate) struct Preparers {
+/// Those of one daemon: a task for each generation of each service.
+pub(crate) struct Preparers<R: ContainerRuntime> {
+    broker: Arc<Broker<R>>,
+    runtime: Arc<R>,
+    services: Arc<Services<R::Spec>>,
+    daemon: DaemonName,
+    nudge: Arc<Nudge>,
     tasks: JoinSet<Infallible>,
     running: BTreeMap<(ServiceName, Generation), AbortHandle>,
 }
@@ -37,12 +42,23 @@ struct Preparer<R: ContainerRuntime> {
 
 // === impl Preparers ===
 
-impl Preparers {
+impl<R: ContainerRuntime> Preparers<R> {
+    pub(crate) fn new(
+        broker: Arc<Broker<R>>,
+        runtime: Arc<R>,
+        services: Arc<Services<R::Spec>>,
+        daemon: DaemonName,
+        nudge: Arc<Nudge>,
+    ) -> Self {
+        let (tasks, running) = Default::default();
+        Self { broker, runtime, services, daemon, nudge, tasks, running }
+    }
+
     /// Runs one for everything that is launched, whenever that changes.
-    pub(crate) async fn keep<R: ContainerRuntime>(&mut self, monitor: &Monitor<R>) -> Infallible {
-        let mut changes = monitor.services.changes();
+    pub(crate) async fn keep(&mut self) -> Infallible {
+        let mut changes = self.services.changes();
         loop {
-            let all = monitor.services.all();
+            let all = self.services.all();
             let wanted = |key: &(ServiceName, Generation)| {
                 all.iter().any(|(generation, s)| s.name == key.0 && *generation == key.1)
             };
@@ -57,12 +73,12 @@ impl Preparers {
                 let key = (service.name.clone(), generation);
                 self.running.entry(key).or_insert_with(|| {
                     let preparer = Preparer {
-                        broker: monitor.broker.clone(),
-                        runtime: monitor.runtime.clone(),
-                        daemon: monitor.daemon.name.clone(),
+                        broker: self.broker.clone(),
+                        runtime: self.runtime.clone(),
+                        daemon: self.daemon.clone(),
                         generation,
                         service,
-                        nudge: monitor.nudge.clone(),
+                        nudge: self.nudge.clone(),
                     };
                     self.tasks.spawn(preparer.run())
                 });
@@ -120,7 +136,7 @@ impl<R: ContainerRuntime> Preparer<R> {
                 // Either leads to a preparation; a nudge that came is used up by it.
                 biased;
                 () = nudged => {}
-                () = tokio::time::sleep(if unanswered { CONTACT.cap } else { PREPARE_EVERY }) => {}
+                () = tokio::time::sleep(if unanswered { Backoff::CONTACT.cap } else { PREPARE_EVERY }) => {}
             }
         }
     }

@@ -14,9 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
+use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::caught::called;
-use crate::core::{Backoff, DaemonName, Event, RetireReason, ServiceName};
+use crate::core::{DaemonName, Event, RetireReason, ServiceName};
 use crate::nudge::Nudges;
 use crate::orders::Removal;
 use crate::runtime::{Autopsy, ContainerRuntime, Removal as Attempt, Target};

@@ -14,9 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::config::{self, Daemons};
-use crate::discovery::{Discovered, Following};
+use crate::discovery::{Consul, Discovered, Following, Swarm};
 use crate::docker::{Docker, Site};
-use crate::fleet::{Consul, Swarm};
 use naming::Names;
 
 /// How long a start waits for discovery. What is found later is used then.

@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::core::Backoff;
+use ganger_pool::backoff::Backoff;
 use ganger_pool::discovery::{DaemonSpec, FleetWatch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};

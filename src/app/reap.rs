@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use ganger_pool::core::{Backoff, DaemonName};
+use ganger_pool::backoff::Backoff;
+use ganger_pool::core::DaemonName;
 use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::{CallError, ContainerRuntime, Owned, Removal, Target};
 use tokio::time::{Instant, sleep};

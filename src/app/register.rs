@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::config::{Config, Register};
-use crate::discovery::consul::{AGAIN, AskError, Client, scattered};
+use crate::consul::{self, AskError, Client};
 use crate::docker::Docker;
 use crate::http::{self, HttpError};
 use health::{Health, Status};
@@ -231,7 +231,7 @@ impl Reporter {
             let now = Instant::now();
             let due = match &told {
                 Ok(()) => now + every,
-                Err(_) => now + scattered(AGAIN.after(self.failures)),
+                Err(_) => now + consul::pause(self.failures),
             };
             loop {
                 let look = due.min(Instant::now() + LOOK);

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ganger_pool::backoff::shortened;
 use ganger_pool::core::ServiceName;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -97,7 +98,7 @@ async fn look(
     sender: mpsc::UnboundedSender<Moved>,
 ) {
     let Watched { tag, running, every } = watched;
-    let pause = scattered(every, &service);
+    let pause = between_looks(every, &service);
     let mut unanswered = 0_u32;
     // Soon: it may have moved while nobody looked.
     let mut next = pause.min(FIRST);
@@ -132,13 +133,11 @@ async fn look(
     }
 }
 
-/// The time between two looks, up to a tenth more or less: those of many
-/// services do not come together.
-fn scattered(every: Duration, service: &ServiceName) -> Duration {
+/// The time between two looks, up to a tenth less: those of many services do not come together.
+fn between_looks(every: Duration, service: &ServiceName) -> Duration {
     let mut hasher = DefaultHasher::new();
     service.hash(&mut hasher);
-    let share = u16::try_from(hasher.finish() >> 48).unwrap_or_default();
-    every.mul_f64(0.9 + 0.2 * f64::from(share) / f64::from(u16::MAX))
+    shortened(every, 0.1, hasher.finish())
 }
 
 #[cfg(test)]
@@ -149,8 +148,8 @@ mod tests {
     fn looks_of_different_services_are_scattered() {
         let every = Duration::from_secs(100);
         let pauses: Vec<_> =
-            ["a", "b", "c", "d"].map(|name| scattered(every, &name.into()).as_secs()).into();
-        assert!(pauses.iter().all(|pause| (90..=110).contains(pause)), "{pauses:?}");
+            ["a", "b", "c", "d"].map(|name| between_looks(every, &name.into()).as_secs()).into();
+        assert!(pauses.iter().all(|pause| (90..=100).contains(pause)), "{pauses:?}");
         assert!(pauses.iter().any(|pause| pause != &pauses[0]), "{pauses:?}");
     }
 }

@@ -90,7 +90,7 @@ impl FromStr for Assertion {
                 .ok_or_else(|| wrong(format!("{right:?} is not a time with ns, us, ms or s")))?,
             (_, share) => {
                 let share = share.map_or(right, str::trim_end);
-                number(share).ok_or_else(|| wrong(format!("{right:?} is not a number")))?
+                time::number(share).ok_or_else(|| wrong(format!("{right:?} is not a number")))?
             }
         };
         let series = series.map(str::to_owned);
@@ -180,12 +180,6 @@ fn stat(name: &str, share: bool) -> Option<Stat> {
         "rate" => Some(Stat::Rate),
         name => latency.then(|| Stat::Latency(name.to_owned())),
     }
-}
-
-/// A number without a sign, as people write it.
-pub(super) fn number(text: &str) -> Option<f64> {
-    let plain = text.chars().all(|c| c.is_ascii_digit() || c == '.');
-    plain.then(|| text.parse().ok())?
 }
 
 #[cfg(test)]

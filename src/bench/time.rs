@@ -1,13 +1,19 @@
-//! Times as people write them.
+//! Numbers and times as people write them.
 
 /// Units, largest first, in microseconds.
 const UNITS: [(&str, f64); 4] = [("ms", 1e3), ("us", 1.0), ("ns", 1e-3), ("s", 1e6)];
+
+/// A number without a sign, as people write it.
+pub(super) fn number(text: &str) -> Option<f64> {
+    let plain = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    plain.then(|| text.parse().ok())?
+}
 
 /// Microseconds of a text such as `5ms`, `1.5s`.
 pub(super) fn parse(text: &str) -> Option<f64> {
     let (number, unit) =
         UNITS.iter().find_map(|(name, us)| Some((text.strip_suffix(name)?, us)))?;
-    Some(super::assertion::number(number)? * unit)
+    Some(self::number(number)? * unit)
 }
 
 /// Microseconds, with three digits and a unit.

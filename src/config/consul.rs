@@ -5,8 +5,9 @@ use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
 use super::report::Mistake;
 use super::tree::Node;
 use super::value::{Containers, Text};
+use crate::consul::TokenFile;
+use crate::discovery::{Consistency, Consul};
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::fleet::{Consistency, Consul, TokenFile};
 use crate::tls;
 
 /// The url of a server or agent.

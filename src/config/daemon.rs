@@ -7,8 +7,8 @@ use super::name::Name;
 use super::report::{Mistake, Span};
 use super::tree::Node;
 use super::value::{Containers, Launches, Port};
+use crate::discovery::{Consul, Swarm};
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::fleet::{Consul, Swarm};
 use crate::tls;
 
 /// One container engine API endpoint.

@@ -11,7 +11,7 @@ use super::report::{Mistake, Span};
 use super::service::{Found, service};
 use super::tree::{Node, parse};
 use super::{Config, Daemon, Daemons, Log, LogFormat, Register};
-use crate::fleet::{Consul, Swarm};
+use crate::discovery::{Consul, Swarm};
 
 /// Reads a file, whose paths are relative to `dir`, and what to warn of. An
 /// error is never empty.

@@ -9,8 +9,8 @@ use super::name::Name;
 use super::report::Mistake;
 use super::tree::Node;
 use super::value::Text;
+use crate::consul::TokenFile;
 use crate::endpoint::Endpoint;
-use crate::fleet::TokenFile;
 use crate::tls;
 
 const AGENT: &str = "http://127.0.0.1:8500";

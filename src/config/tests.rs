@@ -7,7 +7,7 @@ mod shown;
 mod tls;
 
 use super::*;
-use crate::fleet::{Consistency, Consul};
+use crate::discovery::{Consistency, Consul};
 
 const EXAMPLES: [&str; 8] =
     ["ganger", "latency", "strict", "bench", "database", "fleet", "consul", "swarm"];

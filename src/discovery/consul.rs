@@ -6,17 +6,13 @@
 //! fleet stays as it was known last.
 
 mod catalog;
-mod client;
 
 use std::collections::BTreeSet;
-use std::collections::hash_map::RandomState;
 use std::convert::Infallible;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::core::Backoff;
 use ganger_pool::discovery::DaemonSpec;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -25,13 +21,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::members::Members;
-use super::{Discovered, Following};
+use super::{Consistency, Consul, Discovered, Following};
+use crate::consul::{self, AskError, Client};
 use crate::endpoint::Site;
-use crate::fleet::{Consistency, Consul};
 use crate::http::{self, HttpError};
 use catalog::Entry;
-
-pub(crate) use client::{AskError, Client};
 
 /// How long a server holds a query to which there is no news.
 const WAIT: Duration = Duration::from_secs(60);
@@ -39,9 +33,6 @@ const WAIT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(10);
 /// The pause between two queries, however fast the answers come.
 const PACE: Duration = Duration::from_millis(500);
-/// After so many failures; half of it and more, see [`scattered`].
-pub(crate) const AGAIN: Backoff =
-    Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(15) };
 
 /// Follows one datacenter.
 struct Follower {
@@ -239,7 +230,7 @@ impl Follower {
                 self.complain(&server, &error);
             }
             let rounds = failures.div_ceil(clients.len().max(1));
-            sleep(scattered(AGAIN.after(u32::try_from(rounds).unwrap_or(u32::MAX)))).await;
+            sleep(consul::pause(u32::try_from(rounds).unwrap_or(u32::MAX))).await;
         }
     }
 
@@ -306,13 +297,6 @@ impl Found {
             }
         }
     }
-}
-
-/// Half of a pause to all of it, by chance: of many who have lost one Consul, not
-/// all come back to it at once.
-pub(crate) fn scattered(pause: Duration) -> Duration {
-    let chance = u32::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or(0);
-    pause.mul_f64(0.5 + 0.5 * f64::from(chance) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

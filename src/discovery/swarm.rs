@@ -17,9 +17,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::members::Members;
-use super::{Discovered, Following};
+use super::{Discovered, Following, Swarm};
 use crate::endpoint::{Endpoint, Site};
-use crate::fleet::Swarm;
 use crate::http::{HttpError, Transport};
 
 /// The pause between two questions.

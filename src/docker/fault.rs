@@ -5,7 +5,7 @@
 //! and the code only when no message is known.
 
 use bollard::errors::Error;
-use ganger_pool::runtime::{Fault, LaunchError};
+use ganger_pool::runtime::{CallError, Fault, LaunchError};
 
 use super::calls::Failure;
 use super::explain::{explain, late};
@@ -149,6 +149,11 @@ pub(super) fn launch_error(
         400 | 403 | 406 | 422 => service(format!("{what} failed: {text}")),
         _ => daemon(format!("{what} failed: {text}")),
     }
+}
+
+/// The daemon's failure to answer a call that a launch needs.
+pub(super) fn of_call(error: CallError) -> LaunchError {
+    daemon(error.message)
 }
 
 pub(super) fn daemon(message: String) -> LaunchError {

@@ -17,7 +17,7 @@ use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::ignored::{self, Ignored};
 use super::naming::{self, DEADLINE, is_id};
-use super::sandbox::Kind;
+use super::sandboxes::SandboxKind;
 use super::view::End;
 use super::{Docker, Reach, Ready, Spec, step};
 use crate::reach::is_shortage;
@@ -35,8 +35,8 @@ impl Docker {
         let launch = self.identity.launch(order.launch);
         let name = naming::container(order.service.as_str(), &launch);
         self.calls.register(order.launch, name.clone());
-        let daemon = self.daemon(&order.daemon).map_err(daemon_fault)?;
-        let contact = daemon.contact().map_err(daemon_fault)?;
+        let daemon = self.daemon(&order.daemon).map_err(fault::of_call)?;
+        let contact = daemon.contact().map_err(fault::of_call)?;
         let reach = contact.reach(&order.spec).map_err(fault::unprepared)?;
         contact.heeds(&order.spec).map_err(fault::unprepared)?;
         contact.find_sources(&order.spec).await.map_err(fault::unprepared)?;
@@ -47,7 +47,8 @@ impl Docker {
         let mut joined = None;
         if order.spec.sandbox == Sandbox::Pooled {
             joined = Some(
-                self.join(&daemon, &contact, order.launch, Kind::of(&order.spec, publish)).await?,
+                self.join(&daemon, &contact, order.launch, SandboxKind::of(&order.spec, publish))
+                    .await?,
             );
         }
         let joins = joined.as_ref().map(|joined| joined.id.as_str());
@@ -79,7 +80,7 @@ impl Docker {
         )?;
         done("start");
 
-        let mut seen = daemon.inspect(&id).await.map_err(daemon_fault)?.ok_or_else(|| {
+        let mut seen = daemon.inspect(&id).await.map_err(fault::of_call)?.ok_or_else(|| {
             fault::unwanted("somebody removed the container as soon as it was started".to_owned())
         })?;
         if let Some(end) = seen.state.end() {
@@ -202,7 +203,7 @@ impl Docker {
         id: &str,
     ) -> Result<(), LaunchError> {
         let Some(asked) = &spec.runtime else { return Ok(()) };
-        match daemon.runtime_of(id).await.map_err(daemon_fault)? {
+        match daemon.runtime_of(id).await.map_err(fault::of_call)? {
             Some(runs) if runs != *asked => {
                 contact.note_ignored([Ignored::Runtime { asked: asked.clone(), runs }]);
                 contact.heeds(spec).map_err(fault::unprepared)
@@ -245,7 +246,7 @@ impl Docker {
                 .ok_or_else(|| CallError::refused("prepared, and forgotten again"))
         });
         match timeout(patience, work).await {
-            Ok(Ok(Err(error))) if error.unreachable => Err(daemon_fault(error)),
+            Ok(Ok(Err(error))) if error.unreachable => Err(fault::of_call(error)),
             Ok(Ok(result)) => result.map_err(|error| fault::unprepared(error.message)),
             Ok(Err(_)) => Err(fault::unprepared(format!("{absent}, and fetching it broke off"))),
             Err(_) => {
@@ -258,7 +259,7 @@ impl Docker {
     /// daemon may both have found room before; each sees what the other has created
     /// when it has created its own, so that not both can start one too many.
     async fn find_room(&self, daemon: &Daemon, capacity: u32) -> Result<(), LaunchError> {
-        let (all, _) = self.list_counted(daemon).await.map_err(daemon_fault)?;
+        let (all, _) = self.list_counted(daemon).await.map_err(fault::of_call)?;
         if all.len() <= usize::try_from(capacity).unwrap_or(usize::MAX) {
             return Ok(());
         }
@@ -307,7 +308,7 @@ async fn ended(daemon: &Daemon, id: &str) -> Option<LaunchError> {
         Ok(Ok(end)) => {
             Some(fault::service(format!("the container {end} as soon as it was started")))
         }
-        Ok(Err(error)) => Some(daemon_fault(error)),
+        Ok(Err(error)) => Some(fault::of_call(error)),
         Err(_) => None,
     }
 }
@@ -321,8 +322,4 @@ async fn not_here(daemon: &Daemon, id: &str, shortage: Option<io::Error>) -> Lau
         return ended;
     }
     fault::daemon(daemon.not_here("its containers do not run here"))
-}
-
-pub(super) fn daemon_fault(error: CallError) -> LaunchError {
-    LaunchError { fault: Fault::Daemon, message: error.message }
 }

@@ -1,4 +1,4 @@
-//! Removal, and the list that it is confirmed by.
+//! Removal, which a list confirms.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,99 +11,13 @@ use tokio::time::Instant;
 
 use super::calls::Failure;
 use super::daemon::Daemon;
-use super::naming::{BOOT, DEADLINE, INSTANCE, LAUNCH, is_id};
+use super::naming::is_id;
 use super::strays::Stray;
-use super::view::Listed;
-use super::{Docker, Scope, explain, step};
-use crate::http;
-
-// === impl Daemon ===
-
-impl Daemon {
-    /// Whatever has these labels and, if given, this id.
-    async fn list(&self, labels: &[String], id: Option<&str>) -> Result<Vec<Listed>, CallError> {
-        let mut filters = serde_json::json!({ "label": labels });
-        if let Some(id) = id {
-            filters["id"] = serde_json::json!([id]);
-        }
-        let path = format!("/containers/json?all=1&filters={}", http::escape(&filters.to_string()));
-        self.get(&path, self.deadlines.list).await.map_err(|error| match error {
-            Ok(error) => explain::wire(&self.endpoint, &error),
-            Err(error) => error,
-        })
-    }
-}
+use super::{Docker, explain, step};
 
 // === impl Docker ===
 
 impl Docker {
-    /// Every container that has these labels by right, and, if given, this id.
-    pub(super) async fn list_labelled(
-        &self,
-        daemon: &Daemon,
-        labels: &[String],
-        id: Option<&str>,
-    ) -> Result<Vec<Listed>, CallError> {
-        let mut listed = daemon.list(labels, id).await?;
-        // What somebody has renamed is known by its id.
-        listed.retain(|one| one.bears_its_name() || self.calls.has_made(&one.id));
-        Ok(listed)
-    }
-
-    /// The labels that all of ours have.
-    pub(super) fn ours(&self) -> Vec<String> {
-        let label = |key: &str, value: &str| format!("{key}={value}");
-        let instance = label(INSTANCE, &self.identity.instance);
-        match self.scope {
-            Scope::Instance => vec![instance],
-            Scope::Run => vec![instance, label(BOOT, &self.identity.boot)],
-            Scope::Overdue => vec![INSTANCE.to_owned(), DEADLINE.to_owned()],
-        }
-    }
-
-    /// The labels of all that count against a daemon's capacity: those of every
-    /// instance, for they share it.
-    pub(super) fn counted(&self) -> Vec<String> {
-        match self.scope {
-            Scope::Instance => vec![INSTANCE.to_owned()],
-            Scope::Run | Scope::Overdue => self.ours(),
-        }
-    }
-
-    /// Whether it is in our scope, of those that are counted.
-    pub(super) fn is_ours(&self, daemon: &Daemon, listed: &Listed) -> bool {
-        match self.scope {
-            Scope::Instance | Scope::Run => listed.label(INSTANCE) == Some(&self.identity.instance),
-            Scope::Overdue => {
-                let passed = |deadline: &String| daemon.clock.has_passed(deadline);
-                listed.label(INSTANCE).is_some() && listed.label(DEADLINE).is_some_and(passed)
-            }
-        }
-    }
-
-    /// What a list shows of a target.
-    pub(super) async fn find(
-        &self,
-        daemon: &Daemon,
-        key: &ContainerKey,
-    ) -> Result<Vec<Listed>, CallError> {
-        match key {
-            ContainerKey::Launch(launch) => {
-                let label = format!("{LAUNCH}={}", self.identity.launch(*launch));
-                let labels = [self.ours(), vec![label]].concat();
-                self.list_labelled(daemon, &labels, None).await
-            }
-            ContainerKey::Stray(id) => {
-                if !is_id(id) {
-                    return Err(CallError::refused(format!("\"{id}\" is not a container's id")));
-                }
-                let mut found = self.list_labelled(daemon, &self.ours(), Some(id)).await?;
-                found.retain(|listed| listed.id == *id && self.is_ours(daemon, listed));
-                Ok(found)
-            }
-        }
-    }
-
     pub(super) async fn remove(&self, target: &Target) -> Result<Removal, CallError> {
         if let ContainerKey::Launch(launch) = target.key
             && self.calls.is_unheard_of(launch)

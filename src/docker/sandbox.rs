@@ -12,9 +12,6 @@
 //! wanted any more is removed until it is gone, and so is one whose create was given up and
 //! may yet be carried out; one of an earlier run shows in lists as a stray.
 
-mod record;
-
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +20,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
 };
 use futures_util::future::join_all;
+use ganger_pool::backoff::Backoff;
 use ganger_pool::core::{LaunchId, short_id};
 use ganger_pool::runtime::{CallError, LaunchError};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -31,19 +29,15 @@ use super::calls::Failure;
 use super::daemon::{Contact, Daemon};
 use super::fault::{self, Operation, launch_error};
 use super::ignored;
-use super::launch::daemon_fault;
-use super::naming::{self, BOOT, Identity, SANDBOX, is_id};
-use super::view::{Inspected, Listed, NetworkSettings};
-use super::{Docker, Ready, Scope, Spec};
+use super::naming::{self, Identity, is_id};
+use super::sandboxes::{NetworkSandbox, SandboxKind};
+use super::view::{Inspected, NetworkSettings};
+use super::{Docker, Ready, Spec};
 use crate::image;
 use crate::reach::process::Process;
-use record::Sandbox;
 
-pub(super) use record::{Kind, Sandboxes};
-
-/// The pause before a removal that has failed is tried again doubles from the first to the
-/// second.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Between attempts to remove a holder.
+const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(30) };
 /// What a holder may use.
 const MEMORY: u64 = 16 << 20;
 const PIDS: u32 = 8;
@@ -67,7 +61,7 @@ impl Docker {
         daemon: &Arc<Daemon>,
         contact: &Arc<Contact>,
         launch: LaunchId,
-        kind: Kind,
+        kind: SandboxKind,
     ) -> Result<Joined, LaunchError> {
         let joined = loop {
             let (id, fresh) = match daemon.sandboxes.take(launch, &kind) {
@@ -80,7 +74,7 @@ impl Docker {
                 }
             };
             // Where this fails, the sandbox is the launch's until that is gone.
-            match look_at(daemon, &id).await.map_err(daemon_fault)? {
+            match look_at(daemon, &id).await.map_err(fault::of_call)? {
                 Some(network) => break Joined { id, network },
                 None if fresh => {
                     return Err(fault::daemon(format!(
@@ -117,11 +111,11 @@ impl Docker {
         &self,
         daemon: &Arc<Daemon>,
         contact: &Contact,
-        kind: &Kind,
-    ) -> Result<Sandbox, LaunchError> {
+        kind: &SandboxKind,
+    ) -> Result<NetworkSandbox, LaunchError> {
         let number = daemon.sandboxes.begin();
         match self.start_holder(daemon, contact, number, kind).await {
-            Ok(id) => Ok(Sandbox::new(number, id, kind.clone())),
+            Ok(id) => Ok(NetworkSandbox::new(number, id, kind.clone())),
             Err(error) => {
                 self.dispose(daemon, number, Made::Perhaps);
                 Err(error)
@@ -134,7 +128,7 @@ impl Docker {
         daemon: &Daemon,
         contact: &Contact,
         number: u64,
-        kind: &Kind,
+        kind: &SandboxKind,
     ) -> Result<String, LaunchError> {
         let spec = holder(kind);
         let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
@@ -206,7 +200,7 @@ impl Docker {
         let (docker, daemon) = (self.clone(), Arc::clone(daemon));
         tokio::spawn(async move {
             let name = name(&docker.identity, number);
-            let mut pause = PAUSES.0;
+            let mut failures = 0;
             let mut absent: Option<Instant> = None;
             loop {
                 let closing = daemon.sandboxes.closing.notified();
@@ -229,19 +223,20 @@ impl Docker {
                         if made == Made::Surely || since.elapsed() >= daemon.deadlines.ghost_grace {
                             break;
                         }
-                        sleep(PAUSES.0).await;
+                        sleep(PAUSES.first).await;
                         continue;
                     }
                     Err(error) => {
                         absent = None;
+                        failures += 1;
                         let reason = &error.message;
                         tracing::debug!(daemon = %daemon.name, sandbox = name, reason, "not removed");
                         daemon.sandboxes.fail(number, error);
                     }
                 }
                 tokio::select! {
-                    () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
-                    () = closing => pause = PAUSES.0,
+                    () = sleep(PAUSES.after(failures)) => {}
+                    () = closing => failures = 0,
                 }
             }
             daemon.sandboxes.forget(number);
@@ -286,51 +281,6 @@ impl Docker {
         };
         daemons.iter().filter_map(left).chain(self.abandoned()).collect()
     }
-
-    /// Whether a list is to leave a container out: a holder that is looked after here, or
-    /// by another instance. `live` was so before the list.
-    fn is_kept(&self, daemon: &Daemon, live: &BTreeSet<u64>, listed: &Listed) -> bool {
-        let Some(number) = listed.label(SANDBOX) else { return false };
-        match self.scope {
-            Scope::Instance if !self.is_ours(daemon, listed) => true,
-            Scope::Instance => {
-                listed.label(BOOT) == Some(&self.identity.boot)
-                    && number.parse().is_ok_and(|number| live.contains(&number))
-            }
-            Scope::Run | Scope::Overdue => false,
-        }
-    }
-
-    /// The numbers of all sandboxes that are no strays: those of a daemon, and those of others,
-    /// which may be the same engine by another way. No number is given twice.
-    fn live_sandboxes(&self, daemon: &Daemon) -> BTreeSet<u64> {
-        let mut live = daemon.sandboxes.live();
-        self.daemons.lock().values().for_each(|other| live.extend(other.sandboxes.live()));
-        self.leaving.lock().iter().for_each(|other| live.extend(other.sandboxes.live()));
-        live
-    }
-
-    /// All containers that count, and the launches among them whose sandbox has ended.
-    pub(super) async fn list_counted(
-        &self,
-        daemon: &Daemon,
-    ) -> Result<(Vec<Listed>, Vec<LaunchId>), CallError> {
-        // Before the list: what changes meanwhile is in order.
-        let (mut live, mut lost) = (self.live_sandboxes(daemon), daemon.sandboxes.taken());
-        let mut all = self.list_labelled(daemon, &self.counted(), None).await?;
-        live.extend(self.live_sandboxes(daemon));
-        // A paused one keeps its network.
-        let runs = |holder: &&Listed| matches!(holder.state.as_deref(), Some("running" | "paused"));
-        for holder in all.iter().filter(runs).filter(|listed| self.is_ours(daemon, listed)) {
-            if holder.label(BOOT) == Some(&self.identity.boot)
-                && let Some(number) = holder.label(SANDBOX).and_then(|n| n.parse().ok())
-            {
-                lost.remove(&number);
-            }
-        }
-        all.retain(|listed| !self.is_kept(daemon, &live, listed));
-        Ok((all, lost.into_values().collect()))
-    }
 }
 
 /// What a holder is called.
@@ -339,7 +289,7 @@ fn name(identity: &Identity, number: u64) -> String {
 }
 
 /// What a holder runs: what its image says.
-fn holder(kind: &Kind) -> Spec {
+fn holder(kind: &SandboxKind) -> Spec {
     Spec {
         network: kind.network.clone(),
         runtime: kind.runtime.clone(),
@@ -392,7 +342,7 @@ async fn look_at(daemon: &Daemon, id: &str) -> Result<Option<NetworkSettings>, C
 ///
 /// Processes are gone, and UDP sockets with them. A connection that the service closed first
 /// stays for a minute, and keeps the port from a service that does not set SO_REUSEADDR.
-async fn is_clean(daemon: &Daemon, sandbox: &Sandbox) -> bool {
+async fn is_clean(daemon: &Daemon, sandbox: &NetworkSandbox) -> bool {
     let Ok(Some(Inspected { state, .. })) = daemon.inspect(&sandbox.id).await else { return false };
     let (id, port) = (sandbox.id.clone(), sandbox.kind.port);
     // It walks the machine's table of connections.

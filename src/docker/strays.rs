@@ -10,31 +10,19 @@
 //! be started; it is left alone for as long as a run that goes on could still
 //! want it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::daemon::Daemon;
 use super::naming::BOOT;
+use super::sightings::Sightings;
 use super::view::Listed;
 use super::{Docker, Scope};
-
-/// States of a container that somebody has started.
-const STARTED: [&str; 6] = ["running", "paused", "restarting", "exited", "stopping", "stopped"];
 
 /// The other runs of our instance that go on, by boot.
 #[derive(Debug, Default)]
 pub(super) struct Others(Mutex<BTreeSet<String>>);
-
-/// What lists of one engine have shown of other runs' containers, by id.
-#[derive(Debug, Default)]
-pub(super) struct Sightings {
-    /// They were there before we were.
-    first: BTreeSet<String>,
-    /// They came later and were not started, since when we know of them.
-    unstarted: BTreeMap<String, Instant>,
-}
 
 /// What is to become of a stray.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,33 +33,6 @@ pub(super) enum Stray {
     Unclear,
     /// A run that goes on has it.
     Others,
-}
-
-// === impl Sightings ===
-
-impl Sightings {
-    /// Takes note of a complete list; the first makes it.
-    fn update(known: &mut Option<Self>, strays: &[&Listed]) {
-        let ids = || strays.iter().map(|stray| stray.id.clone());
-        let Some(known) = known else {
-            *known = Some(Self { first: ids().collect(), unstarted: BTreeMap::new() });
-            return;
-        };
-        let shown: BTreeSet<String> = ids().collect();
-        known.first.retain(|id| shown.contains(id));
-        known.unstarted.retain(|id, _| shown.contains(id));
-        for id in shown {
-            if !known.first.contains(&id) {
-                known.unstarted.entry(id).or_insert_with(Instant::now);
-            }
-        }
-    }
-
-    /// Whether its run went on after our first list.
-    fn proves_life(&self, stray: &Listed) -> bool {
-        let state = stray.state.as_deref().unwrap_or_default();
-        !self.first.contains(&stray.id) && STARTED.contains(&state)
-    }
 }
 
 // === impl Docker ===
@@ -99,7 +60,7 @@ impl Docker {
         // A run that goes on has started it by then, or given it up.
         let wanted = daemon.deadlines.create + daemon.deadlines.start;
         let sightings = daemon.sightings.lock();
-        let since = sightings.as_ref().and_then(|known| known.unstarted.get(&stray.id));
+        let since = sightings.as_ref().and_then(|known| known.unstarted_since(stray));
         if since.is_some_and(|since| since.elapsed() < wanted) {
             Stray::Unclear
         } else {

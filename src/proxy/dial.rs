@@ -3,14 +3,15 @@
 use std::io;
 use std::time::Duration;
 
+use ganger_pool::backoff::Backoff;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::end::{End, Phase, Who};
 use crate::reach::{Backend, is_shortage};
 
-/// The pause before a dial is repeated doubles from the first to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
+/// Between attempts to dial a container.
+const PAUSES: Backoff = Backoff { first: Duration::from_millis(5), cap: Duration::from_millis(50) };
 
 /// How long a container may leave a dial unanswered while another one is left to
 /// try: the kernel repeats a lost packet after a second.
@@ -38,7 +39,7 @@ pub(super) struct Patience {
 /// # Cancel safety
 /// Dropping the future closes what was opened.
 pub(super) async fn dial<B: Backend>(backend: &B, until: Patience) -> Result<TcpStream, End> {
-    let mut pause = PAUSES.0;
+    let mut attempts = 0;
     loop {
         let answer = until.deadline.min(Instant::now() + until.silence);
         let error = match timeout_at(answer, backend.dial()).await {
@@ -49,6 +50,8 @@ pub(super) async fn dial<B: Backend>(backend: &B, until: Patience) -> Result<Tcp
                 return Err(End::new(Who::ContainerTimeout, Phase::Connect, reason));
             }
         };
+        attempts += 1;
+        let pause = PAUSES.after(attempts);
         let again = Instant::now() + pause;
         let (who, repeat) = if is_shortage(&error) {
             (Who::Resources, again < until.deadline)
@@ -64,6 +67,5 @@ pub(super) async fn dial<B: Backend>(backend: &B, until: Patience) -> Result<Tcp
             return Err(End::new(who, Phase::Connect, reason));
         }
         sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
+use ganger_pool::backoff::Backoff;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -16,8 +17,8 @@ use crate::reach::unacknowledged;
 const LINGER: Duration = Duration::from_secs(5);
 /// The most that is read of what it sends. From then on its kernel holds it back.
 const MOST_HEARD: usize = 8 << 20;
-/// How often a client that does not read is asked after: ever more rarely, between these.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
+/// Between two looks at what a client has yet to read.
+const PAUSES: Backoff = Backoff { first: Duration::from_millis(1), cap: Duration::from_secs(1) };
 
 /// How long a client may take with what is left for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,14 +117,14 @@ impl<'a> Rest<'a> {
 
     /// Waits until the client has it all or is given up; never [`Delivery::Waiting`].
     async fn taken(mut self) -> Delivery {
-        let (mut pause, most) = PAUSES;
+        let mut looks = 0;
         loop {
             match self.look() {
                 Delivery::Waiting => {}
                 delivery => return delivery,
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(most);
+            looks += 1;
+            sleep(PAUSES.after(looks)).await;
         }
     }
 

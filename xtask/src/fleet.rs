@@ -164,7 +164,7 @@ impl Fleet {
             if !before.namespaces {
                 network::forget_namespaces();
             }
-            remnants::forget(before);
+            remnants::forget(before.engines);
             if !before.forwarding {
                 network::set_forwarding(false)?;
             }

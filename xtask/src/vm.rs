@@ -3,6 +3,7 @@
 
 mod inside;
 mod payload;
+mod plan;
 mod qemu;
 mod system;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+use self::inside::Case;
 pub(crate) use self::inside::run as inside;
 use crate::child::Interrupts;
 use crate::command;
@@ -43,7 +45,9 @@ pub(crate) fn run(filter: Option<String>) -> Result<ExitCode> {
         command::say("waiting for another `cargo xtask vm`");
         lock.lock().context("lock on the virtual machine")?;
     }
-    let payload = payload::build(&dir, filter, &cases)?;
+    let mut targets: Vec<_> = cases.iter().filter_map(Case::target).collect();
+    targets.dedup();
+    let payload = payload::build(&dir, filter, &targets)?;
     let interrupts = Interrupts::take()?;
     let result = system::ensure(&dir.join("system"), &interrupts).and_then(|system| {
         interrupts.check()?;

@@ -6,12 +6,16 @@ mod fleet;
 mod gone;
 mod hedge;
 mod launches;
+mod learning;
 mod leases;
 mod losses;
 mod records;
+mod rolling;
 mod rollout;
+mod service;
 mod services;
 mod spread;
+mod trouble;
 mod view;
 
 #[cfg(any(test, debug_assertions, feature = "testing"))]
@@ -28,7 +32,7 @@ use super::{
     ServiceName, State, WaiterId, sizing,
 };
 use records::{Contact, Container, Daemon, Timer, Vouched};
-use services::{Service, Window};
+use service::{Service, Window};
 use spread::{Hold, Spread};
 pub use view::{DaemonView, RolloutView, ServiceView, Snapshot, Totals};
 
@@ -298,8 +302,11 @@ impl Ledger {
             if to == State::Idle {
                 service.stock.add(stocked);
             }
-            if to == State::Idle && (from == State::Leased || returned) {
-                service.came_back();
+            if to == State::Idle
+                && (from == State::Leased || returned)
+                && let Some(learning) = &mut service.learning
+            {
+                learning.demand.came_back();
             }
             service.hedges.late -= u32::from(late);
             service.hedges.under_way -= u32::from(hedge);

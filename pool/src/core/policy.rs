@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::LaunchId;
+use crate::backoff::{Backoff, shortened};
 
 /// How a service is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,14 +56,8 @@ pub struct Auto {
     pub max: u32,
 }
 
-/// A pause that doubles with each failure in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// After the first failure.
-    pub first: Duration,
-    /// Never longer than this.
-    pub cap: Duration,
-}
+/// The part of a time by which those of many containers are spread.
+const SPREAD: f64 = 0.1;
 
 // === impl Policy ===
 
@@ -89,13 +84,13 @@ impl Default for Policy {
 impl Policy {
     /// The age at which this container is not leased any more.
     pub(super) fn lifetime(&self, launch: LaunchId) -> Option<Duration> {
-        self.max_age.map(|age| scattered(age, launch))
+        self.max_age.map(|age| shortened(age, SPREAD, launch.0))
     }
 
     /// How long this container is leased after it has proved itself, without contact to
     /// its daemon.
     pub(super) fn proved_for(&self, launch: LaunchId) -> Duration {
-        scattered(self.stale_after, launch)
+        shortened(self.stale_after, SPREAD, launch.0)
     }
 }
 
@@ -117,53 +112,9 @@ impl Auto {
     }
 }
 
-// === impl Backoff ===
-
-impl Backoff {
-    /// For a service whose containers fail.
-    pub const SERVICE: Self =
-        Self { first: Duration::from_millis(100), cap: Duration::from_secs(30) };
-    /// For a daemon on which launches fail.
-    pub const DAEMON: Self =
-        Self { first: Duration::from_millis(200), cap: Duration::from_secs(5) };
-
-    /// The pause after so many failures in a row.
-    #[must_use]
-    pub fn after(&self, failures: u32) -> Duration {
-        let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.first.saturating_mul(factor).min(self.cap)
-    }
-}
-
-/// Up to a tenth less, so that containers of one time do not come due at one time.
-fn scattered(time: Duration, launch: LaunchId) -> Duration {
-    time - time.mul_f64(0.1 * fraction(launch.0))
-}
-
-/// At least 0 and less than 1, spread over all of that for consecutive numbers.
-pub(super) fn fraction(n: u64) -> f64 {
-    let share = u32::try_from(scatter(n) >> 40).unwrap_or(0);
-    f64::from(share) / f64::from(1 << 24)
-}
-
-/// Spreads consecutive numbers over the whole range: the finaliser of splitmix64.
-fn scatter(n: u64) -> u64 {
-    let mut z = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn backoff_doubles_up_to_its_cap() {
-        let pauses: Vec<_> =
-            [1, 2, 3, 9, 10, 64].map(|n| Backoff::SERVICE.after(n).as_millis()).to_vec();
-        assert_eq!(pauses, [100, 200, 400, 25_600, 30_000, 30_000]);
-    }
 
     #[test]
     fn lifetimes_differ_by_at_most_a_tenth() {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use ganger_pool::core::Backoff;
+use ganger_pool::backoff::Backoff;
 use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::{CallError, ContainerRuntime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -3,7 +3,7 @@
 use ganger_test_support::{Authority, unique};
 
 use super::*;
-use crate::fleet::TokenFile;
+use crate::consul::TokenFile;
 use crate::tls;
 
 /// A directory with files that the configuration names.

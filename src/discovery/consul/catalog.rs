@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ganger_pool::discovery::DaemonSpec;
 use serde::Deserialize;
 
+use crate::discovery::Consul;
 use crate::endpoint::{Endpoint, Site};
-use crate::fleet::Consul;
 
 /// The key that says how many containers a daemon may hold: of the service's
 /// meta, or `KEY:N` among its tags.
@@ -134,7 +134,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fleet::Consistency;
+    use crate::discovery::Consistency;
     use crate::tls;
 
     fn consul(datacenters: &[&str], insecure: bool) -> Consul {

@@ -138,12 +138,3 @@ async fn a_right_that_cannot_be_asked_for_hides_no_answer() {
     let (consul, _asks) = server_with("nonsense\r\n\r\n", vec![Some((7, &[]))]).await;
     assert_eq!(consul.once().await, Ok(Discovered::default()));
 }
-
-#[test]
-fn pauses_are_scattered_and_never_longer() {
-    let pause = Duration::from_secs(8);
-    let pauses: Vec<_> = (0..256).map(|_| scattered(pause)).collect();
-    assert!(pauses.iter().all(|p| (pause / 2..=pause).contains(p)), "{pauses:?}");
-    let early = pauses.iter().filter(|p| **p < pause.mul_f64(0.75)).count();
-    assert!((32..224).contains(&early), "{early} of 256 in the first half");
-}

@@ -53,7 +53,7 @@ fn docker() -> Docker {
 }
 
 async fn left(docker: &Docker) -> Vec<String> {
-    docker.close(Instant::now()).await
+    docker.close(tokio::time::Instant::now()).await
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use crate::World;
 use crate::book::{Effect, Entry, Target};
 use crate::places::Moved;
-use crate::program::{COMMAND, Service, is_remote, so_by};
+use crate::program::so_by;
 use crate::random::Random;
+use crate::setup::{COMMAND, Service, is_remote};
 use crate::tally::say;
 
 /// Until a reload has come to its end, or the program listens again.

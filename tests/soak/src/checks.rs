@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ganger_test_support::{Container, Fleet, labelled};
 
-use crate::program::{CAPACITY, Service, so_by};
+use crate::program::so_by;
+use crate::setup::{CAPACITY, Service};
 use crate::{World, nap};
 
 /// Sessions have ended by then, and so have removals.

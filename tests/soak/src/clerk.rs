@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use ganger_test_support::ConnEnd;
 
 use crate::book::{Effect, Sufferer};
-use crate::program::{Life, Service};
+use crate::program::Life;
+use crate::setup::Service;
 use crate::tally::say;
 use crate::{World, nap};
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use ganger_test_support::{Client, Ending, Host};
 
 use crate::clerk::{End, Visit};
-use crate::program::{CONNECT, QUEUE, Service};
 use crate::random::Random;
+use crate::setup::{CONNECT, QUEUE, Service};
 use crate::{World, nap};
 
 /// Beyond what the program allows itself, on a machine that has much else to do.

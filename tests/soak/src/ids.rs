@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
 
-use crate::program::Service;
+use crate::setup::Service;
 
 /// Every container that a client was told of.
 #[derive(Debug, Default)]

@@ -17,6 +17,7 @@ mod ids;
 mod places;
 mod program;
 mod random;
+mod setup;
 mod tally;
 
 use std::path::{Path, PathBuf};
@@ -38,8 +39,9 @@ use crate::clerk::{Clerk, Visit};
 use crate::growth::Growth;
 use crate::ids::Ids;
 use crate::places::Places;
-use crate::program::{Program, Service, is_remote, so_by};
+use crate::program::{Program, so_by};
 use crate::random::Random;
+use crate::setup::{Service, is_remote};
 use crate::tally::{Tally, listed, say};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use std::{env, fs, process};
 use ganger_test_support::{Fleet, Host};
 use parking_lot::Mutex;
 
-use crate::program::{CAPACITY, is_remote};
+use crate::setup::{CAPACITY, is_remote};
 
 /// Where every daemon is.
 #[derive(Debug)]

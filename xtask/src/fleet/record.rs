@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::kind::Kind;
+use super::remnants::Used;
 use super::site::{Host, Site};
-use super::{daemon, network, remnants};
+use super::{daemon, network};
 
 /// How its daemons are set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,14 +36,11 @@ pub(super) struct Record {
 pub(super) struct Before {
     /// `ip netns` had been used.
     pub(super) namespaces: bool,
-    /// A dockerd had had containers.
-    pub(super) cgroups: bool,
+    #[serde(flatten)]
+    pub(super) engines: Used,
     /// The kernel passed packets on.
     #[serde(default = "yes")]
     pub(super) forwarding: bool,
-    /// A Podman had been used.
-    #[serde(default = "yes")]
-    pub(super) podman: bool,
 }
 
 /// One host, as tests know it.
@@ -96,15 +94,14 @@ impl Before {
         }
         Self {
             namespaces: network::namespaces_known(),
-            cgroups: remnants::cgroups_known(),
+            engines: Used::now(),
             forwarding: network::forwards(),
-            podman: remnants::podman_known(),
         }
     }
 
     /// To be careful with what may be another's.
     pub(super) fn unknown() -> Self {
-        Self { namespaces: true, cgroups: true, forwarding: true, podman: true }
+        Self { namespaces: true, engines: Used::all(), forwarding: true }
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::podman;
-use super::record::Before;
 use super::site::Host;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
@@ -15,6 +16,16 @@ const DOCKER: &str = "docker";
 const PODMAN: &str = "libpod_parent";
 /// Where every containerd of a machine puts the sockets of its shims.
 const SHIMS: [&str; 2] = ["/run/containerd/s", "/run/containerd"];
+
+/// Which engines had been used on the machine before the fleet: what those have left stays.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Used {
+    /// A dockerd had had containers.
+    cgroups: bool,
+    /// A Podman had been used.
+    #[serde(default = "yes")]
+    podman: bool,
+}
 
 /// What is to be removed once the host's processes have ended.
 #[derive(Debug)]
@@ -37,19 +48,13 @@ fn tasks(host: &Host) -> PathBuf {
     host.exec_root().join("containerd/io.containerd.runtime.v2.task/moby")
 }
 
-/// Whether some dockerd had containers on this machine before.
-pub(super) fn cgroups_known() -> bool {
-    !parents(DOCKER).is_empty()
-}
-
-/// Whether some Podman was used on this machine before.
-pub(super) fn podman_known() -> bool {
-    !parents(PODMAN).is_empty() || podman::fixed_directories().next().is_some()
+fn yes() -> bool {
+    true
 }
 
 /// Removes what is shared by all engines of the machine, where it is empty, but for what was
 /// there before.
-pub(super) fn forget(before: Before) {
+pub(super) fn forget(before: Used) {
     for dir in SHIMS {
         let _ = fs::remove_dir(dir);
     }
@@ -73,6 +78,22 @@ fn parents(name: &str) -> Vec<PathBuf> {
     let trees = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
     let parents = trees.chain([PathBuf::from(CGROUPS)]).map(|tree| tree.join(name));
     parents.filter(|parent| parent.is_dir()).collect()
+}
+
+// === impl Used ===
+
+impl Used {
+    pub(super) fn now() -> Self {
+        Self {
+            cgroups: !parents(DOCKER).is_empty(),
+            podman: !parents(PODMAN).is_empty() || podman::fixed_directories().next().is_some(),
+        }
+    }
+
+    /// To be careful with what may be another's.
+    pub(super) const fn all() -> Self {
+        Self { cgroups: true, podman: true }
+    }
 }
 
 // === impl Remnants ===

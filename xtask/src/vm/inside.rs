@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::payload::Plan;
+use super::plan::Plan;
 use crate::command;
 use crate::wait;
 

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::inside::Case;
+use super::plan::Plan;
 use super::system;
 use crate::command::{self, cargo};
 
@@ -22,30 +21,16 @@ cp -rs /payload/files/. /
 exec /payload/xtask vm-inside /payload/plan.json
 ";
 
-/// What is to be done inside, and with what.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Plan {
-    pub(super) filter: Option<String>,
-    /// The program as it is released.
-    pub(super) ganger: PathBuf,
-    /// Its systemd unit.
-    pub(super) unit: PathBuf,
-    /// The tests' executables, by target.
-    pub(super) tests: BTreeMap<String, PathBuf>,
-}
-
-/// Builds what the cases need, and the disk.
-pub(super) fn build(dir: &Path, filter: Option<String>, cases: &[Case]) -> Result<PathBuf> {
+/// Builds the program, those tests, each of which is named once, and the disk.
+pub(super) fn build(dir: &Path, filter: Option<String>, targets: &[&str]) -> Result<PathBuf> {
     command::say("building ganger and tests: some minutes the first time");
     command::run(&mut cargo(&["build", "--release", "--package", "ganger"]))?;
     let mut files = Vec::new();
-    let mut targets: Vec<_> = cases.iter().filter_map(Case::target).collect();
-    targets.dedup();
     let tests = if targets.is_empty() {
         BTreeMap::new()
     } else {
         files.push(fixture()?);
-        let (program, tests) = build_tests(&targets)?;
+        let (program, tests) = build_tests(targets)?;
         files.push(program);
         tests
     };

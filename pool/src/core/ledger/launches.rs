@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::{Backoff, Refusal};
+use super::super::Refusal;
 use super::{
     Action, ContainerKey, DaemonName, Fault, Lane, LaunchId, Ledger, Proof, RetireReason, State,
     Timer, Vouched,
 };
+use crate::backoff::Backoff;
 
 /// A container that ends so long after somebody did something to it has ended by itself.
 const MEDDLED: Duration = Duration::from_secs(60);
@@ -51,7 +52,10 @@ impl Ledger {
                 trouble.failures = 0;
             }
             container.expires = service.policy.lifetime(launch).map(|age| now + age);
-            service.ready_after(container.wanted.map(|at| now - at), now - container.born);
+            if let Some(learning) = &mut service.learning {
+                let wanted = container.wanted.map(|at| now - at);
+                learning.ready_after(wanted, now - container.born);
+            }
             service.hedges.took(now - container.born);
         }
         let (lane, condemned) = ((container.service, container.generation), container.condemned);

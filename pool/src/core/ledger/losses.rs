@@ -8,8 +8,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::Backoff;
 use super::{Action, Lane, LaunchId, Ledger, Timer};
+use crate::backoff::Backoff;
 
 /// A loss so long after the one before begins another row: one now and then slows nothing.
 const FORGOTTEN: Duration = Duration::from_secs(600);

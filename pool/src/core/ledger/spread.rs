@@ -15,11 +15,11 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::super::placement::Place;
-use super::super::policy;
 use super::super::sizing;
 use super::records::Daemon;
-use super::services::Service;
+use super::service::Service;
 use super::{Contact, DaemonName, Lane, LaunchId, Ledger, RetireReason, State, Timer, Vouched};
+use crate::backoff::fraction;
 
 /// Launches for the stock wait so long for daemons that have yet to answer.
 const HOLD: Duration = Duration::from_secs(2);
@@ -196,7 +196,7 @@ impl Ledger {
         let mut pause = QUIET;
         if self.daemons.values().any(|daemon| daemon.others > 0) {
             // Both may be small, and salts close to each other.
-            let chance = policy::fraction(self.spread.salt.rotate_left(32) ^ self.spread.looks);
+            let chance = fraction(self.spread.salt.rotate_left(32) ^ self.spread.looks);
             pause += APART.mul_f64(chance);
         }
         self.spread.looks += 1;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{Counts, Generation, Stage, StartKind};
-use super::services::Service;
+use super::service::Service;
 use super::{Contact, DaemonName, Ledger, RetireReason, ServiceName, State};
 
 /// The pool at one moment.

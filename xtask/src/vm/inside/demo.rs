@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::unit::{PORT, echo};
 use super::{Check, DEADLINE, containers};
-use crate::vm::payload::Plan;
+use crate::vm::plan::Plan;
 use crate::wait;
 
 /// What is tried.

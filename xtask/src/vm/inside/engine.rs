@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use super::said;
-use crate::vm::payload::Plan;
+use crate::vm::plan::Plan;
 
 /// Those that need one engine and no tight deadline, and where something of the kernel's, of
 /// systemd's or of the engine's is at stake.

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 
 use super::{Check, said};
-use crate::vm::payload::Plan;
+use crate::vm::plan::Plan;
 
 /// What is tried.
 pub(super) const CHECKS: &[Check] = &[

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use self::service::{CONFIG, Client, DROP_IN, NAME, systemctl, with};
 pub(super) use self::service::{PORT, echo};
 use super::{Check, containers, said, wait_until};
-use crate::vm::payload::Plan;
+use crate::vm::plan::Plan;
 
 /// What is tried.
 pub(super) const CHECKS: &[Check] = &[

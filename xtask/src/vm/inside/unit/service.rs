@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::command;
 use crate::vm::inside::{DEADLINE, INSTANCE, containers, said, wait_until};
-use crate::vm::payload::Plan;
+use crate::vm::plan::Plan;
 
 /// Where the default configuration listens.
 pub(in crate::vm::inside) const PORT: u16 = 5454;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::docker::{Network, Spec};
+use super::{Network, Spec};
 
 /// So many containers one after the other, and a sandbox is replaced.
 const USES: u32 = 100;
@@ -20,7 +20,7 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// What a sandbox is like. Containers that want the same may follow each other in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::docker) struct Kind {
+pub(super) struct SandboxKind {
     pub(super) network: Network,
     pub(super) publish: Option<IpAddr>,
     pub(super) port: u16,
@@ -29,11 +29,11 @@ pub(in crate::docker) struct Kind {
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct Sandbox {
+pub(super) struct NetworkSandbox {
     pub(super) number: u64,
     /// Its holder's.
     pub(super) id: String,
-    pub(super) kind: Kind,
+    pub(super) kind: SandboxKind,
     /// Containers that were launched into it.
     pub(super) uses: u32,
     /// A launch has failed in it.
@@ -42,7 +42,7 @@ pub(super) struct Sandbox {
 
 /// The sandboxes of one engine, wherever it is found meanwhile.
 #[derive(Debug, Default)]
-pub(in crate::docker) struct Sandboxes {
+pub(super) struct Sandboxes {
     state: Mutex<State>,
     /// One is not live any more, or cannot be removed now.
     over: Notify,
@@ -53,10 +53,10 @@ pub(in crate::docker) struct Sandboxes {
 #[derive(Debug, Default)]
 struct State {
     /// The one that became free last at the end, each since when.
-    free: Vec<(Sandbox, Instant)>,
-    taken: BTreeMap<LaunchId, Sandbox>,
+    free: Vec<(NetworkSandbox, Instant)>,
+    taken: BTreeMap<LaunchId, NetworkSandbox>,
     /// Those that are being made without anybody waiting for them.
-    coming: Vec<Kind>,
+    coming: Vec<SandboxKind>,
     /// The numbers of all that are not to be taken for strays: of these, and of those that
     /// are being made or removed; and why the last removal of one failed.
     live: BTreeMap<u64, Option<CallError>>,
@@ -64,19 +64,19 @@ struct State {
     closed: bool,
 }
 
-// === impl Kind ===
+// === impl SandboxKind ===
 
-impl Kind {
-    pub(in crate::docker) fn of(spec: &Spec, publish: Option<IpAddr>) -> Self {
+impl SandboxKind {
+    pub(super) fn of(spec: &Spec, publish: Option<IpAddr>) -> Self {
         let (network, runtime) = (spec.network.clone(), spec.runtime.clone());
         Self { network, publish, port: spec.port, runtime }
     }
 }
 
-// === impl Sandbox ===
+// === impl NetworkSandbox ===
 
-impl Sandbox {
-    pub(super) fn new(number: u64, id: String, kind: Kind) -> Self {
+impl NetworkSandbox {
+    pub(super) fn new(number: u64, id: String, kind: SandboxKind) -> Self {
         Self { number, id, kind, uses: 0, spoilt: false }
     }
 
@@ -90,12 +90,12 @@ impl Sandbox {
 
 impl Sandboxes {
     /// Gives one that was made for it to a launch.
-    pub(super) fn give(&self, launch: LaunchId, sandbox: Sandbox) {
-        self.state.lock().taken.insert(launch, Sandbox { uses: 1, ..sandbox });
+    pub(super) fn give(&self, launch: LaunchId, sandbox: NetworkSandbox) {
+        self.state.lock().taken.insert(launch, NetworkSandbox { uses: 1, ..sandbox });
     }
 
     /// Takes a free one for a launch.
-    pub(super) fn take(&self, launch: LaunchId, kind: &Kind) -> Option<String> {
+    pub(super) fn take(&self, launch: LaunchId, kind: &SandboxKind) -> Option<String> {
         let mut state = self.state.lock();
         let at = state.free.iter().rposition(|(sandbox, _)| sandbox.kind == *kind)?;
         let (mut sandbox, _) = state.free.remove(at);
@@ -106,7 +106,7 @@ impl Sandboxes {
     }
 
     /// Whether another one is to be made ahead, which is then taken to come.
-    pub(super) fn lacks(&self, kind: &Kind) -> bool {
+    pub(super) fn lacks(&self, kind: &SandboxKind) -> bool {
         let mut state = self.state.lock();
         let there = state.free.iter().map(|(sandbox, _)| &sandbox.kind);
         let lacks = !state.closed && !there.chain(&state.coming).any(|known| known == kind);
@@ -117,7 +117,7 @@ impl Sandboxes {
     }
 
     /// Nobody waits any more for one that was made ahead.
-    pub(super) fn came(&self, kind: &Kind) {
+    pub(super) fn came(&self, kind: &SandboxKind) {
         let mut state = self.state.lock();
         if let Some(at) = state.coming.iter().position(|coming| coming == kind) {
             state.coming.swap_remove(at);
@@ -133,23 +133,23 @@ impl Sandboxes {
     }
 
     /// The container of a launch is gone. Its sandbox is nobody's until it is given back.
-    pub(super) fn release(&self, launch: LaunchId) -> Option<Sandbox> {
+    pub(super) fn release(&self, launch: LaunchId) -> Option<NetworkSandbox> {
         self.state.lock().taken.remove(&launch)
     }
 
     /// Marks the sandbox of a launch that has failed. Where others had used it before: all
     /// that are free and have been used, which are nobody's then.
-    pub(super) fn spoil(&self, launch: LaunchId) -> Option<Vec<Sandbox>> {
+    pub(super) fn spoil(&self, launch: LaunchId) -> Option<Vec<NetworkSandbox>> {
         let mut state = self.state.lock();
         let sandbox = state.taken.get_mut(&launch)?;
         sandbox.spoilt = true;
         let kind = Some(sandbox.kind.clone()).filter(|_| sandbox.uses > 1)?;
-        let used = |(free, _): &mut (Sandbox, Instant)| free.kind == kind && free.uses > 0;
+        let used = |(free, _): &mut (NetworkSandbox, Instant)| free.kind == kind && free.uses > 0;
         Some(state.free.extract_if(.., used).map(|(sandbox, _)| sandbox).collect())
     }
 
     /// Makes one free for the next, unless there is to be none.
-    pub(super) fn give_back(&self, sandbox: Sandbox) -> Result<(), Sandbox> {
+    pub(super) fn give_back(&self, sandbox: NetworkSandbox) -> Result<(), NetworkSandbox> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(sandbox);
@@ -159,13 +159,13 @@ impl Sandboxes {
     }
 
     /// Those that nobody has wanted for a while.
-    pub(super) fn idle(&self) -> Vec<Sandbox> {
-        let free = |(_, since): &mut (Sandbox, Instant)| since.elapsed() >= IDLE;
+    pub(super) fn idle(&self) -> Vec<NetworkSandbox> {
+        let free = |(_, since): &mut (NetworkSandbox, Instant)| since.elapsed() >= IDLE;
         self.state.lock().free.extract_if(.., free).map(|(sandbox, _)| sandbox).collect()
     }
 
     /// All that are not being removed; there will be no more.
-    pub(super) fn close(&self) -> Vec<Sandbox> {
+    pub(super) fn close(&self) -> Vec<NetworkSandbox> {
         let mut state = self.state.lock();
         state.closed = true;
         // From now on: what cannot be removed will not be waited for.
@@ -215,12 +215,12 @@ impl Sandboxes {
 
     /// How many are free.
     #[cfg(test)]
-    pub(in crate::docker) fn free(&self) -> usize {
+    pub(super) fn free(&self) -> usize {
         self.state.lock().free.len()
     }
 
     /// The launches that are in sandboxes, by these' numbers.
-    pub(in crate::docker) fn taken(&self) -> BTreeMap<u64, LaunchId> {
+    pub(super) fn taken(&self) -> BTreeMap<u64, LaunchId> {
         let state = self.state.lock();
         state.taken.iter().map(|(launch, sandbox)| (sandbox.number, *launch)).collect()
     }

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::TokenFile;
 use crate::endpoint::Endpoint;
-use crate::fleet::TokenFile;
 use crate::http::{self, HttpError, Transport};
 
 /// How often a request is sent again of which nothing was sent, for the connection had

@@ -4,13 +4,13 @@ use futures_util::FutureExt;
 
 use super::*;
 
-fn kind(port: u16) -> Kind {
-    Kind { network: Network::Sealed, publish: None, port, runtime: None }
+fn kind(port: u16) -> SandboxKind {
+    SandboxKind { network: Network::Sealed, publish: None, port, runtime: None }
 }
 
-fn sandbox(sandboxes: &Sandboxes, port: u16) -> Sandbox {
+fn sandbox(sandboxes: &Sandboxes, port: u16) -> NetworkSandbox {
     let number = sandboxes.begin();
-    Sandbox::new(number, format!("id-{number}"), kind(port))
+    NetworkSandbox::new(number, format!("id-{number}"), kind(port))
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,266 @@
+//! Rollouts: one generation of a service takes the place of another.
+//!
+//! First one container of the new generation is launched, on trial, while the
+//! old one serves. Once one gets ready, and a canary has had its leases where there
+//! is to be one, the new generation is what is launched,
+//! and the old stock is retired as the new stock comes; what is leased, at its
+//! end. The stock is as large as is wanted meanwhile, where there is room for one
+//! container more; else one less. A new generation that fails too often in a row,
+//! or that no daemon can launch, is rolled back.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::{GivenUp, Stage, sizing};
+use super::canary::Verdict;
+use super::rollout::Rollout;
+use super::service::Service;
+use super::{Action, Contact, Generation, Lane, LaunchId, Ledger, RetireReason, State};
+
+/// What a rollout needs next.
+enum Step {
+    Retire(LaunchId),
+    RollBack(GivenUp, Arc<str>),
+    TakeOver,
+    Complete,
+    Wait,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Begins to roll a generation out, unless it is the one that there is.
+    pub(super) fn roll_out(&mut self, index: usize, to: Generation) {
+        if let Some((_, service)) = self.services.get_index_mut(index)
+            && service.generation != to
+        {
+            service.rollout = Some(Rollout::new(to));
+            service.rolled_back = None;
+            self.rolling.insert(index);
+        }
+    }
+
+    /// A container of a generation got ready.
+    pub(super) fn prove(&mut self, now: Instant, (index, generation): Lane) {
+        if let Some((_, service)) = self.services.get_index(index)
+            && let Some(rollout) = &service.rollout
+            && rollout.to == generation
+            && rollout.stage == Stage::Trial
+        {
+            let canary = service.policy.canary > 0;
+            self.advance(now, index, if canary { Stage::Canary } else { Stage::TakingOver });
+        }
+    }
+
+    fn advance(&mut self, now: Instant, index: usize, stage: Stage) {
+        let Some((name, service)) = self.services.get_index_mut(index) else { return };
+        let Some(rollout) = &mut service.rollout else { return };
+        rollout.stage = stage;
+        let (service_name, generation, before) = (name.clone(), rollout.to, service.generation);
+        if stage == Stage::TakingOver {
+            self.hungry.remove(&(index, before));
+            self.stuck.remove(&(index, before));
+        }
+        self.actions.push(Action::Advanced { service: service_name, generation, stage });
+        self.touch(now, index);
+    }
+
+    /// Does what rollouts need.
+    pub(super) fn roll(&mut self, now: Instant) {
+        let mut last = None;
+        while let Some(index) = self.rolling.iter().find(|index| Some(**index) > last).copied() {
+            match self.next_step(index) {
+                Step::Retire(launch) => self.retire(now, launch, RetireReason::Generation),
+                Step::RollBack(why, reason) => self.roll_back(now, index, why, reason),
+                Step::TakeOver => self.advance(now, index, Stage::TakingOver),
+                Step::Complete => self.complete(now, index),
+                Step::Wait => {
+                    last = Some(index);
+                    let lanes = self.stuck.iter().filter(|lane| lane.0 == index);
+                    let lanes: Vec<_> = lanes.copied().collect();
+                    lanes.into_iter().for_each(|lane| self.make_room(now, lane));
+                }
+            }
+        }
+    }
+
+    fn next_step(&self, index: usize) -> Step {
+        let Some((_, service)) = self.services.get_index(index) else { return Step::Wait };
+        let Some(rollout) = &service.rollout else { return Step::Wait };
+        let Rollout { to, trouble, counts, .. } = rollout;
+        let taking_over = rollout.taking_over();
+        if trouble.total() >= service.policy.failing_after {
+            let reason = trouble.last_error.clone();
+            let reason = reason.unwrap_or_else(|| "its containers fail".into());
+            return Step::RollBack(GivenUp::Failed, reason);
+        }
+        if !taking_over && let Some(reason) = self.refused((index, *to)) {
+            return Step::RollBack(GivenUp::Refused, reason);
+        }
+        if rollout.stage == Stage::Canary {
+            match rollout.canary.verdict() {
+                Verdict::RollBack(reason) => return Step::RollBack(GivenUp::Failed, reason),
+                Verdict::GoOn => return Step::TakeOver,
+                // There is nothing left to be held against, or to fall back on.
+                Verdict::Wait if service.policy.canary == 0 => return Step::TakeOver,
+                Verdict::Wait if self.only_hope(index, service, *to) => return Step::TakeOver,
+                Verdict::Wait => {}
+            }
+        }
+        let (stock, old) = (service.stock.len(), service.stock.older_than(*to));
+        if let Some(launch) = old
+            && taking_over
+            && stock > service.policy.warm
+        {
+            return Step::Retire(launch);
+        }
+        // Where there is no room beside the old stock, a part of that makes some.
+        if let Some(launch) = old
+            && stock > 1
+            && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
+            && trouble.retry_at.is_none()
+            && service.counts.total() >= service.policy.max
+            && !self.place_is_coming(index)
+        {
+            return Step::Retire(launch);
+        }
+        let underway = [State::Launching, State::Probing, State::Idle, State::Checking];
+        if taking_over && underway.iter().all(|state| service.counts[*state] == counts[*state]) {
+            return Step::Complete;
+        }
+        Step::Wait
+    }
+
+    /// Whether a canary is all that can be launched.
+    fn only_hope(&self, index: usize, service: &Service, to: Generation) -> bool {
+        service.failing().is_some()
+            || (self.unlaunchable((index, service.generation)).is_some()
+                && self.unlaunchable((index, to)).is_none())
+    }
+
+    /// Why no daemon that answers can launch what is in a lane, once each of them has
+    /// said so twice: a registry may be away for a moment. That none answers says nothing.
+    fn refused(&self, lane: Lane) -> Option<Arc<str>> {
+        let reason = self.unlaunchable(lane)?;
+        let mut answered = self.daemons.values().filter_map(|daemon| {
+            let (_, answered) = daemon.unfit_for(lane)?;
+            answered.then(|| daemon.refusals.get(&lane).copied().unwrap_or_default())
+        });
+        let first = answered.next()?;
+        (first > 1 && answered.all(|refusals| refusals > 1)).then_some(reason)
+    }
+
+    /// Whether a place for a service's rollout is on its way or being filled: one is
+    /// made at a time. What is removed counts where that can be done.
+    fn place_is_coming(&self, index: usize) -> bool {
+        let service = self.services.get_index(index);
+        let rollout = service.and_then(|(_, service)| service.rollout.as_ref());
+        if rollout.is_some_and(|rollout| sizing::launching(&rollout.counts) > 0) {
+            return true;
+        }
+        let mut containers = self.containers.values();
+        containers.any(|c| {
+            let up = || self.daemons.get(&c.daemon).is_some_and(|d| d.contact == Contact::Up);
+            c.service == index && c.state == State::Retiring && up()
+        })
+    }
+
+    /// Whether a container that came back from a lease is to go, because what is on
+    /// trial has no room beside it.
+    pub(super) fn gives_way(&self, launch: LaunchId) -> bool {
+        let Some(container) = self.containers.get(&launch) else { return false };
+        let index = container.service;
+        let Some((_, service)) = self.services.get_index(index) else { return false };
+        let Some(rollout) = service.rollout.as_ref().filter(|rollout| !rollout.taking_over())
+        else {
+            return false;
+        };
+        let lane = (index, rollout.to);
+        let here = self.daemons.get(&container.daemon).is_some_and(|daemon| {
+            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
+        });
+        let full = service.counts.total() >= service.policy.max;
+        rollout.trouble.retry_at.is_none()
+            && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
+            && (full || (here && self.stuck.contains(&lane)))
+            && !self.place_is_coming(index)
+    }
+
+    /// The new generation has taken the old one's place. Of the old one there is
+    /// only what is leased, or cannot be asked.
+    fn complete(&mut self, now: Instant, index: usize) {
+        let Some((name, service)) = self.services.get_index_mut(index) else { return };
+        let Some(Rollout { to, trouble, .. }) = service.rollout.take() else { return };
+        let (service_name, before) = (name.clone(), service.generation);
+        self.rolling.remove(&index);
+        self.forget_lane((index, before));
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            service.generation = to;
+            service.trouble = trouble;
+        }
+        for launch in self.of_service(index, |state| state == State::Unknown) {
+            if let Some(reason) = self.unwanted(now, launch) {
+                self.retire(now, launch, reason);
+            }
+        }
+        self.actions.push(Action::SwitchedOver { service: service_name, generation: to });
+        self.touch(now, index);
+    }
+
+    /// The new generation is given up, and all of it goes.
+    pub(super) fn roll_back(&mut self, now: Instant, index: usize, why: GivenUp, reason: Arc<str>) {
+        let Some((_, service)) = self.services.get_index(index) else { return };
+        let Some(to) = service.rollout.as_ref().map(|rollout| rollout.to) else { return };
+        self.forget_lane((index, to));
+        self.rolling.remove(&index);
+        if let Some((name, service)) = self.services.get_index_mut(index) {
+            service.rollout = None;
+            service.rolled_back = Some((to, reason.clone()));
+            let (service, generation) = (name.clone(), to);
+            self.actions.push(Action::RolledBack { service, generation, why, reason });
+        }
+        for launch in self.of_service(index, |_| true) {
+            let Some(container) = self.containers.get_mut(&launch) else { continue };
+            if container.generation != to {
+                continue;
+            }
+            match container.state {
+                State::Idle | State::Unknown => {
+                    self.retire(now, launch, RetireReason::Generation);
+                }
+                State::Retiring | State::Removed => {}
+                state => {
+                    container.condemned.get_or_insert(RetireReason::Generation);
+                    if state == State::Probing {
+                        self.actions.push(Action::Interrupt { launch });
+                    }
+                }
+            }
+        }
+        self.doubtful.insert(index);
+        self.touch(now, index);
+    }
+
+    /// No daemon has room for a launch of a rollout: one that could launch it
+    /// and holds old stock of the service gives a part of that up.
+    pub(super) fn make_room(&mut self, now: Instant, lane: Lane) {
+        let (index, generation) = lane;
+        let Some((_, service)) = self.services.get_index(index) else { return };
+        let rolling = service.rollout.as_ref().is_some_and(|rollout| rollout.to == generation);
+        if !rolling || service.stock.len() < 2 || self.place_is_coming(index) {
+            return;
+        }
+        let old = |launch: &&LaunchId| {
+            self.containers.get(launch).is_some_and(|c| {
+                c.service == index && c.state == State::Idle && c.generation < generation
+            })
+        };
+        let gives = self.daemons.values().filter(|daemon| {
+            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
+        });
+        let found = gives.flat_map(|daemon| &daemon.containers).find(old).copied();
+        if let Some(launch) = found {
+            self.retire(now, launch, RetireReason::Generation);
+        }
+    }
+}

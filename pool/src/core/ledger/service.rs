@@ -1,0 +1,228 @@
+//! What is known of one service.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::queue::Queue;
+use super::super::stock::Stock;
+use super::super::{Counts, Outcome, Policy, Stage, sizing};
+use super::hedge::Hedges;
+use super::learning::Learning;
+use super::rollout::Rollout;
+use super::trouble::Trouble;
+use super::{Generation, LaunchId, State, Totals};
+
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) policy: Policy,
+    /// The generation that is launched; during a rollout, the one to fall back on.
+    pub(super) generation: Generation,
+    /// On its way to another generation.
+    pub(super) rollout: Option<Rollout>,
+    /// The last generation that was rolled back, and why.
+    pub(super) rolled_back: Option<(Generation, Arc<str>)>,
+    /// It was removed: it is drained.
+    pub(super) leaving: bool,
+    pub(super) counts: Counts,
+    pub(super) stock: Stock,
+    pub(super) queue: Queue,
+    pub(super) trouble: Trouble,
+    pub(super) window: Option<Window>,
+    /// What is learnt where the stock sizes itself; `policy.warm` follows it.
+    pub(super) learning: Option<Learning>,
+    pub(super) hedges: Hedges,
+    /// When a lease was asked for or ended last.
+    pub(super) used: Option<Instant>,
+    /// Its stock was moved, and is not known to be spread since.
+    pub(super) spreading: bool,
+    pub(super) totals: Totals,
+}
+
+/// A time in which the stock is above `warm`.
+#[derive(Debug)]
+pub(super) struct Window {
+    pub(super) ends: Instant,
+    /// The smallest stock in it so far.
+    pub(super) low: u32,
+}
+
+// === impl Service ===
+
+impl Service {
+    pub(super) fn new(policy: Policy, generation: Generation) -> Self {
+        let learning = policy.auto.map(|_| Learning::default());
+        Self {
+            policy,
+            generation,
+            learning,
+            rollout: None,
+            rolled_back: None,
+            leaving: false,
+            counts: Counts::default(),
+            stock: Stock::default(),
+            queue: Queue::default(),
+            trouble: Trouble::default(),
+            window: None,
+            hedges: Hedges::default(),
+            used: None,
+            spreading: false,
+            totals: Totals::default(),
+        }
+    }
+
+    /// The generation that waiters and stock are launched of.
+    pub(super) fn current(&self) -> Generation {
+        match &self.rollout {
+            Some(rollout) if rollout.taking_over() => rollout.to,
+            _ => self.generation,
+        }
+    }
+
+    /// The generations that may be launched: one, or both until the new one takes over.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = Generation> + use<> {
+        let beside = self.rollout.as_ref().filter(|rollout| !rollout.taking_over());
+        std::iter::once(self.current()).chain(beside.map(|rollout| rollout.to))
+    }
+
+    /// Whether a container of a generation is used again after a lease.
+    pub(super) fn reuses(&self, generation: Generation) -> bool {
+        generation == self.current()
+            || self.canary().is_some_and(|rollout| rollout.to == generation)
+    }
+
+    /// The rollout, while it is a canary.
+    pub(super) fn canary(&self) -> Option<&Rollout> {
+        self.rollout.as_ref().filter(|rollout| rollout.stage == Stage::Canary)
+    }
+
+    /// The container that is leased next: of a canary, when it is its turn.
+    pub(super) fn next(&self) -> Option<LaunchId> {
+        let in_turn = |rollout: &&Rollout| !rollout.canary.due(&self.policy);
+        let older = self.canary().filter(in_turn).and_then(|r| self.stock.older_than(r.to));
+        older.or_else(|| self.stock.best())
+    }
+
+    /// A lease of a container of a generation was given.
+    pub(super) fn lease_given(&mut self, generation: Generation) {
+        if let Some(rollout) = self.rollout.as_mut().filter(|r| r.stage == Stage::Canary) {
+            rollout.canary.given(&self.policy, rollout.to == generation);
+        }
+    }
+
+    /// One ended.
+    pub(super) fn lease_ended(&mut self, generation: Generation, outcome: Outcome) {
+        if let Some(rollout) = self.rollout.as_mut().filter(|r| r.stage == Stage::Canary) {
+            rollout.canary.ended(rollout.to == generation, outcome);
+        }
+    }
+
+    /// What goes when the stock is too large: of a canary, if that has too many.
+    pub(super) fn surplus(&self) -> Option<LaunchId> {
+        let large =
+            |rollout: &&Rollout| rollout.counts[State::Idle] > rollout.stock_wanted(&self.policy);
+        match self.canary().filter(large) {
+            Some(rollout) => self.stock.worst_from(rollout.to),
+            None => self.stock.worst(),
+        }
+    }
+
+    /// How many ready containers are kept: those of a canary are beside the others.
+    pub(super) fn stock_wanted(&self) -> u32 {
+        let beside = self.canary().map_or(0, |rollout| rollout.stock_wanted(&self.policy));
+        self.policy.warm.saturating_add(beside).min(self.policy.max)
+    }
+
+    /// Whether containers of a generation may be in stock.
+    pub(super) fn keeps(&self, generation: Generation) -> bool {
+        !self.leaving
+            && (generation == self.generation
+                || self.rollout.as_ref().is_some_and(|rollout| rollout.to == generation))
+    }
+
+    /// How launches of a generation go wrong; `None` for one that is launched no more.
+    pub(super) fn trouble(&mut self, generation: Generation) -> Option<&mut Trouble> {
+        match &mut self.rollout {
+            Some(rollout) if rollout.to == generation => Some(&mut rollout.trouble),
+            _ if self.generation == generation => Some(&mut self.trouble),
+            _ => None,
+        }
+    }
+
+    fn current_trouble(&self) -> &Trouble {
+        match &self.rollout {
+            Some(rollout) if rollout.taking_over() => &rollout.trouble,
+            _ => &self.trouble,
+        }
+    }
+
+    /// How many launches of a generation lack.
+    pub(super) fn deficit(&self, generation: Generation) -> u32 {
+        let trouble = match &self.rollout {
+            _ if self.leaving => return 0,
+            Some(rollout) if rollout.to == generation => {
+                return rollout.deficit(&self.policy, &self.counts, self.queue.len());
+            }
+            Some(rollout) if rollout.taking_over() => return 0,
+            _ if self.generation == generation => &self.trouble,
+            _ => return 0,
+        };
+        if trouble.retry_at.is_some() {
+            return 0;
+        }
+        let struggling = trouble.total() > 0;
+        let canary = self.canary().map(|rollout| rollout.counts).unwrap_or_default();
+        let room = self.policy.max.saturating_sub(self.counts.total());
+        let others = self.counts.without(&canary);
+        let warm = trouble.stock_wanted(self.policy.warm);
+        sizing::deficit(&self.policy, warm, &others, self.queue.len(), struggling).min(room)
+    }
+
+    /// How many waiters there is or will be a container for without any other
+    /// connection ending, when the daemons that can launch it have so much room.
+    pub(super) fn launchable(&self, room: u32) -> u32 {
+        let more = self.policy.max.saturating_sub(self.counts.total()).min(room);
+        sizing::on_their_way(&self.counts).saturating_add(more)
+    }
+
+    /// Its launches have failed so often that nobody should wait for one.
+    pub(super) fn failing(&self) -> Option<&Arc<str>> {
+        let trouble = self.current_trouble();
+        trouble.last_error.as_ref().filter(|_| trouble.total() >= self.policy.failing_after)
+    }
+
+    /// The same, while nothing is launched.
+    pub(super) fn refusing(&self) -> Option<&Arc<str>> {
+        self.failing().filter(|_| self.current_trouble().retry_at.is_some())
+    }
+
+    /// What went wrong last with what is launched now.
+    pub(super) fn last_error(&self) -> Option<&Arc<str>> {
+        self.current_trouble().last_error.as_ref()
+    }
+
+    /// Is run by another policy. A stock that sizes itself begins with what it has.
+    pub(super) fn adopt(&mut self, policy: Policy) {
+        let warm = match (&policy.auto, &self.learning) {
+            (Some(auto), Some(_)) => self.policy.warm.clamp(auto.min, auto.max),
+            _ => policy.warm,
+        };
+        if policy.auto.is_some() {
+            self.learning.get_or_insert_default();
+        }
+        self.policy = Policy { warm, ..policy };
+    }
+
+    /// Takes note of how many containers lack; of those that have just begun to, `since`.
+    pub(super) fn note_wanted(&mut self, since: Option<Instant>) {
+        let lacking = if self.learning.is_some() { self.deficit(self.current()) } else { 0 };
+        if let Some(learning) = &mut self.learning {
+            learning.note_wanted(lacking, since);
+        }
+    }
+
+    /// A launch is ordered: since when it was wanted, as far as that is learnt from.
+    pub(super) fn launched(&mut self, generation: Generation) -> Option<Instant> {
+        let current = generation == self.current();
+        self.learning.as_mut().filter(|_| current)?.launched()
+    }
+}

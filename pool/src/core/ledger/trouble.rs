@@ -1,0 +1,34 @@
+//! How launches of one generation go wrong.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::losses::Losses;
+
+/// How launches of a generation go wrong by its own fault.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// Launches that failed in a row; those ordered before the last failure was
+    /// known count as one with it.
+    pub(super) failures: u32,
+    /// Containers that died young since one has served, or has lived to be leased.
+    pub(super) early_deaths: u32,
+    pub(super) failed_at: Option<Instant>,
+    /// Nothing is launched until then.
+    pub(super) retry_at: Option<Instant>,
+    pub(super) last_error: Option<Arc<str>>,
+    pub(super) losses: Losses,
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    pub(super) const fn total(&self) -> u32 {
+        self.failures + self.early_deaths
+    }
+
+    /// How many ready containers may be launched for, of those that are to be kept.
+    pub(super) fn stock_wanted(&self, kept: u32) -> u32 {
+        if self.losses.retry_at.is_some() { 0 } else { kept }
+    }
+}

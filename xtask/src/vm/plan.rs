@@ -1,0 +1,18 @@
+//! What the virtual machine is told to do.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What is to be done inside, and with what.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) filter: Option<String>,
+    /// The program as it is released.
+    pub(super) ganger: PathBuf,
+    /// Its systemd unit.
+    pub(super) unit: PathBuf,
+    /// The tests' executables, by target.
+    pub(super) tests: BTreeMap<String, PathBuf>,
+}
