@@ -1,18 +1,18 @@
 //! Holds what clients saw against what the program says of them and what was
 //! done to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ganger_test_support::ConnEnd;
+use ganger_test_support::{ConnEnd, Fleet};
 
 use crate::book::{Effect, Sufferer};
 use crate::program::Life;
 use crate::setup::Service;
 use crate::tally::say;
-use crate::{World, nap};
+use crate::{World, forgotten, nap};
 
 /// How long after a connection's end its line may take: a reset that is lost with its client's
 /// link is only noticed by the minute of `client.keepalive`.
@@ -56,6 +56,9 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Clerk<'a> {
     world: &'a World,
+    fleet: &'a Fleet,
+    /// Containers that run though their engine has forgotten them, by the ids that clients are told.
+    forgotten: BTreeSet<String>,
     /// How many lines of each life were read.
     read: Vec<usize>,
     /// By life and address of the client.
@@ -66,8 +69,9 @@ pub(crate) struct Clerk<'a> {
 // === impl Clerk ===
 
 impl<'a> Clerk<'a> {
-    pub(crate) fn new(world: &'a World) -> Self {
-        Self { world, read: Vec::new(), ends: BTreeMap::new(), pending: Vec::new() }
+    pub(crate) fn new(world: &'a World, fleet: &'a Fleet) -> Self {
+        let (forgotten, read, ends, pending) = Default::default();
+        Self { world, fleet, forgotten, read, ends, pending }
     }
 
     /// Judges connections until there are no more.
@@ -129,10 +133,17 @@ impl<'a> Clerk<'a> {
         }
     }
 
-    fn judge(&self, visit: &Visit, end: Option<&ConnEnd>) {
-        let (tally, service) = (&self.world.tally, visit.service.name());
+    fn judge(&mut self, visit: &Visit, end: Option<&ConnEnd>) {
+        let service = visit.service.name();
         let field = |name| end.map(|end| end.field(name)).filter(|value| *value != "-");
         let (code, served) = (field("end").unwrap_or("no line"), field("container"));
+        if let (Some(told), Some(served)) = (visit.told.as_deref(), served)
+            && told != served
+            && self.is_forgotten(told)
+        {
+            return self.world.tally.count("led to a container that its engine has forgotten");
+        }
+        let tally = &self.world.tally;
         let who = Sufferer {
             container: visit.told.as_deref().or(served),
             daemon: field("daemon").map(listed),
@@ -166,6 +177,16 @@ impl<'a> Clerk<'a> {
                 wrong(&format!("no fault explains the cut {what}"));
             }
         }
+    }
+
+    /// Whether a container that a client was told of is known to no engine any more.
+    fn is_forgotten(&mut self, told: &str) -> bool {
+        let known = self.forgotten.contains(told);
+        if !known && forgotten::end(self.fleet, told) {
+            say(&format!("{told} runs, and its engine has forgotten it: it is ended"));
+            self.forgotten.insert(told.to_owned());
+        }
+        known || self.forgotten.contains(told)
     }
 }
 

@@ -12,6 +12,7 @@ mod chaos;
 mod checks;
 mod clerk;
 mod clients;
+mod forgotten;
 mod growth;
 mod ids;
 mod places;
@@ -144,7 +145,7 @@ fn run(world: &World, fleet: &Fleet, minutes: u32, seed: u64) {
     thread::scope(|scope| {
         let _closed = StopOnDrop(&world.closed);
         let stop = StopOnDrop(&world.stop);
-        scope.spawn(|| Clerk::new(world).run());
+        scope.spawn(|| Clerk::new(world, fleet).run());
         scope.spawn(|| growth.follow(world));
         let clients: Vec<_> = (0..CLIENTS)
             .flat_map(|number| Service::ALL.map(|service| (number, service)))
