@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Launches, Owned, Refusal, Terms};
+use super::super::{Launches, Owned, Terms};
 use super::{
     Action, Contact, ContainerKey, Daemon, DaemonName, Generation, LaunchId, Ledger, Proof,
     RetireReason, ServiceName, State, Timer, Vouched,
@@ -69,37 +69,6 @@ impl Ledger {
             if self.containers.get(&launch).is_some_and(|c| c.vouched == Vouched::Shown) {
                 self.vouch(launch, Vouched::Asked);
             }
-        }
-    }
-
-    /// Without contact a container has to prove itself, if that is ever enough.
-    pub(super) fn doubt(&mut self, now: Instant, launch: LaunchId) {
-        let Some(container) = self.containers.get(&launch) else { return };
-        let service = self.services.get_index(container.service);
-        if service.is_none_or(|(_, service)| service.policy.stale_after.is_zero()) {
-            return self.transit(now, launch, State::Unknown);
-        }
-        self.transit(now, launch, State::Checking);
-        self.vouch(launch, Vouched::Asked);
-        self.actions.push(Action::Check { launch });
-    }
-
-    /// The one place where `Container::vouched` is written, with its timer and its place in
-    /// the stock.
-    pub(super) fn vouch(&mut self, launch: LaunchId, by: Vouched) {
-        let Some(container) = self.containers.get_mut(&launch) else { return };
-        let before = container.stocked(launch);
-        if let Vouched::Until(at) = std::mem::replace(&mut container.vouched, by) {
-            self.timers.remove(&(at, Timer::Stale(launch)));
-        }
-        if let Vouched::Until(at) = by {
-            self.timers.insert((at, Timer::Stale(launch)));
-        }
-        if container.state == State::Idle
-            && let Some((_, service)) = self.services.get_index_mut(container.service)
-        {
-            service.stock.remove(before);
-            service.stock.add(container.stocked(launch));
         }
     }
 
@@ -210,7 +179,7 @@ impl Ledger {
             let missed = std::mem::replace(&mut container.missed, running.is_none());
             let vouched = container.vouched;
             match (running, container.state) {
-                (Some(true), State::Unknown) => self.shelve(now, launch, Proof::Itself),
+                (Some(true), State::Unknown) => self.put_in_stock(now, launch, Proof::Itself),
                 (Some(true), State::Idle) => self.vouch(launch, Vouched::Listed),
                 (Some(true), State::Checking) if vouched == Vouched::Asked => {
                     self.vouch(launch, Vouched::Shown);
@@ -250,24 +219,6 @@ impl Ledger {
                 ended_in_stock: None,
             });
         }
-    }
-
-    pub(super) fn drain(&mut self, now: Instant) {
-        self.draining = true;
-        self.hungry.clear();
-        for index in 0..self.services.len() {
-            self.refuse_all(now, index, &Refusal::Draining);
-        }
-        let launches: Vec<_> = self.containers.iter().map(|(id, c)| (*id, c.state)).collect();
-        for (launch, state) in launches {
-            match state {
-                State::Idle | State::Unknown => self.retire(now, launch, RetireReason::Drain),
-                State::Probing => self.actions.push(Action::Interrupt { launch }),
-                _ => {}
-            }
-        }
-        let names: Vec<_> = self.daemons.keys().cloned().collect();
-        names.iter().for_each(|name| self.replace(name));
     }
 
     fn on_daemon(&self, name: &DaemonName, wanted: impl Fn(State) -> bool) -> Vec<LaunchId> {

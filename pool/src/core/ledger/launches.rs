@@ -64,7 +64,7 @@ impl Ledger {
             None => {
                 let moved = self.spread.moving == Some(launch);
                 self.prove(now, lane);
-                self.shelve(now, launch, Proof::Address);
+                self.put_in_stock(now, launch, Proof::Address);
                 if moved {
                     self.take_place(now, launch);
                 }

@@ -1,16 +1,12 @@
 //! Waiters and leases.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::super::{Outcome, Refusal, StartKind, sizing};
+use super::super::{Outcome, Refusal, StartKind};
 use super::{
-    Action, Contact, Daemon, Lane, LaunchId, Ledger, Proof, RetireReason, ServiceName, State,
-    Timer, Vouched, WaiterId,
+    Action, Daemon, LaunchId, Ledger, Proof, RetireReason, ServiceName, State, Timer, Vouched,
+    WaiterId,
 };
-
-/// Of so many daemons it is said why they cannot launch a service.
-const REASONS: usize = 3;
 
 // === impl Ledger ===
 
@@ -105,7 +101,7 @@ impl Ledger {
                 Some(reason) => self.retire(now, launch, reason),
                 // It has shown nothing.
                 None if self.out_of_contact(launch) => self.doubt(now, launch),
-                None => self.shelve(now, launch, Proof::Itself),
+                None => self.put_in_stock(now, launch, Proof::Itself),
             };
         }
         let (index, young, born) = (container.service, container.young(now), container.born);
@@ -153,9 +149,9 @@ impl Ledger {
         }
         match (container.condemned, proof, container.vouched) {
             (Some(reason), ..) => self.retire(now, launch, reason),
-            (None, Some(proof), _) => self.shelve(now, launch, proof),
+            (None, Some(proof), _) => self.put_in_stock(now, launch, proof),
             // The check may have needed the engine, which was not there then.
-            (None, None, Vouched::Shown) => self.shelve(now, launch, Proof::Itself),
+            (None, None, Vouched::Shown) => self.put_in_stock(now, launch, Proof::Itself),
             (None, None, Vouched::Asked) => match self.unwanted(now, launch) {
                 Some(reason) => self.retire(now, launch, reason),
                 None => self.transit(now, launch, State::Unknown),
@@ -164,66 +160,7 @@ impl Ledger {
         }
     }
 
-    /// Puts a container that can serve into stock, unless it is unwanted, and
-    /// serves whoever waits longest.
-    pub(super) fn shelve(&mut self, now: Instant, launch: LaunchId, proof: Proof) {
-        if let Some(reason) = self.unwanted(now, launch) {
-            return self.retire(now, launch, reason);
-        }
-        let Some(container) = self.containers.get(&launch) else { return };
-        let index = container.service;
-        let vouched = match self.proved_until(now, launch, proof) {
-            None => Vouched::Listed,
-            Some(until) if until > now => Vouched::Until(until),
-            Some(_) if container.state == State::Unknown => return,
-            Some(_) => return self.transit(now, launch, State::Unknown),
-        };
-        self.transit(now, launch, State::Idle);
-        self.vouch(launch, vouched);
-        self.serve(now, index);
-    }
-
-    /// Until when a container that has proved itself is leased; `None` while its daemon
-    /// lists it.
-    fn proved_until(&self, now: Instant, launch: LaunchId, proof: Proof) -> Option<Instant> {
-        let container = self.containers.get(&launch)?;
-        let contact = self.daemons.get(&container.daemon).map(|daemon| &daemon.contact);
-        let service = self.services.get_index(container.service);
-        let proved = service.map_or(Duration::ZERO, |(_, s)| s.policy.proved_for(launch));
-        match (contact, proof) {
-            (Some(Contact::Up), _) => None,
-            // The address may have gone over to another by now.
-            (Some(Contact::Down(_, since)), Proof::Address) => Some(*since + proved),
-            (_, Proof::Address) => Some(now),
-            (_, Proof::Itself) => Some(now + proved),
-        }
-    }
-
-    /// Whether the daemon of a container is unreachable, or was not reached yet.
-    fn out_of_contact(&self, launch: LaunchId) -> bool {
-        let daemon = self.containers.get(&launch).and_then(|c| self.daemons.get(&c.daemon));
-        daemon.is_none_or(|daemon| daemon.contact != Contact::Up)
-    }
-
-    /// Why a container must not go to stock, if so.
-    pub(super) fn unwanted(&self, now: Instant, launch: LaunchId) -> Option<RetireReason> {
-        let container = self.containers.get(&launch)?;
-        let (_, service) = self.services.get_index(container.service)?;
-        let daemon = self.daemons.get(&container.daemon);
-        if self.draining || service.leaving || daemon.is_none_or(|daemon| daemon.leaving) {
-            Some(RetireReason::Drain)
-        } else if !service.keeps(container.generation) {
-            Some(RetireReason::Generation)
-        } else if container.expired(now) {
-            Some(RetireReason::Age)
-        } else if container.uses > service.policy.reuse {
-            Some(RetireReason::Spent)
-        } else {
-            None
-        }
-    }
-
-    fn serve(&mut self, now: Instant, index: usize) {
+    pub(super) fn serve(&mut self, now: Instant, index: usize) {
         while let Some((_, service)) = self.services.get_index_mut(index)
             && let Some(next) = service.next()
             && let Some((waiter, deadline)) = service.queue.pop_oldest()
@@ -285,49 +222,5 @@ impl Ledger {
         let lane = (index, service.current());
         let able = self.daemons.values().filter(|daemon| daemon.can_launch(lane));
         able.map(Daemon::room).fold(0, u32::saturating_add)
-    }
-
-    /// Refuses those who wait for what cannot come.
-    pub(super) fn give_up(&mut self, now: Instant) {
-        while let Some(index) = self.doubtful.pop_first() {
-            let waits = self.services.get_index(index).is_some_and(|(_, s)| s.queue.len() > 0);
-            if waits && let Some(reason) = self.hopeless(index) {
-                self.refuse_all(now, index, &Refusal::NoDaemon { reason });
-            }
-        }
-    }
-
-    /// Why there will be no container for a waiter of a service, when that is
-    /// certain: none is on its way or to be used again, and no daemon can launch one.
-    pub(super) fn hopeless(&self, index: usize) -> Option<Arc<str>> {
-        let (_, service) = self.services.get_index(index)?;
-        let returning = if service.policy.reuse > 0 { service.counts[State::Leased] } else { 0 };
-        if sizing::on_their_way(&service.counts) + returning > 0 {
-            return None;
-        }
-        let mut lanes = service.lanes().map(|generation| (index, generation));
-        let reason = self.unlaunchable(lanes.next()?)?;
-        // What is on trial may serve them, too.
-        lanes.all(|lane| self.unlaunchable(lane).is_some()).then_some(reason)
-    }
-
-    /// Why no daemon can launch what is in a lane, when that is certain.
-    pub(super) fn unlaunchable(&self, lane: Lane) -> Option<Arc<str>> {
-        let mut reasons = Vec::new();
-        for (name, daemon) in &self.daemons {
-            let (reason, answered) = daemon.unfit_for(lane)?;
-            // Those that answer first: what they say is about the service.
-            reasons.push((!answered, name, reason));
-        }
-        reasons.sort();
-        let said =
-            reasons.iter().take(REASONS).map(|(_, name, reason)| format!("{name}: {reason}"));
-        let mut said: Vec<_> = said.collect();
-        match reasons.len() {
-            0 => said.push("there is no daemon".to_owned()),
-            n if n > REASONS => said.push(format!("and {} more", n - REASONS)),
-            _ => {}
-        }
-        Some(said.join("; ").into())
     }
 }

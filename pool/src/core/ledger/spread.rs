@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::super::placement::Place;
 use super::super::sizing;
-use super::records::Daemon;
+use super::daemon::Daemon;
 use super::service::Service;
 use super::{Contact, DaemonName, Lane, LaunchId, Ledger, RetireReason, State, Timer, Vouched};
 use crate::backoff::fraction;

@@ -1,67 +1,14 @@
-//! What the ledger knows of each container, service and daemon.
+//! What is known of one daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::super::limit::Limit;
 use super::super::placement::{Load, Terms};
-use super::super::stock::Stocked;
 use super::super::{Counts, Launches};
 use super::gone::Gone;
-use super::{ContainerKey, DaemonName, Generation, Lane, LaunchId, RetireReason, State, WaiterId};
-
-/// A container that ends unused, or fails of itself in a lease, within this time
-/// of its start counts as a failed launch, so that a service whose containers
-/// get ready and then end does not launch without pause.
-const YOUNG: Duration = Duration::from_secs(10);
-
-#[derive(Debug)]
-pub(super) struct Container {
-    /// Index into the services.
-    pub(super) service: usize,
-    pub(super) daemon: DaemonName,
-    pub(super) generation: Generation,
-    /// Written by `Ledger::transit` alone.
-    pub(super) state: State,
-    /// Leases it had, the current one included.
-    pub(super) uses: u32,
-    /// When its launch was ordered.
-    pub(super) born: Instant,
-    /// Since when it was wanted, if that says how long its like takes.
-    pub(super) wanted: Option<Instant>,
-    /// When it was seen to exist: a list that began before says nothing of it.
-    pub(super) seen: Option<Instant>,
-    /// When it is too old to be leased; known once it is ready.
-    pub(super) expires: Option<Instant>,
-    /// It is not to be leased again, for this reason, however its lease ends.
-    pub(super) condemned: Option<RetireReason>,
-    /// When somebody has had a signal sent to it, paused or removed it last: should it end soon
-    /// after, that is not its own doing.
-    pub(super) meddled: Option<Instant>,
-    /// The last list did not show it.
-    pub(super) missed: bool,
-    pub(super) vouched: Vouched,
-    /// Its launch takes unusually long. Counted in its service's `Hedges`.
-    pub(super) late: bool,
-    /// It is launched because another takes unusually long. Counted there as well.
-    pub(super) hedge: bool,
-    /// The number of its launch among those of its daemon, if none other was in flight.
-    pub(super) alone: Option<u64>,
-}
-
-/// On whose word a container is leased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vouched {
-    /// Its daemon's, which lists it.
-    Listed,
-    /// Its own, until then: its daemon is unreachable, and it has proved itself.
-    Until(Instant),
-    /// It is to prove itself: its daemon is unreachable.
-    Asked,
-    /// It is to prove itself, and its daemon lists it again.
-    Shown,
-}
+use super::{ContainerKey, Lane, LaunchId, State};
 
 #[derive(Debug)]
 pub(super) struct Daemon {
@@ -103,76 +50,6 @@ pub(super) enum Contact {
     Up,
     /// Why there is none, and since when.
     Down(Arc<str>, Instant),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
-    /// A waiter's deadline.
-    Waiter(WaiterId),
-    /// A container in stock gets too old.
-    Age(LaunchId),
-    /// What a container in stock has proved is too long ago, without contact.
-    Stale(LaunchId),
-    /// A launch takes unusually long.
-    Late(LaunchId),
-    /// The end of a service's surplus window.
-    Surplus(usize),
-    /// When the demand of a service is looked at though nobody came.
-    Demand(usize),
-    /// The end of a lane's back-off.
-    Lane(Lane),
-    /// The end of a pause in what is launched for the stock of a lane.
-    Stock(Lane),
-    /// The end of a daemon's back-off.
-    Daemon(DaemonName),
-    /// A lane waits no longer for daemons that have yet to answer.
-    Hold(Lane),
-    /// The spread of the stocks is looked at.
-    Spread,
-}
-
-// === impl Container ===
-
-impl Container {
-    pub(super) fn new(
-        service: usize,
-        daemon: DaemonName,
-        generation: Generation,
-        born: Instant,
-    ) -> Self {
-        Self {
-            service,
-            daemon,
-            generation,
-            state: State::Removed,
-            uses: 0,
-            born,
-            wanted: None,
-            seen: None,
-            expires: None,
-            condemned: None,
-            meddled: None,
-            missed: false,
-            vouched: Vouched::Listed,
-            late: false,
-            hedge: false,
-            alone: None,
-        }
-    }
-
-    pub(super) fn stocked(&self, launch: LaunchId) -> Stocked {
-        let by_itself = self.vouched != Vouched::Listed;
-        Stocked { generation: self.generation, by_itself, uses: self.uses, launch }
-    }
-
-    /// How long it has been running, when that is not long.
-    pub(super) fn young(&self, now: Instant) -> Option<Duration> {
-        self.seen.map(|seen| now - seen).filter(|age| *age < YOUNG)
-    }
-
-    pub(super) fn expired(&self, now: Instant) -> bool {
-        self.expires.is_some_and(|at| at <= now)
-    }
 }
 
 // === impl Daemon ===

@@ -1,0 +1,304 @@
+//! Containers, and the only places where one changes: its state, and on whose word it is leased.
+
+use std::time::{Duration, Instant};
+
+use super::super::stock::Stocked;
+use super::daemon::Contact;
+use super::{
+    Action, ContainerKey, DaemonName, Generation, LaunchId, Ledger, Proof, RetireReason, State,
+    Timer,
+};
+
+/// A container that ends unused, or fails of itself in a lease, within this time
+/// of its start counts as a failed launch, so that a service whose containers
+/// get ready and then end does not launch without pause.
+const YOUNG: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Container {
+    /// Index into the services.
+    pub(super) service: usize,
+    pub(super) daemon: DaemonName,
+    pub(super) generation: Generation,
+    /// Written by `Ledger::transit` alone.
+    pub(super) state: State,
+    /// Leases it had, the current one included.
+    pub(super) uses: u32,
+    /// When its launch was ordered.
+    pub(super) born: Instant,
+    /// Since when it was wanted, if that says how long its like takes.
+    pub(super) wanted: Option<Instant>,
+    /// When it was seen to exist: a list that began before says nothing of it.
+    pub(super) seen: Option<Instant>,
+    /// When it is too old to be leased; known once it is ready.
+    pub(super) expires: Option<Instant>,
+    /// It is not to be leased again, for this reason, however its lease ends.
+    pub(super) condemned: Option<RetireReason>,
+    /// When somebody has had a signal sent to it, paused or removed it last: should it end soon
+    /// after, that is not its own doing.
+    pub(super) meddled: Option<Instant>,
+    /// The last list did not show it.
+    pub(super) missed: bool,
+    pub(super) vouched: Vouched,
+    /// Its launch takes unusually long. Counted in its service's `Hedges`.
+    pub(super) late: bool,
+    /// It is launched because another takes unusually long. Counted there as well.
+    pub(super) hedge: bool,
+    /// The number of its launch among those of its daemon, if none other was in flight.
+    pub(super) alone: Option<u64>,
+}
+
+/// On whose word a container is leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vouched {
+    /// Its daemon's, which lists it.
+    Listed,
+    /// Its own, until then: its daemon is unreachable, and it has proved itself.
+    Until(Instant),
+    /// It is to prove itself: its daemon is unreachable.
+    Asked,
+    /// It is to prove itself, and its daemon lists it again.
+    Shown,
+}
+
+// === impl Container ===
+
+impl Container {
+    pub(super) fn new(
+        service: usize,
+        daemon: DaemonName,
+        generation: Generation,
+        born: Instant,
+    ) -> Self {
+        Self {
+            service,
+            daemon,
+            generation,
+            state: State::Removed,
+            uses: 0,
+            born,
+            wanted: None,
+            seen: None,
+            expires: None,
+            condemned: None,
+            meddled: None,
+            missed: false,
+            vouched: Vouched::Listed,
+            late: false,
+            hedge: false,
+            alone: None,
+        }
+    }
+
+    pub(super) fn stocked(&self, launch: LaunchId) -> Stocked {
+        let by_itself = self.vouched != Vouched::Listed;
+        Stocked { generation: self.generation, by_itself, uses: self.uses, launch }
+    }
+
+    /// How long it has been running, when that is not long.
+    pub(super) fn young(&self, now: Instant) -> Option<Duration> {
+        self.seen.map(|seen| now - seen).filter(|age| *age < YOUNG)
+    }
+
+    pub(super) fn expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// The one place where a container changes its state, with all that hangs
+    /// on it: counters, stock, age timer, placement, and what is wanted.
+    pub(super) fn transit(&mut self, now: Instant, launch: LaunchId, to: State) {
+        let Some(container) = self.containers.get_mut(&launch) else {
+            return;
+        };
+        let from = std::mem::replace(&mut container.state, to);
+        debug_assert!(
+            from.may_become(to) || (from == State::Removed && to == State::Launching),
+            "{launch:?} cannot go from {from} to {to}"
+        );
+        let generation = container.generation;
+        let stocked = container.stocked(launch);
+        let over = !to.is_launch();
+        let (late, hedge) = (over && container.late, over && container.hedge);
+        container.late &= !late;
+        container.hedge &= !hedge;
+        let vouched = container.vouched;
+        let returned = from == State::Checking && vouched == Vouched::Listed;
+        let (index, name, age) = (container.service, container.daemon.clone(), container.expires);
+        if let Some((_, service)) = self.services.get_index_mut(index) {
+            if from == State::Idle {
+                service.stock.remove(stocked);
+            }
+            if to == State::Idle {
+                service.stock.add(stocked);
+            }
+            if to == State::Idle
+                && (from == State::Leased || returned)
+                && let Some(learning) = &mut service.learning
+            {
+                learning.demand.came_back();
+            }
+            service.hedges.late -= u32::from(late);
+            service.hedges.under_way -= u32::from(hedge);
+            service.counts.shift(from, to);
+            if let Some(rollout) = service.rollout.as_mut().filter(|r| r.to == generation) {
+                rollout.counts.shift(from, to);
+            }
+            // It may have been the last one that somebody waited for.
+            let taken = matches!(to, State::Leased | State::Retiring | State::Unknown);
+            if taken && service.queue.len() > 0 {
+                self.doubtful.insert(index);
+            }
+        }
+        if let Some(daemon) = self.daemons.get_mut(&name) {
+            daemon.counts.shift(from, to);
+            match to {
+                State::Launching => _ = daemon.containers.insert(launch),
+                State::Removed => _ = daemon.containers.remove(&launch),
+                _ => {}
+            }
+        }
+        if let Some(age) = age {
+            if from == State::Idle {
+                self.timers.remove(&(age, Timer::Age(launch)));
+            }
+            if to == State::Idle {
+                self.timers.insert((age, Timer::Age(launch)));
+            }
+        }
+        if from == State::Idle && vouched != Vouched::Listed {
+            self.vouch(launch, Vouched::Listed);
+        }
+        self.spread.changed = true;
+        if !to.is_launch() {
+            self.move_ended(launch, to != State::Retiring);
+        }
+        if to == State::Removed {
+            self.containers.remove(&launch);
+            if let Some(other) = self.elsewhere.remove(&launch) {
+                if let Some(other) = self.daemons.get_mut(&other) {
+                    other.others = other.others.saturating_sub(1);
+                }
+                self.replace(&other);
+            }
+        }
+        self.actions.push(Action::Moved { launch, from, to });
+        self.touch(now, index);
+        self.replace(&name);
+    }
+
+    pub(super) fn retire(&mut self, now: Instant, launch: LaunchId, reason: RetireReason) {
+        let Some(container) = self.containers.get(&launch) else {
+            return;
+        };
+        let daemon = container.daemon.clone();
+        let in_stock = matches!(container.state, State::Idle | State::Unknown);
+        let ended = matches!(reason, RetireReason::Died | RetireReason::OutOfMemory);
+        let mut ended_in_stock = None;
+        if let Some((name, service)) = self.services.get_index_mut(container.service) {
+            *service.totals.retired.entry(reason).or_default() += 1;
+            ended_in_stock = (in_stock && ended).then(|| name.clone());
+        }
+        self.transit(now, launch, State::Retiring);
+        let key = ContainerKey::Launch(launch);
+        self.actions.push(Action::Retire { daemon, key, reason, ended_in_stock });
+    }
+
+    /// Puts a container that can serve into stock, unless it is unwanted, and
+    /// serves whoever waits longest.
+    pub(super) fn put_in_stock(&mut self, now: Instant, launch: LaunchId, proof: Proof) {
+        if let Some(reason) = self.unwanted(now, launch) {
+            return self.retire(now, launch, reason);
+        }
+        let Some(container) = self.containers.get(&launch) else { return };
+        let index = container.service;
+        let vouched = match self.proved_until(now, launch, proof) {
+            None => Vouched::Listed,
+            Some(until) if until > now => Vouched::Until(until),
+            Some(_) if container.state == State::Unknown => return,
+            Some(_) => return self.transit(now, launch, State::Unknown),
+        };
+        self.transit(now, launch, State::Idle);
+        self.vouch(launch, vouched);
+        self.serve(now, index);
+    }
+
+    /// Until when a container that has proved itself is leased; `None` while its daemon
+    /// lists it.
+    pub(super) fn proved_until(
+        &self,
+        now: Instant,
+        launch: LaunchId,
+        proof: Proof,
+    ) -> Option<Instant> {
+        let container = self.containers.get(&launch)?;
+        let contact = self.daemons.get(&container.daemon).map(|daemon| &daemon.contact);
+        let service = self.services.get_index(container.service);
+        let proved = service.map_or(Duration::ZERO, |(_, s)| s.policy.proved_for(launch));
+        match (contact, proof) {
+            (Some(Contact::Up), _) => None,
+            // The address may have gone over to another by now.
+            (Some(Contact::Down(_, since)), Proof::Address) => Some(*since + proved),
+            (_, Proof::Address) => Some(now),
+            (_, Proof::Itself) => Some(now + proved),
+        }
+    }
+
+    /// Whether the daemon of a container is unreachable, or was not reached yet.
+    pub(super) fn out_of_contact(&self, launch: LaunchId) -> bool {
+        let daemon = self.containers.get(&launch).and_then(|c| self.daemons.get(&c.daemon));
+        daemon.is_none_or(|daemon| daemon.contact != Contact::Up)
+    }
+
+    /// Why a container must not go to stock, if so.
+    pub(super) fn unwanted(&self, now: Instant, launch: LaunchId) -> Option<RetireReason> {
+        let container = self.containers.get(&launch)?;
+        let (_, service) = self.services.get_index(container.service)?;
+        let daemon = self.daemons.get(&container.daemon);
+        if self.draining || service.leaving || daemon.is_none_or(|daemon| daemon.leaving) {
+            Some(RetireReason::Drain)
+        } else if !service.keeps(container.generation) {
+            Some(RetireReason::Generation)
+        } else if container.expired(now) {
+            Some(RetireReason::Age)
+        } else if container.uses > service.policy.reuse {
+            Some(RetireReason::Spent)
+        } else {
+            None
+        }
+    }
+
+    /// Without contact a container has to prove itself, if that is ever enough.
+    pub(super) fn doubt(&mut self, now: Instant, launch: LaunchId) {
+        let Some(container) = self.containers.get(&launch) else { return };
+        let service = self.services.get_index(container.service);
+        if service.is_none_or(|(_, service)| service.policy.stale_after.is_zero()) {
+            return self.transit(now, launch, State::Unknown);
+        }
+        self.transit(now, launch, State::Checking);
+        self.vouch(launch, Vouched::Asked);
+        self.actions.push(Action::Check { launch });
+    }
+
+    /// The one place where `Container::vouched` is written, with its timer and its place in
+    /// the stock.
+    pub(super) fn vouch(&mut self, launch: LaunchId, by: Vouched) {
+        let Some(container) = self.containers.get_mut(&launch) else { return };
+        let before = container.stocked(launch);
+        if let Vouched::Until(at) = std::mem::replace(&mut container.vouched, by) {
+            self.timers.remove(&(at, Timer::Stale(launch)));
+        }
+        if let Vouched::Until(at) = by {
+            self.timers.insert((at, Timer::Stale(launch)));
+        }
+        if container.state == State::Idle
+            && let Some((_, service)) = self.services.get_index_mut(container.service)
+        {
+            service.stock.remove(before);
+            service.stock.add(container.stocked(launch));
+        }
+    }
+}

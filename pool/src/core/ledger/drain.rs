@@ -1,0 +1,28 @@
+//! The drain of the whole pool.
+
+use std::time::Instant;
+
+use super::super::Refusal;
+use super::{Action, Ledger, RetireReason, State};
+
+// === impl Ledger ===
+
+impl Ledger {
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        self.hungry.clear();
+        for index in 0..self.services.len() {
+            self.refuse_all(now, index, &Refusal::Draining);
+        }
+        let launches: Vec<_> = self.containers.iter().map(|(id, c)| (*id, c.state)).collect();
+        for (launch, state) in launches {
+            match state {
+                State::Idle | State::Unknown => self.retire(now, launch, RetireReason::Drain),
+                State::Probing => self.actions.push(Action::Interrupt { launch }),
+                _ => {}
+            }
+        }
+        let names: Vec<_> = self.daemons.keys().cloned().collect();
+        names.iter().for_each(|name| self.replace(name));
+    }
+}

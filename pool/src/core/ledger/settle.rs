@@ -1,0 +1,199 @@
+//! What follows from what has changed: what is launched, which stock is too large, who has
+//! nothing left to wait for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::{Refusal, sizing};
+use super::container::Container;
+use super::service::Window;
+use super::{Action, DaemonName, Lane, LaunchId, Ledger, RetireReason, State, Timer};
+
+/// Of so many daemons it is said why they cannot launch a service.
+const REASONS: usize = 3;
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Launches what is wanted and missing, as far as daemons have room: first
+    /// for those who wait, the longest first; then for the emptiest stock.
+    pub(super) fn converge(&mut self, now: Instant) {
+        let mut candidates: Vec<_> = self.hungry.difference(&self.stuck).copied().collect();
+        while let Some(at) = (0..candidates.len())
+            .min_by_key(|at| candidates.get(*at).and_then(|lane| self.need(*lane)))
+        {
+            let lane = candidates.swap_remove(at);
+            // The last one may have been for both lanes of a service.
+            if !self.hungry.contains(&lane) {
+                continue;
+            }
+            let daemon = self.placement.pick(usize::MAX, |name| {
+                self.daemons.get(name).is_some_and(|daemon| daemon.can_launch(lane))
+            });
+            let Some(daemon) = daemon.cloned() else {
+                self.stuck.insert(lane);
+                self.make_room(now, lane);
+                continue;
+            };
+            if self.holds(now, lane, &daemon) {
+                continue;
+            }
+            if let Some(launch) = self.launch(now, lane, daemon) {
+                self.expect(now, launch, lane.0);
+            }
+            if self.hungry.contains(&lane) {
+                candidates.push(lane);
+            }
+        }
+    }
+
+    /// How urgent the next launch of a lane is; the least is the most urgent.
+    pub(super) fn need(&self, (service, generation): Lane) -> Option<(Option<u64>, u64)> {
+        let (_, service) = self.services.get_index(service)?;
+        if generation != service.current() {
+            // What is on trial is one container, which serves whoever waits once it
+            // is ready. Behind others it might never have its turn.
+            return Some((None, 0));
+        }
+        let coming = sizing::on_their_way(&service.counts);
+        let unserved = service.queue.len() > coming;
+        let oldest = service.queue.oldest().filter(|_| unserved).map_or(u64::MAX, |w| w.0);
+        let ready = u64::from(coming + service.counts[State::Idle]);
+        let fill = (ready << 32) / u64::from(service.policy.warm.max(1));
+        Some((Some(oldest), fill))
+    }
+
+    pub(super) fn launch(
+        &mut self,
+        now: Instant,
+        (index, generation): Lane,
+        daemon: DaemonName,
+    ) -> Option<LaunchId> {
+        let (name, service) = self.services.get_index_mut(index)?;
+        let wanted = service.launched(generation);
+        let paced = service.trouble(generation).is_some_and(|t| t.losses.retry_at.is_some());
+        self.launches += 1;
+        service.totals.launched += 1;
+        let launch = LaunchId(self.launches);
+        debug_assert!(service.counts.total() < service.policy.max, "I2: {name} has its maximum");
+        let (service, on) = (name.clone(), daemon.clone());
+        let (mut capacity, mut alone) = (0, None);
+        if let Some(daemon) = self.daemons.get_mut(&daemon) {
+            daemon.ordered += 1;
+            alone = (daemon.counts[State::Launching] == 0).then_some(daemon.ordered);
+            capacity = daemon.terms.capacity;
+        }
+        let action = Action::Launch { launch, daemon: on, service, generation, capacity };
+        let container = Container::new(index, daemon, generation, now);
+        self.containers.insert(launch, Container { wanted, alone, ..container });
+        if !paced {
+            self.pace(now, (index, generation));
+        }
+        self.transit(now, launch, State::Launching);
+        self.actions.push(action);
+        Some(launch)
+    }
+
+    /// Compares wanted with have for one service, after either changed.
+    pub(super) fn touch(&mut self, now: Instant, index: usize) {
+        let Some((_, service)) = self.services.get_index_mut(index) else {
+            return;
+        };
+        for generation in service.lanes() {
+            let lane = (index, generation);
+            if !self.draining && service.deficit(generation) > 0 {
+                self.hungry.insert(lane);
+            } else {
+                self.hungry.remove(&lane);
+            }
+        }
+        service.note_wanted(Some(now));
+        let (stock, warm) = (service.stock.len(), service.stock_wanted());
+        match &mut service.window {
+            Some(window) if stock > warm => window.low = window.low.min(stock),
+            Some(window) => {
+                self.timers.remove(&(window.ends, Timer::Surplus(index)));
+                service.window = None;
+            }
+            None if stock > warm && !self.draining => {
+                let ends = now + service.policy.surplus_after;
+                self.timers.insert((ends, Timer::Surplus(index)));
+                service.window = Some(Window { ends, low: stock });
+            }
+            None => {}
+        }
+    }
+
+    /// Retires what the stock had above `warm` all through the window that ends now.
+    pub(super) fn shrink(&mut self, now: Instant, index: usize) {
+        let Some((_, service)) = self.services.get_index_mut(index) else {
+            return;
+        };
+        let Some(window) = service.window.take() else {
+            return;
+        };
+        for _ in 0..window.low.saturating_sub(service.stock_wanted()) {
+            let worst = self.services.get_index(index).and_then(|(_, s)| s.surplus());
+            if let Some(worst) = worst {
+                self.retire(now, worst, RetireReason::Surplus);
+            }
+        }
+        self.touch(now, index);
+    }
+
+    /// Puts a daemon where it belongs in the placement order, after its load changed.
+    pub(super) fn replace(&mut self, name: &DaemonName) {
+        let load = self.daemons.get(name).and_then(|daemon| {
+            let load = daemon.open(self.draining);
+            if load.is_some() {
+                self.stuck.retain(|lane| !daemon.can_launch(*lane));
+            }
+            load
+        });
+        self.spread.changed |= self.placement.set(name, load);
+    }
+
+    /// Refuses those who wait for what cannot come.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        while let Some(index) = self.doubtful.pop_first() {
+            let waits = self.services.get_index(index).is_some_and(|(_, s)| s.queue.len() > 0);
+            if waits && let Some(reason) = self.hopeless(index) {
+                self.refuse_all(now, index, &Refusal::NoDaemon { reason });
+            }
+        }
+    }
+
+    /// Why there will be no container for a waiter of a service, when that is
+    /// certain: none is on its way or to be used again, and no daemon can launch one.
+    pub(super) fn hopeless(&self, index: usize) -> Option<Arc<str>> {
+        let (_, service) = self.services.get_index(index)?;
+        let returning = if service.policy.reuse > 0 { service.counts[State::Leased] } else { 0 };
+        if sizing::on_their_way(&service.counts) + returning > 0 {
+            return None;
+        }
+        let mut lanes = service.lanes().map(|generation| (index, generation));
+        let reason = self.unlaunchable(lanes.next()?)?;
+        // What is on trial may serve them, too.
+        lanes.all(|lane| self.unlaunchable(lane).is_some()).then_some(reason)
+    }
+
+    /// Why no daemon can launch what is in a lane, when that is certain.
+    pub(super) fn unlaunchable(&self, lane: Lane) -> Option<Arc<str>> {
+        let mut reasons = Vec::new();
+        for (name, daemon) in &self.daemons {
+            let (reason, answered) = daemon.unfit_for(lane)?;
+            // Those that answer first: what they say is about the service.
+            reasons.push((!answered, name, reason));
+        }
+        reasons.sort();
+        let said =
+            reasons.iter().take(REASONS).map(|(_, name, reason)| format!("{name}: {reason}"));
+        let mut said: Vec<_> = said.collect();
+        match reasons.len() {
+            0 => said.push("there is no daemon".to_owned()),
+            n if n > REASONS => said.push(format!("and {} more", n - REASONS)),
+            _ => {}
+        }
+        Some(said.join("; ").into())
+    }
+}
