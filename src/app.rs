@@ -10,9 +10,9 @@ mod push;
 mod reap;
 mod register;
 mod serve;
+mod stocked;
 mod watch;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,8 +20,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::Pool;
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot};
+use ganger_pool::{History, Observer, Pool};
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
@@ -36,6 +36,7 @@ use fleet::Followed;
 use guardian::Guardian;
 use register::Registrar;
 use serve::{Door, Server};
+use stocked::Refills;
 use watch::ImageWatch;
 
 pub use fleet::Fleet;
@@ -63,6 +64,8 @@ pub struct Running {
     pub services: Vec<(ServiceName, SocketAddr)>,
     /// What its containers are leased from.
     pub pool: Arc<Pool<Docker>>,
+    /// What happened lately to its containers, daemons and services.
+    pub history: Arc<History>,
 }
 
 /// How a run ended.
@@ -124,7 +127,7 @@ pub async fn run(
     load: Option<Load>,
     guardian: Option<Command>,
     started: impl FnOnce(&Running),
-    stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
+    mut stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
     let plan = Plan::new(&config);
     let machine = |what| move |source| AppError::Machine { what, source };
@@ -153,7 +156,11 @@ pub async fn run(
         None => (None, fleet),
     };
     let images = ImageWatch::new(docker.clone());
-    let pool = Arc::new(Pool::start(services, docker.clone(), Arc::new(Prober), fleet));
+    let (refills, history) = (Arc::new(Refills::default()), Arc::new(History::default()));
+    let observers: Vec<Arc<dyn Observer>> = vec![refills.clone(), history.clone()];
+    let probe = Arc::new(Prober);
+    let pool = Pool::start_observed(services, docker.clone(), probe, fleet, observers);
+    let pool = Arc::new(pool);
     await_reaped(&pool, &stop).await;
     if stop.drain.is_cancelled() {
         // Nobody should be sent here any more.
@@ -177,10 +184,14 @@ pub async fn run(
         (settings.name.clone(), address)
     };
     let services = settings.iter().zip(&listeners).map(address).collect();
-    let running = Running { services, pool: pool.clone() };
+    let running = Running { services, pool: pool.clone(), history };
     started(&running);
 
-    let full = tokio::spawn(await_stocked(pool.clone(), running, stocked));
+    let names = running.services.iter().map(|(name, _)| name.clone()).collect();
+    let full = pool.clone();
+    let full = tokio::spawn(async move {
+        refills.all_full(&full, names, |service| stocked(service, &running)).await;
+    });
     let door = Door { files, admission: Admission::new(cap), threads };
     let registrar = Registrar::new(instance.name(), pool.clone());
     let mut server = Server::new(config, door, pool.clone(), followed, images, registrar);
@@ -217,26 +228,6 @@ async fn await_reaped(pool: &Pool<Docker>, stop: &Stop) {
     } else if snapshot.daemons.iter().all(|daemon| daemon.down.is_some()) {
         error!("no daemon can be reached; clients are refused until one answers");
     }
-}
-
-/// Tells of each service when its stock is full for the first time, whatever
-/// the others do.
-async fn await_stocked(
-    pool: Arc<Pool<Docker>>,
-    running: Running,
-    mut stocked: impl FnMut(&ServiceView, &Running),
-) {
-    let mut told = BTreeSet::new();
-    let told_all = |snapshot: &Snapshot| {
-        for service in &snapshot.services {
-            let full = service.stocked() && snapshot.settled_for(&service.name);
-            if full && told.insert(service.name.clone()) {
-                stocked(service, &running);
-            }
-        }
-        told.len() == snapshot.services.len()
-    };
-    pool.until(told_all).await;
 }
 
 /// Waits until nothing is left on the daemons that answer; says where something

@@ -12,17 +12,17 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tracing::{debug, info, trace, warn};
 
 use crate::core::{
     Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName,
     ServiceView, Snapshot, StartKind, WaiterId,
 };
+use crate::events::{EventKind, Events};
 use crate::options::ServiceOptions;
 use crate::orders::{Order, Removal};
 use crate::runtime::{ContainerRuntime, Target};
 use crate::services::{Reload, Services};
-use outbox::{Outbox, Progress};
+use outbox::Outbox;
 
 /// The ledger, shared by all who have something to tell it.
 pub(crate) struct Broker<R: ContainerRuntime> {
@@ -32,6 +32,7 @@ pub(crate) struct Broker<R: ContainerRuntime> {
     /// Daemons that left and hold nothing any more.
     emptied: mpsc::UnboundedSender<DaemonName>,
     services: Arc<Services<R::Spec>>,
+    pub(crate) events: Arc<Events>,
     /// Counts changes, for those who wait for one.
     changes: watch::Sender<u64>,
     /// The next deadline moved ahead of the one the timer sleeps to.
@@ -46,6 +47,7 @@ struct Inner<R: ContainerRuntime> {
     /// What the timer sleeps to.
     armed: Option<Instant>,
     services: Arc<Services<R::Spec>>,
+    events: Arc<Events>,
 }
 
 /// A container for a waiter.
@@ -85,6 +87,7 @@ impl<R: ContainerRuntime> Broker<R> {
         reaper: mpsc::UnboundedSender<Removal>,
         emptied: mpsc::UnboundedSender<DaemonName>,
         services: Arc<Services<R::Spec>>,
+        events: Arc<Events>,
     ) -> Self {
         let inner = Inner {
             ledger,
@@ -93,6 +96,7 @@ impl<R: ContainerRuntime> Broker<R> {
             last_waiter: 0,
             armed: None,
             services: services.clone(),
+            events: events.clone(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -100,6 +104,7 @@ impl<R: ContainerRuntime> Broker<R> {
             reaper,
             emptied,
             services,
+            events,
             changes: watch::Sender::new(0),
             alarm: Notify::new(),
         }
@@ -190,7 +195,15 @@ impl<R: ContainerRuntime> Broker<R> {
     }
 
     pub(crate) fn returned(&self, launch: LaunchId, outcome: Outcome) {
+        self.events.tell(EventKind::Returned { launch, outcome });
         self.tell(Event::Returned { launch, outcome });
+    }
+
+    /// A connection gets no container, and the ledger was not asked.
+    pub(crate) fn refused(&self, service: &ServiceName, refusal: Refusal) -> Refusal {
+        let kind = EventKind::Refused { service: service.clone(), refusal: refusal.clone() };
+        self.events.tell(kind);
+        refusal
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -227,57 +240,30 @@ impl<R: ContainerRuntime> Broker<R> {
     }
 
     fn send(&self, outbox: Outbox<R>, rearm: bool) {
+        // Before the answers: what their receivers do happens after it.
+        for (number, kind) in outbox.events {
+            self.events.tell_numbered(number, kind);
+        }
         for (sender, answer) in outbox.answers {
             if let Err(Ok(grant)) = sender.send(answer) {
                 self.returned(grant.launch, Outcome::Unused);
             }
-        }
-        for launch in outbox.undeliverable {
-            warn!(%launch, "granted a container that nobody waits for");
-            self.returned(launch, Outcome::Failed);
         }
         // The lanes end only with the pool, when nobody is left to be told.
         for order in outbox.orders {
             _ = self.launcher.send(order);
         }
         for removal in outbox.removals {
-            debug!(target = %removal.target.key, daemon = %removal.target.daemon, reason = %removal.reason, "retiring");
             _ = self.reaper.send(removal);
         }
         for daemon in outbox.emptied {
             _ = self.emptied.send(daemon);
         }
-        for (daemon, degraded) in outbox.health {
-            match degraded {
-                Some(reason) => {
-                    warn!(%daemon, reason = &*reason, "degraded: one launch at a time tries it");
-                }
-                None => info!(%daemon, "not degraded any more: a container was started"),
-            }
-        }
-        for (service, generation, pause) in outbox.paced {
-            warn!(
-                %service, %generation,
-                "its containers keep ending in stock: until one serves, they are launched for the \
-                 stock one by one, up to {pause:?} apart"
-            );
-        }
-        for (service, generation, progress) in outbox.rollouts {
-            match progress {
-                Progress::Advanced(stage) => {
-                    info!(%service, %generation, stage = stage.to_string(), "the rollout goes on");
-                    continue;
-                }
-                Progress::SwitchedOver => info!(%service, %generation, "switched over"),
-                Progress::RolledBack(why, reason) => {
-                    let then = outbox::prospects(why);
-                    warn!(
-                        %service, %generation, reason = &*reason,
-                        "rolled back; the one before goes on{then}"
-                    );
-                }
-            }
+        if outbox.services_changed {
             self.services.announce();
+        }
+        for launch in outbox.undeliverable {
+            self.returned(launch, Outcome::Failed);
         }
         if rearm {
             self.alarm.notify_one();
@@ -306,6 +292,13 @@ impl<R: ContainerRuntime> Inner<R> {
     fn carry_out(&mut self, action: Action, outbox: &mut Outbox<R>) {
         match action {
             Action::Launch { launch, daemon, service, generation, capacity } => {
+                if self.events.is_observed() {
+                    let (service, daemon) = (service.clone(), daemon.clone());
+                    self.note(
+                        outbox,
+                        EventKind::LaunchOrdered { launch, service, generation, daemon },
+                    );
+                }
                 let order = Order::Launch { launch, daemon, service, generation, capacity };
                 outbox.orders.push(order);
             }
@@ -316,41 +309,61 @@ impl<R: ContainerRuntime> Inner<R> {
                     outbox.dropped.extend(self.handles.remove(launch));
                 }
                 let target = Target { daemon, key };
+                self.note(outbox, EventKind::Retiring { target: target.clone(), reason });
                 outbox.removals.push(Removal { target, reason, ended_in_stock });
             }
             Action::Grant { waiter, launch, daemon, start, uses } => {
                 let handle = self.handles.get(&launch).cloned();
                 if let (Some(sender), Some(handle)) = (self.waiters.remove(&waiter), handle) {
+                    self.note(outbox, EventKind::Granted { launch, start, uses });
                     let grant = Grant { launch, daemon, handle, start, uses };
                     outbox.answers.push((sender, Ok(grant)));
                 } else {
+                    self.note(outbox, EventKind::GrantedToNobody { launch });
                     outbox.undeliverable.push(launch);
                 }
             }
-            Action::Refuse { waiter, refusal } => {
+            Action::Refuse { waiter, service, refusal } => {
                 if let Some(sender) = self.waiters.remove(&waiter) {
+                    if self.events.is_observed() {
+                        let refusal = refusal.clone();
+                        self.note(outbox, EventKind::Refused { service, refusal });
+                    }
                     outbox.answers.push((sender, Err(refusal)));
                 }
             }
             Action::Forget { daemon } => outbox.emptied.push(daemon),
             Action::Advanced { service, generation, stage } => {
-                outbox.rollouts.push((service, generation, Progress::Advanced(stage)));
+                self.note(outbox, EventKind::RolloutAdvanced { service, generation, stage });
             }
             Action::SwitchedOver { service, generation } => {
                 // Under the lock: a reload has to know what the ledger does.
                 self.services.switched_over(&service, generation);
-                outbox.rollouts.push((service, generation, Progress::SwitchedOver));
+                outbox.services_changed = true;
+                self.note(outbox, EventKind::SwitchedOver { service, generation });
             }
             Action::RolledBack { service, generation, why, reason } => {
                 self.services.rolled_back(&service, generation);
-                outbox.rollouts.push((service, generation, Progress::RolledBack(why, reason)));
+                outbox.services_changed = true;
+                self.note(outbox, EventKind::RolledBack { service, generation, why, reason });
             }
-            Action::Degraded { daemon, reason } => outbox.health.push((daemon, Some(reason))),
+            Action::Degraded { daemon, reason } => {
+                self.note(outbox, EventKind::Degraded { daemon, reason });
+            }
+            Action::Recovered { daemon } => self.note(outbox, EventKind::Recovered { daemon }),
             Action::Paced { service, generation, pause } => {
-                outbox.paced.push((service, generation, pause));
+                self.note(outbox, EventKind::Paced { service, generation, pause });
             }
-            Action::Recovered { daemon } => outbox.health.push((daemon, None)),
-            Action::Moved { launch, from, to } => trace!(%launch, %from, %to, "moved"),
+            Action::Moved { launch, from, to } => {
+                self.note(outbox, EventKind::StateChanged { launch, from, to });
+            }
+        }
+    }
+
+    /// Has an event told after the lock is released.
+    fn note(&self, outbox: &mut Outbox<R>, kind: EventKind) {
+        if self.events.is_wanted(&kind) {
+            outbox.events.push((self.events.number(), kind));
         }
     }
 }

@@ -49,9 +49,14 @@ impl<R: ContainerRuntime> Desk<R> {
         match object {
             Ok(object) => Ok(Lease::new(object, self.max_uses)),
             Err(PoolError::Backend(refusal)) => Err(refusal),
-            Err(PoolError::Closed) => Err(Refusal::Draining),
-            Err(_) => Err(Refusal::QueueFull),
+            Err(PoolError::Closed) => Err(self.refused(Refusal::Draining)),
+            Err(_) => Err(self.refused(Refusal::QueueFull)),
         }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Refusal {
+        let Checkout { broker, service } = self.pool.manager();
+        broker.refused(service, refusal)
     }
 
     pub(crate) fn close(&self) {

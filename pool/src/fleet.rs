@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::core::{DaemonName, Event};
 use crate::discovery::{DaemonSpec, FleetWatch};
+use crate::events::EventKind;
 use crate::monitor::Monitor;
 use crate::nudge::Nudges;
 use crate::runtime::ContainerRuntime;
@@ -78,23 +78,24 @@ impl<R: ContainerRuntime> Fleet<R> {
         let mut left = false;
         for (name, member) in &mut self.members {
             if !member.leaving && !current.contains_key(name) {
-                info!(daemon = %name, "left the fleet; draining it");
                 left = true;
                 member.leaving = true;
                 self.broker.tell(Event::DaemonLeft { daemon: name.clone() });
+                self.broker.events.tell(EventKind::DaemonLeft { daemon: name.clone() });
             }
         }
         if left && current.is_empty() {
-            warn!("the fleet is empty; clients are refused until discovery finds a daemon");
+            self.broker.events.tell(EventKind::FleetEmpty);
         }
         for (name, spec) in current {
             if let Some(member) = self.members.get_mut(name)
                 && member.stays(spec)
             {
                 if member.spec.terms() != spec.terms() {
-                    let (daemon, capacity) = (name.clone(), spec.max_containers);
-                    info!(%daemon, capacity, tier = spec.tier, "its capacity or tier changed");
-                    self.broker.tell(Event::DaemonResized { daemon, terms: spec.terms() });
+                    let (capacity, tier) = (spec.max_containers, spec.tier);
+                    let (daemon, terms) = (name.clone(), spec.terms());
+                    self.broker.tell(Event::DaemonResized { daemon: daemon.clone(), terms });
+                    self.broker.events.tell(EventKind::DaemonResized { daemon, capacity, tier });
                 }
                 member.spec = spec.clone();
                 continue;
@@ -109,8 +110,9 @@ impl<R: ContainerRuntime> Fleet<R> {
 
     fn join(&mut self, spec: DaemonSpec<R::Endpoint>) {
         let name = spec.name.clone();
-        info!(daemon = %name, capacity = spec.max_containers, "joined the fleet");
         self.broker.tell(Event::DaemonJoined { daemon: name.clone(), terms: spec.terms() });
+        let (daemon, capacity) = (name.clone(), spec.max_containers);
+        self.broker.events.tell(EventKind::DaemonJoined { daemon, capacity });
         let monitor = Monitor {
             broker: self.broker.clone(),
             runtime: self.runtime.clone(),
@@ -131,7 +133,7 @@ impl<R: ContainerRuntime> Fleet<R> {
             member.end().await;
             self.nudges.forget(name);
             self.runtime.forget(name);
-            info!(daemon = %name, "drained");
+            self.broker.events.tell(EventKind::DaemonDrained { daemon: name.clone() });
         }
     }
 }

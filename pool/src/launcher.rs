@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
 use crate::broker::Broker;
 use crate::caught::caught;
 use crate::core::{ContainerKey, Event, Fault, LaunchId};
+use crate::events::EventKind;
 use crate::nudge::Nudges;
 use crate::orders::Order;
 use crate::probe::{CHECK, NotYet, Probe};
@@ -90,32 +90,27 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Err(Some(LaunchError { fault: Fault::Service, message }))
         });
         let took = began.elapsed();
-        let (service, daemon) = (&order.service, &order.daemon);
-        self.broker.tell(match outcome {
+        let LaunchOrder { service, daemon, .. } = order;
+        let (fault, reason) = match outcome {
             Ok(()) => {
-                debug!(%launch, %service, %daemon, ?took, "ready");
-                Event::Ready { launch }
+                self.broker.events.tell(EventKind::LaunchReady { launch, service, daemon, took });
+                self.broker.tell(Event::Ready { launch });
+                return Some(launch);
             }
             Err(None) => {
-                debug!(%launch, %service, %daemon, "launch not wanted any more, or its container is not there any more");
-                let reason = "it was not wanted any more, or removed by somebody".into();
-                Event::LaunchFailed { launch, fault: Fault::Unwanted, reason }
+                (Fault::Unwanted, "it was not wanted any more, or removed by somebody".into())
             }
-            Err(Some(LaunchError { fault: fault @ Fault::Full, message })) => {
-                debug!(%launch, %service, %daemon, reason = message, "no room");
-                self.nudges.look(daemon);
-                Event::LaunchFailed { launch, fault, reason: message.into() }
-            }
-            Err(Some(LaunchError { fault, message })) => {
-                warn!(%launch, %service, %daemon, error = message, "launch failed");
-                match fault {
-                    Fault::Service | Fault::Unwanted => {}
-                    Fault::Daemon | Fault::Full => self.nudges.look(daemon),
-                    Fault::Unprepared => self.nudges.prepare(daemon, service),
-                }
-                Event::LaunchFailed { launch, fault, reason: message.into() }
-            }
-        });
+            Err(Some(LaunchError { fault, message })) => (fault, Arc::<str>::from(message)),
+        };
+        match fault {
+            Fault::Service | Fault::Unwanted => {}
+            Fault::Daemon | Fault::Full => self.nudges.look(&daemon),
+            Fault::Unprepared => self.nudges.prepare(&daemon, &service),
+        }
+        let failed =
+            EventKind::LaunchFailed { launch, service, daemon, fault, reason: reason.clone() };
+        self.broker.events.tell(failed);
+        self.broker.tell(Event::LaunchFailed { launch, fault, reason });
         Some(launch)
     }
 
@@ -166,8 +161,9 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         };
         let autopsy = self.autopsy(order).await;
         if autopsy.as_ref().is_some_and(|autopsy| autopsy.removed) {
-            let (launch, service, daemon) = (order.launch, &order.service, &order.daemon);
-            warn!(%launch, %service, %daemon, "the container was removed before it was ready");
+            let LaunchOrder { launch, service, daemon, .. } = order;
+            let (launch, service, daemon) = (*launch, service.clone(), daemon.clone());
+            self.broker.events.tell(EventKind::RemovedBeforeReady { launch, service, daemon });
             return Err(None);
         }
         let may_run = autopsy.as_ref().is_none_or(|autopsy| autopsy.exit_code.is_none());
@@ -204,7 +200,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             None => Err("it is gone".to_owned()),
         };
         if let Err(error) = &checked {
-            debug!(%launch, error, "not fit to be leased again");
+            let reason = error.as_str().into();
+            self.broker.events.tell(EventKind::CheckFailed { launch, reason });
         }
         self.broker.tell(Event::Checked { launch, proof: checked.ok() });
         None

@@ -13,7 +13,9 @@ mod checkout;
 pub mod core;
 mod desk;
 pub mod discovery;
+mod events;
 mod fleet;
+mod history;
 mod launcher;
 mod lease;
 mod monitor;
@@ -28,6 +30,8 @@ pub mod replay;
 pub mod runtime;
 mod services;
 
+pub use events::{EventKind, Observer, PoolEvent};
+pub use history::History;
 pub use lease::Lease;
 pub use options::{Change, ServiceOptions};
 pub use pool::Pool;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::caught::{called, caught};
 use crate::core::{Event, Launches};
 use crate::discovery::DaemonSpec;
+use crate::events::EventKind;
 use crate::nudge::Nudge;
 use crate::preparer::Preparers;
 use crate::runtime::{CallError, ContainerRuntime, DaemonFacts, Listing, RuntimeEvent};
@@ -65,25 +65,20 @@ impl<R: ContainerRuntime> Monitor<R> {
         let mut told: Option<String> = None;
         loop {
             let connect = self.runtime.connect(daemon, &self.daemon.endpoint);
-            let error = match called("the first call", connect).await {
+            let (error, kind) = match called("the first call", connect).await {
                 Ok(facts) => {
-                    info!(%daemon, version = %facts.version, cpus = facts.cpus, "contact made");
                     let error = self.stay(&facts, preparers).await;
-                    warn!(%daemon, error = error.to_string(), "contact lost");
                     misses = 1;
                     // The ledger has been told since that it is up.
                     told = None;
-                    error
+                    let (daemon, reason) = (daemon.clone(), error.to_string().into());
+                    (error, EventKind::ContactLost { daemon, reason })
                 }
                 Err(error) => {
                     misses += 1;
-                    match told {
-                        None => warn!(%daemon, error = error.to_string(), "no contact"),
-                        Some(_) => {
-                            debug!(%daemon, error = error.to_string(), misses, "still no contact")
-                        }
-                    }
-                    error
+                    let (daemon, reason) = (daemon.clone(), error.to_string().into());
+                    let (attempts, again) = (misses, told.is_some());
+                    (error, EventKind::ContactFailed { daemon, reason, attempts, again })
                 }
             };
             if told.as_ref() != Some(&error.message) {
@@ -91,6 +86,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                 self.tell(Event::DaemonDown { daemon: daemon.clone(), reason });
                 told = Some(error.message);
             }
+            self.note(kind);
             // Nudges are for a daemon that may be there: removals that cannot
             // reach this one would cut every pause short.
             tokio::time::sleep(Backoff::CONTACT.after(misses)).await;
@@ -104,7 +100,9 @@ impl<R: ContainerRuntime> Monitor<R> {
             || Launches::Learnt { first: facts.cpus.saturating_mul(2).clamp(1, 8), most: MOST },
             Launches::Fixed,
         );
-        self.tell(Event::DaemonUp { daemon, launches });
+        self.tell(Event::DaemonUp { daemon: daemon.clone(), launches });
+        let (version, cpus) = (facts.version.as_str().into(), facts.cpus);
+        self.note(EventKind::ContactMade { daemon, version, cpus });
         self.nudge.regained.notify_waiters();
         let error = tokio::select! {
             // Events first: a list that is older than one must not hide it.
@@ -134,18 +132,14 @@ impl<R: ContainerRuntime> Monitor<R> {
                 let stream = self.runtime.events(daemon, sink.clone(), open);
                 let ended = caught("a stream of events", stream).await;
                 let error = ended.unwrap_or_else(CallError::refused);
+                let (daemon, reason) = (daemon.clone(), error.to_string().into());
                 if opened.load(Relaxed) {
-                    debug!(%daemon, error = error.to_string(), "event stream broke");
+                    self.note(EventKind::StreamBroke { daemon, reason });
                     misses = 0;
                     self.nudge.look.notify_one();
                 } else {
                     misses += 1;
-                    match misses {
-                        1 => {
-                            warn!(%daemon, error = error.to_string(), "no events; what happens shows in lists only")
-                        }
-                        _ => debug!(%daemon, error = error.to_string(), misses, "still no events"),
-                    }
+                    self.note(EventKind::StreamFailed { daemon, reason, attempts: misses });
                 }
                 tokio::time::sleep(Backoff::CONTACT.after(misses.max(1))).await;
             }
@@ -173,18 +167,24 @@ impl<R: ContainerRuntime> Monitor<R> {
 
     /// Lists every few seconds, and soon after a nudge.
     async fn list(&self) -> CallError {
-        let mut misses = 0;
+        let (mut misses, mut listed) = (0, false);
         loop {
             let began = Instant::now().into_std();
             let daemon = self.daemon.name.clone();
             match called("a list", self.runtime.list(&daemon)).await {
                 Ok(Listing { owned, others }) => {
                     misses = 0;
+                    let (name, containers) = (daemon.clone(), owned.len());
                     self.tell(Event::Listed { daemon, began, owned, others });
+                    if !std::mem::replace(&mut listed, true) {
+                        let owned = containers;
+                        self.note(EventKind::Listed { daemon: name, owned, others });
+                    }
                 }
                 Err(error) => {
                     misses += 1;
-                    debug!(%daemon, error = error.to_string(), misses, "no list");
+                    let (daemon, reason) = (daemon.clone(), error.to_string().into());
+                    self.note(EventKind::ListFailed { daemon, reason, attempts: misses });
                     if misses >= MISSES {
                         return error;
                     }
@@ -202,5 +202,9 @@ impl<R: ContainerRuntime> Monitor<R> {
 
     fn tell(&self, event: Event) {
         self.broker.tell(event);
+    }
+
+    fn note(&self, kind: EventKind) {
+        self.broker.events.tell(kind);
     }
 }

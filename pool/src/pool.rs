@@ -13,6 +13,7 @@ use crate::broker::Broker;
 use crate::core::{Event, Ledger, Refusal, ServiceName, ServiceView, Snapshot};
 use crate::desk::Desk;
 use crate::discovery::FleetWatch;
+use crate::events::{EventKind, Events, Observer};
 use crate::fleet::Fleet;
 use crate::launcher::Launcher;
 use crate::lease::Lease;
@@ -49,12 +50,26 @@ impl<R: ContainerRuntime> Pool<R> {
         probe: Arc<P>,
         fleet: FleetWatch<R::Endpoint>,
     ) -> Self {
+        Self::start_observed(services, runtime, probe, fleet, Vec::new())
+    }
+
+    /// Starts a pool whose observers are told of everything that happens in it, from the first
+    /// event on. See [`Pool::start`].
+    pub fn start_observed<P: Probe<R::Handle>>(
+        services: Vec<ServiceOptions<R::Spec>>,
+        runtime: Arc<R>,
+        probe: Arc<P>,
+        fleet: FleetWatch<R::Endpoint>,
+        observers: Vec<Arc<dyn Observer>>,
+    ) -> Self {
         let (launcher, orders) = mpsc::unbounded_channel();
         let (reaper, removals) = mpsc::unbounded_channel();
         let (emptied, empty) = mpsc::unbounded_channel();
         let known = Arc::new(Services::new());
         let ledger = Ledger::salted(runtime.salt());
-        let broker = Arc::new(Broker::new(ledger, launcher, reaper, emptied, known.clone()));
+        let events = Arc::new(Events::new(observers));
+        let broker = Broker::new(ledger, launcher, reaper, emptied, known.clone(), events);
+        let broker = Arc::new(broker);
         let nudges = Arc::new(Nudges::default());
 
         let mut tasks = JoinSet::new();
@@ -96,6 +111,9 @@ impl<R: ContainerRuntime> Pool<R> {
         let mut desks = self.desks.write();
         let reload = self.broker.reload(services);
         for (service, change) in &reload.changes {
+            let (name, change_of) = (service.clone(), *change);
+            let kind = EventKind::ServiceChanged { service: name, change: change_of };
+            self.broker.events.tell(kind);
             if *change == Change::Removed
                 && let Some(desk) = desks.remove(service)
             {
@@ -124,8 +142,11 @@ impl<R: ContainerRuntime> Pool<R> {
         service: &ServiceName,
         deadline: Instant,
     ) -> Result<Lease<R>, Refusal> {
-        let desk = self.desks.read().get(service).cloned().ok_or(Refusal::UnknownService)?;
-        desk.lease(deadline).await
+        let desk = self.desks.read().get(service).cloned();
+        match desk {
+            Some(desk) => desk.lease(deadline).await,
+            None => Err(self.broker.refused(service, Refusal::UnknownService)),
+        }
     }
 
     /// The pool at this moment.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
-use tracing::warn;
 
 use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::caught::called;
 use crate::core::{DaemonName, Event, Generation, ServiceName};
+use crate::events::EventKind;
 use crate::nudge::Nudge;
 use crate::options::ServiceOptions;
 use crate::runtime::{CallError, ContainerRuntime};
@@ -119,17 +119,25 @@ impl<R: ContainerRuntime> Preparer<R> {
             // No answer says nothing against what was answered before; whether
             // there is contact at all, the list tells.
             if !unanswered || known.is_none() {
-                if let Err(error) = &result
-                    && known.as_ref() != Some(&result)
-                {
-                    warn!(%daemon, %service, error = error.to_string(), "cannot run this service");
-                }
                 broker.tell(Event::Prepared {
                     daemon: daemon.clone(),
                     service: service.clone(),
                     generation,
                     result: result.clone().map_err(|error| error.message.into()),
                 });
+                let kind = match &result {
+                    _ if known.as_ref() == Some(&result) => None,
+                    Ok(()) => {
+                        let (daemon, service) = (daemon.clone(), service.clone());
+                        Some(EventKind::ServicePrepared { daemon, service, generation })
+                    }
+                    Err(error) => {
+                        let (daemon, service) = (daemon.clone(), service.clone());
+                        let reason = error.to_string().into();
+                        Some(EventKind::ServiceUnfit { daemon, service, reason })
+                    }
+                };
+                kind.into_iter().for_each(|kind| broker.events.tell(kind));
                 known = Some(result);
             }
             tokio::select! {

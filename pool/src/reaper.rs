@@ -12,12 +12,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::caught::called;
 use crate::core::{DaemonName, Event, RetireReason, ServiceName};
+use crate::events::EventKind;
 use crate::nudge::Nudges;
 use crate::orders::Removal;
 use crate::runtime::{Autopsy, ContainerRuntime, Removal as Attempt, Target};
@@ -90,17 +90,16 @@ impl<R: ContainerRuntime> Reaper<R> {
                 Ok(Attempt::Pending) => {
                     // The daemon answers: what is awaited takes seconds.
                     attempts = attempts.min(PENDING);
-                    debug!(target = %target.key, "not gone yet");
+                    let target = target.clone();
+                    self.broker.events.tell(EventKind::RemovalPending { target });
                 }
                 Err(error) => {
                     if error.unreachable {
                         self.nudges.look(&target.daemon);
                     }
                     if attempts == ODD {
-                        warn!(
-                            target = %target.key, daemon = %target.daemon, error = error.to_string(),
-                            "cannot be removed yet; trying for ever"
-                        );
+                        let (target, reason) = (target.clone(), error.to_string().into());
+                        self.broker.events.tell(EventKind::RemovalFailing { target, reason });
                     }
                 }
             }
@@ -113,12 +112,9 @@ impl<R: ContainerRuntime> Reaper<R> {
         }
         drop(lane);
         self.tidy(&target.daemon);
-        if reason == RetireReason::Stray {
-            info!(target = %target.key, daemon = %target.daemon, "removed what was left behind");
-        } else {
-            debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
-        }
-        self.broker.tell(Event::Removed { daemon: target.daemon, key: target.key });
+        let Target { daemon, key } = target.clone();
+        self.broker.tell(Event::Removed { daemon, key });
+        self.broker.events.tell(EventKind::Removed { target, reason, attempts });
     }
 
     /// Tells people how a container ended in stock: nobody else does, and what it has said goes
@@ -134,9 +130,9 @@ impl<R: ContainerRuntime> Reaper<R> {
             Entry::Vacant(never) => never.insert((now, 0)).1,
         };
         let autopsy = timeout(POST_MORTEM, self.runtime.autopsy(target)).await.ok().flatten();
-        let reason = how_it_ended(why, autopsy);
-        let (launch, daemon) = (&target.key, &target.daemon);
-        warn!(%service, %launch, %daemon, untold, reason, "a container ended in stock");
+        let (target, service) = (target.clone(), service.clone());
+        let reason = how_it_ended(why, autopsy).into();
+        self.broker.events.tell(EventKind::EndedInStock { target, service, reason, untold });
     }
 
     fn lane(&self, daemon: &DaemonName) -> Arc<Semaphore> {

@@ -63,6 +63,8 @@ pub enum Action {
     Refuse {
         /// Who.
         waiter: WaiterId,
+        /// The service that it wanted one of.
+        service: ServiceName,
         /// Why.
         refusal: Refusal,
     },

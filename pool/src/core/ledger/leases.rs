@@ -19,7 +19,8 @@ impl Ledger {
         deadline: Instant,
     ) {
         let Some(index) = self.services.get_index_of(name) else {
-            self.actions.push(Action::Refuse { waiter, refusal: Refusal::UnknownService });
+            let (service, refusal) = (name.clone(), Refusal::UnknownService);
+            self.actions.push(Action::Refuse { waiter, service, refusal });
             return;
         };
         self.used(now, index);
@@ -198,10 +199,9 @@ impl Ledger {
     }
 
     pub(super) fn refuse(&mut self, index: usize, waiter: WaiterId, refusal: Refusal) {
-        if let Some((_, service)) = self.services.get_index_mut(index) {
-            *service.totals.refused.entry(refusal.kind()).or_default() += 1;
-        }
-        self.actions.push(Action::Refuse { waiter, refusal });
+        let Some((name, service)) = self.services.get_index_mut(index) else { return };
+        *service.totals.refused.entry(refusal.kind()).or_default() += 1;
+        self.actions.push(Action::Refuse { waiter, service: name.clone(), refusal });
     }
 
     /// Refuses everybody who waits for a service.

@@ -89,8 +89,9 @@ impl Ledger {
         if !paced {
             self.pace(now, (index, generation));
         }
-        self.transit(now, launch, State::Launching);
+        // First: what follows is about a container that is known.
         self.actions.push(action);
+        self.transit(now, launch, State::Launching);
         Some(launch)
     }
 

@@ -73,7 +73,7 @@ impl World {
                 Ok(())
             }
             Action::Grant { waiter, launch, uses, .. } => self.granted(waiter, launch, uses),
-            Action::Refuse { waiter, refusal } => self.refused(waiter, &refusal),
+            Action::Refuse { waiter, refusal, .. } => self.refused(waiter, &refusal),
             Action::Forget { daemon } => {
                 let held = self.containers.values().any(|c| c.daemon == daemon)
                     || self.removals.iter().any(|(on, _)| *on == daemon);

@@ -1,0 +1,134 @@
+//! The log of what happens in a pool.
+
+use tracing::{debug, info, trace, warn};
+
+use super::EventKind;
+use crate::core::{Fault, GivenUp, RetireReason};
+
+/// Writes an event to the log. Single leases are left out: whoever has them knows more of them.
+pub(super) fn write(kind: &EventKind) {
+    match kind {
+        EventKind::LaunchOrdered { .. }
+        | EventKind::Granted { .. }
+        | EventKind::Refused { .. }
+        | EventKind::Returned { .. }
+        | EventKind::Listed { .. }
+        | EventKind::ServicePrepared { .. }
+        // Who asked for it says it.
+        | EventKind::ServiceChanged { .. } => {}
+        EventKind::StateChanged { launch, from, to } => trace!(%launch, %from, %to, "moved"),
+        EventKind::LaunchReady { launch, service, daemon, took } => {
+            debug!(%launch, %service, %daemon, ?took, "ready");
+        }
+        EventKind::LaunchFailed { launch, service, daemon, fault, reason } => match fault {
+            Fault::Unwanted => {
+                debug!(%launch, %service, %daemon, "launch not wanted any more, or its container is not there any more");
+            }
+            Fault::Full => debug!(%launch, %service, %daemon, reason = &**reason, "no room"),
+            Fault::Service | Fault::Daemon | Fault::Unprepared => {
+                warn!(%launch, %service, %daemon, error = &**reason, "launch failed");
+            }
+        },
+        EventKind::RemovedBeforeReady { launch, service, daemon } => {
+            warn!(%launch, %service, %daemon, "the container was removed before it was ready");
+        }
+        EventKind::CheckFailed { launch, reason } => {
+            debug!(%launch, error = &**reason, "not fit to be leased again");
+        }
+        EventKind::EndedInStock { target, service, reason, untold } => {
+            let (launch, daemon) = (&target.key, &target.daemon);
+            warn!(%service, %launch, %daemon, untold, reason = &**reason, "a container ended in stock");
+        }
+        EventKind::GrantedToNobody { launch } => {
+            warn!(%launch, "granted a container that nobody waits for");
+        }
+        EventKind::Retiring { target, reason } => {
+            debug!(target = %target.key, daemon = %target.daemon, %reason, "retiring");
+        }
+        EventKind::RemovalPending { target } => debug!(target = %target.key, "not gone yet"),
+        EventKind::RemovalFailing { target, reason } => {
+            warn!(
+                target = %target.key, daemon = %target.daemon, error = &**reason,
+                "cannot be removed yet; trying for ever"
+            );
+        }
+        EventKind::Removed { target, reason: RetireReason::Stray, .. } => {
+            info!(target = %target.key, daemon = %target.daemon, "removed what was left behind");
+        }
+        EventKind::Removed { target, reason, attempts } => {
+            debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
+        }
+        EventKind::Paced { service, generation, pause } => warn!(
+            %service, %generation,
+            "its containers keep ending in stock: until one serves, they are launched for the \
+             stock one by one, up to {pause:?} apart"
+        ),
+        EventKind::RolloutAdvanced { service, generation, stage } => {
+            info!(%service, %generation, stage = stage.to_string(), "the rollout goes on");
+        }
+        EventKind::SwitchedOver { service, generation } => {
+            info!(%service, %generation, "switched over");
+        }
+        EventKind::RolledBack { service, generation, why, reason } => {
+            let then = prospects(*why);
+            warn!(
+                %service, %generation, reason = &**reason,
+                "rolled back; the one before goes on{then}"
+            );
+        }
+        EventKind::DaemonJoined { daemon, capacity } => info!(%daemon, capacity, "joined the fleet"),
+        EventKind::DaemonResized { daemon, capacity, tier } => {
+            info!(%daemon, capacity, tier, "its capacity or tier changed");
+        }
+        EventKind::DaemonLeft { daemon } => info!(%daemon, "left the fleet; draining it"),
+        EventKind::DaemonDrained { daemon } => info!(%daemon, "drained"),
+        EventKind::FleetEmpty => {
+            warn!("the fleet is empty; clients are refused until discovery finds a daemon");
+        }
+        EventKind::ContactMade { daemon, version, cpus } => {
+            info!(%daemon, version = &**version, cpus, "contact made");
+        }
+        EventKind::ContactLost { daemon, reason } => {
+            warn!(%daemon, error = &**reason, "contact lost");
+        }
+        EventKind::ContactFailed { daemon, reason, again: false, .. } => {
+            warn!(%daemon, error = &**reason, "no contact");
+        }
+        EventKind::ContactFailed { daemon, reason, attempts, .. } => {
+            debug!(%daemon, error = &**reason, misses = attempts, "still no contact");
+        }
+        EventKind::StreamBroke { daemon, reason } => {
+            debug!(%daemon, error = &**reason, "event stream broke");
+        }
+        EventKind::StreamFailed { daemon, reason, attempts: 1 } => {
+            warn!(%daemon, error = &**reason, "no events; what happens shows in lists only");
+        }
+        EventKind::StreamFailed { daemon, reason, attempts } => {
+            debug!(%daemon, error = &**reason, misses = attempts, "still no events");
+        }
+        EventKind::ListFailed { daemon, reason, attempts } => {
+            debug!(%daemon, error = &**reason, misses = attempts, "no list");
+        }
+        EventKind::ServiceUnfit { daemon, service, reason } => {
+            warn!(%daemon, %service, error = &**reason, "cannot run this service");
+        }
+        EventKind::Degraded { daemon, reason } => {
+            warn!(%daemon, reason = &**reason, "degraded: one launch at a time tries it");
+        }
+        EventKind::Recovered { daemon } => {
+            info!(%daemon, "not degraded any more: a container was started");
+        }
+    }
+}
+
+/// What becomes of a generation that was rolled back. Nothing tries it again by itself.
+const fn prospects(why: GivenUp) -> &'static str {
+    match why {
+        GivenUp::Failed => ", and the next reload tries again",
+        GivenUp::Refused => {
+            ": no daemon that answers can run the new one, and none is asked again before the next \
+             reload"
+        }
+        GivenUp::Replaced => "",
+    }
+}
