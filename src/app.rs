@@ -27,10 +27,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::docker::{Builtin, Docker, Identity};
+use crate::docker::{Builtin, Docker, Identity, StepObserver};
 use crate::image;
 use crate::probe::Prober;
-use crate::proxy::{self, Admission, BindError, Listener, Threads};
+use crate::proxy::{self, Admission, BindError, Listener, Recorder, Sessions, Threads};
 use crate::shutdown::Stop;
 use fleet::Followed;
 use guardian::Guardian;
@@ -57,6 +57,25 @@ const REMOVE: Duration = Duration::from_secs(60);
 /// The least that it waits for network sandboxes after that.
 const LAST: Duration = Duration::from_secs(5);
 
+/// What a run begins with.
+pub struct Startup {
+    /// How it is to run.
+    pub config: Config,
+    /// As which instance.
+    pub instance: Instance,
+    /// What ends it, and asks for reloads.
+    pub stop: Stop,
+    /// Reads the configuration again when that is asked for; without it nothing changes.
+    pub load: Option<Load>,
+    /// Starts a process that runs [`guard`], which removes the containers should this process
+    /// vanish.
+    pub guardian: Option<Command>,
+    /// Are told how connections end, besides the log.
+    pub recorders: Vec<Arc<dyn Recorder>>,
+    /// Is told how long the steps of launches and removals take.
+    pub steps: Option<Arc<dyn StepObserver>>,
+}
+
 /// What runs, for who started it.
 #[derive(Clone)]
 pub struct Running {
@@ -64,6 +83,8 @@ pub struct Running {
     pub services: Vec<(ServiceName, SocketAddr)>,
     /// What its containers are leased from.
     pub pool: Arc<Pool<Docker>>,
+    /// Who is connected.
+    pub sessions: Arc<Sessions>,
     /// What happened lately to its containers, daemons and services.
     pub history: Arc<History>,
 }
@@ -100,6 +121,17 @@ pub enum AppError {
     },
 }
 
+// === impl Startup ===
+
+impl Startup {
+    /// One that is never told to change, has no guardian, and that nobody observes.
+    #[must_use]
+    pub fn new(config: Config, instance: Instance, stop: Stop) -> Self {
+        let (load, guardian, recorders, steps) = Default::default();
+        Self { config, instance, stop, load, guardian, recorders, steps }
+    }
+}
+
 /// The images that come with the program.
 #[must_use]
 pub fn builtin() -> Vec<Builtin> {
@@ -113,22 +145,17 @@ pub fn builtin() -> Vec<Builtin> {
 /// Runs until it is stopped: reaps what an earlier boot left, listens, serves,
 /// drains, and removes every container.
 ///
-/// `load` reads the configuration again when that is asked for; without it
-/// nothing changes. `started` is called once clients can connect, `stocked` for each service
-/// when its stock is full for the first time. `guardian` starts a process that
-/// runs [`guard`], which removes the containers should this process vanish.
+/// `started` is called once clients can connect, `stocked` for each service when its stock is
+/// full for the first time.
 ///
 /// # Errors
 /// It could not begin to serve. Containers that were launched are removed.
 pub async fn run(
-    config: Config,
-    instance: Instance,
-    stop: Stop,
-    load: Option<Load>,
-    guardian: Option<Command>,
+    startup: Startup,
     started: impl FnOnce(&Running),
     mut stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
+    let Startup { config, instance, stop, load, guardian, recorders, steps } = startup;
     let plan = Plan::new(&config);
     let machine = |what| move |source| AppError::Machine { what, source };
     let raised = proxy::raise_open_files();
@@ -140,7 +167,9 @@ pub async fn run(
     info!(instance = instance.name(), boot = instance.boot(), connections = cap, "starting");
 
     serve::warn_of(&config);
-    let docker = Arc::new(Docker::new(identity.clone(), builtin()));
+    let docker = Docker::new(identity.clone(), builtin());
+    let docker = steps.into_iter().fold(docker, Docker::observed_by);
+    let docker = Arc::new(docker);
     let Plan { services, fleet, settings } = plan;
     let (followed, fleet) = tokio::select! {
         // Nothing was begun yet: whoever wants it to stop does not wait for discovery.
@@ -184,7 +213,8 @@ pub async fn run(
         (settings.name.clone(), address)
     };
     let services = settings.iter().zip(&listeners).map(address).collect();
-    let running = Running { services, pool: pool.clone(), history };
+    let (admission, sessions) = (Admission::new(cap), Sessions::new(recorders));
+    let running = Running { services, pool: pool.clone(), sessions: sessions.clone(), history };
     started(&running);
 
     let names = running.services.iter().map(|(name, _)| name.clone()).collect();
@@ -192,7 +222,7 @@ pub async fn run(
     let full = tokio::spawn(async move {
         refills.all_full(&full, names, |service| stocked(service, &running)).await;
     });
-    let door = Door { files, admission: Admission::new(cap), threads };
+    let door = Door { files, admission, sessions, threads };
     let registrar = Registrar::new(instance.name(), pool.clone());
     let mut server = Server::new(config, door, pool.clone(), followed, images, registrar);
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));

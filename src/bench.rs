@@ -13,13 +13,13 @@ mod exchange;
 mod html;
 mod load;
 mod moment;
+mod records;
 mod report;
 mod rounds;
 mod series;
 mod setup;
 mod text;
 mod time;
-mod witness;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,10 +36,9 @@ pub use report::{Machine, Point, Report, ReportError, SCHEMA, Series, Skipped};
 pub use rounds::{REFILL, Rounds, STEPS, Surroundings, refill, rounds};
 pub use setup::{Image, Kind, Setup};
 pub use text::{failures, show};
-pub use witness::Witness;
 
 use load::drive;
-use series::Recorder;
+use series::SeriesRecorder;
 
 /// What the one series is called when an address is measured.
 pub const TARGET: &str = "target";
@@ -60,7 +59,7 @@ pub async fn measure(
     stop: &CancellationToken,
     progress: Progress<'_>,
 ) -> Series {
-    let mut recorder = Recorder::new();
+    let mut recorder = SeriesRecorder::new();
     let shot = {
         let exchange = exchange.clone();
         move || {

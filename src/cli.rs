@@ -19,7 +19,6 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::bench::Witness;
 use crate::config::{Config, ConfigError, LogFormat, Name};
 use crate::{app, telemetry};
 use out::{complain, say};
@@ -218,13 +217,8 @@ fn carry_out(Arguments { verb, config, log }: Arguments) -> Result<Exit, Failure
                 block_on(check::check(&config, &path, online))
             })
         }
-        Verb::Bench(arguments) => {
-            let witness = Witness::default();
-            let started = telemetry::init_with(&log, witness.layer());
-            started
-                .map_err(|error| Failure::new(Exit::Failed, error))
-                .and_then(|()| block_on(bench::bench(*arguments, config, &log, &witness)))
-        }
+        Verb::Bench(arguments) => start_log(LogFormat::Text, &log)
+            .and_then(|()| block_on(bench::bench(*arguments, config, &log))),
         Verb::Push { image, to, from } => loaded(config).and_then(|(config, _)| {
             start_log(LogFormat::Text, &log)?;
             block_on(push::push(&config, &image, &to, from.as_deref()))

@@ -60,14 +60,14 @@ pub(crate) use exec::Executed;
 pub use explain::explain;
 pub use image::how_to_get;
 pub use naming::{BOOT, DEADLINE, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
-pub use steps::STEPS;
-pub(crate) use steps::step;
+pub use steps::{Step, StepObserver};
 pub use survey::{Abilities, Survey, Whereabouts};
 
 pub use crate::endpoint::Site;
 use crate::reach::netns::Dialer;
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Spec};
 use daemon::Daemon;
+use steps::Steps;
 
 /// Runs containers on Docker engines. Clones share everything.
 #[derive(Debug, Clone)]
@@ -76,6 +76,7 @@ pub struct Docker {
     scope: Scope,
     builtin: Arc<[Builtin]>,
     deadlines: Deadlines,
+    steps: Steps,
     calls: Arc<calls::Calls>,
     others: Arc<strays::Others>,
     dialer: Arc<Dialer>,
@@ -141,6 +142,12 @@ impl Docker {
         Self { scope: Scope::Overdue, ..Self::new(identity, Vec::new()) }
     }
 
+    /// The same, and `observer` is told how long the steps of launches and removals take.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn StepObserver>) -> Self {
+        Self { steps: Steps::told_to(observer), ..self }
+    }
+
     /// Whether there is contact with a daemon, be it only until one that has
     /// left the fleet holds nothing any more.
     #[must_use]
@@ -157,6 +164,7 @@ impl Docker {
             scope: Scope::Instance,
             builtin: builtin.into(),
             deadlines,
+            steps: Steps::default(),
             calls: Arc::default(),
             others: Arc::default(),
             dialer: Arc::default(),
@@ -177,7 +185,7 @@ impl Docker {
     /// sandboxes.
     fn daemon_at(&self, name: &DaemonName, site: &Site) -> Arc<Daemon> {
         let mut daemons = self.daemons.lock();
-        let fresh = || Daemon::new(name.clone(), site.clone(), self.deadlines);
+        let fresh = || Daemon::new(name.clone(), site.clone(), self.deadlines, self.steps.clone());
         let known = daemons.entry(name.clone()).or_insert_with(|| Arc::new(fresh()));
         if !known.is_at(site) {
             let mut moved = fresh();

@@ -17,8 +17,7 @@ use ganger_pool::core::Proof;
 use ganger_pool::probe::{NotYet, Probe, ProbeError};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::docker::{Container, Ready, step};
-use crate::reach::Backend;
+use crate::docker::{Container, Ready};
 use attempt::{Verdict, attempt};
 
 /// How a container is tried, again and again.
@@ -70,7 +69,7 @@ impl Probe<Container> for Prober {
         let connected = async {
             ready.await?;
             preconnect(container, not_yet).await;
-            step("ready", container.id(), began);
+            container.step_done("ready", began);
             Ok(())
         };
         tokio::select! {

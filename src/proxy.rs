@@ -5,6 +5,7 @@
 //! values, containers come from a [`Supply`] and are reached through
 //! [`Backend`](crate::reach::Backend).
 
+mod access_log;
 mod admission;
 mod dial;
 mod end;
@@ -12,9 +13,11 @@ mod last_words;
 mod limit;
 mod limits;
 mod listen;
+mod record;
 mod relay;
 mod replay;
 mod session;
+mod sessions;
 mod socket;
 mod supply;
 #[cfg(test)]
@@ -31,6 +34,8 @@ pub use admission::{Admission, Counts, Ticket};
 pub use end::{EndCode, Phase, Who};
 pub use limits::{TooFewFiles, connection_cap, raise_open_files};
 pub use listen::{BindError, Listener, Shutdown, bind, run};
+pub use record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
+pub use sessions::{ServingContainer, SessionView, Sessions};
 pub use supply::{Leased, Outcome, Refusal, StartKind, Supply};
 pub use threads::{Acceptor, Threads};
 
@@ -71,16 +76,22 @@ pub struct Service<S> {
     settings: Settings,
     supply: Arc<S>,
     admission: Arc<Admission>,
+    sessions: Arc<Sessions>,
     counters: Arc<admission::Counters>,
 }
 
 // === impl Service ===
 
 impl<S: Supply> Service<S> {
-    /// A service that leases from `supply` and shares `admission` with the others.
+    /// A service that leases from `supply` and shares `admission` and `sessions` with the others.
     #[must_use]
-    pub fn new(settings: Settings, supply: Arc<S>, admission: Arc<Admission>) -> Arc<Self> {
+    pub fn new(
+        settings: Settings,
+        supply: Arc<S>,
+        admission: Arc<Admission>,
+        sessions: Arc<Sessions>,
+    ) -> Arc<Self> {
         let counters = admission.counters(&settings.name);
-        Arc::new(Self { settings, supply, admission, counters })
+        Arc::new(Self { settings, supply, admission, sessions, counters })
     }
 }

@@ -11,10 +11,9 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::Subscriber;
 use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::{EnvFilter, Registry};
 
 /// Keeps the thread that writes.
 static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
@@ -89,27 +88,6 @@ pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
     let ansi = is_coloured();
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     tracing::subscriber::set_global_default(subscriber(format, parsed, ansi, writer))?;
-    *WRITER.lock() = Some(guard);
-    Ok(())
-}
-
-/// Sets the log up for the whole process, as text, and has a layer see what happens, which
-/// has a filter of its own.
-///
-/// # Errors
-/// See [`TelemetryError`].
-pub fn init_with(
-    filter: &str,
-    layer: impl Layer<Registry> + Send + Sync,
-) -> Result<(), TelemetryError> {
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
-    let log = fmt::layer()
-        .with_writer(writer)
-        .with_ansi(is_coloured())
-        .log_internal_errors(false)
-        .with_target(false)
-        .with_filter(parse(filter)?);
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer).with(log))?;
     *WRITER.lock() = Some(guard);
     Ok(())
 }

@@ -9,11 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use ganger::proxy::{
-    self, Acceptor, Admission, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind,
-    Supply,
+    self, Acceptor, Admission, Leased, Outcome, Refusal, Service, Sessions, Settings, Shutdown,
+    StartKind, Supply,
 };
 use ganger::reach::{self, Backend, Between, Fate};
-use ganger_pool::core::{DaemonName, ServiceName};
+use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
 use parking_lot::Mutex;
 use socket2::{Domain, Socket};
 use tokio::net::TcpStream;
@@ -75,7 +75,7 @@ pub(crate) fn proxy_to<'a>(
         thread::spawn(move || direct.keep_hot());
     }
     let supply = Arc::new(Only { backend: direct, daemon: "local".into() });
-    let service = Service::new(settings, supply, Admission::new(20_000));
+    let service = Service::new(settings, supply, Admission::new(20_000), Sessions::new(Vec::new()));
     let service = tokio::sync::watch::channel(service).1;
     for acceptor in acceptors {
         let listener = listener.try_clone().expect("a descriptor");
@@ -100,6 +100,9 @@ impl Leased for Only {
 
     fn backend(&self) -> &Arc<Direct> {
         &self.backend
+    }
+    fn launch(&self) -> LaunchId {
+        LaunchId(1)
     }
     fn daemon(&self) -> &DaemonName {
         &self.daemon

@@ -21,7 +21,7 @@ use super::watch::{ImageWatch, Moved, Watched};
 use crate::config::{self, Config};
 use crate::discovery::Following;
 use crate::docker::{Docker, Spec};
-use crate::proxy::{self, Admission, Listener, Service, Settings, Shutdown, Threads};
+use crate::proxy::{self, Admission, Listener, Service, Sessions, Settings, Shutdown, Threads};
 use crate::shutdown::Stop;
 
 /// Reads the configuration again, or says in lines why it cannot be used.
@@ -50,6 +50,7 @@ pub(super) struct Door {
     /// The limit on open files.
     pub(super) files: u64,
     pub(super) admission: Arc<Admission>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) threads: Threads,
 }
 
@@ -87,6 +88,16 @@ fn keep<S>(fronts: &mut BTreeMap<ServiceName, Front<S>>, services: &[Settings]) 
     fronts.retain(|name, _| services.iter().any(|settings| settings.name == *name));
 }
 
+// === impl Door ===
+
+impl Door {
+    /// A service whose clients come in here, and which leases from this pool.
+    fn service(&self, settings: Settings, pool: &Arc<Pool<Docker>>) -> Arc<Service<Pool<Docker>>> {
+        let (admission, sessions) = (self.admission.clone(), self.sessions.clone());
+        Service::new(settings, pool.clone(), admission, sessions)
+    }
+}
+
 // === impl Server ===
 
 impl Server {
@@ -120,7 +131,7 @@ impl Server {
     pub(super) fn open(&mut self, settings: Settings, listener: Listener) {
         let (name, listen) = (settings.name.clone(), settings.listen);
         let address = listener.local_addr().unwrap_or(listen);
-        let service = Service::new(settings, self.pool.clone(), self.door.admission.clone());
+        let service = self.door.service(settings, &self.pool);
         let (service, current) = watch::channel(service);
         let close = CancellationToken::new();
         let shutdown = Shutdown { drain: close.clone(), cut: self.cut.clone() };
@@ -291,8 +302,7 @@ impl Server {
                 info!(service = %settings.name, %address, "listening");
                 self.open(settings, listener);
             } else if let Some(front) = self.fronts.get(&settings.name) {
-                let service =
-                    Service::new(settings, self.pool.clone(), self.door.admission.clone());
+                let service = self.door.service(settings, &self.pool);
                 front.service.send_replace(service);
             }
         }

@@ -187,12 +187,12 @@ mod tests {
     use std::time::Duration;
 
     use super::super::report::{Machine, Point, Skipped};
-    use super::super::series::Recorder;
+    use super::super::series::SeriesRecorder;
     use super::*;
 
     fn report() -> Report {
         let series = |name, ms: u64| {
-            let mut recorder = Recorder::new();
+            let mut recorder = SeriesRecorder::new();
             (1..=100).for_each(|n| recorder.time(Duration::from_micros(ms * 10 * n)));
             recorder.series(name, Duration::from_secs(10))
         };
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_kind_of_which_none_was_served_meets_nothing() {
         let mut report = report();
-        report.points[0].series = vec![Recorder::new().series("warm", Duration::ZERO)];
+        report.points[0].series = vec![SeriesRecorder::new().series("warm", Duration::ZERO)];
         for text in ["warm.p50<1s", "warm.errors<1%"] {
             let assertion: Assertion = text.parse().unwrap();
             assert_eq!(assertion.unmet(&report).len(), 1, "{text}");

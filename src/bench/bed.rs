@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::core::{ServiceName, Snapshot, State};
@@ -12,8 +13,9 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::records::Records;
 use super::setup::Kind;
-use crate::app::{self, AppError, Ended, Instance, Running};
+use crate::app::{self, AppError, Ended, Instance, Running, Startup};
 use crate::config::Config;
 use crate::docker::Docker;
 use crate::proxy::Outcome;
@@ -52,6 +54,8 @@ pub enum BenchError {
 /// What there is to be measured, while it runs.
 pub(super) struct Bed {
     running: Running,
+    /// What the program tells of itself.
+    pub(super) records: Arc<Records>,
     addresses: BTreeMap<Kind, SocketAddr>,
     /// How long nothing may come of waiting for containers.
     patience: Duration,
@@ -81,7 +85,15 @@ pub(super) async fn with<T>(
     let started = move |running: &Running| _ = tell.send(running.clone());
     let start = config.services.iter().map(|service| service.timeouts.start).max();
     let patience = STOCK.saturating_add(start.unwrap_or_default());
-    let run = app::run(config, taken, own, None, guardian, started, |_, _| ());
+    let records = Arc::new(Records::default());
+    let startup = Startup {
+        load: None,
+        guardian,
+        recorders: vec![records.clone()],
+        steps: Some(records.clone()),
+        ..Startup::new(config, taken, own)
+    };
+    let run = app::run(startup, started, |_, _| ());
     let mut run = std::pin::pin!(run);
     let running = tokio::select! {
         ended = &mut run => return Err(ended.map_or_else(Into::into, |_| BenchError::Interrupted)),
@@ -92,7 +104,7 @@ pub(super) async fn with<T>(
         own.map(|(_, address)| (*kind, *address))
     };
     let addresses = kinds.iter().filter_map(address).collect();
-    let bed = Bed { addresses, running, patience };
+    let bed = Bed { addresses, running, records, patience };
     let measured = async {
         let measured = tokio::select! {
             // The end first.

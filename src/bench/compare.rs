@@ -68,7 +68,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::report::{Machine, Point};
-    use super::super::series::Recorder;
+    use super::super::series::SeriesRecorder;
     use super::*;
 
     #[test]
@@ -76,7 +76,7 @@ mod tests {
         let report = |kinds: &[(&str, u64)]| {
             let mut report = Report::begin("x".into(), Machine::here(None));
             let series = kinds.iter().map(|(name, ms)| {
-                let mut recorder = Recorder::new();
+                let mut recorder = SeriesRecorder::new();
                 recorder.time(Duration::from_millis(*ms));
                 recorder.series(name, Duration::ZERO)
             });

@@ -241,13 +241,13 @@ mod tests {
     use std::time::Duration;
 
     use super::super::report::{Machine, Point, Report};
-    use super::super::series::Recorder;
+    use super::super::series::SeriesRecorder;
     use super::*;
 
     #[test]
     fn a_page_has_a_table_for_each_plot_and_loads_nothing() {
         let series = |name: &str| {
-            let mut recorder = Recorder::new();
+            let mut recorder = SeriesRecorder::new();
             (1..=100).for_each(|n| recorder.time(Duration::from_micros(10 * n)));
             recorder.series(name, Duration::from_secs(1))
         };
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn of_nothing_there_is_a_page_all_the_same() {
         let mut report = Report::begin(String::new(), Machine::here(None));
-        let series = vec![Recorder::new().series("target", Duration::ZERO)];
+        let series = vec![SeriesRecorder::new().series("target", Duration::ZERO)];
         report.points.push(Point { at: Default::default(), series, phases: Vec::new() });
         let page = page(&report);
         assert!(page.contains("<td>target</td><td>0</td>") && !page.contains("<svg"), "{page}");

@@ -14,10 +14,10 @@ use super::bed::{self, Bed, BenchError};
 use super::exchange::{Answered, Miss};
 use super::load::{Load, Pace, drive};
 use super::moment;
+use super::records::Told;
 use super::report::{Point, Series};
-use super::series::Recorder;
+use super::series::SeriesRecorder;
 use super::setup::{Kind, Setup};
-use super::witness::{Heard, Witness};
 use crate::docker::Docker;
 use crate::reach::Backend;
 use crate::shutdown::Stop;
@@ -59,14 +59,12 @@ pub struct Surroundings<'s> {
     pub log: &'s str,
     /// Ends it.
     pub stop: &'s Stop,
-    /// Hears what is logged.
-    pub witness: &'s Witness,
 }
 
 /// The figures so far.
 struct Tally {
-    kinds: BTreeMap<Kind, (Recorder, Duration)>,
-    steps: BTreeMap<&'static str, Recorder>,
+    kinds: BTreeMap<Kind, (SeriesRecorder, Duration)>,
+    steps: BTreeMap<&'static str, SeriesRecorder>,
 }
 
 /// Measures every kind. When it is interrupted after the first round, what was measured
@@ -98,7 +96,7 @@ pub async fn rounds(
         for round in 1..=how.rounds {
             for kind in &how.kinds {
                 progress(kind.as_str(), round.into());
-                tally.one(bed, setup, how, *kind, direct.as_ref(), with.witness).await?;
+                tally.one(bed, setup, how, *kind, direct.as_ref()).await?;
             }
             done = round;
         }
@@ -132,7 +130,7 @@ pub async fn refill(
     setup.set_launches(clients);
     let config = setup.plan(&[Kind::Cold], clients, clients, patience);
     let (guardian, stop) = (Some((with.guardian)(with.log)), with.stop);
-    let (mut recorder, mut took) = (Recorder::new(), Duration::ZERO);
+    let (mut recorder, mut took) = (SeriesRecorder::new(), Duration::ZERO);
     let measured = bed::with(config, &[Kind::Cold], with.instance, guardian, stop, async |bed| {
         let pace = Pace::Closed { concurrency: clients as usize };
         let load = Load { pace, requests: None, duration: Some(duration) };
@@ -191,8 +189,9 @@ impl Rounds {
 
 impl Tally {
     fn new(kinds: &[Kind]) -> Self {
-        let kinds = kinds.iter().map(|kind| (*kind, (Recorder::new(), Duration::ZERO))).collect();
-        Self { kinds, steps: STEPS.map(|step| (step, Recorder::new())).into() }
+        let kinds =
+            kinds.iter().map(|kind| (*kind, (SeriesRecorder::new(), Duration::ZERO))).collect();
+        Self { kinds, steps: STEPS.map(|step| (step, SeriesRecorder::new())).into() }
     }
 
     /// The connections of one kind in one round, until nothing of them is under way.
@@ -203,7 +202,6 @@ impl Tally {
         how: &Rounds,
         kind: Kind,
         direct: Option<&Lease<Docker>>,
-        witness: &Witness,
     ) -> Result<(), BenchError> {
         let Some((recorder, total)) = self.kinds.get_mut(&kind) else { return Ok(()) };
         let mut served = Vec::new();
@@ -213,7 +211,7 @@ impl Tally {
             }
             recorder.note(due, outcome.map(|answered| answered.at));
         };
-        drop(witness.take());
+        drop(bed.records.take());
         // The bed ends what is under way when it is to stop.
         let never = Default::default();
         let began = Instant::now();
@@ -233,40 +231,41 @@ impl Tally {
                 drive(&how.load, moment::wait, shot, &never, note).await;
                 *total += began.elapsed();
                 let clients: Vec<_> = served.iter().map(|(_, answered)| answered.client).collect();
-                let missing = "a connection has ended, and nothing was logged of it";
-                timeout(LINE, witness.ended(&clients))
+                let missing = "a connection has ended, and there is no record of it";
+                timeout(LINE, bed.records.ended(&clients))
                     .await
                     .map_err(|_| BenchError::Launch(missing.to_owned()))?;
             }
         }
         bed.quiet().await?;
-        let heard = witness.take();
+        let told = bed.records.take();
         for (_, answered) in &served {
-            if let Some(end) = heard.ends.get(&answered.client) {
-                recorder.started(&end.start);
+            let record = told.served.get(&answered.client);
+            if let Some(start) = record.and_then(|record| record.start) {
+                recorder.started(start);
             }
         }
         if kind == Kind::Cold {
-            self.note_steps(&served, &heard);
+            self.note_steps(&served, &told);
         }
         Ok(())
     }
 
-    fn note_steps(&mut self, served: &[(Instant, Answered)], heard: &Heard) {
+    fn note_steps(&mut self, served: &[(Instant, Answered)], told: &Told) {
         let mut time = |step: &str, took| {
             if let Some(recorder) = self.steps.get_mut(step) {
                 recorder.time(took);
             }
         };
         for (due, answered) in served {
-            let launch =
-                heard.ends.get(&answered.client).and_then(|end| heard.launches.get(&end.container));
+            let container = told.served.get(&answered.client).and_then(|s| s.container.as_deref());
+            let launch = container.and_then(|container| told.launches.get(container));
             let Some(launch) = launch else { continue };
             launch.iter().for_each(|(step, took)| time(step, *took));
             let launched: Duration = launch.values().sum();
             time(FIRST_BYTE, answered.at.duration_since(*due).saturating_sub(launched));
         }
-        heard.removals.iter().for_each(|took| time(REMOVE, *took));
+        told.removals.iter().for_each(|took| time(REMOVE, *took));
     }
 
     fn point(self) -> Point {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ganger_pool::core::StartKind;
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
@@ -30,16 +31,16 @@ pub(super) const PERCENTILES: [(&str, f64); 7] = [
 
 /// Takes down latencies, in nanoseconds, and failures by kind.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(super) struct SeriesRecorder {
     latency: Histogram<u64>,
     errors: BTreeMap<String, u64>,
     started: BTreeMap<String, u64>,
     total: u64,
 }
 
-// === impl Recorder ===
+// === impl SeriesRecorder ===
 
-impl Recorder {
+impl SeriesRecorder {
     #[expect(clippy::expect_used, reason = "it fails for other constants only")]
     pub(super) fn new() -> Self {
         let latency = Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("bounds");
@@ -67,8 +68,8 @@ impl Recorder {
     }
 
     /// How its lease was served, in the words of the log.
-    pub(super) fn started(&mut self, start: &str) {
-        *self.started.entry(start.to_owned()).or_default() += 1;
+    pub(super) fn started(&mut self, start: StartKind) {
+        *self.started.entry(start.to_string()).or_default() += 1;
     }
 
     /// So many were made.
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn figures_are_of_those_that_were_served() {
-        let mut recorder = Recorder::new();
+        let mut recorder = SeriesRecorder::new();
         for millis in (1..=1000).rev() {
             recorder.time(Duration::from_millis(millis));
         }
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_service_that_never_says_the_same_does_not_fill_the_memory() {
-        let mut recorder = Recorder::new();
+        let mut recorder = SeriesRecorder::new();
         for n in 0..1000 {
             let answer = format!("{n}").into_bytes();
             recorder.note(Instant::now(), Err(Miss::Unexpected(answer)));
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn bars_leave_no_gap_and_nobody_out() {
-        let mut recorder = Recorder::new();
+        let mut recorder = SeriesRecorder::new();
         for micros in [10, 10, 90, 5000] {
             recorder.time(Duration::from_micros(micros));
         }

@@ -162,16 +162,18 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use ganger_pool::core::StartKind;
+
     use super::super::report::Machine;
-    use super::super::series::Recorder;
+    use super::super::series::SeriesRecorder;
     use super::*;
 
     #[test]
     fn tables_are_aligned_and_histograms_bounded() {
-        let mut recorder = Recorder::new();
+        let mut recorder = SeriesRecorder::new();
         (1..=1000).for_each(|n| recorder.time(Duration::from_micros(n * n)));
-        recorder.started("warm");
-        recorder.started("cold");
+        recorder.started(StartKind::Warm);
+        recorder.started(StartKind::Cold);
         let series = recorder.series("warm", Duration::from_secs(1));
         let mut report = Report::begin("subject".into(), Machine::here(None));
         report.points.push(Point { at: Default::default(), series: vec![series], phases: vec![] });

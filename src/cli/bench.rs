@@ -15,8 +15,8 @@ use tokio::net::lookup_host;
 use super::out::complain;
 use super::{Exit, Failure, demo, loaded, run, unused};
 use crate::bench::{
-    Assertion, Exchange, Kind, Load, Machine, Pace, Point, Report, TARGET, Witness, compare,
-    failures, measure, page, show, unescape,
+    Assertion, Exchange, Kind, Load, Machine, Pace, Point, Report, TARGET, compare, failures,
+    measure, page, show, unescape,
 };
 use crate::config::{Name, Network, origin, time};
 use crate::proxy;
@@ -146,7 +146,6 @@ pub(super) async fn bench(
     arguments: Arguments,
     config: Option<PathBuf>,
     log: &str,
-    witness: &Witness,
 ) -> Result<Exit, Failure> {
     // What would be found out too late.
     which(&arguments, config.as_ref())?;
@@ -160,7 +159,7 @@ pub(super) async fn bench(
             known(&arguments.assertions, &[TARGET])?;
             of_target(&arguments, target, exchange.unwrap_or_default()).await?
         }
-        (None, None) => containers::measured(&arguments, config, exchange, log, witness).await?,
+        (None, None) => containers::measured(&arguments, config, exchange, log).await?,
     };
     tell(show(&report).trim_end());
     failures(&report).iter().for_each(|line| complain(&format!("not served: {line}")));

@@ -8,7 +8,7 @@ use ganger_pool::runtime::ContainerRuntime;
 
 use super::out::say;
 use super::{Exit, Failure, guard, run};
-use crate::app::{self, Instance, InstanceError, Running};
+use crate::app::{self, Instance, InstanceError, Running, Startup};
 use crate::config::{Config, Daemons, LogFormat, Network};
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
@@ -59,7 +59,8 @@ pub(super) async fn demo(
         service.network = if sealed { Network::Sealed } else { Network::Bridge };
     }
     let guardian = Some(guard::command(LogFormat::Text, log));
-    let ended = app::run(config, instance, stop, None, guardian, started, stocked).await;
+    let startup = Startup { guardian, ..Startup::new(config, instance, stop) };
+    let ended = app::run(startup, started, stocked).await;
     let ended = ended.map_err(run::failed)?;
     if ended.left.is_empty() {
         say("demo: every container is removed");

@@ -6,7 +6,7 @@ use ganger_pool::core::{ServiceView, State};
 use tracing::info;
 
 use super::{Exit, Failure, guard};
-use crate::app::{self, AppError, Ended, Instance, Load, Running};
+use crate::app::{self, AppError, Ended, Instance, Load, Running, Startup};
 use crate::config::{Config, ConfigError, is_stdin};
 use crate::shutdown::{HangUp, Stop};
 use crate::telemetry;
@@ -18,7 +18,8 @@ pub(super) async fn run(config: Config, path: &Path, log: &str) -> Result<Exit, 
     let guardian = config.guardian.then(|| guard::command(config.log.format, log));
     let again = (path.to_owned(), name);
     let load: Load = Box::new(move || load(&again.0, &again.1));
-    let ended = app::run(config, instance, stop, Some(load), guardian, |_| (), stocked).await;
+    let startup = Startup { load: Some(load), guardian, ..Startup::new(config, instance, stop) };
+    let ended = app::run(startup, |_| (), stocked).await;
     let ended = ended.map_err(failed)?;
     Ok(exit(&ended))
 }

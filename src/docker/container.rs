@@ -18,7 +18,7 @@ use ganger_pool::runtime::CallError;
 use parking_lot::Mutex;
 use socket2::Domain;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Spec;
 use super::autopsy::last_lines;
@@ -189,6 +189,11 @@ impl Container {
     /// Makes a new connection, whether or not there is one made ahead.
     pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
         self.address.connect().await
+    }
+
+    /// A step of its launch, which began then, is done.
+    pub(crate) fn step_done(&self, name: &'static str, began: Instant) {
+        self.daemon.steps.done(name, &self.id, began);
     }
 
     /// Whether whoever is at its address is certain to be this container, though its engine

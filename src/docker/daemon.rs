@@ -28,6 +28,7 @@ use super::kind::{self, Kind};
 use super::sandboxes::Sandboxes;
 use super::sightings::Sightings;
 use super::sources::{Sources, Turns};
+use super::steps::Steps;
 use super::view::{End, Info, Inspected};
 use super::wire;
 use super::{Deadlines, Network, Reach, Ready, Site, Spec};
@@ -52,6 +53,7 @@ pub(crate) struct Daemon {
     /// Overrides where ports are published and dialled.
     publish_on: Option<IpAddr>,
     pub(super) deadlines: Deadlines,
+    pub(super) steps: Steps,
     contact: Mutex<Option<Arc<Contact>>>,
     services: Mutex<BTreeMap<ServiceName, Vec<Prepared>>>,
     /// By image: who fetches it now, and when it was fetched last.
@@ -116,7 +118,7 @@ struct Greeted {
 // === impl Daemon ===
 
 impl Daemon {
-    pub(super) fn new(name: DaemonName, site: Site, deadlines: Deadlines) -> Self {
+    pub(super) fn new(name: DaemonName, site: Site, deadlines: Deadlines, steps: Steps) -> Self {
         let Site { endpoint, publish_on } = site;
         Self {
             name,
@@ -124,6 +126,7 @@ impl Daemon {
             endpoint,
             publish_on,
             deadlines,
+            steps,
             contact: Mutex::default(),
             services: Mutex::default(),
             pulls: Mutex::default(),

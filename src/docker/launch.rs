@@ -19,7 +19,7 @@ use super::ignored::{self, Ignored};
 use super::naming::{self, DEADLINE, is_id};
 use super::sandboxes::SandboxKind;
 use super::view::End;
-use super::{Docker, Reach, Ready, Spec, step};
+use super::{Docker, Reach, Ready, Spec};
 use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
 use crate::spec::Sandbox;
@@ -53,7 +53,8 @@ impl Docker {
         }
         let joins = joined.as_ref().map(|joined| joined.id.as_str());
         let id = self.create(&daemon, &contact, order, &name, publish, joins).await?;
-        let mut done = |name| step(name, &id, std::mem::replace(&mut began, Instant::now()));
+        let mut done =
+            |name| daemon.steps.done(name, &id, std::mem::replace(&mut began, Instant::now()));
         self.read_runtime(&daemon, &contact, &order.spec, &id).await?;
         done("create");
         let mut output = None;

@@ -13,7 +13,7 @@ use super::calls::Failure;
 use super::daemon::Daemon;
 use super::naming::is_id;
 use super::strays::Stray;
-use super::{Docker, explain, step};
+use super::{Docker, explain};
 
 // === impl Docker ===
 
@@ -153,7 +153,7 @@ impl Docker {
         let result =
             self.calls.remove(target, container, deadlines.remove, deadlines.bound, call).await;
         if result.is_ok() {
-            step("remove", container, began);
+            daemon.steps.done("remove", container, began);
         }
         match result {
             Err(Failure::Engine(Error::DockerResponseServerError { status_code: 404, .. })) => {

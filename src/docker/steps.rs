@@ -1,14 +1,58 @@
-//! How long the steps of a launch, and of a removal, take.
+//! How long the steps of a launch, and of a removal, take, and who is told.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ganger_pool::core::short_id;
 use tokio::time::Instant;
 
-/// The target of the events that say how long the steps of a launch, and of a removal, took.
-/// They have the fields `step`, `us` (microseconds) and `container` (an id, or a name).
-pub const STEPS: &str = "ganger::steps";
+/// The target of the log lines at debug level that say how long each step took.
+const TARGET: &str = "ganger::steps";
 
-/// Logs that a step of a container's life, which began then, is done.
-pub(crate) fn step(step: &'static str, container: &str, began: Instant) {
-    let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::debug!(target: STEPS, step, us, container = short_id(container), "done");
+/// A step of a container's life that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// `create`, `room`, `start`, `ready` or `remove`, in this order.
+    pub name: &'static str,
+    /// The container's id; of a step `remove` perhaps its name.
+    pub container: &'a str,
+    /// How long the step took.
+    pub took: Duration,
+}
+
+/// Is told of each step. It is called by the tasks that launch and remove containers, and must
+/// not wait for anything.
+pub trait StepObserver: Send + Sync + 'static {
+    /// A step is done.
+    fn done(&self, step: &Step<'_>);
+}
+
+/// Tells of steps.
+#[derive(Clone, Default)]
+pub(super) struct Steps(Option<Arc<dyn StepObserver>>);
+
+// === impl Steps ===
+
+impl Steps {
+    pub(super) fn told_to(observer: Arc<dyn StepObserver>) -> Self {
+        Self(Some(observer))
+    }
+
+    /// A step, which began then, is done.
+    pub(super) fn done(&self, name: &'static str, container: &str, began: Instant) {
+        let took = began.elapsed();
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let id = short_id(container);
+        tracing::debug!(target: TARGET, step = name, us, container = id, "done");
+        if let Some(observer) = &self.0 {
+            observer.done(&Step { name, container, took });
+        }
+    }
+}
+
+impl fmt::Debug for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Steps").field(&self.0.is_some()).finish()
+    }
 }

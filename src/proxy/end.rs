@@ -1,12 +1,8 @@
-//! How connections end: the two-letter code and the log line.
+//! How connections end, in two letters and in words.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::time::Duration;
 
-use ganger_pool::core::{DaemonName, ServiceName, short_id};
-
-use super::supply::{Refusal, StartKind};
+use super::supply::Refusal;
 
 /// Who ended a connection, and in which phase, after HAProxy. Displays as two letters.
 ///
@@ -87,44 +83,6 @@ pub(super) struct End {
     pub(super) reason: Option<String>,
 }
 
-/// What is logged about one connection. What never came to be is `-`.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) service: ServiceName,
-    pub(super) client: SocketAddr,
-    /// The container's id, or as much of it as is shown.
-    pub(super) container: Option<String>,
-    pub(super) daemon: Option<DaemonName>,
-    pub(super) start: Option<StartKind>,
-    /// This lease of the container, and the most that it may have.
-    pub(super) uses: Option<(u32, u32)>,
-    /// From accept to the first lease.
-    pub(super) wait: Option<Duration>,
-    /// From the first dial to the first that was taken.
-    pub(super) connect: Option<Duration>,
-    /// From accept to the container's first byte.
-    pub(super) first_byte: Option<Duration>,
-    /// From the client.
-    pub(super) bytes_in: u64,
-    /// To the client.
-    pub(super) bytes_out: u64,
-}
-
-/// What is logged about a container that failed, when another is asked for in its place.
-#[derive(Debug)]
-pub(super) struct Failure {
-    service: ServiceName,
-    client: SocketAddr,
-    container: Option<String>,
-    daemon: Option<DaemonName>,
-}
-
-/// A value or `-`.
-struct Maybe<T>(Option<T>);
-
-/// A duration as people read it: `0.2ms`, `5.007s`.
-struct Span(Duration);
-
 // === impl EndCode ===
 
 impl EndCode {
@@ -188,163 +146,9 @@ impl From<Refusal> for End {
     }
 }
 
-// === impl Line ===
-
-impl Line {
-    pub(super) fn new(service: ServiceName, client: SocketAddr) -> Self {
-        Self {
-            service,
-            client,
-            container: None,
-            daemon: None,
-            start: None,
-            uses: None,
-            wait: None,
-            connect: None,
-            first_byte: None,
-            bytes_in: 0,
-            bytes_out: 0,
-        }
-    }
-
-    /// What there is to be said of the container that it has had so far.
-    pub(super) fn failure(&self) -> Failure {
-        Failure {
-            service: self.service.clone(),
-            client: self.client,
-            container: self.container.clone(),
-            daemon: self.daemon.clone(),
-        }
-    }
-
-    /// Writes it. Outside of any span, whose fields it would only repeat.
-    pub(super) fn log(&self, end: &End, total: Duration) {
-        let container = self.container.as_deref().map(short_id);
-        tracing::info!(
-            parent: None,
-            service = %self.service,
-            client = %self.client,
-            container = %Maybe(container),
-            daemon = %Maybe(self.daemon.as_ref()),
-            start = %Maybe(self.start),
-            wait = %Maybe(self.wait.map(Span)),
-            connect = %Maybe(self.connect.map(Span)),
-            first_byte = %Maybe(self.first_byte.map(Span)),
-            total = %Span(total),
-            "in" = %format_args!("{}B", self.bytes_in),
-            out = %format_args!("{}B", self.bytes_out),
-            end = %end.code,
-            uses = %Maybe(self.uses.map(|(uses, most)| format!("{uses}/{most}"))),
-            reason = end.reason.as_deref(),
-            "conn end"
-        );
-    }
-}
-
-// === impl Failure ===
-
-impl Failure {
-    /// Writes it.
-    pub(super) fn log(&self, end: &End) {
-        let container = self.container.as_deref().map(short_id);
-        tracing::info!(
-            parent: None,
-            service = %self.service,
-            client = %self.client,
-            container = %Maybe(container),
-            daemon = %Maybe(self.daemon.as_ref()),
-            end = %end.code,
-            reason = end.reason.as_deref(),
-            "a container failed before its first byte; another is asked for"
-        );
-    }
-}
-
-// === impl Maybe ===
-
-impl<T: fmt::Display> fmt::Display for Maybe<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Some(value) => value.fmt(f),
-            None => f.write_str("-"),
-        }
-    }
-}
-
-// === impl Span ===
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < Duration::from_secs(1) {
-            write!(f, "{:.1}ms", self.0.as_secs_f64() * 1e3)
-        } else {
-            write!(f, "{:.3}s", self.0.as_secs_f64())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::tests::{Capture, json, text};
-
-    fn line() -> Line {
-        Line {
-            container: Some("0123456789abcdef".repeat(4)),
-            daemon: Some("local".into()),
-            start: Some(StartKind::Warm),
-            uses: Some((1, 1)),
-            wait: Some(Duration::from_micros(200)),
-            connect: Some(Duration::from_micros(100)),
-            first_byte: Some(Duration::from_micros(620)),
-            bytes_in: 212,
-            bytes_out: 213,
-            ..Line::new("echo".into(), "192.0.2.1:4711".parse().unwrap())
-        }
-    }
-
-    #[test]
-    fn the_line_reads_as_documented() {
-        let (capture, _guard) = Capture::install(text);
-        line().log(&End::NORMAL, Duration::from_micros(5_007_400));
-        let log = capture.text();
-        assert!(
-            log.ends_with(
-                "  INFO conn end service=echo client=192.0.2.1:4711 container=0123456789ab \
-                 daemon=local start=warm wait=0.2ms connect=0.1ms first_byte=0.6ms total=5.007s \
-                 in=212B out=213B end=-- uses=1/1\n"
-            ),
-            "{log}"
-        );
-    }
-
-    #[test]
-    fn a_refusal_says_why_and_what_never_came_to_be_is_a_dash() {
-        let (capture, _guard) = Capture::install(text);
-        let end = Refusal::Failing { reason: "exited with code 3".into() }.into();
-        Line::new("echo".into(), "[2001:db8::1]:4711".parse().unwrap()).log(&end, Duration::ZERO);
-        let log = capture.text();
-        assert!(
-            log.ends_with(
-                "conn end service=echo client=[2001:db8::1]:4711 container=- daemon=- start=- \
-                 wait=- connect=- first_byte=- total=0.0ms in=0B out=0B end=DL uses=- \
-                 reason=\"containers of this service keep failing: exited with code 3\"\n"
-            ),
-            "{log}"
-        );
-    }
-
-    #[test]
-    fn json_has_the_same_keys() {
-        let (capture, _guard) = Capture::install(json);
-        line().log(&End::NORMAL, Duration::from_millis(3));
-        let log: serde_json::Value = serde_json::from_str(&capture.text()).unwrap();
-        assert_eq!(log["message"], "conn end");
-        assert_eq!(log["in"], "212B");
-        assert_eq!(log["end"], "--");
-        assert_eq!(log["total"], "3.0ms");
-        assert_eq!(log.get("reason"), None);
-    }
 
     #[test]
     fn refusals_map_to_their_codes() {

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use ganger_pool::core::ServiceName;
@@ -25,7 +24,8 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::admission::Admission;
-use super::end::{End, Line, Phase, Who};
+use super::end::{End, Phase, Who};
+use super::record::ConnRecord;
 use super::session::{self, Arrival};
 use super::supply::Supply;
 use super::threads::{Acceptor, Place};
@@ -232,7 +232,9 @@ fn lost<S: Supply>(service: &Service<S>, peer: SocketAddr, error: &io::Error) {
     Admission::turn_away(&service.counters);
     let reason = format!("the connection cannot be looked after: {error}");
     let end = End::new(Who::Resources, Phase::Queue, reason);
-    Line::new(service.settings.name.clone(), peer).log(&end, Duration::ZERO);
+    let id = service.sessions.number();
+    let record = ConnRecord::new(id, service.settings.name.clone(), peer);
+    service.sessions.record(record.with_end(end, Duration::ZERO));
 }
 
 fn admit<S: Supply>(
@@ -243,24 +245,26 @@ fn admit<S: Supply>(
     sessions: &TaskTracker,
     cut: &CancellationToken,
 ) {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-
     let accepted = Instant::now();
-    let name = &service.settings.name;
+    let (id, name) = (service.sessions.number(), &service.settings.name);
+    let record = ConnRecord::new(id, name.clone(), peer);
     let Some(ticket) = service.admission.admit(&service.counters) else {
         socket::reset_on_close(&client);
         drop(client);
         let end = End::new(Who::Resources, Phase::Queue, "the connection cap is reached");
-        Line::new(name.clone(), peer).log(&end, accepted.elapsed());
+        service.sessions.record(record.with_end(end, accepted.elapsed()));
         return;
     };
     // At debug level, because a span is dear: the end line has all of it.
     let span = tracing::debug_span!(
-        "conn", conn = NEXT.fetch_add(1, Relaxed), client = %peer, service = %name
+        "conn", conn = %id, client = %peer, service = %name
     );
     let runtime = place.runtime().clone();
-    let arrival = Arrival { client, peer, accepted, ticket, place };
-    let session = session::serve(service, arrival, cut.clone());
+    // Its own, so that it can be cut alone.
+    let cut = cut.child_token();
+    let entry = service.sessions.enter(id, name.clone(), peer, accepted, cut);
+    let arrival = Arrival { client, accepted, record, entry, ticket, place };
+    let session = session::serve(service, arrival);
     sessions.spawn_on(session.instrument(span), &runtime);
 }
 

@@ -1,7 +1,6 @@
-//! One connection, from accept to its log line.
+//! One connection, from accept to its record.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,14 +9,15 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::admission::Ticket;
 use super::dial::{Patience, SILENCE, dial};
-use super::end::{End, EndCode, Line, Phase, Who};
+use super::end::{End, EndCode, Phase, Who};
 use super::last_words::give_back;
 use super::limit::{self, Limit, Tried, broken, died, is_out_of_reach};
+use super::record::ConnRecord;
 use super::relay::{Event, Relay, Side};
+use super::sessions::{ServingContainer, SessionEntry};
 use super::socket::{self, Delivery, DeliveryLimits};
 use super::supply::{Leased, Outcome, Refusal, Supply};
 use super::threads::Place;
@@ -31,8 +31,9 @@ const AGAIN: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) client: TcpStream,
-    pub(super) peer: SocketAddr,
     pub(super) accepted: Instant,
+    pub(super) record: ConnRecord,
+    pub(super) entry: SessionEntry,
     pub(super) ticket: Ticket,
     pub(super) place: Place,
 }
@@ -51,9 +52,9 @@ struct Session<S: Supply> {
     expires: Option<Instant>,
     /// The container exited with code 0: a normal end, but nothing to use again.
     exited: bool,
-    line: Line,
-    /// The operator's word that ends it.
-    cut: CancellationToken,
+    record: ConnRecord,
+    /// Its place among those that are there, with the operator's word that ends it.
+    entry: SessionEntry,
     /// Given back when all is over.
     _ticket: Ticket,
     _place: Place,
@@ -65,16 +66,13 @@ enum Unserved {
     Refused(Refusal),
 }
 
-/// Serves one client. Writes the log line, whatever happens.
+/// Serves one client. Records how it ended, whatever happens.
 ///
 /// # Cancel safety
-/// Not meant to be dropped: `cut` ends it in good order.
-pub(super) async fn serve<S: Supply>(
-    service: Arc<Service<S>>,
-    arrival: Arrival,
-    cut: CancellationToken,
-) {
-    let mut session = Session::new(service, arrival, cut.clone());
+/// Not meant to be dropped: the cut of its entry ends it in good order.
+pub(super) async fn serve<S: Supply>(service: Arc<Service<S>>, arrival: Arrival) {
+    let cut = arrival.entry.cut().clone();
+    let mut session = Session::new(service, arrival);
     let end = tokio::select! {
         biased;
         () = cut.cancelled() => session.cut(),
@@ -87,8 +85,8 @@ pub(super) async fn serve<S: Supply>(
 // === impl Session ===
 
 impl<S: Supply> Session<S> {
-    fn new(service: Arc<Service<S>>, arrival: Arrival, cut: CancellationToken) -> Self {
-        let Arrival { client, peer, accepted, ticket, place } = arrival;
+    fn new(service: Arc<Service<S>>, arrival: Arrival) -> Self {
+        let Arrival { client, accepted, record, entry, ticket, place } = arrival;
         Self {
             client,
             accepted,
@@ -98,9 +96,9 @@ impl<S: Supply> Session<S> {
             relay: Relay::new(service.settings.replay, accepted),
             expires: None,
             exited: false,
-            line: Line::new(service.settings.name.clone(), peer),
+            record,
+            entry,
             service,
-            cut,
             _ticket: ticket,
             _place: place,
         }
@@ -161,11 +159,15 @@ impl<S: Supply> Session<S> {
                 return Err(Unserved::Left(how));
             }
         };
-        self.line.wait.get_or_insert_with(|| self.accepted.elapsed());
-        self.line.container = Some(lease.backend().id().to_owned());
-        self.line.daemon = Some(lease.daemon().clone());
-        self.line.start = Some(lease.start());
-        self.line.uses = Some((lease.uses(), lease.max_uses()));
+        let (launch, daemon) = (lease.launch(), lease.daemon().clone());
+        let id: Arc<str> = lease.backend().id().into();
+        self.record.wait.get_or_insert_with(|| self.accepted.elapsed());
+        self.record.container = Some(id.clone());
+        self.record.launch = Some(launch);
+        self.record.daemon = Some(daemon.clone());
+        self.record.start = Some(lease.start());
+        self.record.uses = Some((lease.uses(), lease.max_uses()));
+        self.entry.serves(ServingContainer { id, launch, daemon });
         self.lease = Some(lease);
         Ok(())
     }
@@ -196,7 +198,7 @@ impl<S: Supply> Session<S> {
         let backend = Arc::clone(lease.backend());
         let container = dial(&*backend, Patience { deadline, silence, refused }).await?;
         let now = Instant::now();
-        self.line.connect.get_or_insert(now - started);
+        self.record.connect.get_or_insert(now - started);
         self.relay.touch(now);
         if let (None, Some(session)) = (self.expires, self.service.settings.session) {
             self.expires = Some(now + session);
@@ -214,11 +216,12 @@ impl<S: Supply> Session<S> {
             socket::reset_on_close(&container);
         }
         let Some(lease) = self.lease.take() else { return };
-        let (outcome, cut) = (self.outcome(&end), self.cut.clone());
-        let told = self.line.failure();
+        self.record.replaced += 1;
+        let (outcome, cut) = (self.outcome(&end), self.entry.cut().clone());
+        let (sessions, record) = (Arc::clone(&self.service.sessions), self.record.clone());
         tokio::spawn(async move {
             give_back(lease, outcome, &mut end, &cut).await;
-            told.log(&end);
+            sessions.record_replaced(&record.replaced_container(end));
         });
     }
 
@@ -279,7 +282,7 @@ impl<S: Supply> Session<S> {
     /// Runs the relay up to its next event or a time-out. The timer looks at what has
     /// moved only when it fires, and is set anew when it is to fire earlier.
     async fn next_event(&mut self) -> Result<Event, Limit> {
-        let Self { relay, client, container, service, expires, .. } = self;
+        let Self { relay, client, container, service, expires, entry, .. } = self;
         let Some(container) = container else {
             return Err(Limit::NoContainer);
         };
@@ -287,7 +290,9 @@ impl<S: Supply> Session<S> {
         let next = |relay: &Relay| limit::next(relay, settings, expires);
         let mut timer = pin!(next(relay).map(|(due, _)| sleep_until(due)));
         poll_fn(|cx| {
-            if let Poll::Ready(event) = relay.poll(cx, client, container) {
+            let event = relay.poll(cx, client, container);
+            entry.moved(relay.bytes_in(), relay.bytes_out());
+            if let Poll::Ready(event) = event {
                 return Poll::Ready(Ok(event));
             }
             while let Some((due, limit)) = next(relay) {
@@ -357,7 +362,7 @@ impl<S: Supply> Session<S> {
             socket::reset_on_close(&container);
         }
         let outcome = self.outcome(&end);
-        let (code, cut, lease) = (end.code, &self.cut, self.lease.take());
+        let (code, cut, lease) = (end.code, self.entry.cut(), self.lease.take());
         let given_back = async {
             if let Some(lease) = lease {
                 give_back(lease, outcome, &mut end, cut).await;
@@ -403,12 +408,12 @@ impl<S: Supply> Session<S> {
                 None => End::new(Who::Operator, Phase::Data, "cut by the operator"),
             };
         }
-        let Self { service, accepted, relay, mut line, .. } = self;
-        line.first_byte = relay.first_byte().map(|then| then - accepted);
-        line.bytes_in = relay.bytes_in();
-        line.bytes_out = relay.bytes_out();
-        service.counters.bytes_in.fetch_add(line.bytes_in, Relaxed);
-        service.counters.bytes_out.fetch_add(line.bytes_out, Relaxed);
-        line.log(&end, accepted.elapsed());
+        let Self { service, accepted, relay, mut record, .. } = self;
+        record.first_byte = relay.first_byte().map(|then| then - accepted);
+        record.bytes_in = relay.bytes_in();
+        record.bytes_out = relay.bytes_out();
+        service.counters.bytes_in.fetch_add(record.bytes_in, Relaxed);
+        service.counters.bytes_out.fetch_add(record.bytes_out, Relaxed);
+        service.sessions.record(record.with_end(end, accepted.elapsed()));
     }
 }

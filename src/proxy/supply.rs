@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use ganger_pool::core::{DaemonName, ServiceName};
+use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
 pub use ganger_pool::core::{Outcome, Refusal, StartKind};
 use ganger_pool::runtime::ContainerRuntime;
 use ganger_pool::{Lease, Pool};
@@ -37,6 +37,8 @@ pub trait Leased: Send + 'static {
 
     /// The container.
     fn backend(&self) -> &Arc<Self::Backend>;
+    /// The launch it came of.
+    fn launch(&self) -> LaunchId;
     /// The daemon it is on.
     fn daemon(&self) -> &DaemonName;
     /// How the lease was served.
@@ -62,6 +64,10 @@ impl<R: ContainerRuntime<Handle: Backend>> Leased for Lease<R> {
 
     fn backend(&self) -> &Arc<R::Handle> {
         self.handle()
+    }
+
+    fn launch(&self) -> LaunchId {
+        self.launch()
     }
 
     fn daemon(&self) -> &DaemonName {

@@ -13,7 +13,7 @@ use super::{Arguments, known, load_of, subject, usage};
 use crate::app::{self, Plan};
 use crate::bench::{
     BenchError, Exchange, Image, Kind, Load, Machine, Pace, Point, REFILL, Report, Rounds, STEPS,
-    Setup, Skipped, Surroundings, Witness, refill, rounds,
+    Setup, Skipped, Surroundings, refill, rounds,
 };
 use crate::cli::out::complain;
 use crate::cli::{Exit, Failure, demo, guard, loaded, run};
@@ -50,7 +50,6 @@ pub(super) async fn measured(
     config: Option<PathBuf>,
     exchange: Option<Exchange>,
     log: &str,
-    witness: &Witness,
 ) -> Result<(Report, bool), Failure> {
     let kinds = kinds(arguments);
     assertable(arguments, &kinds)?;
@@ -59,7 +58,7 @@ pub(super) async fn measured(
     let engine = look(&setup).await?;
     let stop = run::stop(HangUp::Stops)?;
     let instance = format!("bench-{}", std::process::id());
-    let with = Surroundings { instance: &instance, guardian, log, stop: &stop, witness };
+    let with = Surroundings { instance: &instance, guardian, log, stop: &stop };
 
     let what = format!("{} on {engine}", setup.describe());
     // A sweep or a refill says itself how many clients there are.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::core::{DaemonName, ServiceName};
+use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use socket2::SockRef;
@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tracing::subscriber::DefaultGuard;
 
 use crate::proxy::{
-    Acceptor, Admission, Counts, Leased, Outcome, Refusal, Service, Settings, Shutdown, StartKind,
-    Supply, bind, run,
+    Acceptor, Admission, Counts, Leased, Outcome, Refusal, Service, Sessions, Settings, Shutdown,
+    StartKind, Supply, bind, run,
 };
 use crate::reach::{Backend, Fate, tune};
 use crate::telemetry::tests::{Capture, text};
@@ -82,6 +82,7 @@ pub(super) struct Proxy {
     pub(super) shutdown: Shutdown,
     notes: mpsc::UnboundedReceiver<Note>,
     admission: Arc<Admission>,
+    pub(super) sessions: Arc<Sessions>,
     task: JoinHandle<()>,
     log: Capture,
     _guard: DefaultGuard,
@@ -154,6 +155,9 @@ impl Leased for FakeLease {
 
     fn backend(&self) -> &Arc<FakeBackend> {
         &self.backend
+    }
+    fn launch(&self) -> LaunchId {
+        LaunchId(1)
     }
     fn daemon(&self) -> &DaemonName {
         &self.daemon
@@ -248,11 +252,13 @@ impl Proxy {
         let listener = bind(&settings).unwrap();
         let address = listener.local_addr().unwrap();
         let admission = Admission::new(cap);
-        let service = Service::new(settings, supply, Arc::clone(&admission));
+        let sessions = Sessions::new(Vec::new());
+        let (to, among) = (Arc::clone(&admission), Arc::clone(&sessions));
+        let service = Service::new(settings, supply, to, among);
         let shutdown = Shutdown::default();
         let service = tokio::sync::watch::channel(service).1;
         let task = tokio::spawn(run(listener, service, shutdown.clone(), acceptor));
-        Self { address, shutdown, notes, admission, task, log, _guard: guard }
+        Self { address, shutdown, notes, admission, sessions, task, log, _guard: guard }
     }
 
     pub(super) async fn connect(&self) -> TcpStream {

@@ -8,8 +8,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::fake::*;
+use crate::proxy::record::ConnRecord;
 use crate::proxy::session::{self, Arrival};
-use crate::proxy::{Admission, Outcome, Refusal, Service, Settings};
+use crate::proxy::{Admission, Outcome, Refusal, Service, Sessions, Settings};
 use crate::reach::Fate;
 
 #[test]
@@ -96,6 +97,48 @@ fn a_cut_ends_what_a_drain_left() {
 }
 
 #[test]
+fn one_session_is_cut_alone_and_its_record_is_kept() {
+    test(async {
+        let proxy = Proxy::start([echo().await, echo().await, Give::Wait]);
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            let mut client = proxy.connect().await;
+            client.write_all(b"hello").await.unwrap();
+            client.read_exact(&mut [0; 5]).await.unwrap();
+            clients.push(client);
+        }
+        let _waiting = proxy.connect().await;
+        while proxy.counts().open < 3 {
+            tokio::task::yield_now().await;
+        }
+        let there = proxy.sessions.list();
+        let peers: Vec<_> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
+        assert_eq!(there.iter().map(|one| one.client).collect::<Vec<_>>()[..2], peers);
+        let moved: Vec<_> = there.iter().map(|one| (one.bytes_in, one.bytes_out)).collect();
+        assert_eq!(moved, [(5, 5), (5, 5), (0, 0)]);
+        let served: Vec<_> = there.iter().map(|one| one.container.is_some()).collect();
+        assert_eq!(served, [true, true, false]);
+
+        assert!(proxy.sessions.cut(there[0].id));
+        assert_reset(&read_all(&mut clients[0]).await.1);
+        clients[1].write_all(b"still here").await.unwrap();
+        clients[1].read_exact(&mut [0; 10]).await.unwrap();
+        while proxy.sessions.ended().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let ended = proxy.sessions.ended();
+        let record = &ended[0];
+        assert_eq!((ended.len(), record.id, record.client), (1, there[0].id, peers[0]));
+        assert_eq!((record.end.to_string(), record.bytes_in), ("KD".to_owned(), 5));
+        assert_eq!(record.launch, there[0].container.as_ref().map(|one| one.launch));
+        while proxy.sessions.list().len() > 2 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!proxy.sessions.cut(there[0].id), "it is not there any more");
+    });
+}
+
+#[test]
 fn a_delivery_that_is_cut_is_counted() {
     test(async {
         let sent = vec![7; 400_000];
@@ -127,13 +170,18 @@ fn a_session_is_small() {
         let settings = Settings::sample();
         let (notes, _keep) = tokio::sync::mpsc::unbounded_channel();
         let supply = FakeSupply { script: Mutex::default(), notes };
-        let service = Service::new(settings, Arc::new(supply), Arc::clone(&admission));
+        let sessions = Sessions::new(Vec::new());
+        let (to, among) = (Arc::clone(&admission), Arc::clone(&sessions));
+        let service = Service::new(settings, Arc::new(supply), to, among);
         let ticket = admission.admit(&service.counters).unwrap();
         let peer = client.peer_addr().unwrap();
         let place = crate::proxy::Acceptor::alone(tokio::runtime::Handle::current()).place();
         let accepted = tokio::time::Instant::now();
-        let arrival = Arrival { client, peer, accepted, ticket, place };
-        let session = session::serve(service, arrival, CancellationToken::new());
+        let (id, name) = (sessions.number(), service.settings.name.clone());
+        let record = ConnRecord::new(id, name.clone(), peer);
+        let entry = sessions.enter(id, name, peer, accepted, CancellationToken::new());
+        let arrival = Arrival { client, accepted, record, entry, ticket, place };
+        let session = session::serve(service, arrival);
         let size = size_of_val(&session);
         println!("a session's task: {size} bytes");
         assert!(size <= 2560, "{size} bytes");

@@ -1,0 +1,139 @@
+//! What is known of a connection that has ended, and who is told.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
+
+use super::end::{End, EndCode};
+use super::supply::StartKind;
+
+/// The number of a connection, which no other one of this process has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// A connection that has ended. What never came to be is `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnRecord {
+    /// Its number.
+    pub id: ConnId,
+    /// The service that it was accepted for.
+    pub service: ServiceName,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The id of the container that served it last, as the engine gives it.
+    pub container: Option<Arc<str>>,
+    /// The launch of that container.
+    pub launch: Option<LaunchId>,
+    /// The daemon of that container.
+    pub daemon: Option<DaemonName>,
+    /// How its last lease was served.
+    pub start: Option<StartKind>,
+    /// Which lease of the container it was, and the most that a container may have.
+    pub uses: Option<(u32, u32)>,
+    /// Containers that failed before their first byte and were replaced by another.
+    pub replaced: u32,
+    /// From accept to the first lease.
+    pub wait: Option<Duration>,
+    /// From the first dial to the first that was taken.
+    pub connect: Option<Duration>,
+    /// From accept to the container's first byte.
+    pub first_byte: Option<Duration>,
+    /// From accept to the end.
+    pub total: Duration,
+    /// Bytes from the client.
+    pub bytes_in: u64,
+    /// Bytes to the client.
+    pub bytes_out: u64,
+    /// Who ended it, and in which phase.
+    pub end: EndCode,
+    /// What happened, in words. `None` for a normal end.
+    pub reason: Option<String>,
+}
+
+/// A container that failed before its first byte, in whose place another was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplacedContainer {
+    /// The number of its connection.
+    pub id: ConnId,
+    /// The service.
+    pub service: ServiceName,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The container's id, as the engine gives it.
+    pub container: Option<Arc<str>>,
+    /// The daemon that it was on.
+    pub daemon: Option<DaemonName>,
+    /// What would have been the end of the connection.
+    pub end: EndCode,
+    /// What happened, in words, with what the container has logged last.
+    pub reason: Option<String>,
+}
+
+/// Is told how connections ended: the log, metrics, a benchmark.
+///
+/// It is called by the threads that move bytes, and must not wait for anything.
+pub trait Recorder: Send + Sync + 'static {
+    /// A connection has ended. Each is told once.
+    fn ended(&self, record: &ConnRecord);
+
+    /// A container failed before its first byte; its connection goes on.
+    fn replaced(&self, replaced: &ReplacedContainer) {
+        _ = replaced;
+    }
+}
+
+// === impl ConnId ===
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// === impl ConnRecord ===
+
+impl ConnRecord {
+    /// That of a connection which was accepted just now.
+    pub(super) fn new(id: ConnId, service: ServiceName, client: SocketAddr) -> Self {
+        Self {
+            id,
+            service,
+            client,
+            container: None,
+            launch: None,
+            daemon: None,
+            start: None,
+            uses: None,
+            replaced: 0,
+            wait: None,
+            connect: None,
+            first_byte: None,
+            total: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+            end: EndCode::NORMAL,
+            reason: None,
+        }
+    }
+
+    /// It ended like that, so long after it was accepted.
+    pub(super) fn with_end(self, end: End, total: Duration) -> Self {
+        Self { total, end: end.code, reason: end.reason, ..self }
+    }
+
+    /// The container that it has had so far, which failed like that.
+    pub(super) fn replaced_container(&self, end: End) -> ReplacedContainer {
+        ReplacedContainer {
+            id: self.id,
+            service: self.service.clone(),
+            client: self.client,
+            container: self.container.clone(),
+            daemon: self.daemon.clone(),
+            end: end.code,
+            reason: end.reason,
+        }
+    }
+}

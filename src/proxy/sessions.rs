@@ -1,0 +1,194 @@
+//! Who is connected now, and who is told when a connection ends.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::access_log::AccessLog;
+use super::record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
+
+/// The latest connections that have ended of which the records are kept.
+const KEPT: usize = 256;
+
+/// The connections of the process: those that are there, and the latest that have ended.
+pub struct Sessions {
+    live: Mutex<BTreeMap<ConnId, Arc<Live>>>,
+    ended: Mutex<VecDeque<Arc<ConnRecord>>>,
+    recorders: Vec<Arc<dyn Recorder>>,
+    last: AtomicU64,
+}
+
+/// A connection that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// Its number.
+    pub id: ConnId,
+    /// The service.
+    pub service: ServiceName,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// How long it has been there.
+    pub age: Duration,
+    /// The container that serves it, if it has one.
+    pub container: Option<ServingContainer>,
+    /// Bytes from the client so far.
+    pub bytes_in: u64,
+    /// Bytes to the client so far.
+    pub bytes_out: u64,
+}
+
+/// The container that serves a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServingContainer {
+    /// Its id, as the engine gives it.
+    pub id: Arc<str>,
+    /// Its launch.
+    pub launch: LaunchId,
+    /// The daemon that it is on.
+    pub daemon: DaemonName,
+}
+
+/// A connection as its session and the readers share it.
+#[derive(Debug)]
+struct Live {
+    service: ServiceName,
+    client: SocketAddr,
+    accepted: Instant,
+    container: Mutex<Option<ServingContainer>>,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    cut: CancellationToken,
+}
+
+/// A session's place among those that are there. Dropping it takes the session out.
+#[derive(Debug)]
+pub(super) struct SessionEntry {
+    sessions: Arc<Sessions>,
+    id: ConnId,
+    live: Arc<Live>,
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Nobody is connected. The ends of connections are logged, and told to these as well.
+    #[must_use]
+    pub fn new(mut recorders: Vec<Arc<dyn Recorder>>) -> Arc<Self> {
+        recorders.insert(0, Arc::new(AccessLog));
+        let (live, ended) = Default::default();
+        Arc::new(Self { live, ended, recorders, last: AtomicU64::new(0) })
+    }
+
+    /// Who is connected now, in the order in which they came.
+    #[must_use]
+    pub fn list(&self) -> Vec<SessionView> {
+        // Copied outside of the lock, which every connection takes.
+        let live: Vec<_> = self.live.lock().iter().map(|(id, l)| (*id, Arc::clone(l))).collect();
+        live.iter().map(|(id, live)| live.view(*id)).collect()
+    }
+
+    /// Has a connection cut; false when it is not there.
+    pub fn cut(&self, id: ConnId) -> bool {
+        let live = self.live.lock().get(&id).cloned();
+        live.inspect(|live| live.cut.cancel()).is_some()
+    }
+
+    /// The records of the latest connections that have ended, the oldest first.
+    #[must_use]
+    pub fn ended(&self) -> Vec<Arc<ConnRecord>> {
+        self.ended.lock().iter().cloned().collect()
+    }
+
+    /// The number of a connection that was accepted just now.
+    pub(super) fn number(&self) -> ConnId {
+        ConnId(self.last.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// A connection is there, until the entry is dropped. `cut` ends it.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        id: ConnId,
+        service: ServiceName,
+        client: SocketAddr,
+        accepted: Instant,
+        cut: CancellationToken,
+    ) -> SessionEntry {
+        let (container, bytes_in, bytes_out) = Default::default();
+        let live = Live { service, client, accepted, container, bytes_in, bytes_out, cut };
+        let live = Arc::new(live);
+        self.live.lock().insert(id, Arc::clone(&live));
+        SessionEntry { sessions: Arc::clone(self), id, live }
+    }
+
+    /// A connection has ended.
+    pub(super) fn record(&self, record: ConnRecord) {
+        self.recorders.iter().for_each(|recorder| recorder.ended(&record));
+        let mut ended = self.ended.lock();
+        let oldest = if ended.len() == KEPT { ended.pop_front() } else { None };
+        ended.push_back(Arc::new(record));
+        // Freed outside of the lock.
+        drop(ended);
+        drop(oldest);
+    }
+
+    /// A container was replaced by another.
+    pub(super) fn record_replaced(&self, replaced: &ReplacedContainer) {
+        self.recorders.iter().for_each(|recorder| recorder.replaced(replaced));
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("live", &self.live).finish_non_exhaustive()
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    fn view(&self, id: ConnId) -> SessionView {
+        SessionView {
+            id,
+            service: self.service.clone(),
+            client: self.client,
+            age: self.accepted.elapsed(),
+            container: self.container.lock().clone(),
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+        }
+    }
+}
+
+// === impl SessionEntry ===
+
+impl SessionEntry {
+    /// What ends this session, and all of them.
+    pub(super) fn cut(&self) -> &CancellationToken {
+        &self.live.cut
+    }
+
+    /// It is served by this container from now on.
+    pub(super) fn serves(&self, container: ServingContainer) {
+        *self.live.container.lock() = Some(container);
+    }
+
+    /// So many bytes were moved so far.
+    pub(super) fn moved(&self, bytes_in: u64, bytes_out: u64) {
+        self.live.bytes_in.store(bytes_in, Relaxed);
+        self.live.bytes_out.store(bytes_out, Relaxed);
+    }
+}
+
+impl Drop for SessionEntry {
+    fn drop(&mut self) {
+        self.sessions.live.lock().remove(&self.id);
+    }
+}
