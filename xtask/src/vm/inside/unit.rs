@@ -1,4 +1,4 @@
-//! The systemd unit, as it is shipped and installed by the README's words, under systemd.
+//! The systemd unit, as it is shipped and installed by the words of docs/operation.md, under systemd.
 
 mod service;
 
