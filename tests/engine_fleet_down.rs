@@ -43,13 +43,15 @@ fn found(dir: &Path, words: &[String], depth: usize) -> Vec<String> {
 }
 
 /// A container with a published port in a network with names, which has helpers of its own,
-/// and one in the network that the engine has; their ids.
-fn occupy(host: &Host) -> [String; 2] {
+/// and one in the network that the engine has; their ids, and what a dockerd calls the bridge of
+/// that network.
+fn occupy(host: &Host) -> [String; 3] {
     host.load(fixture_image().1);
-    let _ = host.docker(&["network", "create", "named"]);
+    let network = host.docker(&["network", "create", "named"]);
     let port = format!("{}:18080:7000", host.address());
     let run = |options: &[&str]| host.docker(&[&["run", "--detach"], options, &[FIXTURE]].concat());
-    [run(&["--network=named", "--publish", &port]), run(&[])]
+    let bridge = format!("br-{}", network.get(..12).unwrap_or("named"));
+    [run(&["--network=named", "--publish", &port]), run(&[]), bridge]
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn a_podman_that_was_killed_starts_again_with_none_of_its_old_processes() {
     let kinds = ["--hosts=1", "--engine=1=podman-trixie"];
     let own = OwnFleet::up(&kinds);
     let host = &own.hosts()[1];
-    let [_, id] = occupy(host);
+    let [_, id, _] = occupy(host);
     // Its containers, and the service at its address, live on among the mounts that it had.
     kill_process(host.server().unwrap(), Signal::KILL).unwrap();
     own.up_again(&kinds);

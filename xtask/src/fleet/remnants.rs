@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::podman;
 use super::site::Host;
+use crate::command;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Below it every dockerd of a machine makes the cgroups of its containers.
@@ -32,6 +33,7 @@ pub(super) struct Used {
 pub(super) struct Remnants {
     ids: BTreeSet<String>,
     shim_sockets: Vec<PathBuf>,
+    bridges: Vec<String>,
 }
 
 /// The ids of the host's containers, as far as its files know them.
@@ -73,6 +75,20 @@ pub(super) fn forget(before: Used) {
     });
 }
 
+/// The bridges of networks that were made on a host in the machine's own namespace. Those of the
+/// other hosts go with their namespaces.
+fn bridges(host: &Host) -> Vec<String> {
+    if host.netns().is_some() {
+        return Vec::new();
+    }
+    // dockerd names a bridge after its network, and keeps the networks' ids as text in there.
+    let kept = fs::read(host.data.join("network/files/local-kv.db")).unwrap_or_default();
+    let words = kept.split(|byte| !byte.is_ascii_hexdigit()).filter(|word| word.len() == 64);
+    let names = words.map(|id| format!("br-{}", String::from_utf8_lossy(&id[..12])));
+    let names: BTreeSet<_> = names.collect();
+    names.into_iter().filter(|name| Path::new("/sys/class/net").join(name).exists()).collect()
+}
+
 /// Version 2 has one tree, version 1 one for each controller.
 fn parents(name: &str) -> Vec<PathBuf> {
     let trees = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -108,13 +124,16 @@ impl Remnants {
             let socket = PathBuf::from(address.trim().strip_prefix("unix://")?);
             socket.starts_with(Path::new(SHIMS[0])).then_some(socket)
         });
-        Self { shim_sockets: shim_sockets.collect(), ids }
+        Self { shim_sockets: shim_sockets.collect(), bridges: bridges(host), ids }
     }
 
     /// Removes them; an engine that had time to clean up has left none.
     pub(super) fn remove(&self) {
         for socket in &self.shim_sockets {
             let _ = fs::remove_file(socket);
+        }
+        for bridge in &self.bridges {
+            let _ = command::output("ip", &["link", "delete", bridge]);
         }
         for id in &self.ids {
             for parent in parents(DOCKER) {
