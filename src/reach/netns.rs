@@ -113,8 +113,11 @@ fn work(jobs: &mpsc::Receiver<Job>) {
     // Here, and not in there.
     is_paced();
     while let Ok(Job { namespace, make, done }) = jobs.recv() {
-        let made = enter(namespace.as_fd()).and_then(|()| make());
-        let back = enter(home.as_fd());
+        let (made, back) = match enter(namespace.as_fd()) {
+            Ok(()) => (make(), enter(home.as_fd())),
+            // It has not left.
+            Err(error) => (Err(error), Ok(())),
+        };
         done(made);
         if let Err(error) = back {
             tracing::error!(
