@@ -164,7 +164,8 @@ pub async fn run(
     let identity =
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
     let threads = Threads::start().map_err(machine("cannot start threads"))?;
-    info!(instance = instance.name(), boot = instance.boot(), connections = cap, "starting");
+    let (pid, boot) = (std::process::id(), instance.boot());
+    info!(pid, instance = instance.name(), boot, connections = cap, "starting");
 
     serve::warn_of(&config);
     let docker = Docker::new(identity.clone(), builtin());

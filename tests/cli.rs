@@ -322,7 +322,7 @@ fn an_engine_that_is_not_there_is_said_to_be_with_what_to_do() {
     dir.ganger(&["demo", "--docker", NOWHERE]).expect(4, &cause);
     dir.ganger_with(&["demo"], &[("DOCKER_HOST", NOWHERE)]).expect(4, &cause);
     let tcp = format!("tcp://127.0.0.1:{}", free_port());
-    let refused = format!("--docker {tcp}: connection refused");
+    let refused = format!("connection refused by {tcp}");
     dir.ganger(&["demo", "--docker", &tcp]).expect(4, &[&refused, "does it listen on TCP?"]);
     dir.ganger(&["reap", "--config", &path]).expect(4, &cause);
     let online = dir.ganger(&["check", "--online", "--config", &path]);

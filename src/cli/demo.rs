@@ -75,7 +75,10 @@ async fn look(endpoint: &Endpoint) -> Result<bool, Failure> {
     let docker = Docker::new(identity, app::builtin());
     let name = "local".into();
     let facts = docker.connect(&name, &Site::of(endpoint.clone())).await.map_err(|error| {
-        Failure::new(Exit::Unreachable, format!("--docker {endpoint}: {error}"))
+        let (url, why) = (endpoint.to_string(), error.to_string());
+        let what = if why.contains(&url) { why } else { format!("{url}: {why}") };
+        let message = format!("{what} (or name another engine by `--docker URL` or DOCKER_HOST)");
+        Failure::new(Exit::Unreachable, message)
     })?;
     say(&format!("demo: engine {} at {endpoint}, {} cpus", facts.version, facts.cpus));
     let why = docker.why_not_sealed(&name);
