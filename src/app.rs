@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot};
-use ganger_pool::{History, Observer, Pool};
+use ganger_pool::{Observer, Pool};
 use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
@@ -85,8 +85,6 @@ pub struct Running {
     pub pool: Arc<Pool<Docker>>,
     /// Who is connected.
     pub sessions: Arc<Sessions>,
-    /// What happened lately to its containers, daemons and services.
-    pub history: Arc<History>,
 }
 
 /// How a run ended.
@@ -186,9 +184,8 @@ pub async fn run(
         None => (None, fleet),
     };
     let images = ImageWatch::new(docker.clone());
-    let (refills, history) = (Arc::new(Refills::default()), Arc::new(History::default()));
-    let observers: Vec<Arc<dyn Observer>> = vec![refills.clone(), history.clone()];
-    let probe = Arc::new(Prober);
+    let (refills, probe) = (Arc::new(Refills::default()), Arc::new(Prober));
+    let observers: Vec<Arc<dyn Observer>> = vec![refills.clone()];
     let pool = Pool::start_observed(services, docker.clone(), probe, fleet, observers);
     let pool = Arc::new(pool);
     await_reaped(&pool, &stop).await;
@@ -215,13 +212,12 @@ pub async fn run(
     };
     let services = settings.iter().zip(&listeners).map(address).collect();
     let (admission, sessions) = (Admission::new(cap), Sessions::new(recorders));
-    let running = Running { services, pool: pool.clone(), sessions: sessions.clone(), history };
+    let running = Running { services, pool: pool.clone(), sessions: sessions.clone() };
     started(&running);
 
-    let names = running.services.iter().map(|(name, _)| name.clone()).collect();
     let full = pool.clone();
     let full = tokio::spawn(async move {
-        refills.all_full(&full, names, |service| stocked(service, &running)).await;
+        refills.tell_of_full(&*full, |service| stocked(service, &running)).await
     });
     let door = Door { files, admission, sessions, threads };
     let registrar = Registrar::new(instance.name(), pool.clone());

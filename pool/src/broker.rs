@@ -351,6 +351,9 @@ impl<R: ContainerRuntime> Inner<R> {
                 self.note(outbox, EventKind::Degraded { daemon, reason });
             }
             Action::Recovered { daemon } => self.note(outbox, EventKind::Recovered { daemon }),
+            Action::Resized { service, warm } => {
+                self.note(outbox, EventKind::StockResized { service, warm });
+            }
             Action::Paced { service, generation, pause } => {
                 self.note(outbox, EventKind::Paced { service, generation, pause });
             }

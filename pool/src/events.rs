@@ -2,8 +2,8 @@
 //!
 //! Each [`PoolEvent`] is given to the [`Observer`]s of the pool, in the thread in which it
 //! happened and after the pool's lock was released. Metrics, histories, streams and tests are
-//! observers. The log has the same events, all but those of single leases, and nobody has to
-//! read it to know what happened.
+//! observers. The log is written from the same events, as far as people want to read them, and
+//! nobody has to read it to know what happened.
 
 mod log;
 
@@ -22,10 +22,12 @@ use crate::runtime::{ContainerKey, Target};
 /// Something that happened in a pool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolEvent {
-    /// Rises by one for each event of the pool. What happened first has the lower number, also
-    /// where two threads tell of their events in the other order.
+    /// Rises by one for each event of the pool. What the ledger does is numbered under its lock,
+    /// so that it can be put in order where two threads tell of it in another. What a task of
+    /// the pool tells (contact, lists, preparation, removals, changes of services) is numbered
+    /// after what follows from it.
     pub number: u64,
-    /// When it happened.
+    /// When it was told.
     pub at: Instant,
     /// What happened.
     pub kind: EventKind,
@@ -78,6 +80,15 @@ pub enum EventKind {
         fault: Fault,
         /// Why, for people.
         reason: Arc<str>,
+    },
+    /// A launch was given up, because its container is not wanted or not there any more.
+    LaunchInterrupted {
+        /// The launch.
+        launch: LaunchId,
+        /// The service that it was of.
+        service: ServiceName,
+        /// The daemon that it was on.
+        daemon: DaemonName,
     },
     /// Somebody removed a container before it was ready.
     RemovedBeforeReady {
@@ -282,6 +293,13 @@ pub enum EventKind {
         /// The daemon.
         daemon: DaemonName,
     },
+    /// A stock that sizes itself is to be of another size.
+    StockResized {
+        /// The service.
+        service: ServiceName,
+        /// How many ready containers are kept from now on.
+        warm: u32,
+    },
     /// Containers of a service keep ending in stock: until one serves, they are launched for the
     /// stock one by one.
     Paced {
@@ -356,6 +374,7 @@ impl EventKind {
             | Self::StateChanged { launch, .. }
             | Self::LaunchReady { launch, .. }
             | Self::LaunchFailed { launch, .. }
+            | Self::LaunchInterrupted { launch, .. }
             | Self::RemovedBeforeReady { launch, .. }
             | Self::CheckFailed { launch, .. }
             | Self::Granted { launch, .. }
@@ -381,6 +400,7 @@ impl EventKind {
             Self::LaunchOrdered { daemon, .. }
             | Self::LaunchReady { daemon, .. }
             | Self::LaunchFailed { daemon, .. }
+            | Self::LaunchInterrupted { daemon, .. }
             | Self::RemovedBeforeReady { daemon, .. }
             | Self::DaemonJoined { daemon, .. }
             | Self::DaemonResized { daemon, .. }
@@ -413,11 +433,13 @@ impl EventKind {
             Self::LaunchOrdered { service, .. }
             | Self::LaunchReady { service, .. }
             | Self::LaunchFailed { service, .. }
+            | Self::LaunchInterrupted { service, .. }
             | Self::RemovedBeforeReady { service, .. }
             | Self::EndedInStock { service, .. }
             | Self::Refused { service, .. }
             | Self::ServicePrepared { service, .. }
             | Self::ServiceUnfit { service, .. }
+            | Self::StockResized { service, .. }
             | Self::Paced { service, .. }
             | Self::ServiceChanged { service, .. }
             | Self::RolloutAdvanced { service, .. }

@@ -20,7 +20,8 @@ const GONE: usize = 256;
 ///
 /// An event is kept for each of the three that it names. Leases and changes of state bear a
 /// launch alone, so that they are in the history of the container and not in that of its
-/// service and daemon, which they would flood. What is gone is kept until 256 more are gone.
+/// service and daemon, which they would flood; refusals are in none for the same reason. What is
+/// gone is kept until 256 more are gone. Each event takes a lock that all threads share.
 #[derive(Debug, Default)]
 pub struct History {
     rings: Mutex<Rings>,
@@ -76,12 +77,20 @@ impl Observer for History {
             }
         }
         if let Some(daemon) = kind.daemon() {
+            if matches!(kind, EventKind::DaemonJoined { .. }) {
+                daemons.came(daemon);
+            }
             daemons.push(daemon, &event, OF_OTHERS);
             if matches!(kind, EventKind::DaemonDrained { .. }) {
                 daemons.left(daemon.clone());
             }
         }
-        if let Some(service) = kind.service() {
+        // An overload would leave nothing but refusals.
+        let refused = matches!(kind, EventKind::Refused { .. });
+        if let Some(service) = kind.service().filter(|_| !refused) {
+            if matches!(kind, EventKind::ServiceChanged { change: Change::Added, .. }) {
+                services.came(service);
+            }
             services.push(service, &event, OF_OTHERS);
             if matches!(kind, EventKind::ServiceChanged { change: Change::Removed, .. }) {
                 services.left(service.clone());
@@ -105,9 +114,14 @@ impl<K: Ord + Clone> RingsBy<K> {
         ring.push_back(event.clone());
     }
 
+    /// A key is there, and may have been gone.
+    fn came(&mut self, key: &K) {
+        self.gone.retain(|gone| gone != key);
+    }
+
     /// A key is gone, though it may come back.
     fn left(&mut self, key: K) {
-        self.gone.retain(|gone| *gone != key);
+        self.came(&key);
         self.gone.push_back(key);
         if self.gone.len() > GONE
             && let Some(key) = self.gone.pop_front()
@@ -175,6 +189,24 @@ mod tests {
         let (first, all) = (200 - OF_CONTAINER as u64 + 1, 200 - OF_OTHERS as u64 + 1);
         assert_eq!(numbers(&history.container(LaunchId(7))), (first..=200).collect::<Vec<_>>());
         assert_eq!(numbers(&history.daemon(&"one".into())), (all..=200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_service_that_came_back_is_kept_and_refusals_are_not() {
+        let history = History::default();
+        let service = |n: u64| format!("service {n}").as_str().into();
+        let changed = |n, change| EventKind::ServiceChanged { service: service(n), change };
+        told(&history, 1, changed(0, Change::Added));
+        told(&history, 2, changed(0, Change::Removed));
+        told(&history, 3, changed(0, Change::Added));
+        for n in 1..=GONE as u64 + 1 {
+            told(&history, n, changed(n, Change::Removed));
+            let refusal = crate::core::Refusal::UnknownService;
+            told(&history, n, EventKind::Refused { service: service(5000 + n), refusal });
+        }
+        assert_eq!(numbers(&history.service(&service(0))), [1, 2, 3]);
+        assert_eq!(history.service(&service(5001)), []);
+        assert_eq!(history.service(&service(1)), [], "the first of those that are gone");
     }
 
     #[test]

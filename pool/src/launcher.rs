@@ -53,6 +53,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                             // It was ordered just before that.
                             let reason = "its generation is not launched any more".into();
                             let fault = Fault::Daemon;
+                            let kind = EventKind::LaunchInterrupted { launch, service, daemon };
+                            this.broker.events.tell(kind);
                             this.broker.tell(Event::LaunchFailed { launch, fault, reason });
                             continue;
                         };
@@ -98,7 +100,11 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 return Some(launch);
             }
             Err(None) => {
-                (Fault::Unwanted, "it was not wanted any more, or removed by somebody".into())
+                let reason = "it was not wanted any more, or removed by somebody".into();
+                let fault = Fault::Unwanted;
+                self.broker.events.tell(EventKind::LaunchInterrupted { launch, service, daemon });
+                self.broker.tell(Event::LaunchFailed { launch, fault, reason });
+                return Some(launch);
             }
             Err(Some(LaunchError { fault, message })) => (fault, Arc::<str>::from(message)),
         };

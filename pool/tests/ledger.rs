@@ -387,3 +387,60 @@ fn nothing_gives_way_on_a_daemon_that_cannot_launch_what_is_rolled_out() {
     story.tell(Event::Returned { launch, outcome: Outcome::Clean });
     assert_eq!((story.checks, story.retired.len()), (1, 0), "it is used again");
 }
+
+#[test]
+fn what_comes_back_gives_way_to_what_is_rolled_out_where_there_is_no_room_beside_it() {
+    let lent = |max: u32| {
+        let policy = Policy { warm: 1, max, reuse: 9, ..Policy::default() };
+        let mut story = Story::new(policy.clone(), &[("a", 0)], LEARNT);
+        for _ in 0..2 {
+            story.get_ready();
+            story.ask();
+        }
+        story.get_ready();
+        let generation = Generation(2);
+        story.tell(Event::ServiceChanged { service: "s".into(), policy, generation });
+        let (daemon, service, result) = ("a".into(), "s".into(), Ok(()));
+        story.tell(Event::Prepared { daemon, service, generation, result });
+        let launch = story.granted[0];
+        story.tell(Event::Returned { launch, outcome: Outcome::Clean });
+        (story, launch)
+    };
+    // Both that there may be have a client.
+    let (story, launch) = lent(2);
+    let gone = [("a".into(), ContainerKey::Launch(launch))];
+    assert_eq!((story.checks, &story.retired[..]), (0, &gone[..]), "it makes room");
+    // With room beside it, one of the new generation is on its way already.
+    let (story, _) = lent(8);
+    assert_eq!((story.checks, story.retired.len()), (1, 0), "it is used again");
+}
+
+#[test]
+fn the_emptiest_stock_is_launched_for_first_and_before_it_whoever_waits_longest() {
+    let policy = |warm| Policy { warm, max: 9, ..Policy::default() };
+    let mut story = Story::new(policy(3), &[("a", 0)], Launches::Fixed(1));
+    story.get_ready();
+    assert_eq!(story.counts(State::Idle), 3);
+    let launching = |story: &Story| {
+        let services = story.ledger.snapshot().services;
+        services.iter().map(|s| s.counts[State::Launching]).collect::<Vec<_>>()
+    };
+    let (service, generation, result) = ("t", Generation(1), Ok(()));
+    story.tell(Event::ServiceAdded { service: service.into(), policy: policy(4), generation });
+    let (daemon, service) = ("a".into(), service.into());
+    story.tell(Event::Prepared { daemon, service, generation, result });
+    assert_eq!(launching(&story), [0, 1]);
+    // Three of four are there, and none of four.
+    let (service, policy) = ("s".into(), policy(4));
+    story.tell(Event::ServiceChanged { service, policy, generation });
+    let first = story.launched.last().unwrap().0;
+    story.tell(Event::Started { launch: first });
+    story.tell(Event::Ready { launch: first });
+    assert_eq!(launching(&story), [0, 1], "of the emptier stock");
+    // Three clients of the one take what there is, and the fourth waits.
+    (0..4).for_each(|_| story.ask());
+    let second = story.launched.last().unwrap().0;
+    story.tell(Event::Started { launch: second });
+    story.tell(Event::Ready { launch: second });
+    assert_eq!(launching(&story), [1, 0], "for who waits");
+}

@@ -22,8 +22,8 @@ use crate::docker::Docker;
 use crate::reach::Backend;
 use crate::shutdown::Stop;
 
-/// How long the line of a connection that has ended may take.
-const LINE: Duration = Duration::from_secs(10);
+/// How long the record of a connection that has ended may take.
+const RECORD: Duration = Duration::from_secs(10);
 /// The steps of a cold start, in their order. `first_byte` is what remains of the time that
 /// the client waited: the proxy, the dial, and the service itself.
 pub const STEPS: [&str; 7] =
@@ -232,7 +232,7 @@ impl Tally {
                 *total += began.elapsed();
                 let clients: Vec<_> = served.iter().map(|(_, answered)| answered.client).collect();
                 let missing = "a connection has ended, and there is no record of it";
-                timeout(LINE, bed.records.ended(&clients))
+                timeout(RECORD, bed.records.ended(&clients))
                     .await
                     .map_err(|_| BenchError::Launch(missing.to_owned()))?;
             }

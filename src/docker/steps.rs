@@ -13,7 +13,7 @@ const TARGET: &str = "ganger::steps";
 /// A step of a container's life that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step<'a> {
-    /// `create`, `room`, `start`, `ready` or `remove`, in this order.
+    /// `create`, `room`, `start`, `inspect`, `ready` or `remove`, in this order.
     pub name: &'static str,
     /// The container's id; of a step `remove` perhaps its name.
     pub container: &'a str,

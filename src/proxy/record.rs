@@ -33,11 +33,11 @@ pub struct ConnRecord {
     pub start: Option<StartKind>,
     /// Which lease of the container it was, and the most that a container may have.
     pub uses: Option<(u32, u32)>,
-    /// Containers that failed before their first byte and were replaced by another.
+    /// Containers that failed before their first byte, and in whose place another was asked for.
     pub replaced: u32,
     /// From accept to the first lease.
     pub wait: Option<Duration>,
-    /// From the first dial to the first that was taken.
+    /// How long the first dial took that a container took.
     pub connect: Option<Duration>,
     /// From accept to the container's first byte.
     pub first_byte: Option<Duration>,

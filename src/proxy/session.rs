@@ -167,7 +167,7 @@ impl<S: Supply> Session<S> {
         self.record.daemon = Some(daemon.clone());
         self.record.start = Some(lease.start());
         self.record.uses = Some((lease.uses(), lease.max_uses()));
-        self.entry.serves(ServingContainer { id, launch, daemon });
+        self.entry.served_by(Some(ServingContainer { id, launch, daemon }));
         self.lease = Some(lease);
         Ok(())
     }
@@ -216,6 +216,7 @@ impl<S: Supply> Session<S> {
             socket::reset_on_close(&container);
         }
         let Some(lease) = self.lease.take() else { return };
+        self.entry.served_by(None);
         self.record.replaced += 1;
         let (outcome, cut) = (self.outcome(&end), self.entry.cut().clone());
         let (sessions, record) = (Arc::clone(&self.service.sessions), self.record.clone());
@@ -362,6 +363,8 @@ impl<S: Supply> Session<S> {
             socket::reset_on_close(&container);
         }
         let outcome = self.outcome(&end);
+        // From now on it may be another's.
+        self.entry.served_by(None);
         let (code, cut, lease) = (end.code, self.entry.cut(), self.lease.take());
         let given_back = async {
             if let Some(lease) = lease {

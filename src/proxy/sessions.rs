@@ -175,9 +175,9 @@ impl SessionEntry {
         &self.live.cut
     }
 
-    /// It is served by this container from now on.
-    pub(super) fn serves(&self, container: ServingContainer) {
-        *self.live.container.lock() = Some(container);
+    /// From now on it is served by this container, or by none.
+    pub(super) fn served_by(&self, container: Option<ServingContainer>) {
+        *self.live.container.lock() = container;
     }
 
     /// So many bytes were moved so far.

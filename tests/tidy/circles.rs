@@ -19,19 +19,45 @@ fn imports(sources: &[Source], src: &str) -> BTreeMap<Module, BTreeSet<Module>> 
         |source: &Source| -> Module { source.module(src).into_iter().map(str::to_owned).collect() };
     let code = sources.iter().filter(|source| !source.is_test() || src.starts_with("tests/"));
     let known: BTreeSet<Module> = code.clone().map(owned).collect();
+    let of = |module: &[String]| {
+        let source = code.clone().find(|source| owned(source) == module);
+        source.map_or_else(String::new, |source| source.text.clone())
+    };
     let mut imports = BTreeMap::new();
-    for source in code {
+    for source in code.clone() {
         let own = owned(source);
         let parts = source.declared().into_iter().map(|name| [own.clone(), vec![name]].concat());
         let mut to = BTreeSet::new();
         for path in source.paths(src).into_iter().chain(parts) {
             // The file of a path is that of its longest beginning; the root is nobody's part.
             let file = (1..=path.len()).rev().map(|len| &path[..len]).find(|p| known.contains(*p));
-            to.extend(file.filter(|file| !own.starts_with(file)).map(<[String]>::to_vec));
+            let Some(file) = file else { continue };
+            if !own.starts_with(file) {
+                to.insert(file.to_vec());
+            } else if let Some(name) = path.get(file.len())
+                && let Some(part) = handed_on(&of(file), name)
+            {
+                // It is taken from another part of the same module, by way of that.
+                let part = [file.to_vec(), vec![part]].concat();
+                to.extend(Some(part).filter(|part| !own.starts_with(part)));
+            }
         }
         imports.insert(own, to);
     }
     imports
+}
+
+/// The part of a module that a name in it comes from, if the module only hands it on.
+fn handed_on(text: &str, name: &str) -> Option<String> {
+    let uses = text.split(';').filter_map(|item| item.split("use ").last());
+    let has =
+        |names: &str| names.split(|c: char| !c.is_alphanumeric() && c != '_').any(|n| n == name);
+    let mut parts = uses.filter_map(|path| path.split_once("::"));
+    let (part, _) = parts.find(|(part, names)| {
+        let is_part = text.contains(&format!("mod {part};"));
+        is_part && has(names)
+    })?;
+    Some(part.to_owned())
 }
 
 /// Groups of files that all lead to each other.
@@ -82,6 +108,9 @@ fn the_circle_check_sees_circles_and_takes_a_module_and_its_parts_for_one() {
     );
     let parent = ("a.rs", "mod b;\nmod c;");
     assert_eq!(found(&[parent, ("a/b.rs", "use super::X;"), ("a/c.rs", "use super::b::Y;")]), 0);
+    let handing = ("a.rs", "mod b;\nmod c;\npub use b::{U, X};\nuse c::Y;");
+    assert_eq!(found(&[handing, ("a/b.rs", "use super::Y;"), ("a/c.rs", "use super::X;")]), 1);
+    assert_eq!(found(&[handing, ("a/b.rs", "use super::Y;"), ("a/c.rs", "use super::Z;")]), 0);
     let other = ("d.rs", "use crate::a::X;");
     assert_eq!(found(&[parent, ("a/b.rs", "use crate::d::Z;"), ("a/c.rs", ""), other]), 1);
     let tested = ("a.rs", "#[cfg(test)]\nmod b;");

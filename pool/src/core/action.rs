@@ -85,6 +85,13 @@ pub enum Action {
         /// Which.
         daemon: DaemonName,
     },
+    /// A stock that sizes itself is to be of another size.
+    Resized {
+        /// Of which service.
+        service: ServiceName,
+        /// How many ready containers are kept from now on.
+        warm: u32,
+    },
     /// Containers of a service keep ending in stock by themselves: what is launched for the
     /// stock is paced, until one serves.
     Paced {

@@ -19,6 +19,7 @@ mod services;
 mod settle;
 mod spread;
 mod timer;
+mod totals;
 mod trouble;
 mod view;
 
@@ -40,7 +41,8 @@ use daemon::{Contact, Daemon};
 use service::Service;
 use spread::{Hold, Spread};
 use timer::Timer;
-pub use view::{DaemonView, RolloutView, ServiceView, Snapshot, Totals};
+pub use totals::Totals;
+pub use view::{DaemonView, RolloutView, ServiceView, Snapshot};
 
 /// What is launched: a service, by its index, and a version of its spec.
 type Lane = (usize, Generation);

@@ -21,14 +21,14 @@ pub(super) fn write(kind: &EventKind) {
             debug!(%launch, %service, %daemon, ?took, "ready");
         }
         EventKind::LaunchFailed { launch, service, daemon, fault, reason } => match fault {
-            Fault::Unwanted => {
-                debug!(%launch, %service, %daemon, "launch not wanted any more, or its container is not there any more");
-            }
             Fault::Full => debug!(%launch, %service, %daemon, reason = &**reason, "no room"),
-            Fault::Service | Fault::Daemon | Fault::Unprepared => {
+            Fault::Service | Fault::Daemon | Fault::Unprepared | Fault::Unwanted => {
                 warn!(%launch, %service, %daemon, error = &**reason, "launch failed");
             }
         },
+        EventKind::LaunchInterrupted { launch, service, daemon } => {
+            debug!(%launch, %service, %daemon, "launch not wanted any more, or its container is not there any more");
+        }
         EventKind::RemovedBeforeReady { launch, service, daemon } => {
             warn!(%launch, %service, %daemon, "the container was removed before it was ready");
         }
@@ -57,6 +57,9 @@ pub(super) fn write(kind: &EventKind) {
         }
         EventKind::Removed { target, reason, attempts } => {
             debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
+        }
+        EventKind::StockResized { service, warm } => {
+            debug!(%service, warm, "the stock is to be of another size");
         }
         EventKind::Paced { service, generation, pause } => warn!(
             %service, %generation,

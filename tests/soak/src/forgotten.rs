@@ -15,12 +15,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::nap;
 
+/// The beginning of an id that clients are told, in hexadecimal digits.
+const DIGITS: usize = 12;
 /// A container that is being removed has ended by then.
 const REMOVED: Duration = Duration::from_secs(2);
 
 /// Whether a container, given by the beginning of its id, still runs though no engine knows it.
 /// Its processes are ended then.
 pub(crate) fn end(fleet: &Fleet, id: &str) -> bool {
+    // What a client read may be anything, and these processes are killed.
+    if id.len() != DIGITS || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return false;
+    }
     let is_forgotten = || {
         let known = |host: &ganger_test_support::Host| {
             let answer = host.try_docker(&["inspect", "--type=container", id]);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Ledger, Timer};
+use super::{Action, Ledger, Timer};
 
 // === impl Ledger ===
 
@@ -27,13 +27,15 @@ impl Ledger {
         if self.draining {
             return;
         }
-        let Some((_, service)) = self.services.get_index_mut(index) else { return };
+        let Some((name, service)) = self.services.get_index_mut(index) else { return };
         if let (Some(auto), Some(learning)) = (&service.policy.auto, &mut service.learning)
             && !service.leaving
         {
             let (warm, hold) = (service.policy.warm, service.policy.surplus_after);
             service.policy.warm = learning.demand.wanted(now, auto, warm, hold);
             if warm != service.policy.warm {
+                let (service, warm) = (name.clone(), service.policy.warm);
+                self.actions.push(Action::Resized { service, warm });
                 return self.resized(now, index);
             }
         }

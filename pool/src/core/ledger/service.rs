@@ -9,8 +9,9 @@ use super::super::{Counts, Outcome, Policy, Stage, sizing};
 use super::hedge::Hedges;
 use super::learning::Learning;
 use super::rollout::Rollout;
+use super::totals::Totals;
 use super::trouble::Trouble;
-use super::{Generation, LaunchId, State, Totals};
+use super::{Generation, LaunchId, State};
 
 #[derive(Debug)]
 pub(super) struct Service {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Counts, Generation, Stage, StartKind};
+use super::super::{Counts, Generation, Stage};
 use super::service::Service;
-use super::{Contact, DaemonName, Ledger, RetireReason, ServiceName, State};
+use super::totals::Totals;
+use super::{Contact, DaemonName, Ledger, ServiceName, State};
 
 /// The pool at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,25 +58,6 @@ pub struct RolloutView {
     pub stage: Stage,
     /// Its containers by state.
     pub counts: Counts,
-}
-
-/// Counters of a service since it was added.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Launches ordered.
-    pub launched: u64,
-    /// Of them, those for which another took unusually long.
-    pub hedged: u64,
-    /// Launches that failed.
-    pub launch_failures: u64,
-    /// Leases given, by how they were served.
-    pub leases: BTreeMap<StartKind, u64>,
-    /// Connections that got nothing, by [`super::super::Refusal::kind`].
-    pub refused: BTreeMap<&'static str, u64>,
-    /// Connections that left before they were answered.
-    pub abandoned: u64,
-    /// Containers retired, by reason.
-    pub retired: BTreeMap<RetireReason, u64>,
 }
 
 /// A daemon at one moment.

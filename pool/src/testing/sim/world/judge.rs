@@ -17,6 +17,7 @@ impl World {
             }
             Action::Degraded { .. }
             | Action::Recovered { .. }
+            | Action::Resized { .. }
             | Action::Paced { .. }
             | Action::Advanced { .. } => Ok(()),
             Action::SwitchedOver { service, generation } => self.switched(&service, generation),
