@@ -444,3 +444,20 @@ fn the_emptiest_stock_is_launched_for_first_and_before_it_whoever_waits_longest(
     story.tell(Event::Ready { launch: second });
     assert_eq!(launching(&story), [1, 0], "for who waits");
 }
+
+#[test]
+fn of_a_service_that_is_removed_the_stock_goes_at_once_and_launches_are_interrupted() {
+    let policy = Policy { warm: 3, max: 3, ..Policy::default() };
+    let mut story = Story::new(policy, &[("a", 0)], LEARNT);
+    let launched: Vec<_> = story.launched.iter().map(|(launch, _)| *launch).collect();
+    story.tell(Event::Started { launch: launched[0] });
+    story.tell(Event::Ready { launch: launched[0] });
+    story.tell(Event::Started { launch: launched[1] });
+    story.tell(Event::ServiceRemoved { service: "s".into() });
+    let gone = [("a".into(), ContainerKey::Launch(launched[0]))];
+    assert_eq!(story.retired, gone, "the stock");
+    assert_eq!(story.interrupted, [launched[1]], "what is started, and waited for");
+    // What is about to be started is interrupted as soon as it is.
+    story.tell(Event::Started { launch: launched[2] });
+    assert_eq!(story.interrupted[1..], launched[2..]);
+}

@@ -24,6 +24,8 @@ pub struct Story {
     /// What is to be removed.
     pub retired: Vec<(DaemonName, ContainerKey)>,
     pub checks: usize,
+    /// Launches that are to be interrupted.
+    pub interrupted: Vec<LaunchId>,
 }
 
 // === impl Story ===
@@ -45,6 +47,7 @@ impl Story {
             refused: Vec::new(),
             retired: Vec::new(),
             checks: 0,
+            interrupted: Vec::new(),
         };
         let generation = Generation(1);
         story.tell(Event::ServiceAdded { service: "s".into(), policy, generation });
@@ -67,6 +70,7 @@ impl Story {
                 Action::Refuse { refusal, .. } => self.refused.push(refusal),
                 Action::Retire { daemon, key, .. } => self.retired.push((daemon, key)),
                 Action::Check { .. } => self.checks += 1,
+                Action::Interrupt { launch } => self.interrupted.push(launch),
                 _ => {}
             }
         }

@@ -137,6 +137,21 @@ mod tests {
         assert!(!canary.due(&policy));
     }
 
+    #[test]
+    fn a_larger_stock_has_a_share_of_its_size_and_may_be_behind_by_that() {
+        assert_eq!([1, 10, 11, 40].map(|warm| Canary::stock(&tenth(warm))), [1, 1, 2, 4]);
+        let (mut canary, policy) = (Canary::default(), tenth(40));
+        (0..1000).for_each(|_| canary.given(&policy, false));
+        let due = (0..6).map(|_| {
+            let due = canary.due(&policy);
+            canary.given(&policy, true);
+            due
+        });
+        assert_eq!(due.collect::<Vec<_>>(), [true, true, true, true, true, false]);
+        assert!(Canary { credit: -99, ..Canary::default() }.due(&policy), "all but owed");
+        assert!(!Canary { credit: -100, ..Canary::default() }.due(&policy));
+    }
+
     fn after(new: [u32; 2], old: [u32; 2]) -> Verdict {
         let tally = |[ended, failed]: [u32; 2]| Tally { ended, failed };
         Canary { credit: 0, new: tally(new), old: tally(old) }.verdict()
