@@ -461,3 +461,20 @@ fn of_a_service_that_is_removed_the_stock_goes_at_once_and_launches_are_interrup
     story.tell(Event::Started { launch: launched[2] });
     assert_eq!(story.interrupted[1..], launched[2..]);
 }
+
+#[test]
+fn after_a_failure_launches_of_a_service_come_one_at_a_time_until_one_gets_ready() {
+    let policy = Policy { warm: 3, max: 9, ..Policy::default() };
+    let pause = policy.backoff.after(1);
+    let mut story = Story::new(policy, &[("a", 0)], LEARNT);
+    assert_eq!(story.launched.len(), 3);
+    story.pass(MOMENT);
+    // Ordered before the first failure was known, they are one with it.
+    for launch in story.launched.clone() {
+        story.fail(launch, Fault::Service);
+    }
+    story.pass(pause);
+    assert_eq!(story.launched.len(), 4, "one that tries");
+    story.get_ready();
+    assert_eq!(story.launched.len(), 6, "and the rest of the stock");
+}
