@@ -112,7 +112,7 @@ impl<R: ContainerRuntime> Broker<R> {
 
     /// Tells the ledger of an event.
     pub(crate) fn tell(&self, event: Event) {
-        let mut outbox = Outbox::new();
+        let mut outbox = self.outbox();
         let mut inner = self.inner.lock();
         let rearm = inner.handle(event, &mut outbox);
         drop(inner);
@@ -122,7 +122,7 @@ impl<R: ContainerRuntime> Broker<R> {
     /// From now on these are the services. Under one lock with what the ledger says
     /// of rollouts meanwhile.
     pub(crate) fn reload(&self, services: Vec<ServiceOptions<R::Spec>>) -> Reload<R::Spec> {
-        let mut outbox = Outbox::new();
+        let mut outbox = self.outbox();
         let mut inner = self.inner.lock();
         let mut reload = self.services.reload(services);
         let mut rearm = false;
@@ -137,7 +137,7 @@ impl<R: ContainerRuntime> Broker<R> {
 
     /// A container was started: keeps its handle and tells the ledger.
     pub(crate) fn started(&self, launch: LaunchId, handle: Arc<R::Handle>) {
-        let mut outbox = Outbox::new();
+        let mut outbox = self.outbox();
         let mut inner = self.inner.lock();
         inner.handles.insert(launch, handle);
         let rearm = inner.handle(Event::Started { launch }, &mut outbox);
@@ -171,7 +171,7 @@ impl<R: ContainerRuntime> Broker<R> {
         deadline: Instant,
     ) -> (WaiterId, oneshot::Receiver<Answer<R>>) {
         let (sender, receiver) = oneshot::channel();
-        let mut outbox = Outbox::new();
+        let mut outbox = self.outbox();
         let mut inner = self.inner.lock();
         inner.last_waiter += 1;
         let waiter = WaiterId(inner.last_waiter);
@@ -186,7 +186,7 @@ impl<R: ContainerRuntime> Broker<R> {
     /// A waiter gave up. One that was answered meanwhile is not known any more;
     /// its container comes back when the answer cannot be delivered.
     fn abandon(&self, waiter: WaiterId) {
-        let mut outbox = Outbox::new();
+        let mut outbox = self.outbox();
         let mut inner = self.inner.lock();
         let waits = inner.waiters.remove(&waiter).is_some();
         let rearm = waits && inner.handle(Event::Abandoned { waiter }, &mut outbox);
@@ -195,7 +195,9 @@ impl<R: ContainerRuntime> Broker<R> {
     }
 
     pub(crate) fn returned(&self, launch: LaunchId, outcome: Outcome) {
-        self.events.tell(EventKind::Returned { launch, outcome });
+        if self.events.wants_leases() {
+            self.events.tell(EventKind::Returned { launch, outcome });
+        }
         self.tell(Event::Returned { launch, outcome });
     }
 
@@ -237,6 +239,10 @@ impl<R: ContainerRuntime> Broker<R> {
                 },
             }
         }
+    }
+
+    fn outbox(&self) -> Outbox<R> {
+        Outbox::new(self.events.wants_leases())
     }
 
     fn send(&self, outbox: Outbox<R>, rearm: bool) {
@@ -315,7 +321,9 @@ impl<R: ContainerRuntime> Inner<R> {
             Action::Grant { waiter, launch, daemon, start, uses } => {
                 let handle = self.handles.get(&launch).cloned();
                 if let (Some(sender), Some(handle)) = (self.waiters.remove(&waiter), handle) {
-                    self.note(outbox, EventKind::Granted { launch, start, uses });
+                    if outbox.detailed {
+                        self.note(outbox, EventKind::Granted { launch, start, uses });
+                    }
                     let grant = Grant { launch, daemon, handle, start, uses };
                     outbox.answers.push((sender, Ok(grant)));
                 } else {
@@ -358,16 +366,16 @@ impl<R: ContainerRuntime> Inner<R> {
                 self.note(outbox, EventKind::Paced { service, generation, pause });
             }
             Action::Moved { launch, from, to } => {
-                self.note(outbox, EventKind::StateChanged { launch, from, to });
+                if outbox.detailed {
+                    self.note(outbox, EventKind::StateChanged { launch, from, to });
+                }
             }
         }
     }
 
     /// Has an event told after the lock is released.
     fn note(&self, outbox: &mut Outbox<R>, kind: EventKind) {
-        if self.events.is_wanted(&kind) {
-            outbox.events.push((self.events.number(), kind));
-        }
+        outbox.events.push((self.events.number(), kind));
     }
 }
 

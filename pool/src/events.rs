@@ -448,17 +448,6 @@ impl EventKind {
             _ => None,
         }
     }
-
-    /// It happens with every lease, or several times.
-    fn is_frequent(&self) -> bool {
-        matches!(
-            self,
-            Self::StateChanged { .. }
-                | Self::Granted { .. }
-                | Self::Refused { .. }
-                | Self::Returned { .. }
-        )
-    }
 }
 
 // === impl Events ===
@@ -468,10 +457,9 @@ impl Events {
         Self { observers, last: AtomicU64::new(0) }
     }
 
-    /// Whether an event is told to anybody. What happens with every lease costs nothing where it
-    /// is not.
-    pub(crate) fn is_wanted(&self, kind: &EventKind) -> bool {
-        self.is_observed() || !kind.is_frequent() || tracing::enabled!(tracing::Level::TRACE)
+    /// Whether what happens with every lease is told to anybody: where it is not, it costs nothing.
+    pub(crate) fn wants_leases(&self) -> bool {
+        self.is_observed() || tracing::enabled!(tracing::Level::TRACE)
     }
 
     /// Whether anybody but the log is told.
@@ -486,9 +474,7 @@ impl Events {
 
     /// Something has happened.
     pub(crate) fn tell(&self, kind: EventKind) {
-        if self.is_wanted(&kind) {
-            self.tell_numbered(self.number(), kind);
-        }
+        self.tell_numbered(self.number(), kind);
     }
 
     /// Something has happened that was given its number then.

@@ -16,6 +16,8 @@ pub(super) struct Outbox<R: ContainerRuntime> {
     pub(super) orders: Vec<Order>,
     pub(super) removals: Vec<Removal>,
     pub(super) emptied: Vec<DaemonName>,
+    /// What happens with every lease is to be told, too.
+    pub(super) detailed: bool,
     /// What has happened, each with its number.
     pub(super) events: Vec<(u64, EventKind)>,
     /// What the services run has changed.
@@ -30,8 +32,9 @@ pub(super) struct Outbox<R: ContainerRuntime> {
 // === impl Outbox ===
 
 impl<R: ContainerRuntime> Outbox<R> {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(detailed: bool) -> Self {
         Self {
+            detailed,
             answers: Vec::new(),
             orders: Vec::new(),
             removals: Vec::new(),
