@@ -36,7 +36,7 @@ use fleet::Followed;
 use guardian::Guardian;
 use register::Registrar;
 use serve::{Door, Server};
-use stocked::Refills;
+use stocked::StockWatch;
 use watch::ImageWatch;
 
 pub use fleet::Fleet;
@@ -184,8 +184,8 @@ pub async fn run(
         None => (None, fleet),
     };
     let images = ImageWatch::new(docker.clone());
-    let (refills, probe) = (Arc::new(Refills::default()), Arc::new(Prober));
-    let observers: Vec<Arc<dyn Observer>> = vec![refills.clone()];
+    let (stocks, probe) = (Arc::new(StockWatch::default()), Arc::new(Prober));
+    let observers: Vec<Arc<dyn Observer>> = vec![stocks.clone()];
     let pool = Pool::start_observed(services, docker.clone(), probe, fleet, observers);
     let pool = Arc::new(pool);
     await_reaped(&pool, &stop).await;
@@ -217,7 +217,7 @@ pub async fn run(
 
     let full = pool.clone();
     let full = tokio::spawn(async move {
-        refills.tell_of_full(&*full, |service| stocked(service, &running)).await
+        stocks.tell_of_full(&*full, |service| stocked(service, &running)).await
     });
     let door = Door { files, admission, sessions, threads };
     let registrar = Registrar::new(instance.name(), pool.clone());

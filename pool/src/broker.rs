@@ -203,8 +203,10 @@ impl<R: ContainerRuntime> Broker<R> {
 
     /// A connection gets no container, and the ledger was not asked.
     pub(crate) fn refused(&self, service: &ServiceName, refusal: Refusal) -> Refusal {
-        let kind = EventKind::Refused { service: service.clone(), refusal: refusal.clone() };
-        self.events.tell(kind);
+        if self.events.wants_leases() {
+            let (service, refusal) = (service.clone(), refusal.clone());
+            self.events.tell(EventKind::Refused { service, refusal });
+        }
         refusal
     }
 
@@ -333,7 +335,7 @@ impl<R: ContainerRuntime> Inner<R> {
             }
             Action::Refuse { waiter, service, refusal } => {
                 if let Some(sender) = self.waiters.remove(&waiter) {
-                    if self.events.is_observed() {
+                    if outbox.detailed {
                         let refusal = refusal.clone();
                         self.note(outbox, EventKind::Refused { service, refusal });
                     }

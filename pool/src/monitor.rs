@@ -174,11 +174,11 @@ impl<R: ContainerRuntime> Monitor<R> {
             match called("a list", self.runtime.list(&daemon)).await {
                 Ok(Listing { owned, others }) => {
                     misses = 0;
-                    let (name, containers) = (daemon.clone(), owned.len());
+                    let first =
+                        EventKind::Listed { daemon: daemon.clone(), owned: owned.len(), others };
                     self.tell(Event::Listed { daemon, began, owned, others });
                     if !std::mem::replace(&mut listed, true) {
-                        let owned = containers;
-                        self.note(EventKind::Listed { daemon: name, owned, others });
+                        self.note(first);
                     }
                 }
                 Err(error) => {

@@ -111,9 +111,6 @@ impl<R: ContainerRuntime> Pool<R> {
         let mut desks = self.desks.write();
         let reload = self.broker.reload(services);
         for (service, change) in &reload.changes {
-            let (name, change_of) = (service.clone(), *change);
-            let kind = EventKind::ServiceChanged { service: name, change: change_of };
-            self.broker.events.tell(kind);
             if *change == Change::Removed
                 && let Some(desk) = desks.remove(service)
             {
@@ -124,6 +121,10 @@ impl<R: ContainerRuntime> Pool<R> {
             let name = options.name;
             let desk = Desk::new(self.broker.clone(), name.clone(), &options.policy);
             desks.insert(name, Arc::new(desk));
+        }
+        for (service, change) in &reload.changes {
+            let (service, change) = (service.clone(), *change);
+            self.broker.events.tell(EventKind::ServiceChanged { service, change });
         }
         reload.changes
     }

@@ -11,15 +11,15 @@ use tokio::sync::Notify;
 
 /// Hears of whatever may make a stock full, or show that it is.
 #[derive(Debug, Default)]
-pub(super) struct Refills {
+pub(super) struct StockWatch {
     /// The services that are there and whose stock was not full yet.
     waiting: Mutex<BTreeSet<ServiceName>>,
     heard: Notify,
 }
 
-// === impl Refills ===
+// === impl StockWatch ===
 
-impl Refills {
+impl StockWatch {
     /// Calls `full` for each service once its stock is full, whatever the others do. A service
     /// that is added later is told of, too.
     ///
@@ -48,7 +48,7 @@ impl Refills {
     }
 }
 
-impl Observer for Refills {
+impl Observer for StockWatch {
     fn observe(&self, event: &PoolEvent) {
         match &event.kind {
             EventKind::ServiceChanged { service, change: Change::Added } => {
@@ -70,6 +70,10 @@ impl Observer for Refills {
             _ => return,
         }
         self.heard.notify_one();
+    }
+
+    fn wants_leases(&self) -> bool {
+        !self.waiting.lock().is_empty()
     }
 }
 
@@ -115,7 +119,7 @@ mod tests {
             tier: 0,
             max_launches: Some(1),
         };
-        let refills = Arc::new(Refills::default());
+        let refills = Arc::new(StockWatch::default());
         let pool = Arc::new(Pool::start_observed(
             vec![service("a", &policy)],
             engine.clone(),

@@ -16,13 +16,13 @@ use crate::proxy::{ConnRecord, Recorder};
 /// Keeps what it is told.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    told: Mutex<Told>,
+    told: Mutex<Recorded>,
     more: Notify,
 }
 
 /// What was told since it was last taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Recorded {
     /// By client, how its connection was served.
     pub(super) served: BTreeMap<SocketAddr, Served>,
     /// By a container's id, the steps of its launch.
@@ -65,7 +65,7 @@ impl Records {
     }
 
     /// What was told, which is then forgotten.
-    pub(super) fn take(&self) -> Told {
+    pub(super) fn take(&self) -> Recorded {
         std::mem::take(&mut self.told.lock())
     }
 }

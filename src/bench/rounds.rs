@@ -14,7 +14,7 @@ use super::bed::{self, Bed, BenchError};
 use super::exchange::{Answered, Miss};
 use super::load::{Load, Pace, drive};
 use super::moment;
-use super::records::Told;
+use super::records::Recorded;
 use super::report::{Point, Series};
 use super::series::SeriesRecorder;
 use super::setup::{Kind, Setup};
@@ -251,7 +251,7 @@ impl Tally {
         Ok(())
     }
 
-    fn note_steps(&mut self, served: &[(Instant, Answered)], told: &Told) {
+    fn note_steps(&mut self, served: &[(Instant, Answered)], told: &Recorded) {
         let mut time = |step: &str, took| {
             if let Some(recorder) = self.steps.get_mut(step) {
                 recorder.time(took);

@@ -2,7 +2,7 @@
 
 use tracing::{debug, info, trace, warn};
 
-use super::EventKind;
+use super::kind::EventKind;
 use crate::core::{Fault, GivenUp, RetireReason};
 
 /// Writes an event to the log. Single leases are left out: whoever has them knows more of them.
