@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -71,7 +72,11 @@ commented configuration; `ganger check` says what is wrong with it.";
 enum Verb {
     /// Serve until SIGTERM or SIGINT, then drain and remove every container. SIGHUP
     /// reads the configuration again
-    Run,
+    Run {
+        /// How long the guardian watches an empty daemon, for tests that wait until it ends
+        #[arg(long, hide = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        guardian_quiet: Option<Duration>,
+    },
     /// Serve the built-in echo image; needs no file and no registry
     Demo {
         /// The engine to use
@@ -105,6 +110,9 @@ enum Verb {
         /// Log as JSON
         #[arg(long)]
         json: bool,
+        /// How long a daemon has to show no container before it counts as empty
+        #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+        quiet: Option<Duration>,
     },
     /// Copy an image from one daemon to others, without a registry
     Push {
@@ -139,7 +147,7 @@ impl Verb {
     /// What is logged unless it is said.
     fn log(&self) -> &'static str {
         match self {
-            Self::Run | Self::Demo { .. } | Self::Guard { .. } => "info",
+            Self::Run { .. } | Self::Demo { .. } | Self::Guard { .. } => "info",
             // It makes no contact: nothing but the configuration can be wrong.
             Self::Check { online: false, .. } => "off",
             Self::Bench(arguments) => arguments.log(),
@@ -185,9 +193,9 @@ fn carry_out(Arguments { verb, config, log }: Arguments) -> Result<Exit, Failure
             say(Config::default_text().trim_end());
             Ok(Exit::Ok)
         }
-        Verb::Run => loaded(config).and_then(|(config, path)| {
+        Verb::Run { guardian_quiet } => loaded(config).and_then(|(config, path)| {
             start_log(config.log.format, &log)?;
-            block_on(run::run(config, &path, &log)).map_err(Failure::logged)
+            block_on(run::run(config, &path, &log, guardian_quiet)).map_err(Failure::logged)
         }),
         Verb::Demo { docker, listen } => {
             unused(
@@ -201,10 +209,11 @@ fn carry_out(Arguments { verb, config, log }: Arguments) -> Result<Exit, Failure
             unused(config.as_deref(), "`simulate` takes all from the trace and its options")?;
             start_log(LogFormat::Text, &log).and_then(|()| simulate::simulate(&simulation))
         }
-        Verb::Guard { json } => {
+        Verb::Guard { json, quiet } => {
             let format = if json { LogFormat::Json } else { LogFormat::Text };
             let runtime = tokio::runtime::Builder::new_current_thread();
-            start_log(format, &log).and_then(|()| block_on_with(runtime, guard::guard()))
+            let quiet = quiet.unwrap_or(app::QUIET);
+            start_log(format, &log).and_then(|()| block_on_with(runtime, guard::guard(quiet)))
         }
         Verb::Check { file, online } => {
             if let (Some(file), Some(config)) = (&file, &config) {

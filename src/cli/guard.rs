@@ -1,6 +1,7 @@
 //! `ganger guard`, which `run` and `demo` start: see `app::guard`.
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::{Exit, Failure};
 use crate::app;
@@ -10,8 +11,8 @@ use crate::config::LogFormat;
 const SELF: &str = "/proc/self/exe";
 
 /// Runs as a guardian.
-pub(super) async fn guard() -> Result<Exit, Failure> {
-    match app::guard().await {
+pub(super) async fn guard(quiet: Duration) -> Result<Exit, Failure> {
+    match app::guard(quiet).await {
         Ok(true) => Ok(Exit::Ok),
         Ok(false) => Ok(Exit::Failed),
         Err(error) => Err(Failure::new(Exit::Usage, error)),

@@ -1,6 +1,7 @@
 //! `ganger run`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use ganger_pool::core::{ServiceView, State};
 use tracing::info;
@@ -11,11 +12,22 @@ use crate::config::{Config, ConfigError, is_stdin};
 use crate::shutdown::{HangUp, Stop};
 use crate::telemetry;
 
-pub(super) async fn run(config: Config, path: &Path, log: &str) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    config: Config,
+    path: &Path,
+    log: &str,
+    guardian_quiet: Option<Duration>,
+) -> Result<Exit, Failure> {
     let stop = stop(HangUp::Reloads)?;
     let name = config.instance(path).map_err(|error| Failure::new(Exit::Config, error))?;
     let instance = Instance::take(&name).map_err(failed)?;
-    let guardian = config.guardian.then(|| guard::command(config.log.format, log));
+    let guardian = config.guardian.then(|| {
+        let mut command = guard::command(config.log.format, log);
+        if let Some(quiet) = guardian_quiet {
+            command.args(["--quiet", &humantime::format_duration(quiet).to_string()]);
+        }
+        command
+    });
     let again = (path.to_owned(), name);
     let load: Load = Box::new(move || load(&again.0, &again.1));
     let startup = Startup { load: Some(load), guardian, ..Startup::new(config, instance, stop) };

@@ -1,6 +1,7 @@
 //! `cargo xtask test`, `ci` and `sim`.
 
-use std::process::{Command, ExitCode};
+use std::ffi::OsStr;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -11,11 +12,14 @@ use crate::command::{self, cargo};
 use crate::fleet::{Fleet, Settings, Site, assignment, is_root};
 use crate::{SimArgs, TestArgs, postgres};
 
-/// How the test targets that need real engines are named.
-const ENGINE_TARGET: &str = "engine_";
-/// Three with the machine's own Docker, and one for each of these.
-const HOSTS: u8 = 5;
-const OTHER_KINDS: [&str; 2] = ["4=docker-trixie", "5=podman-trixie"];
+/// The test target that needs real engines.
+pub(crate) const ENGINE_TARGET: &str = "engines";
+/// Three with the machine's own Docker that tests share, six that they take, and one for each of
+/// these.
+const HOSTS: u8 = 11;
+/// Tests of it at a time: they wait for most of their time, for engines and for time-outs.
+const ENGINE_THREADS: u8 = 8;
+const OTHER_KINDS: [&str; 2] = ["10=docker-trixie", "11=podman-trixie"];
 
 /// Runs the tests; returns 1 when one failed.
 pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
@@ -25,15 +29,8 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
         if !is_root() {
             command::say("left out: tests that enter network namespaces, which need root");
         }
-        let mut some = vec!["--lib".to_owned(), "--bins".to_owned()];
-        some.extend(test_targets()?.into_iter().flat_map(|name| ["--test".to_owned(), name]));
-        for targets in [some, vec!["--doc".to_owned()]] {
-            let mut command = all_tests(&targets, args.filter.as_deref());
-            if !interrupts.run(command.env("GANGER_WITHOUT_ENGINES", "1"))?.success() {
-                return Ok(ExitCode::FAILURE);
-            }
-        }
-        return Ok(ExitCode::SUCCESS);
+        let env = [("GANGER_WITHOUT_ENGINES".as_ref(), "1".as_ref())];
+        return run_tests(&test_runs(false)?, args.filter.as_deref(), &env, &interrupts);
     }
 
     let obstacle = match () {
@@ -65,19 +62,54 @@ fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Resu
     if interrupts.came() {
         bail!("interrupted");
     }
-    let mut command = all_tests(&[], filter);
-    let status = interrupts.run(command.env("GANGER_FLEET", fleet.record()))?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let record = fleet.record();
+    let env = [("GANGER_FLEET".as_ref(), record.as_os_str())];
+    run_tests(&test_runs(true)?, filter, &env, interrupts)
 }
 
-fn all_tests(targets: &[String], filter: Option<&str>) -> Command {
-    let mut command = cargo(&["test", "--workspace", "--all-features"]);
-    command.args(targets).args(filter);
-    if is_root() {
-        // Those that enter network namespaces.
-        command.args(["--", "--include-ignored"]);
+/// Targets that are run by one command, and how many tests of one at a time; as many as the
+/// machine has processors when it does not say.
+struct TestRun {
+    targets: Vec<String>,
+    threads: Option<u8>,
+}
+
+fn test_runs(with_engines: bool) -> Result<Vec<TestRun>> {
+    let mut targets = vec!["--lib".to_owned(), "--bins".to_owned()];
+    targets.extend(test_targets()?.into_iter().flat_map(|name| ["--test".to_owned(), name]));
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    let mut runs = vec![
+        TestRun { targets, threads: None },
+        TestRun { targets: words(&["--doc"]), threads: None },
+    ];
+    if with_engines {
+        let targets = words(&["--test", ENGINE_TARGET]);
+        runs.push(TestRun { targets, threads: Some(ENGINE_THREADS) });
     }
-    command
+    Ok(runs)
+}
+
+/// Runs one after the other, until a test fails.
+fn run_tests(
+    runs: &[TestRun],
+    filter: Option<&str>,
+    env: &[(&OsStr, &OsStr)],
+    interrupts: &Interrupts,
+) -> Result<ExitCode> {
+    for TestRun { targets, threads } in runs {
+        let mut command = cargo(&["test", "--workspace", "--all-features"]);
+        command.args(targets).args(filter).envs(env.iter().copied());
+        command.arg("--");
+        if is_root() {
+            // Those that enter network namespaces.
+            command.arg("--include-ignored");
+        }
+        command.args(threads.map(|threads| format!("--test-threads={threads}")));
+        if !interrupts.run(&mut command)?.success() {
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The names of the integration tests that need no engine.
@@ -90,7 +122,7 @@ fn test_targets() -> Result<Vec<String>> {
         .flat_map(|package| package["targets"].as_array().into_iter().flatten())
         .filter(|target| target["kind"][0] == "test")
         .filter_map(|target| target["name"].as_str())
-        .filter(|name| !name.starts_with(ENGINE_TARGET))
+        .filter(|name| *name != ENGINE_TARGET)
         .map(str::to_owned)
         .collect())
 }

@@ -45,9 +45,7 @@ pub(crate) fn run(filter: Option<String>) -> Result<ExitCode> {
         command::say("waiting for another `cargo xtask vm`");
         lock.lock().context("lock on the virtual machine")?;
     }
-    let mut targets: Vec<_> = cases.iter().filter_map(Case::target).collect();
-    targets.dedup();
-    let payload = payload::build(&dir, filter, &targets)?;
+    let payload = payload::build(&dir, filter, cases.iter().any(Case::is_test))?;
     let interrupts = Interrupts::take()?;
     let result = system::ensure(&dir.join("system"), &interrupts).and_then(|system| {
         interrupts.check()?;

@@ -63,11 +63,12 @@ pub(super) struct Cleared {
 /// nothing is left of them.
 ///
 /// SIGTERM, SIGINT and SIGHUP are ignored for as long as that process lives;
-/// after that they end the work. [`QUIET`] and [`GIVE_UP`] say how long it takes.
+/// after that they end the work. `quiet` is how long a daemon has to show nothing before it counts
+/// as empty, [`QUIET`] to be sure of it; [`GIVE_UP`] says how long a daemon is tried.
 ///
 /// # Errors
 /// Standard input is not a pipe, or signals cannot be handled.
-pub async fn guard() -> Result<bool, GuardError> {
+pub async fn guard(quiet: Duration) -> Result<bool, GuardError> {
     // Fails when we lead a group of processes already, which is as good.
     _ = setsid();
     // Not being permitted to is no reason not to guard.
@@ -90,7 +91,7 @@ pub async fn guard() -> Result<bool, GuardError> {
     warn!(instance, boot, daemons = daemons.len(), "the process is gone; removing its containers");
     tokio::select! {
         biased;
-        nothing_left = clear_all(&charge) => Ok(nothing_left),
+        nothing_left = clear_all(&charge, quiet) => Ok(nothing_left),
         () = signals.any() => {
             warn!(instance, boot, "told to stop; `ganger reap` removes what is left");
             Ok(false)
@@ -130,7 +131,7 @@ fn has_ended() -> bool {
 }
 
 /// Clears every daemon, all at the same time; says whether nothing is left.
-async fn clear_all(charge: &Charge) -> bool {
+async fn clear_all(charge: &Charge, quiet: Duration) -> bool {
     let mut work = JoinSet::new();
     for place in &charge.daemons {
         // Each its own: two places may have one name.
@@ -139,7 +140,7 @@ async fn clear_all(charge: &Charge) -> bool {
         let name = place.daemon.clone();
         work.spawn(async move {
             let cleared = match daemon {
-                Ok(daemon) => clear(&docker, &daemon).await,
+                Ok(daemon) => clear(&docker, &daemon, quiet).await,
                 Err(error) => Cleared { removed: 0, left: Some(error.to_string()) },
             };
             (name, cleared)
@@ -169,26 +170,27 @@ async fn clear_all(charge: &Charge) -> bool {
     nothing_left
 }
 
-/// Removes what a runtime has on a daemon, until no more can come to life.
+/// Removes what a runtime has on a daemon, until it has shown nothing for as long as `quiet`.
 pub(super) async fn clear<R: ContainerRuntime>(
     runtime: &R,
     daemon: &DaemonSpec<R::Endpoint>,
+    quiet: Duration,
 ) -> Cleared {
     let (mut removed, mut pauses, mut connected) = (0, 0, false);
     // When we came further last, and since when lists show nothing.
-    let (mut progress, mut quiet) = (Instant::now(), None);
+    let (mut progress, mut empty) = (Instant::now(), None);
     loop {
         let looked = Instant::now();
         let failed = match look(runtime, daemon, &mut connected).await {
             Ok(None) => {
-                if looked - *quiet.get_or_insert(looked) >= QUIET {
+                if looked - *empty.get_or_insert(looked) >= quiet {
                     return Cleared { removed, left: None };
                 }
                 progress = Instant::now();
                 None
             }
             Ok(Some((gone, failed))) => {
-                (quiet, pauses) = (None, 0);
+                (empty, pauses) = (None, 0);
                 removed += gone;
                 if gone > 0 {
                     progress = Instant::now();
@@ -196,7 +198,7 @@ pub(super) async fn clear<R: ContainerRuntime>(
                 failed
             }
             Err(error) => {
-                (quiet, connected) = (None, false);
+                (empty, connected) = (None, false);
                 Some(error)
             }
         };

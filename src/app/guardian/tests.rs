@@ -17,7 +17,7 @@ fn fake_daemon() -> DaemonSpec<u32> {
 /// The outcome of clearing a fake daemon, to which `meanwhile` happens.
 async fn cleared(engine: &FakeEngine, meanwhile: impl Future<Output = ()>) -> (Cleared, Duration) {
     let began = Instant::now();
-    let (daemon, cleared) = (fake_daemon(), async |daemon| clear(engine, daemon).await);
+    let (daemon, cleared) = (fake_daemon(), async |daemon| clear(engine, daemon, QUIET).await);
     let (cleared, ()) = tokio::join!(cleared(&daemon), meanwhile);
     (cleared, began.elapsed())
 }

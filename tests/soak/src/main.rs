@@ -113,7 +113,7 @@ fn main() -> ExitCode {
     }
     // Compiled before the fleet is taken from others.
     let _ = fixture_image();
-    let fleet = Fleet::exclusive();
+    let fleet = Fleet::whole();
     let places = match Places::new(&fleet) {
         Ok(places) => places,
         Err(error) => {

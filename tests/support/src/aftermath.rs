@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// for each list, removal and stream of events that happens to be under way.
 const SLACK: usize = 12;
 
-/// What each host keeps for containers. Only exact while no other test uses the fleet.
+/// What each host keeps for containers. Only exact while no other test uses them.
 #[derive(Debug)]
 pub struct Traces(Vec<Trace>);
 
@@ -29,7 +29,7 @@ impl Traces {
     /// Counts them, before a program has launched anything.
     ///
     /// # Panics
-    /// When the fleet is not this test's alone.
+    /// When a host is not this test's alone.
     #[must_use]
     pub fn of(fleet: &Fleet) -> Self {
         assert!(fleet.exclusive, "others launch containers as well");

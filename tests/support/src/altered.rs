@@ -25,7 +25,10 @@ pub struct Altered {
 /// A file that takes what is left of a disk, until this is dropped.
 #[derive(Debug)]
 #[must_use = "there is room again when this is dropped"]
-pub struct Filler(PathBuf);
+pub struct Filler {
+    path: PathBuf,
+    file: File,
+}
 
 // === impl Fleet ===
 
@@ -33,7 +36,7 @@ impl Fleet {
     /// Starts a host's dockerd again with so many ports to publish on.
     ///
     /// # Panics
-    /// For host 0, when it does not start, or the fleet is not this test's alone.
+    /// For host 0, when it does not start, or the host is not this test's alone.
     pub fn few_ports(&self, host: &Host, count: u16) -> Altered {
         const FIRST: u16 = 40_000;
 
@@ -85,7 +88,7 @@ impl Fleet {
 
     /// From here on, a panic leaves nothing behind.
     fn alter(&self, host: &Host) -> Altered {
-        self.assert_exclusive();
+        self.assert_taken(host);
         host.stop_dockerd();
         Altered { ports: None, disk: None, host: host.clone() }
     }
@@ -123,15 +126,11 @@ impl Altered {
     /// # Panics
     /// When it has none, or it does not get full.
     pub fn fill(&self) -> Filler {
-        let filler = Filler(self.disk.as_ref().expect("a small disk").join("filler"));
-        let mut file = File::create(&filler.0).expect("a file");
-        loop {
-            match file.write_all(&[0; 4096]) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::StorageFull => return filler,
-                Err(error) => panic!("the filler: {error}"),
-            }
-        }
+        let path = self.disk.as_ref().expect("a small disk").join("filler");
+        let file = File::create(&path).expect("a file");
+        let filler = Filler { path, file };
+        filler.fill();
+        filler
     }
 }
 
@@ -153,8 +152,26 @@ impl Drop for Altered {
     }
 }
 
+// === impl Filler ===
+
+impl Filler {
+    /// Takes what has become free since: removals go on.
+    ///
+    /// # Panics
+    /// When the disk does not get full.
+    pub fn fill(&self) {
+        loop {
+            match (&self.file).write_all(&[0; 4096]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return,
+                Err(error) => panic!("the filler: {error}"),
+            }
+        }
+    }
+}
+
 impl Drop for Filler {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::fixture::FIXTURE;
 use crate::fleet::Fleet;
-use crate::ganger::Ganger;
+use crate::ganger::{Ganger, QUIET};
 use crate::poll::{free_port, here, unique};
 
 /// A configuration in the making. Every service listens on a port of its own.
@@ -18,6 +18,7 @@ pub struct Config {
     services: Vec<Service>,
     fields: String,
     env: Vec<(String, String)>,
+    guarded_in_full: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -43,7 +44,15 @@ impl Config {
             services: Vec::new(),
             fields: String::new(),
             env: Vec::new(),
+            guarded_in_full: false,
         }
+    }
+
+    /// With a guardian that takes as long to be sure as it does for users.
+    #[must_use]
+    pub fn guarded_in_full(mut self) -> Self {
+        self.guarded_in_full = true;
+        self
     }
 
     /// With a variable in the environment of the program.
@@ -166,7 +175,11 @@ impl Config {
     /// When it cannot be started.
     #[must_use]
     pub fn start(&self, program: &str, fleet: &Fleet) -> Ganger {
-        Ganger::run_with(program, fleet, &self.instance, &self.to_string(), &self.env)
+        let args = match self.guarded_in_full {
+            true => &["run"][..],
+            false => &["run", "--guardian-quiet", QUIET],
+        };
+        Ganger::run_with(program, fleet, &self.instance, &self.to_string(), args, &self.env)
     }
 
     /// Loads the images, starts `ganger run`, and waits until every stock is full.
@@ -186,7 +199,7 @@ impl Config {
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instance, address, daemons, discovery, services, fields, env: _ } = self;
+        let Self { instance, address, daemons, discovery, services, fields, .. } = self;
         writeln!(f, "#![enable(implicit_some)]\n(\n    instance: {instance:?},\n{fields}")?;
         match discovery {
             Some(discovery) => writeln!(f, "    daemons: {discovery},")?,

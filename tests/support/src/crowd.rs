@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::client::{Client, Ending};
-use crate::poll::{StopOnDrop, wait_until};
+use crate::poll::{StopOnDrop, step, wait_until};
 
 /// How the fixture is called so that a crowd sees which container it has, and that
 /// nobody has had it before: a probe that only connects does not count.
 pub const STRICT: &[&str] = &["identify", "--lazy"];
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Between two clients while nobody waits for them: each costs a container, and an engine needs
+/// 0.2 s of a processor for one, which tests beside it want as well.
+const PACE: Duration = Duration::from_secs(2);
 
 /// What clients of the fixture called with [`STRICT`] have met with so far.
 #[derive(Debug, Default)]
@@ -25,15 +28,29 @@ pub struct Crowd {
     /// In milliseconds, from the connect to the answer or the reset.
     longest: AtomicUsize,
     over: AtomicBool,
+    /// How many wait for clients to be served.
+    awaited: AtomicUsize,
     /// Every container that served one.
     seen: Mutex<BTreeSet<String>>,
+}
+
+/// Somebody waits for clients of a crowd, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Hurry<'a>(&'a AtomicUsize);
+
+// === impl Hurry ===
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 // === impl Crowd ===
 
 impl Crowd {
-    /// One client after the other says a word and leaves, until they are sent
-    /// home. Each hears the word, or is reset.
+    /// Clients say a word and leave, one after the other, until they are sent home. Each hears the
+    /// word, or is reset. They take their time but when somebody [waits](Crowd::hurry) for them.
     ///
     /// # Panics
     /// When anything else happens to one.
@@ -55,6 +72,10 @@ impl Crowd {
                 }
                 Err(error) => panic!("neither served nor refused: {error}"),
             }
+            while began.elapsed() < PACE && !self.over.load(Ordering::Relaxed) && !self.is_awaited()
+            {
+                step();
+            }
         }
     }
 
@@ -74,6 +95,16 @@ impl Crowd {
         assert_eq!(client.try_line()?, "hello");
         assert!(self.seen.lock().insert(id.to_owned()), "{id} was leased twice");
         Ok((client, id.to_owned()))
+    }
+
+    /// Has clients follow each other at once, until the guard is dropped.
+    pub(crate) fn hurry(&self) -> Hurry<'_> {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+        Hurry(&self.awaited)
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) > 0
     }
 
     /// Ends [`Crowd::visit`] when it is dropped.

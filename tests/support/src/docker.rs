@@ -1,35 +1,35 @@
-//! Engines from outside, through the `docker` command line.
+//! Engines from outside, through the `docker` command line and their API.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::fleet::Host;
 use crate::poll::step;
 
+/// How long an engine has for a list.
+const LIST: Duration = Duration::from_secs(60);
+
 /// A container, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Container {
     /// The engine's id, 64 hexadecimal digits.
-    #[serde(rename = "ID")]
     pub id: String,
-    /// Its name.
-    #[serde(rename = "Names")]
-    pub name: String,
     /// `running`, `exited`, `created`, `paused` ...
-    #[serde(rename = "State")]
     pub state: String,
-    /// Its labels, as `a=b,c=d`.
-    #[serde(rename = "Labels")]
-    pub labels: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A container that the test itself runs; it is removed in the end.
@@ -75,9 +75,7 @@ impl Container {
     /// The value of one of its labels. An empty one says that it does not apply.
     #[must_use]
     pub fn label(&self, key: &str) -> Option<&str> {
-        let mut labels = self.labels.split(',');
-        let value = labels.find_map(|label| label.strip_prefix(key)?.strip_prefix('='));
-        value.filter(|value| !value.is_empty())
+        self.labels.get(key).map(String::as_str).filter(|value| !value.is_empty())
     }
 }
 
@@ -142,22 +140,34 @@ impl Host {
     #[must_use]
     pub fn containers(&self, label: &str) -> Vec<Container> {
         let found = self.try_containers(label);
-        found.unwrap_or_else(|said| panic!("docker ps on {}: {said}", self.name))
+        found.unwrap_or_else(|said| panic!("containers of {}: {said}", self.name))
     }
 
-    /// As [`Host::containers`].
+    /// As [`Host::containers`]. Asks the engine's API: tests wait by lists, and each `docker ps`
+    /// would be a process.
     ///
     /// # Errors
-    /// What `docker` said when it failed.
-    ///
-    /// # Panics
-    /// When there is no `docker` to run, or nobody can read what it prints.
+    /// What became of it instead.
     pub fn try_containers(&self, label: &str) -> Result<Vec<Container>, String> {
-        let filter = format!("label={label}");
-        let format = "{{json .}}";
-        let words = ["ps", "--all", "--no-trunc", "--filter", &filter, "--format", format];
-        let list = self.try_docker(&words)?;
-        Ok(list.lines().map(|line| serde_json::from_str(line).expect("a container")).collect())
+        let filters = json!({ "label": [label] }).to_string();
+        let escaped: String = filters.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let answer = self.get(&format!("/containers/json?all=1&filters={escaped}"));
+        let answer = answer.map_err(|error| error.to_string())?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
+        if head.split(' ').nth(1) != Some("200") {
+            return Err(answer);
+        }
+        serde_json::from_str(body).map_err(|error| format!("{error}: {answer}"))
+    }
+
+    /// The whole answer to a question, with its head. Of HTTP 1.0 no answer is in chunks.
+    fn get(&self, path: &str) -> io::Result<String> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(LIST))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// What has happened to containers with a label (`key=value`) since a moment that

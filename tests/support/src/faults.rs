@@ -33,9 +33,9 @@ impl Fleet {
     /// Stops a dockerd with SIGSTOP: connections to it succeed, nothing answers.
     ///
     /// # Panics
-    /// When it does not run, or the fleet is not this test's alone.
+    /// When it does not run, or the host is not this test's alone.
     pub fn freeze(&self, host: &Host) -> Frozen {
-        self.freeze_all(vec![host.server().expect("its pidfile")])
+        self.freeze_all(host, vec![host.server().expect("its pidfile")])
     }
 
     /// Stops a containerd with SIGSTOP: the API answers to what needs none of
@@ -44,11 +44,11 @@ impl Fleet {
     /// # Panics
     /// As [`Fleet::freeze`].
     pub fn freeze_containerd(&self, host: &Host) -> Frozen {
-        self.freeze_all(vec![Pid::from_raw(host.containerd_pid).expect("its containerd")])
+        self.freeze_all(host, vec![Pid::from_raw(host.containerd_pid).expect("its containerd")])
     }
 
-    fn freeze_all(&self, pids: Vec<Pid>) -> Frozen {
-        self.assert_exclusive();
+    fn freeze_all(&self, host: &Host, pids: Vec<Pid>) -> Frozen {
+        self.assert_taken(host);
         let frozen = Frozen(pids);
         stop(&frozen.0);
         frozen
@@ -60,7 +60,7 @@ impl Fleet {
     /// # Panics
     /// For host 0, which has no link, or when the fleet is not this test's alone.
     pub fn cut(&self, host: &Host) -> Cut {
-        self.assert_exclusive();
+        self.assert_taken(host);
         // With this machine's end down, its packets would take the default route.
         let netns = host.netns.as_ref().expect("a link");
         ip(&["-n", netns, "link", "set", "eth0", "down"]);
@@ -70,7 +70,7 @@ impl Fleet {
     /// Kills a dockerd. Its containers live on as the kernel sees it.
     ///
     /// # Panics
-    /// When it does not run, or the fleet is not this test's alone.
+    /// When it does not run, or the host is not this test's alone.
     pub fn kill_daemon(&self, host: &Host) -> Gone {
         self.end(host, Signal::KILL)
     }
@@ -78,13 +78,13 @@ impl Fleet {
     /// Ends a dockerd in good order: it stops its containers first.
     ///
     /// # Panics
-    /// When it does not end, or the fleet is not this test's alone.
+    /// When it does not end, or the host is not this test's alone.
     pub fn stop_daemon(&self, host: &Host) -> Gone {
         self.end(host, Signal::TERM)
     }
 
     fn end(&self, host: &Host, signal: Signal) -> Gone {
-        self.assert_exclusive();
+        self.assert_taken(host);
         let pid = host.server().expect("its pidfile");
         kill_process(pid, signal).expect("a process");
         wait_until(START, "the dockerd is gone", || !lives(pid));
@@ -102,8 +102,10 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn assert_exclusive(&self) {
-        assert!(self.exclusive, "faults are for tests that take Fleet::exclusive()");
+    /// Fails unless the test has this host for itself.
+    pub(crate) fn assert_taken(&self, host: &Host) {
+        let is_ours = self.all().iter().any(|own| own.name == host.name);
+        assert!(self.exclusive && is_ours, "faults are for hosts that a test took: Fleet::take()");
     }
 }
 

@@ -1,22 +1,28 @@
 //! The fleet that the tests run on, as `cargo xtask fleet` has recorded it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 use crate::fixture::{checked_images, echo_image, fixture_image};
+use crate::poll::step;
 
-/// The fleet, for the duration of one test.
+/// The last of the hosts that tests share.
+const SHARED: u8 = 3;
+
+/// Hosts of the fleet, for the duration of one test.
 #[derive(Debug)]
 pub struct Fleet {
     hosts: Vec<Host>,
     consul: PathBuf,
     pub(crate) exclusive: bool,
-    /// Held as long as the test uses the fleet.
-    _lock: File,
+    /// One for each host, held as long as the test uses it.
+    _locks: Vec<File>,
 }
 
 /// One daemon of the fleet.
@@ -57,23 +63,60 @@ pub(crate) struct Record {
 // === impl Fleet ===
 
 impl Fleet {
-    /// The fleet, for a test that leaves daemons as they are. Others of the
-    /// kind may use it at the same time. All its hosts run the machine's own Docker.
+    /// The hosts 0 to 3, for a test that leaves daemons as they are. Others of the kind may use
+    /// them at the same time. All run the machine's own Docker.
     ///
     /// # Panics
     /// When there is no fleet: such a test must not pass without one.
     #[must_use]
     pub fn shared() -> Self {
-        Self::open(false, |host| host.kind == installed())
+        let (path, record) = recorded();
+        let wanted = |host: &Host| host.kind == installed() && host.number <= SHARED;
+        Self::lock(&path, record, false, wanted)
     }
 
-    /// As [`Fleet::exclusive`], with the hosts of other kinds alone: [`Fleet::all`].
+    /// So many hosts with addresses of their own, for a test that freezes, kills or cuts off
+    /// daemons, or counts what others do on them: no other test uses them meanwhile. All run the
+    /// machine's own Docker; the first is meant for 4 containers, the next for 8, then 12.
+    ///
+    /// Takes hosts that nobody shares, if the fleet has as many.
+    ///
+    /// # Panics
+    /// As [`Fleet::shared`], and when the fleet has too few hosts.
+    #[must_use]
+    pub fn take(count: usize) -> Self {
+        let (path, record) = recorded();
+        let own = |host: &Host| host.kind == installed() && host.number > 0;
+        let all: Vec<_> = record.hosts.into_iter().filter(own).collect();
+        let apart: Vec<_> = all.iter().filter(|host| host.number > SHARED).cloned().collect();
+        let hosts = if apart.len() >= count { apart } else { all };
+        assert!(hosts.len() >= count, "this test needs {count} hosts: `cargo xtask fleet up`");
+        let mut taken = take(&path, hosts, count);
+        for ((host, _), position) in taken.iter_mut().zip(1..) {
+            host.capacity = 4 * position;
+        }
+        let (hosts, locks) = taken.into_iter().unzip();
+        Self::with(hosts, record.consul, true, locks)
+    }
+
+    /// Every host that runs the machine's own Docker, host 0 as well, for nobody else.
+    ///
+    /// # Panics
+    /// As [`Fleet::shared`].
+    #[must_use]
+    pub fn whole() -> Self {
+        let (path, record) = recorded();
+        Self::lock(&path, record, true, |host| host.kind == installed())
+    }
+
+    /// The hosts that run other engines, for nobody else: [`Fleet::all`].
     ///
     /// # Panics
     /// As [`Fleet::shared`], and when the fleet has none.
     #[must_use]
     pub fn other_kinds() -> Self {
-        let fleet = Self::open(true, |host| host.kind != installed());
+        let (path, record) = recorded();
+        let fleet = Self::lock(&path, record, true, |host| host.kind != installed());
         assert!(
             !fleet.hosts.is_empty(),
             "this test needs engines of other kinds: run `cargo xtask test`, or give the fleet \
@@ -83,28 +126,20 @@ impl Fleet {
         fleet
     }
 
-    /// The fleet, for a test that freezes, kills or cuts off daemons. Waits
-    /// until no other test uses it, and lets none in.
-    ///
-    /// # Panics
-    /// As [`Fleet::shared`].
-    #[must_use]
-    pub fn exclusive() -> Self {
-        Self::open(true, |host| host.kind == installed())
+    /// Waits for each host that is wanted, in the order of their numbers.
+    fn lock(path: &Path, record: Record, exclusive: bool, wanted: impl Fn(&Host) -> bool) -> Self {
+        let hosts: Vec<_> = record.hosts.into_iter().filter(wanted).collect();
+        let lock = |host: &Host| {
+            let file = lock_of(path, host);
+            if exclusive { file.lock() } else { file.lock_shared() }.expect("lock on a host");
+            file
+        };
+        let locks = hosts.iter().map(lock).collect();
+        Self::with(hosts, record.consul, exclusive, locks)
     }
 
-    fn open(exclusive: bool, wanted: impl Fn(&Host) -> bool) -> Self {
-        let Some(path) = std::env::var_os("GANGER_FLEET").map(PathBuf::from) else {
-            panic!(
-                "this test needs a fleet of real engines: run `cargo xtask test`, or `cargo xtask \
-                 fleet up` and set GANGER_FLEET=/run/ganger-fleet/fleet.json"
-            );
-        };
-        let mut record = read(&path);
-        record.hosts.retain(wanted);
-        let lock = File::create(path.with_file_name("tests.lock")).expect("tests.lock");
-        if exclusive { lock.lock() } else { lock.lock_shared() }.expect("lock on the fleet");
-        let fleet = Self { hosts: record.hosts, consul: record.consul, exclusive, _lock: lock };
+    fn with(hosts: Vec<Host>, consul: PathBuf, exclusive: bool, locks: Vec<File>) -> Self {
+        let fleet = Self { hosts, consul, exclusive, _locks: locks };
         fleet.thaw();
         fleet
     }
@@ -116,7 +151,7 @@ impl Fleet {
     }
 
     /// Host 0, in the machine's own namespace: what it publishes on loopback
-    /// goes through docker-proxy.
+    /// goes through docker-proxy. Of hosts that were taken, the first.
     #[must_use]
     pub fn local(&self) -> &Host {
         &self.hosts[0]
@@ -133,20 +168,60 @@ impl Fleet {
         &self.consul
     }
 
-    /// Loads the echo service's image and the fixture's three into every host, unless
-    /// this process has done so before.
+    /// Loads the echo service's image and the fixture's three into every host into which this
+    /// process has not done so before.
     pub fn load_images(&self) {
-        static LOADED: OnceLock<()> = OnceLock::new();
-        LOADED.get_or_init(|| {
-            let [healthy, sick] = checked_images();
-            let images = [echo_image().1, fixture_image().1, healthy, sick];
-            thread::scope(|scope| {
-                for host in &self.hosts {
-                    scope.spawn(move || images.into_iter().for_each(|image| host.load(image)));
-                }
-            });
+        static LOADED: Mutex<BTreeMap<PathBuf, Arc<OnceLock<()>>>> = Mutex::new(BTreeMap::new());
+        let [healthy, sick] = checked_images();
+        let images = [echo_image().1, fixture_image().1, healthy, sick];
+        thread::scope(|scope| {
+            for host in &self.hosts {
+                let loaded = LOADED.lock().entry(host.socket.clone()).or_default().clone();
+                scope.spawn(move || {
+                    loaded.get_or_init(|| images.into_iter().for_each(|image| host.load(image)));
+                });
+            }
         });
     }
+}
+
+/// Locks so many of these hosts, whichever are free first; lowest number first.
+fn take(path: &Path, hosts: Vec<Host>, count: usize) -> Vec<(Host, File)> {
+    // One test at a time: two that have each a part of what they need would wait for ever.
+    let turn = File::create(path.with_file_name("turn.lock")).expect("turn.lock");
+    turn.lock().expect("lock on the turn");
+    let (mut taken, mut left) = (Vec::new(), hosts);
+    loop {
+        for host in std::mem::take(&mut left) {
+            let lock = lock_of(path, &host);
+            match lock.try_lock() {
+                Ok(()) if taken.len() < count => taken.push((host, lock)),
+                _ => left.push(host),
+            }
+        }
+        if taken.len() == count {
+            taken.sort_by_key(|(host, _)| host.number);
+            return taken;
+        }
+        step();
+    }
+}
+
+fn lock_of(path: &Path, host: &Host) -> File {
+    let name = format!("{}.lock", host.name);
+    File::create(path.with_file_name(&name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Where the fleet's record is, and what it says.
+fn recorded() -> (PathBuf, Record) {
+    let Some(path) = std::env::var_os("GANGER_FLEET").map(PathBuf::from) else {
+        panic!(
+            "this test needs a fleet of real engines: run `cargo xtask test`, or `cargo xtask \
+             fleet up` and set GANGER_FLEET=/run/ganger-fleet/fleet.json"
+        );
+    };
+    let record = read(&path);
+    (path, record)
 }
 
 /// A fleet's record.
@@ -202,5 +277,48 @@ impl Host {
     pub fn remote_daemon(&self, max_containers: u32) -> String {
         let (name, url) = (&self.name, self.tcp_url.as_ref().expect("an address"));
         format!("(name: {name:?}, url: {url:?}, insecure: true, max_containers: {max_containers})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poll::unique;
+
+    fn host(number: u8) -> Host {
+        let text = format!(
+            r#"{{"name": "host-{number}", "number": {number}, "socket": "", "capacity": 0,
+                "containerd_pid": 0, "pidfile": "", "log": "", "command": []}}"#
+        );
+        serde_json::from_str(&text).expect("a host")
+    }
+
+    fn numbers(taken: &[(Host, File)]) -> Vec<u8> {
+        taken.iter().map(|(host, _)| host.number).collect()
+    }
+
+    #[test]
+    fn a_host_that_is_taken_or_shared_is_left_to_who_has_it() {
+        let dir = std::env::temp_dir().join(unique("ganger-hosts"));
+        fs::create_dir(&dir).expect("a directory");
+        let path = dir.join("fleet.json");
+        let hosts = || (1..=4).map(host).collect::<Vec<_>>();
+        let shared = lock_of(&path, &host(2));
+        shared.lock_shared().expect("a lock");
+        let first = take(&path, hosts(), 2);
+        assert_eq!(numbers(&first), [1, 3]);
+        thread::scope(|scope| {
+            let second = scope.spawn(|| numbers(&take(&path, hosts(), 2)));
+            let third = scope.spawn(|| numbers(&take(&path, hosts(), 1)));
+            drop(first);
+            // What one has let go another may have by then.
+            for taken in [second, third] {
+                assert!(!taken.join().expect("hosts").contains(&2));
+            }
+        });
+        let own = take(&path, hosts(), 3);
+        assert_eq!(numbers(&own), [1, 3, 4]);
+        assert!(shared.try_lock_shared().is_ok());
+        fs::remove_dir_all(dir).expect("a directory");
     }
 }

@@ -24,9 +24,13 @@ const START: Duration = Duration::from_secs(60);
 /// Until the end of a connection is logged.
 const END: Duration = Duration::from_secs(30);
 
-/// Until a guardian ends: it looks for 40 s whether anything comes to life late, and begins
-/// anew when a daemon does not tell.
+/// Until a guardian ends: it looks for [`QUIET`], or for 40 s, whether anything comes to life late,
+/// and begins anew when a daemon does not tell.
 pub const SURE: Duration = Duration::from_secs(240);
+
+/// How long a guardian looks, of a program whose test does not ask for
+/// [more](crate::Config::guarded_in_full).
+pub(crate) const QUIET: &str = "5s";
 
 /// A running `ganger`. It is killed when this is dropped, and containers of its
 /// instance are removed.
@@ -54,7 +58,7 @@ impl Ganger {
     /// When it cannot be started, or the configuration does not name the instance.
     #[must_use]
     pub fn run(program: &str, fleet: &Fleet, instance: &str, config: &str) -> Self {
-        Self::run_with(program, fleet, instance, config, &[])
+        Self::run_with(program, fleet, instance, config, &["run"], &[])
     }
 
     pub(crate) fn run_with(
@@ -62,10 +66,11 @@ impl Ganger {
         fleet: &Fleet,
         instance: &str,
         config: &str,
+        args: &[&str],
         env: &[(String, String)],
     ) -> Self {
         assert!(config.contains(&format!("{instance:?}")), "the config lacks {instance:?}");
-        Self::spawn(program, fleet.all(), instance, Some(config), &["run"], env)
+        Self::spawn(program, fleet.all(), instance, Some(config), args, env)
     }
 
     /// Starts another verb of it, with `--config FILE` at the end.

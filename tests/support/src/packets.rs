@@ -44,7 +44,7 @@ impl Fleet {
     /// # Panics
     /// For host 0, which has no link, or when the fleet is not this test's alone.
     pub fn meddle(&self, host: &Host, packets: Packets) -> Rule {
-        self.assert_exclusive();
+        self.assert_taken(host);
         let netns = host.netns.clone().expect("a link");
         let rule = Rule { netns, packets };
         let output = rule.apply("-I");
@@ -59,7 +59,7 @@ impl Fleet {
     /// # Panics
     /// As [`Fleet::meddle`].
     pub fn flush_nat(&self, host: &Host) -> Flushed {
-        self.assert_exclusive();
+        self.assert_taken(host);
         let netns = host.netns.clone().expect("a link");
         let output = iptables(&netns, "nat").arg("-S").output().expect("nsenter");
         let rules = String::from_utf8_lossy(&output.stdout).into_owned();

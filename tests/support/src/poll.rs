@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const STEP: Duration = Duration::from_millis(10);
+/// The longest pause between two looks at what takes its time: each may cost an engine a list.
+const LONG_STEP: Duration = Duration::from_millis(100);
 /// How many times slower than others a machine is, as an emulated one; 1 when not given.
 const SLOWNESS: &str = "GANGER_TEST_SLOWNESS";
 
@@ -31,16 +33,21 @@ pub fn is_slow() -> bool {
 /// When it is not so by the deadline; `what` says what was waited for.
 pub fn wait_until(deadline: Duration, what: &str, mut so: impl FnMut() -> bool) {
     let deadline = here(deadline);
-    let end = Instant::now() + deadline;
+    let (end, mut pause) = (Instant::now() + deadline, STEP);
     while !so() {
         assert!(Instant::now() < end, "after {deadline:?} still not so: {what}");
-        step();
+        sleep(pause);
+        pause = (pause * 5 / 4).min(LONG_STEP);
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "nothing announces what is polled for")]
 pub(crate) fn step() {
-    std::thread::sleep(here(STEP));
+    sleep(STEP);
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing announces what is polled for")]
+fn sleep(pause: Duration) {
+    std::thread::sleep(here(pause));
 }
 
 /// Tells threads to stop when it is dropped, be it by a panic: a scope waits for them.

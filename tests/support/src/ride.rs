@@ -92,7 +92,7 @@ impl<'a> Ride<'a> {
     /// # Panics
     /// When they are not.
     pub fn served_more(&self) {
-        let before = self.crowd.served();
+        let (before, _hurry) = (self.crowd.served(), self.crowd.hurry());
         wait_until(DEADLINE, "clients are served", || self.crowd.served() >= before + 6);
     }
 
@@ -107,7 +107,7 @@ impl<'a> Ride<'a> {
             let ends = lines.iter().filter(|l| l.contains(" conn end ") && l.contains(" end=-- "));
             ends.filter(|line| line.contains(&field)).count()
         };
-        let before = count();
+        let (before, _hurry) = (count(), self.crowd.hurry());
         wait_until(DEADLINE, "clients are served there", || count() >= before + 3);
     }
 
@@ -117,13 +117,21 @@ impl<'a> Ride<'a> {
     /// When one is refused.
     #[must_use]
     pub fn hold(&self, hosts: &[Host], each: usize) -> Vec<Held> {
+        self.gather(hosts, each, false)
+    }
+
+    /// As [`Ride::hold`]; may clients be refused, others come until none is.
+    fn gather(&self, hosts: &[Host], each: usize, may_be_refused: bool) -> Vec<Held> {
         let mut all: Vec<Held> = Vec::new();
         let on = |all: &[Held], host: &str| all.iter().filter(|h| h.host == host).count();
         while hosts.iter().any(|host| on(&all, &host.name) < each) {
             let before = all.len();
             // One after the other: the crowd wants them as well.
             wait_until(DEADLINE, "there is one more on a host", || {
-                let (client, id) = self.crowd.enter(self.port).expect("a container");
+                let (client, id) = match self.crowd.enter(self.port) {
+                    Err(_) if may_be_refused => return false,
+                    entered => entered.expect("a container"),
+                };
                 let found = labelled(self.fleet.all(), &self.ganger.label());
                 let (host, container) =
                     found.into_iter().find(|(_, c)| c.id.starts_with(&id)).expect("it is there");
@@ -193,7 +201,8 @@ impl<'a> Ride<'a> {
     pub fn has_room(&self, hosts: &[Host], each: u32, beside: usize) {
         drop(self.crowd.home());
         let each = each as usize;
-        let held = self.hold(hosts, each);
+        // What an engine was asked for and may still do keeps its place for a while.
+        let held = self.gather(hosts, each, true);
         let found = labelled(hosts, &self.ganger.label());
         let of = |host: &Host| found.iter().filter(|(on, _)| on.name == host.name).count();
         let counts: Vec<_> = hosts.iter().map(of).collect();

@@ -53,19 +53,16 @@ pub(super) struct Case {
 enum What {
     /// Something that is written here.
     Check(fn(&Plan) -> Result<()>),
-    /// A test of the application, by its target and its name.
+    /// A test of the application.
     Test(engine::Test),
 }
 
 // === impl Case ===
 
 impl Case {
-    /// The target of which it is a test.
-    pub(super) fn target(&self) -> Option<&'static str> {
-        match self.what {
-            What::Check(_) => None,
-            What::Test(test) => Some(test.target),
-        }
+    /// Whether it is a test of the application.
+    pub(super) fn is_test(&self) -> bool {
+        matches!(self.what, What::Test(_))
     }
 }
 
@@ -78,10 +75,11 @@ pub(super) fn selected(filter: Option<&str>) -> Vec<Case> {
     let mut cases: Vec<_> = host::CHECKS.iter().map(|it| check("host", it)).collect();
     cases.extend(demo::CHECKS.iter().map(|it| check("demo", it)));
     cases.extend(unit::CHECKS.iter().map(|it| check("unit", it)));
-    cases.extend(engine::TESTS.iter().map(|test| Case {
-        name: format!("{}::{}", test.target, test.name),
-        what: What::Test(*test),
-    }));
+    cases.extend(
+        engine::TESTS
+            .iter()
+            .map(|test| Case { name: format!("engine::{}", test.name), what: What::Test(*test) }),
+    );
     cases.retain(|case| filter.is_none_or(|filter| case.name.contains(filter)));
     cases
 }
@@ -154,15 +152,16 @@ mod tests {
         assert_eq!(selected(Some("")).len(), all.len());
         let unit = selected(Some("unit::"));
         assert!(!unit.is_empty() && unit.len() < all.len());
-        assert!(unit.iter().all(|case| case.target().is_none()));
+        assert!(!unit.iter().any(Case::is_test));
         assert!(selected(Some("nothing is called that")).is_empty());
     }
 
     #[test]
     fn every_test_that_is_chosen_is_there() {
         for case in selected(None) {
-            let What::Test(engine::Test { target, name, .. }) = case.what else { continue };
-            let path = command::root().join(format!("tests/{target}.rs"));
+            let What::Test(engine::Test { name, .. }) = case.what else { continue };
+            let (module, name) = name.split_once("::").unwrap();
+            let path = command::root().join(format!("tests/engines/{module}.rs"));
             let text = fs::read_to_string(&path).unwrap();
             assert!(text.contains(&format!("#[test]\nfn {name}()")), "{}: {name}", path.display());
         }

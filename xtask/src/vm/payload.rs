@@ -1,7 +1,6 @@
 //! The second disk of the virtual machine: what was built here, at the paths it has here, since
 //! tests have some of them compiled in.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,6 +10,7 @@ use serde_json::Value;
 
 use super::plan::Plan;
 use super::system;
+use crate::checks::ENGINE_TARGET;
 use crate::command::{self, cargo};
 
 /// Links what is on it to its places, and goes on with ourselves.
@@ -21,18 +21,18 @@ cp -rs /payload/files/. /
 exec /payload/xtask vm-inside /payload/plan.json
 ";
 
-/// Builds the program, those tests, each of which is named once, and the disk.
-pub(super) fn build(dir: &Path, filter: Option<String>, targets: &[&str]) -> Result<PathBuf> {
+/// Builds the program, the tests on real engines if they are wanted, and the disk.
+pub(super) fn build(dir: &Path, filter: Option<String>, with_tests: bool) -> Result<PathBuf> {
     command::say("building ganger and tests: some minutes the first time");
     command::run(&mut cargo(&["build", "--release", "--package", "ganger"]))?;
     let mut files = Vec::new();
-    let tests = if targets.is_empty() {
-        BTreeMap::new()
-    } else {
+    let tests = if with_tests {
         files.push(fixture()?);
-        let (program, tests) = build_tests(targets)?;
+        let (program, tests) = build_tests()?;
         files.push(program);
-        tests
+        Some(tests)
+    } else {
+        None
     };
     let plan = Plan {
         filter,
@@ -41,7 +41,7 @@ pub(super) fn build(dir: &Path, filter: Option<String>, targets: &[&str]) -> Res
         tests,
     };
     files.extend([plan.ganger.clone(), plan.unit.clone()]);
-    files.extend(plan.tests.values().cloned());
+    files.extend(plan.tests.clone());
 
     let content = dir.join("payload");
     if content.exists() {
@@ -83,12 +83,12 @@ fn fixture() -> Result<PathBuf> {
     Ok(target.join("release/fixture"))
 }
 
-/// The program that the tests run, and their executables.
-fn build_tests(targets: &[&str]) -> Result<(PathBuf, BTreeMap<String, PathBuf>)> {
+/// The program that the tests run, and their executable.
+fn build_tests() -> Result<(PathBuf, PathBuf)> {
     // As `cargo xtask test` does, so that nothing is built twice.
     let mut build = cargo(&["test", "--workspace", "--all-features", "--no-run"]);
     build.arg("--message-format=json-render-diagnostics");
-    build.args(targets.iter().flat_map(|target| ["--test", target]));
+    build.args(["--test", ENGINE_TARGET]);
     build.stderr(Stdio::inherit());
     command::say(&format!("+ {}", command::line(&build)));
     let built = build.output().context("`cargo test --no-run` could not be run")?;
@@ -101,8 +101,7 @@ fn build_tests(targets: &[&str]) -> Result<(PathBuf, BTreeMap<String, PathBuf>)>
             .map(|(.., path)| path.clone())
             .with_context(|| format!("cargo built no {kind} {name}"))
     };
-    let tests = targets.iter().map(|target| Ok(((*target).to_owned(), named("test", target)?)));
-    Ok((named("bin", "ganger")?, tests.collect::<Result<_>>()?))
+    Ok((named("bin", "ganger")?, named("test", ENGINE_TARGET)?))
 }
 
 /// Kind, name and place of what a message of cargo's says was built.

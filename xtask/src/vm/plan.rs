@@ -1,6 +1,5 @@
 //! What the virtual machine is told to do.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,6 @@ pub(super) struct Plan {
     pub(super) ganger: PathBuf,
     /// Its systemd unit.
     pub(super) unit: PathBuf,
-    /// The tests' executables, by target.
-    pub(super) tests: BTreeMap<String, PathBuf>,
+    /// The executable of the tests on real engines, when any is to run.
+    pub(super) tests: Option<PathBuf>,
 }

@@ -13,13 +13,13 @@ use crate::vm::plan::Plan;
 /// Those that need one engine and no tight deadline, and where something of the kernel's, of
 /// systemd's or of the engine's is at stake.
 pub(super) const TESTS: &[Test] = &[
-    own("engine_reach", "by_namespace_no_port_is_published_and_a_sealed_container_has_no_network"),
-    own("engine_reach", "a_container_may_do_little"),
-    own("engine_reach", "a_container_that_ran_out_of_memory_is_not_reused"),
-    other("engine_kinds", "every_kind_serves_by_namespace"),
-    other("engine_kinds", "every_kind_s_container_that_is_killed_in_stock_is_replaced"),
-    other("engine_kinds", "every_kind_s_containers_have_their_limits"),
-    own("engine_strict", "readiness_by_namespace_uses_up_no_connection"),
+    own("reach::by_namespace_no_port_is_published_and_a_sealed_container_has_no_network"),
+    own("reach::a_container_may_do_little"),
+    own("reach::a_container_that_ran_out_of_memory_is_not_reused"),
+    other("kinds::every_kind_serves_by_namespace"),
+    other("kinds::every_kind_s_container_that_is_killed_in_stock_is_replaced"),
+    other("kinds::every_kind_s_containers_have_their_limits"),
+    own("strict::readiness_by_namespace_uses_up_no_connection"),
 ];
 
 /// Where the tests find the fleet.
@@ -32,27 +32,26 @@ const TAIL: usize = 60;
 /// One of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Test {
-    /// The file it is in.
-    pub(super) target: &'static str,
+    /// With the module it is in.
     pub(super) name: &'static str,
     /// The machine's engine, as this test sees it.
     kind: &'static str,
 }
 
 /// One that runs on the engine that a machine has.
-const fn own(target: &'static str, name: &'static str) -> Test {
-    Test { target, name, kind: "docker" }
+const fn own(name: &'static str) -> Test {
+    Test { name, kind: "docker" }
 }
 
 /// One that is for engines beside that.
-const fn other(target: &'static str, name: &'static str) -> Test {
-    Test { target, name, kind: "docker-trixie" }
+const fn other(name: &'static str) -> Test {
+    Test { name, kind: "docker-trixie" }
 }
 
 /// Runs it in a process of its own.
 pub(super) fn run(plan: &Plan, test: Test) -> Result<()> {
     record(test.kind)?;
-    let executable = plan.tests.get(test.target).context("its executable is not on the disk")?;
+    let executable = plan.tests.as_ref().context("its executable is not on the disk")?;
     let mut command = Command::new("timeout");
     command.arg(LIMIT).arg(executable).args([test.name, "--exact", "--include-ignored"]);
     // The fixture is on the disk, and there is nothing to build it again with.
