@@ -6,6 +6,7 @@ mod daemon;
 mod decode;
 mod image;
 mod instance;
+mod keys;
 mod lex;
 mod name;
 mod quantity;
@@ -14,6 +15,7 @@ mod ready;
 mod register;
 mod report;
 mod service;
+mod start;
 mod tls;
 mod tree;
 mod value;
@@ -163,8 +165,8 @@ impl Config {
     /// A commented configuration to start from: one echo service on this
     /// machine's daemon.
     #[must_use]
-    pub const fn default_text() -> &'static str {
-        include_str!("../config/ganger.ron")
+    pub fn default_text() -> String {
+        start::start()
     }
 
     /// The name that tells this process's containers from those of others: the

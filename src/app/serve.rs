@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn the_door_of_a_service_that_is_removed_is_closed_and_no_other() {
-        let config = Config::parse(Config::default_text(), "the default configuration").unwrap();
+        let config = Config::parse(&Config::default_text(), "the default configuration").unwrap();
         let settings = Plan::new(&config).settings;
         let address = settings[0].listen;
         let doors: Vec<_> = [settings[0].name.clone(), "removed".into()]

@@ -48,7 +48,7 @@ pub(super) async fn demo(
         }
         error => run::failed(error),
     })?;
-    let mut config = Config::parse(Config::default_text(), "the default configuration")
+    let mut config = Config::parse(&Config::default_text(), "the default configuration")
         .map_err(|report| Failure::new(Exit::Failed, report))?;
     let sealed = look(&endpoint).await?;
     if let Daemons::Static(daemons) = &mut config.daemons {

@@ -2,6 +2,7 @@
 //! reached.
 
 use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
+use super::keys::{Key, keys, optional, or, required};
 use super::report::Mistake;
 use super::tree::Node;
 use super::value::{Containers, Text};
@@ -11,9 +12,52 @@ use crate::endpoint::{Endpoint, EndpointError};
 use crate::tls;
 
 /// The url of a server or agent.
+#[derive(Debug)]
 pub(super) struct Server {
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     https: bool,
+}
+
+keys! {
+    /// The keys of `Consul`, as a fleet.
+    CONSUL, ConsulKeys, CONSUL_ROWS;
+    servers: Servers = required(
+        "[\"http://127.0.0.1:8500\"]",
+        "Servers or agents, with http or https, tried in turn.",
+    );
+    token_file: TokenFile = optional(
+        "none",
+        "\"consul.token\"",
+        "A file that holds an ACL token with `service:read` of `service` and `node:read`. It is read for \
+         each query.",
+    );
+    server_tls: tls::Files = optional(
+        "none",
+        "(ca: \"consul-ca.pem\")",
+        "What https is made with, with `cert` and `key` if it asks for them.",
+    )
+    .see("See [TLS](daemons.md#tls).");
+    service: Text = required(
+        "\"docker\"",
+        "The service whose instances are the daemons: those that pass their checks.",
+    );
+    max_containers: Containers = required(
+        "10",
+        "Of a daemon that has no key `max_containers` in its meta and no tag `max_containers:N`.",
+    );
+    datacenters: Datacenters = optional(
+        "that of the server",
+        "[\"eu\", \"us\"]",
+        "In order of preference: launches go to the first that has room.",
+    );
+    consistency: Consistency = or("Default", "How a query is answered.");
+    tls: tls::Files = optional(
+        "none",
+        "(ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")",
+        "As that of a daemon: all daemons are reached with it, but those with `tls = \"false\"` in their \
+         meta.",
+    );
+    insecure: bool = or("false", "Allows plain tcp to other machines.");
 }
 
 // === impl Consul ===
@@ -24,17 +68,17 @@ impl Decode for Consul {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.variant_fields(node, "`Consul`", |f| {
-            let servers = f.required::<Servers>("servers");
-            let token_file = f.optional("token_file");
-            let server_tls = f.optional("server_tls");
-            let servers = servers.map(|servers| secured(f, servers.0, server_tls, "server_tls"));
-            let service = f.required::<Text>("service");
-            let datacenters =
-                f.optional::<Datacenters>("datacenters").map_or_else(Vec::new, |names| names.0);
-            let consistency = f.optional("consistency").unwrap_or_default();
-            let max_containers = f.required::<Containers>("max_containers");
-            let insecure = f.or("insecure", false);
-            let tls = f.optional::<tls::Files>("tls");
+            let servers = f.required(CONSUL.servers);
+            let token_file = f.optional(CONSUL.token_file);
+            let server_tls = f.optional(CONSUL.server_tls);
+            let servers =
+                servers.map(|servers| secured(f, servers.0, server_tls, CONSUL.server_tls));
+            let service = f.required(CONSUL.service);
+            let datacenters = f.optional(CONSUL.datacenters).map_or_else(Vec::new, |names| names.0);
+            let consistency = f.or(CONSUL.consistency);
+            let max_containers = f.required(CONSUL.max_containers);
+            let insecure = f.or(CONSUL.insecure);
+            let tls = f.optional(CONSUL.tls);
             Some(Self {
                 servers: servers?,
                 token_file,
@@ -61,7 +105,7 @@ impl Decode for Consistency {
 }
 
 /// Consul's datacenters, in order of preference.
-struct Datacenters(Vec<String>);
+pub(super) struct Datacenters(Vec<String>);
 
 impl Decode for Datacenters {
     const WHAT: &'static str = "a list of datacenters `[\"eu\", \"us\"]`";
@@ -78,7 +122,7 @@ impl Decode for Datacenters {
 }
 
 /// Consul's servers or agents.
-struct Servers(Vec<Spanned<Server>>);
+pub(super) struct Servers(Vec<Spanned<Server>>);
 
 impl Decode for Servers {
     const WHAT: &'static str = "a list of urls `[\"http://127.0.0.1:8500\"]`";
@@ -121,23 +165,24 @@ impl Decode for Server {
 pub(super) fn secured(
     f: &mut Fields<'_, '_, '_>,
     servers: Vec<Spanned<Server>>,
-    files: Option<Spanned<tls::Files>>,
-    key: &str,
+    files: Option<tls::Files>,
+    of: Key<tls::Files>,
 ) -> Vec<Endpoint> {
+    let key = of.row.name;
     let plain = !servers.is_empty() && servers.iter().all(|server| !server.value.https);
-    if let Some(files) = files.as_ref().filter(|_| plain) {
+    if let Some(place) = f.place(of).filter(|_| plain) {
         let title = format!("`{key}` is for https, and no Consul is reached by it");
         let help = format!("write \"https://HOST:PORT\", or leave out `{key}`");
-        f.cx.report(Mistake::new(&files.span, title).help(help));
+        f.cx.report(Mistake::new(&place, title).help(help));
     }
     let mut endpoints = Vec::new();
     for Spanned { value: Server { endpoint, https }, span } in servers {
         endpoints.push(match &files {
-            Some(files) if https => endpoint.with_tls(files.value.clone()),
+            Some(files) if https => endpoint.with_tls(files.clone()),
             _ => endpoint,
         });
         // What is there and cannot be read was reported.
-        if https && files.is_none() && !f.given(key) {
+        if https && files.is_none() && !f.given(of) {
             let title = "only given authorities are trusted, and none is given for this Consul";
             let help =
                 format!("add `{key}: (ca: \"ca.pem\")`, with `cert` and `key` if it asks for them");

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
+use super::keys::{keys, optional, or, required};
 use super::name::Name;
 use super::report::{Mistake, Span};
 use super::tree::Node;
 use super::value::{Containers, Launches, Port};
 use crate::discovery::{Consul, Swarm};
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::tls;
+use crate::tls::Files;
 
 /// One container engine API endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,53 @@ pub(super) struct FoundDaemon {
     pub(super) daemon: Option<Daemon>,
 }
 
+keys! {
+    /// The keys of a daemon.
+    DAEMON, DaemonKeys, DAEMON_ROWS;
+    name: Name = required("\"local\"", "Unique in the file.");
+    url: Endpoint = required("\"unix:///var/run/docker.sock\"", "`unix:///PATH` or `tcp://HOST:PORT`.");
+    max_containers: Containers = required(
+        "20",
+        "The most containers of Ganger's on it, of all instances together, with those being launched \
+         and removed.",
+    );
+    max_launches: Launches = optional("learnt", "4", "Launches at a time, at most 32.").see(
+        "Unless it is set it is learnt: it begins with min(2 × cpus, 8), rises while launches are as \
+         fast as before, falls while each takes more than three times as long as one alone, and is \
+         halved when several fail.",
+    );
+    insecure: bool = or("false", "Allows plain tcp to another machine: nothing is encrypted or checked.");
+    tls: Files = optional(
+        "none",
+        "(ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")",
+        "The files that TLS is made with.",
+    )
+    .see("See [TLS](daemons.md#tls).");
+    publish_on: IpAddr = optional(
+        "loopback for a socket, else the address of `url`",
+        "\"192.0.2.7\"",
+        "Where it publishes ports, and where they are dialled. It is needed where the loopback of the \
+         engine is not ours: behind a tunnel, or in another network namespace.",
+    );
+}
+
+keys! {
+    /// The keys of `Swarm`.
+    SWARM, SwarmKeys, SWARM_ROWS;
+    manager: Endpoint = required("\"unix:///var/run/docker.sock\"", "The API of a manager.");
+    port: Port = required("2376", "Where each node's engine listens.");
+    max_containers: Containers = required(
+        "10",
+        "Of a node that has no label `max_containers`.",
+    );
+    insecure: bool = or("false", "Allows plain tcp to other machines.");
+    tls: Files = optional(
+        "none",
+        "(ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")",
+        "What the manager and the nodes are reached with.",
+    );
+}
+
 // === impl Swarm ===
 
 impl Decode for Swarm {
@@ -54,21 +102,20 @@ impl Decode for Swarm {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.variant_fields(node, "`Swarm`", |f| {
-            let manager = f.required::<Spanned<Endpoint>>("manager");
-            let port = f.required::<Port>("port");
-            let max_containers = f.required::<Containers>("max_containers");
-            let insecure = f.or("insecure", false);
-            let tls = f.optional::<Spanned<tls::Files>>("tls");
-            match (&manager, &tls) {
-                (_, Some(tls)) if insecure => both_secure_and_not(f, tls),
+            let manager = f.required(SWARM.manager);
+            let port = f.required(SWARM.port);
+            let max_containers = f.required(SWARM.max_containers);
+            let insecure = f.or(SWARM.insecure);
+            let tls = f.optional(SWARM.tls);
+            match (f.place(SWARM.manager), f.place(SWARM.tls)) {
+                (_, Some(place)) if insecure => both_secure_and_not(f, &place),
                 // Its nodes are on other machines, wherever the manager is.
-                (Some(manager), None) if !insecure && !f.given("tls") => plain(f, &manager.span),
+                (Some(manager), None) if !insecure && !f.given(SWARM.tls) => plain(f, &manager),
                 _ => {}
             }
-            let tls = tls.map(|tls| tls.value);
             let manager = match &tls {
-                Some(files) => manager?.value.with_tls(files.clone()),
-                None => manager?.value,
+                Some(files) => manager?.with_tls(files.clone()),
+                None => manager?,
             };
             Some(Self { manager, port: port?.0, max_containers: max_containers?.0, tls })
         })?
@@ -82,23 +129,27 @@ impl Decode for FoundDaemon {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "the daemon", |f| {
-            let name = f.required("name");
-            let url = f.required::<Spanned<Endpoint>>("url");
-            let max_containers = f.required::<Containers>("max_containers");
-            let max_launches = f.optional::<Launches>("max_launches");
-            let insecure = f.or("insecure", false);
-            let publish_on = f.optional::<Spanned<IpAddr>>("publish_on");
-            let tls = f.optional::<Spanned<tls::Files>>("tls");
+            let name = f.required(DAEMON.name);
+            let url = f.required(DAEMON.url).zip(f.place(DAEMON.url));
+            let url = url.map(|(value, span)| Spanned { value, span });
+            let max_containers = f.required(DAEMON.max_containers);
+            let max_launches = f.optional(DAEMON.max_launches);
+            let insecure = f.or(DAEMON.insecure);
+            let publish_on = f.optional(DAEMON.publish_on);
+            let tls = f.optional(DAEMON.tls);
             if let Some(url) = &url {
-                check_tls(f, url, tls.as_ref(), insecure);
+                check_tls(f, url, insecure);
             }
-            let publish_on = publish_on.map(|ip| check_publish(f, ip));
-            let name: Spanned<Name> = name?;
+            if let (Some(ip), Some(place)) = (publish_on, f.place(DAEMON.publish_on)) {
+                check_publish(f, ip, &place);
+            }
+            let (value, span) = name.zip(f.place(DAEMON.name))?;
+            let name = Spanned { value, span };
             let daemon = || {
                 Some(Daemon {
                     name: name.value.clone(),
                     url: match tls {
-                        Some(tls) => url.clone()?.value.with_tls(tls.value),
+                        Some(tls) => url.clone()?.value.with_tls(tls),
                         None => url.clone()?.value,
                     },
                     max_containers: max_containers?.0,
@@ -112,29 +163,26 @@ impl Decode for FoundDaemon {
 }
 
 /// Whoever can talk to a daemon is root on its machine.
-fn check_tls(
-    f: &mut Fields<'_, '_, '_>,
-    url: &Spanned<Endpoint>,
-    tls: Option<&Spanned<tls::Files>>,
-    insecure: bool,
-) {
-    if let (Some(tls), Endpoint::Unix(_)) = (tls, &url.value) {
-        let title = "there is no `tls` on a socket: what it is for stays on this machine";
-        f.cx.report(Mistake::new(&tls.span, title).help("leave `tls` out"));
+fn check_tls(f: &mut Fields<'_, '_, '_>, url: &Spanned<Endpoint>, insecure: bool) {
+    if let Some(place) = f.place(DAEMON.tls) {
+        if let Endpoint::Unix(_) = url.value {
+            let title = "there is no `tls` on a socket: what it is for stays on this machine";
+            f.cx.report(Mistake::new(&place, title).help("leave `tls` out"));
+        }
+        if insecure {
+            both_secure_and_not(f, &place);
+        }
     }
-    if let (Some(tls), true) = (tls, insecure) {
-        both_secure_and_not(f, tls);
-    }
-    if insecure || url.value.is_loopback() || f.given("tls") {
+    if insecure || url.value.is_loopback() || f.given(DAEMON.tls) {
         return;
     }
     plain(f, &url.span);
 }
 
-fn both_secure_and_not(f: &mut Fields<'_, '_, '_>, tls: &Spanned<tls::Files>) {
+fn both_secure_and_not(f: &mut Fields<'_, '_, '_>, tls: &Span) {
     let title = "`tls` and `insecure: true` exclude each other";
     let help = "leave out `insecure`, which allows plain tcp";
-    f.cx.report(Mistake::new(&tls.span, title).help(help));
+    f.cx.report(Mistake::new(tls, title).help(help));
 }
 
 fn plain(f: &mut Fields<'_, '_, '_>, span: &Span) {
@@ -144,13 +192,12 @@ fn plain(f: &mut Fields<'_, '_, '_>, span: &Span) {
     ));
 }
 
-fn check_publish(f: &mut Fields<'_, '_, '_>, ip: Spanned<IpAddr>) -> IpAddr {
-    if ip.value.is_unspecified() {
-        let title = format!("{} is not one address: it lets anyone past the proxy", ip.value);
+fn check_publish(f: &mut Fields<'_, '_, '_>, ip: IpAddr, place: &Span) {
+    if ip.is_unspecified() {
+        let title = format!("{ip} is not one address: it lets anyone past the proxy");
         let help = "name an address of the daemon's machine; a service that may be reached by all says `publish: Any`";
-        f.cx.report(Mistake::new(&ip.span, title).help(help));
+        f.cx.report(Mistake::new(place, title).help(help));
     }
-    ip.value
 }
 
 // === impl Endpoint ===

@@ -18,7 +18,7 @@ pub(crate) use words::similar;
 use words::{listed, quoted};
 
 use super::report::{Mistake, Span};
-use super::tree::{Item, Node, Shape};
+use super::tree::{Item, Node, Shape, parse};
 
 /// A value that can be read from a file.
 pub(super) trait Decode: Sized {
@@ -109,6 +109,11 @@ impl<'t> Cx<'t> {
             }
             _ => node,
         }
+    }
+
+    /// Whether it says that there is no value.
+    fn is_none(&self, node: &Node) -> bool {
+        matches!(node.shape, Shape::Name) && self.source(&node.span) == "None"
     }
 
     /// Reports a value of the wrong type.
@@ -299,6 +304,20 @@ impl<T: Decode> Decode for Spanned<T> {
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         Some(Self { value: T::decode(node, cx)?, span: node.span.clone() })
     }
+}
+
+/// Reads a default of the table of keys.
+#[expect(clippy::expect_used, reason = "a test reads all that there are")]
+pub(super) fn default_of<T: Decode>(text: &str) -> T {
+    // A file is a struct; this is one with a single value.
+    let (text, dir) = (format!("({text})"), Path::new(""));
+    let mut cx = Cx { text: &text, dir, mistakes: Vec::new(), warnings: Vec::new() };
+    let node = parse(&text, &mut cx.mistakes);
+    let value = match node.as_ref().map(|node| &node.shape) {
+        Some(Shape::Struct { items, .. }) => items.first().and_then(|item| cx.decode(&item.value)),
+        _ => None,
+    };
+    value.filter(|_| cx.mistakes.is_empty()).expect("a default that can be read")
 }
 
 /// Checks that a number is within bounds.

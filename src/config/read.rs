@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::daemon::FoundDaemon;
+use super::daemon::{DAEMON_ROWS, FoundDaemon};
 use super::decode::{Cx, Decode, Entry, Fields, Spanned};
+use super::keys::{keys, optional, or, required};
 use super::name::Name;
 use super::report::{Mistake, Span};
-use super::service::{Found, service};
+use super::service::{Found, SERVICE_ROWS, service};
 use super::tree::{Node, parse};
 use super::{Config, Daemon, Daemons, Log, LogFormat, Register};
 use crate::discovery::{Consul, Swarm};
@@ -29,20 +30,19 @@ pub(super) fn config(text: &str, dir: &Path) -> Result<(Config, Vec<Mistake>), V
 }
 
 fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
-    let daemons = f.required::<FoundDaemons>("daemons").map(|daemons| daemons.0);
-    let services = f.required::<Services>("services");
-    let register = f.optional::<Spanned<Register>>("register");
-    let instance = f.optional("instance");
-    let drain_timeout = f.or("drain_timeout", Duration::from_secs(30));
-    let guardian = f.or("guardian", true);
-    let log = f.optional("log").unwrap_or_default();
+    let daemons = f.required(TOP.daemons).map(|daemons| daemons.0);
+    let services = f.required(TOP.services);
+    let register = f.optional(TOP.register);
+    let instance = f.optional(TOP.instance);
+    let drain_timeout = f.or(TOP.drain_timeout);
+    let guardian = f.or(TOP.guardian);
+    let log = f.or(TOP.log);
     f.not_yet("admin", "leave it out: nothing is served there yet");
     let (daemons, services) = (daemons?, services?.0);
     check_capacity(&daemons, &services, f.cx);
-    if let Some(register) = &register {
-        check_names(&daemons, &services, register, f.cx);
+    if let (Some(register), Some(place)) = (&register, f.place(TOP.register)) {
+        check_names(&daemons, &services, register, &place, f.cx);
     }
-    let register = register.map(|register| register.value);
     let services = services.into_iter().filter_map(|found| found.service).collect();
     let warnings = Vec::new();
     let config =
@@ -51,7 +51,51 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
 }
 
 /// `Static([…])`, `Consul(…)` or `Swarm(…)`.
-struct FoundDaemons(Daemons);
+pub(super) struct FoundDaemons(Daemons);
+
+keys! {
+    /// The keys at the top of a file.
+    TOP, TopKeys, TOP_ROWS;
+    daemons: FoundDaemons = required(
+        "Static([(name: \"local\", url: \"unix:///var/run/docker.sock\", max_containers: 20)])",
+        "Where containers run: listed here, or found by `Consul(…)` or `Swarm(…)`. Whoever can talk to a \
+         daemon is root on its machine.",
+    )
+    .see("See [discovery](discovery.md). For each daemon of `Static([…])`:")
+    .of(DAEMON_ROWS);
+    services: Services = required(
+        "{\"echo\": (listen: \"127.0.0.1:5454\", image: \"ganger.local/echo:1\", port: 7000)}",
+        "What clients connect to. Every connection gets a container of its own.",
+    )
+    .see("For each service:")
+    .of(SERVICE_ROWS);
+    register: Register = optional(
+        "none",
+        "Consul(agent: \"http://127.0.0.1:8500\")",
+        "Where clients find the services.",
+    )
+    .see("See [registration](discovery.md#registration).");
+    instance: Name = optional(
+        "host name and path of the file",
+        "\"edge-1\"",
+        "The name on this process's containers. Two processes need two names.",
+    )
+    .see("See [instances](operation.md#instances).");
+    drain_timeout: Duration =
+        or("\"30s\"", "How long connections may go on when Ganger is told to stop.");
+    guardian: bool = or(
+        "true",
+        "Whether a second process removes the containers when Ganger is killed.",
+    )
+    .see("See [start, stop, crash](operation.md#start-stop-crash).");
+    log: Log = or("()", "What the log looks like.").of(LOG_ROWS);
+}
+
+keys! {
+    /// The keys of `log`.
+    LOG, LogKeys, LOG_ROWS;
+    format: LogFormat = or("Text", "How a line is written.");
+}
 
 impl Decode for FoundDaemons {
     const WHAT: &'static str =
@@ -113,7 +157,8 @@ fn check_place(before: &[Spanned<FoundDaemon>], daemon: &FoundDaemon, cx: &mut C
     }
 }
 
-struct Services(Vec<Found>);
+/// The services, as far as they could be read.
+pub(super) struct Services(Vec<Found>);
 
 impl Decode for Services {
     const WHAT: &'static str = "a map of services `{\"echo\": (listen: …, image: …, port: …)}`";
@@ -141,10 +186,10 @@ impl Decode for Services {
 }
 
 impl Decode for Log {
-    const WHAT: &'static str = "(format: Text)";
+    const WHAT: &'static str = "settings in brackets";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.fields(node, "`log`", |f| Self { format: f.optional("format").unwrap_or_default() })
+        cx.fields(node, "`log`", |f| Self { format: f.or(LOG.format) })
     }
 }
 
@@ -215,19 +260,20 @@ fn check_capacity(daemons: &Daemons, services: &[Found], cx: &mut Cx<'_>) {
 fn check_names(
     daemons: &Daemons,
     services: &[Found],
-    register: &Spanned<Register>,
+    register: &Register,
+    place: &Span,
     cx: &mut Cx<'_>,
 ) {
     let Daemons::Consul(consul) = daemons else { return };
     for service in services {
-        let name = register.value.name(service.name.as_str());
+        let name = register.name(service.name.as_str());
         if name == consul.service {
             let title = format!(
                 "service \"{}\" would be registered as \"{name}\", whose instances are the daemons",
                 service.name
             );
             let help = "give `register` a `prefix`, or the service another name";
-            cx.report(Mistake::new(&register.span, title).help(help));
+            cx.report(Mistake::new(place, title).help(help));
         }
     }
 }

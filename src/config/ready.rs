@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ganger_pool::probe::CHECK;
 
-use super::decode::{Cx, Decode, Fields, Flaw, Spanned, within};
+use super::decode::{Cx, Decode, Fields, Flaw, within};
+use super::keys::{Key, keys, optional, or, required};
 use super::quantity::Positive;
 use super::report::Mistake;
 use super::tree::Node;
@@ -23,13 +24,54 @@ const SHORTEST: Duration = Duration::from_millis(1);
 struct Command(Vec<String>);
 
 /// What an engine runs to check a container's health.
-struct Test(Vec<String>);
+pub(super) struct Test(Vec<String>);
 
 /// What is asked for by HTTP: a path, and a query if need be.
-struct Path(String);
+pub(super) struct HttpPath(String);
 
 /// The status of a final answer by HTTP.
-struct Status(u16);
+pub(super) struct Status(u16);
+
+keys! {
+    /// The keys of `Tcp`.
+    TCP, TcpKeys, TCP_ROWS;
+    linger: Duration = or(
+        "\"50ms\"",
+        "By published port: how long a connection has to last that was made.",
+    );
+}
+
+keys! {
+    /// The keys of `Exchange`.
+    EXCHANGE, ExchangeKeys, EXCHANGE_ROWS;
+    send: Bytes = required("\"PING\\r\\n\"", "What is sent.");
+    expect: Bytes = required("\"+PONG\"", "What the answer begins with.");
+}
+
+keys! {
+    /// The keys of `Http`.
+    HTTP, HttpKeys, HTTP_ROWS;
+    path: HttpPath = required("\"/health\"", "What is asked for.");
+    status: Status = or("200", "The status of the answer.");
+}
+
+keys! {
+    /// The keys of `Healthcheck`.
+    HEALTHCHECK, HealthcheckKeys, HEALTHCHECK_ROWS;
+    test: Test = optional("the image's", "[\"/bin/check\"]", "What the engine runs in the container.");
+    interval: Positive = optional("the image's", "\"5s\"", "Between two checks; 5s with a `test`.");
+    timeout: Positive = optional("the image's", "\"3s\"", "What one may take.");
+    retries: Count = optional("the image's", "3", "So many in a row that fail make it unhealthy.");
+    start_period: Positive =
+        optional("the image's", "\"10s\"", "For how long after the start failures do not count.");
+}
+
+keys! {
+    /// The keys of `Log`.
+    LOGGED, LoggedKeys, LOGGED_ROWS;
+    text: Text = required("\"ready to accept\"", "What a line that is printed contains.");
+    times: Count = or("1", "In how many lines it has to be.");
+}
 
 // === impl Ready ===
 
@@ -39,26 +81,21 @@ impl Decode for Ready {
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let known = ["Tcp", "Banner", "Exchange", "Http", "Healthcheck", "Log", "Exec", "Started"];
         match cx.variant(node, &known)? {
-            "Tcp" => cx.variant_fields(node, "`Tcp`", |f| {
-                linger(f).map_or_else(Self::default, |linger| Self::Tcp { linger })
-            }),
+            "Tcp" => cx.variant_fields(node, "`Tcp`", |f| Self::Tcp { linger: linger(f) }),
             "Banner" => Some(Self::Banner(cx.payload::<Bytes>(node)?.0)),
             "Exchange" => cx.variant_fields(node, "`Exchange`", |f| {
-                let send = f.required::<Bytes>("send");
-                let expect = f.required::<Bytes>("expect");
+                let (send, expect) = (f.required(EXCHANGE.send), f.required(EXCHANGE.expect));
                 Some(Self::Exchange { send: send?.0, expect: expect?.0 })
             })?,
             "Http" => cx.led_fields(node, "`Http`", &["path", "status"], |f| {
-                let path = f.required::<Path>("path");
-                let status = f.or("status", Status(200));
+                let (path, status) = (f.required(HTTP.path), f.or(HTTP.status));
                 Some(Self::Http { path: path?.0, status: status.0 })
             })?,
             "Healthcheck" => {
                 cx.variant_fields(node, "`Healthcheck`", |f| Self::Healthcheck(healthcheck(f)))
             }
             "Log" => cx.led_fields(node, "`Log`", &["text"], |f| {
-                let text = f.required::<Text>("text");
-                let times = f.or("times", Count(1));
+                let (text, times) = (f.required(LOGGED.text), f.or(LOGGED.times));
                 Some(Self::Log { text: text?.0, times: times.0 })
             })?,
             "Exec" => Some(Self::Exec(cx.payload::<Command>(node)?.0)),
@@ -91,39 +128,40 @@ impl Ready {
     }
 }
 
-fn linger(f: &mut Fields<'_, '_, '_>) -> Option<Duration> {
-    let linger = f.optional::<Spanned<Duration>>("linger")?;
-    if linger.value > LONGEST_LINGER {
+fn linger(f: &mut Fields<'_, '_, '_>) -> Duration {
+    let linger = f.or(TCP.linger);
+    if let Some(place) = f.place(TCP.linger).filter(|_| linger > LONGEST_LINGER) {
         let title = format!("`linger` is longer than {LONGEST_LINGER:?}");
         let help = format!(
             "whether a container can be used again has to show within {CHECK:?}; for a service \
              that accepts before it can serve, choose another `ready`"
         );
-        f.cx.report(Mistake::new(&linger.span, title).help(help));
+        f.cx.report(Mistake::new(&place, title).help(help));
     }
-    Some(linger.value)
+    linger
 }
 
 fn healthcheck(f: &mut Fields<'_, '_, '_>) -> Healthcheck {
-    let test = f.optional::<Test>("test").map(|test| test.0);
-    let interval = time(f, "interval");
+    let test = f.optional(HEALTHCHECK.test).map(|test| test.0);
+    let interval = time(f, HEALTHCHECK.interval);
     Healthcheck {
         interval: interval.or_else(|| test.as_ref().map(|_| INTERVAL)),
-        timeout: time(f, "timeout"),
-        retries: f.optional::<Count>("retries").map(|retries| retries.0),
-        start_period: time(f, "start_period"),
+        timeout: time(f, HEALTHCHECK.timeout),
+        retries: f.optional(HEALTHCHECK.retries).map(|retries| retries.0),
+        start_period: time(f, HEALTHCHECK.start_period),
         test,
     }
 }
 
 /// A time that engines take for one.
-fn time(f: &mut Fields<'_, '_, '_>, name: &'static str) -> Option<Duration> {
-    let time = f.optional::<Spanned<Positive>>(name)?;
-    if time.value.0 < SHORTEST {
+fn time(f: &mut Fields<'_, '_, '_>, key: Key<Positive>) -> Option<Duration> {
+    let time = f.optional(key)?.0;
+    if let Some(place) = f.place(key).filter(|_| time < SHORTEST) {
+        let name = key.row.name;
         let title = format!("`{name}` is shorter than {SHORTEST:?}, which no engine takes");
-        f.cx.report(Mistake::new(&time.span, title));
+        f.cx.report(Mistake::new(&place, title));
     }
-    Some(time.value.0)
+    Some(time)
 }
 
 // === impl Decode ===
@@ -174,7 +212,7 @@ fn words(node: &Node, cx: &mut Cx<'_>, what: &str) -> Option<Vec<String>> {
     Some(words.into_iter().map(|word| word.value).collect())
 }
 
-impl Decode for Path {
+impl Decode for HttpPath {
     const WHAT: &'static str = "a path such as \"/health\"";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {

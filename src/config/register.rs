@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::consul::{Server, secured};
 use super::decode::{Cx, Decode, Fields, Spanned};
+use super::keys::{Key, keys, optional, or};
 use super::name::Name;
-use super::report::Mistake;
+use super::report::{Mistake, Span};
 use super::tree::Node;
 use super::value::Text;
 use crate::consul::TokenFile;
 use crate::endpoint::Endpoint;
 use crate::tls;
 
-const AGENT: &str = "http://127.0.0.1:8500";
 /// Three reports have to fit in, on a machine that has much else to do.
 const SHORTEST_TTL: Duration = Duration::from_secs(3);
 /// Consul takes nothing shorter.
@@ -40,6 +40,40 @@ pub struct Register {
     pub forget_after: Duration,
 }
 
+keys! {
+    /// The keys of `register`.
+    REGISTER, RegisterKeys, REGISTER_ROWS;
+    agent: Server = or(
+        "\"http://127.0.0.1:8500\"",
+        "The agent of this machine. It knows the services, no other does.",
+    );
+    token_file: TokenFile = optional(
+        "none",
+        "\"consul.token\"",
+        "A file that holds an ACL token with `service:write` of each service.",
+    );
+    tls: tls::Files = optional(
+        "none",
+        "(ca: \"consul-ca.pem\")",
+        "What https is made with, with `cert` and `key` if it asks for them.",
+    );
+    prefix: Name = optional("none", "\"ganger-\"", "Before the name of each service.");
+    tags: Tags = optional("none", "[\"edge\"]", "Of all services.");
+    address: IpAddr = optional(
+        "that of `listen`; of the agent where that is everywhere",
+        "\"192.0.2.1\"",
+        "Where clients are sent.",
+    );
+    ttl: Duration = or(
+        "\"15s\"",
+        "How long Consul believes the last report, which comes three times as often.",
+    );
+    forget_after: Duration = or(
+        "\"10m\"",
+        "How long a service of which no report comes stays listed, as critical.",
+    );
+}
+
 // === impl Register ===
 
 impl Register {
@@ -56,69 +90,62 @@ impl Decode for Register {
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.variant(node, &["Consul"])?;
         cx.variant_fields(node, "`register`", |f| {
-            let agent = f.optional::<Spanned<Server>>("agent");
-            let tls = f.optional::<Spanned<tls::Files>>("tls");
-            let agent = agent_of(f, agent, tls);
-            let address = f.optional::<Spanned<IpAddr>>("address");
-            let address = address.map(|address| one(f, &address));
+            let agent = agent_of(f);
+            let address = f.optional(REGISTER.address);
+            if let (Some(ip), Some(place)) = (address, f.place(REGISTER.address)) {
+                check_one(f, ip, &place);
+            }
             Self {
                 agent,
-                token_file: f.optional("token_file"),
-                prefix: f.optional("prefix"),
-                tags: f.optional::<Tags>("tags").map_or_else(Vec::new, |tags| tags.0),
+                token_file: f.optional(REGISTER.token_file),
+                prefix: f.optional(REGISTER.prefix),
+                tags: f.optional(REGISTER.tags).map_or_else(Vec::new, |tags| tags.0),
                 address,
-                ttl: at_least(f, "ttl", SHORTEST_TTL, Duration::from_secs(15)),
-                forget_after: at_least(
-                    f,
-                    "forget_after",
-                    SHORTEST_MEMORY,
-                    Duration::from_secs(600),
-                ),
+                ttl: at_least(f, REGISTER.ttl, SHORTEST_TTL),
+                forget_after: at_least(f, REGISTER.forget_after, SHORTEST_MEMORY),
             }
         })
     }
 }
 
-fn agent_of(
-    f: &mut Fields<'_, '_, '_>,
-    agent: Option<Spanned<Server>>,
-    tls: Option<Spanned<tls::Files>>,
-) -> Endpoint {
-    let unread = agent.is_none() && f.given("agent");
-    if let (None, Some(tls), false) = (&agent, &tls, unread) {
-        let title = format!("`tls` is for https, and without `agent` it is {AGENT}");
-        let help = "add `agent: \"https://HOST:PORT\"`, or leave out `tls`";
-        f.cx.report(Mistake::new(&tls.span, title).help(help));
-    }
-    let given = secured(f, agent.into_iter().collect(), tls, "tls").pop();
-    given.unwrap_or(Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: 8500, tls: None })
+fn agent_of(f: &mut Fields<'_, '_, '_>) -> Endpoint {
+    let (agent, tls) = (f.or(REGISTER.agent), f.optional(REGISTER.tls));
+    let Some(span) = f.place(REGISTER.agent) else {
+        let unused = f.place(REGISTER.tls).filter(|_| !f.unread(REGISTER.agent));
+        if let Some(place) = unused {
+            let default = REGISTER.agent.row.default_text().trim_matches('"');
+            let title = format!("`tls` is for https, and without `agent` it is {default}");
+            let help = "add `agent: \"https://HOST:PORT\"`, or leave out `tls`";
+            f.cx.report(Mistake::new(&place, title).help(help));
+        }
+        return agent.endpoint;
+    };
+    let endpoint = agent.endpoint.clone();
+    let given = secured(f, vec![Spanned { value: agent, span }], tls, REGISTER.tls).pop();
+    given.unwrap_or(endpoint)
 }
 
-fn one(f: &mut Fields<'_, '_, '_>, ip: &Spanned<IpAddr>) -> IpAddr {
-    if ip.value.is_unspecified() {
-        let title = format!("{} is not one address: nobody can be sent there", ip.value);
+fn check_one(f: &mut Fields<'_, '_, '_>, ip: IpAddr, place: &Span) {
+    if ip.is_unspecified() {
+        let title = format!("{ip} is not one address: nobody can be sent there");
         let help = "name an address of this machine, or leave out `address`: then it is the one \
                     of the agent for a service that listens on all";
-        f.cx.report(Mistake::new(&ip.span, title).help(help));
+        f.cx.report(Mistake::new(place, title).help(help));
     }
-    ip.value
 }
 
-fn at_least(
-    f: &mut Fields<'_, '_, '_>,
-    name: &'static str,
-    least: Duration,
-    default: Duration,
-) -> Duration {
-    let Some(time) = f.optional::<Spanned<Duration>>(name) else { return default };
-    if time.value < least {
+fn at_least(f: &mut Fields<'_, '_, '_>, key: Key<Duration>, least: Duration) -> Duration {
+    let time = f.or(key);
+    if let Some(place) = f.place(key).filter(|_| time < least) {
+        let name = key.row.name;
         let title = format!("`{name}` is too short: at least \"{}s\"", least.as_secs());
-        f.cx.report(Mistake::new(&time.span, title));
+        f.cx.report(Mistake::new(&place, title));
     }
-    time.value
+    time
 }
 
-struct Tags(Vec<String>);
+/// Tags, each of which is there once.
+pub(super) struct Tags(Vec<String>);
 
 impl Decode for Tags {
     const WHAT: &'static str = "a list of tags `[\"edge\"]`";

@@ -1,9 +1,11 @@
 //! The services of the configuration.
 
 mod decode;
+mod groups;
 mod overdue;
 mod parts;
 mod sandbox;
+mod table;
 mod tmpfs;
 mod warm;
 
@@ -14,11 +16,13 @@ use std::time::Duration;
 use ganger_pool::core::Auto;
 use indexmap::IndexMap;
 
+use super::decode::default_of;
 use super::image::ImageRef;
 use super::name::Name;
 use crate::spec::{Mount, Network, Preconnect, Pull, Reach, Ready, Sandbox};
 
 pub(super) use decode::{Found, service};
+pub(super) use table::SERVICE_ROWS;
 
 /// What clients connect to, and what serves them.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,35 +188,18 @@ impl fmt::Debug for Env {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { length: 64, timeout: Duration::from_secs(30) }
+        default_of("()")
     }
 }
 
 impl Default for Connect {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), retries: 6, replay: 64 << 10 }
-    }
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Self { keepalive: Some(Duration::from_secs(60)) }
+        default_of("()")
     }
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            start: Duration::from_secs(30),
-            first_byte: None,
-            idle: Some(Duration::from_secs(10 * 60)),
-            session: None,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: 512 << 20, cpus: None, pids: 256, enforce: true }
+        default_of("()")
     }
 }

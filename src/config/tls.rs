@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::decode::{Cx, Decode, Fields, Spanned};
+use super::keys::{keys, optional, required};
 use super::report::{Mistake, Span};
 use super::tree::Node;
 use super::value::Text;
@@ -10,9 +11,17 @@ use crate::tls::{Files, Flaw, Identity, Which, load};
 
 /// Names of files, as they stand in the configuration.
 struct Named {
-    ca: Option<Spanned<Text>>,
-    cert: Option<Spanned<Text>>,
-    key: Option<Spanned<Text>>,
+    ca: Option<Spanned<String>>,
+    cert: Option<Spanned<String>>,
+    key: Option<Spanned<String>>,
+}
+
+keys! {
+    /// The keys of `tls`.
+    TLS, TlsKeys, TLS_ROWS;
+    ca: Text = required("\"ca.pem\"", "The certificates of who signs the other side's.");
+    cert: Text = optional("none", "\"cert.pem\"", "The certificate that is shown.");
+    key: Text = optional("none", "\"key.pem\"", "Its key.");
 }
 
 impl Decode for Files {
@@ -20,12 +29,19 @@ impl Decode for Files {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let named = cx.fields(node, "`tls`", |f| {
-            let named =
-                Named { ca: f.required("ca"), cert: f.optional("cert"), key: f.optional("key") };
+            let (ca, cert, key) = (f.required(TLS.ca), f.optional(TLS.cert), f.optional(TLS.key));
+            let spanned = |text: Option<Text>, place: Option<Span>| {
+                text.zip(place).map(|(Text(value), span)| Spanned { value, span })
+            };
+            let named = Named {
+                ca: spanned(ca, f.place(TLS.ca)),
+                cert: spanned(cert, f.place(TLS.cert)),
+                key: spanned(key, f.place(TLS.key)),
+            };
             named.check_pair(f);
             named
         })?;
-        let path = |name: &Spanned<Text>| cx.dir.join(&name.value.0);
+        let path = |name: &Spanned<String>| cx.dir.join(&name.value);
         let ca = named.ca.as_ref().map(path)?;
         let identity = named.cert.as_ref().zip(named.key.as_ref());
         let identity = identity.map(|(cert, key)| Identity { cert: path(cert), key: path(key) });
@@ -50,12 +66,12 @@ impl Named {
     fn check_pair(&self, f: &mut Fields<'_, '_, '_>) {
         let (alone, title, help) = match (&self.cert, &self.key) {
             // What is there and cannot be read was reported.
-            (Some(cert), None) if !f.given("key") => (
+            (Some(cert), None) if !f.given(TLS.key) => (
                 cert,
                 "`cert` without `key`: who has a certificate proves it with its key",
                 "add `key`, or leave out `cert` if the engine asks for none",
             ),
-            (None, Some(key)) if !f.given("cert") => (
+            (None, Some(key)) if !f.given(TLS.cert) => (
                 key,
                 "`key` without `cert`: a key is shown to nobody but with its certificate",
                 "add `cert`, or leave out `key` if the engine asks for none",

@@ -38,13 +38,13 @@ pub(super) enum Shape {
 /// What stands in `( … )`.
 #[derive(Debug)]
 pub(super) struct Item {
-    pub(super) key: Option<Key>,
+    pub(super) key: Option<FieldName>,
     pub(super) value: Node,
 }
 
 /// The name of a field.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct FieldName {
     pub(super) span: Span,
     pub(super) quoted: bool,
 }

@@ -2,7 +2,8 @@
 
 use indexmap::IndexMap;
 
-use super::{Cx, Decode, listed, similar};
+use super::{Cx, Decode, default_of, listed, similar};
+use crate::config::keys::Key;
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::{Item, Node, Shape};
 
@@ -15,6 +16,8 @@ pub(in crate::config) struct Fields<'c, 't, 'n> {
     later: Vec<&'static str>,
     /// Required, and not given: name and what it takes.
     missing: Vec<(&'static str, &'static str)>,
+    /// Given, and not read: that is reported.
+    unread: Vec<&'static str>,
 }
 
 /// So many settings can be told in a line.
@@ -110,7 +113,7 @@ impl<'t> Cx<'t> {
 impl<'c, 't> Fields<'c, 't, '_> {
     fn new(cx: &'c mut Cx<'t>) -> Self {
         let (known, later) = (Vec::new(), Vec::new());
-        Self { cx, given: IndexMap::new(), known, later, missing: Vec::new() }
+        Self { cx, given: IndexMap::new(), known, later, missing: Vec::new(), unread: Vec::new() }
     }
 }
 
@@ -138,38 +141,58 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         self.given.insert(name, item);
     }
 
-    /// The value of a field as it stands in the file.
-    pub(in crate::config) fn node(&mut self, name: &'static str) -> Option<&'n Node> {
-        self.known.push(name);
-        self.given.get(name).map(|item| &item.value)
+    /// The value of a key as it stands in the file.
+    fn node<T>(&mut self, key: Key<T>) -> Option<&'n Node> {
+        self.known.push(key.row.name);
+        self.given.get(key.row.name).map(|item| self.cx.unwrapped(&item.value))
     }
 
-    /// Whether a field is there at all.
-    pub(in crate::config) fn given(&self, name: &str) -> bool {
-        self.given.contains_key(name)
+    /// Whether a key is there at all.
+    pub(in crate::config) fn given<T>(&self, key: Key<T>) -> bool {
+        self.given.contains_key(key.row.name)
     }
 
-    /// A field that may be left out, or be `None`.
-    pub(in crate::config) fn optional<T: Decode>(&mut self, name: &'static str) -> Option<T> {
-        let node = self.node(name)?;
-        if matches!(node.shape, Shape::Name) && self.cx.source(&node.span) == "None" {
+    /// Whether a key is there and its value could not be read.
+    pub(in crate::config) fn unread<T>(&self, key: Key<T>) -> bool {
+        self.unread.contains(&key.row.name)
+    }
+
+    /// Where the value of a key is, that was read from the file.
+    pub(in crate::config) fn place<T>(&self, key: Key<T>) -> Option<Span> {
+        let node = self.cx.unwrapped(&self.given.get(key.row.name)?.value);
+        let is_value = !self.unread(key) && !self.cx.is_none(node);
+        is_value.then(|| node.span.clone())
+    }
+
+    /// A key that may be left out, or be `None`.
+    pub(in crate::config) fn optional<T: Decode>(&mut self, key: Key<T>) -> Option<T> {
+        let node = self.node(key)?;
+        if self.cx.is_none(node) {
             return None;
         }
-        self.cx.decode(node)
+        self.read(key, node)
     }
 
-    /// A field that may be left out.
-    pub(in crate::config) fn or<T: Decode>(&mut self, name: &'static str, default: T) -> T {
-        self.optional(name).unwrap_or(default)
+    /// A key that has a default, which also stands for what cannot be read.
+    pub(in crate::config) fn or<T: Decode>(&mut self, key: Key<T>) -> T {
+        self.optional(key).unwrap_or_else(|| default_of(key.row.default_text()))
     }
 
-    /// A field that has to be there.
-    pub(in crate::config) fn required<T: Decode>(&mut self, name: &'static str) -> Option<T> {
-        let Some(node) = self.node(name) else {
-            self.missing.push((name, T::WHAT));
+    /// A key that has to be there.
+    pub(in crate::config) fn required<T: Decode>(&mut self, key: Key<T>) -> Option<T> {
+        let Some(node) = self.node(key) else {
+            self.missing.push((key.row.name, key.row.what));
             return None;
         };
-        self.cx.decode(node)
+        self.read(key, node)
+    }
+
+    fn read<T: Decode>(&mut self, key: Key<T>, node: &Node) -> Option<T> {
+        let value = T::decode(node, self.cx);
+        if value.is_none() {
+            self.unread.push(key.row.name);
+        }
+        value
     }
 
     /// A field that has a name and no effect yet.

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::{Connect, Service, Timeouts};
-use crate::config::decode::{Fields, Spanned};
+use crate::config::decode::Fields;
+use crate::config::keys::Key;
 use crate::config::report::Mistake;
 
 /// From the moment at which a deadline is worked out until the container is created and
@@ -17,10 +18,12 @@ const LEAST: Duration = Duration::from_secs(1);
 /// has to have an end, and a last one has to fit in between.
 pub(super) fn overdue_after(
     f: &mut Fields<'_, '_, '_>,
+    key: Key<Duration>,
     timeouts: Option<&Timeouts>,
     connect: &Connect,
 ) -> Option<Duration> {
-    let after = f.optional::<Spanned<Duration>>("overdue_after")?;
+    let after = f.optional(key)?;
+    let place = f.place(key);
     // What cannot be read has been reported.
     if let Some(timeouts) = timeouts {
         let mistake = match in_use(timeouts, connect) {
@@ -30,10 +33,10 @@ pub(super) fn overdue_after(
                  its deadline passes"
                     .to_owned(),
             )),
-            Some(in_use) if after.value < in_use + LEAST => Some((
+            Some(in_use) if after < in_use + LEAST => Some((
                 format!(
                     "`overdue_after` is {}, too soon for one session",
-                    humantime::format_duration(after.value)
+                    humantime::format_duration(after)
                 ),
                 format!(
                     "make it more than {}: `timeouts.session`, `timeouts.start`, \
@@ -43,11 +46,11 @@ pub(super) fn overdue_after(
             )),
             Some(_) => None,
         };
-        if let Some((title, help)) = mistake {
-            f.cx.report(Mistake::new(&after.span, title).help(help));
+        if let (Some((title, help)), Some(place)) = (mistake, place) {
+            f.cx.report(Mistake::new(&place, title).help(help));
         }
     }
-    Some(after.value)
+    Some(after)
 }
 
 /// From the moment at which its deadline is worked out, how long a container can be in

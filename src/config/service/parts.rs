@@ -1,24 +1,14 @@
-//! Reads the parts of a service.
+//! Reads what a service takes: words, texts, lists and maps.
 
-use std::time::Duration;
-
-use super::{Client, Connect, Limits, Publish, Queue, Timeouts};
-use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned, similar};
+use super::tmpfs::TmpfsOptions;
+use super::{Env, Publish};
+use crate::config::decode::{Cx, Decode, Entry, Flaw, Spanned, similar};
+use crate::config::keys::{keys, or, required};
 use crate::config::name::Name;
-use crate::config::quantity::{Positive, Size};
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::config::value::{AbsolutePath, Count, Text, Waiting};
+use crate::config::value::{AbsolutePath, Text};
 use crate::spec::{Mount, Network, Preconnect, Pull, Reach, Sandbox};
-
-/// Docker refuses less.
-const LEAST_MEMORY: u64 = 6 << 20;
-/// Every session may hold as much.
-const MOST_REPLAY: u64 = 16 << 20;
-
-/// Less than a network is out now and then; and what the kernel's options can say.
-const KEEPALIVE: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(10)..=Duration::from_secs(24 * 60 * 60);
 
 /// Every capability of Linux 6, without `CAP_`.
 const CAPABILITIES: &[&str] = &[
@@ -65,18 +55,24 @@ const CAPABILITIES: &[&str] = &[
     "WAKE_ALARM",
 ];
 
-/// More processors than any machine has.
-const MOST_CPUS: f64 = 100_000.0;
-
 /// The name of an environment variable.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct EnvKey(pub(super) String);
+struct EnvKey(String);
 
 /// `USER[:GROUP]`.
-pub(super) struct User(pub(super) String);
+pub(in crate::config) struct User(pub(super) String);
+
+/// The arguments of a container, of which there is at least one.
+pub(in crate::config) struct Arguments(pub(super) Vec<String>);
+
+/// Environment variables.
+pub(in crate::config) struct Variables(pub(super) Env);
 
 /// A capability without `CAP_`.
-pub(super) struct Capability(pub(super) &'static str);
+struct Capability(&'static str);
+
+/// Capabilities without `CAP_`.
+pub(in crate::config) struct Capabilities(pub(super) Vec<String>);
 
 /// A mount and the place of its target.
 pub(super) struct FoundMount {
@@ -84,111 +80,26 @@ pub(super) struct FoundMount {
     pub(super) target: Spanned<String>,
 }
 
+/// Mounts, each at a path of its own as far as this list says.
+pub(in crate::config) struct Mounts(pub(super) Vec<FoundMount>);
+
+/// File systems in memory.
+pub(in crate::config) struct MemoryFiles {
+    /// Their paths and options.
+    pub(super) found: Vec<(Spanned<String>, String)>,
+    /// How large they may get, where that is said in bytes.
+    pub(super) sizes: Vec<Spanned<u64>>,
+}
+
+keys! {
+    /// The keys of a mount.
+    MOUNT, MountKeys, MOUNT_ROWS;
+    source: AbsolutePath = required("\"/srv/data\"", "A path of the daemon's machine.");
+    target: AbsolutePath = required("\"/data\"", "Where the container sees it.");
+    read_only: bool = or("true", "The container cannot write to it.");
+}
+
 // === impl Decode for the parts ===
-
-impl Decode for Queue {
-    const WHAT: &'static str = "(length: 64, timeout: \"30s\")";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let default = Self::default();
-        cx.fields(node, "`queue`", |f| Self {
-            length: f.or("length", Waiting(default.length)).0,
-            timeout: f.or("timeout", Positive(default.timeout)).0,
-        })
-    }
-}
-
-impl Decode for Connect {
-    const WHAT: &'static str = "(timeout: \"5s\", retries: 6, replay: \"64KiB\")";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let default = Self::default();
-        cx.fields(node, "`connect`", |f| Self {
-            timeout: f.or("timeout", Positive(default.timeout)).0,
-            retries: f.or("retries", default.retries),
-            replay: replay(f).unwrap_or(default.replay),
-        })
-    }
-}
-
-fn replay(f: &mut Fields<'_, '_, '_>) -> Option<usize> {
-    let size = f.optional::<Spanned<Size>>("replay")?;
-    if size.value.0 > MOST_REPLAY {
-        let title = "`replay` is more than 16MiB, and every session may hold as much";
-        f.cx.report(Mistake::new(&size.span, title));
-    }
-    usize::try_from(size.value.0).ok()
-}
-
-impl Decode for Client {
-    const WHAT: &'static str = "(keepalive: \"60s\")";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.fields(node, "`client`", |f| match f.optional::<Spanned<Duration>>("keepalive") {
-            None => Self::default(),
-            Some(Spanned { value, .. }) if value.is_zero() => Self { keepalive: None },
-            Some(Spanned { value, span }) => {
-                if !KEEPALIVE.contains(&value) {
-                    let title = "`keepalive` is from 10s to 1day";
-                    let help = "or \"0s\", for as long as the kernel goes on";
-                    f.cx.report(Mistake::new(&span, title).help(help));
-                }
-                Self { keepalive: Some(value) }
-            }
-        })
-    }
-}
-
-impl Decode for Timeouts {
-    const WHAT: &'static str =
-        "(start: \"30s\", first_byte: \"0s\", idle: \"10m\", session: \"0s\")";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let default = Self::default();
-        let limit = |time: Duration| (!time.is_zero()).then_some(time);
-        cx.fields(node, "`timeouts`", |f| Self {
-            start: f.or("start", Positive(default.start)).0,
-            first_byte: f.optional("first_byte").map_or(default.first_byte, limit),
-            idle: f.optional("idle").map_or(default.idle, limit),
-            session: f.optional("session").map_or(default.session, limit),
-        })
-    }
-}
-
-impl Decode for Limits {
-    const WHAT: &'static str = "(memory: \"512MiB\", cpus: 0.5, pids: 256, enforce: true)";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let default = Self::default();
-        cx.fields(node, "`limits`", |f| Self {
-            memory: memory(f).unwrap_or(default.memory),
-            cpus: cpus(f),
-            pids: f.or("pids", Count(default.pids)).0,
-            enforce: f.or("enforce", default.enforce),
-        })
-    }
-}
-
-fn memory(f: &mut Fields<'_, '_, '_>) -> Option<u64> {
-    let size = f.optional::<Spanned<Size>>("memory")?;
-    if size.value.0 < LEAST_MEMORY {
-        let title = "`memory` is less than 6MiB, the least that Docker gives";
-        f.cx.report(Mistake::new(&size.span, title));
-    }
-    Some(size.value.0)
-}
-
-fn cpus(f: &mut Fields<'_, '_, '_>) -> Option<f64> {
-    let cpus = f.optional::<Spanned<f64>>("cpus")?;
-    if cpus.value > MOST_CPUS {
-        let title = format!("`cpus` is too large: {} is more than any machine has", cpus.value);
-        f.cx.report(Mistake::new(&cpus.span, title).help("leave it out for no limit"));
-    } else if !(0.01..).contains(&cpus.value) {
-        let title = "`cpus` is a number of processors from 0.01 on";
-        f.cx.report(Mistake::new(&cpus.span, title).help("leave it out for no limit"));
-    }
-    Some(cpus.value)
-}
 
 impl Decode for Pull {
     const WHAT: &'static str = "`IfMissing`, `Always` or `Never`";
@@ -260,13 +171,76 @@ impl Decode for FoundMount {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "the mount", |f| {
-            let source = f.required::<AbsolutePath>("source");
-            let target = f.required::<Spanned<AbsolutePath>>("target");
-            let read_only = f.or("read_only", true);
-            let (source, Spanned { value: target, span }) = (source?, target?);
+            let (source, target) = (f.required(MOUNT.source), f.required(MOUNT.target));
+            let read_only = f.or(MOUNT.read_only);
+            let (source, target, span) = (source?, target?, f.place(MOUNT.target)?);
             let mount = Mount { source: source.0, target: target.0.clone(), read_only };
             Some(Self { mount, target: Spanned { value: target.0, span } })
         })?
+    }
+}
+
+impl Decode for Arguments {
+    const WHAT: &'static str = "a list such as [\"/echo\", \"--loud\"]";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let words = cx.list::<String>(node, Self::WHAT)?;
+        if node.is_empty() {
+            let title = "this command is empty";
+            let help = "leave `command` out to run what the image runs";
+            cx.report(Mistake::new(&node.span, title).help(help));
+        }
+        Some(Self(words.into_iter().map(|word| word.value).collect()))
+    }
+}
+
+impl Decode for Variables {
+    const WHAT: &'static str = "a map such as {\"KEY\": \"value\"}";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let entries = cx.map::<EnvKey>(node, Self::WHAT)?;
+        let read = |(key, value): Entry<'_, EnvKey>| {
+            let value = cx.decode::<String>(value);
+            Some((key?.value.0, value?))
+        };
+        Some(Self(Env(entries.into_iter().filter_map(read).collect())))
+    }
+}
+
+impl Decode for Mounts {
+    const WHAT: &'static str = "a list such as [(source: \"/srv/data\", target: \"/data\")]";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let mounts = cx.list::<FoundMount>(node, Self::WHAT)?;
+        Some(Self(mounts.into_iter().map(|mount| mount.value).collect()))
+    }
+}
+
+impl Decode for MemoryFiles {
+    const WHAT: &'static str = "a map such as {\"/tmp\": \"size=16m\"}";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let entries = cx.map::<AbsolutePath>(node, Self::WHAT)?;
+        let (mut found, mut sizes) = (Vec::new(), Vec::new());
+        for (path, options) in entries {
+            let options = cx.decode::<Spanned<TmpfsOptions>>(options);
+            sizes.extend(options.as_ref().and_then(|options| {
+                Some(Spanned { value: options.value.size?, span: options.span.clone() })
+            }));
+            let Some(Spanned { value: path, span }) = path else { continue };
+            let options = options.map_or_else(String::new, |options| options.value.text);
+            found.push((Spanned { value: path.0, span }, options));
+        }
+        Some(Self { found, sizes })
+    }
+}
+
+impl Decode for Capabilities {
+    const WHAT: &'static str = "a list such as [\"NET_BIND_SERVICE\"]";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let names = cx.list::<Capability>(node, Self::WHAT)?;
+        Some(Self(names.into_iter().map(|name| name.value.0.to_owned()).collect()))
     }
 }
 

@@ -3,35 +3,37 @@
 use ganger_pool::core::Auto;
 
 use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned};
+use crate::config::keys::{Key, keys, optional, or};
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::{Node, Shape};
 use crate::config::value::Containers;
 
-const DEFAULT_WARM: u32 = 1;
-const DEFAULT_MAX: u32 = 16;
-/// Of `Auto::SCALE`: a hit rate of 0.999.
-const DEFAULT_MISSES: u32 = 1_000;
+/// The least that a stock that sizes itself keeps, unless it is said.
+const LEAST: u32 = 1;
 
 /// `warm` as it was found.
-enum Warm {
+#[derive(Debug)]
+pub(in crate::config) enum Warm {
     Fixed(u32),
     Auto { misses: u32, min: Option<Spanned<u32>>, max: Option<Spanned<u32>> },
 }
 
 /// The share of clients that find a container ready, as the share of those who do not.
-struct HitRate(u32);
+#[derive(Debug)]
+pub(in crate::config) struct HitRate(u32);
 
 /// How many are kept ready at least, and where that is said, else `name`; the bounds
 /// within which it sizes itself; and `max`.
 pub(super) fn warm_and_max(
     f: &mut Fields<'_, '_, '_>,
+    warm_key: Key<Warm>,
+    max_key: Key<Containers>,
     name: &Span,
 ) -> (Spanned<u32>, Option<Auto>, u32) {
-    let warm = f.optional::<Spanned<Warm>>("warm");
-    let max = f.optional::<Spanned<Containers>>("max");
+    let (warm, limit) = (f.or(warm_key), f.or(max_key).0);
+    let (place, max) = (f.place(warm_key), f.place(max_key));
     // A `max` that cannot be read has been reported; it clashes with nothing.
-    let unread = max.is_none() && f.given("max");
-    let limit = max.as_ref().map_or(DEFAULT_MAX, |max| max.value.0);
+    let unread = f.unread(max_key);
     let within = |what: &str, given: &Spanned<u32>, f: &mut Fields<'_, '_, '_>| {
         if given.value <= limit || unread {
             return;
@@ -41,17 +43,18 @@ pub(super) fn warm_and_max(
         let mistake = Mistake::new(&given.span, title)
             .help("`warm` containers count towards `max`: lower one or raise the other");
         f.cx.report(match &max {
-            Some(max) => mistake.also(&max.span, "`max`"),
+            Some(max) => mistake.also(max, "`max`"),
             None => mistake,
         });
     };
-    let Some(Spanned { value: warm, span }) = warm else {
-        return (Spanned { value: DEFAULT_WARM, span: name.clone() }, None, limit);
-    };
+    let is_given = place.is_some();
+    let span = place.unwrap_or_else(|| name.clone());
     match warm {
         Warm::Fixed(value) => {
             let warm = Spanned { value, span };
-            within("`warm`", &warm, f);
+            if is_given {
+                within("`warm`", &warm, f);
+            }
             (warm, None, limit)
         }
         Warm::Auto { misses, min, max: most } => {
@@ -67,11 +70,19 @@ pub(super) fn warm_and_max(
                 f.cx.report(Mistake::new(&min.span, title).also(&most.span, "`max`"));
             }
             let most = most.map_or(limit, |most| most.value);
-            let min = min.unwrap_or(Spanned { value: DEFAULT_WARM.min(most), span });
+            let min = min.unwrap_or(Spanned { value: LEAST.min(most), span });
             let auto = Auto { misses, min: min.value, max: most };
             (min, Some(auto), limit)
         }
     }
+}
+
+keys! {
+    /// The keys of `warm: Auto(…)`.
+    AUTO, AutoKeys, AUTO_ROWS;
+    hit_rate: HitRate = or("0.999", "The share of clients that are to find a container ready.");
+    min: u32 = optional("1", "1", "The least that is kept.");
+    max: Containers = optional("`max` of the service", "12", "The most that is kept.");
 }
 
 // === impl Decode ===
@@ -91,13 +102,13 @@ impl Decode for Warm {
         if word != "Auto" {
             return cx.expected(node, Self::WHAT);
         }
-        cx.variant_fields(node, "`Auto`", |f| Self::Auto {
-            misses: f.or("hit_rate", HitRate(DEFAULT_MISSES)).0,
-            min: f.optional("min"),
-            max: f.optional::<Spanned<Containers>>("max").map(|max| {
-                let Spanned { value: Containers(value), span } = max;
-                Spanned { value, span }
-            }),
+        cx.variant_fields(node, "`Auto`", |f| {
+            let (misses, min, max) =
+                (f.or(AUTO.hit_rate).0, f.optional(AUTO.min), f.optional(AUTO.max));
+            let min = min.zip(f.place(AUTO.min));
+            let max = max.map(|max| max.0).zip(f.place(AUTO.max));
+            let spanned = |(value, span)| Spanned { value, span };
+            Self::Auto { misses, min: min.map(spanned), max: max.map(spanned) }
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The grammar: how brackets, fields, entries and elements make a tree.
 
-use super::{Item, Key, Node, Shape};
+use super::{FieldName, Item, Node, Shape};
 use crate::config::lex::{Bracket, Kind, Token, tokens};
 use crate::config::report::{Mistake, Span};
 
@@ -234,7 +234,7 @@ impl Parser<'_, '_> {
         }
         self.next();
         self.next();
-        let key = Key { span, quoted: kind == Kind::Atom };
+        let key = FieldName { span, quoted: kind == Kind::Atom };
         Item { key: Some(key), value: self.value() }
     }
 

@@ -1,0 +1,152 @@
+//! Tables of keys. What a file may say is told once, beside what reads it: a key's name and type, what
+//! holds without it, an example, and what it is. From that come how a file is read and what is
+//! suggested for a slip, the reference in docs/, and the file that `ganger init` prints.
+
+use std::marker::PhantomData;
+
+/// A key whose values are read as a `T`.
+pub(super) struct Key<T> {
+    pub(super) row: Row,
+    of: PhantomData<fn() -> T>,
+}
+
+/// What is told of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    /// What it takes, of the type that reads it.
+    pub(super) what: &'static str,
+    pub(super) without: Without,
+    /// What it is: sentences, for the reference and for comments in a file.
+    pub(super) about: &'static str,
+    /// What only the reference says, with its links.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes the reference"))]
+    pub(super) more: &'static str,
+    /// A value, as a file has it, where the default is none.
+    pub(super) example: &'static str,
+    /// The keys of the struct that it takes.
+    pub(super) within: &'static [Row],
+}
+
+/// What holds where a key is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Without {
+    /// The file is refused.
+    Refused,
+    /// This value, as a file has it.
+    Default(&'static str),
+    /// There is none; this is what that comes to.
+    Nothing(&'static str),
+}
+
+/// A key that has to be there.
+pub(super) const fn required(example: &'static str, about: &'static str) -> Row {
+    Row { example, ..row(Without::Refused, about) }
+}
+
+/// A key with a default, which is its example as well.
+pub(super) const fn or(default: &'static str, about: &'static str) -> Row {
+    row(Without::Default(default), about)
+}
+
+/// A key that has no value unless it is set.
+pub(super) const fn optional(
+    without: &'static str,
+    example: &'static str,
+    about: &'static str,
+) -> Row {
+    Row { example, ..row(Without::Nothing(without), about) }
+}
+
+const fn row(without: Without, about: &'static str) -> Row {
+    Row { name: "", what: "", without, about, more: "", example: "", within: &[] }
+}
+
+// === impl Row ===
+
+impl Row {
+    /// With an example that is not the default.
+    pub(super) const fn example(self, example: &'static str) -> Self {
+        Self { example, ..self }
+    }
+
+    /// With a sentence that only the reference has.
+    pub(super) const fn see(self, more: &'static str) -> Self {
+        Self { more, ..self }
+    }
+
+    /// With the keys of the struct that it takes.
+    pub(super) const fn of(self, within: &'static [Self]) -> Self {
+        Self { within, ..self }
+    }
+
+    /// What holds without it, as a file has it; empty when there is nothing.
+    pub(super) const fn default_text(&self) -> &'static str {
+        match self.without {
+            Without::Default(default) => default,
+            Without::Refused | Without::Nothing(_) => "",
+        }
+    }
+
+    /// Whether it takes a struct whose keys have what holds without it.
+    pub(super) fn is_struct(&self) -> bool {
+        self.value() == "()"
+    }
+
+    /// A value of it, as a file has it: of a struct with all that has a default.
+    pub(super) fn shown(&self) -> String {
+        if !self.is_struct() {
+            return self.value().to_owned();
+        }
+        let is_default = |row: &&Self| matches!(row.without, Without::Default(_));
+        let fields = self.within.iter().filter(is_default);
+        let fields: Vec<_> = fields.map(|row| format!("{}: {}", row.name, row.shown())).collect();
+        format!("({})", fields.join(", "))
+    }
+
+    fn value(&self) -> &'static str {
+        if self.example.is_empty() { self.default_text() } else { self.example }
+    }
+}
+
+// === impl Key ===
+
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Key<T> {}
+
+impl<T> Key<T> {
+    /// `what` it takes is of the type that reads it.
+    pub(super) const fn new(name: &'static str, what: &'static str, row: Row) -> Self {
+        Self { row: Row { name, what, ..row }, of: PhantomData }
+    }
+}
+
+/// The keys of one struct: a constant that has a field for each, and a list of all. `Decode` has to be
+/// in scope.
+macro_rules! keys {
+    ($(#[$doc:meta])* $keys:ident, $type:ident, $rows:ident; $($name:ident: $of:ty = $row:expr;)+) => {
+        $(#[$doc])*
+        pub(in crate::config) struct $type {
+            $(pub(in crate::config) $name: $crate::config::keys::Key<$of>,)+
+        }
+
+        $(#[$doc])*
+        pub(in crate::config) const $keys: $type = $type {
+            $($name: $crate::config::keys::Key::new(
+                stringify!($name),
+                <$of as Decode>::WHAT,
+                $row,
+            ),)+
+        };
+
+        /// The same, in the order in which they are shown.
+        #[allow(dead_code, reason = "a test alone shows some of them")]
+        pub(in crate::config) const $rows: &[$crate::config::keys::Row] = &[$($keys.$name.row,)+];
+    };
+}
+pub(super) use keys;

@@ -1,0 +1,158 @@
+//! The keys of a service.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::groups::{CLIENT_ROWS, CONNECT_ROWS, LIMITS_ROWS, QUEUE_ROWS, TIMEOUTS_ROWS};
+use super::parts::{Arguments, Capabilities, MOUNT_ROWS, MemoryFiles, Mounts, User, Variables};
+use super::warm::{AUTO_ROWS, Warm};
+use super::{Client, Connect, Limits, Publish, Queue, Timeouts};
+use crate::config::decode::Decode;
+use crate::config::image::ImageRef;
+use crate::config::keys::{keys, optional, or, required};
+use crate::config::name::Name;
+use crate::config::value::{Containers, Port, Share};
+use crate::spec::{Network, Preconnect, Pull, Reach, Ready, Sandbox};
+
+keys! {
+    /// The keys of a service.
+    SERVICE, ServiceKeys, SERVICE_ROWS;
+    listen: SocketAddr = required(
+        "\"127.0.0.1:5454\"",
+        "Where clients connect. \"[::]:5454\" is every address, of IPv4 and IPv6; port 0 lets the \
+         system choose.",
+    );
+    image: ImageRef = required(
+        "\"ganger.local/echo:1\"",
+        "The image of its containers; `:latest` without tag or digest. ganger.local/echo:1 is part of \
+         Ganger.",
+    );
+    port: Port = required("7000", "The TCP port that its containers listen on.");
+    reuse: u32 = or(
+        "0",
+        "How often a container is leased again after its first lease. 0 is strict: a fresh container \
+         for every connection.",
+    );
+    warm: Warm = or(
+        "1",
+        "Ready containers that are kept ahead of demand, spread over the daemons. 0 is classic: a \
+         container is launched when a client connects. `Auto(hit_rate: 0.999)` learns from the demand.",
+    )
+    .example("2")
+    .see("See [a stock that sizes itself](services.md#a-stock-that-sizes-itself).")
+    .of(AUTO_ROWS);
+    max: Containers = or(
+        "16",
+        "The most containers of this service over all daemons, with those being launched and removed.",
+    );
+    max_age: Duration = optional(
+        "no limit",
+        "\"1h\"",
+        "Containers that are older are retired, each up to a tenth of it earlier, so that not all go at \
+         once.",
+    );
+    overdue_after: Duration = optional(
+        "never",
+        "\"24h\"",
+        "How long after its creation anybody may remove a container. It needs `timeouts.session`.",
+    )
+    .see("See [start, stop, crash](operation.md#start-stop-crash).");
+    surplus_after: Duration = or("\"30s\"", "How long ready containers beyond `warm` are kept.");
+    stale_after: Duration = or(
+        "\"30s\"",
+        "While a daemon does not answer: how long a container in stock there is leased after it was \
+         last seen to serve. \"0s\" leases none.",
+    )
+    .see(
+        "Ganger talks to the container again each time that this is over; on another machine, where \
+         its port is all that can be asked, it is leased for this long in all.",
+    );
+    max_surge: Containers = or(
+        "1",
+        "How many containers there may be above what is wanted while a reload changes what they run.",
+    );
+    canary: Share = optional(
+        "none",
+        "0.1",
+        "The share of connections, at most 0.5, that a changed service gets before it takes over.",
+    )
+    .see("See [reload](operation.md#reload).");
+    queue: Queue = or("()", "Clients that wait when no container is free.")
+        .see("See [queueing](services.md#queueing-and-refusal).")
+        .of(QUEUE_ROWS);
+    ready: Ready = or(
+        "Tcp",
+        "What shows that a container can serve: Tcp(linger: \"50ms\"), Banner(\"SSH-\"), Exchange(send: \"PING\\r\\n\", \
+         expect: \"+PONG\"), Http(\"/health\", status: 200), Healthcheck (the image's, or with `test:`), \
+         Log(\"ready to accept\", times: 1), Exec([\"pg_isready\"]), Started.",
+    )
+    .see("See [readiness](services.md#readiness).");
+    connect: Connect = or("()", "Reaching a container.")
+        .see("See [failures](operation.md#failures).")
+        .of(CONNECT_ROWS);
+    client: Client = or("()", "The client's connection.").of(CLIENT_ROWS);
+    timeouts: Timeouts = or("()", "How long things may take.")
+    .of(TIMEOUTS_ROWS);
+    pull: Pull = or(
+        "IfMissing",
+        "When the image is fetched. `Always` is once on each daemon after a start.",
+    );
+    watch_image: Duration = optional(
+        "off",
+        "\"10m\"",
+        "How often Ganger asks whether the image's tag has moved in its registry. Then it switches over.",
+    );
+    limits: Limits = or("()", "What a container may use.")
+    .of(LIMITS_ROWS);
+    network: Network = or(
+        "Bridge",
+        "What a container can reach: `Sealed` is nothing (Ganger has to be root then), `Named(\"net\")` \
+         a network of yours.",
+    );
+    reach: Reach = or(
+        "Auto",
+        "How Ganger reaches a container. `Namespace` publishes no port, and needs root and a daemon on \
+         this machine; `Published` publishes one.",
+    );
+    preconnect: Preconnect = or(
+        "Off",
+        "Whether a connection into a container is made ahead: `Tcp`, or `Banner` for a service that \
+         speaks first.",
+    )
+    .see("See [connections made ahead](services.md#connections-made-ahead).");
+    sandbox: Sandbox = or(
+        "Fresh",
+        "`Pooled`: containers join network namespaces that are kept ready. It needs `read_only: true`.",
+    )
+    .see("See [network sandboxes](services.md#network-sandboxes).");
+    publish: Publish = or(
+        "Own",
+        "Where a port is published: loopback, or the daemon's `publish_on`. `Any` is all addresses, so \
+         that everybody gets past the proxy.",
+    );
+    command: Arguments =
+        optional("the image's", "[\"/echo\"]", "What the container runs instead of the image's command.");
+    env: Variables =
+        optional("none", "{\"KEY\": \"value\"}", "Environment, besides the image's.");
+    user: User = optional("the image's", "\"65534:65534\"", "USER or USER:GROUP.");
+    runtime: Name =
+        optional("the daemon's", "\"runsc\"", "An OCI runtime that the daemon knows.");
+    read_only: bool = or("false", "The root file system cannot be written.");
+    tmpfs: MemoryFiles = optional(
+        "none",
+        "{\"/tmp\": \"size=16m\"}",
+        "File systems in memory, with their mount options. What is in them counts towards \
+         `limits.memory`.",
+    );
+    mounts: Mounts = optional(
+        "none",
+        "[(source: \"/srv/data\", target: \"/data\", read_only: true)]",
+        "What a container sees of the daemon's machine.",
+    )
+    .of(MOUNT_ROWS);
+    cap_add: Capabilities = optional(
+        "none",
+        "[\"NET_BIND_SERVICE\"]",
+        "Capabilities of a container, which has none otherwise.",
+    );
+}
