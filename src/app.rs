@@ -30,7 +30,9 @@ use crate::config::Config;
 use crate::docker::{Builtin, Docker, Identity, StepObserver};
 use crate::image;
 use crate::probe::Prober;
-use crate::proxy::{self, Admission, BindError, Listener, Recorder, Sessions, Threads};
+use crate::proxy::{
+    self, AccessFile, AccessWriter, Admission, BindError, Listener, Recorder, Sessions, Threads,
+};
 use crate::shutdown::Stop;
 use fleet::Followed;
 use guardian::Guardian;
@@ -109,6 +111,9 @@ pub enum AppError {
     /// The process may not open enough files.
     #[error(transparent)]
     Files(#[from] proxy::TooFewFiles),
+    /// The file for records of connections cannot be opened.
+    #[error(transparent)]
+    AccessLog(#[from] proxy::AccessLogError),
     /// Something the process needs of its machine.
     #[error("{what}: {source}")]
     Machine {
@@ -153,7 +158,10 @@ pub async fn run(
     started: impl FnOnce(&Running),
     mut stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
-    let Startup { config, instance, stop, load, guardian, recorders, steps } = startup;
+    let Startup { config, instance, stop, load, guardian, mut recorders, steps } = startup;
+    let access = Arc::new(AccessFile::default());
+    access.set(config.access_log.as_deref().map(AccessWriter::open).transpose()?);
+    recorders.push(access.clone());
     let plan = Plan::new(&config);
     let machine = |what| move |source| AppError::Machine { what, source };
     let raised = proxy::raise_open_files();
@@ -219,13 +227,14 @@ pub async fn run(
     let full = tokio::spawn(async move {
         stocks.tell_of_full(&*full, |service| stocked(service, &running)).await
     });
-    let door = Door { files, admission, sessions, threads };
+    let door = Door { files, admission, sessions, access: access.clone(), threads };
     let registrar = Registrar::new(instance.name(), pool.clone());
     let mut server = Server::new(config, door, pool.clone(), followed, images, registrar);
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
     let _alive = notify::watchdog(pool.clone());
     notify::ready();
     let cut = server.run(load, stop).await;
+    access.close();
     full.abort();
     Ok(stopped(cut, await_removed(&pool, &docker, guardian).await))
 }

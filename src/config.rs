@@ -64,6 +64,8 @@ pub struct Config {
     pub guardian: bool,
     /// What the log looks like.
     pub log: Log,
+    /// Where a record is written of each connection that has ended.
+    pub access_log: Option<PathBuf>,
     /// What is right, but not for long: a line for each, with its place.
     pub warnings: Vec<String>,
 }

@@ -5,6 +5,7 @@
 //! values, containers come from a [`Supply`] and are reached through
 //! [`Backend`](crate::reach::Backend).
 
+mod access_file;
 mod access_log;
 mod admission;
 mod dial;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use ganger_pool::core::ServiceName;
 
+pub use access_file::{AccessFile, AccessLogError, AccessWriter};
 pub use admission::{Admission, Counts, Ticket};
 pub use end::{EndCode, Phase, Who};
 pub use limits::{TooFewFiles, connection_cap, raise_open_files};

@@ -21,7 +21,10 @@ use super::watch::{ImageWatch, Moved, Watched};
 use crate::config::{self, Config};
 use crate::discovery::Following;
 use crate::docker::{Docker, Spec};
-use crate::proxy::{self, Admission, Listener, Service, Sessions, Settings, Shutdown, Threads};
+use crate::proxy::{
+    self, AccessFile, AccessWriter, Admission, Listener, Service, Sessions, Settings, Shutdown,
+    Threads,
+};
 use crate::shutdown::Stop;
 
 /// Reads the configuration again, or says in lines why it cannot be used.
@@ -51,6 +54,7 @@ pub(super) struct Door {
     pub(super) files: u64,
     pub(super) admission: Arc<Admission>,
     pub(super) sessions: Arc<Sessions>,
+    pub(super) access: Arc<AccessFile>,
     pub(super) threads: Threads,
 }
 
@@ -75,6 +79,8 @@ struct Next {
     listeners: BTreeMap<ServiceName, Listener>,
     /// Another fleet, if it is another one.
     following: Option<Following>,
+    /// The file for records of connections, opened anew.
+    access: Option<AccessWriter>,
 }
 
 /// Logs what is right in a configuration, and will not stay so.
@@ -264,7 +270,9 @@ impl Server {
             Ok((settings.name.clone(), listener))
         };
         let listeners = plan.settings.iter().filter(moved).map(bind).collect::<Result<_, String>>();
-        Ok(Next { listeners: listeners?, config, plan, cap, following })
+        let access = config.access_log.as_deref().map(AccessWriter::open).transpose();
+        let access = access.map_err(|error| error.to_string())?;
+        Ok(Next { listeners: listeners?, config, plan, cap, following, access })
     }
 
     /// The service that listens where another one is to.
@@ -276,11 +284,12 @@ impl Server {
     async fn apply(&mut self, next: Next) {
         let registered = self.registered(&next);
         self.registrar.retire(&registered).await;
-        let Next { config, plan, cap, mut listeners, following } = next;
+        let Next { config, plan, cap, mut listeners, following, access } = next;
         let Plan { services, fleet, settings } = plan;
         if let Some(following) = following {
             self.followed.change(fleet, following).await;
         }
+        self.door.access.set(access);
         self.door.admission.resize(cap);
         keep(&mut self.fronts, &settings);
         let changes = Changes::between(&self.config, &config);

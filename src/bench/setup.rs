@@ -134,6 +134,8 @@ impl Setup {
     pub fn of_service(mut config: Config, exchange: Option<Exchange>) -> Self {
         config.services.truncate(1);
         config.instance = None;
+        // Of what is measured nobody is to hear.
+        (config.register, config.access_log) = (None, None);
         config.drain_timeout = Duration::from_secs(1);
         config.log.format = LogFormat::Text;
         let known = config.services.first().and_then(known);
@@ -305,6 +307,17 @@ mod tests {
         );
         let spare = setup.plan(&[Kind::Cold, Kind::Reused], 3, 2, PATIENCE);
         assert_eq!((spare.services[0].max, spare.services[1].max), (5, 3));
+    }
+
+    #[test]
+    fn nobody_hears_of_what_is_measured() {
+        let text = Config::default_text()
+            .replace("// register: ", "register: ")
+            .replace("// access_log: ", "access_log: ");
+        let config = Config::parse(&text, "t").unwrap();
+        assert!(config.register.is_some() && config.access_log.is_some());
+        let measured = Setup::of_service(config, None).plan(&Kind::ALL, 1, 0, PATIENCE);
+        assert_eq!((measured.register, measured.access_log), (None, None));
     }
 
     #[test]

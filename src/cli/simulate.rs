@@ -21,7 +21,7 @@ const STOCKS: [u32; 7] = [0, 1, 2, 4, 8, 16, 32];
 /// What is replayed, and against what.
 #[derive(Debug, Args)]
 pub(super) struct Simulation {
-    /// The log of `ganger run` with `log: (format: Json)`, or lines `service,arrived,held` in
+    /// Records of connections, as `access_log` has them written, or lines `service,arrived,held` in
     /// seconds; `-` is standard input
     trace: PathBuf,
     /// Of this service only

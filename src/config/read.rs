@@ -11,6 +11,7 @@ use super::name::Name;
 use super::report::{Mistake, Span};
 use super::service::{Found, SERVICE_ROWS, service};
 use super::tree::{Node, parse};
+use super::value::FilePath;
 use super::{Config, Daemon, Daemons, Log, LogFormat, Register};
 use crate::discovery::{Consul, Swarm};
 
@@ -37,6 +38,7 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     let drain_timeout = f.or(TOP.drain_timeout);
     let guardian = f.or(TOP.guardian);
     let log = f.or(TOP.log);
+    let access_log = f.optional(TOP.access_log).map(|file| file.0);
     f.not_yet("admin", "leave it out: nothing is served there yet");
     let (daemons, services) = (daemons?, services?.0);
     check_capacity(&daemons, &services, f.cx);
@@ -45,8 +47,17 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     }
     let services = services.into_iter().filter_map(|found| found.service).collect();
     let warnings = Vec::new();
-    let config =
-        Config { daemons, services, register, instance, drain_timeout, guardian, log, warnings };
+    let config = Config {
+        daemons,
+        services,
+        register,
+        instance,
+        drain_timeout,
+        guardian,
+        log,
+        access_log,
+        warnings,
+    };
     Some(config)
 }
 
@@ -89,6 +100,13 @@ keys! {
     )
     .see("See [start, stop, crash](operation.md#start-stop-crash).");
     log: Log = or("()", "What the log looks like.").of(LOG_ROWS);
+    access_log: FilePath = optional(
+        "none",
+        "\"/var/log/ganger/access.jsonl\"",
+        "A file to which a JSON object is written for each connection that has ended. It is opened anew \
+         when the configuration is read again, so that it can be moved away before.",
+    )
+    .see("See [records of connections](operation.md#records-of-connections).");
 }
 
 keys! {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::decode::{Cx, Decode, Flaw, within};
 use super::tree::Node;
@@ -39,6 +39,10 @@ pub(super) struct Text(pub(super) String);
 /// Text or bytes to send or to expect, not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bytes(pub(super) Vec<u8>);
+
+/// The path of a file, relative to the configuration's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FilePath(pub(super) PathBuf);
 
 /// An absolute path other than `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -177,6 +181,15 @@ impl Decode for AbsolutePath {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| absolute(text).map(Self))
+    }
+}
+
+impl Decode for FilePath {
+    const WHAT: &'static str = "the path of a file in quotes";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let path = Text::decode(node, cx)?;
+        Some(Self(cx.dir.join(path.0)))
     }
 }
 

@@ -106,7 +106,7 @@ fn a_gibibyte_each_way_arrives_byte_for_byte_through_slow_readers_and_half_close
         assert!(sent.is_ok() && received.is_ok(), "{sent:?}, {received:?}");
         let port = stream.local_addr().expect("connected").port();
         let end = ganger.wait_for_end(port);
-        let bytes = format!("{GIBIBYTE}B");
+        let bytes = GIBIBYTE.to_string();
         assert_eq!((end.field("in"), end.field("out")), (&*bytes, &*bytes), "{service}");
         assert_eq!(end.field("end"), "--", "{service}");
     }

@@ -4,7 +4,9 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use ganger_test_support::{Fleet, Ganger, POSTGRES, free_port, postgres_image, psql, unique};
+use ganger_test_support::{
+    ACCESS_LOG, Fleet, Ganger, POSTGRES, free_port, postgres_image, psql, unique,
+};
 
 use crate::GANGER;
 
@@ -33,7 +35,7 @@ fn example(fleet: &Fleet, instance: &str, port: u16) -> String {
         .replace("timeouts: (start: \"60s\"", "queue: (timeout: \"10m\"), timeouts: (start: \"5m\"");
     let url = fleet.local().url();
     format!(
-        "#![enable(implicit_some)]\n(\n    instance: {instance:?},\n    daemons: Static([(name: \
+        "#![enable(implicit_some)]\n(\n    instance: {instance:?},\n    access_log: \"{ACCESS_LOG}\",\n    daemons: Static([(name: \
          \"local\", url: {url:?}, max_containers: 24, max_launches: 2)]),\n    services: \
          {{\n{service}\n    }},\n)"
     )

@@ -165,6 +165,7 @@ fn a_socket_of_an_engine_elsewhere_leads_no_client_to_whoever_has_its_port_here(
     }
     let line = ganger.wait_for_line(DEADLINE, |line| line.contains("cannot run this service"));
     assert!(line.contains(why) && line.contains("another network namespace"), "{line}");
+    ganger.wait_for_line(DEADLINE, |line| line.contains("listening"));
     let mut client = Client::connect(config.port("id"));
     assert_eq!(client.ending(), Ending::Reset(Vec::new()));
     let end = ganger.wait_for_end(client.port());

@@ -25,13 +25,13 @@ fn ask(port: u16) -> String {
     line
 }
 
-/// 20 new clients a second, until told to stop; what each was told.
+/// 10 new clients a second, until told to stop; what each was told.
 #[expect(clippy::disallowed_methods, reason = "a rate is what it is asked for")]
 fn visits(port: u16, stop: &AtomicBool) -> Vec<String> {
     let (began, mut told) = (Instant::now(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
         told.push(ask(port));
-        let due = began + Duration::from_millis(50) * u32::try_from(told.len()).unwrap();
+        let due = began + Duration::from_millis(100) * u32::try_from(told.len()).unwrap();
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     told

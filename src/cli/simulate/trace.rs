@@ -1,18 +1,17 @@
-//! Reads who came when, from a log or from a table.
+//! Reads who came when, from records of connections or from a table.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use ganger_pool::replay::Arrival;
-use serde_json::Value;
+use serde::Deserialize;
 
 /// The latest arrival, in seconds: 317 years. What is later is a mistake.
 const LONGEST: f64 = 1e10;
 
 /// The arrivals of each service, from the first of all on, in order.
 ///
-/// A line is an object of the log, of which only `conn end` counts, or `service,arrived,held`
-/// in seconds. Empty lines, a heading and lines that start with `#` are left out.
+/// A line is a record, as `access_log` has them written, or `service,arrived,held` in seconds. Empty lines, a heading and lines that start with `#` are left out.
 ///
 /// # Errors
 /// Which line is neither, or has a time that is none.
@@ -23,8 +22,8 @@ pub(super) fn read(text: &str) -> Result<BTreeMap<String, Vec<Arrival>>, String>
         if line.is_empty() || line.starts_with('#') || line == "service,arrived,held" {
             continue;
         }
-        let read = if line.starts_with('{') { logged(line) } else { listed(line).map(Some) };
-        found.extend(read.map_err(|why| format!("line {number}: {why}"))?);
+        let read = if line.starts_with('{') { recorded(line) } else { listed(line) };
+        found.push(read.map_err(|why| format!("line {number}: {why}"))?);
     }
     let start = found.iter().map(|(_, at, _)| *at).min().unwrap_or_default();
     let mut services: BTreeMap<String, Vec<Arrival>> = BTreeMap::new();
@@ -43,8 +42,8 @@ fn listed(line: &str) -> Result<Line, String> {
     let (Some(service), Some(arrived), Some(held), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        let expected = "expected `service,arrived,held`, or a line of the log as JSON, which it is \
-                        with `log: (format: Json)`";
+        let expected = "expected `service,arrived,held`, or a record of a connection, as `access_log` \
+                        has them written";
         return Err(expected.to_owned());
     };
     let time = |text: &str| {
@@ -55,30 +54,26 @@ fn listed(line: &str) -> Result<Line, String> {
     Ok((service.to_owned(), time(arrived)?, time(held)?))
 }
 
-/// `None` for what is no connection's end.
-fn logged(line: &str) -> Result<Option<Line>, String> {
-    let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
-    if text("message") != "conn end" {
-        return Ok(None);
-    }
-    let ended = humantime::parse_rfc3339(text("timestamp"))
-        .map_err(|error| format!("`timestamp`: {error}"))?;
-    let ended = ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let total = span(text("total")).ok_or("`total` is not a time")?;
-    // Who was refused waited to its end.
-    let wait = span(text("wait")).unwrap_or(total);
-    let held = total.saturating_sub(wait);
-    Ok(Some((text("service").to_owned(), ended.saturating_sub(total), held)))
+/// A record of a connection, as far as it is wanted here. Times are in seconds.
+#[derive(Deserialize)]
+struct PastConnection {
+    timestamp: String,
+    service: String,
+    wait: Option<f64>,
+    total: f64,
 }
 
-/// A time as the log has it: `0.3ms` or `5.007s`.
-fn span(text: &str) -> Option<Duration> {
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1e-3),
-        None => (text.strip_suffix('s')?, 1.0),
-    };
-    bounded(number.parse::<f64>().ok()? * unit)
+fn recorded(line: &str) -> Result<Line, String> {
+    let record: PastConnection = serde_json::from_str(line).map_err(|error| {
+        format!("this is no record of a connection, as `access_log` has them written: {error}")
+    })?;
+    let ended = humantime::parse_rfc3339(&record.timestamp)
+        .map_err(|error| format!("`timestamp`: {error}"))?;
+    let ended = ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let total = bounded(record.total).ok_or("`total` is not a time")?;
+    // Who was refused waited to its end.
+    let wait = record.wait.and_then(bounded).unwrap_or(total);
+    Ok((record.service, ended.saturating_sub(total), total.saturating_sub(wait)))
 }
 
 fn bounded(seconds: f64) -> Option<Duration> {
@@ -89,22 +84,21 @@ fn bounded(seconds: f64) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    const LOG: &str = r#"
-{"timestamp":"2026-11-23T01:00:09.000000Z","level":"INFO","message":"conn end","service":"b","wait":"-","total":"1.000s"}
-{"timestamp":"2026-11-23T01:00:10.500000Z","level":"INFO","message":"conn end","service":"a","wait":"500.0ms","total":"5.500s"}
-{"timestamp":"2026-11-23T01:00:11.000000Z","level":"INFO","message":"listening","service":"a"}
-{"timestamp":"2026-11-23T01:00:11.000000Z","level":"INFO","message":"conn end","service":"a","wait":"0.1ms","total":"7.000s"}
+    const RECORDS: &str = r#"
+{"timestamp":"2026-11-23T01:00:09.000000Z","service":"b","wait":null,"total":1.0,"end":"PQ"}
+{"timestamp":"2026-11-23T01:00:10.500000Z","service":"a","wait":0.5,"total":5.5,"end":"--"}
+{"timestamp":"2026-11-23T01:00:11.000000Z","service":"a","wait":0.0001,"total":7.0,"end":"--"}
 "#;
 
     #[test]
-    fn the_log_and_a_table_are_read_alike() {
+    fn records_and_a_table_are_read_alike() {
         let ms = Duration::from_millis;
-        let log = read(LOG).unwrap();
-        let arrivals: Vec<_> = log["a"].iter().map(|a| (a.at, a.held)).collect();
+        let records = read(RECORDS).unwrap();
+        let arrivals: Vec<_> = records["a"].iter().map(|a| (a.at, a.held)).collect();
         assert_eq!(arrivals, [(ms(0), ms(7000) - ms(1) / 10), (ms(1000), ms(5000))]);
-        assert_eq!(log["b"], [Arrival { at: ms(4000), held: ms(0) }]);
+        assert_eq!(records["b"], [Arrival { at: ms(4000), held: ms(0) }]);
         let table = "service,arrived,held\n# mine\na, 4, 6.9999\na,5,5\nb,8,0\n";
-        assert_eq!(read(table).unwrap(), log);
+        assert_eq!(read(table).unwrap(), records);
     }
 
     #[test]
@@ -113,8 +107,11 @@ mod tests {
         assert!(error("a,1,2\na,1").starts_with("line 2: expected `service,arrived,held`"));
         assert_eq!(error("a,-1,2"), r#"line 1: "-1" is not a number of seconds up to 1e10"#);
         assert!(error("a,0,1\na,1e19,1").starts_with("line 2: \"1e19\" is not"));
-        assert!(error("{").starts_with("line 1: "));
-        let line = r#"{"message":"conn end","timestamp":"2026-11-23T01:00:09Z","total":"soon"}"#;
+        let no_record = "line 1: this is no record of a connection";
+        assert!(error("{").starts_with(no_record));
+        // A line of the log.
+        assert!(error(r#"{"message":"conn end","total":"1.000s"}"#).starts_with(no_record));
+        let line = r#"{"timestamp":"2026-11-23T01:00:09Z","service":"a","total":-1.0}"#;
         assert_eq!(error(line), "line 1: `total` is not a time");
     }
 }

@@ -233,9 +233,9 @@ fn a_client_whose_link_is_down_is_given_up() {
     client.echo("hello");
     let cut = fleet.cut(&hosts[0]);
     // Long before the idle time-out of 10 minutes.
-    let field = format!(" client={}:", hosts[0].address());
-    let end = ganger.wait_for_line(DEADLINE, |line| line.contains(&field));
-    assert!(end.contains(" end=cD ") && end.contains("the client vanished"), "{end}");
+    let end = ganger.wait_for_ends(1).remove(0);
+    assert!(end.field("client").starts_with(&hosts[0].address()), "{end:?}");
+    assert_eq!((end.field("end"), end.reason()), ("cD", "the client vanished"), "{end:?}");
     drop(cut);
     assert_eq!(ganger.stop(), 0);
     ganger.assert_nothing_left();

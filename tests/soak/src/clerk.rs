@@ -59,8 +59,8 @@ pub(crate) struct Clerk<'a> {
     fleet: &'a Fleet,
     /// Containers that run though their engine has forgotten them, by the ids that clients are told.
     forgotten: BTreeSet<String>,
-    /// How many lines of each life were read.
-    read: Vec<usize>,
+    /// How many lines of the log and how many records of each life were read.
+    read: Vec<[usize; 2]>,
     /// By life and address of the client.
     ends: BTreeMap<(usize, SocketAddr), VecDeque<ConnEnd>>,
     pending: Vec<Visit>,
@@ -91,24 +91,28 @@ impl<'a> Clerk<'a> {
     }
 
     fn read_lines(&mut self) {
-        let fresh: Vec<_> = {
+        let (lines, ends) = {
             let lives = self.world.program.lives();
-            self.read.resize(lives.len(), 0);
+            self.read.resize(lives.len(), [0; 2]);
             let lives = lives.iter().zip(&mut self.read).enumerate();
-            lives
-                .flat_map(|(number, (life, read))| {
-                    let lines = life.ganger.lines_after(*read);
-                    *read += lines.len();
-                    lines.into_iter().map(move |line| (number, line))
-                })
-                .collect()
+            let (mut all_lines, mut all_ends) = (Vec::new(), Vec::new());
+            for (number, (life, [lines_read, ends_read])) in lives {
+                let lines = life.ganger.lines_after(*lines_read);
+                *lines_read += lines.len();
+                all_lines.extend(lines);
+                let ends = life.ganger.ends_after(*ends_read);
+                *ends_read += ends.len();
+                all_ends.extend(ends.into_iter().map(|end| (number, end)));
+            }
+            (all_lines, all_ends)
         };
-        for (life, line) in fresh {
-            if let Some(end) = ConnEnd::parse(&line) {
-                if let Ok(client) = end.field("client").parse() {
-                    self.ends.entry((life, client)).or_default().push_back(end);
-                }
-            } else if MISTAKES.iter().any(|mistake| line.contains(mistake)) {
+        for (life, end) in ends {
+            if let Ok(client) = end.field("client").parse() {
+                self.ends.entry((life, client)).or_default().push_back(end);
+            }
+        }
+        for line in lines {
+            if MISTAKES.iter().any(|mistake| line.contains(mistake)) {
                 self.world.tally.violation(format!("the program printed: {line}"));
             }
         }

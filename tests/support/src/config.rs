@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::fixture::FIXTURE;
 use crate::fleet::Fleet;
-use crate::ganger::{Ganger, QUIET};
+use crate::ganger::{ACCESS_LOG, Ganger, QUIET};
 use crate::poll::{free_port, here, unique};
 
 /// A configuration in the making. Every service listens on a port of its own.
@@ -200,7 +200,8 @@ impl Config {
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { instance, address, daemons, discovery, services, fields, .. } = self;
-        writeln!(f, "#![enable(implicit_some)]\n(\n    instance: {instance:?},\n{fields}")?;
+        writeln!(f, "#![enable(implicit_some)]\n(\n    instance: {instance:?},")?;
+        writeln!(f, "    access_log: {ACCESS_LOG:?},\n{fields}")?;
         match discovery {
             Some(discovery) => writeln!(f, "    daemons: {discovery},")?,
             None => {

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 
 use crate::docker::labelled;
 use crate::fleet::{Fleet, Host};
-use crate::log::{self, ConnEnd};
+use crate::log::{ConnEnd, Records};
 use crate::poll::wait_until;
 
 /// Longer than the program may drain.
@@ -32,6 +33,10 @@ pub const SURE: Duration = Duration::from_secs(240);
 /// [more](crate::Config::guarded_in_full).
 pub(crate) const QUIET: &str = "5s";
 
+/// Where a configuration of the tests has records of connections written, beside itself: a file
+/// whose name has the number of the process instead of this.
+pub const ACCESS_LOG: &str = "access-log-of-this-process";
+
 /// A running `ganger`. It is killed when this is dropped, and containers of its
 /// instance are removed.
 #[derive(Debug)]
@@ -40,9 +45,12 @@ pub struct Ganger {
     instance: String,
     /// Where its configuration is.
     dir: PathBuf,
+    /// The name of its file of records there.
+    access_log: String,
     hosts: Vec<Host>,
     /// What it has printed, to stdout and stderr, in the order of arrival.
     lines: Arc<Mutex<Vec<String>>>,
+    records: Mutex<Records>,
     readers: Vec<JoinHandle<()>>,
     /// Those that outlive it.
     guardians: Vec<(Pid, OwnedFd)>,
@@ -114,13 +122,16 @@ impl Ganger {
         args: &[&str],
         env: &[(String, String)],
     ) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        // Processes of one instance have one directory.
+        let access_log = format!("access-{}.jsonl", NUMBER.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(format!("ganger-test-{instance}"));
         fs::create_dir_all(&dir).expect("a directory for the configuration");
         let mut command = Command::new(program);
         command.args(args).env_remove("GANGER_CONFIG_FILE");
         if let Some(config) = config {
             let path = dir.join("ganger.ron");
-            fs::write(&path, config).expect("the configuration");
+            fs::write(&path, config.replace(ACCESS_LOG, &access_log)).expect("the configuration");
             command.arg("--config").arg(&path);
         }
         command.envs(env.iter().map(|(name, value)| (name, value)));
@@ -131,13 +142,15 @@ impl Ganger {
             collect(child.stdout.take().expect("piped"), &lines),
             collect(child.stderr.take().expect("piped"), &lines),
         ];
-        let hosts = hosts.to_vec();
+        let (hosts, records) = (hosts.to_vec(), Mutex::new(Records::at(dir.join(&access_log))));
         Self {
             child,
             instance: instance.to_owned(),
             dir,
+            access_log,
             hosts,
             lines,
+            records,
             readers,
             guardians: Vec::new(),
         }
@@ -148,6 +161,7 @@ impl Ganger {
     /// # Panics
     /// When that cannot be done.
     pub fn reload(&self, config: &str) {
+        let config = config.replace(ACCESS_LOG, &self.access_log);
         fs::write(self.dir.join("ganger.ron"), config).expect("the configuration");
         self.signal(Signal::HUP);
     }
@@ -204,32 +218,45 @@ impl Ganger {
     #[must_use]
     pub fn boot(&self) -> String {
         let line = self.wait_for_line(START, |line| line.contains(" starting "));
-        format!("io.ganger.boot={}", log::fields(&line)["boot"])
+        let boot = line.split(' ').find_map(|word| word.strip_prefix("boot="));
+        format!("io.ganger.boot={}", boot.expect("which run it is").trim_matches('"'))
     }
 
-    /// Waits until so many connections have ended, and returns what it said of them.
+    /// The records of connections that have ended so far, without so many at the beginning. Those of
+    /// a program whose configuration has them written, as [`Config`](crate::Config) does.
+    #[must_use]
+    pub fn ends_after(&self, count: usize) -> Vec<ConnEnd> {
+        let mut records = self.records.lock();
+        records.read();
+        records.ends.get(count..).unwrap_or_default().to_vec()
+    }
+
+    /// Waits until so many connections have ended, and returns their records.
     ///
     /// # Panics
     /// When fewer have ended by the deadline, or more.
     pub fn wait_for_ends(&self, count: usize) -> Vec<ConnEnd> {
         let mut ends = Vec::new();
-        wait_until(END, "ganger logs the end of every connection", || {
-            ends = self.lines().iter().filter_map(|line| ConnEnd::parse(line)).collect();
+        wait_until(END, "there is a record of every connection", || {
+            ends = self.ends_after(0);
             ends.len() >= count
         });
-        assert_eq!(ends.len(), count, "one line for each connection");
+        assert_eq!(ends.len(), count, "one record for each connection");
         ends
     }
 
-    /// What it said when a client's connection ended.
+    /// The record of a client's connection.
     ///
     /// # Panics
-    /// When it says nothing by the deadline.
+    /// When there is none by the deadline.
     pub fn wait_for_end(&self, client: u16) -> ConnEnd {
-        let field = format!(" client=127.0.0.1:{client} ");
-        let line =
-            self.wait_for_line(END, |line| line.contains(" conn end ") && line.contains(&field));
-        ConnEnd::parse(&line).expect("looked for")
+        let address = format!("127.0.0.1:{client}");
+        let mut end = None;
+        wait_until(END, &format!("there is a record of {address}"), || {
+            end = self.ends_after(0).into_iter().find(|end| end.field("client") == address);
+            end.is_some()
+        });
+        end.expect("waited for")
     }
 
     /// How many of the lines that it has printed so far contain this.

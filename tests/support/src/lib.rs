@@ -47,7 +47,7 @@ pub use self::fixture::{
     FIXTURE, HEALTHY, SICK, checksum, echo_image, fixture_as, fixture_image, pattern,
 };
 pub use self::fleet::{Fleet, Host};
-pub use self::ganger::{Ganger, SURE};
+pub use self::ganger::{ACCESS_LOG, Ganger, SURE};
 pub use self::log::ConnEnd;
 pub use self::own::OwnFleet;
 pub use self::packets::{Flushed, Packets, Rule};

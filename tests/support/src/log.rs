@@ -1,21 +1,56 @@
-//! What the built program says when a connection ends.
+//! What the built program writes down of connections that have ended.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
 
-/// The line that is logged when a connection ends.
+use serde_json::Value;
+
+/// So much of a container's id is shown.
+const SHORT: usize = 12;
+
+/// The record of a connection that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnEnd(BTreeMap<String, String>);
+
+/// The records in the file of one process, as they are written.
+#[derive(Debug)]
+pub(crate) struct Records {
+    path: PathBuf,
+    /// Up to where the file has been read.
+    read: u64,
+    /// The beginning of a line that is not whole yet.
+    rest: String,
+    pub(crate) ends: Vec<ConnEnd>,
+}
 
 // === impl ConnEnd ===
 
 impl ConnEnd {
-    /// Reads it, if it is one.
-    #[must_use]
-    pub fn parse(line: &str) -> Option<Self> {
-        Some(Self(fields(line.split_once(" conn end ")?.1)))
+    /// # Panics
+    /// When this is no record.
+    fn parse(line: &str) -> Self {
+        let record: BTreeMap<String, Value> = serde_json::from_str(line)
+            .unwrap_or_else(|error| panic!("{error} in the record {line}"));
+        let text = |(name, value): (String, Value)| {
+            let text = match value {
+                Value::Null => "-".to_owned(),
+                Value::String(id) if name == "container" => id[..SHORT.min(id.len())].to_owned(),
+                Value::String(text) => text,
+                Value::Array(parts) => {
+                    let parts: Vec<_> = parts.iter().map(Value::to_string).collect();
+                    parts.join("/")
+                }
+                other => other.to_string(),
+            };
+            (name, text)
+        };
+        Self(record.into_iter().map(text).collect())
     }
 
-    /// The value of one of its fields, such as `daemon` or `end`.
+    /// The value of one of its fields, such as `daemon` or `end`, as the log shows it: the first
+    /// digits of a container's id, `1/4` for uses, `-` for what has none.
     ///
     /// # Panics
     /// When it has no such field.
@@ -27,42 +62,33 @@ impl ConnEnd {
     /// Why the connection ended as it did; empty for a normal end.
     #[must_use]
     pub fn reason(&self) -> &str {
-        self.0.get("reason").map_or("", String::as_str)
+        match self.field("reason") {
+            "-" => "",
+            reason => reason,
+        }
     }
 }
 
-/// The fields in a line, `a=b c="d e"`, where quotes are escaped as in Rust.
-pub(crate) fn fields(mut text: &str) -> BTreeMap<String, String> {
-    let mut fields = BTreeMap::new();
-    while let Some((before, rest)) = text.split_once('=') {
-        let name = before.rsplit(' ').next().unwrap_or(before);
-        let (value, rest) = match rest.strip_prefix('"') {
-            None => {
-                let end = rest.find(' ').unwrap_or(rest.len());
-                (rest[..end].to_owned(), &rest[end..])
-            }
-            Some(quoted) => {
-                let (mut value, mut escaped, mut end) = (String::new(), false, quoted.len());
-                for (at, c) in quoted.char_indices() {
-                    match c {
-                        '\\' if !escaped => escaped = true,
-                        '"' if !escaped => {
-                            end = at + 1;
-                            break;
-                        }
-                        c => {
-                            escaped = false;
-                            value.push(c);
-                        }
-                    }
-                }
-                (value, &quoted[end..])
-            }
-        };
-        fields.insert(name.to_owned(), value);
-        text = rest;
+// === impl Records ===
+
+impl Records {
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path, read: 0, rest: String::new(), ends: Vec::new() }
     }
-    fields
+
+    /// Reads what has come since.
+    pub(crate) fn read(&mut self) {
+        // There is none before the program has read its configuration.
+        let Ok(mut file) = File::open(&self.path) else { return };
+        file.seek(SeekFrom::Start(self.read)).expect("a position in the records");
+        let mut fresh = String::new();
+        self.read += file.read_to_string(&mut fresh).expect("the records") as u64;
+        self.rest.push_str(&fresh);
+        while let Some((line, rest)) = self.rest.split_once('\n') {
+            self.ends.push(ConnEnd::parse(line));
+            self.rest = rest.to_owned();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -70,12 +96,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_taken_apart() {
-        let line = "2026-01-01T00:00:00Z  INFO conn end service=echo client=127.0.0.1:4711 \
-                    daemon=- end=DL uses=- reason=\"it says \\\"no\\\": a=b\"";
-        let end = ConnEnd::parse(line).unwrap();
-        assert_eq!((end.field("client"), end.field("end")), ("127.0.0.1:4711", "DL"));
-        assert_eq!(end.reason(), "it says \"no\": a=b");
-        assert_eq!(ConnEnd::parse("  INFO listening service=echo"), None);
+    fn a_record_shows_what_the_log_shows() {
+        let line = r#"{"client":"127.0.0.1:4711","container":"0123456789abcdef","daemon":null,
+            "uses":[1,4],"in":12,"end":"DL","reason":"it says \"no\""}"#;
+        let end = ConnEnd::parse(line);
+        let shown = ["client", "container", "daemon", "uses", "in", "end"];
+        assert_eq!(
+            shown.map(|name| end.field(name)),
+            ["127.0.0.1:4711", "0123456789ab", "-", "1/4", "12", "DL"]
+        );
+        assert_eq!(end.reason(), "it says \"no\"");
     }
 }

@@ -101,11 +101,10 @@ impl<'a> Ride<'a> {
     /// # Panics
     /// When they are not.
     pub fn served_on(&self, host: &Host) {
-        let field = format!(" daemon={} ", host.name);
         let count = || {
-            let lines = self.ganger.lines();
-            let ends = lines.iter().filter(|l| l.contains(" conn end ") && l.contains(" end=-- "));
-            ends.filter(|line| line.contains(&field)).count()
+            let ends = self.ganger.ends_after(0).into_iter();
+            let well = ends.filter(|end| end.field("end") == "--");
+            well.filter(|end| end.field("daemon") == host.name).count()
         };
         let (before, _hurry) = (count(), self.crowd.hurry());
         wait_until(DEADLINE, "clients are served there", || count() >= before + 3);

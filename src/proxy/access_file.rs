@@ -1,0 +1,183 @@
+//! Records of connections in a file: a JSON object in a line for each.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::RwLock;
+use serde::Serialize;
+use thiserror::Error;
+use tracing::warn;
+
+use super::record::{ConnRecord, Recorder};
+
+/// The most records that wait for a slow disk, about 10 MB. What comes beyond is not written.
+const WAITING: usize = 32 << 10;
+/// Whoever may read the log of a service.
+const MODE: u32 = 0o640;
+
+/// Writes a record of each connection that ended to a file, if there is one.
+#[derive(Debug, Default)]
+pub struct AccessFile {
+    writer: RwLock<Option<AccessWriter>>,
+}
+
+/// A file that is open, and a thread that writes to it, so that no thread that moves bytes waits for
+/// a disk. Dropped, it writes what it was given.
+#[derive(Debug)]
+pub struct AccessWriter {
+    queue: SyncSender<Vec<u8>>,
+    lost: Arc<AtomicU64>,
+    thread: JoinHandle<()>,
+}
+
+/// Why records of connections cannot be written.
+#[derive(Debug, Error)]
+#[error(
+    "cannot write to the `access_log` {}: {source}: its directory has to be there, and the user that \
+     Ganger runs as has to be permitted to write to it",
+    path.display()
+)]
+pub struct AccessLogError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// A record as it is written. Times are in seconds.
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    id: u64,
+    service: &'a str,
+    client: std::net::SocketAddr,
+    container: Option<&'a str>,
+    launch: Option<String>,
+    daemon: Option<&'a str>,
+    start: Option<String>,
+    uses: Option<(u32, u32)>,
+    replaced: u32,
+    wait: Option<f64>,
+    connect: Option<f64>,
+    first_byte: Option<f64>,
+    total: f64,
+    #[serde(rename = "in")]
+    bytes_in: u64,
+    #[serde(rename = "out")]
+    bytes_out: u64,
+    end: String,
+    reason: Option<&'a str>,
+}
+
+// === impl AccessFile ===
+
+impl AccessFile {
+    /// Writes to this from now on; nowhere for `None`. One that is open on the same file takes the
+    /// place of another after the file was moved away.
+    pub fn set(&self, writer: Option<AccessWriter>) {
+        *self.writer.write() = writer;
+    }
+
+    /// Waits until all records so far are written, and writes no more.
+    pub fn close(&self) {
+        let Some(AccessWriter { queue, thread, .. }) = self.writer.write().take() else { return };
+        drop(queue);
+        // It does not panic, and if it did there would be nothing to do about it here.
+        _ = thread.join();
+    }
+}
+
+impl Recorder for AccessFile {
+    fn ended(&self, record: &ConnRecord) {
+        let writer = self.writer.read();
+        let Some(writer) = &*writer else { return };
+        let mut line = serde_json::to_vec(&Line::of(record)).unwrap_or_default();
+        line.push(b'\n');
+        if writer.queue.try_send(line).is_err() {
+            writer.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+// === impl AccessWriter ===
+
+impl AccessWriter {
+    /// Opens a file to write at its end.
+    ///
+    /// # Errors
+    /// It cannot be opened, or no thread be started.
+    pub fn open(path: &Path) -> Result<Self, AccessLogError> {
+        Self::start(path).map_err(|source| AccessLogError { path: path.to_owned(), source })
+    }
+
+    fn start(path: &Path) -> io::Result<Self> {
+        let file = File::options().append(true).create(true).mode(MODE).open(path)?;
+        let (queue, lines) = sync_channel(WAITING);
+        let lost = Arc::new(AtomicU64::new(0));
+        let (path, counted) = (path.display().to_string(), lost.clone());
+        let thread = thread::Builder::new()
+            .name("ganger-access".to_owned())
+            .spawn(move || write(&path, file, &lines, &counted))?;
+        Ok(Self { queue, lost, thread })
+    }
+}
+
+/// Writes lines until nobody sends any more. They are in the file when none is left.
+fn write(path: &str, file: File, lines: &Receiver<Vec<u8>>, lost: &AtomicU64) {
+    let (mut file, mut failing) = (BufWriter::new(file), false);
+    while let Ok(line) = lines.recv() {
+        let mut written = file.write_all(&line);
+        while let Ok(line) = lines.try_recv() {
+            written = written.and_then(|()| file.write_all(&line));
+        }
+        let result = written.and_then(|()| file.flush());
+        if let Err(error) = &result {
+            // Each attempt to write what is left would only fail again.
+            file = BufWriter::new(file.into_parts().0);
+            if !failing {
+                warn!(path, error = error.to_string(), "records of connections are not written");
+            }
+        }
+        failing = result.is_err();
+        let lost = lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            warn!(path, lost, "records of connections were not written: the disk is too slow");
+        }
+    }
+}
+
+// === impl Line ===
+
+impl<'a> Line<'a> {
+    fn of(record: &'a ConnRecord) -> Self {
+        let seconds = |time: Duration| time.as_secs_f64();
+        Self {
+            timestamp: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
+            id: record.id.0,
+            service: record.service.as_str(),
+            client: record.client,
+            container: record.container.as_deref(),
+            launch: record.launch.map(|launch| launch.to_string()),
+            daemon: record.daemon.as_ref().map(|daemon| daemon.as_str()),
+            start: record.start.map(|start| start.to_string()),
+            uses: record.uses,
+            replaced: record.replaced,
+            wait: record.wait.map(seconds),
+            connect: record.connect.map(seconds),
+            first_byte: record.first_byte.map(seconds),
+            total: seconds(record.total),
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            end: record.end.to_string(),
+            reason: record.reason.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
