@@ -59,6 +59,9 @@ const REMOVE: Duration = Duration::from_secs(60);
 /// The least that it waits for network sandboxes after that.
 const LAST: Duration = Duration::from_secs(5);
 
+/// The most that a disk has for the last records of connections.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
+
 /// What a run begins with.
 pub struct Startup {
     /// How it is to run.
@@ -234,9 +237,12 @@ pub async fn run(
     let _alive = notify::watchdog(pool.clone());
     notify::ready();
     let cut = server.run(load, stop).await;
-    access.close();
     full.abort();
-    Ok(stopped(cut, await_removed(&pool, &docker, guardian).await))
+    let left = await_removed(&pool, &docker, guardian).await;
+    if !access.close(LAST_RECORDS) {
+        warn!("records of connections are not written: the disk does not take them");
+    }
+    Ok(stopped(cut, left))
 }
 
 /// Tells how it ended.

@@ -270,9 +270,11 @@ impl Server {
             Ok((settings.name.clone(), listener))
         };
         let listeners = plan.settings.iter().filter(moved).map(bind).collect::<Result<_, String>>();
+        let listeners = listeners?;
+        // Last: it may create the file.
         let access = config.access_log.as_deref().map(AccessWriter::open).transpose();
         let access = access.map_err(|error| error.to_string())?;
-        Ok(Next { listeners: listeners?, config, plan, cap, following, access })
+        Ok(Next { listeners, config, plan, cap, following, access })
     }
 
     /// The service that listens where another one is to.

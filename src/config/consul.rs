@@ -43,7 +43,7 @@ keys! {
     );
     max_containers: Containers = required(
         "10",
-        "Of a daemon that has no key `max_containers` in its meta and no tag `max_containers:N`.",
+        "The most containers on a daemon that has no key `max_containers` in its meta and no tag `max_containers:N`.",
     );
     datacenters: Datacenters = optional(
         "that of the server",

@@ -73,7 +73,8 @@ keys! {
         "loopback for a socket, else the address of `url`",
         "\"192.0.2.7\"",
         "Where it publishes ports, and where they are dialled. It is needed where the loopback of the \
-         engine is not ours: behind a tunnel, or in another network namespace.",
+         engine is not ours: behind a tunnel, or in another network namespace (Docker in Docker, a \
+         rootless engine).",
     );
 }
 
@@ -84,7 +85,7 @@ keys! {
     port: Port = required("2376", "Where each node's engine listens.");
     max_containers: Containers = required(
         "10",
-        "Of a node that has no label `max_containers`.",
+        "The most containers on a node that has no label `max_containers`.",
     );
     insecure: bool = or("false", "Allows plain tcp to other machines.");
     tls: Files = optional(

@@ -42,7 +42,7 @@ impl Decode for Positive {
 }
 
 impl Decode for Size {
-    const WHAT: &'static str = "a size such as \"64MiB\"";
+    const WHAT: &'static str = "a size such as \"16MiB\"";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {

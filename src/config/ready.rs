@@ -37,7 +37,7 @@ keys! {
     TCP, TcpKeys, TCP_ROWS;
     linger: Duration = or(
         "\"50ms\"",
-        "By published port: how long a connection has to last that was made.",
+        "For a container that is reached by a published port: how long a new connection has to stay open.",
     );
 }
 

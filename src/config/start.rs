@@ -9,8 +9,8 @@ const WIDTH: usize = 96;
 const SET: [&str; 3] = ["reuse", "warm", "max"];
 const HEAD: &str = "\
 // The configuration of Ganger. `ganger check` says whether it is in order,
-// `ganger run` runs it. What is commented out is what holds without it, or
-// what could be.
+// `ganger run` runs it. A key that is commented out shows its default, or an
+// example if it has none.
 //
 // Times are written \"50ms\", \"30s\", \"10m\", \"1h 30m\"; sizes \"64KiB\", \"512MiB\".
 #![enable(implicit_some)]

@@ -602,3 +602,19 @@ fn secrets_are_not_shown() {
     let shown = format!("{:?}", service(r#"env: {"PASSWORD": "hunter2"}"#));
     assert!(shown.contains("PASSWORD") && !shown.contains("hunter2"), "{shown}");
 }
+
+#[test]
+fn none_is_as_if_a_key_were_left_out() {
+    assert_eq!(service("max_age: None, tmpfs: None, command: None"), service(""));
+    assert_eq!(service("read_only: Some(true)"), service("read_only: true"));
+    assert_eq!(service("limits: (cpus: 100000.0)").limits.cpus, Some(100_000.0));
+    let refused = |text: &str| Config::parse(text, "t").unwrap_err().to_string();
+    let report = refused(&with("warm: 20, max: None"));
+    assert!(report.contains("`max` is 16, its default"), "{report}");
+    let report = refused(&with("max_age: Some(None)"));
+    assert!(report.contains("expected a time such as"), "{report}");
+    // Whoever can read it is root there, whatever is said of TLS that says nothing.
+    let remote = "(name: \"d\", url: \"tcp://192.0.2.7:2375\", tls: None, max_containers: 99)";
+    let report = refused(&whole(remote, &format!("\"s\": ({SERVICE})"), ""));
+    assert!(report.contains("plain tcp to another machine"), "{report}");
+}

@@ -19,9 +19,9 @@ struct Named {
 keys! {
     /// The keys of `tls`.
     TLS, TlsKeys, TLS_ROWS;
-    ca: Text = required("\"ca.pem\"", "The certificates of who signs the other side's.");
-    cert: Text = optional("none", "\"cert.pem\"", "The certificate that is shown.");
-    key: Text = optional("none", "\"key.pem\"", "Its key.");
+    ca: Text = required("\"ca.pem\"", "The file with the certificates of who signs the other side's. Paths are relative to the configuration's directory.");
+    cert: Text = optional("none", "\"cert.pem\"", "The file with the certificate that is shown.");
+    key: Text = optional("none", "\"key.pem\"", "The file with its key.");
 }
 
 impl Decode for Files {

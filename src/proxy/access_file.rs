@@ -2,23 +2,27 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::iter;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use serde::Serialize;
 use thiserror::Error;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::record::{ConnRecord, Recorder};
 
 /// The most records that wait for a slow disk, about 10 MB. What comes beyond is not written.
 const WAITING: usize = 32 << 10;
+/// So many are written at a time, at the most.
+const BATCH: usize = 1024;
 /// Whoever may read the log of a service.
 const MODE: u32 = 0o640;
 
@@ -26,15 +30,19 @@ const MODE: u32 = 0o640;
 #[derive(Debug, Default)]
 pub struct AccessFile {
     writer: RwLock<Option<AccessWriter>>,
+    /// Those that came before, and may have something left to write.
+    before: Mutex<Vec<AccessWriter>>,
 }
 
 /// A file that is open, and a thread that writes to it, so that no thread that moves bytes waits for
-/// a disk. Dropped, it writes what it was given.
+/// a disk.
 #[derive(Debug)]
 pub struct AccessWriter {
-    queue: SyncSender<Vec<u8>>,
+    /// `None` when nothing more is to come.
+    queue: Option<SyncSender<Vec<u8>>>,
     lost: Arc<AtomicU64>,
-    thread: JoinHandle<()>,
+    /// Ends when all is written.
+    written: Mutex<Receiver<()>>,
 }
 
 /// Why records of connections cannot be written.
@@ -80,15 +88,24 @@ impl AccessFile {
     /// Writes to this from now on; nowhere for `None`. One that is open on the same file takes the
     /// place of another after the file was moved away.
     pub fn set(&self, writer: Option<AccessWriter>) {
-        *self.writer.write() = writer;
+        let Some(mut old) = std::mem::replace(&mut *self.writer.write(), writer) else { return };
+        old.queue = None;
+        let mut before = self.before.lock();
+        before.retain(|old| !old.is_done());
+        before.push(old);
     }
 
-    /// Waits until all records so far are written, and writes no more.
-    pub fn close(&self) {
-        let Some(AccessWriter { queue, thread, .. }) = self.writer.write().take() else { return };
-        drop(queue);
-        // It does not panic, and if it did there would be nothing to do about it here.
-        _ = thread.join();
+    /// Writes no more; waits until all records so far are written, but no longer than this. Says
+    /// whether they are.
+    pub fn close(&self, limit: Duration) -> bool {
+        self.set(None);
+        let until = Instant::now() + limit;
+        let all = std::mem::take(&mut *self.before.lock());
+        let done = |writer: &AccessWriter| {
+            let left = until.saturating_duration_since(Instant::now());
+            writer.written.lock().recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
+        };
+        all.iter().all(done)
     }
 }
 
@@ -98,7 +115,7 @@ impl Recorder for AccessFile {
         let Some(writer) = &*writer else { return };
         let mut line = serde_json::to_vec(&Line::of(record)).unwrap_or_default();
         line.push(b'\n');
-        if writer.queue.try_send(line).is_err() {
+        if writer.queue.as_ref().is_none_or(|queue| queue.try_send(line).is_err()) {
             writer.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -116,24 +133,36 @@ impl AccessWriter {
     }
 
     fn start(path: &Path) -> io::Result<Self> {
-        let file = File::options().append(true).create(true).mode(MODE).open(path)?;
+        // Of a pipe that nobody reads it would wait for a reader otherwise.
+        let options = OFlags::NONBLOCK.bits() as i32;
+        let mut open = File::options();
+        let file = open.append(true).create(true).mode(MODE).custom_flags(options).open(path)?;
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
         let (queue, lines) = sync_channel(WAITING);
+        let (writing, written) = sync_channel(0);
         let lost = Arc::new(AtomicU64::new(0));
         let (path, counted) = (path.display().to_string(), lost.clone());
-        let thread = thread::Builder::new()
-            .name("ganger-access".to_owned())
-            .spawn(move || write(&path, file, &lines, &counted))?;
-        Ok(Self { queue, lost, thread })
+        thread::Builder::new().name("ganger-access".to_owned()).spawn(move || {
+            write(&path, file, &lines, &counted);
+            drop::<SyncSender<()>>(writing);
+        })?;
+        Ok(Self { queue: Some(queue), lost, written: Mutex::new(written) })
+    }
+
+    fn is_done(&self) -> bool {
+        self.written.lock().try_recv() == Err(TryRecvError::Disconnected)
     }
 }
 
-/// Writes lines until nobody sends any more. They are in the file when none is left.
+/// Writes lines until nobody sends any more. They are in the file when none waits.
 fn write(path: &str, file: File, lines: &Receiver<Vec<u8>>, lost: &AtomicU64) {
     let (mut file, mut failing) = (BufWriter::new(file), false);
-    while let Ok(line) = lines.recv() {
-        let mut written = file.write_all(&line);
-        while let Ok(line) = lines.try_recv() {
-            written = written.and_then(|()| file.write_all(&line));
+    while let Ok(first) = lines.recv() {
+        let batch: Vec<_> = iter::once(first).chain(lines.try_iter().take(BATCH)).collect();
+        // What failed may have left a part of a line.
+        let mut written = if failing { file.write_all(b"\n") } else { Ok(()) };
+        for line in &batch {
+            written = written.and_then(|()| file.write_all(line));
         }
         let result = written.and_then(|()| file.flush());
         if let Err(error) = &result {
@@ -142,11 +171,14 @@ fn write(path: &str, file: File, lines: &Receiver<Vec<u8>>, lost: &AtomicU64) {
             if !failing {
                 warn!(path, error = error.to_string(), "records of connections are not written");
             }
+            lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        } else if failing {
+            info!(path, "records of connections are written again");
         }
         failing = result.is_err();
-        let lost = lost.swap(0, Ordering::Relaxed);
+        let lost = if failing { 0 } else { lost.swap(0, Ordering::Relaxed) };
         if lost > 0 {
-            warn!(path, lost, "records of connections were not written: the disk is too slow");
+            warn!(path, lost, "records of connections were not written");
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const ENGINE_TARGET: &str = "engines";
 /// these.
 const HOSTS: u8 = 11;
 /// Tests of it at a time: they wait for most of their time, for engines and for time-outs.
-const ENGINE_THREADS: u8 = 8;
+const ENGINE_THREADS: u8 = 6;
 const OTHER_KINDS: [&str; 2] = ["10=docker-trixie", "11=podman-trixie"];
 
 /// Runs the tests; returns 1 when one failed.

@@ -144,12 +144,12 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
     /// The value of a key as it stands in the file.
     fn node<T>(&mut self, key: Key<T>) -> Option<&'n Node> {
         self.known.push(key.row.name);
-        self.given.get(key.row.name).map(|item| self.cx.unwrapped(&item.value))
+        self.given.get(key.row.name).map(|item| &item.value)
     }
 
-    /// Whether a key is there at all.
+    /// Whether a key is there with a value, be it one that cannot be read.
     pub(in crate::config) fn given<T>(&self, key: Key<T>) -> bool {
-        self.given.contains_key(key.row.name)
+        self.given.get(key.row.name).is_some_and(|item| !self.cx.is_none(&item.value))
     }
 
     /// Whether a key is there and its value could not be read.
@@ -159,9 +159,9 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
 
     /// Where the value of a key is, that was read from the file.
     pub(in crate::config) fn place<T>(&self, key: Key<T>) -> Option<Span> {
-        let node = self.cx.unwrapped(&self.given.get(key.row.name)?.value);
+        let node = &self.given.get(key.row.name)?.value;
         let is_value = !self.unread(key) && !self.cx.is_none(node);
-        is_value.then(|| node.span.clone())
+        is_value.then(|| self.cx.unwrapped(node).span.clone())
     }
 
     /// A key that may be left out, or be `None`.
@@ -188,7 +188,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
     }
 
     fn read<T: Decode>(&mut self, key: Key<T>, node: &Node) -> Option<T> {
-        let value = T::decode(node, self.cx);
+        let value = self.cx.decode(node);
         if value.is_none() {
             self.unread.push(key.row.name);
         }

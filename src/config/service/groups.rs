@@ -174,7 +174,9 @@ fn memory(f: &mut Fields<'_, '_, '_>) -> u64 {
 fn cpus(f: &mut Fields<'_, '_, '_>) -> Option<f64> {
     let cpus = f.optional(LIMITS.cpus)?;
     let title = match cpus {
-        MOST_CPUS.. => format!("`cpus` is too large: {cpus} is more than any machine has"),
+        cpus if cpus > MOST_CPUS => {
+            format!("`cpus` is too large: {cpus} is more than any machine has")
+        }
         0.01.. => return Some(cpus),
         _ => "`cpus` is a number of processors from 0.01 on".to_owned(),
     };

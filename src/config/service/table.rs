@@ -35,7 +35,7 @@ keys! {
     );
     warm: Warm = or(
         "1",
-        "Ready containers that are kept ahead of demand, spread over the daemons. 0 is classic: a \
+        "Ready containers that are kept ahead of demand, spread over the least utilised daemons. 0 is classic: a \
          container is launched when a client connects. `Auto(hit_rate: 0.999)` learns from the demand.",
     )
     .example("2")
@@ -54,7 +54,8 @@ keys! {
     overdue_after: Duration = optional(
         "never",
         "\"24h\"",
-        "How long after its creation anybody may remove a container. It needs `timeouts.session`.",
+        "The age from which anybody may remove a container, be it another Ganger or a script. It needs \
+         `timeouts.session`.",
     )
     .see("See [start, stop, crash](operation.md#start-stop-crash).");
     surplus_after: Duration = or("\"30s\"", "How long ready containers beyond `warm` are kept.");
@@ -95,7 +96,7 @@ keys! {
     .of(TIMEOUTS_ROWS);
     pull: Pull = or(
         "IfMissing",
-        "When the image is fetched. `Always` is once on each daemon after a start.",
+        "When the image is fetched. `Always` pulls it once on each daemon after each start of Ganger.",
     );
     watch_image: Duration = optional(
         "off",

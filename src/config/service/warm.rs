@@ -8,14 +8,17 @@ use crate::config::report::{Mistake, Span};
 use crate::config::tree::{Node, Shape};
 use crate::config::value::Containers;
 
-/// The least that a stock that sizes itself keeps, unless it is said.
-const LEAST: u32 = 1;
-
 /// `warm` as it was found.
 #[derive(Debug)]
 pub(in crate::config) enum Warm {
     Fixed(u32),
-    Auto { misses: u32, min: Option<Spanned<u32>>, max: Option<Spanned<u32>> },
+    /// With the place of `min`, where it is said.
+    Auto {
+        misses: u32,
+        min: u32,
+        min_at: Option<Span>,
+        max: Option<Spanned<u32>>,
+    },
 }
 
 /// The share of clients that find a container ready, as the share of those who do not.
@@ -57,20 +60,21 @@ pub(super) fn warm_and_max(
             }
             (warm, None, limit)
         }
-        Warm::Auto { misses, min, max: most } => {
-            for (what, given) in [("`min` of `warm`", &min), ("`max` of `warm`", &most)] {
-                if let Some(given) = given {
-                    within(what, given, f);
+        Warm::Auto { misses, min, min_at, max: most } => {
+            let given = min_at.map(|span| Spanned { value: min, span });
+            for (what, bound) in [("`min` of `warm`", &given), ("`max` of `warm`", &most)] {
+                if let Some(bound) = bound {
+                    within(what, bound, f);
                 }
             }
-            if let (Some(min), Some(most)) = (&min, &most)
+            if let (Some(min), Some(most)) = (&given, &most)
                 && min.value > most.value
             {
                 let title = format!("`min` is {}, but `max` is {}", min.value, most.value);
                 f.cx.report(Mistake::new(&min.span, title).also(&most.span, "`max`"));
             }
             let most = most.map_or(limit, |most| most.value);
-            let min = min.unwrap_or(Spanned { value: LEAST.min(most), span });
+            let min = given.unwrap_or(Spanned { value: min.min(most), span });
             let auto = Auto { misses, min: min.value, max: most };
             (min, Some(auto), limit)
         }
@@ -81,7 +85,7 @@ keys! {
     /// The keys of `warm: Auto(…)`.
     AUTO, AutoKeys, AUTO_ROWS;
     hit_rate: HitRate = or("0.999", "The share of clients that are to find a container ready.");
-    min: u32 = optional("1", "1", "The least that is kept.");
+    min: u32 = or("1", "The least that is kept.");
     max: Containers = optional("`max` of the service", "12", "The most that is kept.");
 }
 
@@ -103,12 +107,10 @@ impl Decode for Warm {
             return cx.expected(node, Self::WHAT);
         }
         cx.variant_fields(node, "`Auto`", |f| {
-            let (misses, min, max) =
-                (f.or(AUTO.hit_rate).0, f.optional(AUTO.min), f.optional(AUTO.max));
-            let min = min.zip(f.place(AUTO.min));
-            let max = max.map(|max| max.0).zip(f.place(AUTO.max));
-            let spanned = |(value, span)| Spanned { value, span };
-            Self::Auto { misses, min: min.map(spanned), max: max.map(spanned) }
+            let (misses, min, max) = (f.or(AUTO.hit_rate).0, f.or(AUTO.min), f.optional(AUTO.max));
+            let max = max.zip(f.place(AUTO.max));
+            let max = max.map(|(max, span)| Spanned { value: max.0, span });
+            Self::Auto { misses, min, min_at: f.place(AUTO.min), max }
         })
     }
 }

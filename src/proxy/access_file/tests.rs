@@ -9,6 +9,8 @@ use crate::proxy::end::End;
 use crate::proxy::record::ConnId;
 use crate::proxy::supply::{Refusal, StartKind};
 
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// A directory of the test's own.
 struct Dir(PathBuf);
 
@@ -51,7 +53,7 @@ fn a_record_has_all_that_is_known_with_numbers_as_numbers() {
     file.ended(&served.with_end(End::NORMAL, Duration::from_millis(1500)));
     let end = Refusal::Failing { reason: "exited with code 3".into() }.into();
     file.ended(&fresh(8).with_end(end, Duration::ZERO));
-    file.close();
+    assert!(file.close(LIMIT));
     let lines = dir.lines("log");
     let (served, refused) = (&lines[0], &lines[1]);
     assert_eq!(lines.len(), 2);
@@ -88,15 +90,38 @@ fn after_a_file_was_moved_away_another_is_written_and_none_is_lost() {
     fs::rename(&path, dir.0.join("old")).unwrap();
     file.set(Some(AccessWriter::open(&path).unwrap()));
     file.ended(&fresh(101));
-    file.close();
+    assert!(file.close(LIMIT));
     file.ended(&fresh(102));
     let ids = |name: &str| -> Vec<u64> {
         dir.lines(name).iter().map(|line| line["id"].as_u64().unwrap()).collect()
     };
     assert_eq!(ids("log"), [101]);
-    // The thread of the first may still be at it.
-    while ids("old").len() < 100 {
-        thread::yield_now();
-    }
     assert_eq!(ids("old"), (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_an_error_and_one_that_is_full_holds_up_no_stop() {
+    let (dir, file) = (Dir::new("pipe"), AccessFile::default());
+    let path = dir.0.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let error = AccessWriter::open(&path).unwrap_err().to_string();
+    assert!(error.contains("cannot write to the `access_log`"), "{error}");
+    let _reader = File::options().read(true).write(true).open(&path).unwrap();
+    file.set(Some(AccessWriter::open(&path).unwrap()));
+    // More than a pipe holds.
+    (0..2000).for_each(|id| file.ended(&fresh(id)));
+    assert!(!file.close(Duration::ZERO));
+}
+
+#[test]
+fn after_a_disk_was_full_lines_are_whole() {
+    let (sender, lines) = sync_channel(8);
+    let lost = AtomicU64::new(0);
+    // It takes nothing, ever.
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    (0..3).for_each(|_| sender.send(b"{}\n".to_vec()).unwrap());
+    drop(sender);
+    write("/dev/full", full, &lines, &lost);
+    assert_eq!(lost.into_inner(), 3);
 }

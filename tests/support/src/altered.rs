@@ -89,6 +89,8 @@ impl Fleet {
     /// From here on, a panic leaves nothing behind.
     fn alter(&self, host: &Host) -> Altered {
         self.assert_taken(host);
+        // Or they would be loaded while it has another disk, and be taken to be there after it.
+        self.load_images();
         host.stop_dockerd();
         Altered { ports: None, disk: None, host: host.clone() }
     }

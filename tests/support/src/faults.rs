@@ -58,7 +58,7 @@ impl Fleet {
     /// socket works on.
     ///
     /// # Panics
-    /// For host 0, which has no link, or when the fleet is not this test's alone.
+    /// For host 0, which has no link, or when the host is not this test's alone.
     pub fn cut(&self, host: &Host) -> Cut {
         self.assert_taken(host);
         // With this machine's end down, its packets would take the default route.

@@ -1,7 +1,7 @@
 //! The fleet that the tests run on, as `cargo xtask fleet` has recorded it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -185,24 +185,26 @@ impl Fleet {
     }
 }
 
-/// Locks so many of these hosts, whichever are free first; lowest number first.
+/// Locks so many of these hosts, which are free at the same time; lowest number first.
 fn take(path: &Path, hosts: Vec<Host>, count: usize) -> Vec<(Host, File)> {
-    // One test at a time: two that have each a part of what they need would wait for ever.
+    // One test at a time, in the order of their coming.
     let turn = File::create(path.with_file_name("turn.lock")).expect("turn.lock");
     turn.lock().expect("lock on the turn");
-    let (mut taken, mut left) = (Vec::new(), hosts);
     loop {
-        for host in std::mem::take(&mut left) {
-            let lock = lock_of(path, &host);
+        // All at once or none: those who share wait for one while they have others.
+        let mut taken = Vec::new();
+        for host in &hosts {
+            let lock = lock_of(path, host);
             match lock.try_lock() {
-                Ok(()) if taken.len() < count => taken.push((host, lock)),
-                _ => left.push(host),
+                Ok(()) => taken.push((host.clone(), lock)),
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => panic!("lock on {}: {error}", host.name),
+            }
+            if taken.len() == count {
+                return taken;
             }
         }
-        if taken.len() == count {
-            taken.sort_by_key(|(host, _)| host.number);
-            return taken;
-        }
+        drop(taken);
         step();
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Records {
     /// Up to where the file has been read.
     read: u64,
     /// The beginning of a line that is not whole yet.
-    rest: String,
+    rest: Vec<u8>,
     pub(crate) ends: Vec<ConnEnd>,
 }
 
@@ -73,7 +73,7 @@ impl ConnEnd {
 
 impl Records {
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path, read: 0, rest: String::new(), ends: Vec::new() }
+        Self { path, read: 0, rest: Vec::new(), ends: Vec::new() }
     }
 
     /// Reads what has come since.
@@ -81,13 +81,12 @@ impl Records {
         // There is none before the program has read its configuration.
         let Ok(mut file) = File::open(&self.path) else { return };
         file.seek(SeekFrom::Start(self.read)).expect("a position in the records");
-        let mut fresh = String::new();
-        self.read += file.read_to_string(&mut fresh).expect("the records") as u64;
-        self.rest.push_str(&fresh);
-        while let Some((line, rest)) = self.rest.split_once('\n') {
-            self.ends.push(ConnEnd::parse(line));
-            self.rest = rest.to_owned();
-        }
+        self.read += file.read_to_end(&mut self.rest).expect("the records") as u64;
+        // What comes after may be a part of a line, and of a letter.
+        let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let lines: Vec<_> = self.rest.drain(..whole).collect();
+        let lines = String::from_utf8(lines).expect("text");
+        self.ends.extend(lines.lines().map(ConnEnd::parse));
     }
 }
 

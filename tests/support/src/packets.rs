@@ -42,7 +42,7 @@ impl Fleet {
     /// Lets something befall what comes to a host over its link.
     ///
     /// # Panics
-    /// For host 0, which has no link, or when the fleet is not this test's alone.
+    /// For host 0, which has no link, or when the host is not this test's alone.
     pub fn meddle(&self, host: &Host, packets: Packets) -> Rule {
         self.assert_taken(host);
         let netns = host.netns.clone().expect("a link");
