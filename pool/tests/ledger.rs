@@ -457,7 +457,7 @@ fn of_a_service_that_is_removed_the_stock_goes_at_once_and_launches_are_interrup
     let gone = [("a".into(), ContainerKey::Launch(launched[0]))];
     assert_eq!(story.retired, gone, "the stock");
     assert_eq!(story.interrupted, [launched[1]], "what is started, and waited for");
-    // What is about to be started is interrupted as soon as it is.
+    // A container that is about to be started is interrupted as soon as it is.
     story.tell(Event::Started { launch: launched[2] });
     assert_eq!(story.interrupted[1..], launched[2..]);
 }

@@ -10,7 +10,7 @@ pub(super) struct Key<T> {
     of: PhantomData<fn() -> T>,
 }
 
-/// What is told of a key.
+/// All that a table says of a key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
     pub(super) name: &'static str,

@@ -29,20 +29,25 @@ const MODE: u32 = 0o640;
 /// Writes a record of each connection that ended to a file, if there is one.
 #[derive(Debug, Default)]
 pub struct AccessFile {
-    writer: RwLock<Option<AccessWriter>>,
-    /// Those that came before, and may have something left to write.
-    before: Mutex<Vec<AccessWriter>>,
+    queue: RwLock<Option<LineQueue>>,
+    /// Of each thread that may have something left to write: it ends when all is written.
+    threads: Mutex<Vec<Receiver<()>>>,
+}
+
+/// Where a thread takes its lines from.
+#[derive(Debug)]
+struct LineQueue {
+    lines: SyncSender<Vec<u8>>,
+    /// How many lines were not taken, or not written.
+    lost: Arc<AtomicU64>,
 }
 
 /// A file that is open, and a thread that writes to it, so that no thread that moves bytes waits for
 /// a disk.
 #[derive(Debug)]
 pub struct AccessWriter {
-    /// `None` when nothing more is to come.
-    queue: Option<SyncSender<Vec<u8>>>,
-    lost: Arc<AtomicU64>,
-    /// Ends when all is written.
-    written: Mutex<Receiver<()>>,
+    queue: LineQueue,
+    written: Receiver<()>,
 }
 
 /// Why records of connections cannot be written.
@@ -88,11 +93,12 @@ impl AccessFile {
     /// Writes to this from now on; nowhere for `None`. One that is open on the same file takes the
     /// place of another after the file was moved away.
     pub fn set(&self, writer: Option<AccessWriter>) {
-        let Some(mut old) = std::mem::replace(&mut *self.writer.write(), writer) else { return };
-        old.queue = None;
-        let mut before = self.before.lock();
-        before.retain(|old| !old.is_done());
-        before.push(old);
+        let (queue, written) = writer.map(|writer| (writer.queue, writer.written)).unzip();
+        // The thread of the one before ends when it has written what is left.
+        *self.queue.write() = queue;
+        let mut threads = self.threads.lock();
+        threads.retain(|written| written.try_recv() != Err(TryRecvError::Disconnected));
+        threads.extend(written);
     }
 
     /// Writes no more; waits until all records so far are written, but no longer than this. Says
@@ -100,23 +106,22 @@ impl AccessFile {
     pub fn close(&self, limit: Duration) -> bool {
         self.set(None);
         let until = Instant::now() + limit;
-        let all = std::mem::take(&mut *self.before.lock());
-        let done = |writer: &AccessWriter| {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        threads.iter().all(|written| {
             let left = until.saturating_duration_since(Instant::now());
-            writer.written.lock().recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
-        };
-        all.iter().all(done)
+            written.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
+        })
     }
 }
 
 impl Recorder for AccessFile {
     fn ended(&self, record: &ConnRecord) {
-        let writer = self.writer.read();
-        let Some(writer) = &*writer else { return };
+        let queue = self.queue.read();
+        let Some(LineQueue { lines, lost }) = &*queue else { return };
         let mut line = serde_json::to_vec(&Line::of(record)).unwrap_or_default();
         line.push(b'\n');
-        if writer.queue.as_ref().is_none_or(|queue| queue.try_send(line).is_err()) {
-            writer.lost.fetch_add(1, Ordering::Relaxed);
+        if lines.try_send(line).is_err() {
+            lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -138,7 +143,7 @@ impl AccessWriter {
         let mut open = File::options();
         let file = open.append(true).create(true).mode(MODE).custom_flags(options).open(path)?;
         fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
-        let (queue, lines) = sync_channel(WAITING);
+        let (sender, lines) = sync_channel(WAITING);
         let (writing, written) = sync_channel(0);
         let lost = Arc::new(AtomicU64::new(0));
         let (path, counted) = (path.display().to_string(), lost.clone());
@@ -146,16 +151,12 @@ impl AccessWriter {
             write(&path, file, &lines, &counted);
             drop::<SyncSender<()>>(writing);
         })?;
-        Ok(Self { queue: Some(queue), lost, written: Mutex::new(written) })
-    }
-
-    fn is_done(&self) -> bool {
-        self.written.lock().try_recv() == Err(TryRecvError::Disconnected)
+        Ok(Self { queue: LineQueue { lines: sender, lost }, written })
     }
 }
 
 /// Writes lines until nobody sends any more. They are in the file when none waits.
-fn write(path: &str, file: File, lines: &Receiver<Vec<u8>>, lost: &AtomicU64) {
+fn write(path: &str, file: impl Write, lines: &Receiver<Vec<u8>>, lost: &AtomicU64) {
     let (mut file, mut failing) = (BufWriter::new(file), false);
     while let Ok(first) = lines.recv() {
         let batch: Vec<_> = iter::once(first).chain(lines.try_iter().take(BATCH)).collect();

@@ -68,9 +68,7 @@ fn two_instances_never_hold_more_than_a_daemon_may_and_survive_each_other() {
         let visitors: Vec<_> =
             [&one, &two].map(|config| scope.spawn(|| visit(config.port("echo"), &stop))).into();
         // Both want more than there is, all the time, and both get something.
-        let ended = |ganger: &Ganger| {
-            ganger.ends_after(0).iter().filter(|end| end.field("end") == "--").count()
-        };
+        let ended = |ganger: &Ganger| ganger.count_ends(|end| end.field("end") == "--");
         wait_until(DEADLINE, "both serve", || ended(&first) >= 25 && ended(&second) >= 25);
         // The one that is left gets what the other had.
         first.kill();

@@ -16,7 +16,7 @@ pub(super) struct Outbox<R: ContainerRuntime> {
     pub(super) orders: Vec<Order>,
     pub(super) removals: Vec<Removal>,
     pub(super) emptied: Vec<DaemonName>,
-    /// What happens with every lease is to be told, too.
+    /// The events that come with every lease are to be told as well.
     pub(super) detailed: bool,
     /// What has happened, each with its number.
     pub(super) events: Vec<(u64, EventKind)>,

@@ -10,7 +10,7 @@ use crate::core::{
 use crate::options::Change;
 use crate::runtime::{ContainerKey, Target};
 
-/// What happened.
+/// An occurrence in a pool.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -158,7 +158,7 @@ pub enum EventKind {
         /// The most containers that it may hold.
         capacity: u32,
     },
-    /// What a daemon may hold, or its place in the order of preference, changed.
+    /// The capacity or the tier of a daemon changed.
     DaemonResized {
         /// The daemon.
         daemon: DaemonName,
@@ -203,7 +203,7 @@ pub enum EventKind {
         reason: Arc<str>,
         /// How many attempts in a row failed, with this one.
         attempts: u32,
-        /// It has failed before since there was contact.
+        /// An earlier attempt has failed since there was contact last.
         again: bool,
     },
     /// A daemon's stream of events broke.
@@ -291,7 +291,7 @@ pub enum EventKind {
     ServiceChanged {
         /// The service.
         service: ServiceName,
-        /// What changed.
+        /// The kind of the change.
         change: Change,
     },
     /// A rollout went a step further.

@@ -114,14 +114,46 @@ fn a_pipe_that_nobody_reads_is_an_error_and_one_that_is_full_holds_up_no_stop() 
     assert!(!file.close(Duration::ZERO));
 }
 
+/// A disk that is full after a part of the first line, and then has room.
+struct Full<'a> {
+    taken: &'a Mutex<Vec<u8>>,
+    room: Option<usize>,
+}
+
+impl Write for Full<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = match self.room {
+            Some(0) => {
+                self.room = None;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Some(room) => room.min(bytes.len()),
+            None => bytes.len(),
+        };
+        self.room = self.room.map(|left| left - room);
+        self.taken.lock().extend(&bytes[..room]);
+        Ok(room)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[test]
 fn after_a_disk_was_full_lines_are_whole() {
+    let (taken, lost) = (Mutex::default(), AtomicU64::new(0));
     let (sender, lines) = sync_channel(8);
-    let lost = AtomicU64::new(0);
-    // It takes nothing, ever.
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    (0..3).for_each(|_| sender.send(b"{}\n".to_vec()).unwrap());
-    drop(sender);
-    write("/dev/full", full, &lines, &lost);
-    assert_eq!(lost.into_inner(), 3);
+    let disk = Full { taken: &taken, room: Some(3) };
+    thread::scope(|scope| {
+        let lost = &lost;
+        scope.spawn(move || write("a disk", disk, &lines, lost));
+        sender.send(b"first\n".to_vec()).unwrap();
+        while lost.load(Ordering::Relaxed) == 0 {
+            thread::yield_now();
+        }
+        sender.send(b"second\n".to_vec()).unwrap();
+        drop(sender);
+    });
+    assert_eq!(String::from_utf8(taken.into_inner()).unwrap(), "fir\nsecond\n");
 }

@@ -15,8 +15,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 
 use crate::docker::labelled;
 use crate::fleet::{Fleet, Host};
-use crate::log::{ConnEnd, Records};
 use crate::poll::wait_until;
+use crate::records::{ConnEnd, Records};
 
 /// Longer than the program may drain.
 const STOP: Duration = Duration::from_secs(60);
@@ -231,6 +231,14 @@ impl Ganger {
         records.ends.get(count..).unwrap_or_default().to_vec()
     }
 
+    /// How many connections have ended so far for which that is so.
+    #[must_use]
+    pub fn count_ends(&self, so: impl Fn(&ConnEnd) -> bool) -> usize {
+        let mut records = self.records.lock();
+        records.read();
+        records.ends.iter().filter(|end| so(end)).count()
+    }
+
     /// Waits until so many connections have ended, and returns their records.
     ///
     /// # Panics
@@ -253,7 +261,9 @@ impl Ganger {
         let address = format!("127.0.0.1:{client}");
         let mut end = None;
         wait_until(END, &format!("there is a record of {address}"), || {
-            end = self.ends_after(0).into_iter().find(|end| end.field("client") == address);
+            let mut records = self.records.lock();
+            records.read();
+            end = records.ends.iter().find(|end| end.field("client") == address).cloned();
             end.is_some()
         });
         end.expect("waited for")

@@ -12,6 +12,7 @@ use crate::docker::labelled;
 use crate::fleet::{Fleet, Host};
 use crate::ganger::Ganger;
 use crate::poll::wait_until;
+use crate::records::ConnEnd;
 
 /// Until what was done has had its effect: three lists are missed in half of it.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -101,11 +102,8 @@ impl<'a> Ride<'a> {
     /// # Panics
     /// When they are not.
     pub fn served_on(&self, host: &Host) {
-        let count = || {
-            let ends = self.ganger.ends_after(0).into_iter();
-            let well = ends.filter(|end| end.field("end") == "--");
-            well.filter(|end| end.field("daemon") == host.name).count()
-        };
+        let well = |end: &ConnEnd| (end.field("end"), end.field("daemon")) == ("--", &host.name);
+        let count = || self.ganger.count_ends(well);
         let (before, _hurry) = (count(), self.crowd.hurry());
         wait_until(DEADLINE, "clients are served there", || count() >= before + 3);
     }
