@@ -28,14 +28,14 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use daemon::{Daemon, Daemons};
-pub(crate) use decode::similar;
+pub(crate) use decode::{Values, similar};
 pub use image::ImageRef;
 pub use name::Name;
 pub use register::Register;
 pub use report::Report;
-pub use service::{Connect, Env, Limits, Publish, Queue, Service, Timeouts};
+pub use service::Service;
 
-pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Sandbox};
+pub use crate::spec::{Network, Ready, Sandbox};
 pub(crate) use quantity::time;
 
 /// The largest file that is read, in bytes.
@@ -68,6 +68,8 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// What is right, but not for long: a line for each, with its place.
     pub warnings: Vec<String>,
+    /// What each key at the top was read as.
+    pub(crate) values: Values,
 }
 
 /// What the log looks like.

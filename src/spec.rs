@@ -1,5 +1,7 @@
-//! What a service runs: the words that the configuration and the adapter share.
+//! What a service runs, and how its clients are treated: the words that the configuration shares
+//! with the adapter and the proxy.
 
+use std::fmt;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -12,26 +14,19 @@ pub struct Spec {
     /// Arguments for the image's entrypoint, or the program when it has none.
     pub command: Option<Vec<String>>,
     /// Environment, added to the image's.
-    pub env: IndexMap<String, String>,
+    pub env: Env,
     /// TCP port that the service listens on in its container.
     pub port: u16,
     /// When the image is fetched.
     pub pull: Pull,
-    /// Bytes of memory, swap included; `None` sets no limit.
-    pub memory: Option<u64>,
-    /// Processors, in parts; `None` sets no limit.
-    pub cpus: Option<f64>,
-    /// Processes and threads; `None` sets no limit.
-    pub pids: Option<u32>,
-    /// A daemon that cannot keep the limits launches nothing.
-    pub enforce: bool,
+    /// What a container may use.
+    pub limits: Limits,
     /// What the container can reach.
     pub network: Network,
     /// How the container is reached.
     pub reach: Reach,
-    /// Publishes on every address of the daemon's machine. Anyone who gets to
-    /// one of them then gets past the proxy.
-    pub publish_any: bool,
+    /// On which addresses a port is published where `reach` comes to that.
+    pub publish: Publish,
     /// Whose network namespace it has.
     pub sandbox: Sandbox,
     /// What shows that a container can serve.
@@ -52,6 +47,67 @@ pub struct Spec {
     pub runtime: Option<String>,
     /// How long after its creation anybody may remove a container; `None` is never.
     pub overdue_after: Option<Duration>,
+}
+
+/// Environment variables. `Debug` hides the values, which may be secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Env(pub IndexMap<String, String>);
+
+/// What a container may use. What is `None` is not limited.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Bytes of memory, without any swap.
+    pub memory: Option<u64>,
+    /// Processors, in parts.
+    pub cpus: Option<f64>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+    /// A daemon that cannot keep the limits launches nothing; else it launches without them.
+    pub enforce: bool,
+}
+
+/// On which addresses of a daemon's machine ports are published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// The daemon's `publish_on`.
+    #[default]
+    Own,
+    /// All of them: whoever reaches the machine gets past the proxy.
+    Any,
+}
+
+/// How the connections of a service's clients are treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// From accept, how long a connection may wait for a container. Never 0.
+    pub queue_timeout: Duration,
+    /// Reaching the leased container.
+    pub connect: Connect,
+    /// How long a container that is to answer may take to its first byte, counted from the last byte
+    /// that it was sent. One that takes longer has failed: another is tried.
+    pub first_byte: Option<Duration>,
+    /// The service's containers say something before they are sent anything: they are to answer as
+    /// soon as they are connected to.
+    pub speaks_first: bool,
+    /// How long a client may leave unanswered what it is sent and asked, before it is taken to be
+    /// gone; `None` for as long as the kernel goes on. In seconds, at least 6.
+    pub keepalive: Option<Duration>,
+    /// How long no byte may move in either direction.
+    pub idle: Option<Duration>,
+    /// From the first container's connection, how long a session may last.
+    pub longest: Option<Duration>,
+}
+
+/// Reaching a leased container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connect {
+    /// From the first dial until a container took the connection, all retries included. Starts again
+    /// when a container fails after that. Never 0.
+    pub timeout: Duration,
+    /// Further containers that are tried when one fails before its first byte.
+    pub retries: u32,
+    /// The most bytes of a client that are kept to be sent again to another container.
+    pub replay: usize,
 }
 
 /// When an image is fetched.
@@ -189,16 +245,13 @@ impl Spec {
         Self {
             image: image.into(),
             command: None,
-            env: IndexMap::new(),
+            env: Env::default(),
             port,
             pull: Pull::default(),
-            memory: None,
-            cpus: None,
-            pids: None,
-            enforce: true,
+            limits: Limits::default(),
             network: Network::default(),
             reach: Reach::default(),
-            publish_any: false,
+            publish: Publish::Own,
             ready: Ready::default(),
             preconnect: Preconnect::Off,
             sandbox: Sandbox::Fresh,
@@ -210,6 +263,22 @@ impl Spec {
             runtime: None,
             overdue_after: None,
         }
+    }
+}
+
+// === impl Env ===
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: None, cpus: None, pids: None, enforce: true }
     }
 }
 

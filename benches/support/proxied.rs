@@ -13,6 +13,7 @@ use ganger::proxy::{
     StartKind, Supply,
 };
 use ganger::reach::{self, Backend, Between, Fate};
+use ganger::spec::{Connect, SessionSettings};
 use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
 use parking_lot::Mutex;
 use socket2::{Domain, Socket};
@@ -56,15 +57,15 @@ pub(crate) fn proxy_to<'a>(
     let settings = Settings {
         name: "bench".into(),
         listen: "127.0.0.1:0".parse().expect("an address"),
-        queue_timeout: Duration::from_secs(30),
-        connect_timeout: Duration::from_secs(5),
-        retries: 6,
-        replay: 64 << 10,
-        keepalive: Some(Duration::from_secs(60)),
-        idle: Some(Duration::from_secs(600)),
-        first_byte: None,
-        speaks_first: false,
-        session: None,
+        session: SessionSettings {
+            queue_timeout: Duration::from_secs(30),
+            connect: Connect { timeout: Duration::from_secs(5), retries: 6, replay: 64 << 10 },
+            first_byte: None,
+            speaks_first: false,
+            keepalive: Some(Duration::from_secs(60)),
+            idle: Some(Duration::from_secs(600)),
+            longest: None,
+        },
     };
     let listener = proxy::bind(&settings).expect("a port");
     let address = listener.local_addr().expect("its address");

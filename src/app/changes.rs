@@ -4,7 +4,7 @@ use std::fmt;
 
 use ganger_pool::core::ServiceName;
 
-use crate::config::{Config, Daemon, Daemons, Service};
+use crate::config::{Config, Daemon, Daemons};
 
 /// The setting that makes a daemon another one.
 pub(super) const URL: &str = "url";
@@ -25,44 +25,40 @@ pub(super) struct Changes {
     daemons_went: usize,
 }
 
-/// The fields that two have different values of, by their names in the file.
-macro_rules! differing {
-    ($before:expr, $after:expr, $($field:ident),* $(,)?) => {
-        [$((stringify!($field), $before.$field != $after.$field)),*]
-            .into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect::<Vec<_>>()
-    };
-}
-
 // === impl Changes ===
 
 impl Changes {
     pub(super) fn between(before: &Config, after: &Config) -> Self {
-        let mut changes =
-            Self { general: differing!(before, after, drain_timeout, register), ..Self::default() };
+        let mut general = before.values.differing(&after.values);
+        // What is in these is told by name; and the instance cannot be another.
+        general.retain(|name| !["services", "instance"].contains(name));
+        if let (Daemons::Static(_), Daemons::Static(_)) = (&before.daemons, &after.daemons) {
+            general.retain(|name| *name != "daemons");
+        }
+        let mut changes = Self { general, ..Self::default() };
         let (came, went) = changes.compare(
             &before.services,
             &after.services,
             |service| service.name.to_string(),
             |changes, name, before, after| {
-                if before != after {
-                    changes.services.push((name.into(), of_service(before, after)));
+                let fields = before.values.differing(&after.values);
+                if !fields.is_empty() {
+                    changes.services.push((name.into(), fields));
                 }
             },
         );
         (changes.services_came, changes.services_went) = (came, went);
-        match (&before.daemons, &after.daemons) {
-            (Daemons::Static(before), Daemons::Static(after)) => {
-                let name = |daemon: &Daemon| daemon.name.to_string();
-                let (came, went) =
-                    changes.compare(before, after, name, |changes, name, before, after| {
-                        if before != after {
-                            changes.daemons.push((name, of_daemon(before, after)));
-                        }
-                    });
-                (changes.daemons_came, changes.daemons_went) = (came, went);
-            }
-            (before, after) if before != after => changes.general.push("daemons"),
-            _ => {}
+        if let (Daemons::Static(before), Daemons::Static(after)) = (&before.daemons, &after.daemons)
+        {
+            let name = |daemon: &Daemon| daemon.name.to_string();
+            let (came, went) =
+                changes.compare(before, after, name, |changes, name, before, after| {
+                    let fields = of_daemon(before, after);
+                    if !fields.is_empty() {
+                        changes.daemons.push((name, fields));
+                    }
+                });
+            (changes.daemons_came, changes.daemons_went) = (came, went);
         }
         changes
     }
@@ -109,64 +105,9 @@ impl fmt::Display for Changes {
 }
 
 fn of_daemon(before: &Daemon, after: &Daemon) -> Vec<&'static str> {
-    let mut fields = differing!(before, after, max_containers, max_launches, publish_on);
-    // The address holds the files of `tls`, and may be written in other words.
-    if before.url.place() != after.url.place() {
-        fields.insert(0, URL);
-    } else if before.url != after.url {
-        fields.push("tls");
-    }
-    if fields.is_empty() {
-        fields.push("other settings");
-    }
-    fields
-}
-
-fn of_service(before: &Service, after: &Service) -> Vec<&'static str> {
-    let mut fields = differing!(
-        before,
-        after,
-        listen,
-        image,
-        port,
-        command,
-        env,
-        reuse,
-        warm,
-        max,
-        max_age,
-        overdue_after,
-        queue,
-        ready,
-        connect,
-        client,
-        timeouts,
-        pull,
-        watch_image,
-        limits,
-        network,
-        reach,
-        sandbox,
-        preconnect,
-        publish,
-        max_surge,
-        canary,
-        surplus_after,
-        stale_after,
-        user,
-        read_only,
-        tmpfs,
-        cap_add,
-        mounts,
-        runtime,
-    );
-    // It is said where `warm` is.
-    if before.auto != after.auto && !fields.contains(&"warm") {
-        fields.push("warm");
-    }
-    if fields.is_empty() {
-        fields.push("other settings");
-    }
+    let mut fields = before.values.differing(&after.values);
+    // The same place may be written in other words.
+    fields.retain(|name| *name != URL || before.url.place() != after.url.place());
     fields
 }
 
@@ -205,7 +146,7 @@ mod tests {
                 service("dddd", ""),
             ]
             .concat(),
-            "drain_timeout: \"1s\"",
+            "drain_timeout: \"1s\", access_log: \"a.jsonl\"",
         );
         let changes = Changes::between(&before, &after);
         assert_eq!(
@@ -216,8 +157,17 @@ mod tests {
         assert_eq!(
             changes.to_string(),
             "services added: 1; services changed: 2; services removed: 1; daemons added: 1; \
-             daemons changed: 1; daemons removed: 1; changed: drain_timeout"
+             daemons changed: 1; daemons removed: 1; changed: access_log, drain_timeout"
         );
+        let same = config(
+            &fixed(&[
+                daemon("a", 20).replace("unix:///a.sock", "unix:///./a.sock"),
+                daemon("b", 20),
+            ]),
+            &[service("a", "warm: 1, user: None"), service("bb", ""), service("ccc", "")].concat(),
+            "drain_timeout: \"30000ms\"",
+        );
+        assert_eq!(Changes::between(&before, &same).to_string(), "nothing", "in other words");
         let swarm =
             "Swarm(manager: \"unix:///s.sock\", port: 2376, max_containers: 20, insecure: true)";
         let moved = config(swarm, &service("a", ""), "");

@@ -297,14 +297,14 @@ impl Server {
         let changes = Changes::between(&self.config, &config);
         self.tell_of(&changes);
         let before = std::mem::replace(&mut self.config, config).services.into_iter();
-        for service in before.filter(|service| service.overdue_after.is_some()) {
+        for service in before.filter(|service| service.spec.overdue_after.is_some()) {
             if !self.dated.contains(&service) {
                 self.dated.push(service);
             }
         }
         self.pins.retain(|name, pin| {
             let service = self.config.services.iter().find(|s| s.name.as_str() == name.as_str());
-            service.is_some_and(|s| s.watch_image.is_some() && s.image.as_str() == pin.tag)
+            service.is_some_and(|s| s.watch_image.is_some() && s.spec.image == pin.tag)
         });
         self.run_services(services);
         for settings in settings {
@@ -392,7 +392,7 @@ impl Server {
     fn watch_images(&mut self) {
         let watched = self.config.services.iter().filter_map(|service| {
             let name = ServiceName::from(service.name.as_str());
-            let tag = service.image.to_string();
+            let tag = service.spec.image.clone();
             let running = self.pins.get(&name).map_or_else(|| tag.clone(), |pin| pin.to.clone());
             Some((name, Watched { tag, running, every: service.watch_image? }))
         });

@@ -83,7 +83,7 @@ pub(super) async fn with<T>(
     let drain = own.drain.clone();
     let (tell, told) = oneshot::channel();
     let started = move |running: &Running| _ = tell.send(running.clone());
-    let start = config.services.iter().map(|service| service.timeouts.start).max();
+    let start = config.services.iter().map(|service| service.start_timeout).max();
     let patience = STOCK.saturating_add(start.unwrap_or_default());
     let records = Arc::new(Records::default());
     let startup = Startup {

@@ -6,13 +6,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use ganger_pool::core::Policy;
+
 use super::exchange::Exchange;
 use crate::config::{
-    Config, Daemons, ImageRef, LogFormat, Name, Network, Queue, Report as Mistakes, Service,
+    Config, Daemons, ImageRef, LogFormat, Name, Network, Report as Mistakes, Service,
 };
 use crate::endpoint::Endpoint;
 use crate::image::{ECHO_PORT, ECHO_REFERENCE};
-use crate::spec::{Preconnect, Ready, Sandbox};
+use crate::spec::{Preconnect, Ready, Sandbox, SessionSettings, Spec};
 
 /// What an image is measured with, apart from what differs.
 const TEMPLATE: &str = r#"(
@@ -118,12 +120,12 @@ impl Setup {
             daemons.iter_mut().for_each(|daemon| daemon.url = image.engine.clone());
         }
         for service in &mut config.services {
-            service.command = image.command.clone();
+            service.spec.command = image.command.clone();
             // Nothing else is to end a connection before its time is over.
-            service.timeouts.start = service.timeouts.start.max(image.patience);
-            service.timeouts.idle = None;
+            service.start_timeout = service.start_timeout.max(image.patience);
+            service.session.idle = None;
             if let Some((name, port)) = &image.image {
-                (service.image, service.port) = (name.clone(), *port);
+                (service.spec.image, service.spec.port) = (name.to_string(), *port);
             }
         }
         Ok(Self::of_service(config, exchange))
@@ -147,13 +149,13 @@ impl Setup {
     pub fn describe(&self) -> String {
         let service = self.config.services.first();
         let what = service.map(|service| {
-            let network = match &service.network {
+            let network = match &service.spec.network {
                 Network::Bridge => "Bridge",
                 Network::Sealed => "Sealed",
                 Network::Named(name) => name,
             };
-            let runtime = service.runtime.as_ref().map(|name| format!(", runtime {name}"));
-            format!("{}, network {network}{}", service.image, runtime.unwrap_or_default())
+            let runtime = service.spec.runtime.as_ref().map(|name| format!(", runtime {name}"));
+            format!("{}, network {network}{}", service.spec.image, runtime.unwrap_or_default())
         });
         what.unwrap_or_default()
     }
@@ -166,7 +168,7 @@ impl Setup {
 
     /// What its containers can reach from now on.
     pub fn set_network(&mut self, network: &Network) {
-        self.config.services.iter_mut().for_each(|s| s.network = network.clone());
+        self.config.services.iter_mut().for_each(|s| s.spec.network = network.clone());
     }
 
     /// Whose network namespace its containers have from now on. Those that join one have
@@ -176,8 +178,8 @@ impl Setup {
     /// They cannot have it.
     pub fn set_sandbox(&mut self, sandbox: Sandbox) -> Result<(), String> {
         for service in &mut self.config.services {
-            service.sandbox = sandbox;
-            service.read_only |= sandbox == Sandbox::Pooled;
+            service.spec.sandbox = sandbox;
+            service.spec.read_only |= sandbox == Sandbox::Pooled;
             if let Some((why, help)) = service.why_not_pooled().first() {
                 return Err(format!("{why}: {help}"));
             }
@@ -187,7 +189,7 @@ impl Setup {
 
     /// The engine's runtime for its containers from now on.
     pub fn set_runtime(&mut self, runtime: &Name) {
-        self.config.services.iter_mut().for_each(|s| s.runtime = Some(runtime.clone()));
+        self.config.services.iter_mut().for_each(|s| s.spec.runtime = Some(runtime.to_string()));
     }
 
     /// Lets each daemon have so many launches at a time, to find out what comes of it.
@@ -231,7 +233,7 @@ impl Setup {
         config.services = kinds
             .iter()
             .filter_map(|kind| {
-                let hot = match base.preconnect {
+                let hot = match base.spec.preconnect {
                     Preconnect::Off => Preconnect::Tcp,
                     own => own,
                 };
@@ -240,17 +242,27 @@ impl Setup {
                 Some(Service {
                     name: Name::new(kind.as_str()).ok()?,
                     listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                    reuse: if strict { 0 } else { u32::MAX - 1 },
-                    warm: if *kind == Kind::Cold { 0 } else { stock },
-                    max: if strict { stock.saturating_add(spare) } else { stock },
-                    max_age: None,
-                    overdue_after: None,
+                    policy: Policy {
+                        reuse: if strict { 0 } else { u32::MAX - 1 },
+                        warm: if *kind == Kind::Cold { 0 } else { stock },
+                        max: if strict { stock.saturating_add(spare) } else { stock },
+                        max_age: None,
+                        canary: 0,
+                        surplus_after: Duration::ZERO,
+                        stale_after: Duration::ZERO,
+                        queue_length: u32::MAX,
+                        ..base.policy.clone()
+                    },
+                    spec: Spec {
+                        overdue_after: None,
+                        preconnect: if *kind == Kind::Hot { hot } else { Preconnect::Off },
+                        ..base.spec.clone()
+                    },
+                    session: SessionSettings {
+                        queue_timeout: patience.saturating_add(LATER),
+                        ..base.session.clone()
+                    },
                     watch_image: None,
-                    canary: 0,
-                    surplus_after: Duration::ZERO,
-                    stale_after: Duration::ZERO,
-                    queue: Queue { length: u32::MAX, timeout: patience.saturating_add(LATER) },
-                    preconnect: if *kind == Kind::Hot { hot } else { Preconnect::Off },
                     ..base.clone()
                 })
             })
@@ -262,12 +274,12 @@ impl Setup {
 /// What is said to a service of which it is known: the built-in echo, or one that has said
 /// itself what shows that it is ready.
 fn known(service: &Service) -> Option<Exchange> {
-    match &service.ready {
+    match &service.spec.ready {
         Ready::Exchange { send, expect } => {
             Some(Exchange { send: send.clone(), expect: Some(expect.clone()) })
         }
         Ready::Banner(banner) => Some(Exchange { send: Vec::new(), expect: Some(banner.clone()) }),
-        _ if service.image.as_str() == ECHO_REFERENCE && service.port == ECHO_PORT => {
+        _ if service.spec.image == ECHO_REFERENCE && service.spec.port == ECHO_PORT => {
             Some(Exchange { send: b"x".to_vec(), expect: Some(b"x".to_vec()) })
         }
         _ => None,
@@ -293,7 +305,15 @@ mod tests {
         let fields: Vec<_> = config
             .services
             .iter()
-            .map(|s| (s.name.as_str(), s.warm, s.max, s.reuse > 0, s.preconnect != Preconnect::Off))
+            .map(|s| {
+                (
+                    s.name.as_str(),
+                    s.policy.warm,
+                    s.policy.max,
+                    s.policy.reuse > 0,
+                    s.spec.preconnect != Preconnect::Off,
+                )
+            })
             .collect();
         assert_eq!(
             fields,
@@ -306,7 +326,7 @@ mod tests {
             ]
         );
         let spare = setup.plan(&[Kind::Cold, Kind::Reused], 3, 2, PATIENCE);
-        assert_eq!((spare.services[0].max, spare.services[1].max), (5, 3));
+        assert_eq!((spare.services[0].policy.max, spare.services[1].policy.max), (5, 3));
     }
 
     #[test]
@@ -328,9 +348,9 @@ mod tests {
             let image = Image { image: None, command: None, engine: engine.clone(), patience };
             let config = Setup::of_image(image, None).unwrap().plan(&Kind::ALL, 1, 0, patience);
             for service in &config.services {
-                assert_eq!(service.timeouts.start, Duration::from_secs(start));
-                assert_eq!(service.timeouts.idle, None);
-                assert!(service.queue.timeout > patience, "{service:?}");
+                assert_eq!(service.start_timeout, Duration::from_secs(start));
+                assert_eq!(service.session.idle, None);
+                assert!(service.session.queue_timeout > patience, "{service:?}");
             }
         }
     }
@@ -341,7 +361,7 @@ mod tests {
         let other = setup(Some((ImageRef::new("redis").unwrap(), 6379)));
         assert!(other.exchange.is_connect_only());
         let mut config = other.config;
-        config.services[0].ready =
+        config.services[0].spec.ready =
             Ready::Exchange { send: b"PING\r\n".to_vec(), expect: b"+PONG".to_vec() };
         assert_eq!(Setup::of_service(config, None).exchange.expect.unwrap(), b"+PONG");
     }

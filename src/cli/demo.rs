@@ -56,7 +56,7 @@ pub(super) async fn demo(
     }
     for service in &mut config.services {
         service.listen = listen.unwrap_or(service.listen);
-        service.network = if sealed { Network::Sealed } else { Network::Bridge };
+        service.spec.network = if sealed { Network::Sealed } else { Network::Bridge };
     }
     let guardian = Some(guard::command(LogFormat::Text, log));
     let startup = Startup { guardian, ..Startup::new(config, instance, stop) };

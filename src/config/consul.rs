@@ -12,7 +12,7 @@ use crate::endpoint::{Endpoint, EndpointError};
 use crate::tls;
 
 /// The url of a server or agent.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Server {
     pub(super) endpoint: Endpoint,
     https: bool,
@@ -105,6 +105,7 @@ impl Decode for Consistency {
 }
 
 /// Consul's datacenters, in order of preference.
+#[derive(Clone, PartialEq)]
 pub(super) struct Datacenters(Vec<String>);
 
 impl Decode for Datacenters {
@@ -122,6 +123,7 @@ impl Decode for Datacenters {
 }
 
 /// Consul's servers or agents.
+#[derive(Clone, PartialEq)]
 pub(super) struct Servers(Vec<Spanned<Server>>);
 
 impl Decode for Servers {

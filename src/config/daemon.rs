@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
+use super::decode::{Cx, Decode, Fields, Flaw, Spanned, Values};
 use super::keys::{keys, optional, or, required};
 use super::name::Name;
 use super::report::{Mistake, Span};
@@ -13,7 +13,7 @@ use crate::endpoint::{Endpoint, EndpointError};
 use crate::tls::Files;
 
 /// One container engine API endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Daemon {
     /// Unique in the file.
     pub name: Name,
@@ -27,6 +27,8 @@ pub struct Daemon {
     /// The address of its machine to publish ports on and to dial. `None` takes
     /// loopback for a socket, else the address its API is reached at.
     pub publish_on: Option<IpAddr>,
+    /// What each key was read as.
+    pub(crate) values: Values,
 }
 
 /// Where the fleet is listed.
@@ -41,6 +43,7 @@ pub enum Daemons {
 }
 
 /// A daemon, as far as it could be read.
+#[derive(Clone, PartialEq)]
 pub(super) struct FoundDaemon {
     pub(super) name: Spanned<Name>,
     pub(super) url: Option<Spanned<Endpoint>>,
@@ -156,6 +159,7 @@ impl Decode for FoundDaemon {
                     max_containers: max_containers?.0,
                     max_launches: max_launches.map(|count| count.0),
                     publish_on,
+                    values: f.values(),
                 })
             };
             Some(Self { daemon: daemon(), url, name })

@@ -1,6 +1,7 @@
 //! Turns the tree of a file into values, and collects what is wrong with them.
 
 mod fields;
+mod values;
 mod words;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
 
 pub(super) use fields::Fields;
+pub(crate) use values::Values;
 pub(crate) use words::similar;
 use words::{listed, quoted};
 
@@ -21,7 +23,7 @@ use super::report::{Mistake, Span};
 use super::tree::{Item, Node, Shape, parse};
 
 /// A value that can be read from a file.
-pub(super) trait Decode: Sized {
+pub(super) trait Decode: Clone + PartialEq + Send + Sync + 'static {
     /// What it is, with an example, to follow "expected".
     const WHAT: &'static str;
 
@@ -30,8 +32,8 @@ pub(super) trait Decode: Sized {
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self>;
 }
 
-/// A value and its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value and its place, in which equal ones may differ.
+#[derive(Debug, Clone)]
 pub(super) struct Spanned<T> {
     pub(super) value: T,
     pub(super) span: Span,
@@ -297,6 +299,12 @@ impl<'t> Cx<'t> {
 }
 
 // === impl Spanned ===
+
+impl<T: PartialEq> PartialEq for Spanned<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
 
 impl<T: Decode> Decode for Spanned<T> {
     const WHAT: &'static str = T::WHAT;

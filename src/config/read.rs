@@ -46,7 +46,7 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
         check_names(&daemons, &services, register, &place, f.cx);
     }
     let services = services.into_iter().filter_map(|found| found.service).collect();
-    let warnings = Vec::new();
+    let (warnings, values) = (Vec::new(), f.values());
     let config = Config {
         daemons,
         services,
@@ -57,11 +57,13 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
         log,
         access_log,
         warnings,
+        values,
     };
     Some(config)
 }
 
 /// `Static([…])`, `Consul(…)` or `Swarm(…)`.
+#[derive(Clone, PartialEq)]
 pub(super) struct FoundDaemons(Daemons);
 
 keys! {
@@ -129,6 +131,7 @@ impl Decode for FoundDaemons {
     }
 }
 
+#[derive(Clone, PartialEq)]
 struct StaticDaemons(Vec<Daemon>);
 
 impl Decode for StaticDaemons {
@@ -176,6 +179,7 @@ fn check_place(before: &[Spanned<FoundDaemon>], daemon: &FoundDaemon, cx: &mut C
 }
 
 /// The services, as far as they could be read.
+#[derive(Clone, PartialEq)]
 pub(super) struct Services(Vec<Found>);
 
 impl Decode for Services {

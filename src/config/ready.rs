@@ -21,15 +21,19 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A program and its arguments.
+#[derive(Clone, PartialEq)]
 struct Command(Vec<String>);
 
 /// What an engine runs to check a container's health.
+#[derive(Clone, PartialEq)]
 pub(super) struct Test(Vec<String>);
 
 /// What is asked for by HTTP: a path, and a query if need be.
+#[derive(Clone, PartialEq)]
 pub(super) struct HttpPath(String);
 
 /// The status of a final answer by HTTP.
+#[derive(Clone, PartialEq)]
 pub(super) struct Status(u16);
 
 keys! {

@@ -145,6 +145,7 @@ fn at_least(f: &mut Fields<'_, '_, '_>, key: Key<Duration>, least: Duration) -> 
 }
 
 /// Tags, each of which is there once.
+#[derive(Clone, PartialEq)]
 pub(super) struct Tags(Vec<String>);
 
 impl Decode for Tags {

@@ -9,6 +9,7 @@ mod tls;
 
 use super::*;
 use crate::discovery::{Consistency, Consul};
+use crate::spec::{Publish, Pull, Reach};
 
 const EXAMPLES: [&str; 8] =
     ["ganger", "latency", "strict", "bench", "database", "fleet", "consul", "swarm"];
@@ -84,30 +85,36 @@ fn the_default_is_the_echo_service() {
     assert_eq!(daemon.url.to_string(), "unix:///var/run/docker.sock");
     assert_eq!(daemon.max_containers, 20);
     let [echo] = config.services.as_slice() else { panic!("{:?}", config.services) };
-    assert_eq!((echo.name.as_str(), echo.image.as_str()), ("echo", "ganger.local/echo:1"));
-    assert_eq!((echo.listen.to_string().as_str(), echo.port), ("127.0.0.1:5454", 7000));
-    assert_eq!((echo.reuse, echo.warm, echo.max), (0, 2, 16));
+    assert_eq!((echo.name.as_str(), echo.spec.image.as_str()), ("echo", "ganger.local/echo:1"));
+    assert_eq!((echo.listen.to_string().as_str(), echo.spec.port), ("127.0.0.1:5454", 7000));
+    assert_eq!((echo.policy.reuse, echo.policy.warm, echo.policy.max), (0, 2, 16));
 }
 
 #[test]
 fn defaults() {
     let s = service("");
-    assert_eq!((s.max_age, s.overdue_after, s.retire_after()), (None, None, None));
-    assert_eq!((s.reuse, s.warm, s.max), (0, 1, 16));
-    assert_eq!((s.queue.length, s.queue.timeout), (64, Duration::from_secs(30)));
-    assert_eq!(s.ready, Ready::Tcp { linger: Duration::from_millis(50) });
-    assert_eq!((s.connect.timeout, s.connect.retries), (Duration::from_secs(5), 6));
-    assert_eq!(s.connect.replay, 65536);
-    assert_eq!(s.client.keepalive, Some(Duration::from_secs(60)));
-    assert_eq!(s.timeouts.start, Duration::from_secs(30));
-    assert_eq!((s.timeouts.idle, s.timeouts.session), (Some(Duration::from_secs(600)), None));
-    assert_eq!(s.timeouts.first_byte, None);
-    assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (512 << 20, None, 256));
-    assert!(s.limits.enforce, "what cannot be limited is not run unless the file says so");
-    assert_eq!((s.pull, s.network, s.reach), (Pull::IfMissing, Network::Bridge, Reach::Auto));
-    assert_eq!((s.publish, s.surplus_after), (Publish::Own, Duration::from_secs(30)));
-    assert_eq!(s.stale_after, Duration::from_secs(30));
-    assert!(s.mounts.is_empty() && s.cap_add.is_empty() && !s.read_only);
+    assert_eq!((s.policy.max_age, s.spec.overdue_after, s.retire_after()), (None, None, None));
+    assert_eq!((s.policy.reuse, s.policy.warm, s.policy.max), (0, 1, 16));
+    assert_eq!((s.policy.queue_length, s.session.queue_timeout), (64, Duration::from_secs(30)));
+    assert_eq!(s.spec.ready, Ready::Tcp { linger: Duration::from_millis(50) });
+    assert_eq!((s.session.connect.timeout, s.session.connect.retries), (Duration::from_secs(5), 6));
+    assert_eq!(s.session.connect.replay, 65536);
+    assert_eq!(s.session.keepalive, Some(Duration::from_secs(60)));
+    assert_eq!(s.start_timeout, Duration::from_secs(30));
+    assert_eq!((s.session.idle, s.session.longest), (Some(Duration::from_secs(600)), None));
+    assert_eq!(s.session.first_byte, None);
+    assert_eq!(
+        (s.spec.limits.memory, s.spec.limits.cpus, s.spec.limits.pids),
+        (Some(512 << 20), None, Some(256))
+    );
+    assert!(s.spec.limits.enforce, "what cannot be limited is not run unless the file says so");
+    assert_eq!(
+        (s.spec.pull, s.spec.network, s.spec.reach),
+        (Pull::IfMissing, Network::Bridge, Reach::Auto)
+    );
+    assert_eq!((s.spec.publish, s.policy.surplus_after), (Publish::Own, Duration::from_secs(30)));
+    assert_eq!(s.policy.stale_after, Duration::from_secs(30));
+    assert!(s.spec.mounts.is_empty() && s.spec.cap_add.is_empty() && !s.spec.read_only);
     let config = Config::parse(&with(""), "t").unwrap();
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert!(config.guardian);
@@ -125,7 +132,7 @@ fn there_may_be_no_guardian() {
 fn a_stock_may_size_itself() {
     let auto = |warm: &str| {
         let s = service(&format!("warm: {warm}, max: 20,"));
-        (s.warm, s.auto.map(|auto| (auto.misses, auto.min, auto.max)))
+        (s.policy.warm, s.policy.auto.map(|auto| (auto.misses, auto.min, auto.max)))
     };
     assert_eq!(auto("3"), (3, None));
     assert_eq!(auto("Auto"), (1, Some((1000, 1, 20))));
@@ -147,29 +154,38 @@ fn every_setting_is_read() {
         (source: "/a", target: "/c", read_only: false)], runtime: "runsc",
         sandbox: Fresh, preconnect: Off, overdue_after: "24h", client: (keepalive: "90s"),"#,
     );
-    assert_eq!(s.client.keepalive, Some(Duration::from_secs(90)));
-    assert_eq!(service(r#"client: (keepalive: "0s")"#).client.keepalive, None);
-    assert_eq!(s.overdue_after, Some(Duration::from_secs(86_400)));
-    assert_eq!(s.stale_after, Duration::from_secs(60));
-    assert_eq!(s.command.as_deref(), Some(&["a".to_owned(), String::new()][..]));
-    assert_eq!(s.env.0.get("K").map(String::as_str), Some("v=w"));
-    assert_eq!((s.reuse, s.warm, s.max), (3, 4, 5));
-    assert_eq!((s.max_age, s.queue.length), (Some(Duration::from_secs(3600)), 0));
+    assert_eq!(s.session.keepalive, Some(Duration::from_secs(90)));
+    assert_eq!(service(r#"client: (keepalive: "0s")"#).session.keepalive, None);
+    assert_eq!(s.spec.overdue_after, Some(Duration::from_secs(86_400)));
+    assert_eq!(s.policy.stale_after, Duration::from_secs(60));
+    assert_eq!(s.spec.command.as_deref(), Some(&["a".to_owned(), String::new()][..]));
+    assert_eq!(s.spec.env.0.get("K").map(String::as_str), Some("v=w"));
+    assert_eq!((s.policy.reuse, s.policy.warm, s.policy.max), (3, 4, 5));
+    assert_eq!((s.policy.max_age, s.policy.queue_length), (Some(Duration::from_secs(3600)), 0));
     let exchange = Ready::Exchange { send: b"PING\r\n".into(), expect: b"\xff".into() };
-    assert_eq!(s.ready, exchange);
-    assert_eq!((s.connect.retries, s.connect.replay), (0, 1024));
-    assert_eq!(service(r#"connect: (replay: "0")"#).connect.replay, 0);
-    assert_eq!((s.timeouts.idle, s.timeouts.session), (None, Some(Duration::from_secs(240))));
-    assert_eq!(s.timeouts.first_byte, Some(Duration::from_secs(2)));
-    assert_eq!((s.pull, s.reach, s.publish), (Pull::Never, Reach::Namespace, Publish::Any));
-    assert_eq!((s.limits.memory, s.limits.cpus, s.limits.pids), (6 << 20, Some(1.0), 1));
-    assert!(!s.limits.enforce);
-    assert_eq!(s.network, Network::Named("net".into()));
-    assert_eq!((s.user.as_deref(), s.read_only), (Some("1:2"), true));
-    assert_eq!(s.tmpfs.get("/tmp").map(String::as_str), Some(""));
-    assert_eq!(s.cap_add, ["CHOWN", "NET_RAW"]);
-    assert_eq!(s.mounts.iter().map(|mount| mount.read_only).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(s.runtime, Some(Name::new("runsc").unwrap()));
+    assert_eq!(s.spec.ready, exchange);
+    assert_eq!((s.session.connect.retries, s.session.connect.replay), (0, 1024));
+    assert_eq!(service(r#"connect: (replay: "0")"#).session.connect.replay, 0);
+    assert_eq!((s.session.idle, s.session.longest), (None, Some(Duration::from_secs(240))));
+    assert_eq!(s.session.first_byte, Some(Duration::from_secs(2)));
+    assert_eq!(
+        (s.spec.pull, s.spec.reach, s.spec.publish),
+        (Pull::Never, Reach::Namespace, Publish::Any)
+    );
+    assert_eq!(
+        (s.spec.limits.memory, s.spec.limits.cpus, s.spec.limits.pids),
+        (Some(6 << 20), Some(1.0), Some(1))
+    );
+    assert!(!s.spec.limits.enforce);
+    assert_eq!(s.spec.network, Network::Named("net".into()));
+    assert_eq!((s.spec.user.as_deref(), s.spec.read_only), (Some("1:2"), true));
+    assert_eq!(s.spec.tmpfs.get("/tmp").map(String::as_str), Some(""));
+    assert_eq!(s.spec.cap_add, ["CHOWN", "NET_RAW"]);
+    assert_eq!(
+        s.spec.mounts.iter().map(|mount| mount.read_only).collect::<Vec<_>>(),
+        [true, false]
+    );
+    assert_eq!(s.spec.runtime, Some("runsc".to_owned()));
 }
 
 #[test]
@@ -607,7 +623,7 @@ fn secrets_are_not_shown() {
 fn none_is_as_if_a_key_were_left_out() {
     assert_eq!(service("max_age: None, tmpfs: None, command: None"), service(""));
     assert_eq!(service("read_only: Some(true)"), service("read_only: true"));
-    assert_eq!(service("limits: (cpus: 100000.0)").limits.cpus, Some(100_000.0));
+    assert_eq!(service("limits: (cpus: 100000.0)").spec.limits.cpus, Some(100_000.0));
     let refused = |text: &str| Config::parse(text, "t").unwrap_err().to_string();
     let report = refused(&with("warm: 20, max: None"));
     assert!(report.contains("`max` is 16, its default"), "{report}");

@@ -34,7 +34,7 @@ pub(super) fn body(
     ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: spec.command.clone(),
-        env: Some(spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        env: Some(spec.env.0.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         user: spec.user.clone(),
         exposed_ports: publish.is_some().then(|| vec![port.clone()]),
         healthcheck: (healthcheck != HealthConfig::default()).then_some(healthcheck),
@@ -48,7 +48,7 @@ pub(super) fn body(
 }
 
 fn host_config(spec: &Spec, joins: Option<&str>) -> HostConfig {
-    let memory = spec.memory.map(signed);
+    let memory = spec.limits.memory.map(signed);
     HostConfig {
         network_mode: Some(match (joins, &spec.network) {
             (Some(holder), _) => format!("container:{holder}"),
@@ -62,8 +62,8 @@ fn host_config(spec: &Spec, joins: Option<&str>) -> HostConfig {
         memory,
         // Swap counts in: without this, as much again may be swapped.
         memory_swap: memory,
-        nano_cpus: spec.cpus.map(|cpus| (cpus * 1e9) as i64),
-        pids_limit: spec.pids.map(i64::from),
+        nano_cpus: spec.limits.cpus.map(|cpus| (cpus * 1e9) as i64),
+        pids_limit: spec.limits.pids.map(i64::from),
         oom_score_adj: Some(500),
         readonly_rootfs: Some(spec.read_only),
         tmpfs: (!spec.tmpfs.is_empty())

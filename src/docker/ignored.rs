@@ -68,9 +68,9 @@ pub(super) fn failed(message: &str) -> Option<Ignored> {
 pub(super) fn read_back(spec: &Spec, kept: &HostConfig) -> BTreeSet<Ignored> {
     let lost = |wanted: bool, kept: Option<i64>| wanted && kept.is_some_and(|kept| kept <= 0);
     [
-        (lost(spec.memory.is_some(), kept.memory), Ignored::Memory),
-        (lost(spec.cpus.is_some(), kept.nano_cpus), Ignored::Cpus),
-        (lost(spec.pids.is_some(), kept.pids_limit), Ignored::Pids),
+        (lost(spec.limits.memory.is_some(), kept.memory), Ignored::Memory),
+        (lost(spec.limits.cpus.is_some(), kept.nano_cpus), Ignored::Cpus),
+        (lost(spec.limits.pids.is_some(), kept.pids_limit), Ignored::Pids),
     ]
     .into_iter()
     .filter_map(|(lost, limit)| lost.then_some(limit))
@@ -95,7 +95,7 @@ pub(super) fn refusal(ignored: &BTreeSet<Ignored>, spec: &Spec) -> Option<String
         return runtime;
     }
     let lost: Vec<&str> = lost(ignored, spec).collect();
-    (spec.enforce && !lost.is_empty()).then(|| {
+    (spec.limits.enforce && !lost.is_empty()).then(|| {
         format!(
             "the engine discards {} (it is rootless, or the controllers of control groups are \
              not delegated to it), and the containers would run without: give it the \
@@ -108,9 +108,9 @@ pub(super) fn refusal(ignored: &BTreeSet<Ignored>, spec: &Spec) -> Option<String
 /// The limits that a service asks for and would not get.
 fn lost<'a>(ignored: &'a BTreeSet<Ignored>, spec: &'a Spec) -> impl Iterator<Item = &'static str> {
     ignored.iter().filter_map(|one| match one {
-        Ignored::Memory => spec.memory.map(|_| "`limits.memory`"),
-        Ignored::Cpus => spec.cpus.map(|_| "`limits.cpus`"),
-        Ignored::Pids => spec.pids.map(|_| "`limits.pids`"),
+        Ignored::Memory => spec.limits.memory.map(|_| "`limits.memory`"),
+        Ignored::Cpus => spec.limits.cpus.map(|_| "`limits.cpus`"),
+        Ignored::Pids => spec.limits.pids.map(|_| "`limits.pids`"),
         Ignored::Runtime { .. } => None,
     })
 }
@@ -124,9 +124,9 @@ pub(super) fn without<'a>(ignored: &BTreeSet<Ignored>, spec: &'a Spec) -> Cow<'a
     let mut spec = spec.clone();
     for one in ignored {
         match one {
-            Ignored::Memory => spec.memory = None,
-            Ignored::Cpus => spec.cpus = None,
-            Ignored::Pids => spec.pids = None,
+            Ignored::Memory => spec.limits.memory = None,
+            Ignored::Cpus => spec.limits.cpus = None,
+            Ignored::Pids => spec.limits.pids = None,
             Ignored::Runtime { .. } => {}
         }
     }
@@ -136,6 +136,7 @@ pub(super) fn without<'a>(ignored: &BTreeSet<Ignored>, spec: &'a Spec) -> Cow<'a
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Limits;
 
     /// Warnings as engines give them.
     #[test]
@@ -183,19 +184,25 @@ mod tests {
         assert_eq!(failed("exec: \"/x\": stat /x: no such file or directory"), None);
     }
 
+    fn limited(memory: u64, pids: u32) -> Spec {
+        let limits = Limits { memory: Some(memory), pids: Some(pids), ..Limits::default() };
+        Spec { limits, ..Spec::new("demo", 1) }
+    }
+
     #[test]
     fn what_is_asked_for_and_ignored_is_refused_and_nothing_else() {
-        let limited = Spec { memory: Some(1), pids: Some(1), ..Spec::new("demo", 1) };
+        let limited = limited(1, 1);
         let of =
             |ignored: &[Ignored], spec: &Spec| refusal(&ignored.iter().cloned().collect(), spec);
         let why = of(&[Ignored::Memory, Ignored::Cpus, Ignored::Pids], &limited).unwrap();
         assert!(why.contains("discards `limits.memory` and `limits.pids` "), "{why}");
         assert_eq!(of(&[Ignored::Cpus], &limited), None);
-        let lax = Spec { enforce: false, ..limited.clone() };
+        let mut lax = limited.clone();
+        lax.limits.enforce = false;
         let all = all_limits();
         assert_eq!(refusal(&all, &lax), None);
         let asked = without(&all, &lax);
-        assert_eq!((asked.memory, asked.pids), (None, None));
+        assert_eq!((asked.limits.memory, asked.limits.pids), (None, None));
         let runsc = Spec { runtime: Some("runsc".into()), ..lax };
         let crun = [Ignored::Runtime { asked: "runsc".into(), runs: "crun".into() }];
         assert!(of(&crun, &runsc).is_some(), "`enforce` is about limits");
@@ -207,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_an_engine_has_kept_is_compared_with_what_was_asked() {
-        let spec = Spec { memory: Some(64 << 20), pids: Some(64), ..Spec::new("demo", 1) };
+        let spec = limited(64 << 20, 64);
         let kept = |json: &str| read_back(&spec, &serde_json::from_str(json).unwrap());
         assert_eq!(kept("{}"), BTreeSet::new());
         assert_eq!(

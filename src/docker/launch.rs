@@ -22,7 +22,7 @@ use super::view::End;
 use super::{Docker, Reach, Ready, Spec};
 use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
-use crate::spec::Sandbox;
+use crate::spec::{Publish, Sandbox};
 
 // === impl Docker ===
 
@@ -41,8 +41,10 @@ impl Docker {
         contact.heeds(&order.spec).map_err(fault::unprepared)?;
         contact.find_sources(&order.spec).await.map_err(fault::unprepared)?;
 
-        let publish = (reach == Reach::Published)
-            .then(|| if order.spec.publish_any { contact.any_address() } else { contact.address });
+        let publish = (reach == Reach::Published).then(|| match order.spec.publish {
+            Publish::Own => contact.address,
+            Publish::Any => contact.any_address(),
+        });
         let mut began = Instant::now();
         let mut joined = None;
         if order.spec.sandbox == Sandbox::Pooled {

@@ -35,6 +35,7 @@ use super::view::{Inspected, NetworkSettings};
 use super::{Docker, Ready, Spec};
 use crate::image;
 use crate::reach::process::Process;
+use crate::spec::Limits;
 
 /// Between attempts to remove a holder.
 const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(30) };
@@ -294,8 +295,7 @@ fn holder(kind: &SandboxKind) -> Spec {
         network: kind.network.clone(),
         runtime: kind.runtime.clone(),
         ready: Ready::Started,
-        memory: Some(MEMORY),
-        pids: Some(PIDS),
+        limits: Limits { memory: Some(MEMORY), pids: Some(PIDS), ..Limits::default() },
         read_only: true,
         ..Spec::new(image::SANDBOX_REFERENCE, kind.port)
     }

@@ -147,7 +147,7 @@ impl Abilities {
             let known = known.join(", ");
             lacks.push(format!("`runtime`: the daemon does not have {runtime}; it has {known}"));
         }
-        let more = spec.cpus.filter(|cpus| self.cpus > 0 && *cpus > f64::from(self.cpus));
+        let more = spec.limits.cpus.filter(|cpus| self.cpus > 0 && *cpus > f64::from(self.cpus));
         lacks.extend(more.map(|cpus| {
             format!("`limits.cpus` is {cpus}, more than the machine has: {}", self.cpus)
         }));
@@ -156,7 +156,7 @@ impl Abilities {
 
     /// What of a service's settings is without effect, and why.
     fn notes(&self, spec: &Spec) -> Vec<String> {
-        let more = spec.memory.filter(|memory| (1..*memory).contains(&self.mem_total));
+        let more = spec.limits.memory.filter(|memory| (1..*memory).contains(&self.mem_total));
         let note = more.map(|memory| {
             format!(
                 "`limits.memory` is {}, more than the machine has: {}",

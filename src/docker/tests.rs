@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::fake::{Engine, Reply, Seen};
 use super::*;
 use crate::reach::{Backend, Fate};
+use crate::spec::{Env, Limits};
 
 mod autopsy;
 mod backend;
@@ -92,10 +93,13 @@ async fn a_create_asks_for_what_the_spec_says_and_no_more() {
     let (engine, docker) = connected(Deadlines::default(), |_| None).await;
     let full = Spec {
         command: Some(vec!["/echo".into()]),
-        env: [("KEY".to_owned(), "value".to_owned())].into_iter().collect(),
-        memory: Some(64 << 20),
-        cpus: Some(0.5),
-        pids: Some(64),
+        env: Env([("KEY".to_owned(), "value".to_owned())].into_iter().collect()),
+        limits: Limits {
+            memory: Some(64 << 20),
+            cpus: Some(0.5),
+            pids: Some(64),
+            ..Limits::default()
+        },
         user: Some("65534".into()),
         read_only: true,
         tmpfs: [("/tmp".to_owned(), "size=16m".to_owned())].into_iter().collect(),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Settings;
 use super::end::{End, Phase, Who};
 use super::relay::{Relay, Side};
 use crate::reach::GIVEN_UP_AFTER;
+use crate::spec::SessionSettings;
 
 /// What has become of one container.
 pub(super) enum Tried {
@@ -21,7 +21,7 @@ pub(super) enum Tried {
 /// The limit that comes next, and when.
 pub(super) fn next(
     relay: &Relay,
-    settings: &Settings,
+    settings: &SessionSettings,
     expires: Option<Instant>,
 ) -> Option<(Instant, Limit)> {
     let silent = settings.first_byte.filter(|_| relay.owes_first_byte(settings.speaks_first));

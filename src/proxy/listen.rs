@@ -74,9 +74,9 @@ pub struct BindError {
 /// # Errors
 /// See [`BindError`].
 pub fn bind(settings: &Settings) -> Result<Listener, BindError> {
-    let Settings { name, listen, keepalive, .. } = settings;
+    let Settings { name, listen, session } = settings;
     let fail = |source| BindError { service: name.clone(), address: *listen, source };
-    open(*listen, *keepalive).map(|inner| Listener { inner }).map_err(fail)
+    open(*listen, session.keepalive).map(|inner| Listener { inner }).map_err(fail)
 }
 
 fn open(address: SocketAddr, keepalive: Option<Duration>) -> io::Result<std::net::TcpListener> {
@@ -207,7 +207,7 @@ async fn follow_reloads<S>(
     listener: &impl AsFd,
 ) -> Infallible {
     while service.changed().await.is_ok() {
-        let keepalive = service.borrow_and_update().settings.keepalive;
+        let keepalive = service.borrow_and_update().settings.session.keepalive;
         if let Err(error) = watched(listener, keepalive) {
             tracing::warn!(
                 error = error.to_string(),

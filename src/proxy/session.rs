@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
+use super::Service;
 use super::admission::Ticket;
 use super::dial::{Patience, SILENCE, dial};
 use super::end::{End, EndCode, Phase, Who};
@@ -21,8 +22,8 @@ use super::sessions::{ServingContainer, SessionEntry};
 use super::socket::{self, Delivery, DeliveryLimits};
 use super::supply::{Leased, Outcome, Refusal, Supply};
 use super::threads::Place;
-use super::{Service, Settings};
 use crate::reach::{Backend, Fate, unacknowledged};
+use crate::spec::SessionSettings;
 
 /// So many times in its limit a side that does not read is asked after, at most.
 const AGAIN: u32 = 4;
@@ -93,7 +94,7 @@ impl<S: Supply> Session<S> {
             phase: Phase::Queue,
             lease: None,
             container: None,
-            relay: Relay::new(service.settings.replay, accepted),
+            relay: Relay::new(service.settings.session.connect.replay, accepted),
             expires: None,
             exited: false,
             record,
@@ -106,11 +107,11 @@ impl<S: Supply> Session<S> {
 
     /// Tries containers until one serves the client or nothing is left to try.
     async fn run(&mut self) -> End {
-        let Settings { queue_timeout, connect_timeout, retries, .. } = self.service.settings;
-        let mut deadline = self.accepted + queue_timeout;
+        let SessionSettings { queue_timeout, connect, .. } = &self.service.settings.session;
+        let (connect_timeout, mut left) = (connect.timeout, connect.retries);
+        let mut deadline = self.accepted + *queue_timeout;
         let mut connecting = false;
         let mut failure: Option<End> = None;
-        let mut left = retries;
         loop {
             if let Err(unserved) = Box::pin(self.take_lease(deadline)).await {
                 return self.unserved(unserved, failure);
@@ -200,7 +201,7 @@ impl<S: Supply> Session<S> {
         let now = Instant::now();
         self.record.connect.get_or_insert(now - started);
         self.relay.touch(now);
-        if let (None, Some(session)) = (self.expires, self.service.settings.session) {
+        if let (None, Some(session)) = (self.expires, self.service.settings.session.longest) {
             self.expires = Some(now + session);
         }
         self.container = Some(container);
@@ -287,7 +288,7 @@ impl<S: Supply> Session<S> {
         let Some(container) = container else {
             return Err(Limit::NoContainer);
         };
-        let (settings, expires) = (&service.settings, *expires);
+        let (settings, expires) = (&service.settings.session, *expires);
         let next = |relay: &Relay| limit::next(relay, settings, expires);
         let mut timer = pin!(next(relay).map(|(due, _)| sleep_until(due)));
         poll_fn(|cx| {
@@ -371,7 +372,7 @@ impl<S: Supply> Session<S> {
                 give_back(lease, outcome, &mut end, cut).await;
             }
         };
-        let Settings { idle, keepalive, .. } = self.service.settings;
+        let SessionSettings { idle, keepalive, .. } = self.service.settings.session;
         let limits = DeliveryLimits { idle, keepalive };
         let farewell = async {
             match code {

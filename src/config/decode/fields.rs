@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{Cx, Decode, default_of, listed, similar};
+use super::{Cx, Decode, Values, default_of, listed, similar};
 use crate::config::keys::Key;
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::{Item, Node, Shape};
@@ -18,6 +18,7 @@ pub(in crate::config) struct Fields<'c, 't, 'n> {
     missing: Vec<(&'static str, &'static str)>,
     /// Given, and not read: that is reported.
     unread: Vec<&'static str>,
+    values: Values,
 }
 
 /// So many settings can be told in a line.
@@ -112,8 +113,8 @@ impl<'t> Cx<'t> {
 
 impl<'c, 't> Fields<'c, 't, '_> {
     fn new(cx: &'c mut Cx<'t>) -> Self {
-        let (known, later) = (Vec::new(), Vec::new());
-        Self { cx, given: IndexMap::new(), known, later, missing: Vec::new(), unread: Vec::new() }
+        let (given, known, later, missing, unread, values) = Default::default();
+        Self { cx, given, known, later, missing, unread, values }
     }
 }
 
@@ -166,16 +167,14 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
 
     /// A key that may be left out, or be `None`.
     pub(in crate::config) fn optional<T: Decode>(&mut self, key: Key<T>) -> Option<T> {
-        let node = self.node(key)?;
-        if self.cx.is_none(node) {
-            return None;
-        }
-        self.read(key, node)
+        let value = self.value(key);
+        self.kept(key, value)
     }
 
     /// A key that has a default, which also stands for what cannot be read.
     pub(in crate::config) fn or<T: Decode>(&mut self, key: Key<T>) -> T {
-        self.optional(key).unwrap_or_else(|| default_of(key.row.default_text()))
+        let value = self.value(key).unwrap_or_else(|| default_of(key.row.default_text()));
+        self.kept(key, value)
     }
 
     /// A key that has to be there.
@@ -184,7 +183,22 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
             self.missing.push((key.row.name, key.row.what));
             return None;
         };
+        let value = self.read(key, node);
+        self.kept(key, value)
+    }
+
+    /// The value of a key, if it has one.
+    fn value<T: Decode>(&mut self, key: Key<T>) -> Option<T> {
+        let node = self.node(key).filter(|node| !self.cx.is_none(node))?;
         self.read(key, node)
+    }
+
+    fn kept<T, V>(&mut self, key: Key<T>, value: V) -> V
+    where
+        V: PartialEq + Clone + Send + Sync + 'static,
+    {
+        self.values.keep(key.row.name, value.clone());
+        value
     }
 
     fn read<T: Decode>(&mut self, key: Key<T>, node: &Node) -> Option<T> {
@@ -193,6 +207,11 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
             self.unread.push(key.row.name);
         }
         value
+    }
+
+    /// What the keys that were asked for so far were read as.
+    pub(in crate::config) fn values(&self) -> Values {
+        self.values.clone()
     }
 
     /// A field that has a name and no effect yet.

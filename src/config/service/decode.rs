@@ -4,21 +4,24 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ganger_pool::core::Policy;
 use indexmap::IndexMap;
 
+use super::Service;
+use super::groups::Timeouts;
 use super::overdue::overdue_after;
 use super::table::SERVICE;
 use super::warm::warm_and_max;
-use super::{Env, Service, Timeouts};
 use crate::config::decode::{Cx, Fields, Spanned};
 use crate::config::image::ImageRef;
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::spec::{Mount, Network, Pull, Reach, Ready};
+use crate::spec::{Env, Mount, Network, Pull, Reach, Ready, SessionSettings, Spec};
 
 /// A service, as far as it could be read, with the places the checks across
 /// services need.
+#[derive(Clone, PartialEq)]
 pub(in crate::config) struct Found {
     pub(in crate::config) name: Name,
     pub(in crate::config) listen: Option<Spanned<SocketAddr>>,
@@ -51,50 +54,67 @@ pub(in crate::config) fn service(
         let cap_add = f.optional(SERVICE.cap_add).map_or_else(Vec::new, |names| names.0);
         let place = f.place(SERVICE.listen);
         let found = listen.zip(place).map(|(value, span)| Spanned { value, span });
+        let queue = f.or(SERVICE.queue);
+        let policy = Policy {
+            reuse: f.or(SERVICE.reuse),
+            warm: warm.value,
+            auto,
+            max,
+            max_age: max_age(f),
+            queue_length: queue.length,
+            surplus_after: f.or(SERVICE.surplus_after),
+            stale_after: f.or(SERVICE.stale_after),
+            max_surge: f.or(SERVICE.max_surge).0,
+            canary: f.optional(SERVICE.canary).map_or(0, |share| share.0),
+            ..Policy::default()
+        };
+        let session = SessionSettings {
+            queue_timeout: queue.timeout,
+            connect,
+            first_byte: timeouts.first_byte,
+            speaks_first: matches!(ready, Ready::Banner(_)),
+            keepalive: f.or(SERVICE.client).keepalive,
+            idle: timeouts.idle,
+            longest: timeouts.session,
+        };
         let rest = |f: &mut Fields<'_, '_, '_>| {
-            Some(Service {
-                name: name.value.clone(),
+            Some(Spec {
                 command: f.optional(SERVICE.command).map(|arguments| arguments.0),
                 env: f.optional(SERVICE.env).map_or_else(Env::default, |variables| variables.0),
-                reuse: f.or(SERVICE.reuse),
-                warm: warm.value,
-                auto,
-                max,
-                max_age: max_age(f),
-                overdue_after,
-                queue: f.or(SERVICE.queue),
-                ready,
-                connect,
-                client: f.or(SERVICE.client),
-                timeouts,
                 pull,
-                watch_image,
                 limits: f.or(SERVICE.limits),
                 network,
                 reach,
-                sandbox: f.or(SERVICE.sandbox),
-                preconnect: f.or(SERVICE.preconnect),
                 publish: f.or(SERVICE.publish),
-                max_surge: f.or(SERVICE.max_surge).0,
-                canary: f.optional(SERVICE.canary).map_or(0, |share| share.0),
-                surplus_after: f.or(SERVICE.surplus_after),
-                stale_after: f.or(SERVICE.stale_after),
+                sandbox: f.or(SERVICE.sandbox),
+                ready,
+                preconnect: f.or(SERVICE.preconnect),
                 user: f.optional(SERVICE.user).map(|user| user.0),
                 read_only: f.or(SERVICE.read_only),
                 tmpfs,
                 cap_add,
                 mounts,
-                runtime: f.optional(SERVICE.runtime),
+                runtime: f.optional(SERVICE.runtime).map(|name| name.to_string()),
+                overdue_after,
                 // Last, so that the others are read before these give up.
-                listen: listen?,
-                image: image?,
+                image: image?.to_string(),
                 port: port?.0,
             })
         };
-        let service = rest(f);
-        if let Some(service) = &service {
-            let limited = f.given(SERVICE.limits);
-            check_sizes(&sizes, service.limits.memory, limited, f.cx);
+        let spec = rest(f);
+        let service = listen.zip(spec).map(|(listen, spec)| Service {
+            name: name.value.clone(),
+            listen,
+            spec,
+            policy,
+            start_timeout: timeouts.start,
+            session,
+            watch_image,
+            values: f.values(),
+        });
+        if let Some(Service { spec: Spec { limits, .. }, .. }) = &service {
+            let given = f.given(SERVICE.limits);
+            check_sizes(&sizes, limits.memory.unwrap_or(u64::MAX), given, f.cx);
         }
         let unfit = service.as_ref().map_or(Vec::new(), Service::why_not_pooled);
         for (place, (title, help)) in f.place(SERVICE.sandbox).iter().cycle().zip(unfit) {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Client, Connect, Limits, Queue, Timeouts};
 use crate::config::decode::{Cx, Decode, Fields};
 use crate::config::keys::{keys, optional, or};
 use crate::config::quantity::{Positive, Size};
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
 use crate::config::value::{Count, Waiting};
+use crate::spec::{Connect, Limits};
 
 /// Docker refuses less.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -21,6 +21,28 @@ const KEEPALIVE: std::ops::RangeInclusive<Duration> =
 
 /// More processors than any machine has.
 const MOST_CPUS: f64 = 100_000.0;
+
+/// `queue`.
+#[derive(Clone, PartialEq)]
+pub(in crate::config) struct Queue {
+    pub(super) length: u32,
+    pub(super) timeout: Duration,
+}
+
+/// `client`.
+#[derive(Clone, PartialEq)]
+pub(in crate::config) struct Client {
+    pub(super) keepalive: Option<Duration>,
+}
+
+/// `timeouts`, of which what is `None` has no limit.
+#[derive(Clone, PartialEq)]
+pub(in crate::config) struct Timeouts {
+    pub(super) start: Duration,
+    pub(super) first_byte: Option<Duration>,
+    pub(super) idle: Option<Duration>,
+    pub(super) session: Option<Duration>,
+}
 
 keys! {
     /// The keys of `queue`.
@@ -154,9 +176,9 @@ impl Decode for Limits {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "`limits`", |f| Self {
-            memory: memory(f),
+            memory: Some(memory(f)),
             cpus: cpus(f),
-            pids: f.or(LIMITS.pids).0,
+            pids: Some(f.or(LIMITS.pids).0),
             enforce: f.or(LIMITS.enforce),
         })
     }

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use super::{Connect, Service, Timeouts};
+use super::Service;
+use super::groups::Timeouts;
 use crate::config::decode::Fields;
 use crate::config::keys::Key;
 use crate::config::report::Mistake;
+use crate::spec::Connect;
 
 /// From the moment at which a deadline is worked out until the container is created and
 /// started takes 50 s at the most. The rest is for clocks that are put right meanwhile.
@@ -26,7 +28,7 @@ pub(super) fn overdue_after(
     let place = f.place(key);
     // What cannot be read has been reported.
     if let Some(timeouts) = timeouts {
-        let mistake = match in_use(timeouts, connect) {
+        let mistake = match in_use(timeouts.start, connect, timeouts.session) {
             None => Some((
                 "`overdue_after` needs an end of every session".to_owned(),
                 "add `timeouts: (session: \"1h\")`: no container is leased that may be in use when \
@@ -55,8 +57,8 @@ pub(super) fn overdue_after(
 
 /// From the moment at which its deadline is worked out, how long a container can be in
 /// use besides its age; `None` for ever.
-fn in_use(timeouts: &Timeouts, connect: &Connect) -> Option<Duration> {
-    Some(LAUNCH + timeouts.start + connect.timeout + timeouts.session?)
+fn in_use(start: Duration, connect: &Connect, session: Option<Duration>) -> Option<Duration> {
+    Some(LAUNCH + start + connect.timeout + session?)
 }
 
 // === impl Service ===
@@ -67,22 +69,26 @@ impl Service {
     #[must_use]
     pub fn retire_after(&self) -> Option<Duration> {
         let until_deadline = self
+            .spec
             .overdue_after
-            .zip(in_use(&self.timeouts, &self.connect))
+            .zip(self.in_use())
             .map(|(after, in_use)| after.saturating_sub(in_use));
-        self.max_age.into_iter().chain(until_deadline).min()
+        self.policy.max_age.into_iter().chain(until_deadline).min()
     }
 
     /// Whether containers that were launched as `before` says have to be retired before
     /// their deadline when they are leased as this says. Their age is judged by either.
     #[must_use]
     pub fn keeps_deadlines_of(&self, before: &Self) -> bool {
-        let Some(deadline) = before.overdue_after else { return true };
+        let Some(deadline) = before.spec.overdue_after else { return true };
         let (Some(old), Some(new)) = (before.retire_after(), self.retire_after()) else {
             return false;
         };
-        in_use(&self.timeouts, &self.connect)
-            .is_some_and(|in_use| old.max(new) + in_use <= deadline)
+        self.in_use().is_some_and(|in_use| old.max(new) + in_use <= deadline)
+    }
+
+    fn in_use(&self) -> Option<Duration> {
+        in_use(self.start_timeout, &self.session.connect, self.session.longest)
     }
 }
 

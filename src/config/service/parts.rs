@@ -1,14 +1,13 @@
 //! Reads what a service takes: words, texts, lists and maps.
 
 use super::tmpfs::TmpfsOptions;
-use super::{Env, Publish};
 use crate::config::decode::{Cx, Decode, Entry, Flaw, Spanned, similar};
 use crate::config::keys::{keys, or, required};
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Text};
-use crate::spec::{Mount, Network, Preconnect, Pull, Reach, Sandbox};
+use crate::spec::{Env, Mount, Network, Preconnect, Publish, Pull, Reach, Sandbox};
 
 /// Every capability of Linux 6, without `CAP_`.
 const CAPABILITIES: &[&str] = &[
@@ -60,30 +59,38 @@ const CAPABILITIES: &[&str] = &[
 struct EnvKey(String);
 
 /// `USER[:GROUP]`.
+#[derive(Clone, PartialEq)]
 pub(in crate::config) struct User(pub(super) String);
 
 /// The arguments of a container, of which there is at least one.
+#[derive(Clone, PartialEq)]
 pub(in crate::config) struct Arguments(pub(super) Vec<String>);
 
 /// Environment variables.
+#[derive(Clone, PartialEq)]
 pub(in crate::config) struct Variables(pub(super) Env);
 
 /// A capability without `CAP_`.
+#[derive(Clone, PartialEq)]
 struct Capability(&'static str);
 
 /// Capabilities without `CAP_`.
+#[derive(Clone, PartialEq)]
 pub(in crate::config) struct Capabilities(pub(super) Vec<String>);
 
 /// A mount and the place of its target.
+#[derive(Clone, PartialEq)]
 pub(super) struct FoundMount {
     pub(super) mount: Mount,
     pub(super) target: Spanned<String>,
 }
 
 /// Mounts, each at a path of its own as far as this list says.
+#[derive(Clone, PartialEq)]
 pub(in crate::config) struct Mounts(pub(super) Vec<FoundMount>);
 
 /// File systems in memory.
+#[derive(Clone, PartialEq)]
 pub(in crate::config) struct MemoryFiles {
     /// Their paths and options.
     pub(super) found: Vec<(Spanned<String>, String)>,

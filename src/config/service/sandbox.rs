@@ -12,26 +12,26 @@ impl Service {
     #[must_use]
     pub fn why_not_pooled(&self) -> Vec<(String, &'static str)> {
         let mut reasons = Vec::new();
-        if self.sandbox != Sandbox::Pooled {
+        if self.spec.sandbox != Sandbox::Pooled {
             return reasons;
         }
         let mighty = |name: &&String| ["NET_ADMIN", "SYS_ADMIN"].contains(&name.as_str());
-        if let Some(name) = self.cap_add.iter().find(mighty) {
+        if let Some(name) = self.spec.cap_add.iter().find(mighty) {
             let why = format!("with `{name}` in `cap_add` a container can change its network");
             let help = "and the next one in its sandbox would have that: write `sandbox: Fresh`";
             reasons.push((why, help));
         }
-        if let Some(name) = self.runtime.as_ref().filter(|name| has_own_network(name.as_str())) {
+        if let Some(name) = self.spec.runtime.as_deref().filter(|name| has_own_network(name)) {
             let why = format!("the runtime {name} may have a network stack of its own");
             let help = "and cannot join a network that is there already: write `sandbox: Fresh`";
             reasons.push((why, help));
         }
-        if self.overdue_after.is_some() {
+        if self.spec.overdue_after.is_some() {
             let why = "a sandbox has no deadline, and `overdue_after` gives its containers one";
             let help = "write `sandbox: Fresh`, or leave `overdue_after` out";
             reasons.push((why.to_owned(), help));
         }
-        if !self.read_only {
+        if !self.spec.read_only {
             let why =
                 "containers in a sandbox share /etc/hosts, /etc/hostname and /etc/resolv.conf";
             let help = "write `read_only: true`, so that none can change them, with `tmpfs` for what \

@@ -3,16 +3,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::groups::{CLIENT_ROWS, CONNECT_ROWS, LIMITS_ROWS, QUEUE_ROWS, TIMEOUTS_ROWS};
+use super::groups::{
+    CLIENT_ROWS, CONNECT_ROWS, Client, LIMITS_ROWS, QUEUE_ROWS, Queue, TIMEOUTS_ROWS, Timeouts,
+};
 use super::parts::{Arguments, Capabilities, MOUNT_ROWS, MemoryFiles, Mounts, User, Variables};
 use super::warm::{AUTO_ROWS, Warm};
-use super::{Client, Connect, Limits, Publish, Queue, Timeouts};
 use crate::config::decode::Decode;
 use crate::config::image::ImageRef;
 use crate::config::keys::{keys, optional, or, required};
 use crate::config::name::Name;
 use crate::config::value::{Containers, Port, Share};
-use crate::spec::{Network, Preconnect, Pull, Reach, Ready, Sandbox};
+use crate::spec::{Connect, Limits, Network, Preconnect, Publish, Pull, Reach, Ready, Sandbox};
 
 keys! {
     /// The keys of a service.

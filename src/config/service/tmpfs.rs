@@ -4,6 +4,7 @@ use crate::config::decode::{Cx, Decode, Flaw};
 use crate::config::tree::Node;
 
 /// Options of a mount, as the engine takes them.
+#[derive(Clone, PartialEq)]
 pub(super) struct TmpfsOptions {
     pub(super) text: String,
     /// How large it may get, in bytes, where that is said in bytes.

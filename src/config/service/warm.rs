@@ -9,20 +9,20 @@ use crate::config::tree::{Node, Shape};
 use crate::config::value::Containers;
 
 /// `warm` as it was found.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::config) enum Warm {
     Fixed(u32),
-    /// With the place of `min`, where it is said.
     Auto {
         misses: u32,
         min: u32,
-        min_at: Option<Span>,
+        /// `min`, where it is said.
+        least: Option<Spanned<u32>>,
         max: Option<Spanned<u32>>,
     },
 }
 
 /// The share of clients that find a container ready, as the share of those who do not.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::config) struct HitRate(u32);
 
 /// How many are kept ready at least, and where that is said, else `name`; the bounds
@@ -60,8 +60,7 @@ pub(super) fn warm_and_max(
             }
             (warm, None, limit)
         }
-        Warm::Auto { misses, min, min_at, max: most } => {
-            let given = min_at.map(|span| Spanned { value: min, span });
+        Warm::Auto { misses, min, least: given, max: most } => {
             for (what, bound) in [("`min` of `warm`", &given), ("`max` of `warm`", &most)] {
                 if let Some(bound) = bound {
                     within(what, bound, f);
@@ -110,7 +109,8 @@ impl Decode for Warm {
             let (misses, min, max) = (f.or(AUTO.hit_rate).0, f.or(AUTO.min), f.optional(AUTO.max));
             let max = max.zip(f.place(AUTO.max));
             let max = max.map(|(max, span)| Spanned { value: max.0, span });
-            Self::Auto { misses, min, min_at: f.place(AUTO.min), max }
+            let least = f.place(AUTO.min).map(|span| Spanned { value: min, span });
+            Self::Auto { misses, min, least, max }
         })
     }
 }

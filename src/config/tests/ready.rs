@@ -23,13 +23,14 @@ fn every_sign_of_readiness_is_read() {
         (r#"Exec(["pg_isready", "", "-q"])"#, Ready::Exec(words(&["pg_isready", "", "-q"]))),
         ("Started", Ready::Started),
     ] {
-        assert_eq!(service(&format!("ready: {ready}")).ready, expected, "{ready}");
+        assert_eq!(service(&format!("ready: {ready}")).spec.ready, expected, "{ready}");
     }
 }
 
 #[test]
 fn a_check_of_health_is_the_image_s_as_far_as_nothing_else_is_said() {
-    let check = |settings: &str| match service(&format!("ready: Healthcheck{settings}")).ready {
+    let check = |settings: &str| match service(&format!("ready: Healthcheck{settings}")).spec.ready
+    {
         Ready::Healthcheck(check) => check,
         other => panic!("{other:?}"),
     };

@@ -10,8 +10,16 @@ async fn tried(docker: &Docker, order: &LaunchOrder<Spec>) -> Result<(), LaunchE
     docker.launch(order).await.map(|_| ())
 }
 
+/// The same, where limits need not be kept.
+fn lax(mut spec: Spec) -> Spec {
+    spec.limits.enforce = false;
+    spec
+}
+
 fn limited() -> Spec {
-    Spec { memory: Some(64 << 20), cpus: Some(0.5), pids: Some(64), ..spec() }
+    let limits =
+        Limits { memory: Some(64 << 20), cpus: Some(0.5), pids: Some(64), ..Limits::default() };
+    Spec { limits, ..spec() }
 }
 
 #[tokio::test]
@@ -123,7 +131,7 @@ async fn a_limit_that_cannot_be_set_is_left_out_where_the_file_says_so() {
         if seen.line == "GET /_ping" { Some(Reply::Ping("Libpod/5.4.2")) } else { engine_says }
     })
     .await;
-    let lax = order(Spec { enforce: false, ..limited() });
+    let lax = order(lax(limited()));
     for _ in 0..2 {
         assert_eq!(tried(&docker, &lax).await.unwrap_err().fault, Fault::Unprepared);
     }
@@ -180,7 +188,7 @@ async fn a_container_without_a_control_group_has_no_limits_whatever_the_engine_s
     for part in ["`limits.memory`", "`limits.cpus`", "`limits.pids`"] {
         assert!(error.message.contains(part), "{}", error.message);
     }
-    tried(&docker, &order(Spec { enforce: false, ..limited() })).await.unwrap();
+    tried(&docker, &order(lax(limited()))).await.unwrap();
     kept.end().await;
 }
 
@@ -213,7 +221,11 @@ async fn a_limit_that_a_holder_was_not_given_is_kept_by_no_service_there() {
     // Nor in a network of its own.
     let error = tried(&docker, &order(limited())).await.unwrap_err();
     assert!(error.message.contains("discards `limits.pids` "), "{}", error.message);
-    let unlimited = Spec { pids: None, ..limited() };
+    let unlimited = {
+        let mut spec = limited();
+        spec.limits.pids = None;
+        spec
+    };
     tried(&docker, &pooled(unlimited)).await.unwrap();
 }
 
@@ -233,7 +245,7 @@ async fn a_holder_that_fails_to_start_with_a_limit_is_made_without_it_from_then_
         limited.then(|| no(500, why)).flatten()
     })
     .await;
-    let lax = pooled(Spec { enforce: false, ..limited() });
+    let lax = pooled(lax(limited()));
     tried(&docker, &lax).await.unwrap_err();
     assert_eq!(asked_by(&engine, "ganger-sandbox", "PidsLimit").len(), 1);
     tried(&docker, &lax).await.unwrap();

@@ -29,7 +29,9 @@ fn info() -> Value {
 }
 
 fn limited(memory: u64, cpus: f64) -> Spec {
-    Spec { memory: Some(memory), cpus: Some(cpus), pids: Some(9), ..spec() }
+    let limits =
+        Limits { memory: Some(memory), cpus: Some(cpus), pids: Some(9), ..Limits::default() };
+    Spec { limits, ..spec() }
 }
 
 #[tokio::test]
@@ -63,7 +65,8 @@ async fn limits_that_an_engine_would_discard_are_said() {
     let lacks = surveyed(cannot.clone(), limited(1 << 29, 1.0)).await.lacks;
     let said = "the engine discards `limits.memory` and `limits.cpus` and `limits.pids`";
     assert!(lacks.len() == 1 && lacks[0].starts_with(said), "{lacks:?}");
-    let lenient = Spec { enforce: false, ..limited(1 << 29, 1.0) };
+    let mut lenient = limited(1 << 29, 1.0);
+    lenient.limits.enforce = false;
     assert_eq!(surveyed(cannot.clone(), lenient).await.lacks, Vec::<String>::new());
     assert_eq!(surveyed(cannot, spec()).await.lacks, Vec::<String>::new());
     // What it does not say is not held against it.

@@ -145,7 +145,7 @@ fn the_clients_end_is_replayed_too() {
 fn past_the_record_there_is_no_other_container() {
     test(async {
         let proxy = Proxy::start_with([reset_after(9).await, echo().await], 10, |settings| {
-            settings.replay = 8;
+            settings.session.connect.replay = 8;
         });
         let mut client = proxy.connect().await;
         client.write_all(b"123456789").await.unwrap();
@@ -189,7 +189,7 @@ fn the_retries_are_counted_over_dials_and_failures() {
                 echo().await,
             ],
             10,
-            |settings| settings.retries = 2,
+            |settings| settings.session.connect.retries = 2,
         );
         let mut client = proxy.connect().await;
         client.write_all(b"x").await.unwrap();
@@ -204,7 +204,7 @@ fn the_retries_are_counted_over_dials_and_failures() {
 fn without_retries_the_first_failure_is_the_last() {
     test(async {
         let proxy = Proxy::start_with([reset_after(1).await, echo().await], 10, |settings| {
-            settings.retries = 0;
+            settings.session.connect.retries = 0;
         });
         let mut client = proxy.connect().await;
         client.write_all(b"x").await.unwrap();
@@ -219,8 +219,8 @@ fn without_retries_the_first_failure_is_the_last() {
 fn a_dial_that_hangs_is_given_up() {
     test(async {
         let proxy = Proxy::start_with([Give::Deaf, echo().await], 10, |settings| {
-            settings.connect_timeout = Duration::from_millis(50);
-            settings.retries = 0;
+            settings.session.connect.timeout = Duration::from_millis(50);
+            settings.session.connect.retries = 0;
         });
         let mut client = proxy.connect().await;
         assert_reset(&read_all(&mut client).await.1);
@@ -234,7 +234,7 @@ fn a_dial_that_hangs_is_given_up() {
 fn a_dial_that_hangs_leaves_time_for_another() {
     test(async {
         let proxy = Proxy::start_with([Give::Deaf, Give::Deaf, echo().await], 10, |settings| {
-            settings.connect_timeout = Duration::from_secs(2);
+            settings.session.connect.timeout = Duration::from_secs(2);
         });
         let mut client = proxy.connect().await;
         client.write_all(b"hello").await.unwrap();
@@ -283,7 +283,7 @@ fn one_that_refuses_for_ever_leaves_time_for_another() {
         let proxy = Proxy::start_with(
             [Give::Container(nobody, Fate::Running), echo().await],
             10,
-            |settings| settings.connect_timeout = Duration::from_secs(2),
+            |settings| settings.session.connect.timeout = Duration::from_secs(2),
         );
         let mut client = proxy.connect().await;
         client.shutdown().await.unwrap();
@@ -309,7 +309,7 @@ fn a_container_that_fails_late_leaves_the_whole_time_for_another() {
         let shy = Give::Shy(container(echo_all).await, 1, Errno::CONNREFUSED);
         let proxy =
             Proxy::start_with([Give::Container(late, Fate::Running), shy], 10, |settings| {
-                settings.connect_timeout = CONNECT
+                settings.session.connect.timeout = CONNECT
             });
         let mut client = proxy.connect().await;
         client.write_all(b"hello").await.unwrap();
@@ -335,7 +335,7 @@ fn what_this_machine_lacks_costs_no_container() {
 
         let script = [Give::Shy(listens, usize::from(u16::MAX), Errno::MFILE)];
         let proxy = Proxy::start_with(script, 10, |settings| {
-            settings.connect_timeout = Duration::from_millis(50);
+            settings.session.connect.timeout = Duration::from_millis(50);
         });
         let mut client = proxy.connect().await;
         assert_reset(&read_all(&mut client).await.1);
@@ -356,7 +356,7 @@ async fn silent() -> Give {
 }
 
 fn soon(settings: &mut Settings) {
-    settings.first_byte = Some(Duration::from_millis(500));
+    settings.session.first_byte = Some(Duration::from_millis(500));
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn where_containers_speak_first_they_owe_it_at_once() {
         let script = [silent().await, Give::Container(banner, Fate::Running)];
         let proxy = Proxy::start_with(script, 10, |settings| {
             soon(settings);
-            settings.speaks_first = true;
+            settings.session.speaks_first = true;
         });
         let (greeting, end) = read_all(&mut proxy.connect().await).await;
         end.unwrap();
@@ -424,7 +424,7 @@ fn what_cannot_be_sent_again_is_reset_when_nothing_answers() {
     test(async {
         let proxy = Proxy::start_with([silent().await, echo().await], 10, |settings| {
             soon(settings);
-            settings.replay = 0;
+            settings.session.connect.replay = 0;
         });
         let mut client = proxy.connect().await;
         client.write_all(b"x").await.unwrap();

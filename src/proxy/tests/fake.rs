@@ -24,6 +24,7 @@ use crate::proxy::{
     StartKind, Supply, bind, run,
 };
 use crate::reach::{Backend, Fate, tune};
+use crate::spec::{Connect, SessionSettings};
 use crate::telemetry::tests::{Capture, text};
 
 /// What the next lease is to be.
@@ -95,15 +96,19 @@ impl Settings {
         Self {
             name: "echo".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
-            queue_timeout: Duration::from_secs(60),
-            connect_timeout: Duration::from_secs(60),
-            retries: 3,
-            replay: 64 * 1024,
-            first_byte: None,
-            speaks_first: false,
-            keepalive: Some(Duration::from_secs(60)),
-            idle: Some(Duration::from_secs(60)),
-            session: None,
+            session: SessionSettings {
+                queue_timeout: Duration::from_secs(60),
+                connect: Connect {
+                    timeout: Duration::from_secs(60),
+                    retries: 3,
+                    replay: 64 * 1024,
+                },
+                first_byte: None,
+                speaks_first: false,
+                keepalive: Some(Duration::from_secs(60)),
+                idle: Some(Duration::from_secs(60)),
+                longest: None,
+            },
         }
     }
 }

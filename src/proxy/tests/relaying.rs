@@ -133,7 +133,7 @@ fn a_client_that_stops_reading_is_asked_after_and_loses_nothing() {
     for half_closed in [false, true] {
         test(async move {
             let proxy = Proxy::start_with([echo().await], 10, |settings| {
-                settings.keepalive = Some(KEEPALIVE);
+                settings.session.keepalive = Some(KEEPALIVE);
             });
             let socket = TcpSocket::new_v4().unwrap();
             socket.set_recv_buffer_size(4096).unwrap();
@@ -303,7 +303,7 @@ fn an_answer_is_delivered_although_the_container_refused_the_rest() {
 fn an_idle_connection_is_ended() {
     test(async {
         let proxy = Proxy::start_with([echo().await], 10, |settings| {
-            settings.idle = Some(Duration::from_secs(1));
+            settings.session.idle = Some(Duration::from_secs(1));
         });
         let mut client = proxy.connect().await;
         client.write_all(b"x").await.unwrap();
@@ -330,7 +330,7 @@ fn traffic_in_one_direction_keeps_a_connection_up() {
         })
         .await;
         let proxy = Proxy::start_with([Give::Container(address, Fate::Running)], 10, |settings| {
-            settings.idle = Some(idle);
+            settings.session.idle = Some(idle);
         });
         let mut client = proxy.connect().await;
         let (got, result) = read_all(&mut client).await;
@@ -345,7 +345,7 @@ fn traffic_in_one_direction_keeps_a_connection_up() {
 fn a_session_is_ended_by_its_time_out_whatever_moves() {
     test(async {
         let proxy = Proxy::start_with([echo().await], 10, |settings| {
-            settings.session = Some(Duration::from_millis(100));
+            settings.session.longest = Some(Duration::from_millis(100));
         });
         let mut client = proxy.connect().await;
         let mut byte = [0];

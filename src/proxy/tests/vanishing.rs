@@ -19,7 +19,7 @@ fn vanish(stream: &TcpStream) {
 }
 
 fn soon(settings: &mut Settings) {
-    settings.keepalive = Some(Duration::from_millis(500));
+    settings.session.keepalive = Some(Duration::from_millis(500));
 }
 
 /// A container that says something, and something else once it is told to.
