@@ -4,6 +4,7 @@
 mod consul;
 mod daemon;
 mod decode;
+mod fleet;
 mod image;
 mod instance;
 mod keys;
@@ -16,6 +17,7 @@ mod register;
 mod report;
 mod service;
 mod start;
+mod swarm;
 mod tls;
 mod tree;
 mod value;
@@ -27,8 +29,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use daemon::{Daemon, Daemons};
+pub use daemon::Daemon;
 pub(crate) use decode::{Values, similar};
+pub use fleet::Daemons;
 pub use image::ImageRef;
 pub use name::Name;
 pub use register::Register;

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::config::{self, Daemons};
-use crate::discovery::{Consul, Discovered, Following, Swarm};
+use crate::discovery::{Discovered, FleetSource, Following};
 use crate::docker::{Docker, Site};
 use naming::Names;
 
@@ -28,10 +28,8 @@ const EXPECTED: u64 = 16;
 pub enum Fleet {
     /// The file.
     Fixed(Vec<DaemonSpec<Site>>),
-    /// Consul.
-    Consul(Consul),
-    /// A Docker Swarm.
-    Swarm(Swarm),
+    /// Whoever is asked.
+    Source(Arc<dyn FleetSource>),
 }
 
 /// The fleet that is followed, and may be exchanged for another.
@@ -56,8 +54,7 @@ impl Fleet {
     pub(super) fn new(daemons: &Daemons) -> Self {
         match daemons {
             Daemons::Static(daemons) => Self::Fixed(daemons.iter().map(daemon).collect()),
-            Daemons::Consul(consul) => Self::Consul(consul.clone()),
-            Daemons::Swarm(swarm) => Self::Swarm(swarm.clone()),
+            Daemons::Source(source) => Self::Source(source.clone()),
         }
     }
 
@@ -68,19 +65,17 @@ impl Fleet {
     pub async fn once(&self) -> Result<Discovered, String> {
         match self {
             Self::Fixed(daemons) => Ok(Discovered { daemons: daemons.clone(), unfit: Vec::new() }),
-            Self::Consul(consul) => consul.once().await,
-            Self::Swarm(swarm) => swarm.once().await,
+            Self::Source(source) => source.once().await,
         }
     }
 
     /// Follows its changes for as long as the tasks are kept.
-    async fn follow(self) -> Following {
+    async fn follow(&self) -> Following {
         match self {
             Self::Fixed(daemons) => {
-                Following { fleet: fixed(daemons), tasks: JoinSet::new(), answered: true }
+                Following { fleet: fixed(daemons.clone()), tasks: JoinSet::new(), answered: true }
             }
-            Self::Consul(consul) => consul.follow(PATIENCE).await,
-            Self::Swarm(swarm) => swarm.follow(PATIENCE).await,
+            Self::Source(source) => source.follow(PATIENCE).await,
         }
     }
 
@@ -88,7 +83,7 @@ impl Fleet {
     pub(super) fn size(&self) -> u64 {
         match self {
             Self::Fixed(daemons) => daemons.len() as u64,
-            Self::Consul(_) | Self::Swarm(_) => EXPECTED,
+            Self::Source(_) => EXPECTED,
         }
     }
 
@@ -96,7 +91,7 @@ impl Fleet {
     pub(super) fn capacity(&self) -> Option<u64> {
         match self {
             Self::Fixed(daemons) => Some(daemons.iter().map(|d| u64::from(d.max_containers)).sum()),
-            Self::Consul(_) | Self::Swarm(_) => None,
+            Self::Source(_) => None,
         }
     }
 }
@@ -109,7 +104,7 @@ impl Followed {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub(super) async fn start(fleet: Fleet, docker: Arc<Docker>) -> (Self, FleetWatch<Site>) {
-        let Following { fleet: source, tasks, answered } = fleet.clone().follow().await;
+        let Following { fleet: source, tasks, answered } = fleet.follow().await;
         if !answered {
             warn!("discovery has not answered, or not all of it; starting with what is known");
         }
@@ -130,7 +125,7 @@ impl Followed {
         if self.fleet == *fleet {
             return Ok(None);
         }
-        let following = fleet.clone().follow().await;
+        let following = fleet.follow().await;
         if following.answered {
             Ok(Some(following))
         } else {

@@ -27,8 +27,7 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     let services = config.services.len();
     let daemons = match &config.daemons {
         Daemons::Static(daemons) => daemons.len().to_string(),
-        Daemons::Consul(_) => "from Consul".to_owned(),
-        Daemons::Swarm(_) => "from a Swarm".to_owned(),
+        Daemons::Source(source) => source.origin().to_owned(),
     };
     let instance = config.instance(path);
     let shown = instance.as_deref().unwrap_or("to be named");
@@ -61,7 +60,11 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     unfit.iter().for_each(|why| say(&format!("not used: {why}")));
     let nobody = daemons.is_empty();
     if nobody {
-        say(&format!("error: {}", nobody_listed(&config.daemons)));
+        let why = match &config.daemons {
+            Daemons::Static(_) => "there is no daemon".to_owned(),
+            Daemons::Source(source) => source.nobody(),
+        };
+        say(&format!("error: {why}"));
     }
     for (at, daemon) in daemons.into_iter().enumerate() {
         let (docker, services) = (docker.clone(), services.clone());
@@ -78,21 +81,6 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
         _ if !unfit.is_empty() => Exit::Failed,
         _ => Exit::Ok,
     })
-}
-
-/// That there is nobody to launch on.
-fn nobody_listed(daemons: &Daemons) -> String {
-    match daemons {
-        Daemons::Consul(consul) => format!(
-            "Consul lists no daemon that passes its checks and can be used as `{}`: look at `service` \
-             and `datacenters`, and at what is registered",
-            consul.service
-        ),
-        Daemons::Swarm(_) => {
-            "the Swarm has no node that is ready, active and can be used".to_owned()
-        }
-        Daemons::Static(_) => "there is no daemon".to_owned(),
-    }
 }
 
 async fn ask(

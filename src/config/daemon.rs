@@ -7,8 +7,7 @@ use super::keys::{keys, optional, or, required};
 use super::name::Name;
 use super::report::{Mistake, Span};
 use super::tree::Node;
-use super::value::{Containers, Launches, Port};
-use crate::discovery::{Consul, Swarm};
+use super::value::{Containers, Launches};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::tls::Files;
 
@@ -29,17 +28,6 @@ pub struct Daemon {
     pub publish_on: Option<IpAddr>,
     /// What each key was read as.
     pub(crate) values: Values,
-}
-
-/// Where the fleet is listed.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Daemons {
-    /// In the file, in its order. Never empty.
-    Static(Vec<Daemon>),
-    /// In Consul.
-    Consul(Consul),
-    /// By a Docker Swarm.
-    Swarm(Swarm),
 }
 
 /// A daemon, as far as it could be read.
@@ -79,51 +67,6 @@ keys! {
          engine is not ours: behind a tunnel, or in another network namespace (Docker in Docker, a \
          rootless engine).",
     );
-}
-
-keys! {
-    /// The keys of `Swarm`.
-    SWARM, SwarmKeys, SWARM_ROWS;
-    manager: Endpoint = required("\"unix:///var/run/docker.sock\"", "The API of a manager.");
-    port: Port = required("2376", "Where each node's engine listens.");
-    max_containers: Containers = required(
-        "10",
-        "The most containers on a node that has no label `max_containers`.",
-    );
-    insecure: bool = or("false", "Allows plain tcp to other machines.");
-    tls: Files = optional(
-        "none",
-        "(ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")",
-        "What the manager and the nodes are reached with.",
-    );
-}
-
-// === impl Swarm ===
-
-impl Decode for Swarm {
-    const WHAT: &'static str =
-        "(manager: \"unix:///var/run/docker.sock\", port: 2376, max_containers: 10)";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.variant_fields(node, "`Swarm`", |f| {
-            let manager = f.required(SWARM.manager);
-            let port = f.required(SWARM.port);
-            let max_containers = f.required(SWARM.max_containers);
-            let insecure = f.or(SWARM.insecure);
-            let tls = f.optional(SWARM.tls);
-            match (f.place(SWARM.manager), f.place(SWARM.tls)) {
-                (_, Some(place)) if insecure => both_secure_and_not(f, &place),
-                // Its nodes are on other machines, wherever the manager is.
-                (Some(manager), None) if !insecure && !f.given(SWARM.tls) => plain(f, &manager),
-                _ => {}
-            }
-            let manager = match &tls {
-                Some(files) => manager?.with_tls(files.clone()),
-                None => manager?,
-            };
-            Some(Self { manager, port: port?.0, max_containers: max_containers?.0, tls })
-        })?
-    }
 }
 
 // === impl FoundDaemon ===
@@ -184,13 +127,13 @@ fn check_tls(f: &mut Fields<'_, '_, '_>, url: &Spanned<Endpoint>, insecure: bool
     plain(f, &url.span);
 }
 
-fn both_secure_and_not(f: &mut Fields<'_, '_, '_>, tls: &Span) {
+pub(super) fn both_secure_and_not(f: &mut Fields<'_, '_, '_>, tls: &Span) {
     let title = "`tls` and `insecure: true` exclude each other";
     let help = "leave out `insecure`, which allows plain tcp";
     f.cx.report(Mistake::new(tls, title).help(help));
 }
 
-fn plain(f: &mut Fields<'_, '_, '_>, span: &Span) {
+pub(super) fn plain(f: &mut Fields<'_, '_, '_>, span: &Span) {
     let title = "plain tcp to another machine: whoever can read or reach it is root there";
     f.cx.report(Mistake::new(span, title).help(
         "add `tls: (ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")`, or `insecure: true` if its network is private to you",

@@ -4,16 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::daemon::{DAEMON_ROWS, FoundDaemon};
+use super::daemon::DAEMON_ROWS;
 use super::decode::{Cx, Decode, Entry, Fields, Spanned};
+use super::fleet::FoundDaemons;
 use super::keys::{keys, optional, or, required};
 use super::name::Name;
 use super::report::{Mistake, Span};
 use super::service::{Found, SERVICE_ROWS, service};
 use super::tree::{Node, parse};
 use super::value::FilePath;
-use super::{Config, Daemon, Daemons, Log, LogFormat, Register};
-use crate::discovery::{Consul, Swarm};
+use super::{Config, Daemons, Log, LogFormat, Register};
 
 /// Reads a file, whose paths are relative to `dir`, and what to warn of. An
 /// error is never empty.
@@ -61,10 +61,6 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     };
     Some(config)
 }
-
-/// `Static([…])`, `Consul(…)` or `Swarm(…)`.
-#[derive(Clone, PartialEq)]
-pub(super) struct FoundDaemons(Daemons);
 
 keys! {
     /// The keys at the top of a file.
@@ -115,67 +111,6 @@ keys! {
     /// The keys of `log`.
     LOG, LogKeys, LOG_ROWS;
     format: LogFormat = or("Text", "How a line is written.");
-}
-
-impl Decode for FoundDaemons {
-    const WHAT: &'static str =
-        "Static([(name: \"local\", url: \"unix:///var/run/docker.sock\", max_containers: 20)])";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let daemons = match cx.variant(node, &["Static", "Consul", "Swarm"])? {
-            "Static" => Daemons::Static(cx.payload::<StaticDaemons>(node)?.0),
-            "Consul" => Daemons::Consul(Consul::decode(node, cx)?),
-            _ => Daemons::Swarm(Swarm::decode(node, cx)?),
-        };
-        Some(Self(daemons))
-    }
-}
-
-#[derive(Clone, PartialEq)]
-struct StaticDaemons(Vec<Daemon>);
-
-impl Decode for StaticDaemons {
-    const WHAT: &'static str = "a list of daemons `[(name: …, url: …, max_containers: …)]`";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let found = cx.list::<FoundDaemon>(node, Self::WHAT)?;
-        if node.is_empty() {
-            let title = "there is no daemon to run containers on";
-            let help =
-                "add (name: \"local\", url: \"unix:///var/run/docker.sock\", max_containers: 20)";
-            cx.report(Mistake::new(&node.span, title).help(help));
-        }
-        for (i, daemon) in found.iter().enumerate() {
-            let same =
-                |first: &&Spanned<FoundDaemon>| first.value.name.value == daemon.value.name.value;
-            if let Some(first) = found[..i].iter().find(same) {
-                cx.repeated(&daemon.value.name.span, &first.value.name.span);
-            }
-            check_place(&found[..i], &daemon.value, cx);
-        }
-        // The capacity of the fleet is known only when all of it was read.
-        let daemons: Option<Vec<_>> = found.into_iter().map(|found| found.value.daemon).collect();
-        Some(Self(daemons?))
-    }
-}
-
-/// No two daemons may be one engine: each would count what runs there towards a capacity of its
-/// own, and take the containers of the other for strays.
-fn check_place(before: &[Spanned<FoundDaemon>], daemon: &FoundDaemon, cx: &mut Cx<'_>) {
-    let Some(url) = &daemon.url else { return };
-    let first = before.iter().find_map(|first| {
-        let there = first.value.url.as_ref()?;
-        (there.value.place() == url.value.place()).then_some((&first.value.name.value, there))
-    });
-    if let Some((name, first)) = first {
-        let title = format!(
-            "daemon \"{}\" is the same engine as \"{name}\", in line {}",
-            daemon.name.value,
-            cx.line(&first.span)
-        );
-        let help = "leave one out, and give the other the `max_containers` of both";
-        cx.report(Mistake::new(&url.span, title).also(&first.span, "the same").help(help));
-    }
 }
 
 /// The services, as far as they could be read.
@@ -286,10 +221,10 @@ fn check_names(
     place: &Span,
     cx: &mut Cx<'_>,
 ) {
-    let Daemons::Consul(consul) = daemons else { return };
+    let Daemons::Source(source) = daemons else { return };
     for service in services {
         let name = register.name(service.name.as_str());
-        if name == consul.service {
+        if source.lists(&name) {
             let title = format!(
                 "service \"{}\" would be registered as \"{name}\", whose instances are the daemons",
                 service.name

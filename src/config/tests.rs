@@ -7,8 +7,10 @@ mod reference;
 mod shown;
 mod tls;
 
+use std::any::Any;
+
 use super::*;
-use crate::discovery::{Consistency, Consul};
+use crate::discovery::{Consistency, Consul, FleetSource};
 use crate::spec::{Publish, Pull, Reach};
 
 const EXAMPLES: [&str; 8] =
@@ -479,12 +481,18 @@ fn daemons_that_make_no_sense() {
     assert_eq!(listed(&config)[0].publish_on, None);
 }
 
+/// A source that is a Consul.
+fn consul_of(source: &dyn FleetSource) -> Consul {
+    let source: &dyn Any = source;
+    source.downcast_ref::<Consul>().expect("a Consul").clone()
+}
+
 #[test]
 fn a_fleet_may_be_in_consul() {
     let consul = |fields: &str| {
         let text = format!("(daemons: Consul({fields}), services: {{\"s\": ({SERVICE})}})");
         match Config::parse(&text, "test").unwrap().daemons {
-            Daemons::Consul(consul) => consul,
+            Daemons::Source(source) => consul_of(&*source),
             other => panic!("{other:?}"),
         }
     };

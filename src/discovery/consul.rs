@@ -7,12 +7,14 @@
 
 mod catalog;
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use ganger_pool::discovery::DaemonSpec;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -21,10 +23,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::members::Members;
-use super::{Consistency, Consul, Discovered, Following};
-use crate::consul::{self, AskError, Client};
-use crate::endpoint::Site;
+use super::{Discovered, FleetSource, Following};
+use crate::consul::{self, AskError, Client, TokenFile};
+use crate::endpoint::{Endpoint, Site};
 use crate::http::{self, HttpError};
+use crate::tls;
 use catalog::Entry;
 
 /// How long a server holds a query to which there is no news.
@@ -33,6 +36,39 @@ const WAIT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(10);
 /// The pause between two queries, however fast the answers come.
 const PACE: Duration = Duration::from_millis(500);
+
+/// What to ask of which Consul.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Consul {
+    /// Servers or agents, tried in turn, with the TLS they are reached with. Never empty.
+    pub servers: Vec<Endpoint>,
+    /// What they are asked with, where they have ACLs.
+    pub token_file: Option<TokenFile>,
+    /// The service whose healthy instances are daemons.
+    pub service: String,
+    /// In order of preference; empty is that of the server that is asked.
+    pub datacenters: Vec<String>,
+    /// How fresh an answer has to be.
+    pub consistency: Consistency,
+    /// What a daemon may hold that does not say.
+    pub max_containers: u32,
+    /// Plain tcp to daemons on other machines is allowed.
+    pub insecure: bool,
+    /// What daemons are reached with that do not say `tls = "false"`.
+    pub tls: Option<tls::Files>,
+}
+
+/// How fresh Consul's answers have to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Any server answers, even without a leader.
+    Stale,
+    /// The leader answers, as far as it knows that it is one.
+    #[default]
+    Default,
+    /// The leader asks the others whether it is one.
+    Consistent,
+}
 
 /// Follows one datacenter.
 struct Follower {
@@ -60,49 +96,76 @@ struct Answer {
 
 // === impl Consul ===
 
-impl Consul {
-    /// Begins to follow. The first value is there once every datacenter was
-    /// asked, or `patience` is over. Dropping the tasks ends it.
-    pub async fn follow(self, patience: Duration) -> Following {
-        let consul = Arc::new(self);
-        let datacenters = consul.datacenters();
-        let members = Mutex::new(datacenters.iter().map(|_| None).collect());
-        let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));
-        let found = Arc::new(Found { members, unfit: Mutex::default(), fleet });
-        let mut tasks = JoinSet::new();
-        for (tier, datacenter) in (0..).zip(datacenters) {
-            let (consul, found) = (Arc::clone(&consul), Arc::clone(&found));
-            tasks.spawn(Follower { consul, datacenter, tier, found }.run());
-        }
-        let asked = async { while !found.complete() && watch.changed().await.is_ok() {} };
-        let answered = timeout(patience, asked).await.is_ok();
-        watch.mark_changed();
-        Following { fleet: watch, tasks, answered }
+impl FleetSource for Consul {
+    fn origin(&self) -> &'static str {
+        "from Consul"
     }
 
-    /// Asks once for the whole fleet.
-    ///
-    /// # Errors
-    /// Why a datacenter could not be asked, of each server.
-    pub async fn once(&self) -> Result<Discovered, String> {
-        let mut all = Discovered::default();
-        for (tier, datacenter) in (0..).zip(self.datacenters()) {
-            let (mut answer, mut errors) = (None, Vec::new());
-            for client in &self.clients() {
-                match self.ask(client, datacenter.as_deref(), 0, Duration::ZERO).await {
-                    Ok(found) => answer = Some(found),
-                    Err(error) => errors.push(format!("Consul at {}: {error}", client.url())),
-                }
-                if answer.is_some() {
-                    break;
-                }
+    fn nobody(&self) -> String {
+        format!(
+            "Consul lists no daemon that passes its checks and can be used as `{}`: look at `service` \
+             and `datacenters`, and at what is registered",
+            self.service
+        )
+    }
+
+    fn lists(&self, name: &str) -> bool {
+        self.service == name
+    }
+
+    fn is(&self, other: &dyn FleetSource) -> bool {
+        (other as &dyn Any).downcast_ref() == Some(self)
+    }
+
+    /// The error tells why a datacenter could not be asked, of each server.
+    fn once(&self) -> BoxFuture<'_, Result<Discovered, String>> {
+        Box::pin(async move {
+            let mut all = Discovered::default();
+            for (tier, datacenter) in (0..).zip(self.datacenters()) {
+                let Discovered { daemons, unfit } = self.first_answer(datacenter, tier).await?;
+                all.daemons.extend(daemons);
+                all.unfit.extend(unfit);
             }
-            let answer = answer.ok_or_else(|| errors.join("\n"))?;
-            let Discovered { daemons, unfit } = self.sorted(&answer.entries, tier);
-            all.daemons.extend(daemons);
-            all.unfit.extend(unfit);
+            Ok(all)
+        })
+    }
+
+    /// The first value is there once every datacenter was asked.
+    fn follow(&self, patience: Duration) -> BoxFuture<'_, Following> {
+        Box::pin(async move {
+            let consul = Arc::new(self.clone());
+            let datacenters = consul.datacenters();
+            let members = Mutex::new(datacenters.iter().map(|_| None).collect());
+            let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));
+            let found = Arc::new(Found { members, unfit: Mutex::default(), fleet });
+            let mut tasks = JoinSet::new();
+            for (tier, datacenter) in (0..).zip(datacenters) {
+                let (consul, found) = (Arc::clone(&consul), Arc::clone(&found));
+                tasks.spawn(Follower { consul, datacenter, tier, found }.run());
+            }
+            let asked = async { while !found.complete() && watch.changed().await.is_ok() {} };
+            let answered = timeout(patience, asked).await.is_ok();
+            watch.mark_changed();
+            Following { fleet: watch, tasks, answered }
+        })
+    }
+}
+
+impl Consul {
+    /// What a datacenter lists, of the first server that answers.
+    async fn first_answer(
+        &self,
+        datacenter: Option<String>,
+        tier: u32,
+    ) -> Result<Discovered, String> {
+        let mut errors = Vec::new();
+        for client in &self.clients() {
+            match self.ask(client, datacenter.as_deref(), 0, Duration::ZERO).await {
+                Ok(answer) => return Ok(self.sorted(&answer.entries, tier)),
+                Err(error) => errors.push(format!("Consul at {}: {error}", client.url())),
+            }
         }
-        Ok(all)
+        Err(errors.join("\n"))
     }
 
     fn sorted(&self, entries: &[Entry], tier: u32) -> Discovered {

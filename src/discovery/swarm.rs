@@ -3,12 +3,14 @@
 //! A manager is asked every few seconds; its stream of events says less than a
 //! list. While it does not answer, the fleet stays as it was known last.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use ganger_pool::discovery::DaemonSpec;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -17,9 +19,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::members::Members;
-use super::{Discovered, Following, Swarm};
+use super::{Discovered, FleetSource, Following};
 use crate::endpoint::{Endpoint, Site};
 use crate::http::{HttpError, Transport};
+use crate::tls;
 
 /// The pause between two questions.
 const EVERY: Duration = Duration::from_secs(3);
@@ -31,6 +34,19 @@ const ID: usize = 8;
 const HOST_NAME: usize = 64;
 /// The label of a node that says how many containers it may hold.
 const MAX: &str = "max_containers";
+
+/// Which Docker Swarm's nodes are daemons.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Swarm {
+    /// The API of one of its managers.
+    pub manager: Endpoint,
+    /// Where the nodes' APIs listen, at their addresses in the Swarm.
+    pub port: u16,
+    /// What a node may hold that has no label `max_containers`.
+    pub max_containers: u32,
+    /// What nodes are reached with; `None` is plain tcp.
+    pub tls: Option<tls::Files>,
+}
 
 /// A node, with the fields that matter of an answer to `/nodes`.
 #[derive(Debug, Clone, Deserialize)]
@@ -76,34 +92,50 @@ struct ManagerStatus {
 
 // === impl Swarm ===
 
-impl Swarm {
-    /// Begins to follow. The first value is there once the manager has answered,
-    /// or `patience` is over. Dropping the tasks ends it.
-    pub async fn follow(self, patience: Duration) -> Following {
-        let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(self.run(fleet));
-        let answered = timeout(patience, watch.changed()).await.is_ok();
-        watch.mark_changed();
-        Following { fleet: watch, tasks, answered }
+impl FleetSource for Swarm {
+    fn origin(&self) -> &'static str {
+        "from a Swarm"
     }
 
-    /// Asks once for the whole fleet.
-    ///
-    /// # Errors
-    /// Why the manager could not be asked.
-    pub async fn once(&self) -> Result<Discovered, String> {
-        let transport = Transport::new(self.manager.clone());
-        let nodes = ask(&transport).await;
-        nodes.map(|nodes| self.sorted(&nodes)).map_err(|error| {
-            let advice = match error {
-                HttpError::Status { code: 503, .. } => ": `manager` has to be one of the Swarm's",
-                _ => "",
-            };
-            format!("the Swarm's manager at {}: {error}{advice}", self.manager)
+    fn nobody(&self) -> String {
+        "the Swarm has no node that is ready, active and can be used".to_owned()
+    }
+
+    fn is(&self, other: &dyn FleetSource) -> bool {
+        (other as &dyn Any).downcast_ref() == Some(self)
+    }
+
+    /// The error tells why the manager could not be asked.
+    fn once(&self) -> BoxFuture<'_, Result<Discovered, String>> {
+        Box::pin(async move {
+            let transport = Transport::new(self.manager.clone());
+            let nodes = ask(&transport).await;
+            nodes.map(|nodes| self.sorted(&nodes)).map_err(|error| {
+                let advice = match error {
+                    HttpError::Status { code: 503, .. } => {
+                        ": `manager` has to be one of the Swarm's"
+                    }
+                    _ => "",
+                };
+                format!("the Swarm's manager at {}: {error}{advice}", self.manager)
+            })
         })
     }
 
+    /// The first value is there once the manager has answered.
+    fn follow(&self, patience: Duration) -> BoxFuture<'_, Following> {
+        Box::pin(async move {
+            let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));
+            let mut tasks = JoinSet::new();
+            tasks.spawn(self.clone().run(fleet));
+            let answered = timeout(patience, watch.changed()).await.is_ok();
+            watch.mark_changed();
+            Following { fleet: watch, tasks, answered }
+        })
+    }
+}
+
+impl Swarm {
     async fn run(self, fleet: watch::Sender<Arc<[DaemonSpec<Site>]>>) -> Infallible {
         let transport = Transport::new(self.manager.clone());
         let (mut members, mut failures, mut first) = (Members::default(), 0_u32, true);

@@ -222,3 +222,13 @@ fn the_readme_is_short() {
     let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
     assert!(lines <= README, "{lines} lines, more than {README}: the reference is in docs/");
 }
+
+#[test]
+fn every_decision_is_in_the_list() {
+    let folder = root().join("docs/decisions");
+    let list = fs::read_to_string(folder.join("README.md")).unwrap();
+    let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap()).filter(|name| name != "README.md");
+    let missing: Vec<_> = names.filter(|name| !list.contains(&format!("]({name})"))).collect();
+    assert_none(&missing, "docs/decisions/README.md lists every decision");
+}

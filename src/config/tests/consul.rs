@@ -39,7 +39,7 @@ impl Dir {
     fn consul(&self, fields: &str) -> Result<Consul, Report> {
         let fields = format!("Consul(service: \"d\", max_containers: 1, {fields})");
         self.load(&fields, "").map(|config| match config.daemons {
-            Daemons::Consul(consul) => consul,
+            Daemons::Source(source) => consul_of(&*source),
             other => panic!("{other:?}"),
         })
     }

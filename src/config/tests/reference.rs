@@ -4,8 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use super::*;
-use crate::config::consul::CONSUL_ROWS;
-use crate::config::daemon::SWARM_ROWS;
+use crate::config::fleet::SOURCES;
 use crate::config::keys::{Row, Without};
 use crate::config::read::TOP_ROWS;
 use crate::config::ready::{EXCHANGE_ROWS, HEALTHCHECK_ROWS, HTTP_ROWS, LOGGED_ROWS, TCP_ROWS};
@@ -73,7 +72,8 @@ fn the_reference_says_what_the_table_of_keys_says() {
         ("tls", TLS_ROWS),
     ];
     assert_tables("docs/configuration.md", &configuration);
-    let discovery = [("Consul", CONSUL_ROWS), ("Swarm", SWARM_ROWS), ("register", REGISTER_ROWS)];
+    let sources = SOURCES.iter().map(|source| (source.name, source.rows));
+    let discovery: Vec<_> = sources.chain([("register", REGISTER_ROWS)]).collect();
     assert_tables("docs/discovery.md", &discovery);
 }
 
