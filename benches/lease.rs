@@ -13,7 +13,7 @@ use criterion::Throughput;
 use ganger_pool::core::{Outcome, Policy, ServiceName};
 use ganger_pool::discovery::{DaemonSpec, fixed};
 use ganger_pool::testing::FakeEngine;
-use ganger_pool::{Lease, Pool, ServiceOptions};
+use ganger_pool::{History, Lease, Observer, Pool, ServiceOptions};
 use tokio::runtime::{Builder, Runtime};
 
 const WARM: u32 = 16;
@@ -25,7 +25,7 @@ const A_SECOND: f64 = 100_000.0;
 fn main() {
     let mut criterion = costs::criterion();
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (pool, service) = stocked(&runtime);
+    let (pool, service) = stocked(&runtime, Vec::new());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
     let lease = async || pool.lease(&service, deadline).await.expect("the stock is full");
 
@@ -61,19 +61,7 @@ fn main() {
         });
     });
     group.finish();
-    let (median, rate) = runtime.block_on(async {
-        let start = Instant::now();
-        let mut times = Vec::new();
-        for _ in 0..TIMED {
-            let start = Instant::now();
-            let lease = lease().await;
-            times.push(start.elapsed());
-            Lease::finish(lease, Outcome::Unused);
-        }
-        let rate = f64::from(TIMED) / start.elapsed().as_secs_f64();
-        times.sort_unstable();
-        (times[times.len() / 2], rate)
-    });
+    let (median, rate) = runtime.block_on(times(&pool, &service));
     let target = Some((format!("< {MEDIAN:?}"), median < MEDIAN));
     costs::row("a lease from stock, the pool alone, p50", &format!("{median:?}"), target);
     let target = Some((format!(">= {A_SECOND}"), rate >= A_SECOND));
@@ -82,11 +70,34 @@ fn main() {
         &format!("{rate:.0}"),
         target,
     );
+    let (observed, service) = stocked(&runtime, vec![Arc::new(History::default())]);
+    let (with_history, _) = runtime.block_on(times(&observed, &service));
+    costs::row("the same, with a history kept of it, p50", &format!("{with_history:?}"), None);
     criterion.final_summary();
 }
 
-/// A pool that launches nothing any more.
-fn stocked(runtime: &Runtime) -> (Pool<FakeEngine>, ServiceName) {
+/// The median time of a lease, and how many there are in a second, one after the other, each
+/// returned unused.
+async fn times(pool: &Pool<FakeEngine>, service: &ServiceName) -> (Duration, f64) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
+    let start = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..TIMED {
+        let start = Instant::now();
+        let lease = pool.lease(service, deadline).await.expect("the stock is full");
+        times.push(start.elapsed());
+        Lease::finish(lease, Outcome::Unused);
+    }
+    let rate = f64::from(TIMED) / start.elapsed().as_secs_f64();
+    times.sort_unstable();
+    (times[times.len() / 2], rate)
+}
+
+/// A pool that launches nothing any more, and who is told what happens in it.
+fn stocked(
+    runtime: &Runtime,
+    observers: Vec<Arc<dyn Observer>>,
+) -> (Pool<FakeEngine>, ServiceName) {
     let service = ServiceName::from("echo");
     let options = ServiceOptions {
         name: service.clone(),
@@ -104,7 +115,8 @@ fn stocked(runtime: &Runtime) -> (Pool<FakeEngine>, ServiceName) {
     let fleet = fixed((0..4).map(daemon).collect());
     let engine = FakeEngine::new(7);
     runtime.block_on(async {
-        let pool = Pool::start(vec![options], engine.clone(), engine.probe(), fleet);
+        let pool =
+            Pool::start_observed(vec![options], engine.clone(), engine.probe(), fleet, observers);
         pool.until(|snapshot| snapshot.settled() && snapshot.stocked()).await;
         (pool, service)
     })
