@@ -71,7 +71,7 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// What is right, but not for long: a line for each, with its place.
     pub warnings: Vec<String>,
-    /// What each key at the top was read as.
+    /// The value of each key at the top.
     pub(crate) values: Values,
 }
 

@@ -1,10 +1,9 @@
-//! Where the fleet comes from, when not from the file alone: what a source is asked, and who asks.
+//! Where the fleet comes from, when not from the file alone.
 
 pub mod consul;
 mod members;
 pub mod swarm;
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
@@ -13,35 +12,36 @@ use futures_util::future::BoxFuture;
 use ganger_pool::discovery::{DaemonSpec, FleetWatch};
 use tokio::task::JoinSet;
 
+use crate::dyn_eq::DynEq;
 use crate::endpoint::Site;
 pub use consul::{Consistency, Consul};
 pub use swarm::Swarm;
 
-/// Who lists the daemons of a fleet. A new source is a file here, a file in `config` that reads what
-/// it is asked with, and a line in the table of sources there.
-pub trait FleetSource: Any + fmt::Debug + Send + Sync {
+/// A service that lists the daemons of a fleet. A new source is a file here, a file in `config` that
+/// decodes its keys, an entry in `config::fleet::SOURCES`, and a section of docs/discovery.md.
+pub trait FleetSource: DynEq + fmt::Debug + Send + Sync {
     /// Where the daemons come from, for people, as in "from Consul".
     fn origin(&self) -> &'static str;
 
-    /// That it lists no daemon that can be used, and what to look at.
-    fn nobody(&self) -> String;
+    /// The message that the source lists no daemon that can be used, with what to look at.
+    fn no_daemon_message(&self) -> String;
 
-    /// Whether a service that is registered under this name would be listed as a daemon.
-    fn lists(&self, _name: &str) -> bool {
+    /// Whether the source would list a service that is registered under this name as a daemon.
+    fn would_list(&self, _name: &str) -> bool {
         false
     }
 
-    /// Whether the other is of the same kind, and is asked the same.
-    fn is(&self, other: &dyn FleetSource) -> bool;
-
-    /// Asks once for the whole fleet. The error tells who could not be asked, and why.
+    /// Asks once for the whole fleet.
+    ///
+    /// # Errors
+    /// Which server could not be asked, and why.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     fn once(&self) -> BoxFuture<'_, Result<Discovered, String>>;
 
-    /// Begins to follow the fleet. The first value is there once all who are to be asked have
-    /// answered, or `patience` is over.
+    /// Begins to follow the fleet. The first value is there once all servers that have to be asked
+    /// have answered, or `patience` is over. Dropping the tasks of the answer ends it.
     ///
     /// # Cancel safety
     /// Dropping the future ends what it has begun.
@@ -73,6 +73,6 @@ pub struct Following {
 
 impl PartialEq for dyn FleetSource {
     fn eq(&self, other: &Self) -> bool {
-        self.is(other)
+        self.equals(other)
     }
 }

@@ -10,6 +10,7 @@ mod autopsy;
 mod body;
 mod calls;
 mod clock;
+mod contact;
 mod container;
 mod copy;
 mod daemon;

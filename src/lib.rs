@@ -8,6 +8,7 @@ pub mod config;
 pub mod consul;
 pub mod discovery;
 pub mod docker;
+pub mod dyn_eq;
 pub mod endpoint;
 mod http;
 pub mod image;

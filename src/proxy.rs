@@ -49,6 +49,9 @@ pub struct Settings {
     pub name: ServiceName,
     /// Where clients connect to.
     pub listen: SocketAddr,
+    /// The service's containers say something before they are sent anything: they are to
+    /// answer as soon as they are connected to.
+    pub speaks_first: bool,
     /// How connections are treated.
     pub session: SessionSettings,
 }

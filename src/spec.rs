@@ -11,11 +11,11 @@ use indexmap::IndexMap;
 pub struct Spec {
     /// Reference of the image; without tag or digest, `latest` is meant.
     pub image: String,
-    /// Arguments for the image's entrypoint, or the program when it has none.
+    /// Arguments for the image's entrypoint, or the program when it has none. Not empty.
     pub command: Option<Vec<String>>,
     /// Environment, added to the image's.
     pub env: Env,
-    /// TCP port that the service listens on in its container.
+    /// TCP port that the service listens on in its container. Never 0.
     pub port: u16,
     /// When the image is fetched.
     pub pull: Pull,
@@ -45,7 +45,9 @@ pub struct Spec {
     pub mounts: Vec<Mount>,
     /// The engine's runtime, for example `runsc`; `None` takes its default.
     pub runtime: Option<String>,
-    /// How long after its creation anybody may remove a container; `None` is never.
+    /// How long after its creation anybody may remove a container; `None` is never. A service with
+    /// such a deadline has a `session_timeout`, and leases no container that may be in use when the
+    /// deadline passes.
     pub overdue_after: Option<Duration>,
 }
 
@@ -84,25 +86,24 @@ pub struct SessionSettings {
     /// Reaching the leased container.
     pub connect: Connect,
     /// How long a container that is to answer may take to its first byte, counted from the last byte
-    /// that it was sent. One that takes longer has failed: another is tried.
+    /// that it was sent. One that takes longer has failed, and another one is tried. `None` is no
+    /// limit.
     pub first_byte: Option<Duration>,
-    /// The service's containers say something before they are sent anything: they are to answer as
-    /// soon as they are connected to.
-    pub speaks_first: bool,
-    /// How long a client may leave unanswered what it is sent and asked, before it is taken to be
-    /// gone; `None` for as long as the kernel goes on. In seconds, at least 6.
+    /// How long a client may leave unanswered what it is sent and asked, before Ganger takes it to be
+    /// gone; `None` leaves that to the kernel. Whole seconds: the kernel needs at least 6, the file
+    /// takes 10 and more.
     pub keepalive: Option<Duration>,
-    /// How long no byte may move in either direction.
+    /// A session is cut when no byte has moved in either direction for so long. `None` is no limit.
     pub idle: Option<Duration>,
-    /// From the first container's connection, how long a session may last.
-    pub longest: Option<Duration>,
+    /// A session is cut so long after it was connected to its first container. `None` is no limit.
+    pub session_timeout: Option<Duration>,
 }
 
 /// Reaching a leased container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connect {
-    /// From the first dial until a container took the connection, all retries included. Starts again
-    /// when a container fails after that. Never 0.
+    /// From the first dial until a container took the connection, all retries included. It starts
+    /// again when a container fails after that. Never 0.
     pub timeout: Duration,
     /// Further containers that are tried when one fails before its first byte.
     pub retries: u32,
@@ -248,7 +249,7 @@ impl Spec {
             env: Env::default(),
             port,
             pull: Pull::default(),
-            limits: Limits::default(),
+            limits: Limits::NONE,
             network: Network::default(),
             reach: Reach::default(),
             publish: Publish::Own,
@@ -276,10 +277,9 @@ impl fmt::Debug for Env {
 
 // === impl Limits ===
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: None, cpus: None, pids: None, enforce: true }
-    }
+impl Limits {
+    /// No limit at all.
+    pub const NONE: Self = Self { memory: None, cpus: None, pids: None, enforce: true };
 }
 
 // === impl Ready ===

@@ -420,7 +420,7 @@ fn a_reload_says_what_it_changed() {
     ganger.wait_for_line(DEADLINE, |line| line.contains("sessions that are open keep"));
     let all = ganger.lines().join("\n");
     for said in [
-        "service=echo changed=\"queue, timeouts, warm\" sessions=0",
+        "service=echo changed=\"warm, queue, timeouts\" sessions=0",
         "daemon=\"local\" changed=\"max_containers\"",
         "changes=\"services changed: 1; daemons changed: 1\" sessions=0",
     ] {

@@ -57,14 +57,14 @@ pub(crate) fn proxy_to<'a>(
     let settings = Settings {
         name: "bench".into(),
         listen: "127.0.0.1:0".parse().expect("an address"),
+        speaks_first: false,
         session: SessionSettings {
             queue_timeout: Duration::from_secs(30),
             connect: Connect { timeout: Duration::from_secs(5), retries: 6, replay: 64 << 10 },
             first_byte: None,
-            speaks_first: false,
             keepalive: Some(Duration::from_secs(60)),
             idle: Some(Duration::from_secs(600)),
-            longest: None,
+            session_timeout: None,
         },
     };
     let listener = proxy::bind(&settings).expect("a port");

@@ -6,16 +6,22 @@ use ganger_pool::core::ServiceName;
 
 use crate::config::{Config, Daemon, Daemons};
 
-/// The setting that makes a daemon another one.
-pub(super) const URL: &str = "url";
+/// A daemon of the file that has other settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ChangedDaemon {
+    pub(super) name: String,
+    pub(super) fields: Vec<&'static str>,
+    /// Its `url` leads to another engine.
+    pub(super) moved: bool,
+}
 
 /// What one configuration has changed of another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// By service, the settings that are others now.
     pub(super) services: Vec<(ServiceName, Vec<&'static str>)>,
-    /// By daemon of the file, the same.
-    pub(super) daemons: Vec<(String, Vec<&'static str>)>,
+    /// The same of daemons.
+    pub(super) daemons: Vec<ChangedDaemon>,
     /// What belongs to no service and no daemon.
     general: Vec<&'static str>,
     /// How many services came and went.
@@ -29,12 +35,7 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn between(before: &Config, after: &Config) -> Self {
-        let mut general = before.values.differing(&after.values);
-        // What is in these is told by name; and the instance cannot be another.
-        general.retain(|name| !["services", "instance"].contains(name));
-        if let (Daemons::Static(_), Daemons::Static(_)) = (&before.daemons, &after.daemons) {
-            general.retain(|name| *name != "daemons");
-        }
+        let general = before.values.differing(&after.values);
         let mut changes = Self { general, ..Self::default() };
         let (came, went) = changes.compare(
             &before.services,
@@ -53,9 +54,10 @@ impl Changes {
             let name = |daemon: &Daemon| daemon.name.to_string();
             let (came, went) =
                 changes.compare(before, after, name, |changes, name, before, after| {
-                    let fields = of_daemon(before, after);
+                    let fields = before.values.differing(&after.values);
+                    let moved = before.url.place() != after.url.place();
                     if !fields.is_empty() {
-                        changes.daemons.push((name, fields));
+                        changes.daemons.push(ChangedDaemon { name, fields, moved });
                     }
                 });
             (changes.daemons_came, changes.daemons_went) = (came, went);
@@ -104,13 +106,6 @@ impl fmt::Display for Changes {
     }
 }
 
-fn of_daemon(before: &Daemon, after: &Daemon) -> Vec<&'static str> {
-    let mut fields = before.values.differing(&after.values);
-    // The same place may be written in other words.
-    fields.retain(|name| *name != URL || before.url.place() != after.url.place());
-    fields
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,21 +148,29 @@ mod tests {
             changes.services,
             [("a".into(), vec!["image", "warm"]), ("bb".into(), vec!["queue", "timeouts"])]
         );
-        assert_eq!(changes.daemons, [("a".to_owned(), vec!["max_containers"])]);
+        let daemon_a = |fields: &[&'static str], moved| ChangedDaemon {
+            name: "a".to_owned(),
+            fields: fields.to_vec(),
+            moved,
+        };
+        assert_eq!(changes.daemons, [daemon_a(&["max_containers"], false)]);
         assert_eq!(
             changes.to_string(),
             "services added: 1; services changed: 2; services removed: 1; daemons added: 1; \
-             daemons changed: 1; daemons removed: 1; changed: access_log, drain_timeout"
+             daemons changed: 1; daemons removed: 1; changed: drain_timeout, access_log"
         );
         let same = config(
-            &fixed(&[
-                daemon("a", 20).replace("unix:///a.sock", "unix:///./a.sock"),
-                daemon("b", 20),
-            ]),
+            &fixed(&[daemon("a", 20).replace(')', ", insecure: true)"), daemon("b", 20)]),
             &[service("a", "warm: 1, user: None"), service("bb", ""), service("ccc", "")].concat(),
             "drain_timeout: \"30000ms\"",
         );
         assert_eq!(Changes::between(&before, &same).to_string(), "nothing", "in other words");
+        let at = |path: &str| daemon("a", 20).replace("/a.sock", path);
+        let at = |path: &str| config(&fixed(&[at(path)]), &service("a", ""), "");
+        for (path, moved) in [("/run/a.sock", false), ("/run/b.sock", true)] {
+            let changes = Changes::between(&at("/var/run/a.sock"), &at(path));
+            assert_eq!(changes.daemons, [daemon_a(&["url"], moved)]);
+        }
         let swarm =
             "Swarm(manager: \"unix:///s.sock\", port: 2376, max_containers: 20, insecure: true)";
         let moved = config(swarm, &service("a", ""), "");

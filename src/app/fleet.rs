@@ -28,7 +28,7 @@ const EXPECTED: u64 = 16;
 pub enum Fleet {
     /// The file.
     Fixed(Vec<DaemonSpec<Site>>),
-    /// Whoever is asked.
+    /// A discovery service.
     Source(Arc<dyn FleetSource>),
 }
 

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use ganger_pool::ServiceOptions;
-use ganger_pool::core::Policy;
 
 use super::fleet::Fleet;
 use crate::config::{self, Config};
 use crate::proxy::Settings;
-use crate::spec::Spec;
+use crate::spec::{Ready, Spec};
 
 /// What a configuration comes to.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl Plan {
 fn options(service: &config::Service) -> ServiceOptions<Spec> {
     ServiceOptions {
         name: service.name.as_str().into(),
-        policy: Policy { max_age: service.retire_after(), ..service.policy.clone() },
+        policy: service.policy.clone(),
         spec: Arc::new(service.spec.clone()),
         start_timeout: service.start_timeout,
     }
@@ -61,6 +60,7 @@ fn settings(service: &config::Service) -> Settings {
     Settings {
         name: service.name.as_str().into(),
         listen: service.listen,
+        speaks_first: matches!(service.spec.ready, Ready::Banner(_)),
         session: service.session.clone(),
     }
 }

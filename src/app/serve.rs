@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
-use super::changes::{Changes, URL};
+use super::changes::{ChangedDaemon, Changes};
 use super::fleet::Followed;
 use super::notify;
 use super::plan::Plan;
@@ -339,9 +339,9 @@ impl Server {
             let changed = fields.join(", ");
             info!(%service, changed, sessions, "runs by other settings from now on");
         }
-        for (daemon, fields) in &changes.daemons {
+        for ChangedDaemon { name: daemon, fields, moved } in &changes.daemons {
             let changed = fields.join(", ");
-            if fields.contains(&URL) {
+            if *moved {
                 info!(daemon, changed, "is another daemon from now on; the one before is drained");
             } else {
                 info!(daemon, changed, "is used by other settings from now on");

@@ -62,7 +62,7 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     if nobody {
         let why = match &config.daemons {
             Daemons::Static(_) => "there is no daemon".to_owned(),
-            Daemons::Source(source) => source.nobody(),
+            Daemons::Source(source) => source.no_daemon_message(),
         };
         say(&format!("error: {why}"));
     }

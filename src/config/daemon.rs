@@ -26,7 +26,7 @@ pub struct Daemon {
     /// The address of its machine to publish ports on and to dial. `None` takes
     /// loopback for a socket, else the address its API is reached at.
     pub publish_on: Option<IpAddr>,
-    /// What each key was read as.
+    /// The value of each key.
     pub(crate) values: Values,
 }
 
@@ -87,6 +87,8 @@ impl Decode for FoundDaemon {
             if let Some(url) = &url {
                 check_tls(f, url, insecure);
             }
+            // It allows what is checked here, and changes nothing.
+            f.comes_to(DAEMON.insecure, ());
             if let (Some(ip), Some(place)) = (publish_on, f.place(DAEMON.publish_on)) {
                 check_publish(f, ip, &place);
             }

@@ -32,7 +32,7 @@ pub(super) trait Decode: Clone + PartialEq + Send + Sync + 'static {
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self>;
 }
 
-/// A value and its place, in which equal ones may differ.
+/// A value and its place. Equality ignores the place.
 #[derive(Debug, Clone)]
 pub(super) struct Spanned<T> {
     pub(super) value: T,

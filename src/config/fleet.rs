@@ -16,11 +16,11 @@ use crate::discovery::{Consul, FleetSource, Swarm};
 pub enum Daemons {
     /// In the file, in its order. Never empty.
     Static(Vec<Daemon>),
-    /// By whoever is asked.
+    /// By a discovery service.
     Source(Arc<dyn FleetSource>),
 }
 
-/// A word that may stand for the daemons, and what reads what follows it.
+/// A kind of source: its word in the file, its keys, its decoder.
 pub(super) struct SourceKind {
     pub(super) name: &'static str,
     /// Its keys.
@@ -29,7 +29,7 @@ pub(super) struct SourceKind {
     decode: fn(&Node, &mut Cx<'_>) -> Option<Arc<dyn FleetSource>>,
 }
 
-/// Who may list the daemons.
+/// The kinds of source.
 pub(super) const SOURCES: &[SourceKind] = &[
     SourceKind::of::<Consul>("Consul", CONSUL_ROWS),
     SourceKind::of::<Swarm>("Swarm", SWARM_ROWS),

@@ -14,6 +14,8 @@ pub(super) struct Key<T> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
     pub(super) name: &'static str,
+    /// Its place in its table, from 0.
+    pub(super) at: usize,
     /// What it takes, of the type that reads it.
     pub(super) what: &'static str,
     pub(super) without: Without,
@@ -59,7 +61,7 @@ pub(super) const fn optional(
 }
 
 const fn row(without: Without, about: &'static str) -> Row {
-    Row { name: "", what: "", without, about, more: "", example: "", within: &[] }
+    Row { name: "", at: 0, what: "", without, about, more: "", example: "", within: &[] }
 }
 
 // === impl Row ===
@@ -120,9 +122,9 @@ impl<T> Clone for Key<T> {
 impl<T> Copy for Key<T> {}
 
 impl<T> Key<T> {
-    /// `what` it takes is of the type that reads it.
-    pub(super) const fn new(name: &'static str, what: &'static str, row: Row) -> Self {
-        Self { row: Row { name, what, ..row }, of: PhantomData }
+    /// `what` it takes is of the type that reads it, and `at` is its place in its table.
+    pub(super) const fn new(name: &'static str, at: usize, what: &'static str, row: Row) -> Self {
+        Self { row: Row { name, at, what, ..row }, of: PhantomData }
     }
 }
 
@@ -136,12 +138,17 @@ macro_rules! keys {
         }
 
         $(#[$doc])*
-        pub(in crate::config) const $keys: $type = $type {
-            $($name: $crate::config::keys::Key::new(
-                stringify!($name),
-                <$of as Decode>::WHAT,
-                $row,
-            ),)+
+        pub(in crate::config) const $keys: $type = {
+            #[allow(non_camel_case_types, reason = "its variants are the keys, in their order")]
+            enum Position { $($name,)+ }
+            $type {
+                $($name: $crate::config::keys::Key::new(
+                    stringify!($name),
+                    Position::$name as usize,
+                    <$of as Decode>::WHAT,
+                    $row,
+                ),)+
+            }
         };
 
         /// The same, in the order in which they are shown.

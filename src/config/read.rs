@@ -46,6 +46,12 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
         check_names(&daemons, &services, register, &place, f.cx);
     }
     let services = services.into_iter().filter_map(|found| found.service).collect();
+    // A reload compares services and listed daemons one by one, and refuses another instance.
+    f.comes_to(TOP.services, ());
+    f.comes_to(TOP.instance, ());
+    if let Daemons::Static(_) = &daemons {
+        f.comes_to(TOP.daemons, ());
+    }
     let (warnings, values) = (Vec::new(), f.values());
     let config = Config {
         daemons,
@@ -224,7 +230,7 @@ fn check_names(
     let Daemons::Source(source) = daemons else { return };
     for service in services {
         let name = register.name(service.name.as_str());
-        if source.lists(&name) {
+        if source.would_list(&name) {
             let title = format!(
                 "service \"{}\" would be registered as \"{name}\", whose instances are the daemons",
                 service.name

@@ -30,16 +30,16 @@ pub struct Service {
     pub listen: SocketAddr,
     /// What its containers run.
     pub spec: Spec,
-    /// How its containers are kept. Its `max_age` is that of the file; containers are retired at
-    /// the age of [`Service::retire_after`].
+    /// How its containers are kept. With a deadline (`spec.overdue_after`) its `max_age` is at most
+    /// the age at which no session can last until the deadline.
     pub policy: Policy,
     /// From its start until a container has to be ready. Never 0.
     pub start_timeout: Duration,
     /// How its clients' connections are treated.
     pub session: SessionSettings,
-    /// How often is looked whether the image's tag has moved in its registry; what it
-    /// stands for then is switched over to. At least a second.
+    /// How often Ganger asks whether the image's tag has moved in its registry. It then switches
+    /// over to the image that the tag stands for. At least a second.
     pub watch_image: Option<Duration>,
-    /// What each key was read as.
+    /// The value of each key.
     pub(crate) values: Values,
 }

@@ -9,6 +9,10 @@ mod tls;
 
 use std::any::Any;
 
+use super::daemon::DAEMON_ROWS;
+use super::keys::Row;
+use super::read::TOP_ROWS;
+use super::service::SERVICE_ROWS;
 use super::*;
 use crate::discovery::{Consistency, Consul, FleetSource};
 use crate::spec::{Publish, Pull, Reach};
@@ -95,7 +99,7 @@ fn the_default_is_the_echo_service() {
 #[test]
 fn defaults() {
     let s = service("");
-    assert_eq!((s.policy.max_age, s.spec.overdue_after, s.retire_after()), (None, None, None));
+    assert_eq!((s.policy.max_age, s.spec.overdue_after), (None, None));
     assert_eq!((s.policy.reuse, s.policy.warm, s.policy.max), (0, 1, 16));
     assert_eq!((s.policy.queue_length, s.session.queue_timeout), (64, Duration::from_secs(30)));
     assert_eq!(s.spec.ready, Ready::Tcp { linger: Duration::from_millis(50) });
@@ -103,7 +107,7 @@ fn defaults() {
     assert_eq!(s.session.connect.replay, 65536);
     assert_eq!(s.session.keepalive, Some(Duration::from_secs(60)));
     assert_eq!(s.start_timeout, Duration::from_secs(30));
-    assert_eq!((s.session.idle, s.session.longest), (Some(Duration::from_secs(600)), None));
+    assert_eq!((s.session.idle, s.session.session_timeout), (Some(Duration::from_secs(600)), None));
     assert_eq!(s.session.first_byte, None);
     assert_eq!(
         (s.spec.limits.memory, s.spec.limits.cpus, s.spec.limits.pids),
@@ -168,7 +172,7 @@ fn every_setting_is_read() {
     assert_eq!(s.spec.ready, exchange);
     assert_eq!((s.session.connect.retries, s.session.connect.replay), (0, 1024));
     assert_eq!(service(r#"connect: (replay: "0")"#).session.connect.replay, 0);
-    assert_eq!((s.session.idle, s.session.longest), (None, Some(Duration::from_secs(240))));
+    assert_eq!((s.session.idle, s.session.session_timeout), (None, Some(Duration::from_secs(240))));
     assert_eq!(s.session.first_byte, Some(Duration::from_secs(2)));
     assert_eq!(
         (s.spec.pull, s.spec.reach, s.spec.publish),
@@ -199,8 +203,14 @@ fn other_ways_to_write_it() {
         ("/* a /* nested */ comment */ reuse: 0x10", "reuse: 16"),
         (r##"user: r#"a"#"##, r#"user: "\x61""#),
         ("r#reuse: 1", "reuse: 1"),
+        ("env: {}, tmpfs: {}, mounts: [], cap_add: []", ""),
+        (r#"tmpfs: {"/a": "", "/b": ""}"#, r#"tmpfs: {"/b": "", "/a": ""}"#),
+        ("warm: Auto(min: 1, max: 16)", "warm: Auto"),
+        (r#"queue: (timeout: "30000ms"), timeouts: ()"#, ""),
     ] {
-        assert_eq!(service(settings), service(same), "{settings}");
+        let (service, same) = (service(settings), service(same));
+        assert_eq!(service, same, "{settings}");
+        assert_eq!(service.values.differing(&same.values), [""; 0], "{settings}");
     }
     let text = with("");
     let same = format!("\u{feff}#![enable(implicit_some, unwrap_newtypes)]\r\n{text} // end");
@@ -623,8 +633,11 @@ fn the_instance_is_the_configured_or_a_derived_name() {
 
 #[test]
 fn secrets_are_not_shown() {
-    let shown = format!("{:?}", service(r#"env: {"PASSWORD": "hunter2"}"#));
-    assert!(shown.contains("PASSWORD") && !shown.contains("hunter2"), "{shown}");
+    let config = Config::parse(&with(r#"env: {"PASSWORD": "hunter2"}"#), "t").unwrap();
+    let service = &config.services[0];
+    for shown in [format!("{config:?}"), format!("{service:?}"), format!("{:?}", service.spec)] {
+        assert!(shown.contains("PASSWORD") && !shown.contains("hunter2"), "{shown}");
+    }
 }
 
 #[test]
@@ -641,4 +654,13 @@ fn none_is_as_if_a_key_were_left_out() {
     let remote = "(name: \"d\", url: \"tcp://192.0.2.7:2375\", tls: None, max_containers: 99)";
     let report = refused(&whole(remote, &format!("\"s\": ({SERVICE})"), ""));
     assert!(report.contains("plain tcp to another machine"), "{report}");
+}
+
+#[test]
+fn a_reload_knows_the_value_of_every_key() {
+    let names = |rows: &[Row]| rows.iter().map(|row| row.name).collect::<Vec<_>>();
+    let config = Config::parse(&with(""), "t").unwrap();
+    assert_eq!(config.values.names(), names(TOP_ROWS));
+    assert_eq!(config.services[0].values.names(), names(SERVICE_ROWS));
+    assert_eq!(listed(&config)[0].values.names(), names(DAEMON_ROWS));
 }

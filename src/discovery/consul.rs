@@ -7,7 +7,6 @@
 
 mod catalog;
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
@@ -101,7 +100,7 @@ impl FleetSource for Consul {
         "from Consul"
     }
 
-    fn nobody(&self) -> String {
+    fn no_daemon_message(&self) -> String {
         format!(
             "Consul lists no daemon that passes its checks and can be used as `{}`: look at `service` \
              and `datacenters`, and at what is registered",
@@ -109,15 +108,10 @@ impl FleetSource for Consul {
         )
     }
 
-    fn lists(&self, name: &str) -> bool {
+    fn would_list(&self, name: &str) -> bool {
         self.service == name
     }
 
-    fn is(&self, other: &dyn FleetSource) -> bool {
-        (other as &dyn Any).downcast_ref() == Some(self)
-    }
-
-    /// The error tells why a datacenter could not be asked, of each server.
     fn once(&self) -> BoxFuture<'_, Result<Discovered, String>> {
         Box::pin(async move {
             let mut all = Discovered::default();
@@ -130,7 +124,6 @@ impl FleetSource for Consul {
         })
     }
 
-    /// The first value is there once every datacenter was asked.
     fn follow(&self, patience: Duration) -> BoxFuture<'_, Following> {
         Box::pin(async move {
             let consul = Arc::new(self.clone());

@@ -3,7 +3,6 @@
 //! A manager is asked every few seconds; its stream of events says less than a
 //! list. While it does not answer, the fleet stays as it was known last.
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -97,15 +96,10 @@ impl FleetSource for Swarm {
         "from a Swarm"
     }
 
-    fn nobody(&self) -> String {
+    fn no_daemon_message(&self) -> String {
         "the Swarm has no node that is ready, active and can be used".to_owned()
     }
 
-    fn is(&self, other: &dyn FleetSource) -> bool {
-        (other as &dyn Any).downcast_ref() == Some(self)
-    }
-
-    /// The error tells why the manager could not be asked.
     fn once(&self) -> BoxFuture<'_, Result<Discovered, String>> {
         Box::pin(async move {
             let transport = Transport::new(self.manager.clone());
@@ -122,7 +116,6 @@ impl FleetSource for Swarm {
         })
     }
 
-    /// The first value is there once the manager has answered.
     fn follow(&self, patience: Duration) -> BoxFuture<'_, Following> {
         Box::pin(async move {
             let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));

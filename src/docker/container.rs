@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Spec;
 use super::autopsy::last_lines;
-use super::daemon::{Contact, Daemon};
+use super::contact::Contact;
+use super::daemon::Daemon;
 use super::explain::{self, explain};
 use super::view::{Binding, End, Inspected};
 use crate::reach::hot::{Connect, Hot};

@@ -1,42 +1,36 @@
 //! One engine, as far as we have come to know it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
-use bollard::models::ContainerCreateBody;
 use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::{CallError, DaemonFacts};
 use http_body_util::Empty;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Request, Response};
 use parking_lot::Mutex;
-use rustix::system;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::body::body;
 use super::clock::Clock;
+use super::contact::{Contact, Greeted};
 use super::explain::{self, explain};
-use super::ignored::{self, Ignored};
 use super::kind::{self, Kind};
 use super::sandboxes::Sandboxes;
 use super::sightings::Sightings;
-use super::sources::{Sources, Turns};
+use super::sources::Turns;
 use super::steps::Steps;
 use super::view::{End, Info, Inspected};
 use super::wire;
-use super::{Deadlines, Network, Reach, Ready, Site, Spec};
+use super::{Deadlines, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
 use crate::http::{self, HttpError, Peer, Transport};
-use crate::reach::capability::{can_enter_namespaces, sees_process};
 use crate::reach::process;
-use crate::spec::has_own_network;
 
 /// Questions for the fate of containers that are asked at a time: when many die
 /// at once, every connection wants to know why.
@@ -72,47 +66,12 @@ pub(crate) struct Daemon {
     turns: Arc<Turns>,
 }
 
-/// What one successful `connect` found out.
-#[derive(Debug)]
-pub(super) struct Contact {
-    pub(super) client: bollard::Docker,
-    /// Of the API, `MAJOR.MINOR`, as negotiated.
-    version: String,
-    pub(super) kind: Kind,
-    /// Which installation of an engine it is.
-    pub(super) id: String,
-    /// Where the sources of mounts are looked for, if it has to be done for this engine and can.
-    sources: Option<Sources>,
-    /// What the engine leaves out of what it is asked for, as far as is known.
-    ignored: Mutex<BTreeSet<Ignored>>,
-    /// Where ports are published, and dialled.
-    pub(super) address: IpAddr,
-    /// Why what is published there is not found there, if so.
-    astray: Option<String>,
-    /// Why its containers do not run on our kernel, if that is certain.
-    elsewhere: Option<String>,
-    /// Why containers cannot be reached by namespace, if so.
-    namespace: Mutex<Result<(), String>>,
-    /// A container was reached by namespace.
-    proven: AtomicBool,
-}
-
 /// A service that this daemon is fit to launch.
 #[derive(Debug, Clone)]
 struct Prepared {
     spec: Arc<Spec>,
     image: String,
     reach: Reach,
-}
-
-/// An engine that has answered a ping.
-struct Greeted {
-    peer: Peer,
-    /// Why what it publishes on its loopback is not found on ours, if so.
-    astray: Option<String>,
-    kind: Kind,
-    client: bollard::Docker,
-    version: String,
 }
 
 // === impl Daemon ===
@@ -201,38 +160,20 @@ impl Daemon {
     }
 
     fn set_contact(&self, greeted: Greeted, info: Info) -> Result<DaemonFacts, CallError> {
-        let Greeted { peer, astray, kind, client, version } = greeted;
         if !info.os.is_empty() && info.os != "linux" {
             return Err(CallError::refused(format!(
                 "{} runs {} containers, and Ganger needs Linux ones",
                 self.endpoint, info.os
             )));
         }
-        let address = match (self.publish_on, peer) {
+        let address = match (self.publish_on, greeted.peer) {
             (Some(address), _) => address,
             (None, Peer::Process(_)) => Ipv4Addr::LOCALHOST.into(),
             (None, Peer::Address(address)) => address.ip().to_canonical(),
         };
-        let elsewhere = other_kernel(&info.kernel, &system::uname().release().to_string_lossy());
-        let local = elsewhere.clone().map_or_else(|| is_local(peer), Err);
-        let contact = Contact {
-            client,
-            version,
-            kind,
-            id: kind.installation(&info),
-            sources: match peer {
-                Peer::Process(pid) if kind.makes_mount_sources() => pid
-                    .filter(|pid| sees_process(*pid))
-                    .map(|pid| Sources::of(pid, self.turns.clone())),
-                _ => None,
-            },
-            ignored: Mutex::new(ignored::said(&info)),
-            address,
-            astray: astray.map(|why| self.not_here(&why)),
-            elsewhere,
-            namespace: Mutex::new(local),
-            proven: AtomicBool::new(false),
-        };
+        let astray = greeted.astray.as_deref().map(|why| self.not_here(why));
+        let facts = DaemonFacts { version: info.version.clone(), cpus: info.cpus };
+        let contact = Contact::new(greeted, &info, address, astray, &self.turns);
         let mut known = self.contact.lock();
         if known.as_ref().is_some_and(|known| known.id != contact.id) {
             // Another installation at the same place has other images and containers.
@@ -240,7 +181,7 @@ impl Daemon {
             *self.sightings.lock() = None;
         }
         *known = Some(Arc::new(contact));
-        Ok(DaemonFacts { version: info.version, cpus: info.cpus })
+        Ok(facts)
     }
 
     pub(super) fn contact(&self) -> Result<Arc<Contact>, CallError> {
@@ -394,134 +335,6 @@ impl Daemon {
     }
 }
 
-// === impl Contact ===
-
-impl Contact {
-    /// Decides how a service's containers are reached on this daemon.
-    pub(super) fn reach(&self, spec: &Spec) -> Result<Reach, String> {
-        let sealed = spec.network == Network::Sealed;
-        let foreign = spec.runtime.as_deref().filter(|name| has_own_network(name));
-        let usable = match foreign {
-            // Such runtimes keep their sockets to themselves.
-            Some(name) => Err(format!("the runtime {name} may have a network stack of its own")),
-            None => self.namespace.lock().clone(),
-        };
-        match (spec.reach, usable) {
-            (Reach::Namespace, _) => self
-                .elsewhere
-                .clone()
-                .map_or_else(can_enter_namespaces, Err)
-                .map(|()| Reach::Namespace)
-                .map_err(|why| format!("`reach: Namespace` is not possible: {why}")),
-            (Reach::Auto, Ok(())) => Ok(Reach::Namespace),
-            (Reach::Published, _) if sealed => Err("`network: Sealed` leaves no port to publish: \
-                 it needs `reach: Namespace` or `Auto`"
-                .to_owned()),
-            (Reach::Auto, Err(why)) if sealed => Err(format!(
-                "`network: Sealed` needs reach by namespace, which is not possible here: {why}"
-            )),
-            (Reach::Published | Reach::Auto, _) => {
-                self.astray.clone().map_or(Ok(Reach::Published), Err)
-            }
-        }
-    }
-
-    /// Why a service is not to be launched there because the engine would leave out a part
-    /// of what it asks for.
-    ///
-    /// # Errors
-    /// The reason, for people.
-    pub(super) fn heeds(&self, spec: &Spec) -> Result<(), String> {
-        ignored::refusal(&self.ignored.lock(), spec).map_or(Ok(()), Err)
-    }
-
-    /// Notes what the engine has left out.
-    pub(super) fn note_ignored(&self, more: impl IntoIterator<Item = Ignored>) {
-        self.ignored.lock().extend(more);
-    }
-
-    /// The request that creates a container, as this engine has to be asked.
-    pub(super) fn request(
-        &self,
-        spec: &Spec,
-        image: &str,
-        labels: HashMap<String, String>,
-        publish: Option<IpAddr>,
-        joins: Option<&str>,
-    ) -> ContainerCreateBody {
-        let ignored = self.ignored.lock();
-        let spec = ignored::without(&ignored, spec);
-        let mut body = body(&spec, image, labels, publish, joins);
-        body.stop_timeout = self.kind.stop_timeout();
-        if let Some(host) = body.host_config.as_mut().filter(|_| ignored.contains(&Ignored::Pids)) {
-            // Podman has a limit by default, and fails where it cannot set it.
-            host.pids_limit = Some(0);
-        }
-        body
-    }
-
-    /// Looks for the sources of mounts that the engine would make, were they absent. Out of
-    /// sight, nobody can tell.
-    ///
-    /// # Errors
-    /// As of [`Sources::find`].
-    pub(super) async fn find_sources(&self, spec: &Spec) -> Result<(), String> {
-        match &self.sources {
-            Some(sources) => sources.find(&spec.mounts).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Why containers of the service may never get ready there.
-    pub(super) fn doubts(&self, spec: &Spec) -> Option<String> {
-        let on_health = matches!(spec.ready, Ready::Healthcheck(_));
-        self.kind.doubts_health().filter(|_| on_health).map(str::to_owned)
-    }
-
-    /// Every address of the daemon's machine.
-    pub(super) fn any_address(&self) -> IpAddr {
-        match self.address {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        }
-    }
-
-    /// Why `Auto` does not reach containers by namespace, if so. Where `Namespace`
-    /// is asked for, it may be possible all the same.
-    pub(super) fn why_published(&self) -> Option<String> {
-        self.namespace.lock().clone().err()
-    }
-
-    /// Notes that reach by namespace works: from then on, what is out of reach
-    /// is one container.
-    pub(super) fn prove_namespace(&self) {
-        self.proven.store(true, Ordering::Relaxed);
-    }
-
-    /// Notes that reach by namespace was tried and does not work; says whether
-    /// that is believed.
-    pub(super) fn deny_namespace(&self, why: String) -> bool {
-        let believed = !self.proven.load(Ordering::Relaxed);
-        if believed {
-            *self.namespace.lock() = Err(why);
-        }
-        believed
-    }
-}
-
-/// That an engine has another kernel than ours, which is known by its release.
-fn other_kernel(its: &str, ours: &str) -> Option<String> {
-    // Docker writes 6.1-x as 6.1.0-x.
-    let full = |release: &str| {
-        let end = release.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(release.len());
-        let (numbers, flavour) = release.split_at(end);
-        let zero = if numbers.split('.').count() == 2 { ".0" } else { "" };
-        format!("{numbers}{zero}{flavour}")
-    };
-    (!its.is_empty() && full(its) != full(ours))
-        .then(|| format!("the engine runs on another kernel ({its}, here {ours})"))
-}
-
 /// Why what an engine at a socket publishes on its loopback is not on ours, or cannot be known
 /// to be. Over TCP only its containers tell.
 fn astray(peer: Peer) -> Option<String> {
@@ -535,34 +348,5 @@ fn astray(peer: Peer) -> Option<String> {
         },
         Peer::Process(None) => Some("its process cannot be seen from here".to_owned()),
         Peer::Address(_) => None,
-    }
-}
-
-/// Whether an engine's containers run on our kernel, in our view of processes.
-/// Each launch proves it again; this only keeps hopeless ones from being tried.
-fn is_local(peer: Peer) -> Result<(), String> {
-    match peer {
-        Peer::Process(Some(pid)) if sees_process(pid) => can_enter_namespaces(),
-        Peer::Process(_) => Err("the engine's process cannot be seen from here".to_owned()),
-        Peer::Address(_) => Err("the engine is reached over TCP".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kernel_is_another_one_when_its_release_is() {
-        for (its, ours, other) in [
-            ("6.1.0-18-amd64", "6.1.0-18-amd64", false),
-            ("5.4.0-generic", "5.4-generic", false),
-            ("", "6.1.0-18-amd64", false),
-            ("6.1.0-18-amd64", "6.1.0-17-amd64", true),
-            ("6.6.87.2-microsoft-standard-WSL2", "6.6.87.2-microsoft-standard-WSL2", false),
-            ("6.1.1", "6.1", true),
-        ] {
-            assert_eq!(other_kernel(its, ours).is_some(), other, "{its} {ours}");
-        }
     }
 }

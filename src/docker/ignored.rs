@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn limited(memory: u64, pids: u32) -> Spec {
-        let limits = Limits { memory: Some(memory), pids: Some(pids), ..Limits::default() };
+        let limits = Limits { memory: Some(memory), pids: Some(pids), ..Limits::NONE };
         Spec { limits, ..Spec::new("demo", 1) }
     }
 

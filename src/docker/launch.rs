@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::calls::Failure;
+use super::contact::Contact;
 use super::container::{Address, Container, OutOfReach, attach};
-use super::daemon::{Contact, Daemon};
+use super::daemon::Daemon;
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::ignored::{self, Ignored};
 use super::naming::{self, DEADLINE, is_id};

@@ -26,7 +26,8 @@ use ganger_pool::runtime::{CallError, LaunchError};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::calls::Failure;
-use super::daemon::{Contact, Daemon};
+use super::contact::Contact;
+use super::daemon::Daemon;
 use super::fault::{self, Operation, launch_error};
 use super::ignored;
 use super::naming::{self, Identity, is_id};
@@ -295,7 +296,7 @@ fn holder(kind: &SandboxKind) -> Spec {
         network: kind.network.clone(),
         runtime: kind.runtime.clone(),
         ready: Ready::Started,
-        limits: Limits { memory: Some(MEMORY), pids: Some(PIDS), ..Limits::default() },
+        limits: Limits { memory: Some(MEMORY), pids: Some(PIDS), ..Limits::NONE },
         read_only: true,
         ..Spec::new(image::SANDBOX_REFERENCE, kind.port)
     }

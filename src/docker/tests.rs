@@ -94,12 +94,7 @@ async fn a_create_asks_for_what_the_spec_says_and_no_more() {
     let full = Spec {
         command: Some(vec!["/echo".into()]),
         env: Env([("KEY".to_owned(), "value".to_owned())].into_iter().collect()),
-        limits: Limits {
-            memory: Some(64 << 20),
-            cpus: Some(0.5),
-            pids: Some(64),
-            ..Limits::default()
-        },
+        limits: Limits { memory: Some(64 << 20), cpus: Some(0.5), pids: Some(64), ..Limits::NONE },
         user: Some("65534".into()),
         read_only: true,
         tmpfs: [("/tmp".to_owned(), "size=16m".to_owned())].into_iter().collect(),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Settings;
 use super::end::{End, Phase, Who};
 use super::relay::{Relay, Side};
 use crate::reach::GIVEN_UP_AFTER;
-use crate::spec::SessionSettings;
 
 /// What has become of one container.
 pub(super) enum Tried {
@@ -21,18 +21,19 @@ pub(super) enum Tried {
 /// The limit that comes next, and when.
 pub(super) fn next(
     relay: &Relay,
-    settings: &SessionSettings,
+    settings: &Settings,
     expires: Option<Instant>,
 ) -> Option<(Instant, Limit)> {
-    let silent = settings.first_byte.filter(|_| relay.owes_first_byte(settings.speaks_first));
+    let silent =
+        settings.session.first_byte.filter(|_| relay.owes_first_byte(settings.speaks_first));
     let silent = silent.map(|limit| (relay.active() + limit, Limit::FirstByte));
-    let idle = settings.idle.map(|idle| (relay.active() + idle, Limit::Idle));
+    let idle = settings.session.idle.map(|idle| (relay.active() + idle, Limit::Idle));
     let session = expires.map(|expires| (expires, Limit::Session));
     let unconfirmed = |side: Side, limit: Option<Duration>| {
         let (limit, since) = (limit?, relay.unconfirmed(side)?);
         Some((since + limit, Limit::Unconfirmed(side, limit)))
     };
-    let client = unconfirmed(Side::Client, settings.keepalive);
+    let client = unconfirmed(Side::Client, settings.session.keepalive);
     let container = unconfirmed(Side::Container, Some(GIVEN_UP_AFTER));
     let limits = session.into_iter().chain(silent).chain(idle);
     limits.chain(client).chain(container).min_by_key(|(due, _)| *due)

@@ -74,7 +74,7 @@ pub struct BindError {
 /// # Errors
 /// See [`BindError`].
 pub fn bind(settings: &Settings) -> Result<Listener, BindError> {
-    let Settings { name, listen, session } = settings;
+    let Settings { name, listen, session, .. } = settings;
     let fail = |source| BindError { service: name.clone(), address: *listen, source };
     open(*listen, session.keepalive).map(|inner| Listener { inner }).map_err(fail)
 }

@@ -201,7 +201,8 @@ impl<S: Supply> Session<S> {
         let now = Instant::now();
         self.record.connect.get_or_insert(now - started);
         self.relay.touch(now);
-        if let (None, Some(session)) = (self.expires, self.service.settings.session.longest) {
+        if let (None, Some(session)) = (self.expires, self.service.settings.session.session_timeout)
+        {
             self.expires = Some(now + session);
         }
         self.container = Some(container);
@@ -288,7 +289,7 @@ impl<S: Supply> Session<S> {
         let Some(container) = container else {
             return Err(Limit::NoContainer);
         };
-        let (settings, expires) = (&service.settings.session, *expires);
+        let (settings, expires) = (&service.settings, *expires);
         let next = |relay: &Relay| limit::next(relay, settings, expires);
         let mut timer = pin!(next(relay).map(|(due, _)| sleep_until(due)));
         poll_fn(|cx| {

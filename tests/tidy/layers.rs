@@ -14,6 +14,7 @@ const POOL_REST: u32 = 2;
 /// only lower layers: two adapters know nothing of each other.
 const APP: &[(&str, u32)] = &[
     ("tls", 24),
+    ("dyn_eq", 24),
     ("reactor", 24),
     ("netlink", 24),
     ("reach", 25),

@@ -11,7 +11,8 @@ use crate::config::tree::{Item, Node, Shape};
 pub(in crate::config) struct Fields<'c, 't, 'n> {
     pub(in crate::config) cx: &'c mut Cx<'t>,
     given: IndexMap<&'t str, &'n Item>,
-    known: Vec<&'static str>,
+    /// What was asked for, with the place in its table.
+    known: Vec<(usize, &'static str)>,
     /// Of these, the ones that have no effect yet.
     later: Vec<&'static str>,
     /// Required, and not given: name and what it takes.
@@ -144,7 +145,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
 
     /// The value of a key as it stands in the file.
     fn node<T>(&mut self, key: Key<T>) -> Option<&'n Node> {
-        self.known.push(key.row.name);
+        self.known.push((key.row.at, key.row.name));
         self.given.get(key.row.name).map(|item| &item.value)
     }
 
@@ -197,7 +198,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
     where
         V: PartialEq + Clone + Send + Sync + 'static,
     {
-        self.values.keep(key.row.name, value.clone());
+        self.values.keep(key, value.clone());
         value
     }
 
@@ -209,7 +210,16 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         value
     }
 
-    /// What the keys that were asked for so far were read as.
+    /// Has a key kept as what it comes to, where that may be the same though other values are read.
+    pub(in crate::config) fn comes_to<T>(
+        &mut self,
+        key: Key<T>,
+        value: impl PartialEq + Send + Sync + 'static,
+    ) {
+        self.values.keep(key, value);
+    }
+
+    /// The values of the keys that were asked for so far.
     pub(in crate::config) fn values(&self) -> Values {
         self.values.clone()
     }
@@ -217,26 +227,30 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
     /// A field that has a name and no effect yet.
     pub(in crate::config) fn not_yet(&mut self, name: &'static str, help: &str) {
         self.later.push(name);
-        self.known.push(name);
+        self.known.push((usize::MAX, name));
         if let Some(Item { key: Some(key), .. }) = self.given.get(name) {
             self.cx.not_yet(&key.span, &format!("`{name}`"), help);
         }
     }
 
-    /// What can be set in this version.
+    /// What can be set in this version, in the order of the table.
     fn shown(&self) -> Vec<&'static str> {
-        self.known.iter().copied().filter(|name| !self.later.contains(name)).collect()
+        let mut known = self.known.clone();
+        known.sort_unstable();
+        let names = known.into_iter().map(|(_, name)| name);
+        names.filter(|name| !self.later.contains(name)).collect()
     }
 
     fn finish(mut self, open: &Span, of: &str, whole: bool) {
         let shown = self.shown();
+        let known: Vec<_> = self.known.iter().map(|(_, name)| *name).collect();
         for (name, item) in &self.given {
-            if self.known.contains(name) {
+            if known.contains(name) {
                 continue;
             }
             let Some(key) = &item.key else { continue };
             let mistake = Mistake::new(&key.span, format!("unknown setting `{name}` of {of}"));
-            self.cx.report(match similar(name, &self.known) {
+            self.cx.report(match similar(name, &known) {
                 Some(meant) => {
                     // One slip is one mistake: what was meant is not missing.
                     self.missing.retain(|(missing, _)| *missing != meant);

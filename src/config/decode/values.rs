@@ -1,53 +1,55 @@
-//! What keys were read as, to be compared with what they are read as the next time.
+//! The value of each key of a struct, kept so that a reload can tell which keys have changed.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// The value of each key of a struct, or what holds without it.
+use crate::config::keys::Key;
+use crate::dyn_eq::DynEq;
+
+/// The value of each key of a struct, or of what holds without it. By the key's place in its table.
 #[derive(Clone, Default)]
-pub(crate) struct Values(BTreeMap<&'static str, Arc<dyn Value>>);
+pub(crate) struct Values(BTreeMap<(usize, &'static str), Arc<dyn Value>>);
 
 /// A value of any type.
-trait Value: Any + Send + Sync {
-    /// Whether the other is of this type, and equal.
-    fn is(&self, other: &dyn Any) -> bool;
-}
+trait Value: DynEq + Send + Sync {}
 
-impl<T: PartialEq + Any + Send + Sync> Value for T {
-    fn is(&self, other: &dyn Any) -> bool {
-        other.downcast_ref() == Some(self)
-    }
-}
+impl<T: DynEq + Send + Sync> Value for T {}
 
 // === impl Values ===
 
 impl Values {
-    pub(super) fn keep(&mut self, name: &'static str, value: impl PartialEq + Any + Send + Sync) {
-        self.0.insert(name, Arc::new(value));
+    /// Keeps a value, in place of the one that the key has.
+    pub(super) fn keep<T>(&mut self, key: Key<T>, value: impl PartialEq + Send + Sync + 'static) {
+        self.0.insert((key.row.at, key.row.name), Arc::new(value));
     }
 
-    /// The keys that have another value in `after`, in the order of the alphabet.
+    /// The keys whose value is another one in `after`, in the order of their table.
     pub(crate) fn differing(&self, after: &Self) -> Vec<&'static str> {
-        let differs = |(name, value): (&&'static str, &Arc<dyn Value>)| {
-            let other = after.0.get(name).map(|other| &**other as &dyn Any);
-            let same = other.is_some_and(|other| value.is(other));
-            (!same).then_some(*name)
+        let differs = |(key, value): (&(usize, &'static str), &Arc<dyn Value>)| {
+            let same = after.0.get(key).is_some_and(|other| (**value).equals(&**other));
+            (!same).then_some(key.1)
         };
         self.0.iter().filter_map(differs).collect()
     }
-}
 
-impl PartialEq for Values {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.differing(other).is_empty()
+    /// The keys that have a value, in the order of their table.
+    #[cfg(test)]
+    pub(in crate::config) fn names(&self) -> Vec<&'static str> {
+        self.0.keys().map(|(_, name)| *name).collect()
     }
 }
 
-/// Names only: values may be secret.
+/// Always equal: what has been read is equal when what came of it is. See [`Values::differing`].
+impl PartialEq for Values {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// Shows names only: values may be secret.
 impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.0.keys().map(|(_, name)| name)).finish()
     }
 }

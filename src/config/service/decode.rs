@@ -9,7 +9,8 @@ use indexmap::IndexMap;
 
 use super::Service;
 use super::groups::Timeouts;
-use super::overdue::overdue_after;
+use super::overdue::{in_use, overdue_after, retire_after};
+use super::parts::MemoryFiles;
 use super::table::SERVICE;
 use super::warm::warm_and_max;
 use crate::config::decode::{Cx, Fields, Spanned};
@@ -17,7 +18,7 @@ use crate::config::image::ImageRef;
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::spec::{Env, Mount, Network, Pull, Reach, Ready, SessionSettings, Spec};
+use crate::spec::{Mount, Network, Pull, Reach, Ready, SessionSettings, Spec};
 
 /// A service, as far as it could be read, with the places the checks across
 /// services need.
@@ -42,6 +43,7 @@ pub(in crate::config) fn service(
         let image = f.required(SERVICE.image);
         let port = f.required(SERVICE.port);
         let (warm, auto, max) = warm_and_max(f, SERVICE.warm, SERVICE.max, &name.span);
+        f.comes_to(SERVICE.warm, (warm.value, auto));
         let (network, reach) = network_and_reach(f);
         let reported = f.cx.mistakes.len();
         let (ready, timeouts) = ready_and_timeouts(f);
@@ -51,16 +53,17 @@ pub(in crate::config) fn service(
             overdue_after(f, SERVICE.overdue_after, read.then_some(&timeouts), &connect);
         let (tmpfs, sizes, mounts) = tmpfs_and_mounts(f);
         let (pull, watch_image) = pull_and_watch(f, image.as_ref());
-        let cap_add = f.optional(SERVICE.cap_add).map_or_else(Vec::new, |names| names.0);
+        let cap_add = f.or(SERVICE.cap_add).0;
         let place = f.place(SERVICE.listen);
         let found = listen.zip(place).map(|(value, span)| Spanned { value, span });
         let queue = f.or(SERVICE.queue);
+        let in_use = in_use(timeouts.start, &connect, timeouts.session);
         let policy = Policy {
             reuse: f.or(SERVICE.reuse),
             warm: warm.value,
             auto,
             max,
-            max_age: max_age(f),
+            max_age: retire_after(max_age(f), overdue_after, in_use),
             queue_length: queue.length,
             surplus_after: f.or(SERVICE.surplus_after),
             stale_after: f.or(SERVICE.stale_after),
@@ -72,15 +75,14 @@ pub(in crate::config) fn service(
             queue_timeout: queue.timeout,
             connect,
             first_byte: timeouts.first_byte,
-            speaks_first: matches!(ready, Ready::Banner(_)),
             keepalive: f.or(SERVICE.client).keepalive,
             idle: timeouts.idle,
-            longest: timeouts.session,
+            session_timeout: timeouts.session,
         };
         let rest = |f: &mut Fields<'_, '_, '_>| {
             Some(Spec {
                 command: f.optional(SERVICE.command).map(|arguments| arguments.0),
-                env: f.optional(SERVICE.env).map_or_else(Env::default, |variables| variables.0),
+                env: f.or(SERVICE.env).0,
                 pull,
                 limits: f.or(SERVICE.limits),
                 network,
@@ -114,7 +116,9 @@ pub(in crate::config) fn service(
         });
         if let Some(Service { spec: Spec { limits, .. }, .. }) = &service {
             let given = f.given(SERVICE.limits);
-            check_sizes(&sizes, limits.memory.unwrap_or(u64::MAX), given, f.cx);
+            // A file always has a limit.
+            let memory = limits.memory.unwrap_or(u64::MAX);
+            check_sizes(&sizes, memory, given, f.cx);
         }
         let unfit = service.as_ref().map_or(Vec::new(), Service::why_not_pooled);
         for (place, (title, help)) in f.place(SERVICE.sandbox).iter().cycle().zip(unfit) {
@@ -198,14 +202,15 @@ fn tmpfs_and_mounts(
         }
         taken.push(path.clone());
     };
-    let found = f.optional(SERVICE.tmpfs);
-    let (found, sizes) = found.map_or_else(Default::default, |files| (files.found, files.sizes));
+    let MemoryFiles { found, sizes } = f.or(SERVICE.tmpfs);
     let mut tmpfs = IndexMap::new();
     for (path, options) in found {
         take(&path, f.cx);
         tmpfs.insert(path.value, options);
     }
-    let mounts = f.optional(SERVICE.mounts).map_or_else(Vec::new, |mounts| mounts.0);
+    // The order of file systems does not matter, and their places do not.
+    f.comes_to(SERVICE.tmpfs, tmpfs.clone());
+    let mounts = f.or(SERVICE.mounts).0;
     for mount in &mounts {
         take(&mount.target, f.cx);
     }

@@ -57,38 +57,42 @@ pub(super) fn overdue_after(
 
 /// From the moment at which its deadline is worked out, how long a container can be in
 /// use besides its age; `None` for ever.
-fn in_use(start: Duration, connect: &Connect, session: Option<Duration>) -> Option<Duration> {
+pub(super) fn in_use(
+    start: Duration,
+    connect: &Connect,
+    session: Option<Duration>,
+) -> Option<Duration> {
     Some(LAUNCH + start + connect.timeout + session?)
+}
+
+/// The age, from when it was ready, at which a container is retired: `max_age`, or so early that
+/// none is leased when its deadline passes. `None` for no limit.
+pub(super) fn retire_after(
+    max_age: Option<Duration>,
+    overdue_after: Option<Duration>,
+    in_use: Option<Duration>,
+) -> Option<Duration> {
+    let deadline = overdue_after.zip(in_use);
+    let until_deadline = deadline.map(|(after, in_use)| after.saturating_sub(in_use));
+    max_age.into_iter().chain(until_deadline).min()
 }
 
 // === impl Service ===
 
 impl Service {
-    /// The age, from when it was ready, at which a container is retired: `max_age`, or so
-    /// early that none is leased when its deadline passes. `None` for no limit.
-    #[must_use]
-    pub fn retire_after(&self) -> Option<Duration> {
-        let until_deadline = self
-            .spec
-            .overdue_after
-            .zip(self.in_use())
-            .map(|(after, in_use)| after.saturating_sub(in_use));
-        self.policy.max_age.into_iter().chain(until_deadline).min()
-    }
-
     /// Whether containers that were launched as `before` says have to be retired before
     /// their deadline when they are leased as this says. Their age is judged by either.
     #[must_use]
     pub fn keeps_deadlines_of(&self, before: &Self) -> bool {
         let Some(deadline) = before.spec.overdue_after else { return true };
-        let (Some(old), Some(new)) = (before.retire_after(), self.retire_after()) else {
+        let (Some(old), Some(new)) = (before.policy.max_age, self.policy.max_age) else {
             return false;
         };
         self.in_use().is_some_and(|in_use| old.max(new) + in_use <= deadline)
     }
 
     fn in_use(&self) -> Option<Duration> {
-        in_use(self.start_timeout, &self.session.connect, self.session.longest)
+        in_use(self.start_timeout, &self.session.connect, self.session.session_timeout)
     }
 }
 
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_container_is_retired_so_early_that_its_last_session_ends_in_time() {
-        let retired = |settings| service(settings, "1h").retire_after().map(|age| age.as_secs());
+        let retired = |settings| service(settings, "1h").policy.max_age.map(|age| age.as_secs());
         assert_eq!(retired("max_age: \"3h\""), Some(3 * 3600));
         assert_eq!(retired("overdue_after: \"2h\""), Some(3600 - 150));
         assert_eq!(retired("overdue_after: \"3751s\""), Some(1));

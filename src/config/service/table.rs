@@ -134,27 +134,20 @@ keys! {
     );
     command: Arguments =
         optional("the image's", "[\"/echo\"]", "What the container runs instead of the image's command.");
-    env: Variables =
-        optional("none", "{\"KEY\": \"value\"}", "Environment, besides the image's.");
+    env: Variables = or("{}", "Environment, besides the image's.").example("{\"KEY\": \"value\"}");
     user: User = optional("the image's", "\"65534:65534\"", "USER or USER:GROUP.");
     runtime: Name =
         optional("the daemon's", "\"runsc\"", "An OCI runtime that the daemon knows.");
     read_only: bool = or("false", "The root file system cannot be written.");
-    tmpfs: MemoryFiles = optional(
-        "none",
-        "{\"/tmp\": \"size=16m\"}",
+    tmpfs: MemoryFiles = or(
+        "{}",
         "File systems in memory, with their mount options. What is in them counts towards \
          `limits.memory`.",
-    );
-    mounts: Mounts = optional(
-        "none",
-        "[(source: \"/srv/data\", target: \"/data\", read_only: true)]",
-        "What a container sees of the daemon's machine.",
     )
-    .of(MOUNT_ROWS);
-    cap_add: Capabilities = optional(
-        "none",
-        "[\"NET_BIND_SERVICE\"]",
-        "Capabilities of a container, which has none otherwise.",
-    );
+    .example("{\"/tmp\": \"size=16m\"}");
+    mounts: Mounts = or("[]", "What a container sees of the daemon's machine.")
+        .example("[(source: \"/srv/data\", target: \"/data\", read_only: true)]")
+        .of(MOUNT_ROWS);
+    cap_add: Capabilities = or("[]", "Capabilities of a container, which has none otherwise.")
+        .example("[\"NET_BIND_SERVICE\"]");
 }

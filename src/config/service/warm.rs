@@ -15,8 +15,8 @@ pub(in crate::config) enum Warm {
     Auto {
         misses: u32,
         min: u32,
-        /// `min`, where it is said.
-        least: Option<Spanned<u32>>,
+        /// Where `min` is said, if it is.
+        min_at: Option<Span>,
         max: Option<Spanned<u32>>,
     },
 }
@@ -60,7 +60,8 @@ pub(super) fn warm_and_max(
             }
             (warm, None, limit)
         }
-        Warm::Auto { misses, min, least: given, max: most } => {
+        Warm::Auto { misses, min, min_at, max: most } => {
+            let given = min_at.map(|span| Spanned { value: min, span });
             for (what, bound) in [("`min` of `warm`", &given), ("`max` of `warm`", &most)] {
                 if let Some(bound) = bound {
                     within(what, bound, f);
@@ -109,8 +110,7 @@ impl Decode for Warm {
             let (misses, min, max) = (f.or(AUTO.hit_rate).0, f.or(AUTO.min), f.optional(AUTO.max));
             let max = max.zip(f.place(AUTO.max));
             let max = max.map(|(max, span)| Spanned { value: max.0, span });
-            let least = f.place(AUTO.min).map(|span| Spanned { value: min, span });
-            Self::Auto { misses, min, least, max }
+            Self::Auto { misses, min, min_at: f.place(AUTO.min), max }
         })
     }
 }

@@ -17,8 +17,7 @@ fn lax(mut spec: Spec) -> Spec {
 }
 
 fn limited() -> Spec {
-    let limits =
-        Limits { memory: Some(64 << 20), cpus: Some(0.5), pids: Some(64), ..Limits::default() };
+    let limits = Limits { memory: Some(64 << 20), cpus: Some(0.5), pids: Some(64), ..Limits::NONE };
     Spec { limits, ..spec() }
 }
 

@@ -29,8 +29,7 @@ fn info() -> Value {
 }
 
 fn limited(memory: u64, cpus: f64) -> Spec {
-    let limits =
-        Limits { memory: Some(memory), cpus: Some(cpus), pids: Some(9), ..Limits::default() };
+    let limits = Limits { memory: Some(memory), cpus: Some(cpus), pids: Some(9), ..Limits::NONE };
     Spec { limits, ..spec() }
 }
 

@@ -385,7 +385,7 @@ fn where_containers_speak_first_they_owe_it_at_once() {
         let script = [silent().await, Give::Container(banner, Fate::Running)];
         let proxy = Proxy::start_with(script, 10, |settings| {
             soon(settings);
-            settings.session.speaks_first = true;
+            settings.speaks_first = true;
         });
         let (greeting, end) = read_all(&mut proxy.connect().await).await;
         end.unwrap();

@@ -96,6 +96,7 @@ impl Settings {
         Self {
             name: "echo".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
+            speaks_first: false,
             session: SessionSettings {
                 queue_timeout: Duration::from_secs(60),
                 connect: Connect {
@@ -104,10 +105,9 @@ impl Settings {
                     replay: 64 * 1024,
                 },
                 first_byte: None,
-                speaks_first: false,
                 keepalive: Some(Duration::from_secs(60)),
                 idle: Some(Duration::from_secs(60)),
-                longest: None,
+                session_timeout: None,
             },
         }
     }

@@ -345,7 +345,7 @@ fn traffic_in_one_direction_keeps_a_connection_up() {
 fn a_session_is_ended_by_its_time_out_whatever_moves() {
     test(async {
         let proxy = Proxy::start_with([echo().await], 10, |settings| {
-            settings.session.longest = Some(Duration::from_millis(100));
+            settings.session.session_timeout = Some(Duration::from_millis(100));
         });
         let mut client = proxy.connect().await;
         let mut byte = [0];
