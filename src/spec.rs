@@ -39,8 +39,10 @@ pub struct Spec {
     pub read_only: bool,
     /// File systems in memory: path in the container to mount options.
     pub tmpfs: IndexMap<String, String>,
-    /// Capabilities given back after all were dropped.
-    pub cap_add: Vec<String>,
+    /// Capabilities, without `CAP_`; it has no others.
+    pub capabilities: Vec<String>,
+    /// No program gains rights by being started, as set-user-id programs do.
+    pub no_new_privileges: bool,
     /// Paths of the daemon's machine that the container sees.
     pub mounts: Vec<Mount>,
     /// The engine's runtime, for example `runsc`; `None` takes its default.
@@ -259,7 +261,8 @@ impl Spec {
             user: None,
             read_only: false,
             tmpfs: IndexMap::new(),
-            cap_add: Vec::new(),
+            capabilities: Vec::new(),
+            no_new_privileges: true,
             mounts: Vec::new(),
             runtime: None,
             overdue_after: None,

@@ -26,6 +26,8 @@ use super::tree::{Item, Node, Shape, parse};
 pub(super) trait Decode: Clone + PartialEq + Send + Sync + 'static {
     /// What it is, with an example, to follow "expected".
     const WHAT: &'static str;
+    /// Whether `None` is one of its values. Otherwise it is as if the key were left out.
+    const TAKES_NONE: bool = false;
 
     /// Reads it. `None` when that is impossible and the reason is reported.
     /// Call [`Cx::decode`] instead, which accepts `Some(…)` too.

@@ -4,6 +4,7 @@ mod decode;
 mod groups;
 mod overdue;
 mod parts;
+mod privileges;
 mod sandbox;
 mod table;
 mod tmpfs;

@@ -6,7 +6,7 @@ use super::read::TOP_ROWS;
 /// The longest line of it, but for values.
 const WIDTH: usize = 96;
 /// Set in it, beside what has to be there.
-const SET: [&str; 3] = ["reuse", "warm", "max"];
+const SET: [&str; 4] = ["reuse", "warm", "max", "privileges"];
 const HEAD: &str = "\
 // The configuration of Ganger. `ganger check` says whether it is in order,
 // `ganger run` runs it. A key that is commented out shows its default, or an

@@ -120,7 +120,7 @@ fn defaults() {
     );
     assert_eq!((s.spec.publish, s.policy.surplus_after), (Publish::Own, Duration::from_secs(30)));
     assert_eq!(s.policy.stale_after, Duration::from_secs(30));
-    assert!(s.spec.mounts.is_empty() && s.spec.cap_add.is_empty() && !s.spec.read_only);
+    assert!(s.spec.mounts.is_empty() && s.spec.no_new_privileges && !s.spec.read_only);
     let config = Config::parse(&with(""), "t").unwrap();
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert!(config.guardian);
@@ -156,7 +156,7 @@ fn every_setting_is_read() {
         timeouts: (start: "3s", first_byte: "2s", idle: "0s", session: "4m"), pull: Never,
         limits: (memory: "6MiB", cpus: 1, pids: 1, enforce: false), network: Named("net"), reach: Namespace,
         publish: Any, surplus_after: "0s", stale_after: "1m", user: "1:2", read_only: true, tmpfs: {"/tmp": ""},
-        cap_add: ["cap_chown", "NET_RAW"], mounts: [(source: "/a", target: "/b"),
+        privileges: None, cap_add: ["cap_chown", "NET_RAW"], no_new_privileges: false, mounts: [(source: "/a", target: "/b"),
         (source: "/a", target: "/c", read_only: false)], runtime: "runsc",
         sandbox: Fresh, preconnect: Off, overdue_after: "24h", client: (keepalive: "90s"),"#,
     );
@@ -186,12 +186,40 @@ fn every_setting_is_read() {
     assert_eq!(s.spec.network, Network::Named("net".into()));
     assert_eq!((s.spec.user.as_deref(), s.spec.read_only), (Some("1:2"), true));
     assert_eq!(s.spec.tmpfs.get("/tmp").map(String::as_str), Some(""));
-    assert_eq!(s.spec.cap_add, ["CHOWN", "NET_RAW"]);
+    assert_eq!(s.spec.capabilities, ["CHOWN", "NET_RAW"]);
+    assert!(!s.spec.no_new_privileges);
     assert_eq!(
         s.spec.mounts.iter().map(|mount| mount.read_only).collect::<Vec<_>>(),
         [true, false]
     );
     assert_eq!(s.spec.runtime, Some("runsc".to_owned()));
+}
+
+#[test]
+fn privileges_are_the_standard_ones_none_or_changed() {
+    let standard = [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "NET_BIND_SERVICE",
+        "SETGID",
+        "SETUID",
+        "SYS_CHROOT",
+    ];
+    let of = |settings: &str| service(settings).spec.capabilities;
+    assert_eq!(of(""), standard);
+    assert_eq!(of("privileges: Standard"), standard);
+    assert_eq!(of("privileges: ()"), standard);
+    // Of every other key `None` is as if it were left out: here that would give more.
+    assert_eq!(of("privileges: None"), [""; 0]);
+    assert_eq!(of("privileges: Some(None)"), [""; 0]);
+    assert_eq!(of("privileges: None, cap_add: [\"sys_nice\", \"KILL\"]"), ["KILL", "SYS_NICE"]);
+    let changed = [&standard[..4], &standard[5..], &["SYS_NICE"]].concat();
+    let drop_kill = "drop: [\"CAP_KILL\", \"NET_RAW\"]";
+    assert_eq!(of(&format!("privileges: (add: [\"SYS_NICE\", \"CHOWN\"], {drop_kill})")), changed);
+    assert_eq!(of(&format!("privileges: ({drop_kill}), cap_add: [\"SYS_NICE\"]")), changed);
 }
 
 #[test]
@@ -331,6 +359,12 @@ fn settings_of_a_service_that_make_no_sense() {
             r#""/a/" is there already, in line 1"#,
         ),
         (r#"cap_add: ["NET_ADMN"]"#, r#""NET_ADMN" is not a capability of Linux"#),
+        (r#"privileges: (drop: ["ALL"])"#, r#""ALL" is not a capability of Linux"#),
+        (r#"privileges: All"#, "unknown variant `All`: expected `Standard` or `None`"),
+        (
+            r#"privileges: (drop: ["KILL"]), cap_add: ["CAP_KILL"]"#,
+            "KILL is dropped, and added as well",
+        ),
         (r#"user: "a b""#, r#""a b" is not a user"#),
         (r#"runtime: "a/b""#, "'/' cannot be in a name: use letters, digits, `_`, `.` and `-`"),
         (r#"ready: Banner("")"#, "this text is empty: any answer would do"),
@@ -363,7 +397,7 @@ fn settings_of_a_service_that_make_no_sense() {
         ),
         (
             r#"sandbox: Pooled, read_only: true, cap_add: ["NET_ADMIN"]"#,
-            "with `NET_ADMIN` in `cap_add` a container can change its network",
+            "with the capability NET_ADMIN a container can change its network",
         ),
         (
             r#"sandbox: Pooled, read_only: true, runtime: "runsc""#,

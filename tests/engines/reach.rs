@@ -244,16 +244,25 @@ fn what_cannot_be_sealed_is_not_launched_and_check_says_so() {
 fn a_container_may_do_little() {
     let fleet = Fleet::shared();
     let host = fleet.local();
+    let one = "warm: 1, max: 2, network: Sealed";
     let fields = "warm: 1, max: 2, network: Sealed, limits: (memory: \"32MiB\", cpus: 0.5, pids: 20), \
-                  user: \"65534:65534\", read_only: true, tmpfs: {\"/tmp\": \"size=1m\"}";
+                  user: \"65534:65534\", read_only: true, tmpfs: {\"/tmp\": \"size=1m\"}, \
+                  privileges: None";
     let config = Config::new("hard")
         .daemon(host.daemon(40))
         .fixture("hard", fields, &[])
         .fixture("plain", "warm: 1, max: 2, network: Sealed", &[])
-        .fixture("given", "warm: 1, max: 2, network: Sealed, cap_add: [\"NET_RAW\"]", &[]);
+        .fixture("given", &format!("{one}, privileges: None, cap_add: [\"NET_RAW\"]"), &[])
+        .fixture(
+            "other",
+            &format!(
+                "{one}, privileges: (add: [\"SYS_NICE\"], drop: [\"KILL\"]), no_new_privileges: false"
+            ),
+            &[],
+        );
     let mut ganger = config.serve(GANGER, &fleet);
     let id = |service: &str| of(&fleet, &ganger, service).remove(0).1.id;
-    let (hard, plain, given) = (id("hard"), id("plain"), id("given"));
+    let (hard, plain, given, other) = (id("hard"), id("plain"), id("given"), id("other"));
 
     // As the kernel has it.
     let status = |id: &str, field: &str| {
@@ -262,12 +271,19 @@ fn a_container_may_do_little() {
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
         line.unwrap().to_owned()
     };
-    for id in [&hard, &plain, &given] {
-        let capabilities = if id == &given { 1 << 13 } else { 0 };
+    // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, NET_BIND_SERVICE, SYS_CHROOT.
+    let standard = [0, 1, 3, 4, 5, 6, 7, 10, 18].map(|bit| 1_u64 << bit).iter().sum::<u64>();
+    let (net_raw, kill, sys_nice) = (1 << 13, 1 << 5, 1 << 23);
+    for (id, capabilities, no_new) in [
+        (&hard, 0, "1"),
+        (&plain, standard, "1"),
+        (&given, net_raw, "1"),
+        (&other, standard - kill + sys_nice, "0"),
+    ] {
         for set in ["CapEff", "CapPrm", "CapBnd"] {
             assert_eq!(u64::from_str_radix(&status(id, set), 16).unwrap(), capabilities, "{set}");
         }
-        assert_eq!(status(id, "NoNewPrivs"), "1");
+        assert_eq!(status(id, "NoNewPrivs"), no_new);
         assert_eq!(status(id, "Seccomp"), "2");
     }
     assert_eq!(status(&hard, "Uid"), "65534\t65534\t65534\t65534");

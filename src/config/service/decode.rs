@@ -11,6 +11,7 @@ use super::Service;
 use super::groups::Timeouts;
 use super::overdue::{in_use, overdue_after, retire_after};
 use super::parts::MemoryFiles;
+use super::privileges::capabilities;
 use super::table::SERVICE;
 use super::warm::warm_and_max;
 use crate::config::decode::{Cx, Fields, Spanned};
@@ -53,7 +54,7 @@ pub(in crate::config) fn service(
             overdue_after(f, SERVICE.overdue_after, read.then_some(&timeouts), &connect);
         let (tmpfs, sizes, mounts) = tmpfs_and_mounts(f);
         let (pull, watch_image) = pull_and_watch(f, image.as_ref());
-        let cap_add = f.or(SERVICE.cap_add).0;
+        let capabilities = capabilities(f, SERVICE.privileges, SERVICE.cap_add);
         let place = f.place(SERVICE.listen);
         let found = listen.zip(place).map(|(value, span)| Spanned { value, span });
         let queue = f.or(SERVICE.queue);
@@ -94,7 +95,8 @@ pub(in crate::config) fn service(
                 user: f.optional(SERVICE.user).map(|user| user.0),
                 read_only: f.or(SERVICE.read_only),
                 tmpfs,
-                cap_add,
+                capabilities,
+                no_new_privileges: f.or(SERVICE.no_new_privileges),
                 mounts,
                 runtime: f.optional(SERVICE.runtime).map(|name| name.to_string()),
                 overdue_after,

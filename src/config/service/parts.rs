@@ -1,58 +1,13 @@
 //! Reads what a service takes: words, texts, lists and maps.
 
 use super::tmpfs::TmpfsOptions;
-use crate::config::decode::{Cx, Decode, Entry, Flaw, Spanned, similar};
+use crate::config::decode::{Cx, Decode, Entry, Flaw, Spanned};
 use crate::config::keys::{keys, or, required};
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, Text};
 use crate::spec::{Env, Mount, Network, Preconnect, Publish, Pull, Reach, Sandbox};
-
-/// Every capability of Linux 6, without `CAP_`.
-const CAPABILITIES: &[&str] = &[
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-];
 
 /// The name of an environment variable.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -69,14 +24,6 @@ pub(in crate::config) struct Arguments(pub(super) Vec<String>);
 /// Environment variables.
 #[derive(Clone, PartialEq)]
 pub(in crate::config) struct Variables(pub(super) Env);
-
-/// A capability without `CAP_`.
-#[derive(Clone, PartialEq)]
-struct Capability(&'static str);
-
-/// Capabilities without `CAP_`.
-#[derive(Clone, PartialEq)]
-pub(in crate::config) struct Capabilities(pub(super) Vec<String>);
 
 /// A mount and the place of its target.
 #[derive(Clone, PartialEq)]
@@ -242,15 +189,6 @@ impl Decode for MemoryFiles {
     }
 }
 
-impl Decode for Capabilities {
-    const WHAT: &'static str = "a list such as [\"NET_BIND_SERVICE\"]";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let names = cx.list::<Capability>(node, Self::WHAT)?;
-        Some(Self(names.into_iter().map(|name| name.value.0.to_owned()).collect()))
-    }
-}
-
 impl Decode for EnvKey {
     const WHAT: &'static str = "the name of a variable in quotes";
 
@@ -280,26 +218,6 @@ impl Decode for User {
                 );
             }
             Ok(Self(text))
-        })
-    }
-}
-
-impl Decode for Capability {
-    const WHAT: &'static str = "a capability such as \"NET_BIND_SERVICE\"";
-
-    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.scalar(node, Self::WHAT, |text: String| {
-            let name = text.to_uppercase();
-            let name = name.strip_prefix("CAP_").unwrap_or(&name);
-            if let Some(known) = CAPABILITIES.iter().find(|known| **known == name) {
-                return Ok(Self(known));
-            }
-            let flaw = Flaw::new(format!("{text:?} is not a capability of Linux"));
-            Err(match similar(name, CAPABILITIES) {
-                _ if name == "ALL" => flaw.help("name those the service needs"),
-                Some(meant) => flaw.help(format!("did you mean \"{meant}\"?")),
-                None => flaw.help("capabilities(7) lists them"),
-            })
         })
     }
 }

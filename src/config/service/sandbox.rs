@@ -16,8 +16,8 @@ impl Service {
             return reasons;
         }
         let mighty = |name: &&String| ["NET_ADMIN", "SYS_ADMIN"].contains(&name.as_str());
-        if let Some(name) = self.spec.cap_add.iter().find(mighty) {
-            let why = format!("with `{name}` in `cap_add` a container can change its network");
+        if let Some(name) = self.spec.capabilities.iter().find(mighty) {
+            let why = format!("with the capability {name} a container can change its network");
             let help = "and the next one in its sandbox would have that: write `sandbox: Fresh`";
             reasons.push((why, help));
         }

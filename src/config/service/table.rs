@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::groups::{
     CLIENT_ROWS, CONNECT_ROWS, Client, LIMITS_ROWS, QUEUE_ROWS, Queue, TIMEOUTS_ROWS, Timeouts,
 };
-use super::parts::{Arguments, Capabilities, MOUNT_ROWS, MemoryFiles, Mounts, User, Variables};
+use super::parts::{Arguments, MOUNT_ROWS, MemoryFiles, Mounts, User, Variables};
+use super::privileges::{Capabilities, PRIVILEGES_ROWS, Privileges};
 use super::warm::{AUTO_ROWS, Warm};
 use crate::config::decode::Decode;
 use crate::config::image::ImageRef;
@@ -148,6 +149,19 @@ keys! {
     mounts: Mounts = or("[]", "What a container sees of the daemon's machine.")
         .example("[(source: \"/srv/data\", target: \"/data\", read_only: true)]")
         .of(MOUNT_ROWS);
-    cap_add: Capabilities = or("[]", "Capabilities of a container, which has none otherwise.")
-        .example("[\"NET_BIND_SERVICE\"]");
+    privileges: Privileges = or(
+        "Standard",
+        "What its processes may do. `Standard` is what images need that start as root and change user. \
+         `None` is no capability at all: enough for the echo, and right for hostile clients.",
+    )
+    .example("None")
+    .see("See [security](security.md#privileges).")
+    .of(PRIVILEGES_ROWS);
+    cap_add: Capabilities =
+        or("[]", "More capabilities: the short form of `privileges: (add: …)`, also beside `None`.")
+            .example("[\"SYS_NICE\"]");
+    no_new_privileges: bool = or(
+        "true",
+        "No program gains rights by being started: set-user-id programs such as `sudo` do not work.",
+    );
 }
