@@ -73,6 +73,8 @@ enum Verb {
     /// Serve until SIGTERM or SIGINT, then drain and remove every container. SIGHUP
     /// reads the configuration again
     Run {
+        /// The configuration file, as with --config
+        file: Option<PathBuf>,
         /// How long the guardian watches an empty daemon, for tests that wait until it ends
         #[arg(long, hide = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
         guardian_quiet: Option<Duration>,
@@ -193,10 +195,12 @@ fn carry_out(Arguments { verb, config, log }: Arguments) -> Result<Exit, Failure
             say(Config::default_text().trim_end());
             Ok(Exit::Ok)
         }
-        Verb::Run { guardian_quiet } => loaded(config).and_then(|(config, path)| {
-            start_log(config.log.format, &log)?;
-            block_on(run::run(config, &path, &log, guardian_quiet)).map_err(Failure::logged)
-        }),
+        Verb::Run { file, guardian_quiet } => {
+            loaded(one(file, config)?).and_then(|(config, path)| {
+                start_log(config.log.format, &log)?;
+                block_on(run::run(config, &path, &log, guardian_quiet)).map_err(Failure::logged)
+            })
+        }
         Verb::Demo { docker, listen } => {
             unused(
                 config.as_deref(),
@@ -215,17 +219,10 @@ fn carry_out(Arguments { verb, config, log }: Arguments) -> Result<Exit, Failure
             let quiet = quiet.unwrap_or(app::QUIET);
             start_log(format, &log).and_then(|()| block_on_with(runtime, guard::guard(quiet)))
         }
-        Verb::Check { file, online } => {
-            if let (Some(file), Some(config)) = (&file, &config) {
-                let (file, config) = (file.display(), config.display());
-                let message = format!("check one configuration at a time: {file} or {config}");
-                return Err(Failure::new(Exit::Usage, message));
-            }
-            loaded(file.or(config)).and_then(|(config, path)| {
-                start_log(LogFormat::Text, &log)?;
-                block_on(check::check(&config, &path, online))
-            })
-        }
+        Verb::Check { file, online } => loaded(one(file, config)?).and_then(|(config, path)| {
+            start_log(LogFormat::Text, &log)?;
+            block_on(check::check(&config, &path, online))
+        }),
         Verb::Bench(arguments) => start_log(LogFormat::Text, &log)
             .and_then(|()| block_on(bench::bench(*arguments, config, &log))),
         Verb::Push { image, to, from } => loaded(config).and_then(|(config, _)| {
@@ -316,6 +313,16 @@ impl Failure {
         }
         self
     }
+}
+
+/// The configuration that is named, with `--config` or without.
+fn one(file: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
+    if let (Some(file), Some(config)) = (&file, &config) {
+        let (file, config) = (file.display(), config.display());
+        let message = format!("name one configuration: {file} or {config}");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    Ok(file.or(config))
 }
 
 fn loaded(named: Option<PathBuf>) -> Result<(Config, PathBuf), Failure> {

@@ -267,7 +267,7 @@ fn what_init_prints_is_in_order_and_is_found_by_itself() {
 }
 
 #[test]
-fn a_file_to_check_can_be_named_without_an_option() {
+fn a_file_can_be_named_without_an_option() {
     let dir = Dir::new();
     let good = dir.write("good.ron", &absent("file").to_string());
     let bad = dir.write("bad.ron", "(");
@@ -277,8 +277,13 @@ fn a_file_to_check_can_be_named_without_an_option() {
     dir.ganger(&["check", &bad]).expect(3, &["bad.ron:1:"]);
     // It goes before what the environment says, and not together with the option.
     dir.ganger_with(&["check", &good], &[("GANGER_CONFIG_FILE", &bad)]).expect(0, &[]);
-    for args in [&["check", &good, "--config", &bad][..], &["--config", &bad, "check", &good]] {
-        dir.ganger(args).expect(2, &["one configuration at a time", "good.ron", "bad.ron"]);
+    dir.ganger(&["run", &bad]).expect(3, &["bad.ron:1:"]);
+    for args in [
+        &["check", &good, "--config", &bad][..],
+        &["--config", &bad, "check", &good],
+        &["run", &good, "--config", &bad],
+    ] {
+        dir.ganger(args).expect(2, &["name one configuration", "good.ron", "bad.ron"]);
     }
 }
 

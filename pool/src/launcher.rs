@@ -159,8 +159,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 Err(_) => {
                     let last = not_yet.last().map_or_else(String::new, |last| format!(" ({last})"));
                     Some(format!(
-                        "was not ready within {start:?}{last}: raise `timeouts.start`, or check \
-                         `ready` and `port`"
+                        "was not ready within {start:?}{last}: check `port` and `ready`, or raise \
+                         `timeouts.start`"
                     ))
                 }
             },

@@ -167,7 +167,7 @@ async fn a_launch_that_never_gets_ready_is_given_up_at_the_start_timeout() {
     let bed = Bed::with(&engine, policy(), &[8]);
     let snapshot = bed.until(|s| s.services[0].totals.launch_failures == 1).await;
     let reason = snapshot.services[0].last_error.clone().unwrap();
-    let expected = "was not ready within 30s (it is a fake): raise `timeouts.start`";
+    let expected = "was not ready within 30s (it is a fake): check `port` and `ready`, or raise `timeouts.start`";
     assert!(reason.contains(expected), "{reason}");
     bed.until(|s| s.services[0].counts[State::Retiring] == 0).await;
     assert!(engine.real("d1").is_empty());
