@@ -2,6 +2,7 @@
 //! with the adapter and the proxy.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -13,6 +14,11 @@ pub struct Spec {
     pub image: String,
     /// Arguments for the image's entrypoint, or the program when it has none. Not empty.
     pub command: Option<Vec<String>>,
+    /// The program, with its first arguments, in place of the image's entrypoint and command. Not
+    /// empty.
+    pub entrypoint: Option<Vec<String>>,
+    /// Absolute path of the directory that it is started in; `None` takes the image's.
+    pub working_dir: Option<String>,
     /// Environment, added to the image's.
     pub env: Env,
     /// TCP port that the service listens on in its container. Never 0.
@@ -33,6 +39,21 @@ pub struct Spec {
     pub ready: Ready,
     /// Whether a connection is made ahead.
     pub preconnect: Preconnect,
+    /// Its host name; `None` leaves that to the engine, which takes the container's id.
+    pub hostname: Option<String>,
+    /// A process that reaps orphans and passes signals on is started before the program.
+    pub init: bool,
+    /// Bytes of /dev/shm; `None` leaves that to the engine, which takes 64 MiB.
+    pub shm_size: Option<u64>,
+    /// Name servers in place of the engine's.
+    pub dns: Vec<IpAddr>,
+    /// Lines of /etc/hosts: name to address, or `host-gateway` for the daemon's machine.
+    pub extra_hosts: IndexMap<String, String>,
+    /// Parameters of its own kernel namespaces.
+    pub sysctls: IndexMap<String, String>,
+    /// Limits of its processes, by setrlimit(2), in place of the engine's. Without `RLIMIT_`, in
+    /// small letters.
+    pub ulimits: IndexMap<String, Ulimit>,
     /// User, and group after a colon; `None` takes the image's.
     pub user: Option<String>,
     /// Mounts the root file system read-only.
@@ -68,6 +89,15 @@ pub struct Limits {
     pub pids: Option<u32>,
     /// A daemon that cannot keep the limits launches nothing; else it launches without them.
     pub enforce: bool,
+}
+
+/// A limit of each process; -1 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ulimit {
+    /// What holds.
+    pub soft: i64,
+    /// What a process may raise `soft` to.
+    pub hard: i64,
 }
 
 /// On which addresses of a daemon's machine ports are published.
@@ -248,6 +278,8 @@ impl Spec {
         Self {
             image: image.into(),
             command: None,
+            entrypoint: None,
+            working_dir: None,
             env: Env::default(),
             port,
             pull: Pull::default(),
@@ -258,6 +290,13 @@ impl Spec {
             ready: Ready::default(),
             preconnect: Preconnect::Off,
             sandbox: Sandbox::Fresh,
+            hostname: None,
+            init: false,
+            shm_size: None,
+            dns: Vec::new(),
+            extra_hosts: IndexMap::new(),
+            sysctls: IndexMap::new(),
+            ulimits: IndexMap::new(),
             user: None,
             read_only: false,
             tmpfs: IndexMap::new(),

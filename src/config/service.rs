@@ -6,6 +6,7 @@ mod overdue;
 mod parts;
 mod privileges;
 mod sandbox;
+mod system;
 mod table;
 mod tmpfs;
 mod warm;

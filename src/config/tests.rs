@@ -158,6 +158,9 @@ fn every_setting_is_read() {
         publish: Any, surplus_after: "0s", stale_after: "1m", user: "1:2", read_only: true, tmpfs: {"/tmp": ""},
         privileges: None, cap_add: ["cap_chown", "NET_RAW"], no_new_privileges: false, mounts: [(source: "/a", target: "/b"),
         (source: "/a", target: "/c", read_only: false)], runtime: "runsc",
+        entrypoint: ["/bin/x", "-v"], working_dir: "/srv", hostname: "a.b-1", init: true, shm_size: "1MiB",
+        ulimits: {"nofile": 4096, "core": (soft: 0, hard: -1)}, sysctls: {"net.core.somaxconn": 7},
+        dns: ["192.0.2.53", "2001:db8::1"], extra_hosts: {"db": "192.0.2.7", "host": "host-gateway"},
         sandbox: Fresh, preconnect: Off, overdue_after: "24h", client: (keepalive: "90s"),"#,
     );
     assert_eq!(s.session.keepalive, Some(Duration::from_secs(90)));
@@ -193,6 +196,24 @@ fn every_setting_is_read() {
         [true, false]
     );
     assert_eq!(s.spec.runtime, Some("runsc".to_owned()));
+    assert_eq!(s.spec.entrypoint.as_deref(), Some(&["/bin/x".to_owned(), "-v".to_owned()][..]));
+    let texts = (s.spec.working_dir.as_deref(), s.spec.hostname.as_deref());
+    assert_eq!((texts, s.spec.init), ((Some("/srv"), Some("a.b-1")), true));
+    assert_eq!(s.spec.shm_size, Some(1 << 20));
+    let ulimits: Vec<_> = s
+        .spec
+        .ulimits
+        .iter()
+        .map(|(name, limit)| (name.as_str(), limit.soft, limit.hard))
+        .collect();
+    assert_eq!(ulimits, [("nofile", 4096, 4096), ("core", 0, -1)]);
+    assert_eq!(s.spec.sysctls.get("net.core.somaxconn").map(String::as_str), Some("7"));
+    assert_eq!(
+        s.spec.dns.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["192.0.2.53", "2001:db8::1"]
+    );
+    let hosts: Vec<_> = s.spec.extra_hosts.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    assert_eq!(hosts, [("db", "192.0.2.7"), ("host", "host-gateway")]);
 }
 
 #[test]
@@ -360,6 +381,30 @@ fn settings_of_a_service_that_make_no_sense() {
         ),
         (r#"cap_add: ["NET_ADMN"]"#, r#""NET_ADMN" is not a capability of Linux"#),
         (r#"privileges: (drop: ["ALL"])"#, r#""ALL" is not a capability of Linux"#),
+        (r#"hostname: "a_b""#, r#""a_b" is not a host name"#),
+        (r#"hostname: "-a""#, r#""-a" is not a host name"#),
+        ("entrypoint: []", "this command is empty"),
+        (r#"working_dir: "srv""#, r#""srv" is not an absolute path: start it with `/`"#),
+        (r#"ulimits: {"nofiles": 1}"#, r#""nofiles" is not a limit of processes"#),
+        (r#"ulimits: {"nofile": -2}"#, "-2 is too small: at least -1"),
+        (r#"ulimits: {"nofile": (soft: 2, hard: 1)}"#, "`soft` is 2, more than `hard`: 1"),
+        (r#"ulimits: {"nofile": (soft: -1, hard: 1)}"#, "`soft` is -1, more than `hard`: 1"),
+        (
+            r#"ulimits: {"nofile": "many"}"#,
+            "expected a number such as 4096, or (soft: 1024, hard: 4096), found text",
+        ),
+        (r#"sysctls: {"vm.swappiness": "1"}"#, r#"a container has no "vm.swappiness" of its own"#),
+        (r#"sysctls: {"net.core.somaxconn": ""}"#, "this text is empty"),
+        (r#"dns: ["one"]"#, r#""one" is not an IP address"#),
+        (r#"extra_hosts: {"db": "other"}"#, r#""other" is not an address"#),
+        (
+            r#"sandbox: Pooled, read_only: true, hostname: "a""#,
+            "`hostname` belongs to the network, which the sandbox has already",
+        ),
+        (
+            r#"sandbox: Pooled, read_only: true, sysctls: {"net.core.somaxconn": "7"}"#,
+            "`sysctls` belongs to the network, which the sandbox has already",
+        ),
         (r#"privileges: All"#, "unknown variant `All`: expected `Standard` or `None`"),
         (
             r#"privileges: (drop: ["KILL"]), cap_add: ["CAP_KILL"]"#,

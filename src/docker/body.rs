@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
-    PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::{Network, Ready, Spec};
@@ -35,6 +35,9 @@ pub(super) fn body(
         image: Some(image.to_owned()),
         cmd: spec.command.clone(),
         env: Some(spec.env.0.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        entrypoint: spec.entrypoint.clone(),
+        working_dir: spec.working_dir.clone(),
+        hostname: spec.hostname.clone(),
         user: spec.user.clone(),
         exposed_ports: publish.is_some().then(|| vec![port.clone()]),
         healthcheck: (healthcheck != HealthConfig::default()).then_some(healthcheck),
@@ -71,6 +74,16 @@ fn host_config(spec: &Spec, joins: Option<&str>) -> HostConfig {
         // Unlike `Binds`, these fail when the source is absent.
         mounts: (!spec.mounts.is_empty()).then(|| spec.mounts.iter().map(mount).collect()),
         runtime: spec.runtime.clone(),
+        init: spec.init.then_some(true),
+        shm_size: spec.shm_size.map(signed),
+        dns: some(spec.dns.iter().map(ToString::to_string)),
+        extra_hosts: some(spec.extra_hosts.iter().map(|(name, to)| format!("{name}:{to}"))),
+        sysctls: some(spec.sysctls.clone()),
+        ulimits: some(spec.ulimits.iter().map(|(name, limit)| ResourcesUlimits {
+            name: Some(name.clone()),
+            soft: Some(limit.soft),
+            hard: Some(limit.hard),
+        })),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
@@ -86,6 +99,12 @@ fn host_config(spec: &Spec, joins: Option<&str>) -> HostConfig {
         }),
         ..HostConfig::default()
     }
+}
+
+/// What there is, if there is anything: the rest is the engine's.
+fn some<T, C: FromIterator<T>>(all: impl IntoIterator<Item = T>) -> Option<C> {
+    let mut all = all.into_iter().peekable();
+    all.peek().is_some().then(|| all.collect())
 }
 
 /// The engine chooses the port. Later engines refuse a binding that leaves it out.

@@ -28,6 +28,11 @@ const SERVICE: &[(&str, &str)] = &[
     ("range of cpus", "`limits.cpus`: more than the daemon has"),
     ("unknown runtime", "`runtime`: the daemon does not have it"),
     ("invalid runtime", "`runtime`: the daemon does not have it"),
+    ("open /proc/sys/", "`sysctls`: the daemon's kernel has no such parameter"),
+    ("open `/proc/sys/", "`sysctls`: the daemon's kernel has no such parameter"),
+    ("write /proc/sys/", "`sysctls`: the daemon's kernel does not take the value"),
+    ("write to `/proc/sys/", "`sysctls`: the daemon's kernel does not take the value"),
+    ("setting rlimit", "`ulimits`: the daemon may not set them so high"),
     ("unknown capability", "`privileges` or `cap_add`: not a capability the daemon knows"),
     ("invalid capadd", "`privileges` or `cap_add`: not a capability the daemon knows"),
     ("bind source path does not exist", "`mounts`: the source is not on the daemon's machine"),
@@ -56,7 +61,10 @@ const SERVICE: &[(&str, &str)] = &[
 /// Parts of messages that put the fault on the daemon, with what to look at.
 /// They are looked for before [`SERVICE`].
 const DAEMON: &[(&str, &str)] = &[
-    ("setrlimit", "it may not set the ulimits that it is configured to give containers"),
+    (
+        "setrlimit",
+        "it may not set `ulimits` so high, or those that it is configured to give containers",
+    ),
     ("/dev/net/tun", "its user may not open /dev/net/tun, or the kernel's module tun is absent"),
     ("pasta failed", "its program for rootless networks, pasta, fails"),
     ("find pasta", "its program for rootless networks, pasta, is not installed"),
@@ -81,6 +89,8 @@ const DAEMON: &[(&str, &str)] = &[
     ("containerd.sock", "its containerd is out of its reach"),
     ("conmon failed", "its conmon fails"),
     ("conmon exited", "its conmon fails"),
+    ("init binary", "its program for `init`, catatonit, is not installed"),
+    ("exec: \"docker-init\"", "its program for `init`, docker-init, is not installed"),
     ("find conmon", "its conmon is not installed"),
     ("creating container storage", "its storage fails"),
     ("no space left on device", "its disk is full"),
@@ -175,90 +185,4 @@ pub(super) fn service(message: String) -> LaunchError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn classify(operation: Operation, status_code: u16, message: &str) -> (Fault, String) {
-        let endpoint = "unix:///run/docker.sock".parse().unwrap();
-        let error = Error::DockerResponseServerError { status_code, message: message.into() };
-        let error = launch_error(&endpoint, operation, &Failure::Engine(error));
-        (error.fault, error.message)
-    }
-
-    /// Messages as engines give them.
-    #[test]
-    fn the_message_says_whose_fault_it_is() {
-        use Fault::{Daemon, Service, Unwanted};
-        use Operation::{Create, Start};
-        let exec = "OCI runtime create failed: runc create failed: unable to start container \
-                    process: exec: \"/nope\": stat /nope: no such file or directory: unknown";
-        let user = "unable to find user nope: no matching entries in passwd file";
-        let port = "driver failed programming external connectivity on endpoint x: listen tcp4 \
-                    127.0.0.1:80: bind: address already in use";
-        let cases = [
-            (Start, 404, "network nonet not found", Service, "`network`"),
-            (Start, 404, "No such container: abc", Unwanted, "somebody removed"),
-            // A service's own names are not the engine's parts.
-            (
-                Start,
-                400,
-                "exec: \"/usr/bin/pasta-server\": stat /usr/bin/pasta-server: no such file or \
-                 directory",
-                Service,
-                "`command`",
-            ),
-            (Start, 400, exec, Service, "`command`"),
-            (Start, 500, exec, Service, "`command`"),
-            (Start, 400, user, Service, "`user`"),
-            (Start, 500, port, Daemon, "no free port"),
-            (Start, 500, "all ports are allocated", Daemon, "no free port"),
-            (Start, 500, "write /x: no space left on device", Daemon, "disk is full"),
-            (Start, 500, "failed: exchange full", Daemon, "bridge"),
-            (Create, 400, "No command specified", Service, "`command`"),
-            (Create, 400, "Minimum memory limit allowed is 6MB", Service, "`limits.memory`"),
-            (Create, 400, "Unknown runtime specified nope", Service, "`runtime`"),
-            (Create, 400, "something new", Service, "something new"),
-            (Create, 500, "something new", Daemon, "something new"),
-            (
-                Create,
-                500,
-                "container create: creating container storage: mkdir /var/lib/x: \
-              permission denied",
-                Daemon,
-                "its storage fails",
-            ),
-            (
-                Start,
-                400,
-                "crun: executable file `/nope` not found in $PATH: No such file or \
-              directory: OCI runtime attempted to invoke a command that was not found",
-                Service,
-                "`command`",
-            ),
-            (
-                Start,
-                500,
-                "crun: open executable: Permission denied: OCI permission denied",
-                Service,
-                "may not run the program",
-            ),
-        ];
-        for (operation, code, message, fault, part) in cases {
-            let (found, text) = classify(operation, code, message);
-            assert_eq!(found, fault, "{text}");
-            assert!(text.contains(part), "{text}");
-        }
-    }
-
-    #[test]
-    fn only_a_create_can_miss_an_image() {
-        let missing = |operation, message: &str| {
-            let error =
-                Error::DockerResponseServerError { status_code: 404, message: message.into() };
-            is_image_missing(operation, &Failure::Engine(error))
-        };
-        assert!(missing(Operation::Create, "No such image: sha256:abc"));
-        assert!(!missing(Operation::Create, "network nonet not found"));
-        assert!(!missing(Operation::Start, "No such image: sha256:abc"));
-    }
-}
+mod tests;

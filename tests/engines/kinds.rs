@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use ganger_test_support::{
@@ -131,6 +133,56 @@ fn every_kind_s_containers_have_their_limits() {
         let status = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         assert_eq!(status("CapEff:").trim(), "00000000000404fb", "{}", host.kind);
         assert_eq!(status("NoNewPrivs:").trim(), "1", "{}", host.kind);
+        assert_eq!(ganger.stop(), 0);
+    });
+}
+
+#[test]
+fn every_kind_gives_containers_what_a_service_says_of_their_system() {
+    on_each(|fleet, host| {
+        // The Podman of the fleet has no program for that: catatonit is a package of its own.
+        let init = host.kind.contains("docker");
+        let fields = "warm: 1, max: 2, network: Bridge, reach: Namespace, working_dir: \"/dev\", hostname: \"db.one\", \
+                      shm_size: \"1MiB\", ulimits: {\"nofile\": 4096, \"core\": (soft: 0, hard: 1)}, \
+                      sysctls: {\"net.core.somaxconn\": \"77\", \"kernel.shmmni\": \"99\"}, \
+                      dns: [\"192.0.2.53\"], extra_hosts: {\"other\": \"192.0.2.7\"}, \
+                      entrypoint: [\"/fixture\", \"--banner\", \"entered\"]";
+        let fields = format!("{fields}, init: {init}");
+        let config = Config::new("system").daemon(host.daemon(8));
+        let config = config.fixture("id", &fields, &["identify"]);
+        let mut ganger = config.serve(GANGER, fleet);
+        let id = stocked(host, &ganger, 1).into_iter().next().unwrap();
+        let pid = host.docker(&["inspect", "--format", "{{.State.Pid}}", &id]);
+        let kind = &host.kind;
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+        // As the kernel has it, and as a program in the container reads it.
+        assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), Path::new("/dev"), "{kind}");
+        assert_eq!(read("comm").trim() != "fixture", init, "{kind}: an init is process 1");
+        let limits = read("limits");
+        let limit = |name: &str| {
+            let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(limit("Max open files"), ["4096", "4096"], "{kind}");
+        assert_eq!(limit("Max core file size"), ["0", "1"], "{kind}");
+        let mounts = read("mountinfo");
+        let shm = mounts.lines().find(|line| line.contains(" /dev/shm ")).unwrap();
+        assert!(shm.contains("size=1024k"), "{kind}: {shm}");
+        assert!(read("root/etc/resolv.conf").contains("nameserver 192.0.2.53"), "{kind}");
+        let hosts = read("root/etc/hosts");
+        let other = |line: &str| line.split_whitespace().eq(["192.0.2.7", "other"]);
+        assert!(hosts.lines().any(other), "{kind}: {hosts}");
+        let sysctl = |namespace: &str, file: &str| {
+            let entered = ["--target", &pid, namespace, "cat", file];
+            let output = Command::new("nsenter").args(entered).output().unwrap();
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        assert_eq!(sysctl("--net", "/proc/sys/net/core/somaxconn"), "77", "{kind}");
+        assert_eq!(sysctl("--ipc", "/proc/sys/kernel/shmmni"), "99", "{kind}");
+        let mut client = Client::connect(config.port("id"));
+        assert_eq!(client.line(), "entered", "{kind}: the entrypoint");
+        assert_eq!(client.line(), "db.one 1", "{kind}");
+        assert_eq!(client.finish(), Ending::Closed(Vec::new()));
         assert_eq!(ganger.stop(), 0);
     });
 }

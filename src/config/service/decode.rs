@@ -83,6 +83,8 @@ pub(in crate::config) fn service(
         let rest = |f: &mut Fields<'_, '_, '_>| {
             Some(Spec {
                 command: f.optional(SERVICE.command).map(|arguments| arguments.0),
+                entrypoint: f.optional(SERVICE.entrypoint).map(|arguments| arguments.0),
+                working_dir: f.optional(SERVICE.working_dir).map(|path| path.0),
                 env: f.or(SERVICE.env).0,
                 pull,
                 limits: f.or(SERVICE.limits),
@@ -92,6 +94,13 @@ pub(in crate::config) fn service(
                 sandbox: f.or(SERVICE.sandbox),
                 ready,
                 preconnect: f.or(SERVICE.preconnect),
+                hostname: f.optional(SERVICE.hostname).map(|name| name.0),
+                init: f.or(SERVICE.init),
+                shm_size: f.optional(SERVICE.shm_size).map(|size| size.0),
+                dns: f.or(SERVICE.dns).0,
+                extra_hosts: f.or(SERVICE.extra_hosts).0,
+                sysctls: f.or(SERVICE.sysctls).0,
+                ulimits: f.or(SERVICE.ulimits).0,
                 user: f.optional(SERVICE.user).map(|user| user.0),
                 read_only: f.or(SERVICE.read_only),
                 tmpfs,

@@ -31,6 +31,17 @@ impl Service {
             let help = "write `sandbox: Fresh`, or leave `overdue_after` out";
             reasons.push((why.to_owned(), help));
         }
+        let spec = &self.spec;
+        let of_network = [
+            ("hostname", spec.hostname.is_some()),
+            ("dns", !spec.dns.is_empty()),
+            ("extra_hosts", !spec.extra_hosts.is_empty()),
+            ("sysctls", spec.sysctls.keys().any(|name| name.starts_with("net."))),
+        ];
+        for (key, _) in of_network.iter().filter(|(_, set)| *set) {
+            let why = format!("`{key}` belongs to the network, which the sandbox has already");
+            reasons.push((why, "write `sandbox: Fresh`, or leave it out"));
+        }
         if !self.spec.read_only {
             let why =
                 "containers in a sandbox share /etc/hosts, /etc/hostname and /etc/resolv.conf";

@@ -8,12 +8,14 @@ use super::groups::{
 };
 use super::parts::{Arguments, MOUNT_ROWS, MemoryFiles, Mounts, User, Variables};
 use super::privileges::{Capabilities, PRIVILEGES_ROWS, Privileges};
+use super::system::{HostName, Hosts, NameServers, Sysctls, ULIMIT_ROWS, Ulimits};
 use super::warm::{AUTO_ROWS, Warm};
 use crate::config::decode::Decode;
 use crate::config::image::ImageRef;
 use crate::config::keys::{keys, optional, or, required};
 use crate::config::name::Name;
-use crate::config::value::{Containers, Port, Share};
+use crate::config::quantity::Size;
+use crate::config::value::{AbsolutePath, Containers, Port, Share};
 use crate::spec::{Connect, Limits, Network, Preconnect, Publish, Pull, Reach, Ready, Sandbox};
 
 keys! {
@@ -135,10 +137,41 @@ keys! {
     );
     command: Arguments =
         optional("the image's", "[\"/echo\"]", "What the container runs instead of the image's command.");
+    entrypoint: Arguments = optional(
+        "the image's",
+        "[\"/bin/server\"]",
+        "The program, in place of the image's entrypoint; the image's command is not used then either.",
+    );
+    working_dir: AbsolutePath =
+        optional("the image's", "\"/srv\"", "The directory that the program is started in.");
     env: Variables = or("{}", "Environment, besides the image's.").example("{\"KEY\": \"value\"}");
     user: User = optional("the image's", "\"65534:65534\"", "USER or USER:GROUP.");
+    hostname: HostName = optional("its id", "\"db\"", "The container's host name.");
+    init: bool = or(
+        "false",
+        "A small init is process 1: it reaps orphans and passes signals on to the program.",
+    );
+    shm_size: Size = optional(
+        "64MiB",
+        "\"256MiB\"",
+        "The size of /dev/shm, which counts towards `limits.memory`.",
+    );
+    ulimits: Ulimits = or(
+        "{}",
+        "Limits of each process, by setrlimit(2): a number, or `soft` and `hard`; -1 is no limit.",
+    )
+    .example("{\"nofile\": 4096}")
+    .of(ULIMIT_ROWS);
+    sysctls: Sysctls = or("{}", "Kernel parameters that a container has of its own.")
+        .example("{\"net.core.somaxconn\": 1024}");
+    dns: NameServers = or("[]", "Name servers in place of the engine's.").example("[\"192.0.2.53\"]");
+    extra_hosts: Hosts = or(
+        "{}",
+        "Lines of /etc/hosts: name and address; `host-gateway` is the address of the daemon's machine.",
+    )
+    .example("{\"db\": \"192.0.2.7\"}");
     runtime: Name =
-        optional("the daemon's", "\"runsc\"", "An OCI runtime that the daemon knows.");
+        optional("the daemon's", "\"runsc\"", "An OCI runtime that the daemon knows, such as `runsc`.");
     read_only: bool = or("false", "The root file system cannot be written.");
     tmpfs: MemoryFiles = or(
         "{}",
@@ -152,7 +185,7 @@ keys! {
     privileges: Privileges = or(
         "Standard",
         "What its processes may do. `Standard` is what images need that start as root and change user. \
-         `None` is no capability at all: enough for the echo, and right for hostile clients.",
+         `None` is no capability at all, which is enough for the echo: leave the key out for most other images.",
     )
     .example("None")
     .see("See [security](security.md#privileges).")
