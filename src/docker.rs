@@ -21,6 +21,7 @@ mod explain;
 #[cfg(test)]
 pub(crate) mod fake;
 mod fault;
+mod hints;
 mod ignored;
 mod image;
 mod kind;

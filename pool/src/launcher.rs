@@ -19,7 +19,7 @@ use crate::events::EventKind;
 use crate::nudge::Nudges;
 use crate::orders::Order;
 use crate::probe::{CHECK, NotYet, Probe};
-use crate::runtime::{Autopsy, ContainerRuntime, LastLines, LaunchError, LaunchOrder, Target};
+use crate::runtime::{Autopsy, ContainerRuntime, LaunchError, LaunchOrder, Target};
 use crate::services::Services;
 
 pub(crate) struct Launcher<R: ContainerRuntime, P> {
@@ -137,9 +137,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Ok(handle) => handle,
             Err(error) if error.fault == Fault::Service => {
                 // One that ended at once has said why, if it has said anything.
-                let autopsy = self.autopsy(order).await.filter(|autopsy| !autopsy.log.is_empty());
-                let said = |autopsy: Autopsy| format!(", {}", LastLines(&autopsy.log));
-                let said = autopsy.map_or_else(String::new, said);
+                let autopsy = self.autopsy(order).await;
+                let said = autopsy.map_or_else(String::new, |autopsy| autopsy.said());
                 return Err(Some(LaunchError { message: error.message + &said, ..error }));
             }
             Err(error) => return Err(Some(error)),

@@ -226,6 +226,8 @@ pub struct Autopsy {
     /// Its last log lines, oldest first: few, cut to size, and with nothing in them that a
     /// terminal obeys.
     pub log: Vec<String>,
+    /// The setting to look at, by what it has logged, for people.
+    pub hint: Option<String>,
 }
 
 impl fmt::Display for Autopsy {
@@ -239,10 +241,16 @@ impl fmt::Display for Autopsy {
         if self.out_of_memory {
             f.write_str(", out of memory")?;
         }
-        if !self.log.is_empty() {
-            write!(f, ", {}", LastLines(&self.log))?;
-        }
-        Ok(())
+        f.write_str(&self.said())
+    }
+}
+
+impl Autopsy {
+    /// What it has logged last, and the setting to look at, to follow how it ended. May be empty.
+    pub(crate) fn said(&self) -> String {
+        let lines = (!self.log.is_empty()).then(|| format!(", {}", LastLines(&self.log)));
+        let hint = self.hint.as_ref().map(|hint| format!("; see {hint}"));
+        [lines, hint].into_iter().flatten().collect()
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::Docker;
 use super::daemon::Daemon;
+use super::hints::hint;
 use super::naming::is_id;
 
 /// How many log lines are shown: the cause of an end often stands before the last.
@@ -36,6 +37,7 @@ impl Docker {
             out_of_memory: seen.state.oom_killed,
             paused: seen.state.paused,
             removed: false,
+            hint: hint(&log, seen.state.oom_killed).filter(|_| !seen.state.running),
             log,
         })
     }

@@ -120,6 +120,30 @@ fn a_service_that_exits_at_once_is_refused_with_the_reason_and_backs_off() {
 }
 
 #[test]
+fn what_a_container_says_before_it_ends_names_the_setting_to_look_at() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let cases = [
+        ("right", "chown: /data: Operation not permitted", "see `privileges`"),
+        ("file", "cannot create /run/pid: Read-only file system", "see `tmpfs`"),
+        ("memory", "java.lang.OutOfMemoryError: Java heap space", "see `limits.memory`"),
+    ];
+    let config = cases.iter().fold(local("hints", &fleet), |config, (name, said, _)| {
+        let command = ["--log-start", said, "--exit", "1"];
+        config.fixture(name, "warm: 1, max: 1, network: Sealed", &command)
+    });
+    let mut ganger = config.start(GANGER, &fleet);
+    for (name, said, setting) in cases {
+        let service = format!(" service={name} ");
+        let line = ganger.wait_for_line(DEADLINE, |line| {
+            line.contains("launch failed") && line.contains(&service)
+        });
+        assert!(line.contains(said) && line.contains(setting), "{line}");
+    }
+    assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
 fn containers_that_die_in_stock_are_no_client_s_loss() {
     let fleet = Fleet::shared();
     for reach in REACHES {

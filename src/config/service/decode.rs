@@ -19,7 +19,7 @@ use crate::config::image::ImageRef;
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::spec::{Mount, Network, Pull, Reach, Ready, SessionSettings, Spec};
+use crate::spec::{Env, Mount, Network, Pull, Reach, Ready, SessionSettings, Spec};
 
 /// A service, as far as it could be read, with the places the checks across
 /// services need.
@@ -85,7 +85,7 @@ pub(in crate::config) fn service(
                 command: f.optional(SERVICE.command).map(|arguments| arguments.0),
                 entrypoint: f.optional(SERVICE.entrypoint).map(|arguments| arguments.0),
                 working_dir: f.optional(SERVICE.working_dir).map(|path| path.0),
-                env: f.or(SERVICE.env).0,
+                env: environment(f),
                 pull,
                 limits: f.or(SERVICE.limits),
                 network,
@@ -137,6 +137,13 @@ pub(in crate::config) fn service(
         }
         Found { name: name.value.clone(), listen: found, warm, service }
     })
+}
+
+/// That of the file, with what the service says itself.
+fn environment(f: &mut Fields<'_, '_, '_>) -> Env {
+    let mut env = f.optional(SERVICE.env_file).map_or_else(Env::default, |file| file.0);
+    env.0.extend(f.or(SERVICE.env).0.0);
+    env
 }
 
 fn network_and_reach(f: &mut Fields<'_, '_, '_>) -> (Network, Reach) {

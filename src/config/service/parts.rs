@@ -1,5 +1,7 @@
 //! Reads what a service takes: words, texts, lists and maps.
 
+use std::fs;
+
 use super::tmpfs::TmpfsOptions;
 use crate::config::decode::{Cx, Decode, Entry, Flaw, Spanned};
 use crate::config::keys::{keys, or, required};
@@ -24,6 +26,10 @@ pub(in crate::config) struct Arguments(pub(super) Vec<String>);
 /// Environment variables.
 #[derive(Clone, PartialEq)]
 pub(in crate::config) struct Variables(pub(super) Env);
+
+/// Environment variables of a file.
+#[derive(Clone, PartialEq)]
+pub(in crate::config) struct EnvFile(pub(super) Env);
 
 /// A mount and the place of its target.
 #[derive(Clone, PartialEq)]
@@ -159,6 +165,47 @@ impl Decode for Variables {
         };
         Some(Self(Env(entries.into_iter().filter_map(read).collect())))
     }
+}
+
+impl Decode for EnvFile {
+    const WHAT: &'static str = "the path of a file with lines KEY=value";
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        let name = cx.decode::<Text>(node)?;
+        let path = cx.dir.join(name.0);
+        let read = match fs::read_to_string(&path) {
+            Ok(text) => variables(&text),
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
+            Ok(env) => Some(Self(env)),
+            Err(why) => {
+                let title = format!("cannot use {}: {why}", path.display());
+                let help = "a line is KEY=value, empty, or a comment that begins with #";
+                cx.report(Mistake::new(&node.span, title).help(help));
+                None
+            }
+        }
+    }
+}
+
+/// The variables of a file, as `docker run --env-file` reads it: what follows the first `=` is the
+/// value as it stands. The error never shows a line: it may be secret.
+fn variables(text: &str) -> Result<Env, String> {
+    let mut env = Env::default();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !name.contains(char::is_whitespace) => {
+                env.0.insert(name.to_owned(), value.to_owned());
+            }
+            _ => return Err(format!("line {} is not KEY=value", at + 1)),
+        }
+    }
+    Ok(env)
 }
 
 impl Decode for Mounts {

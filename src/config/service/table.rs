@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::groups::{
     CLIENT_ROWS, CONNECT_ROWS, Client, LIMITS_ROWS, QUEUE_ROWS, Queue, TIMEOUTS_ROWS, Timeouts,
 };
-use super::parts::{Arguments, MOUNT_ROWS, MemoryFiles, Mounts, User, Variables};
+use super::parts::{Arguments, EnvFile, MOUNT_ROWS, MemoryFiles, Mounts, User, Variables};
 use super::privileges::{Capabilities, PRIVILEGES_ROWS, Privileges};
 use super::system::{HostName, Hosts, NameServers, Sysctls, ULIMIT_ROWS, Ulimits};
 use super::warm::{AUTO_ROWS, Warm};
@@ -145,6 +145,12 @@ keys! {
     working_dir: AbsolutePath =
         optional("the image's", "\"/srv\"", "The directory that the program is started in.");
     env: Variables = or("{}", "Environment, besides the image's.").example("{\"KEY\": \"value\"}");
+    env_file: EnvFile = optional(
+        "none",
+        "\"service.env\"",
+        "A file with lines KEY=value, read with the configuration and as `docker run --env-file` reads it; `env` \
+         goes before it. Paths are relative to the configuration's directory.",
+    );
     user: User = optional("the image's", "\"65534:65534\"", "USER or USER:GROUP.");
     hostname: HostName = optional("its id", "\"db\"", "The container's host name.");
     init: bool = or(
