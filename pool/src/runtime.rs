@@ -246,7 +246,8 @@ impl fmt::Display for Autopsy {
 }
 
 impl Autopsy {
-    /// What it has logged last, and the setting to look at, to follow how it ended. May be empty.
+    /// The last log lines and the setting to look at, to stand behind how the container ended. May
+    /// be empty.
     pub(crate) fn said(&self) -> String {
         let lines = (!self.log.is_empty()).then(|| format!(", {}", LastLines(&self.log)));
         let hint = self.hint.as_ref().map(|hint| format!("; see {hint}"));

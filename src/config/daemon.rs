@@ -87,7 +87,7 @@ impl Decode for FoundDaemon {
             if let Some(url) = &url {
                 check_tls(f, url, insecure);
             }
-            // It allows what is checked here, and changes nothing.
+            // The key allows what is checked here, and nothing runs by it.
             f.comes_to(DAEMON.insecure, ());
             if let (Some(ip), Some(place)) = (publish_on, f.place(DAEMON.publish_on)) {
                 check_publish(f, ip, &place);

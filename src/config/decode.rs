@@ -222,6 +222,20 @@ impl<'t> Cx<'t> {
         Some(read)
     }
 
+    /// The entries of a map whose keys are unique, without those that cannot be read.
+    pub(super) fn pairs<K: Decode + Eq + Hash, V: Decode>(
+        &mut self,
+        node: &Node,
+        what: &str,
+    ) -> Option<Vec<(K, V)>> {
+        let entries = self.map::<K>(node, what)?;
+        let read = |(key, value): Entry<'_, K>| {
+            let value = self.decode(value);
+            Some((key?.value, value?))
+        };
+        Some(entries.into_iter().filter_map(read).collect())
+    }
+
     /// Reports something that may be there once only.
     pub(super) fn repeated(&mut self, second: &Span, first: &Span) {
         let title = format!(

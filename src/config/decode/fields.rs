@@ -11,7 +11,7 @@ use crate::config::tree::{Item, Node, Shape};
 pub(in crate::config) struct Fields<'c, 't, 'n> {
     pub(in crate::config) cx: &'c mut Cx<'t>,
     given: IndexMap<&'t str, &'n Item>,
-    /// What was asked for, with the place in its table.
+    /// The keys that were asked for, each with its place in its table.
     known: Vec<(usize, &'static str)>,
     /// Of these, the ones that have no effect yet.
     later: Vec<&'static str>,
@@ -238,7 +238,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         }
     }
 
-    /// What can be set in this version, in the order of the table.
+    /// The keys that can be set in this version, in the order of the table.
     fn shown(&self) -> Vec<&'static str> {
         let mut known = self.known.clone();
         known.sort_unstable();

@@ -139,7 +139,7 @@ pub(in crate::config) fn service(
     })
 }
 
-/// That of the file, with what the service says itself.
+/// The variables of `env_file`, and those of `env`, which go before them.
 fn environment(f: &mut Fields<'_, '_, '_>) -> Env {
     let mut env = f.optional(SERVICE.env_file).map_or_else(Env::default, |file| file.0);
     env.0.extend(f.or(SERVICE.env).0.0);

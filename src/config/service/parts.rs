@@ -3,12 +3,12 @@
 use std::fs;
 
 use super::tmpfs::TmpfsOptions;
-use crate::config::decode::{Cx, Decode, Entry, Flaw, Spanned};
+use crate::config::decode::{Cx, Decode, Flaw, Spanned};
 use crate::config::keys::{keys, or, required};
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::config::value::{AbsolutePath, Text};
+use crate::config::value::{AbsolutePath, FilePath, Text};
 use crate::spec::{Env, Mount, Network, Preconnect, Publish, Pull, Reach, Sandbox};
 
 /// The name of an environment variable.
@@ -158,12 +158,8 @@ impl Decode for Variables {
     const WHAT: &'static str = "a map such as {\"KEY\": \"value\"}";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let entries = cx.map::<EnvKey>(node, Self::WHAT)?;
-        let read = |(key, value): Entry<'_, EnvKey>| {
-            let value = cx.decode::<String>(value);
-            Some((key?.value.0, value?))
-        };
-        Some(Self(Env(entries.into_iter().filter_map(read).collect())))
+        let all = cx.pairs::<EnvKey, String>(node, Self::WHAT)?;
+        Some(Self(Env(all.into_iter().map(|(name, value)| (name.0, value)).collect())))
     }
 }
 
@@ -171,8 +167,7 @@ impl Decode for EnvFile {
     const WHAT: &'static str = "the path of a file with lines KEY=value";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let name = cx.decode::<Text>(node)?;
-        let path = cx.dir.join(name.0);
+        let path = cx.decode::<FilePath>(node)?.0;
         let read = match fs::read_to_string(&path) {
             Ok(text) => variables(&text),
             Err(error) => Err(error.to_string()),

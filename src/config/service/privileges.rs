@@ -5,10 +5,10 @@ use crate::config::keys::{Key, keys, or};
 use crate::config::report::Mistake;
 use crate::config::tree::{Node, Shape};
 
-/// What a container has by default: of Docker's own set those that the start scripts of images need,
-/// which change owners and users, listen below port 1024, or change their root. Without NET_RAW
-/// (forged packets), MKNOD (device files), AUDIT_WRITE (forged audit records), SETFCAP and SETPCAP
-/// (capabilities for others).
+/// The capabilities of a container by default: those of Docker's own set that start scripts of images
+/// need, which change owners and users, listen below port 1024, or change their root. NET_RAW (forged
+/// packets), MKNOD (device files), AUDIT_WRITE (forged audit records), SETFCAP and SETPCAP
+/// (capabilities for others) are left out.
 const STANDARD: &[&str] = &[
     "CHOWN",
     "DAC_OVERRIDE",

@@ -12,9 +12,8 @@ use crate::config::tree::{Node, Shape};
 use crate::config::value::Text;
 use crate::spec::Ulimit;
 
-/// What setrlimit(2) limits, as engines call it.
+/// What setrlimit(2) limits, as engines call it. They do not take `as`.
 const ULIMITS: &[&str] = &[
-    "as",
     "core",
     "cpu",
     "data",
@@ -121,15 +120,8 @@ impl Decode for Hosts {
     const WHAT: &'static str = "a map such as {\"db\": \"192.0.2.7\"}";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let entries = cx.map::<HostName>(node, Self::WHAT)?;
-        let mut hosts = IndexMap::new();
-        for (name, address) in entries {
-            let address = cx.decode::<HostAddress>(address);
-            if let (Some(name), Some(address)) = (name, address) {
-                hosts.insert(name.value.0, address.0);
-            }
-        }
-        Some(Self(hosts))
+        let hosts = cx.pairs::<HostName, HostAddress>(node, Self::WHAT)?;
+        Some(Self(hosts.into_iter().map(|(name, address)| (name.0, address.0)).collect()))
     }
 }
 
@@ -151,15 +143,8 @@ impl Decode for Sysctls {
     const WHAT: &'static str = "a map such as {\"net.core.somaxconn\": 1024}";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let entries = cx.map::<Sysctl>(node, Self::WHAT)?;
-        let mut all = IndexMap::new();
-        for (name, value) in entries {
-            let value = cx.decode::<SysctlValue>(value);
-            if let (Some(name), Some(value)) = (name, value) {
-                all.insert(name.value.0, value.0);
-            }
-        }
-        Some(Self(all))
+        let all = cx.pairs::<Sysctl, SysctlValue>(node, Self::WHAT)?;
+        Some(Self(all.into_iter().map(|(name, value)| (name.0, value.0)).collect()))
     }
 }
 
@@ -192,15 +177,8 @@ impl Decode for Ulimits {
     const WHAT: &'static str = "a map such as {\"nofile\": 4096}";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let entries = cx.map::<Resource>(node, Self::WHAT)?;
-        let mut all = IndexMap::new();
-        for (name, limit) in entries {
-            let limit = cx.decode::<Ulimit>(limit);
-            if let (Some(name), Some(limit)) = (name, limit) {
-                all.insert(name.value.0.to_owned(), limit);
-            }
-        }
-        Some(Self(all))
+        let all = cx.pairs::<Resource, Ulimit>(node, Self::WHAT)?;
+        Some(Self(all.into_iter().map(|(name, limit)| (name.0.to_owned(), limit)).collect()))
     }
 }
 
