@@ -6,6 +6,7 @@
 //! come before calls, removal is confirmed by list, and messages are read
 //! before codes.
 
+mod address;
 mod autopsy;
 mod body;
 mod calls;
@@ -28,8 +29,10 @@ mod kind;
 mod launch;
 mod list;
 mod naming;
+mod network;
 mod prepare;
 mod retire;
+mod run_network;
 mod sandbox;
 mod sandboxes;
 mod sightings;
@@ -55,7 +58,8 @@ use ganger_pool::runtime::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-pub use container::{Address, Container};
+pub use address::Address;
+pub use container::Container;
 pub use copy::{Copied, HeldImage};
 pub use deadlines::Deadlines;
 pub(crate) use exec::Executed;
@@ -184,7 +188,7 @@ impl Docker {
     }
 
     /// The daemon of this name; what was known of it goes when its site changes, but for its
-    /// sandboxes.
+    /// sandboxes and its network.
     fn daemon_at(&self, name: &DaemonName, site: &Site) -> Arc<Daemon> {
         let mut daemons = self.daemons.lock();
         let fresh = || Daemon::new(name.clone(), site.clone(), self.deadlines, self.steps.clone());
@@ -192,6 +196,7 @@ impl Docker {
         if !known.is_at(site) {
             let mut moved = fresh();
             moved.sandboxes = Arc::clone(&known.sandboxes);
+            moved.network = Arc::clone(&known.network);
             *known = Arc::new(moved);
         }
         Arc::clone(known)
@@ -266,7 +271,10 @@ impl ContainerRuntime for Docker {
             let message = format!("{} does not say what time it is there", daemon.endpoint);
             return Err(CallError::refused(message));
         }
-        let ours = all.into_iter().filter(|listed| self.is_ours(&daemon, listed)).collect();
+        let mut ours: Vec<_> =
+            all.into_iter().filter(|listed| self.is_ours(&daemon, listed)).collect();
+        let others = total - count(&ours);
+        ours.extend(self.stray_networks(&daemon).await?);
         let ours = self.sort_out(&daemon, ours);
         let none = BTreeMap::new();
         let owned = |container: &view::Listed| {
@@ -277,7 +285,6 @@ impl ContainerRuntime for Docker {
             Owned { key, running }
         };
         let owned: Vec<_> = ours.iter().map(owned).collect();
-        let others = total - count(&ours);
         Ok(Listing { owned, others })
     }
 

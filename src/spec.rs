@@ -170,8 +170,10 @@ pub enum Preconnect {
 /// What a container can reach.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Network {
-    /// What the engine's default network reaches.
+    /// What Docker's default network reaches, but for other containers of Ganger's.
     #[default]
+    Isolated,
+    /// What the engine's default network reaches, every container on it included.
     Bridge,
     /// Nothing at all.
     Sealed,

@@ -150,6 +150,7 @@ impl Setup {
         let service = self.config.services.first();
         let what = service.map(|service| {
             let network = match &service.spec.network {
+                Network::Isolated => "Isolated",
                 Network::Bridge => "Bridge",
                 Network::Sealed => "Sealed",
                 Network::Named(name) => name,

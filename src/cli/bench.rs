@@ -73,7 +73,7 @@ pub(super) struct Arguments {
     /// Containers in stock for each kind [default: --concurrency; 4 with --rate]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     stock: Option<u32>,
-    /// What containers can reach: Bridge, Sealed (nothing), or a network's name
+    /// What containers can reach: Isolated, Bridge, Sealed (nothing), or a network's name
     #[arg(long, value_name = "NETWORK", value_parser = containers::network)]
     network: Option<Network>,
     /// The engine's runtime for containers, such as crun or runsc

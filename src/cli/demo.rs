@@ -56,7 +56,7 @@ pub(super) async fn demo(
     }
     for service in &mut config.services {
         service.listen = listen.unwrap_or(service.listen);
-        service.spec.network = if sealed { Network::Sealed } else { Network::Bridge };
+        service.spec.network = if sealed { Network::Sealed } else { Network::Isolated };
     }
     let guardian = Some(guard::command(LogFormat::Text, log));
     let startup = Startup { guardian, ..Startup::new(config, instance, stop) };
@@ -87,7 +87,7 @@ async fn look(endpoint: &Endpoint) -> Result<bool, Failure> {
                  namespace"
             .to_owned(),
         Some(why) => format!(
-            "demo: containers get Docker's default network and a port on loopback: without a \
+            "demo: containers get a network without each other and a port on loopback: without a \
              network they could not be reached ({why}{})",
             if can_enter_namespaces().is_err() { "; run as root, they get none" } else { "" }
         ),

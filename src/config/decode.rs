@@ -278,7 +278,7 @@ impl<'t> Cx<'t> {
     }
 
     /// Which of several values without payload it is.
-    pub(super) fn choice<T: Copy>(
+    pub(super) fn choice<T: Clone>(
         &mut self,
         node: &Node,
         known: &[(&'static str, T)],
@@ -289,7 +289,7 @@ impl<'t> Cx<'t> {
             let title = format!("`{name}` takes nothing in brackets");
             self.report(Mistake::new(&node.span, title));
         }
-        known.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
     }
 
     /// The one value in a variant's brackets, as in `Banner("SSH-")`.

@@ -117,7 +117,7 @@ fn defaults() {
     assert!(s.spec.limits.enforce, "what cannot be limited is not run unless the file says so");
     assert_eq!(
         (s.spec.pull, s.spec.network, s.spec.reach),
-        (Pull::IfMissing, Network::Bridge, Reach::Auto)
+        (Pull::IfMissing, Network::Isolated, Reach::Auto)
     );
     assert_eq!((s.spec.publish, s.policy.surplus_after), (Publish::Own, Duration::from_secs(30)));
     assert_eq!(s.policy.stale_after, Duration::from_secs(30));

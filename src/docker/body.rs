@@ -9,11 +9,11 @@ use bollard::models::{
     PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::{Network, Ready, Spec};
+use super::{Ready, Spec};
 use crate::spec::Healthcheck;
 
-/// Makes the request. `publish` is the address to publish the port on, if it is to be.
-/// `joins` is the container whose network it shares, in place of one of its own.
+/// Makes the request. `publish` is the address to publish the port on, if it is to be. `network`
+/// is what it is attached to, in the engine's words.
 ///
 /// A container has no capability but those of the spec, bounded logs, and is first in line when
 /// memory is short.
@@ -22,9 +22,8 @@ pub(super) fn body(
     image: &str,
     labels: HashMap<String, String>,
     publish: Option<IpAddr>,
-    joins: Option<&str>,
+    network: String,
 ) -> ContainerCreateBody {
-    let publish = publish.filter(|_| joins.is_none());
     let port = format!("{}/tcp", spec.port);
     let healthcheck = match &spec.ready {
         Ready::Healthcheck(check) => health(check),
@@ -44,21 +43,16 @@ pub(super) fn body(
         labels: Some(labels),
         host_config: Some(HostConfig {
             port_bindings: publish.map(|address| HashMap::from([(port, binding(address))])),
-            ..host_config(spec, joins)
+            ..host_config(spec, network)
         }),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host_config(spec: &Spec, joins: Option<&str>) -> HostConfig {
+fn host_config(spec: &Spec, network: String) -> HostConfig {
     let memory = spec.limits.memory.map(signed);
     HostConfig {
-        network_mode: Some(match (joins, &spec.network) {
-            (Some(holder), _) => format!("container:{holder}"),
-            (None, Network::Bridge) => "bridge".to_owned(),
-            (None, Network::Sealed) => "none".to_owned(),
-            (None, Network::Named(name)) => name.clone(),
-        }),
+        network_mode: Some(network),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(spec.capabilities.clone()),
         security_opt: spec.no_new_privileges.then(|| vec!["no-new-privileges".to_owned()]),

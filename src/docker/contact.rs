@@ -138,11 +138,11 @@ impl Contact {
         image: &str,
         labels: HashMap<String, String>,
         publish: Option<IpAddr>,
-        joins: Option<&str>,
+        network: String,
     ) -> ContainerCreateBody {
         let ignored = self.ignored.lock();
         let spec = ignored::without(&ignored, spec);
-        let mut body = body(&spec, image, labels, publish, joins);
+        let mut body = body(&spec, image, labels, publish, network);
         body.stop_timeout = self.kind.stop_timeout();
         if let Some(host) = body.host_config.as_mut().filter(|_| ignored.contains(&Ignored::Pids)) {
             // Podman has a limit by default, and fails where it cannot set it.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,21 +15,20 @@ use futures_util::{Stream, StreamExt};
 use ganger_pool::core::short_id;
 use ganger_pool::runtime::CallError;
 use parking_lot::Mutex;
-use socket2::Domain;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Spec;
+use super::address::Address;
 use super::autopsy::last_lines;
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::explain::{self, explain};
-use super::view::{Binding, End, Inspected};
+use super::view::{End, Inspected};
 use crate::reach::hot::{Connect, Hot};
 use crate::reach::neighbour::Neighbour;
-use crate::reach::netns::{Dialer, NetNs};
 use crate::reach::process::Process;
-use crate::reach::{self, Backend, Between, Fate, Listens, Unacknowledged, is_shortage};
+use crate::reach::{self, Backend, Fate, Listens, Unacknowledged};
 use crate::spec::Preconnect;
 
 /// How long an engine may take to say how a container is, whose process may still run.
@@ -53,88 +51,6 @@ pub struct Container {
 
 /// What a container prints, as it comes. Ends when the container or the connection does.
 pub(crate) type Output = BoxStream<'static, Result<LogOutput, String>>;
-
-/// How one container is reached.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Address {
-    /// From inside its network namespace.
-    Namespace {
-        /// The namespace.
-        namespace: NetNs,
-        /// The process that it was taken from, the container's first.
-        process: Process,
-    },
-    /// At a port published for it.
-    Published(SocketAddr),
-}
-
-/// Why a container was not reached by namespace.
-#[derive(Debug)]
-pub(super) struct OutOfReach {
-    pub(super) why: String,
-    /// This machine lacked what it takes; it says nothing of the engine.
-    pub(super) shortage: bool,
-}
-
-// === impl Address ===
-
-impl Address {
-    /// Takes hold of the namespace of the container `id`, whose first process is `pid`.
-    pub(super) async fn in_namespace(
-        dialer: &Arc<Dialer>,
-        id: &str,
-        seen: &Inspected,
-        port: u16,
-    ) -> Result<Self, OutOfReach> {
-        let pid = seen.state.pid;
-        let ip = seen
-            .network_settings
-            .networks
-            .iter()
-            .flatten()
-            .find_map(|(_, network)| network.ip_address.parse::<IpAddr>().ok());
-        let cannot = |error: io::Error| OutOfReach {
-            why: format!("its process {pid} is out of reach: {error}"),
-            shortage: is_shortage(&error),
-        };
-        let process = Process::open(pid).map_err(cannot)?;
-        let namespace = NetNs::open(dialer, pid, port, ip).await.map_err(cannot)?;
-        // Asked after both are open, so that both are this container's.
-        if !process.belongs_to(id) {
-            let why = format!("the process {pid} on this machine is not the container's");
-            return Err(OutOfReach { why, shortage: false });
-        }
-        Ok(Self::Namespace { namespace, process })
-    }
-
-    /// Finds the port that was published for it.
-    pub(super) fn published(contact: &Contact, seen: &Inspected, port: u16) -> Option<Self> {
-        let ports = seen.network_settings.ports.as_ref()?;
-        let bindings = ports.get(&format!("{port}/tcp"))?.as_ref()?;
-        let wanted = |binding: &&Binding| match binding.host_ip.parse::<IpAddr>() {
-            Ok(ip) => ip.is_ipv4() == contact.address.is_ipv4(),
-            Err(_) => true,
-        };
-        let binding = bindings.iter().find(wanted).or_else(|| bindings.first())?;
-        let port = binding.host_port.parse().ok()?;
-        Some(Self::Published((contact.address, port).into()))
-    }
-}
-
-impl Connect for Address {
-    async fn connect(&self) -> io::Result<TcpStream> {
-        match self {
-            Self::Namespace { namespace, .. } => namespace.dial().await,
-            Self::Published(address) => {
-                let here = address.ip().is_loopback();
-                let between = if here { Between::Machine } else { Between::Network };
-                let socket = reach::socket(Domain::for_address(*address), between)?;
-                reach::connect(socket, *address).await
-            }
-        }
-    }
-}
 
 // === impl Container ===
 

@@ -21,6 +21,7 @@ use super::clock::Clock;
 use super::contact::{Contact, Greeted};
 use super::explain::{self, explain};
 use super::kind::{self, Kind};
+use super::run_network::RunNetwork;
 use super::sandboxes::Sandboxes;
 use super::sightings::Sightings;
 use super::sources::Turns;
@@ -43,7 +44,7 @@ const AUTOPSIES: usize = 8;
 pub(crate) struct Daemon {
     pub(super) name: DaemonName,
     pub(super) endpoint: Endpoint,
-    transport: Arc<Transport>,
+    pub(super) transport: Arc<Transport>,
     /// Overrides where ports are published and dialled.
     publish_on: Option<IpAddr>,
     pub(super) deadlines: Deadlines,
@@ -61,6 +62,8 @@ pub(crate) struct Daemon {
     pub(super) sightings: Mutex<Option<Sightings>>,
     /// The network namespaces that are kept there.
     pub(super) sandboxes: Arc<Sandboxes>,
+    /// The network of this run.
+    pub(super) network: Arc<RunNetwork>,
     /// What the engine warned of already: it says so at every create.
     warnings: Mutex<BTreeSet<String>>,
     turns: Arc<Turns>,
@@ -94,6 +97,7 @@ impl Daemon {
             clock: Clock::default(),
             sightings: Mutex::default(),
             sandboxes: Arc::default(),
+            network: Arc::default(),
             warnings: Mutex::default(),
             turns: Arc::default(),
         }

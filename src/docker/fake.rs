@@ -228,8 +228,11 @@ fn usual(seen: &Seen) -> Reply {
     if line.starts_with("GET /images/") {
         return Reply::Json(200, json!({"Id": "sha256:pinned"}));
     }
-    if line.starts_with("GET /containers/json") {
+    if line.starts_with("GET /containers/json") || line.starts_with("GET /networks?") {
         return Reply::Json(200, json!([]));
+    }
+    if line == "POST /networks/create" {
+        return Reply::Json(201, json!({"Id": "e".repeat(64), "Warning": ""}));
     }
     if line.starts_with("POST /containers/create") {
         return Reply::Json(201, json!({"Id": "c".repeat(64), "Warnings": []}));

@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 /// The call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
+    Network,
     Create,
     Start,
 }
@@ -57,6 +58,11 @@ const SERVICE: &[(&str, &str)] = &[
     ("invalid port", "`port`"),
     ("specified platform", "`image`: it was built for another platform"),
 ];
+
+/// Docker's own networks take whole ranges, of which it has about 30 unless it is told of more.
+pub(super) const NO_ADDRESSES: &str = "it has no free range of addresses for another network: remove \
+    networks that nobody uses (`docker network prune`), or give it more \
+    (`default-address-pools` in its daemon.json)";
 
 /// Parts of messages that put the fault on the daemon, with what to look at.
 /// They are looked for before [`SERVICE`].
@@ -104,7 +110,11 @@ const DAEMON: &[(&str, &str)] = &[
     ),
     ("no available ipv4 addresses", "its network has no free address"),
     ("no available ip", "its network has no free address"),
-    ("non-overlapping ipv4 address pool", "it has no free address pool"),
+    ("non-overlapping ipv4 address pool", NO_ADDRESSES),
+    (
+        "isolate option",
+        "it cannot keep networks apart, its netavark or CNI is too old: choose another `network`",
+    ),
     ("exchange full", "its bridge is full: it takes 1,024 containers"),
     ("errno 524", "its kernel is out of BPF memory: raise net.core.bpf_jit_limit"),
     ("too many open files", "it is out of file descriptors"),
@@ -130,6 +140,7 @@ pub(super) fn launch_error(
     failure: &Failure,
 ) -> LaunchError {
     let what = match operation {
+        Operation::Network => "making a network",
         Operation::Create => "create",
         Operation::Start => "start",
     };

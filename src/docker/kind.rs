@@ -57,6 +57,12 @@ impl Kind {
         self == Self::Docker
     }
 
+    /// Whether the engine keeps networks apart from each other, and not the containers of one
+    /// network, which Docker can.
+    pub(super) fn isolates_networks(self) -> bool {
+        self == Self::Podman
+    }
+
     /// Whether the engine makes the source of a mount when it is absent, whatever it is asked.
     pub(super) fn makes_mount_sources(self) -> bool {
         self == Self::Podman

@@ -11,16 +11,17 @@ use ganger_pool::runtime::{CallError, Fault, LaunchError, LaunchOrder};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
+use super::address::{Address, OutOfReach};
 use super::calls::Failure;
 use super::contact::Contact;
-use super::container::{Address, Container, OutOfReach, attach};
+use super::container::{Container, attach};
 use super::daemon::Daemon;
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::ignored::{self, Ignored};
 use super::naming::{self, DEADLINE, is_id};
 use super::sandboxes::SandboxKind;
 use super::view::End;
-use super::{Docker, Reach, Ready, Spec};
+use super::{Docker, Network, Reach, Ready, Spec};
 use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
 use crate::spec::{Publish, Sandbox};
@@ -74,14 +75,17 @@ impl Docker {
         let start =
             async move { client.start_container(&started, None::<StartContainerOptions>).await };
         let deadlines = &daemon.deadlines;
-        self.calls.run(order.launch, deadlines.start, deadlines.bound, start).await.map_err(
-            |failure| {
-                let error = launch_error(&daemon.endpoint, Operation::Start, &failure);
-                let Some(limit) = ignored::failed(&error.message) else { return error };
-                contact.note_ignored([limit]);
-                fault::unprepared(contact.heeds(&order.spec).err().unwrap_or(error.message))
-            },
-        )?;
+        let started = self.calls.run(order.launch, deadlines.start, deadlines.bound, start).await;
+        if let Err(failure) = started {
+            let error = launch_error(&daemon.endpoint, Operation::Start, &failure);
+            let Some(limit) = ignored::failed(&error.message) else {
+                return Err(self.without_network(&daemon, error).await);
+            };
+            contact.note_ignored([limit]);
+            return Err(fault::unprepared(
+                contact.heeds(&order.spec).err().unwrap_or(error.message),
+            ));
+        }
         done("start");
 
         let mut seen = daemon.inspect(&id).await.map_err(fault::of_call)?.ok_or_else(|| {
@@ -115,6 +119,7 @@ impl Docker {
         // An engine leads what comes by IPv6 to IPv4 where the container has nothing else.
         let v6 = contact.address.is_ipv6();
         let addresses = seen.network_settings.addresses().filter(|ip| v6 || ip.is_ipv4());
+        let ip = seen.network_settings.addresses().find(IpAddr::is_ipv4);
         let met = match reach {
             Reach::Published => {
                 let (dialer, pid) = (&self.dialer, seen.state.pid);
@@ -143,6 +148,9 @@ impl Docker {
         done("inspect");
         let spec = Arc::clone(&order.spec);
         let (address, hot) = (Arc::new(address), Arc::default());
+        if let (Network::Isolated, Some(ip)) = (&spec.network, ip) {
+            daemon.network.attached(&daemon.name, &address, ip);
+        }
         let output = Mutex::new(output);
         Ok(Arc::new(Container { id, daemon, spec, address, hot, neighbour, output }))
     }
@@ -156,6 +164,13 @@ impl Docker {
         publish: Option<IpAddr>,
         joins: Option<&str>,
     ) -> Result<String, LaunchError> {
+        let network = match joins {
+            Some(holder) => format!("container:{holder}"),
+            None => {
+                let (wanted, labels) = (&order.spec.network, self.identity.labels(order));
+                self.attach_to(daemon, contact, wanted, order.launch, (name, labels)).await?
+            }
+        };
         let mut again = true;
         let created = loop {
             let image = match daemon.prepared(&order.service, &order.spec) {
@@ -172,7 +187,8 @@ impl Docker {
                     ),
                 }
             }
-            let request = contact.request(&order.spec, &image, labels, publish, joins);
+            let publish = publish.filter(|_| joins.is_none());
+            let request = contact.request(&order.spec, &image, labels, publish, network.clone());
             match self.call_create(daemon, contact, order.launch, name, request).await {
                 Ok(created) => break created,
                 // It was pruned: pinned to an id, it cannot come back by itself.
@@ -181,7 +197,8 @@ impl Docker {
                     daemon.forget_prepared(&order.service, &order.spec);
                 }
                 Err(failure) => {
-                    return Err(launch_error(&daemon.endpoint, Operation::Create, &failure));
+                    let error = launch_error(&daemon.endpoint, Operation::Create, &failure);
+                    return Err(self.without_network(daemon, error).await);
                 }
             }
         };

@@ -31,6 +31,9 @@ pub const LAUNCH: &str = "io.ganger.launch";
 /// Label of the holder of a network sandbox: its number.
 pub(super) const SANDBOX: &str = "io.ganger.sandbox";
 
+/// What stands before a network's id where a container's could stand.
+pub(super) const NETWORK: &str = "network:";
+
 /// Every label of ours. An image's labels become those of its containers, and `docker
 /// commit` puts ours on an image: whatever a container of ours is not given itself, it is
 /// given empty, which is as good as absent to every reader.
@@ -58,6 +61,11 @@ impl Identity {
         self.with([(SANDBOX, number.to_string())])
     }
 
+    /// All labels of the run's network.
+    pub(super) fn network_labels(&self) -> HashMap<String, String> {
+        self.with([])
+    }
+
     fn with<const N: usize>(&self, own: [(&str, String); N]) -> HashMap<String, String> {
         let mut labels: HashMap<_, _> =
             ALL.iter().map(|label| ((*label).to_owned(), String::new())).collect();
@@ -74,7 +82,8 @@ impl Identity {
 
     /// How the pool knows a container with this id and these labels.
     pub(super) fn key(&self, id: &str, labels: &BTreeMap<String, String>) -> ContainerKey {
-        let ours = value(labels.get(BOOT)).is_some_and(|boot| *boot == self.boot);
+        let ours = value(labels.get(BOOT)).is_some_and(|boot| *boot == self.boot)
+            && !id.starts_with(NETWORK);
         value(labels.get(LAUNCH))
             .filter(|_| ours)
             .and_then(|label| self.launch_of(label))
@@ -111,7 +120,12 @@ pub(super) fn holder(boot: &str, number: &str) -> String {
     format!("ganger-sandbox-{boot}-{number}")
 }
 
-/// Whether a text is an engine's id of a container. Ids become part of a path,
+/// The name of a run's network.
+pub(super) fn network(boot: &str) -> String {
+    format!("ganger-{boot}")
+}
+
+/// Whether a text is an engine's id of a container, or of a network. Ids become part of a path,
 /// which the client library does not escape.
 pub(super) fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())

@@ -6,7 +6,7 @@ use ganger_pool::core::ServiceName;
 use ganger_pool::runtime::CallError;
 
 use super::daemon::Daemon;
-use super::{Docker, Reach, Spec};
+use super::{Docker, Network, Reach, Spec};
 
 // === impl Docker ===
 
@@ -38,6 +38,9 @@ impl Docker {
             Some(image) => image,
             None => daemon.image(&spec.image, spec.pull, builtin).await?,
         };
+        if spec.network == Network::Isolated && !contact.kind.isolates_networks() {
+            self.run_network(daemon, &contact).await?;
+        }
         if daemon.reach_of(service) != Some(reach) {
             let (daemon, why) = (&daemon.name, contact.why_published());
             match (reach, why.filter(|_| spec.reach == Reach::Auto)) {

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use super::calls::Failure;
 use super::daemon::Daemon;
 use super::naming::is_id;
+use super::network::is_network;
 use super::strays::Stray;
+use super::view::Listed;
 use super::{Docker, explain};
 
 // === impl Docker ===
@@ -27,6 +29,9 @@ impl Docker {
             return Ok(Removal::Gone);
         }
         let daemon = self.daemon(&target.daemon)?;
+        if let Some(network) = is_network(&target.key) {
+            return self.remove_stray_network(&daemon, network).await;
+        }
         let outcome = self.remove_at(&daemon, target).await;
         if outcome.as_ref().is_err_and(|error| error.unreachable) {
             for other in self.by_other_ways(&daemon) {
@@ -58,6 +63,7 @@ impl Docker {
             // Only what bears our label is touched, so it is looked up first.
             ContainerKey::Stray(_) => None,
         };
+        let mut networks: Vec<_> = known.iter().cloned().collect();
         let doomed = match known {
             Some(name) => vec![name],
             None => {
@@ -71,6 +77,7 @@ impl Docker {
                     }
                 }
                 found.retain(|listed| is_id(&listed.id));
+                networks.extend(found.iter().filter_map(Listed::own_name));
                 found.into_iter().map(|listed| listed.id).collect()
             }
         };
@@ -94,6 +101,11 @@ impl Docker {
             // The list answered: whatever held the removal up, it is not the engine's absence.
             let refused = |error: CallError| Err(CallError { unreachable: false, ..error });
             return failed.map_or(Ok(Removal::Pending), refused);
+        }
+        for network in networks {
+            if daemon.remove_own_network(&network).await? == Removal::Pending {
+                return Ok(Removal::Pending);
+            }
         }
         // Whatever the engine said: it is not there.
         let ContainerKey::Launch(launch) = target.key else {

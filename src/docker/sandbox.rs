@@ -22,7 +22,7 @@ use bollard::query_parameters::{
 use futures_util::future::join_all;
 use ganger_pool::backoff::Backoff;
 use ganger_pool::core::{LaunchId, short_id};
-use ganger_pool::runtime::{CallError, LaunchError};
+use ganger_pool::runtime::{CallError, LaunchError, Removal};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::calls::Failure;
@@ -139,7 +139,13 @@ impl Docker {
         let labels = self.identity.holder_labels(number);
         let name = name(&self.identity, number);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let request = contact.request(&spec, &image, labels, kind.publish, None);
+        let network = (name.as_str(), labels.clone());
+        let network = self.attach_holder(daemon, contact, &kind.network, network);
+        let network = timeout(daemon.deadlines.create, network).await.map_err(|_| {
+            let late = Failure::Late(daemon.deadlines.create);
+            launch_error(&daemon.endpoint, Operation::Network, &late)
+        })??;
+        let request = contact.request(&spec, &image, labels, kind.publish, network);
         let deadlines = &daemon.deadlines;
         let failed = |what, late: Duration| {
             move |result: Option<Error>| {
@@ -160,9 +166,10 @@ impl Docker {
         let started = timeout(deadlines.start, start).await.map_err(|_| None);
         let started = started.and_then(|started| started.map_err(Some));
         // The next one is asked for without what this engine cannot limit.
-        started.map_err(failed(Operation::Start, deadlines.start)).inspect_err(|error| {
+        if let Err(error) = started.map_err(failed(Operation::Start, deadlines.start)) {
             contact.note_ignored(ignored::failed(&error.message));
-        })?;
+            return Err(self.without_network(daemon, error).await);
+        }
         Ok(created.id)
     }
 
@@ -255,16 +262,17 @@ impl Docker {
     /// Removes all sandboxes of a daemon that has left the fleet, which is known until then.
     pub(super) fn leave(&self, daemon: Arc<Daemon>) {
         self.close_sandboxes(&daemon);
-        let leaving = Arc::clone(&self.leaving);
-        leaving.lock().push(Arc::clone(&daemon));
+        self.leaving.lock().push(Arc::clone(&daemon));
+        let docker = self.clone();
         tokio::spawn(async move {
             daemon.sandboxes.until_none(|_| false).await;
-            leaving.lock().retain(|other| !Arc::ptr_eq(other, &daemon));
+            docker.close_network(&daemon, false).await;
+            docker.leaving.lock().retain(|other| !Arc::ptr_eq(other, &daemon));
         });
     }
 
-    /// Removes every sandbox of every daemon: there is nothing left to launch. Says where
-    /// one may be left at the deadline, or because its daemon is out of reach.
+    /// Removes every sandbox of every daemon, and the run's networks: there is nothing left to
+    /// launch. Says where one may be left at the deadline, or because its daemon is out of reach.
     ///
     /// # Cancel safety
     /// Dropping the future leaves some of them to the next start, or to the guardian.
@@ -274,12 +282,16 @@ impl Docker {
         for daemon in &daemons {
             self.close_sandboxes(daemon);
         }
-        let none = daemons.iter().map(|daemon| daemon.sandboxes.until_none(|e| e.unreachable));
+        let none = daemons.iter().map(async |daemon| {
+            daemon.sandboxes.until_none(|e| e.unreachable).await;
+            self.close_network(daemon, true).await;
+        });
         // On time or not, what is left is what they say.
         _ = timeout_at(deadline, join_all(none)).await;
         let left = |daemon: &Arc<Daemon>| {
-            let why = daemon.sandboxes.left()?;
-            Some(format!("{} (a sandbox: {why})", daemon.name))
+            let sandbox = daemon.sandboxes.left().map(|why| format!("a sandbox: {why}"));
+            let network = || daemon.network.left().map(|why| format!("its network: {why}"));
+            Some(format!("{} ({})", daemon.name, sandbox.or_else(network)?))
         };
         daemons.iter().filter_map(left).chain(self.abandoned()).collect()
     }
@@ -321,13 +333,17 @@ async fn remove_holder(daemon: &Daemon, name: &str) -> Result<Removed, CallError
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     let removal = client.remove_container(name, Some(options));
     let late = Err(Error::RequestTimeoutError);
-    match timeout(daemon.deadlines.remove, removal).await.unwrap_or(late) {
-        Ok(()) => Ok(Removed::Now),
-        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(Removed::Before),
+    let removed = match timeout(daemon.deadlines.remove, removal).await.unwrap_or(late) {
+        Ok(()) => Removed::Now,
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Removed::Before,
         Err(error) => {
             let failure = Failure::Engine(error);
-            Err(super::explain::call(&daemon.endpoint, "the removal", &failure))
+            return Err(super::explain::call(&daemon.endpoint, "the removal", &failure));
         }
+    };
+    match daemon.remove_own_network(name).await? {
+        Removal::Gone => Ok(removed),
+        Removal::Pending => Err(CallError::refused("its network is in use")),
     }
 }
 

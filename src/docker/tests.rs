@@ -20,6 +20,7 @@ mod faults;
 mod ignored;
 mod labels;
 mod moving;
+mod networks;
 mod places;
 mod podman;
 mod ready;
@@ -34,7 +35,7 @@ fn identity() -> Identity {
 }
 
 fn spec() -> Spec {
-    Spec { reach: Reach::Published, ..Spec::new("demo", 7000) }
+    Spec { reach: Reach::Published, network: Network::Bridge, ..Spec::new("demo", 7000) }
 }
 
 fn order(spec: Spec) -> LaunchOrder<Spec> {

@@ -30,9 +30,14 @@ impl Listed {
         naming::value(self.labels.as_ref()?.get(key))
     }
 
+    /// What its labels say that it is called.
+    pub(super) fn own_name(&self) -> Option<String> {
+        naming::name_by(|key| self.label(key))
+    }
+
     /// Whether it is called what its labels say that it is.
     pub(super) fn bears_its_name(&self) -> bool {
-        let own = naming::name_by(|key| self.label(key));
+        let own = self.own_name();
         let bears = |own: &String| {
             let mut names = self.names.iter().flatten();
             names.any(|name| name.strip_prefix('/').unwrap_or(name) == own)

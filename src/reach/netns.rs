@@ -257,6 +257,23 @@ impl NetNs {
         asked_with(&self.make(sock_diag::socket).await?, stream)
     }
 
+    /// Whether whoever is at an address answers a connection from inside the namespace, be it by a
+    /// refusal.
+    ///
+    /// # Errors
+    /// Nobody could be asked, or no way leads there.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a connection under way is closed.
+    pub async fn reaches(&self, address: SocketAddr) -> io::Result<bool> {
+        match self.connect(address).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let make = if address.is_ipv4() { tcp_v4 } else { tcp_v6 };
         let spare = if address.is_ipv4() { self.spare.lock().take() } else { None };

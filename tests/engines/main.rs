@@ -16,6 +16,7 @@ mod fleet;
 mod fleet_down;
 mod guardian;
 mod image;
+mod isolation;
 mod kinds;
 mod labels;
 mod overdue;

@@ -349,6 +349,7 @@ fn sandbox(text: &str) -> Result<Sandbox, String> {
 /// What containers can reach.
 pub(super) fn network(text: &str) -> Result<Network, String> {
     Ok(match text {
+        "Isolated" => Network::Isolated,
         "Bridge" => Network::Bridge,
         "Sealed" => Network::Sealed,
         name => Network::Named(Name::new(name)?.to_string()),

@@ -107,12 +107,13 @@ impl Decode for Publish {
 }
 
 impl Decode for Network {
-    const WHAT: &'static str = "`Bridge`, `Sealed` or `Named(\"net\")`";
+    const WHAT: &'static str = "`Isolated`, `Bridge`, `Sealed` or `Named(\"net\")`";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        if cx.variant(node, &["Bridge", "Sealed", "Named"])? != "Named" {
-            let sealed = cx.choice(node, &[("Bridge", false), ("Sealed", true)])?;
-            return Some(if sealed { Self::Sealed } else { Self::Bridge });
+        if cx.variant(node, &["Isolated", "Bridge", "Sealed", "Named"])? != "Named" {
+            let plain =
+                [("Isolated", Self::Isolated), ("Bridge", Self::Bridge), ("Sealed", Self::Sealed)];
+            return cx.choice(node, &plain);
         }
         let name = cx.payload::<Spanned<Name>>(node)?;
         let flaw = match name.value.as_str() {

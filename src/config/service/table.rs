@@ -110,9 +110,10 @@ keys! {
     limits: Limits = or("()", "What a container may use.")
     .of(LIMITS_ROWS);
     network: Network = or(
-        "Bridge",
-        "What a container can reach: `Sealed` is nothing (Ganger has to be root then), `Named(\"net\")` \
-         a network of yours.",
+        "Isolated",
+        "What a container can reach: all that Docker's default network reaches but other containers of \
+         Ganger's; `Bridge` is Docker's default network, `Sealed` is nothing (Ganger has to be root \
+         then), `Named(\"net\")` a network of yours.",
     );
     reach: Reach = or(
         "Auto",

@@ -249,7 +249,7 @@ error: this text has no closing quote; a line break in it is written `\n`
 11 |             user: "nobody,
    |                   ^^^^^^^^
 
-error: expected `Bridge`, `Sealed` or `Named`, found text
+error: expected `Isolated`, `Bridge`, `Sealed` or `Named`, found text
   --> ganger.ron:12:22
    |
 12 |             network: "sealed",

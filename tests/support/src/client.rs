@@ -18,6 +18,9 @@ use crate::poll::here;
 /// Longer than anything takes: what takes longer hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a container is given to answer another one on its machine.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// A connection to this machine.
 #[derive(Debug)]
 pub struct Client {
@@ -88,6 +91,24 @@ impl Client {
             // Of this thread alone; a socket stays where it was made.
             move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
             TcpStream::connect((gateway, port))
+        });
+        Self::new(connecting.join().expect("a thread")?)
+    }
+
+    /// Connects from inside the network namespace of a process of this machine.
+    ///
+    /// # Errors
+    /// As for connect(2); `TimedOut` when nobody answers within two seconds.
+    ///
+    /// # Panics
+    /// When the namespace cannot be entered.
+    pub fn try_connect_inside(pid: &str, address: SocketAddr) -> io::Result<Self> {
+        let netns = File::open(format!("/proc/{pid}/ns/net")).expect("a namespace");
+        let connecting = thread::spawn(move || {
+            let entered =
+                move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network));
+            entered.expect("in the namespace");
+            TcpStream::connect_timeout(&address, here(SILENCE))
         });
         Self::new(connecting.join().expect("a thread")?)
     }

@@ -12,7 +12,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Deserialize;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::fleet::Host;
 use crate::poll::step;
@@ -149,9 +150,22 @@ impl Host {
     /// # Errors
     /// What became of it instead.
     pub fn try_containers(&self, label: &str) -> Result<Vec<Container>, String> {
+        self.labelled("/containers/json?all=1&", label)
+    }
+
+    /// The names of its networks that bear this label.
+    ///
+    /// # Errors
+    /// What became of it instead.
+    pub fn try_networks(&self, label: &str) -> Result<Vec<String>, String> {
+        let networks: Vec<Value> = self.labelled("/networks?", label)?;
+        Ok(networks.iter().map(|network| network["Name"].to_string()).collect())
+    }
+
+    fn labelled<T: DeserializeOwned>(&self, path: &str, label: &str) -> Result<T, String> {
         let filters = json!({ "label": [label] }).to_string();
         let escaped: String = filters.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer = self.get(&format!("/containers/json?all=1&filters={escaped}"));
+        let answer = self.get(&format!("{path}filters={escaped}"));
         let answer = answer.map_err(|error| error.to_string())?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
         if head.split(' ').nth(1) != Some("200") {

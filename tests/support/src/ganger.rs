@@ -350,6 +350,10 @@ impl Ganger {
     pub fn assert_nothing_left(&self) {
         let left = labelled(&self.hosts, &self.label());
         assert!(left.is_empty(), "left behind: {left:#?}");
+        for host in &self.hosts {
+            let left = host.try_networks(&self.label());
+            assert_eq!(left, Ok(Vec::new()), "networks left behind on {}", host.name);
+        }
     }
 
     /// The label that all containers of its instance bear, as `key=value`.

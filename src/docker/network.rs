@@ -1,0 +1,327 @@
+//! The networks that Ganger makes, on which containers do not reach each other.
+//!
+//! Docker can keep the containers of one network apart: a run has one network on each engine, made
+//! before the first launch that wants it, and removed at the end. Podman cannot (netavark has no
+//! such option), but it keeps networks apart: each container has one of its own there, which bears
+//! its name and is removed with it. A network that an earlier run left shows in lists as a stray.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use ganger_pool::backoff::Backoff;
+use ganger_pool::core::LaunchId;
+use ganger_pool::runtime::{CallError, ContainerKey, LaunchError, Removal};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use super::calls::Failure;
+use super::contact::Contact;
+use super::daemon::Daemon;
+use super::explain;
+use super::fault::{self, Operation, launch_error};
+use super::naming::{self, BOOT, INSTANCE, NETWORK};
+use super::strays::Stray;
+use super::view::Listed;
+use super::{Docker, Network, Scope};
+use crate::http::{self, HttpError, Transport};
+
+/// Between attempts to remove a run's network.
+const PAUSES: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(10) };
+/// The driver's option, in Docker's words.
+const ICC: &str = "com.docker.network.bridge.enable_icc";
+/// How strictly Podman keeps a network apart, the first that it knows: from all others; from those
+/// that are kept apart, too (before netavark 1.6).
+const ISOLATE: [&str; 2] = ["strict", "true"];
+
+/// One network in a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedNetwork {
+    id: String,
+    name: String,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+// === impl Docker ===
+
+impl Docker {
+    /// Makes sure that an engine has the network of this run, if that is how it keeps containers
+    /// apart; returns its name.
+    ///
+    /// # Cancel safety
+    /// The network may be made all the same, and is found by the next call.
+    pub(super) async fn run_network(
+        &self,
+        daemon: &Daemon,
+        contact: &Contact,
+    ) -> Result<String, CallError> {
+        let name = naming::network(&self.identity.boot);
+        let mut on = daemon.network.on.lock().await;
+        if on.as_ref() == Some(&contact.id) {
+            return Ok(name);
+        }
+        daemon.network.asked();
+        let path = format!("/v{}/networks/create", contact.version);
+        let body = json!({
+            "Name": name,
+            "CheckDuplicate": true,
+            "Driver": "bridge",
+            "Options": { ICC: "false" },
+            "Labels": self.identity.network_labels(),
+        });
+        let deadline = daemon.deadlines.create;
+        let make = timeout(deadline, create(&daemon.transport, &path, &body)).await;
+        match make.unwrap_or(Err(Error::RequestTimeoutError)) {
+            Ok(()) => {}
+            Err(error) => {
+                let failure = Failure::Engine(error);
+                let error = launch_error(&daemon.endpoint, Operation::Network, &failure);
+                let call = explain::call(&daemon.endpoint, "", &failure);
+                return Err(CallError { message: error.message, ..call });
+            }
+        }
+        *on = Some(contact.id.clone());
+        Ok(name)
+    }
+
+    /// What a launch's container is attached to, in the engine's words.
+    pub(super) async fn attach_to(
+        &self,
+        daemon: &Daemon,
+        contact: &Contact,
+        network: &Network,
+        launch: LaunchId,
+        (name, labels): (&str, HashMap<String, String>),
+    ) -> Result<String, LaunchError> {
+        if let Some(mode) = mode(network) {
+            return Ok(mode);
+        }
+        if !contact.kind.isolates_networks() {
+            return self.run_network(daemon, contact).await.map_err(fault::of_call);
+        }
+        let create = daemon.own_network(name.to_owned(), labels);
+        let deadlines = &daemon.deadlines;
+        let made = self.calls.run(launch, deadlines.create, deadlines.bound, create).await;
+        made.map_err(|failure| launch_error(&daemon.endpoint, Operation::Network, &failure))?;
+        Ok(name.to_owned())
+    }
+
+    /// What a sandbox's holder is attached to, in the engine's words. Has no deadline.
+    pub(super) async fn attach_holder(
+        &self,
+        daemon: &Daemon,
+        contact: &Contact,
+        network: &Network,
+        (name, labels): (&str, HashMap<String, String>),
+    ) -> Result<String, LaunchError> {
+        if let Some(mode) = mode(network) {
+            return Ok(mode);
+        }
+        if !contact.kind.isolates_networks() {
+            return self.run_network(daemon, contact).await.map_err(fault::of_call);
+        }
+        daemon.own_network(name.to_owned(), labels).await.map_err(|error| {
+            launch_error(&daemon.endpoint, Operation::Network, &Failure::Engine(error))
+        })?;
+        Ok(name.to_owned())
+    }
+
+    /// The failure of a call, once more, if it is that somebody has removed the run's network: the
+    /// next launch makes it anew.
+    pub(super) async fn without_network(&self, daemon: &Daemon, error: LaunchError) -> LaunchError {
+        let lost = format!("{} not found", naming::network(&self.identity.boot));
+        if !error.message.contains(&lost) {
+            return error;
+        }
+        *daemon.network.on.lock().await = None;
+        fault::unprepared(format!("somebody removed the network of this run: {}", error.message))
+    }
+
+    /// The networks that Ganger made and that are to be removed, as if they were containers.
+    pub(super) async fn stray_networks(&self, daemon: &Daemon) -> Result<Vec<Listed>, CallError> {
+        if self.scope == Scope::Overdue {
+            return Ok(Vec::new());
+        }
+        let filters = json!({ "label": self.ours() }).to_string();
+        let path = format!("/networks?filters={}", http::escape(&filters));
+        let listed = daemon.get::<Vec<ListedNetwork>>(&path, daemon.deadlines.list).await;
+        let listed = listed.map_err(|error| {
+            error.map_or_else(|late| late, |error| explain::wire(&daemon.endpoint, &error))
+        })?;
+        let own = |boot: &String| *boot == self.identity.boot;
+        let stray = |network: ListedNetwork| {
+            let ListedNetwork { id, name, labels } = network;
+            let listed = Listed {
+                id: format!("{NETWORK}{id}"),
+                names: Some(vec![name.clone()]),
+                labels,
+                state: None,
+            };
+            // Whoever copies labels has another name for it.
+            let boot = listed.label(BOOT)?;
+            let ours = naming::is_id(&id)
+                && listed.label(INSTANCE).is_some()
+                && (name == naming::network(boot) || listed.bears_its_name());
+            // What this run has it removes itself.
+            (ours && (self.scope == Scope::Run || !own(boot))).then_some(listed)
+        };
+        Ok(listed.into_iter().filter_map(stray).collect())
+    }
+
+    /// Removes a network that an earlier run left.
+    pub(super) async fn remove_stray_network(
+        &self,
+        daemon: &Daemon,
+        key: &str,
+    ) -> Result<Removal, CallError> {
+        let listed = self.stray_networks(daemon).await?;
+        let Some(stray) = listed.iter().find(|listed| listed.id == key) else {
+            return Ok(Removal::Gone);
+        };
+        match self.judge(daemon, stray) {
+            Stray::Left => daemon.remove_network(key.trim_start_matches(NETWORK)).await,
+            Stray::Unclear => Ok(Removal::Pending),
+            Stray::Others => Ok(Removal::Gone),
+        }
+    }
+
+    /// Removes the network of this run from an engine, where it may have it. Tries for ever, or
+    /// until the engine is out of reach, if `gives_up`.
+    pub(super) async fn close_network(&self, daemon: &Daemon, gives_up: bool) {
+        let mut attempts = 0;
+        while daemon.network.may_be_there() {
+            let name = naming::network(&self.identity.boot);
+            let mut removed = daemon.remove_network(&name).await;
+            if removed.as_ref().is_err_and(|error| error.unreachable) {
+                for other in self.by_other_ways(daemon) {
+                    removed = other.remove_network(&name).await.or(removed);
+                }
+            }
+            let kept = match removed {
+                Ok(Removal::Gone) => {
+                    daemon.network.gone();
+                    return;
+                }
+                Ok(Removal::Pending) => CallError::refused("containers are on it"),
+                Err(error) => error,
+            };
+            let ends = gives_up && kept.unreachable;
+            daemon.network.keep(kept);
+            if ends {
+                return;
+            }
+            attempts += 1;
+            sleep(PAUSES.after(attempts)).await;
+        }
+    }
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Makes a network that is kept apart from others, for a container of the same name. By
+    /// Podman's own API: what it has of Docker's leaves the option out.
+    fn own_network(
+        &self,
+        name: String,
+        labels: HashMap<String, String>,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let transport = Arc::clone(&self.transport);
+        async move {
+            let mut last = Ok(());
+            for isolate in ISOLATE {
+                let body = json!({
+                    "name": name,
+                    "driver": "bridge",
+                    "options": { "isolate": isolate },
+                    "labels": labels,
+                });
+                last = create(&transport, "/v4.0.0/libpod/networks/create", &body).await;
+                match &last {
+                    Err(Error::DockerResponseServerError { message, .. })
+                        if message.contains("isolate") => {}
+                    _ => break,
+                }
+            }
+            last
+        }
+    }
+
+    /// Removes the network of a container that is gone, if containers have their own there.
+    pub(super) async fn remove_own_network(&self, name: &str) -> Result<Removal, CallError> {
+        if self.contact()?.kind.isolates_networks() {
+            self.remove_network(name).await
+        } else {
+            Ok(Removal::Gone)
+        }
+    }
+
+    /// Removes a network by its name or id. It is gone, or containers are on it.
+    async fn remove_network(&self, network: &str) -> Result<Removal, CallError> {
+        let contact = self.contact()?;
+        let deadline = self.deadlines.remove;
+        let removal = timeout(deadline, contact.client.remove_network(network)).await;
+        match removal {
+            Ok(Ok(())) => Ok(Removal::Gone),
+            Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => Ok(Removal::Gone),
+            // Podman says it by a 500.
+            Ok(Err(Error::DockerResponseServerError { message, .. }))
+                if message.contains("active endpoints") || message.contains("being used") =>
+            {
+                Ok(Removal::Pending)
+            }
+            Ok(Err(error)) => {
+                let failure = Failure::Engine(error);
+                Err(explain::call(&self.endpoint, "the removal of a network", &failure))
+            }
+            Err(_) => {
+                let what = "the removal of a network";
+                Err(CallError::unreachable(explain::late(&self.endpoint, what, deadline)))
+            }
+        }
+    }
+}
+
+/// Whether a stray is a network.
+pub(super) fn is_network(key: &ContainerKey) -> Option<&str> {
+    match key {
+        ContainerKey::Stray(id) => Some(id.as_str()).filter(|id| id.starts_with(NETWORK)),
+        ContainerKey::Launch(_) => None,
+    }
+}
+
+/// The engine's word for a network; `None` for one that Ganger makes.
+fn mode(network: &Network) -> Option<String> {
+    match network {
+        Network::Isolated => None,
+        Network::Bridge => Some("bridge".to_owned()),
+        Network::Sealed => Some("none".to_owned()),
+        Network::Named(name) => Some(name.clone()),
+    }
+}
+
+/// Asks for a network. That there is one by the name is as good: it was made by an earlier call
+/// whose answer was lost, and nobody else's has it.
+async fn create(transport: &Transport, path: &str, body: &Value) -> Result<(), Error> {
+    let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
+    *request.method_mut() = Method::POST;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match transport.exchange(path, request).await {
+        Ok(_) | Err(HttpError::Status { code: 409, .. }) => Ok(()),
+        Err(HttpError::Status { code, message }) => {
+            Err(Error::DockerResponseServerError { status_code: code, message })
+        }
+        Err(HttpError::Connect(err)) => Err(Error::IOError { err }),
+        Err(HttpError::Broken(_) | HttpError::Late(_) | HttpError::Decode(_)) => {
+            Err(Error::RequestTimeoutError)
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What is known of the network of this run on one engine.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ganger_pool::core::DaemonName;
+use ganger_pool::runtime::CallError;
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use super::address::Address;
+
+/// A container that does not answer within this is not reached: the next one is on the same machine.
+const SILENCE: Duration = Duration::from_millis(250);
+/// A port that nobody listens on: who is there refuses. A service would take a connection to its own
+/// for a client.
+const DISCARD: u16 = 9;
+/// The network of this run on one engine.
+#[derive(Debug, Default)]
+pub(super) struct RunNetwork {
+    /// The engine that has it, by its own id.
+    pub(super) on: tokio::sync::Mutex<Option<String>>,
+    /// An engine has been asked for it, so that it may be there.
+    asked: AtomicBool,
+    /// Why it could not be removed when that was tried last.
+    kept: Mutex<Option<CallError>>,
+    /// The container that was attached last, and its address there.
+    last: Mutex<Option<(Arc<Address>, IpAddr)>>,
+    /// It has been seen whether one container reaches another.
+    looked: AtomicBool,
+}
+
+// === impl RunNetwork ===
+
+impl RunNetwork {
+    /// An engine is about to be asked for it.
+    pub(super) fn asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an engine may have it.
+    pub(super) fn may_be_there(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// It is removed for good.
+    pub(super) fn gone(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// It could not be removed, for this reason.
+    pub(super) fn keep(&self, why: CallError) {
+        *self.kept.lock() = Some(why);
+    }
+
+    /// Why it may be there still, if it may.
+    pub(super) fn left(&self) -> Option<String> {
+        let why =
+            || self.kept.lock().as_ref().map_or("not removed yet".into(), |e| e.message.clone());
+        self.may_be_there().then(why)
+    }
+
+    /// A container was attached: from inside it, the one before is looked for. An engine keeps
+    /// containers apart by its firewall, which it may have been told to leave alone, and says
+    /// nothing of it. Only where containers are reached by namespace can that be seen.
+    pub(super) fn attached(
+        self: &Arc<Self>,
+        daemon: &DaemonName,
+        container: &Arc<Address>,
+        ip: IpAddr,
+    ) {
+        if self.looked.load(Ordering::Relaxed) {
+            return;
+        }
+        let before = self.last.lock().replace((Arc::clone(container), ip));
+        let Some((other, its)) = before else { return };
+        let (network, daemon, container) =
+            (Arc::clone(self), daemon.clone(), Arc::clone(container));
+        tokio::spawn(async move {
+            let Address::Namespace { namespace, .. } = &*container else { return };
+            let met = timeout(SILENCE, namespace.reaches((its, DISCARD).into())).await;
+            let Address::Namespace { process, .. } = &*other else { return };
+            let met = match met {
+                Ok(Ok(met)) => met,
+                Ok(Err(_)) => return,
+                Err(_) => false,
+            };
+            // One that has ended is not met by anybody.
+            if (met || !process.is_ending()) && !network.looked.swap(true, Ordering::Relaxed) {
+                *network.last.lock() = None;
+                if met {
+                    warn_of_neighbours(&daemon);
+                }
+            }
+        });
+    }
+}
+
+fn warn_of_neighbours(daemon: &DaemonName) {
+    tracing::warn!(
+        %daemon,
+        "containers with `network: Isolated` reach each other there: the engine, or its kernel, sets \
+         no firewall rules for them; look for `iptables: false` in its daemon.json, for 0 in \
+         /proc/sys/net/bridge/bridge-nf-call-iptables, or use `network: Sealed`"
+    );
+}

@@ -1,0 +1,186 @@
+//! The networks that Ganger makes, against a fake engine that has as many as it was asked for.
+
+use tokio::time::Instant;
+
+use super::*;
+
+/// An engine that keeps networks.
+struct Bed {
+    engine: Engine,
+    docker: Docker,
+    networks: Arc<Mutex<Vec<Value>>>,
+    /// A container is on each network.
+    used: Arc<AtomicBool>,
+}
+
+/// A network in a list, made by a run of our instance.
+fn network(boot: &str, name: &str, id: char) -> Value {
+    let labels = json!({"io.ganger.instance": "edge-1", "io.ganger.boot": boot,
+        "io.ganger.service": "", "io.ganger.launch": "", "io.ganger.sandbox": ""});
+    json!({"Id": String::from(id).repeat(64), "Name": name, "Labels": labels})
+}
+
+/// The run's network is asked for.
+fn isolated() -> Spec {
+    Spec { network: Network::Isolated, ..spec() }
+}
+
+// === impl Bed ===
+
+impl Bed {
+    /// `server` is the engine, in the words of its ping.
+    async fn new(server: &'static str, first: Vec<Value>) -> Self {
+        let (networks, used) = (Arc::new(Mutex::new(first)), Arc::new(AtomicBool::new(false)));
+        let (its, on_it) = (Arc::clone(&networks), Arc::clone(&used));
+        let (engine, docker) = connected(Deadlines::default(), move |seen| {
+            let mut networks = its.lock();
+            let is = |one: &Value, name: &str| one["Name"] == name || one["Id"] == name;
+            if seen.line == "GET /_ping" {
+                return Some(Reply::Ping(server));
+            }
+            if seen.line.ends_with("/networks/create") {
+                let body = &seen.body;
+                let of = |key: &str| body[key].as_str().or(body[key.to_lowercase()].as_str());
+                let name = of("Name").unwrap().to_owned();
+                if networks.iter().any(|one| is(one, &name)) {
+                    return no(409, "network already exists");
+                }
+                if body["options"]["isolate"] == "strict" && server.contains("4.3") {
+                    return no(500, "failed to parse isolate option: invalid syntax");
+                }
+                networks.push(json!({"Id": "e".repeat(64), "Name": name, "Labels": {}}));
+                return Some(Reply::Json(201, json!({"Id": "e".repeat(64)})));
+            }
+            if let Some(name) = seen.line.strip_prefix("DELETE /networks/") {
+                if on_it.load(Ordering::Relaxed) {
+                    return no(403, "error while removing network: it has active endpoints");
+                }
+                let before = networks.len();
+                networks.retain(|one| !is(one, name));
+                let gone = before > networks.len();
+                return if gone {
+                    Some(Reply::Json(204, Value::Null))
+                } else {
+                    no(404, "not found")
+                };
+            }
+            if seen.line.ends_with("/start") {
+                let there = networks.iter().any(|one| is(one, "ganger-3fa9c1d2"));
+                return if there { None } else { no(404, "network ganger-3fa9c1d2 not found") };
+            }
+            let list = || networks.iter().filter(|one| one["Labels"] != json!({})).cloned();
+            let listed = seen.line.starts_with("GET /networks?");
+            listed.then(|| Reply::Json(200, list().collect()))
+        })
+        .await;
+        Self { engine, docker, networks, used }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let name = |one: &Value| one["Name"].as_str().unwrap().to_owned();
+        self.networks.lock().iter().map(name).collect()
+    }
+
+    /// What the created containers are attached to.
+    fn modes(&self) -> Vec<Value> {
+        let creates = self.engine.requests("POST /containers/create");
+        creates.iter().map(|seen| seen.body["HostConfig"]["NetworkMode"].clone()).collect()
+    }
+
+    async fn launch(&self, launch: u64) -> Result<Arc<Container>, LaunchError> {
+        self.docker.launch(&LaunchOrder { launch: LaunchId(launch), ..order(isolated()) }).await
+    }
+
+    async fn retire(&self, key: ContainerKey) -> Removal {
+        self.docker.retire(&Target { daemon: "d".into(), key }).await.unwrap()
+    }
+
+    async fn close(&self) -> Vec<String> {
+        self.docker.close(Instant::now() + SHORT).await
+    }
+}
+
+#[tokio::test]
+async fn a_run_has_one_network_on_a_docker_engine_and_removes_it_at_the_end() {
+    let bed = Bed::new("Docker/26.1.5 (linux)", Vec::new()).await;
+    bed.launch(7).await.unwrap();
+    bed.launch(8).await.unwrap();
+    assert_eq!(bed.modes(), ["ganger-3fa9c1d2", "ganger-3fa9c1d2"]);
+    let made = bed.engine.requests("POST /networks/create");
+    assert_eq!(made.len(), 1);
+    let body = &made[0].body;
+    assert_eq!(body["Options"], json!({"com.docker.network.bridge.enable_icc": "false"}));
+    assert_eq!(body["Labels"]["io.ganger.instance"], "edge-1");
+    assert_eq!(body["Labels"]["io.ganger.boot"], "3fa9c1d2");
+    assert_eq!(bed.docker.list(&"d".into()).await.unwrap().owned, [], "no stray of ours");
+
+    bed.used.store(true, Ordering::Relaxed);
+    assert_eq!(bed.close().await, ["d (its network: containers are on it)"]);
+    bed.used.store(false, Ordering::Relaxed);
+    assert_eq!(bed.close().await, Vec::<String>::new());
+    assert_eq!(bed.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_run_whose_network_was_pruned_makes_it_again() {
+    let bed = Bed::new("Docker/26.1.5 (linux)", Vec::new()).await;
+    bed.launch(7).await.unwrap();
+    bed.networks.lock().clear();
+    let error = bed.launch(8).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unprepared, "{}", error.message);
+    bed.launch(9).await.unwrap();
+    assert_eq!(bed.names(), ["ganger-3fa9c1d2"]);
+}
+
+#[tokio::test]
+async fn podman_has_a_network_for_each_container_that_goes_with_it() {
+    let own = "ganger-echo-3fa9c1d2-7";
+    for (server, isolate) in [("Libpod/5.4.2 (linux)", "strict"), ("Libpod/4.3.1 (linux)", "true")]
+    {
+        let bed = Bed::new(server, Vec::new()).await;
+        // So that the fake engine starts them.
+        bed.networks.lock().push(network("", "ganger-3fa9c1d2", 'f'));
+        bed.launch(7).await.unwrap();
+        assert_eq!(bed.modes(), [own]);
+        let made = bed.engine.requests("/libpod/networks/create");
+        let body = &made.last().unwrap().body;
+        assert_eq!((&body["name"], &body["options"]["isolate"]), (&json!(own), &json!(isolate)));
+        assert_eq!(body["labels"]["io.ganger.launch"], "3fa9c1d2-7");
+
+        // It is not gone before its network is.
+        bed.used.store(true, Ordering::Relaxed);
+        assert_eq!(bed.retire(target().key).await, Removal::Pending);
+        bed.used.store(false, Ordering::Relaxed);
+        assert_eq!(bed.retire(target().key).await, Removal::Gone);
+        assert_eq!(bed.names(), ["ganger-3fa9c1d2"], "which is none of Podman's");
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_an_earlier_run_left_is_a_stray() {
+    let first = vec![
+        network("00000000", "ganger-00000000", 'a'),
+        network("00000000", "somebody-s-copy", 'b'),
+        network("3fa9c1d2", "ganger-3fa9c1d2", 'c'),
+    ];
+    let key = |id: char| ContainerKey::Stray(format!("network:{}", String::from(id).repeat(64)));
+    let bed = Bed::new("Docker/26.1.5 (linux)", first).await;
+    let listing = bed.docker.list(&"d".into()).await.unwrap();
+    assert_eq!(listing.owned, [Owned { key: key('a'), running: false }]);
+    assert_eq!(listing.others, 0);
+    bed.used.store(true, Ordering::Relaxed);
+    assert_eq!(bed.retire(key('a')).await, Removal::Pending, "its containers go first");
+    bed.used.store(false, Ordering::Relaxed);
+    assert_eq!(bed.retire(key('a')).await, Removal::Gone);
+    // Nobody may have what is not ours removed, or what is in use.
+    assert_eq!(bed.retire(key('b')).await, Removal::Gone);
+    assert_eq!(bed.retire(key('c')).await, Removal::Gone);
+    assert_eq!(bed.names(), ["somebody-s-copy", "ganger-3fa9c1d2"]);
+
+    // Who comes after the run sees what it had.
+    let after = Docker::after(identity());
+    let site = Site { endpoint: bed.engine.endpoint(), publish_on: None };
+    after.connect(&"d".into(), &site).await.unwrap();
+    let listing = after.list(&"d".into()).await.unwrap();
+    assert_eq!(listing.owned, [Owned { key: key('c'), running: false }]);
+}
