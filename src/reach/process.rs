@@ -177,24 +177,34 @@ fn has_listener(table: &str, port: u16, from_outside: bool) -> bool {
     })
 }
 
-/// Whether a table in the format of /proc/net/tcp has any socket but clients of a port.
+/// The state of a listener in /proc/net/tcp.
+const LISTEN: &str = "0A";
+/// Docker's name server, which listens in the namespace of every container that is on a network
+/// other than the default one.
+const RESOLVER: [u8; 4] = [127, 0, 0, 11];
+
+/// Whether a table in the format of /proc/net/tcp has any socket but clients of a port, and the
+/// listener of the engine's name server.
 fn is_used(table: &str, served: u16) -> bool {
     let served = format!("{served:04X}");
-    let port = |end: Option<&str>| end.and_then(|end| Some(end.rsplit_once(':')?.1.to_owned()));
+    let resolver = format!("{:08X}:", u32::from_ne_bytes(RESOLVER));
     table.lines().skip(1).any(|line| {
-        let mut ends = line.split_ascii_whitespace().skip(1);
-        let (local, remote) = (port(ends.next()), port(ends.next()));
-        local.as_ref() == Some(&served) || remote.as_ref() != Some(&served)
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let mut end = || fields.next().unwrap_or_default();
+        let (local, remote, state) = (end(), end(), end());
+        let port = |end: &str| end.rsplit_once(':').map(|(_, port)| port.to_owned());
+        let ours = port(local).as_ref() != Some(&served) && port(remote).as_ref() == Some(&served);
+        !ours && !(state == LISTEN && local.starts_with(&resolver))
     })
 }
 
-/// Address and port of what listens (state 0A), in hexadecimal, words of the address in
+/// Address and port of what listens, in hexadecimal, words of the address in
 /// the byte order of the machine.
 fn listeners(table: &str) -> impl Iterator<Item = (&str, &str)> {
     table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let local = fields.next()?.rsplit_once(':')?;
-        (fields.nth(1) == Some("0A")).then_some(local)
+        (fields.nth(1) == Some(LISTEN)).then_some(local)
     })
 }
 

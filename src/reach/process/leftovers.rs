@@ -15,6 +15,10 @@ fn whatever_state_it_is_in_a_connection_is_left_but_for_our_end() {
         assert!(is_used(&table("9C40", "0050", state), 7000), "to somebody else, {state}");
     }
     assert!(is_used(&table("1F90", "0000", "0A"), 7000), "a listener");
+    let resolver = table("1F90", "0000", "0A").replacen("0100007F", "0B00007F", 1);
+    assert!(!is_used(&resolver, 7000), "the engine's name server");
+    let asked = table("1F90", "9C40", "01").replacen("0100007F", "0B00007F", 1);
+    assert!(is_used(&asked, 7000), "a question to it");
 }
 
 /// A namespace in which a service has closed its connection first, and has ended.
