@@ -59,8 +59,8 @@ impl Probe<Container> for Prober {
                 Ready::Started => Ok(()),
                 Ready::Log { text, times } => log::wait_for(container, text, *times, not_yet).await,
                 Ready::Exec(_) => repeat(container, EXECUTED, not_yet).await,
-                Ready::Tcp { .. }
-                | Ready::Banner(_)
+                Ready::Tcp { linger } => listens(container, *linger, not_yet).await,
+                Ready::Banner(_)
                 | Ready::Exchange { .. }
                 | Ready::Http { .. }
                 | Ready::Healthcheck(_) => repeat(container, ASKED, not_yet).await,
@@ -110,6 +110,27 @@ async fn preconnect(container: &Container, not_yet: &NotYet) {
         not_yet.note(format!("takes no connection: {error}"));
         sleep(pause).await;
         pause = (pause * 3 / 2).min(longest);
+    }
+}
+
+/// Waits until it listens. Of several processes one may listen while another still prepares, or
+/// on behalf of a start script: then it has to listen for `linger`.
+async fn listens(
+    container: &Container,
+    linger: Duration,
+    not_yet: &NotYet,
+) -> Result<(), ProbeError> {
+    loop {
+        repeat(container, ASKED, not_yet).await?;
+        if linger.is_zero() || container.is_one_process() {
+            return Ok(());
+        }
+        sleep(linger).await;
+        match attempt(container).await {
+            Verdict::Ready => return Ok(()),
+            Verdict::Never(why) => return Err(ProbeError(why)),
+            Verdict::NotYet(why) => not_yet.note(why),
+        }
     }
 }
 

@@ -41,7 +41,8 @@ keys! {
     TCP, TcpKeys, TCP_ROWS;
     linger: Duration = or(
         "\"50ms\"",
-        "For a container that is reached by a published port: how long a new connection has to stay open.",
+        "How long a container whose first process has children has to listen; where the kernel cannot be \
+         asked, how long a new connection has to stay open.",
     );
 }
 

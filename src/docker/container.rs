@@ -98,6 +98,11 @@ impl Container {
         }
     }
 
+    /// Whether its first process is the only one of its service, as far as is known here.
+    pub(crate) fn is_one_process(&self) -> bool {
+        self.process().is_some_and(|process| !process.may_have_children())
+    }
+
     /// Whether the kernel has killed a process in it for memory, as far as is known here.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
         self.process().is_some_and(Process::ran_out_of_memory)

@@ -108,6 +108,18 @@ impl Process {
         self.has_ended() || exiting(self.pid) || self.has_ended()
     }
 
+    /// Whether it has child processes, or that cannot be known: not every kernel lists them.
+    #[must_use]
+    pub fn may_have_children(&self) -> bool {
+        let none = |task: io::Result<fs::DirEntry>| {
+            let children = fs::read(task?.path().join("children"))?;
+            Ok::<_, io::Error>(children.is_empty())
+        };
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
+        // What is born or gone meanwhile is looked at by the next question.
+        !tasks.is_ok_and(|mut tasks| tasks.all(|task| none(task).unwrap_or(false)))
+    }
+
     /// Whether a socket in its network namespace listens on a TCP port, for where
     /// [`NetNs::listens`](super::netns::NetNs::listens) cannot tell. Walks the
     /// machine's table of connections, which takes milliseconds where that is
@@ -194,7 +206,7 @@ fn is_used(table: &str, served: u16) -> bool {
         let (local, remote, state) = (end(), end(), end());
         let port = |end: &str| end.rsplit_once(':').map(|(_, port)| port.to_owned());
         let ours = port(local).as_ref() != Some(&served) && port(remote).as_ref() == Some(&served);
-        !ours && !(state == LISTEN && local.starts_with(&resolver))
+        !(ours || state == LISTEN && local.starts_with(&resolver))
     })
 }
 

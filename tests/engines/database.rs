@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use ganger_test_support::{
-    ACCESS_LOG, Fleet, Ganger, POSTGRES, free_port, postgres_image, psql, unique,
+    ACCESS_LOG, Fleet, Ganger, POSTGRES, free_port, postgres_client, postgres_image, unique,
 };
 
 use crate::GANGER;
@@ -43,7 +43,7 @@ fn example(fleet: &Fleet, instance: &str, port: u16) -> String {
 
 /// What `psql` says to a query, through Ganger.
 fn asked(port: u16) -> Result<String, String> {
-    let mut psql = psql();
+    let mut psql = postgres_client("psql");
     psql.args(["--no-psqlrc", "-X", "-At", "-h", "127.0.0.1", "-p", &port.to_string()]);
     psql.args(["-U", "test", "-d", "test", "-c", "CREATE TABLE t (n int)"]);
     psql.args(["-c", "INSERT INTO t VALUES (1), (2)", "-c", "SELECT sum(n) FROM t"]);

@@ -10,10 +10,16 @@ use serde_json::Value;
 use crate::child::Interrupts;
 use crate::command::{self, cargo};
 use crate::fleet::{Fleet, Settings, Site, assignment, is_root};
+#[cfg(target_os = "linux")]
+use crate::images::Images;
+#[cfg(target_os = "linux")]
+use crate::packages;
 use crate::{SimArgs, TestArgs, postgres};
 
 /// The test target that needs real engines.
 pub(crate) const ENGINE_TARGET: &str = "engines";
+/// The test target that needs images of stock services.
+const IMAGES_TARGET: &str = "images";
 /// Three with the machine's own Docker that tests share, six that they take, and one for each of
 /// these.
 const HOSTS: u8 = 11;
@@ -46,7 +52,15 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
         );
     }
     let fleet = Fleet::lock(Site::tests()?)?;
-    let result = test_on(&fleet, &interrupts, args.filter.as_deref());
+    let filter = args.filter.as_deref();
+    let result = if args.images {
+        test_images(&fleet, &interrupts, filter)
+    } else {
+        test_on(&fleet, &interrupts, filter).and_then(|code| match filter {
+            None if code == ExitCode::SUCCESS => test_images(&fleet, &interrupts, None),
+            _ => Ok(code),
+        })
+    };
     let down = fleet.down();
     let code = result?;
     down?;
@@ -67,11 +81,36 @@ fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Resu
     run_tests(&test_runs(true)?, filter, &env, interrupts)
 }
 
+/// Stock services in images, with real clients, on one engine.
+#[cfg(target_os = "linux")]
+fn test_images(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Result<ExitCode> {
+    postgres::ensure()?;
+    packages::ensure_clients()?;
+    let images = Images::ensure(interrupts)?;
+    fleet.down()?;
+    fleet.up(1, &[], &[0, 16], Settings::default())?;
+    interrupts.check()?;
+    images.load(&fleet.socket(1))?;
+    let record = fleet.record();
+    let env = [("GANGER_FLEET".as_ref(), record.as_os_str())];
+    let targets = vec!["--test".to_owned(), IMAGES_TARGET.to_owned()];
+    // Each starts services that take all processors there are.
+    let run = TestRun { targets, threads: Some(1), shown: true };
+    run_tests(&[run], filter, &env, interrupts)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn test_images(_: &Fleet, _: &Interrupts, _: Option<&str>) -> Result<ExitCode> {
+    bail!("images are made on Linux alone");
+}
+
 /// Targets that are run by one command, and how many tests of one at a time; as many as the
 /// machine has processors when it does not say.
 struct TestRun {
     targets: Vec<String>,
     threads: Option<u8>,
+    /// What passing tests print is shown.
+    shown: bool,
 }
 
 fn test_runs(with_engines: bool) -> Result<Vec<TestRun>> {
@@ -79,12 +118,12 @@ fn test_runs(with_engines: bool) -> Result<Vec<TestRun>> {
     targets.extend(test_targets()?.into_iter().flat_map(|name| ["--test".to_owned(), name]));
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
     let mut runs = vec![
-        TestRun { targets, threads: None },
-        TestRun { targets: words(&["--doc"]), threads: None },
+        TestRun { targets, threads: None, shown: false },
+        TestRun { targets: words(&["--doc"]), threads: None, shown: false },
     ];
     if with_engines {
         let targets = words(&["--test", ENGINE_TARGET]);
-        runs.push(TestRun { targets, threads: Some(ENGINE_THREADS) });
+        runs.push(TestRun { targets, threads: Some(ENGINE_THREADS), shown: false });
     }
     Ok(runs)
 }
@@ -96,7 +135,7 @@ fn run_tests(
     env: &[(&OsStr, &OsStr)],
     interrupts: &Interrupts,
 ) -> Result<ExitCode> {
-    for TestRun { targets, threads } in runs {
+    for TestRun { targets, threads, shown } in runs {
         let mut command = cargo(&["test", "--workspace", "--all-features"]);
         command.args(targets).args(filter).envs(env.iter().copied());
         command.arg("--");
@@ -105,6 +144,7 @@ fn run_tests(
             command.arg("--include-ignored");
         }
         command.args(threads.map(|threads| format!("--test-threads={threads}")));
+        command.args(shown.then_some("--nocapture"));
         if !interrupts.run(&mut command)?.success() {
             return Ok(ExitCode::FAILURE);
         }
@@ -122,7 +162,7 @@ fn test_targets() -> Result<Vec<String>> {
         .flat_map(|package| package["targets"].as_array().into_iter().flatten())
         .filter(|target| target["kind"][0] == "test")
         .filter_map(|target| target["name"].as_str())
-        .filter(|name| *name != ENGINE_TARGET)
+        .filter(|name| ![ENGINE_TARGET, IMAGES_TARGET].contains(name))
         .map(str::to_owned)
         .collect())
 }

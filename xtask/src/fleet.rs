@@ -62,6 +62,11 @@ impl Fleet {
         record::path(&self.site)
     }
 
+    /// Where a host's engine answers.
+    pub(crate) fn socket(&self, number: u8) -> PathBuf {
+        self.site.host(number).socket
+    }
+
     /// Starts what does not run of hosts 0 to `hosts`, and stops others. Each runs the
     /// machine's own engine unless `kinds` says otherwise.
     pub(crate) fn up(

@@ -15,6 +15,8 @@ mod fleet;
 #[cfg(not(target_os = "linux"))]
 #[path = "fleet_elsewhere.rs"]
 mod fleet;
+#[cfg(target_os = "linux")]
+mod images;
 mod machine;
 #[cfg(target_os = "linux")]
 mod packages;
@@ -53,6 +55,9 @@ enum Verb {
     Demo,
     /// Runs every test, with a fleet for those on real engines.
     Test(TestArgs),
+    /// Makes images of stock services from Debian's packages, in target/images; needs root.
+    #[cfg(target_os = "linux")]
+    Images,
     /// Format, lints, documentation, and every test.
     Ci,
     /// Runs the ledger through random histories and checks its invariants.
@@ -126,7 +131,10 @@ pub(crate) struct TestArgs {
     /// Leaves out the tests that need real engines (tiers T4 and T5).
     #[arg(long)]
     without_engines: bool,
-    /// Only tests whose name contains this.
+    /// Only those of stock services in images, which are made first, with real clients.
+    #[arg(long, conflicts_with = "without_engines")]
+    images: bool,
+    /// Only tests whose name contains this; without --images none of those.
     filter: Option<String>,
 }
 
@@ -192,6 +200,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Fleet(FleetVerb::Status { json }) => fleet::status(&fleet::Site::tests()?, json)?,
         Verb::Demo => return demo::run(),
         Verb::Test(args) => return checks::test(&args),
+        #[cfg(target_os = "linux")]
+        Verb::Images => drop(images::Images::ensure(&child::Interrupts::take()?)?),
         Verb::Ci => return checks::ci(),
         Verb::Sim(args) => return checks::sim(&args),
         #[cfg(target_os = "linux")]

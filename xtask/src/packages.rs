@@ -45,6 +45,20 @@ const MACHINE: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
 ];
 
+/// The same for making images.
+const IMAGES: &[(&str, &str)] = &[("debootstrap", "debootstrap"), ("unshare", "util-linux")];
+
+/// The clients that services in images are tested with. PostgreSQL's come with its server.
+const CLIENTS: &[(&str, &str)] = &[
+    ("mariadb", "mariadb-client"),
+    ("redis-cli", "redis-tools"),
+    ("curl", "curl"),
+    ("ab", "apache2-utils"),
+    ("ssh", "openssh-client"),
+    ("sshpass", "sshpass"),
+    ("swaks", "swaks"),
+];
+
 /// Programs of the system are looked for here as well as in PATH.
 const SYSTEM: &[&str] = &["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
@@ -76,6 +90,16 @@ pub(crate) fn ensure_patching() -> Result<Vec<&'static str>> {
 /// The same for a virtual machine.
 pub(crate) fn ensure_machine() -> Result<Vec<&'static str>> {
     install(MACHINE)
+}
+
+/// The same for making images.
+pub(crate) fn ensure_images() -> Result<Vec<&'static str>> {
+    install(IMAGES)
+}
+
+/// The same for the clients of services in images.
+pub(crate) fn ensure_clients() -> Result<Vec<&'static str>> {
+    install(CLIENTS)
 }
 
 /// Whether the machine starts the services of packages as they are installed.

@@ -38,6 +38,7 @@ async fn without_a_control_group_a_process_is_the_container_s_whose_keeper_is_it
     assert!(!process.has_own_group(&id) && !process.ran_out_of_memory());
     let its_keeper = Process::open(i32::try_from(keeper.id().unwrap()).unwrap()).unwrap();
     assert!(!its_keeper.belongs_to(&id), "it has the id itself, and runs on the host");
+    assert!(its_keeper.may_have_children() && !process.may_have_children());
 
     let number = Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(number, rustix::process::Signal::KILL).unwrap();

@@ -51,7 +51,7 @@ pub use self::ganger::{ACCESS_LOG, Ganger, SURE};
 pub use self::own::OwnFleet;
 pub use self::packets::{Flushed, Packets, Rule};
 pub use self::poll::{StopOnDrop, free_port, is_slow, unique, wait_until};
-pub use self::postgres::{POSTGRES, postgres_image, psql};
+pub use self::postgres::{POSTGRES, postgres_client, postgres_image};
 pub use self::records::ConnEnd;
 pub use self::registry::Registry;
 pub use self::ride::{Held, Ride};

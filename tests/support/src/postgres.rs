@@ -71,16 +71,16 @@ pub fn postgres_image() -> &'static [u8] {
     })
 }
 
-/// The client program `psql`, and where its libraries are.
+/// A client program, such as `psql`, and where its libraries are.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
-pub fn psql() -> Command {
+pub fn postgres_client(name: &str) -> Command {
     let (root, version) = installed();
-    let mut psql = Command::new(version.join("bin/psql"));
-    psql.env("LD_LIBRARY_PATH", libraries_of(&root));
-    psql
+    let mut client = Command::new(version.join("bin").join(name));
+    client.env("LD_LIBRARY_PATH", libraries_of(&root));
+    client
 }
 
 /// Where a PostgreSQL is: the root of its files, and the directory of its version.
