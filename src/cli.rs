@@ -9,6 +9,7 @@ mod push;
 mod reap;
 mod run;
 mod simulate;
+mod trial;
 
 use std::env;
 use std::ffi::OsString;
@@ -127,6 +128,8 @@ enum Verb {
         #[arg(long, value_name = "DAEMON|URL")]
         from: Option<String>,
     },
+    /// Start an image until it is known what it needs, and print a service to paste
+    Try(trial::Arguments),
     /// Replay recorded connections against stocks of other sizes
     Simulate(simulate::Simulation),
     /// Remove what an instance that is not running has left behind
@@ -208,6 +211,10 @@ fn carry_out(Arguments { verb, config, log }: Arguments) -> Result<Exit, Failure
             )?;
             start_log(LogFormat::Text, &log)
                 .and_then(|()| block_on(demo::demo(&docker, listen, &log)))
+        }
+        Verb::Try(arguments) => {
+            unused(config.as_deref(), "`try` takes all from its options, and prints a service")?;
+            start_log(LogFormat::Text, &log).and_then(|()| block_on(trial::trial(arguments)))
         }
         Verb::Simulate(simulation) => {
             unused(config.as_deref(), "`simulate` takes all from the trace and its options")?;

@@ -22,3 +22,4 @@ pub mod shutdown;
 pub mod spec;
 pub mod telemetry;
 pub mod tls;
+pub mod trial;

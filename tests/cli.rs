@@ -141,6 +141,23 @@ fn a_log_that_nobody_reads_any_more_holds_nothing_up() {
 }
 
 #[test]
+fn what_cannot_be_tried_is_told_before_an_engine_is_asked() {
+    let dir = Dir::new();
+    for (args, why) in [
+        (&["try", "x:1", "--env", "PASSWORD"][..], "write NAME=VALUE"),
+        (&["try", "x:1", "--env", "=1"], "write NAME=VALUE"),
+        (&["try", "http://x"], "leave out the `http://`"),
+        (&["try", "x:1", "--port", "0"], "0 is not in 1.."),
+        (&["try", "x:1", "--docker", "tcp://192.0.2.1:2375"], "an engine of this machine"),
+        (&["try", "x:1", "--config", "ganger.ron"], "`try` takes all from its options"),
+    ] {
+        dir.ganger(args).expect(2, &[why]);
+    }
+    let nowhere = &["try", "x:1", "--docker", "unix:///nowhere.sock"];
+    dir.ganger(nowhere).expect(4, &["nowhere.sock"]);
+}
+
+#[test]
 fn help_is_no_failure_and_a_wrong_command_line_is_one() {
     let dir = Dir::new();
     for args in [&["--help"][..], &["-h"], &["help"], &["run", "--help"], &["--version"]] {
@@ -163,7 +180,7 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
         dir.ganger(args).expect(2, &["similar", meant]);
     }
     // One that is spelt as it should be, for another verb.
-    let others = ["'--timeout'", "tip: `ganger bench` has '--timeout'"];
+    let others = ["'--timeout'", "tip: `ganger bench` or `ganger try` has '--timeout'"];
     dir.ganger(&["run", "--timeout", "1s"]).expect(2, &others);
     dir.ganger(&["bench", "--dry-run"]).expect(2, &["tip: `ganger reap` has '--dry-run'"]);
 }

@@ -91,7 +91,7 @@ impl Container {
     }
 
     /// Its first process, where that is on this machine.
-    fn process(&self) -> Option<&Process> {
+    pub(super) fn process(&self) -> Option<&Process> {
         match &*self.address {
             Address::Namespace { process, .. } => Some(process),
             Address::Published(_) => self.neighbour.as_ref().map(Neighbour::process),

@@ -75,7 +75,8 @@ impl RunNetwork {
             return;
         }
         let before = self.last.lock().replace((Arc::clone(container), ip));
-        let Some((other, its)) = before else { return };
+        // The address of one that is gone may be this one's now.
+        let Some((other, its)) = before.filter(|(_, its)| *its != ip) else { return };
         let (network, daemon, container) =
             (Arc::clone(self), daemon.clone(), Arc::clone(container));
         tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! A container's first process on this machine.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -131,6 +132,19 @@ impl Process {
         self.any_table(|table| has_listener(table, port, from_outside))
     }
 
+    /// The TCP ports that something in its network namespace listens on, but for the engine's name
+    /// server.
+    ///
+    /// # Errors
+    /// As for [`Process::listens`].
+    pub fn listening(&self) -> io::Result<BTreeSet<u16>> {
+        let resolver = format!("{:08X}", u32::from_ne_bytes(RESOLVER));
+        let tables = self.tables()?;
+        let all = tables.iter().flat_map(|table| listeners(table));
+        let others = all.filter(|(address, _)| *address != resolver);
+        Ok(others.filter_map(|(_, port)| u16::from_str_radix(port, 16).ok()).collect())
+    }
+
     /// Whether no TCP connection is left in its network namespace, in whatever state, and
     /// nobody listens there. Our own ends of connections to `port` do not count: they hold none
     /// of a service's ports.
@@ -142,6 +156,11 @@ impl Process {
     }
 
     fn any_table(&self, so: impl Fn(&str) -> bool) -> io::Result<bool> {
+        Ok(self.tables()?.iter().any(|table| so(table)))
+    }
+
+    /// Its network namespace's connections, in the format of /proc/net/tcp.
+    fn tables(&self) -> io::Result<[String; 2]> {
         let tables = ["tcp", "tcp6"].map(|table| {
             match fs::read_to_string(format!("/proc/{}/net/{table}", self.pid)) {
                 // A kernel without IPv6 has no such table.
@@ -152,9 +171,9 @@ impl Process {
             }
         });
         let [v4, v6] = tables;
-        let any = so(&v4?) || so(&v6?);
+        let tables = [v4?, v6?];
         // Otherwise another process may have had the number just now.
-        if self.has_ended() { Err(io::ErrorKind::NotFound.into()) } else { Ok(any) }
+        if self.has_ended() { Err(io::ErrorKind::NotFound.into()) } else { Ok(tables) }
     }
 
     /// Waits for its end.

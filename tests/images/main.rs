@@ -7,6 +7,7 @@
 mod clients;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use ganger_test_support::{ACCESS_LOG, Fleet, Ganger, free_port, unique};
 
@@ -16,13 +17,17 @@ const RECIPES: &str = include_str!("../../docs/images.md");
 
 /// A mail server asks for its client's name before it says anything, and the hosts of the fleet
 /// have no name server.
-const NO_NAME_SERVER: &str = ", network: Sealed";
+const NO_NAME_SERVER: &str = "    network: Sealed,\n";
 
-/// A service by its recipe, and with the least.
+/// Services of one image.
 struct Bed {
     name: &'static str,
     ganger: Ganger,
-    ports: [u16; 2],
+    ports: Vec<u16>,
+}
+
+fn image(name: &str) -> String {
+    format!("ganger.test/{name}:1")
 }
 
 /// The service of a recipe, as it stands in the document.
@@ -42,43 +47,65 @@ fn field<'a>(recipe: &'a str, name: &str) -> Option<&'a str> {
 // === impl Bed ===
 
 impl Bed {
-    /// Starts both, and waits for their stock.
+    /// A service by its recipe, and with the least.
     fn new(name: &'static str) -> Self {
-        let fleet = Fleet::shared();
+        let recipe = recipe(name);
+        let (port, env) = (field(recipe, "port").unwrap(), field(recipe, "env"));
+        let env = env.map(|env| format!("    env: {env},\n")).unwrap_or_default();
+        let name_server = if name == "smtp" { NO_NAME_SERVER } else { "" };
+        let least = format!(
+            "\"least\": (\n    listen: \"\",\n    image: \"\",\n    port: {port},\n{env}{name_server}),"
+        );
+        Self::serve(name, &[(name, recipe), ("least", &least)])
+    }
+
+    /// What `ganger try` proposes for an image, with this environment.
+    fn tried(name: &'static str, env: &[&str]) -> Self {
+        let (fleet, image) = (Fleet::shared(), image(name));
+        let mut program = Command::new(GANGER);
+        program.args(["try", "--docker", &fleet.hosts()[0].url(), &image]);
+        program.args(env.iter().flat_map(|variable| ["--env", variable]));
+        let output = program.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (proposed, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{name}: {}: {said}", output.status);
+        println!("$ ganger try {image} {}\n{said}{proposed}", env.join(" "));
+        drop(fleet);
+        Self::serve(name, &[(name, proposed.trim_end())])
+    }
+
+    /// Starts these services of one image, each by its name, and waits for their stock.
+    fn serve(name: &'static str, services: &[(&str, &str)]) -> Self {
+        let (fleet, image) = (Fleet::shared(), image(name));
         let host = &fleet.hosts()[0];
-        let image = format!("ganger.test/{name}:1");
         let there = host.try_docker(&["image", "inspect", "--format", "there", &image]);
         assert!(
             there.is_ok(),
             "{image} is absent: `cargo xtask test --images` makes it: {there:?}"
         );
 
-        let (instance, ports) = (unique(name), [(); 2].map(|()| free_port()));
-        let recipe = recipe(name);
-        let of = |key: &str| field(recipe, key).unwrap();
-        let listen = |port: u16| format!("\"127.0.0.1:{port}\"");
-        let full = recipe
-            .replace(of("listen"), &listen(ports[0]))
-            .replace(of("image"), &format!("{image:?}"));
-        let env = field(recipe, "env").map(|env| format!(", env: {env}")).unwrap_or_default();
-        let (port, listen) = (of("port"), listen(ports[1]));
-        let name_server = if name == "smtp" { NO_NAME_SERVER } else { "" };
-        let least = format!(
-            "\"least\": (listen: {listen}, image: {image:?}, port: {port}{env}{name_server}),"
-        );
-        let url = host.url();
+        let instance = unique(name);
+        let ports: Vec<_> = services.iter().map(|_| free_port()).collect();
+        let placed = services.iter().zip(&ports).map(|((_, service), port)| {
+            let value = |key: &str| format!("    {key}: {},\n", field(service, key).unwrap());
+            service
+                .replacen(&value("listen"), &format!("    listen: \"127.0.0.1:{port}\",\n"), 1)
+                .replacen(&value("image"), &format!("    image: {image:?},\n"), 1)
+        });
+        let placed: Vec<_> = placed.collect();
         let config = format!(
             "#![enable(implicit_some)]\n(\n    instance: {instance:?},\n    access_log: \
-             {ACCESS_LOG:?},\n    daemons: Static([(name: \"d\", url: {url:?}, max_containers: \
-             100)]),\n    services: {{\n{full}\n{least}\n    }},\n)"
+             {ACCESS_LOG:?},\n    daemons: Static([(name: \"d\", url: {:?}, max_containers: \
+             100)]),\n    services: {{\n{}\n    }},\n)",
+            host.url(),
+            placed.join("\n")
         );
         let ganger = Ganger::run(GANGER, &fleet, &instance, &config);
-        ganger.wait_until_stocked(name);
-        ganger.wait_until_stocked("least");
+        services.iter().for_each(|(service, _)| ganger.wait_until_stocked(service));
         Self { name, ganger, ports }
     }
 
-    /// Asks both, so that each is served as often as `asks` says that it has connected; then
+    /// Asks each, so that each is served as often as `asks` says that it has connected; then
     /// every connection has had a container of its own, and nothing is left.
     fn ask(mut self, asks: impl Fn(u16) -> usize) {
         let count: usize = self.ports.iter().copied().map(asks).sum();
@@ -139,6 +166,50 @@ fn tomcat_serves_curl() {
 #[test]
 fn a_challenge_behind_socat_is_played() {
     Bed::new("ctf").ask(clients::challenge);
+}
+
+#[test]
+fn what_is_proposed_for_postgres_serves_psql_and_pgbench() {
+    let bed = Bed::tried("postgres", &["POSTGRES_PASSWORD=secret"]);
+    bed.ask(|port| clients::psql(port) + clients::pgbench(port));
+}
+
+#[test]
+fn what_is_proposed_for_redis_serves_redis_cli() {
+    Bed::tried("redis", &[]).ask(clients::redis);
+}
+
+#[test]
+fn what_is_proposed_for_nginx_serves_curl_and_ab() {
+    let bed = Bed::tried("nginx", &[]);
+    bed.ask(|port| clients::curl(port, "Welcome to nginx!") + clients::ab(port));
+}
+
+#[test]
+fn what_is_proposed_for_openssh_serves_ssh_and_scp() {
+    Bed::tried("openssh", &["SSH_PASSWORD=secret"]).ask(clients::ssh);
+}
+
+#[test]
+fn what_is_proposed_for_memcached_serves_its_protocol() {
+    Bed::tried("memcached", &[]).ask(clients::memcached);
+}
+
+#[test]
+fn what_is_proposed_for_tomcat_serves_curl() {
+    Bed::tried("tomcat", &[]).ask(|port| clients::curl(port, "It works !"));
+}
+
+#[test]
+fn what_an_image_asks_for_before_it_starts_is_told() {
+    let fleet = Fleet::shared();
+    let mut program = Command::new(GANGER);
+    program.args(["try", "--docker", &fleet.hosts()[0].url(), &image("postgres")]);
+    let output = program.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("it may want POSTGRES_PASSWORD: --env NAME=VALUE"), "{said}");
+    assert!(output.stdout.is_empty());
 }
 
 #[test]

@@ -35,6 +35,7 @@ const APP: &[(&str, u32)] = &[
     ("admin", 40),
     ("app", 50),
     ("bench", 60),
+    ("trial", 60),
     ("cli", 61),
     ("main", 62),
     ("lib", 62),

@@ -1,0 +1,340 @@
+//! Finds out what an image needs to be a service, by starting it again and again: with what start
+//! scripts need, then with less, until it does not start any more.
+//!
+//! What only a client brings about is not seen: a login, an upload, a query.
+
+mod attempt;
+mod draft;
+mod words;
+mod writing;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use ganger_pool::core::DaemonName;
+use ganger_pool::runtime::CallError;
+use thiserror::Error;
+
+use crate::docker::{Docker, ImageFacts};
+use attempt::{Down, Launcher, Up, list};
+use draft::{Draft, Rights};
+use writing::{directory_of, writing};
+
+/// The least limit of memory that is proposed, in bytes.
+const LEAST_MEMORY: u64 = 32 << 20;
+/// A user that no image knows.
+const NOBODY: &str = "65534:65534";
+/// How many lines of a log are shown.
+const LINES: usize = 10;
+/// How often the paths of a failure are added to those in memory.
+const PATHS: usize = 5;
+
+/// What is tried.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The image, as a service names it.
+    pub image: String,
+    /// Environment that it demands.
+    pub env: Vec<(String, String)>,
+    /// Arguments in place of the image's; empty takes these.
+    pub command: Vec<String>,
+    /// Where it listens; `None` takes what it exposes, or what listens.
+    pub port: Option<u16>,
+    /// How long a container may take to listen.
+    pub patience: Duration,
+}
+
+/// Why nothing can be proposed.
+#[derive(Debug, Error)]
+pub enum TrialError {
+    /// The engine is at fault.
+    #[error("{0}")]
+    Engine(CallError),
+    /// What was asked for is no valid service.
+    #[error("{0}")]
+    Draft(String),
+    /// It does not start, whatever it is given.
+    #[error("{0}")]
+    Image(String),
+}
+
+/// Told what is found out, for people.
+pub type Progress<'p> = &'p mut (dyn FnMut(&str) + Send);
+
+struct Trial<'t> {
+    launcher: Launcher,
+    tell: Progress<'t>,
+}
+
+/// Tries an image on a daemon that was connected to, and has it or fetches it; returns a service, as
+/// a configuration has it.
+///
+/// # Errors
+/// It cannot be found out how it starts, and why.
+///
+/// # Cancel safety
+/// Dropping the future leaves a container, to be found by its labels.
+pub async fn propose(
+    docker: &Docker,
+    daemon: &DaemonName,
+    subject: &Subject,
+    tell: Progress<'_>,
+) -> Result<String, TrialError> {
+    let launcher = Launcher {
+        docker: docker.clone(),
+        daemon: daemon.clone(),
+        patience: subject.patience,
+        launched: 0,
+    };
+    Trial { launcher, tell }.propose(subject).await
+}
+
+// === impl Trial ===
+
+impl Trial<'_> {
+    async fn propose(&mut self, subject: &Subject) -> Result<String, TrialError> {
+        let mut draft = Draft {
+            name: name(&subject.image),
+            image: subject.image.clone(),
+            port: subject.port.unwrap_or_default(),
+            command: subject.command.clone(),
+            env: subject.env.clone(),
+            ..Draft::default()
+        };
+        self.fetch(&draft).await?;
+        let docker = &self.launcher.docker;
+        let facts = docker.image_facts(&self.launcher.daemon, &subject.image).await;
+        let facts = facts.map_err(TrialError::Engine)?;
+        if let (None, 1) = (subject.port, facts.ports.len()) {
+            draft.port = facts.ports.iter().next().copied().unwrap_or_default();
+        }
+        let first = self.first(&mut draft, &facts).await?;
+        self.reduce_privileges(&mut draft, &first, &facts).await?;
+        let memory = self.close_files(&mut draft, &first, &facts).await?.max(first.memory);
+        settle_memory(&mut draft, memory);
+        settle_readiness(&mut draft, &first);
+        self.confirm(&mut draft).await
+    }
+
+    /// Has the daemon fetch the image, if it lacks it.
+    async fn fetch(&mut self, draft: &Draft) -> Result<(), TrialError> {
+        use ganger_pool::runtime::ContainerRuntime;
+
+        let service = Draft { port: draft.port.max(1), ..draft.clone() }.service();
+        let spec = std::sync::Arc::new(service.map_err(TrialError::Draft)?.spec);
+        let (docker, daemon) = (&self.launcher.docker, &self.launcher.daemon);
+        docker.prepare(daemon, &"try".into(), &spec).await.map_err(TrialError::Engine)
+    }
+
+    /// Starts it with all that a start script may need, and looks where it listens.
+    async fn first(&mut self, draft: &mut Draft, facts: &ImageFacts) -> Result<Up, TrialError> {
+        let up = match self.launcher.attempt(draft).await? {
+            Ok(up) => up,
+            Err(down) => return Err(TrialError::Image(does_not_start(&down, draft))),
+        };
+        if draft.port == 0 {
+            let known = up.ports.intersection(&facts.ports).next().or(up.ports.iter().next());
+            draft.port = known.copied().unwrap_or_default();
+        }
+        let others: BTreeSet<_> =
+            up.ports.iter().copied().filter(|port| *port != draft.port).collect();
+        if !others.is_empty() {
+            let remark =
+                format!("It listens on {} as well: --port chooses another.", list(&others));
+            draft.remarks.insert("port", remark);
+        }
+        self.say(&format!(
+            "port {} listens {:.1} s after the launch",
+            draft.port,
+            seconds(up.took)
+        ));
+        Ok(up)
+    }
+
+    /// Looks with how few capabilities it starts as it does with the standard ones.
+    async fn reduce_privileges(
+        &mut self,
+        draft: &mut Draft,
+        first: &Up,
+        facts: &ImageFacts,
+    ) -> Result<(), TrialError> {
+        if first.banner.as_ref().is_some_and(|said| said.starts_with("SSH-")) {
+            self.say("standard privileges are kept: what a login needs shows with a login alone");
+            let remark = "`privileges` are the standard ones: what a login needs was not tried.";
+            draft.remarks.insert("limits", remark.to_owned());
+            return Ok(());
+        }
+        let (mut has, mut guessed) = (BTreeSet::new(), Vec::<&str>::new());
+        loop {
+            let only = Rights::Only(has.clone());
+            let tried = Draft { privileges: only.clone(), ..draft.clone() };
+            let log = match self.launcher.attempt(&tried).await? {
+                // A part of it may fail while another listens.
+                Ok(up) if is_as_good(&up, first) && words::needed(&up.log, &has).is_empty() => {
+                    draft.privileges = only;
+                    break;
+                }
+                Ok(up) => up.log,
+                Err(down) => down.log,
+            };
+            let mut more = words::needed(&log, &has);
+            if more.is_empty() {
+                let next = words::LIKELY.iter().find(|one| !has.contains(**one));
+                guessed.extend(next);
+                more.extend(next);
+            }
+            if more.is_empty() {
+                self.say("standard privileges are kept: it does not start as well without");
+                return Ok(());
+            }
+            has.extend(more.into_iter().map(str::to_owned));
+            self.say(&format!("it fails with less; trying with {}", joined(&has)));
+        }
+        for one in guessed {
+            let Rights::Only(has) = &draft.privileges else { break };
+            let less: BTreeSet<_> = has.iter().filter(|has| *has != one).cloned().collect();
+            let tried = Draft { privileges: Rights::Only(less), ..draft.clone() };
+            let Rights::Only(less) = &tried.privileges else { break };
+            let up = self.launcher.attempt(&tried).await?;
+            let good = |up: &Up| is_as_good(up, first) && words::needed(&up.log, less).is_empty();
+            if up.is_ok_and(|up| good(&up)) {
+                draft.privileges = tried.privileges;
+            }
+        }
+        let Rights::Only(has) = &draft.privileges else { return Ok(()) };
+        let (none, found) = (has.is_empty(), joined(has));
+        self.say(&match none {
+            true => "it needs no capability to start".to_owned(),
+            false => format!("it needs {found} to start"),
+        });
+        if none && facts.user.is_empty() {
+            let tried = Draft { user: Some(NOBODY.to_owned()), ..draft.clone() };
+            if self.launcher.attempt(&tried).await?.is_ok() {
+                self.say("it starts as a user who is not root");
+                draft.user = tried.user;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether it starts with a file system that it cannot write to, but for some places;
+    /// returns the memory that it uses then.
+    async fn close_files(
+        &mut self,
+        draft: &mut Draft,
+        first: &Up,
+        facts: &ImageFacts,
+    ) -> Result<u64, TrialError> {
+        let found = writing(&first.written);
+        if let Some(path) = found.fixed.iter().next() {
+            self.say(&format!("not read-only: it writes {path}"));
+            let remark = format!("Not `read_only`: it writes {path}, beside files of its image.");
+            draft.remarks.insert("limits", remark);
+            return Ok(0);
+        }
+        let mut tried = Draft { read_only: true, tmpfs: found.tmpfs, ..draft.clone() };
+        tried.tmpfs.retain(|path| !facts.volumes.contains(path));
+        for _ in 0..PATHS {
+            let down = match self.launcher.attempt(&tried).await? {
+                Ok(up) => {
+                    self.say("it starts with a read-only file system");
+                    *draft = tried;
+                    return Ok(up.memory);
+                }
+                Err(down) => down,
+            };
+            let paths = words::unwritable(&down.log);
+            let paths = paths.iter().filter_map(|path| directory_of(path));
+            let more: BTreeSet<_> = paths.filter(|path| !tried.tmpfs.contains(path)).collect();
+            if more.is_empty() {
+                let last = down.log.last().map(|line| format!(": {line}")).unwrap_or_default();
+                self.say(&format!("not read-only: {}{last}", down.why));
+                break;
+            }
+            tried.tmpfs.extend(more);
+        }
+        let remark = "Not `read_only`: it was not found out what it has to write to.";
+        draft.remarks.entry("limits").or_insert_with(|| remark.to_owned());
+        Ok(0)
+    }
+
+    /// Starts what is proposed, as it stands.
+    async fn confirm(&mut self, draft: &mut Draft) -> Result<String, TrialError> {
+        let mut took = self.launcher.confirm(draft).await?;
+        if took.as_ref().is_err_and(|down| down.lacks_memory) {
+            draft.memory = draft.memory.map(|memory| memory * 4);
+            took = self.launcher.confirm(draft).await?;
+        }
+        let took = took.map_err(|down| {
+            TrialError::Image(format!("what was found out does not start: {}\n{draft}", down.why))
+        })?;
+        let count = self.launcher.launched;
+        self.say(&format!("ready {:.1} s after the launch, as proposed", seconds(took)));
+        let remark = format!(
+            "Found out by {count} starts; ready {:.1} s after the last one began. `warm` has that\n\
+             done before clients come; whether they may follow each other in one container\n\
+             (`reuse`), and what they make it do, only you know.",
+            seconds(took)
+        );
+        draft.remarks.insert("", remark);
+        Ok(draft.to_string())
+    }
+
+    fn say(&mut self, what: &str) {
+        (self.tell)(what);
+    }
+}
+
+/// Whether it answers a client as it did before.
+fn is_as_good(up: &Up, first: &Up) -> bool {
+    up.hangs_up == first.hangs_up && up.banner.is_some() == first.banner.is_some()
+}
+
+/// Twice what it used, rounded up to a power of two.
+fn settle_memory(draft: &mut Draft, used: u64) {
+    draft.memory = Some((2 * used).next_power_of_two().max(LEAST_MEMORY));
+    let remark = format!("It used {} when it had started.", ByteSize(used).display().iec());
+    let known = draft.remarks.remove("limits").map(|known| format!("{known}\n"));
+    draft.remarks.insert("limits", known.unwrap_or_default() + &remark);
+}
+
+fn settle_readiness(draft: &mut Draft, up: &Up) {
+    if let Some(banner) = &up.banner {
+        let end = banner.find([' ', '-', '\r', '\n']).map_or(banner.len(), |at| at + 1);
+        let start = banner[..end].trim_end_matches(['\r', '\n']).escape_default();
+        draft.ready = Some(format!("Banner(\"{start}\")"));
+    } else if let Some((text, times)) = words::readiness(&up.log) {
+        let times = if times > 1 { format!(", times: {times}") } else { String::new() };
+        draft.ready = Some(format!("Log(\"{}\"{times})", text.escape_default()));
+    }
+}
+
+/// Why an image does not start, and what may help.
+fn does_not_start(down: &Down, draft: &Draft) -> String {
+    let mut why = format!("{} does not start: {}", draft.image, down.why);
+    let last = down.log.len().saturating_sub(LINES);
+    let lines: Vec<_> = down.log[last..].iter().map(|line| format!("\n    {line}")).collect();
+    why.push_str(&lines.concat());
+    let known = |name: &String| draft.env.iter().any(|(known, _)| known == name);
+    let wanted: Vec<_> =
+        words::variables(&down.log).into_iter().filter(|name| !known(name)).collect();
+    if !wanted.is_empty() {
+        why.push_str(&format!("\nit may want {}: --env NAME=VALUE", wanted.join(" or ")));
+    }
+    why
+}
+
+fn joined(capabilities: &BTreeSet<String>) -> String {
+    capabilities.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The last part of an image's name, without its tag.
+fn name(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split([':', '@']).next().unwrap_or(last).to_owned()
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}

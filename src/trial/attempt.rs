@@ -1,0 +1,279 @@
+//! One container of a draft: launched, watched, talked to, and removed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger_pool::core::{DaemonName, Generation, LaunchId, ServiceName};
+use ganger_pool::probe::{NotYet, Probe};
+use ganger_pool::runtime::{
+    CallError, ContainerKey, ContainerRuntime, Fault, LaunchOrder, Removal, Target,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::TrialError;
+use super::draft::Draft;
+use crate::docker::{Container, Docker, Ready, Spec, Written};
+use crate::probe::Prober;
+
+/// How long something has to listen before it is believed: start scripts listen for a moment, too.
+const STAYS: Duration = Duration::from_millis(500);
+/// Between looks at a container that does not listen yet.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a service is given to say something by itself.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How long after it has been talked to its log is read.
+const ANSWER: Duration = Duration::from_millis(300);
+/// How long a removal is tried.
+const REMOVAL: Duration = Duration::from_secs(60);
+/// What is kept of what a service says first.
+const BANNER: usize = 256;
+
+/// Launches containers one after the other.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    pub(super) docker: Docker,
+    pub(super) daemon: DaemonName,
+    /// How long a container may take to listen.
+    pub(super) patience: Duration,
+    /// How many there were.
+    pub(super) launched: u64,
+}
+
+/// A service that listens.
+#[derive(Debug)]
+pub(super) struct Up {
+    /// From the begin of the launch until it listened for good.
+    pub(super) took: Duration,
+    /// What it listens on; empty where the kernel cannot be asked.
+    pub(super) ports: BTreeSet<u16>,
+    /// What it says by itself, as far as that is text.
+    pub(super) banner: Option<String>,
+    /// It closes a connection on which nothing wrong was said.
+    pub(super) hangs_up: bool,
+    /// What it has logged.
+    pub(super) log: Vec<String>,
+    /// In bytes.
+    pub(super) memory: u64,
+    pub(super) written: Vec<Written>,
+}
+
+/// A container that ended, or that nothing listened in.
+#[derive(Debug)]
+pub(super) struct Down {
+    /// What happened, for people.
+    pub(super) why: String,
+    /// What it logged before.
+    pub(super) log: Vec<String>,
+    /// It had too little memory.
+    pub(super) lacks_memory: bool,
+}
+
+// === impl Launcher ===
+
+impl Launcher {
+    /// Launches one, and sees what becomes of it. It is removed when this returns.
+    ///
+    /// # Errors
+    /// The engine is at fault, or the draft is no valid service.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the container to be found by its labels.
+    pub(super) async fn attempt(&mut self, draft: &Draft) -> Result<Result<Up, Down>, TrialError> {
+        let (began, patience) = (Instant::now(), self.patience);
+        let spec = Spec { ready: Ready::Started, ..spec(draft)? };
+        self.with(spec, async |container| {
+            let (took, ports) = listens(container, draft.port, patience, began).await?;
+            let (banner, hangs_up) = talk(container).await;
+            let said = |error: CallError| error.message;
+            Ok(Up {
+                took,
+                ports,
+                banner,
+                hangs_up,
+                log: container.logged().await,
+                memory: container.memory_used().await.map_err(said)?,
+                written: container.written().await.map_err(said)?,
+            })
+        })
+        .await
+    }
+
+    /// Launches one and waits until it is ready, as the draft says; returns how long that took.
+    ///
+    /// # Errors
+    /// As for [`Launcher::attempt`].
+    ///
+    /// # Cancel safety
+    /// As for [`Launcher::attempt`].
+    pub(super) async fn confirm(
+        &mut self,
+        draft: &Draft,
+    ) -> Result<Result<Duration, Down>, TrialError> {
+        let (began, patience) = (Instant::now(), self.patience);
+        self.with(spec(draft)?, async |container| {
+            let not_yet = NotYet::default();
+            match timeout(patience, Prober.ready(container, &not_yet)).await {
+                Ok(Ok(())) => Ok(began.elapsed()),
+                Ok(Err(error)) => Err(error.0),
+                Err(_) => {
+                    let why = not_yet.last().unwrap_or_else(|| "no sign of it".to_owned());
+                    Err(format!("it was not ready within {patience:?} ({why})"))
+                }
+            }
+        })
+        .await
+    }
+
+    async fn with<T>(
+        &mut self,
+        spec: Spec,
+        watch: impl AsyncFnOnce(&Arc<Container>) -> Result<T, String>,
+    ) -> Result<Result<T, Down>, TrialError> {
+        self.launched += 1;
+        let (spec, service) = (Arc::new(spec), ServiceName::from("try"));
+        let launch = LaunchId(self.launched);
+        let target = Target { daemon: self.daemon.clone(), key: ContainerKey::Launch(launch) };
+        self.docker.prepare(&self.daemon, &service, &spec).await.map_err(TrialError::Engine)?;
+        let order = LaunchOrder {
+            launch,
+            daemon: self.daemon.clone(),
+            service,
+            generation: Generation(1),
+            spec,
+            // Of it alone, whatever else the engine has.
+            capacity: u32::MAX,
+        };
+        let outcome = match self.docker.launch(&order).await {
+            Ok(container) => match watch(&container).await {
+                Ok(seen) => Ok(seen),
+                Err(why) => Err((why, container.logged().await)),
+            },
+            Err(error) if error.fault == Fault::Service => Err((error.message, Vec::new())),
+            Err(error) => {
+                self.remove(&target).await?;
+                return Err(TrialError::Engine(CallError::refused(error.message)));
+            }
+        };
+        let outcome = match outcome {
+            Ok(seen) => Ok(seen),
+            Err((why, log)) => Err(self.look_at(&target, why, log).await),
+        };
+        self.remove(&target).await?;
+        Ok(outcome)
+    }
+
+    /// What a container that failed leaves behind, beside this log.
+    async fn look_at(&self, target: &Target, why: String, log: Vec<String>) -> Down {
+        let found = self.docker.autopsy(target).await.unwrap_or_default();
+        let lacks = |hint: &String| hint.contains("limits.memory");
+        let lacks_memory = found.out_of_memory || found.hint.as_ref().is_some_and(lacks);
+        let hint = found.hint.map(|hint| format!("; see {hint}")).unwrap_or_default();
+        Down { why: format!("{why}{hint}"), log, lacks_memory }
+    }
+
+    async fn remove(&self, target: &Target) -> Result<(), TrialError> {
+        let deadline = Instant::now() + REMOVAL;
+        loop {
+            match self.docker.retire(target).await {
+                Ok(Removal::Gone) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(TrialError::Engine(error)),
+                _ if Instant::now() >= deadline => {
+                    let why = "a container is not removed within a minute";
+                    return Err(TrialError::Engine(CallError::refused(why)));
+                }
+                _ => sleep(LOOK).await,
+            }
+        }
+    }
+}
+
+/// What is launched for a draft. Without a limit of memory in it there is none.
+fn spec(draft: &Draft) -> Result<Spec, TrialError> {
+    // A draft whose port is not known yet: nothing is looked for at this one.
+    let service = Draft { port: draft.port.max(1), ..draft.clone() }.service();
+    let mut spec = service.map_err(TrialError::Draft)?.spec;
+    spec.limits.memory = draft.memory;
+    Ok(spec)
+}
+
+/// Waits until something listens for good: on `port`, or on any if that is 0. Returns when it began
+/// to, and on which ports; none where only the port that is known can be tried.
+async fn listens(
+    container: &Container,
+    port: u16,
+    patience: Duration,
+    began: Instant,
+) -> Result<(Duration, BTreeSet<u16>), String> {
+    let wait = async {
+        let mut since: Option<Instant> = None;
+        loop {
+            let ports = match container.listening() {
+                Some(Ok(ports)) => Some(ports),
+                Some(Err(_)) => Some(BTreeSet::new()),
+                None if port == 0 => return Err(no_port()),
+                None => None,
+            };
+            let there = match &ports {
+                Some(ports) => {
+                    if port == 0 {
+                        !ports.is_empty()
+                    } else {
+                        ports.contains(&port)
+                    }
+                }
+                None => container.connect().await.is_ok(),
+            };
+            let first = if there { *since.get_or_insert_with(Instant::now) } else { began };
+            if !there {
+                since = None;
+            } else if first.elapsed() >= STAYS {
+                return Ok((first.duration_since(began), ports.unwrap_or_default()));
+            }
+            sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        end = container.ended() => Err(format!("it {end}")),
+        heard = timeout(patience, wait) => heard.unwrap_or_else(|_| {
+            let where_ = if port == 0 { "any port".to_owned() } else { format!("port {port}") };
+            let others = match container.listening() {
+                Some(Ok(ports)) if !ports.is_empty() => format!(" (it listens on {})", list(&ports)),
+                _ => String::new(),
+            };
+            Err(format!("nothing listens on {where_} after {patience:?}{others}"))
+        }),
+    }
+}
+
+fn no_port() -> String {
+    "the image exposes no port, and what listens in it cannot be seen from here: name it with --port"
+        .to_owned()
+}
+
+/// Ports for people.
+pub(super) fn list(ports: &BTreeSet<u16>) -> String {
+    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Connects, and listens to what it says by itself; whether it hangs up.
+async fn talk(container: &Container) -> (Option<String>, bool) {
+    let Ok(mut stream) = container.connect().await else { return (None, true) };
+    let mut said = vec![0; BANNER];
+    let banner = match timeout(SILENCE, stream.read(&mut said)).await {
+        Err(_) => return (None, false),
+        Ok(Ok(0) | Err(_)) => return (None, true),
+        Ok(Ok(length)) => String::from_utf8_lossy(&said[..length]).into_owned(),
+    };
+    // Some do the rest of their start for a client that names itself.
+    let named = banner.starts_with("SSH-") && stream.write_all(b"SSH-2.0-ganger\r\n").await.is_ok();
+    sleep(ANSWER).await;
+    let hangs_up = named && {
+        let mut more = [0];
+        matches!(timeout(SILENCE, stream.read(&mut more)).await, Ok(Ok(0) | Err(_)))
+    };
+    let text = banner.chars().all(|c| !c.is_control() || "\r\n\t".contains(c));
+    (text.then_some(banner), hangs_up)
+}

@@ -1,0 +1,107 @@
+//! Where a program writes, and what of it can be in memory while the rest is read-only.
+
+use std::collections::BTreeSet;
+
+use crate::docker::Written;
+
+/// What everything writes to, whatever is in it.
+const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
+/// Where programs of Debian and others keep what changes: a directory of the image's that is
+/// written to here is expected to be made anew.
+const STATE: [&str; 5] = ["/run/", "/var/run/", "/var/log/", "/var/cache/", "/var/lib/"];
+
+/// What holds programs and their settings: nothing in memory can stand in its place.
+const FIXED: [&str; 10] =
+    ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr"];
+
+/// What is known of where it writes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Writing {
+    /// Directories that can be file systems in memory.
+    pub(super) tmpfs: BTreeSet<String>,
+    /// Files that the image has and the program changes, so that their directory cannot be one.
+    pub(super) fixed: BTreeSet<String>,
+}
+
+/// Sorts what a container has written.
+pub(super) fn writing(written: &[Written]) -> Writing {
+    let is_directory = |path: &str| {
+        let below = format!("{path}/");
+        written.iter().any(|other| other.path.starts_with(&below))
+    };
+    let mut found = Writing::default();
+    for Written { path, kind } in written {
+        if is_directory(path) {
+            continue;
+        }
+        let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent);
+        let scratch =
+            SCRATCH.iter().find(|top| path == *top || path.starts_with(&format!("{top}/")));
+        if let Some(top) = scratch {
+            found.tmpfs.insert((*top).to_owned());
+        } else if STATE.iter().any(|top| path.starts_with(top)) {
+            // A new directory without anything in it is as good as a file.
+            found.tmpfs.insert(if STATE.contains(&&*format!("{parent}/")) && *kind == 1 {
+                parent.to_owned()
+            } else {
+                in_image(parent, written)
+            });
+        } else {
+            found.fixed.insert(path.clone());
+        }
+    }
+    let all = found.tmpfs.clone();
+    let above = |path: &String| {
+        all.iter().any(|other| path != other && path.starts_with(&format!("{other}/")))
+    };
+    found.tmpfs.retain(|path| !above(path));
+    found
+}
+
+/// The directory of a path, if a file system in memory may stand in its place.
+pub(super) fn directory_of(path: &str) -> Option<String> {
+    let (parent, _) = path.rsplit_once('/')?;
+    let is_fixed = |top: &str| parent == top || parent.starts_with(&format!("{top}/"));
+    (!parent.is_empty() && !FIXED.iter().any(|top| is_fixed(top))).then(|| parent.to_owned())
+}
+
+/// The nearest directory above, or this one, that the image has: a file system in memory can only
+/// stand where something is.
+fn in_image(directory: &str, written: &[Written]) -> String {
+    let is_new = |path: &str| written.iter().any(|one| one.path == path && one.kind == 1);
+    let mut path = directory;
+    while is_new(path) {
+        path = path.rsplit_once('/').map_or("/", |(parent, _)| parent);
+    }
+    path.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_in_memory_where_the_image_has_nothing_of_its_own() {
+        let paths = [
+            ("/run", 0),
+            ("/run/nginx.pid", 1),
+            ("/var", 0),
+            ("/var/lib", 0),
+            ("/var/lib/nginx", 0),
+            ("/var/lib/nginx/body", 1),
+            ("/var/lib/nginx/proxy", 1),
+            ("/tmp", 0),
+            ("/tmp/a", 1),
+            ("/tmp/a/b", 1),
+            ("/etc", 0),
+            ("/etc/mailname", 1),
+        ];
+        let written: Vec<_> =
+            paths.iter().map(|&(path, kind)| Written { path: path.into(), kind }).collect();
+        let found = writing(&written);
+        let tmpfs: Vec<_> = found.tmpfs.iter().map(String::as_str).collect();
+        assert_eq!(tmpfs, ["/run", "/tmp", "/var/lib/nginx"]);
+        let fixed: Vec<_> = found.fixed.iter().map(String::as_str).collect();
+        assert_eq!(fixed, ["/etc/mailname"]);
+    }
+}
