@@ -1,9 +1,11 @@
 //! The configuration: a RON file, read whole, with all its mistakes reported
 //! at once.
 
+mod compose;
 mod consul;
 mod daemon;
 mod decode;
+mod defaults;
 mod fleet;
 mod image;
 mod instance;
@@ -21,6 +23,7 @@ mod swarm;
 mod tls;
 mod tree;
 mod value;
+mod variables;
 
 use std::fs::File;
 use std::io::{self, Read};

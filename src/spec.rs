@@ -66,6 +66,14 @@ pub struct Spec {
     pub no_new_privileges: bool,
     /// Paths of the daemon's machine that the container sees.
     pub mounts: Vec<Mount>,
+    /// Volumes of the engine, by their paths in the container.
+    pub volumes: IndexMap<String, Volume>,
+    /// Devices of the daemon's machine that the container has.
+    pub devices: Vec<Device>,
+    /// GPUs of the daemon's machine that the container has.
+    pub gpus: Option<Gpus>,
+    /// Bytes that the container may write to its own file system; `None` is no limit.
+    pub storage: Option<u64>,
     /// The engine's runtime, for example `runsc`; `None` takes its default.
     pub runtime: Option<String>,
     /// How long after its creation anybody may remove a container; `None` is never. A service with
@@ -271,6 +279,37 @@ pub struct Mount {
     pub read_only: bool,
 }
 
+/// A volume of the engine, which makes it where it is absent, and keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// What the engine calls it.
+    pub name: String,
+    /// The container cannot write to it.
+    pub read_only: bool,
+}
+
+/// A device of the daemon's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its absolute path there.
+    pub host: String,
+    /// Its absolute path in the container.
+    pub container: String,
+    /// What may be done with it: some of `r`, `w` and `m`.
+    pub rights: String,
+}
+
+/// GPUs of the daemon's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gpus {
+    /// All that there are.
+    All,
+    /// So many; never 0.
+    Count(u32),
+    /// Those with these ids; not empty.
+    Ids(Vec<String>),
+}
+
 // === impl Spec ===
 
 impl Spec {
@@ -305,6 +344,10 @@ impl Spec {
             capabilities: Vec::new(),
             no_new_privileges: true,
             mounts: Vec::new(),
+            volumes: IndexMap::new(),
+            devices: Vec::new(),
+            gpus: None,
+            storage: None,
             runtime: None,
             overdue_after: None,
         }

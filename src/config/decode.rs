@@ -4,6 +4,8 @@ mod fields;
 mod values;
 mod words;
 
+use std::borrow::Cow;
+use std::env;
 use std::fmt;
 use std::hash::Hash;
 use std::ops::RangeInclusive;
@@ -21,6 +23,7 @@ use words::{listed, quoted};
 
 use super::report::{Mistake, Span};
 use super::tree::{Item, Node, Shape, parse};
+use super::variables::expand;
 
 /// A value that can be read from a file.
 pub(super) trait Decode: Clone + PartialEq + Send + Sync + 'static {
@@ -85,8 +88,11 @@ impl fmt::Display for Flaw {
 // === impl Cx ===
 
 impl<'t> Cx<'t> {
+    /// What stands in `defaults` is read by each service, and is one mistake all the same.
     pub(super) fn report(&mut self, mistake: Mistake) {
-        self.mistakes.push(mistake);
+        if !self.mistakes.contains(&mistake) {
+            self.mistakes.push(mistake);
+        }
     }
 
     pub(super) fn source(&self, span: &Span) -> &'t str {
@@ -159,7 +165,14 @@ impl<'t> Cx<'t> {
         if !matches!(node.shape, Shape::Atom | Shape::Name) {
             return self.expected(node, what);
         }
-        let text = self.source(&node.span);
+        let text = match self.expanded(&node.span) {
+            Ok(text) => text,
+            Err(flaw) => {
+                self.report_flaw(node, flaw);
+                return None;
+            }
+        };
+        let text = &*text;
         let options = ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME);
         let flaw = match options.from_str::<R>(text) {
             Ok(raw) => match check(raw) {
@@ -181,12 +194,30 @@ impl<'t> Cx<'t> {
                 _ => return self.expected(node, what),
             },
         };
+        self.report_flaw(node, flaw);
+        None
+    }
+
+    fn report_flaw(&mut self, node: &Node, flaw: Flaw) {
         let mut mistake = Mistake::new(&node.span, flaw.title);
         if let Some(help) = flaw.help {
             mistake = mistake.help(help);
         }
         self.report(mistake);
-        None
+    }
+
+    /// A value as it stands in the file; of a text, with the variables of the environment that it
+    /// names in their place.
+    fn expanded(&self, span: &Span) -> Result<Cow<'t, str>, Flaw> {
+        let text = self.source(span);
+        // What is no text, or no well-formed one, is told of by who reads it.
+        let Some(named) = Some(text).filter(|text| text.contains("${")) else {
+            return Ok(Cow::Borrowed(text));
+        };
+        let Ok(named) = ron::from_str::<String>(named) else { return Ok(Cow::Borrowed(text)) };
+        let expanded = expand(&named, |name| env::var_os(name));
+        let expanded = expanded.map_err(|flaw| Flaw::new(flaw.title).help(flaw.help))?;
+        Ok(ron::to_string(&expanded).map_or(Cow::Borrowed(text), Cow::Owned))
     }
 
     /// The elements of a list.

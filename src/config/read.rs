@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::daemon::DAEMON_ROWS;
 use super::decode::{Cx, Decode, Entry, Fields, Spanned};
+use super::defaults::{Defaults, spread};
 use super::fleet::FoundDaemons;
 use super::keys::{keys, optional, or, required};
 use super::name::Name;
@@ -19,7 +20,8 @@ use super::{Config, Daemons, Log, LogFormat, Register};
 /// error is never empty.
 pub(super) fn config(text: &str, dir: &Path) -> Result<(Config, Vec<Mistake>), Vec<Mistake>> {
     let mut cx = Cx { text, dir, mistakes: Vec::new(), warnings: Vec::new() };
-    let tree = parse(text, &mut cx.mistakes);
+    let mut tree = parse(text, &mut cx.mistakes);
+    tree.iter_mut().for_each(|tree| spread(text, tree));
     let config = tree.and_then(|tree| cx.fields(&tree, "the configuration", top).flatten());
     match config {
         Some(config) if cx.mistakes.is_empty() => Ok((config, cx.warnings)),
@@ -32,6 +34,7 @@ pub(super) fn config(text: &str, dir: &Path) -> Result<(Config, Vec<Mistake>), V
 
 fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     let daemons = f.required(TOP.daemons).map(|daemons| daemons.0);
+    f.optional(TOP.defaults);
     let services = f.required(TOP.services);
     let register = f.optional(TOP.register);
     let instance = f.optional(TOP.instance);
@@ -48,6 +51,7 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     let services = services.into_iter().filter_map(|found| found.service).collect();
     // A reload compares services and listed daemons one by one, and refuses another instance.
     f.comes_to(TOP.services, ());
+    f.comes_to(TOP.defaults, ());
     f.comes_to(TOP.instance, ());
     if let Daemons::Static(_) = &daemons {
         f.comes_to(TOP.daemons, ());
@@ -84,6 +88,11 @@ keys! {
     )
     .see("For each service:")
     .of(SERVICE_ROWS);
+    defaults: Defaults = optional(
+        "none",
+        "(reuse: 9, limits: (memory: \"64MiB\"))",
+        "Settings of all services that do not have them themselves. A struct such as `limits` is taken whole.",
+    );
     register: Register = optional(
         "none",
         "Consul(agent: \"http://127.0.0.1:8500\")",

@@ -2,6 +2,7 @@
 
 mod decode;
 mod groups;
+mod machine;
 mod overdue;
 mod parts;
 mod privileges;

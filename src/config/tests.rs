@@ -245,6 +245,40 @@ fn privileges_are_the_standard_ones_none_or_changed() {
 }
 
 #[test]
+fn defaults_are_for_services_that_do_not_say_otherwise() {
+    let two = |defaults: &str| {
+        let text = with("").replace("services: {", &format!("{defaults} services: {{\n\"other\": (listen: \"127.0.0.1:9\", image: \"x\", port: 1, reuse: 2),\n"));
+        Config::parse(&text, "t").map_err(|report| report.render(false))
+    };
+    let config = two("defaults: (reuse: 9, limits: (memory: \"64MiB\")),").unwrap();
+    let found: Vec<_> =
+        config.services.iter().map(|s| (s.policy.reuse, s.spec.limits.memory)).collect();
+    assert_eq!(found, [(2, Some(64 << 20)), (9, Some(64 << 20))]);
+    assert_eq!(two("").unwrap().services[1].policy.reuse, 0);
+
+    // One mistake each, where it stands.
+    let said = two("defaults: (reuse: -1, reuze: 1, listen: \"127.0.0.1:1\"),").unwrap_err();
+    assert_eq!(said.matches("error: ").count(), 3, "{said}");
+    for title in ["-1 is too small", "unknown setting `reuze` of `defaults`", "each service's own"]
+    {
+        assert!(said.contains(title), "{said}");
+    }
+}
+
+#[test]
+fn names_of_compose_lead_to_ours() {
+    for (setting, pointer) in [
+        ("ports: [\"80:80\"]", "`listen` where clients connect"),
+        ("environment: {}", "write `env: "),
+        ("mem_limit: \"1g\"", "write `limits: (memory: …)`"),
+        ("restart: always", "a container that ends is replaced"),
+    ] {
+        let said = Config::parse(&with(setting), "t").unwrap_err().render(false);
+        assert!(said.contains(pointer), "{said}");
+    }
+}
+
+#[test]
 fn other_ways_to_write_it() {
     for (settings, same) in [
         (r#"max_age: Some("1h"), reuse: Some(2)"#, r#"max_age: "1h", reuse: 2"#),
@@ -257,6 +291,10 @@ fn other_ways_to_write_it() {
         (r#"tmpfs: {"/a": "", "/b": ""}"#, r#"tmpfs: {"/b": "", "/a": ""}"#),
         ("warm: Auto(min: 1, max: 16)", "warm: Auto"),
         (r#"queue: (timeout: "30000ms"), timeouts: ()"#, ""),
+        (r#"user: "${GANGER_TEST_NO_SUCH:-a}""#, r#"user: "a""#),
+        (r#"env: {"A": "$${B} $C"}"#, r#"env: {"A": "$\u{7b}B} $C"}"#),
+        (r#"volumes: {"/b": "y", "/a": "x"}"#, r#"volumes: {"/a": (name: "x"), "/b": "y"}"#),
+        (r#"devices: ["/dev/a", "/dev/b:r"]"#, r#"devices: ["/dev/a:/dev/a", "/dev/b:/dev/b:r"]"#),
     ] {
         let (service, same) = (service(settings), service(same));
         assert_eq!(service, same, "{settings}");
@@ -288,6 +326,15 @@ fn settings_of_a_service_that_make_no_sense() {
             r#"timeouts: (idle: "1h 2 years")"#,
             r#""1h 2 years" is not a time: there is no unit "years""#,
         ),
+        (r#"user: "${GANGER_TEST_NO_SUCH}""#, "the variable GANGER_TEST_NO_SUCH is not set"),
+        (r#"volumes: {"data": "x"}"#, r#""data" is not an absolute path: start it with `/`"#),
+        (r#"volumes: {"/a": "x"}, tmpfs: {"/a/": ""}"#, "\"/a\" is there already, in line 1"),
+        (r#"volumes: {"/a": (read_only: true)}"#, "the volume lacks `name`"),
+        (r#"devices: ["kvm"]"#, r#""kvm" is not an absolute path"#),
+        (r#"devices: ["/dev/a:/dev/b:x"]"#, r#""x" are no rights to a device"#),
+        (r#"devices: ["/a:/b:r:w"]"#, "this has too many colons"),
+        ("gpus: Count(0)", "this is no GPU at all"),
+        ("gpus: Ids([])", "this is no GPU at all"),
         (r#"limits: (memory: "512m")"#, r#""512m" can be read in two ways"#),
         (r#"timeouts: (idle: "1yr")"#, r#""1yr" is not a time: there is no unit "yr""#),
         (r#"limits: (memory: "1 G")"#, r#""1 G" can be read in two ways"#),

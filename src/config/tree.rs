@@ -10,7 +10,7 @@ use super::report::Span;
 pub(super) use parser::parse;
 
 /// A value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) span: Span,
     pub(super) shape: Shape,
@@ -19,7 +19,7 @@ pub(super) struct Node {
 }
 
 /// What a value looks like. What it means is up to the decoder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Shape {
     /// A number or text in quotes.
     Atom,
@@ -36,14 +36,14 @@ pub(super) enum Shape {
 }
 
 /// What stands in `( … )`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) key: Option<FieldName>,
     pub(super) value: Node,
 }
 
 /// The name of a field.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct FieldName {
     pub(super) span: Span,
     pub(super) quoted: bool,

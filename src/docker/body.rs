@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
-    PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, DeviceRequest, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, MountType, PortBinding, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
 use super::{Ready, Spec};
-use crate::spec::Healthcheck;
+use crate::spec::{Device, Gpus, Healthcheck, Volume};
 
 /// Makes the request. `publish` is the address to publish the port on, if it is to be. `network`
 /// is what it is attached to, in the engine's words.
@@ -66,7 +67,12 @@ fn host_config(spec: &Spec, network: String) -> HostConfig {
         tmpfs: (!spec.tmpfs.is_empty())
             .then(|| spec.tmpfs.iter().map(|(k, v)| (k.clone(), v.clone())).collect()),
         // Unlike `Binds`, these fail when the source is absent.
-        mounts: (!spec.mounts.is_empty()).then(|| spec.mounts.iter().map(mount).collect()),
+        mounts: some(spec.mounts.iter().map(mount).chain(spec.volumes.iter().map(volume))),
+        devices: some(spec.devices.iter().map(device)),
+        device_requests: spec.gpus.as_ref().map(|gpus| vec![request(gpus)]),
+        storage_opt: spec
+            .storage
+            .map(|bytes| HashMap::from([("size".to_owned(), bytes.to_string())])),
         runtime: spec.runtime.clone(),
         init: spec.init.then_some(true),
         shm_size: spec.shm_size.map(signed),
@@ -113,6 +119,39 @@ fn mount(mount: &super::Mount) -> Mount {
         target: Some(mount.target.clone()),
         read_only: Some(mount.read_only),
         ..Mount::default()
+    }
+}
+
+fn volume((target, volume): (&String, &Volume)) -> Mount {
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(volume.name.clone()),
+        target: Some(target.clone()),
+        read_only: Some(volume.read_only),
+        ..Mount::default()
+    }
+}
+
+fn device(device: &Device) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(device.host.clone()),
+        path_in_container: Some(device.container.clone()),
+        cgroup_permissions: Some(device.rights.clone()),
+    }
+}
+
+/// As `docker run --gpus` asks.
+fn request(gpus: &Gpus) -> DeviceRequest {
+    let (count, ids) = match gpus {
+        Gpus::All => (Some(-1), None),
+        Gpus::Count(count) => (Some(i64::from(*count)), None),
+        Gpus::Ids(ids) => (None, Some(ids.clone())),
+    };
+    DeviceRequest {
+        count,
+        device_ids: ids,
+        capabilities: Some(vec![vec!["gpu".to_owned()]]),
+        ..DeviceRequest::default()
     }
 }
 

@@ -123,6 +123,13 @@ impl Contact {
     /// # Errors
     /// The reason, for people.
     pub(super) fn heeds(&self, spec: &Spec) -> Result<(), String> {
+        if spec.gpus.is_some() && self.kind.ignores_gpus() {
+            return Err(
+                "Podman leaves out `gpus` where it is asked in Docker's words: name what they \
+                        are by `devices`"
+                    .to_owned(),
+            );
+        }
         ignored::refusal(&self.ignored.lock(), spec).map_or(Ok(()), Err)
     }
 

@@ -22,6 +22,9 @@ pub(super) enum Operation {
 /// Parts of messages that put the fault on the service, with the setting that is
 /// the likely cause. The first that matches counts, so the narrow come first.
 const SERVICE: &[(&str, &str)] = &[
+    ("could not select device driver", "`gpus`: the daemon has no driver for them"),
+    ("gathering device information", "`devices`: the daemon's machine has no such device"),
+    ("container create: stat /dev/", "`devices`: the daemon's machine has no such device"),
     ("no command specified", "`command`: the image has none of its own"),
     ("memory limit too low", "`limits.memory`: too little to start"),
     ("minimum memory limit", "`limits.memory`: too little for the engine"),
@@ -153,6 +156,11 @@ pub(super) fn launch_error(
         return daemon(format!("{what} failed: {text}"));
     };
     let lower = message.to_lowercase();
+    // Podman says so in the words of storage that fails.
+    if lower.contains("storage-opt is supported only") {
+        let cause = "see `storage`: the daemon's storage driver knows no limit";
+        return service(format!("{what} failed, {cause}: {text}"));
+    }
     if let Some((_, cause)) = DAEMON.iter().find(|(part, _)| lower.contains(part)) {
         return daemon(format!("{what} failed, {cause}: {text}"));
     }

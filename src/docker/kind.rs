@@ -68,6 +68,11 @@ impl Kind {
         self == Self::Podman
     }
 
+    /// Whether the engine leaves out GPUs that it is asked for, without a word.
+    pub(super) fn ignores_gpus(self) -> bool {
+        self == Self::Podman
+    }
+
     /// Why a HEALTHCHECK may never be run there.
     pub(super) fn doubts_health(self) -> Option<&'static str> {
         (self == Self::Podman).then_some(

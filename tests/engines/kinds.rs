@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -145,6 +146,8 @@ fn every_kind_gives_containers_what_a_service_says_of_their_system() {
         let fields = "warm: 1, max: 2, network: Bridge, reach: Namespace, working_dir: \"/dev\", hostname: \"db.one\", \
                       shm_size: \"1MiB\", ulimits: {\"nofile\": 4096, \"core\": (soft: 0, hard: 1)}, \
                       sysctls: {\"net.core.somaxconn\": \"77\", \"kernel.shmmni\": \"99\"}, \
+                      volumes: {\"/kept\": (name: \"ganger-kept\", read_only: true)}, \
+                      devices: [\"/dev/null:/dev/other\"], \
                       dns: [\"192.0.2.53\"], extra_hosts: {\"other\": \"192.0.2.7\"}, \
                       entrypoint: [\"/fixture\", \"--banner\", \"entered\"]";
         let fields = format!("{fields}, init: {init}");
@@ -179,11 +182,17 @@ fn every_kind_gives_containers_what_a_service_says_of_their_system() {
         };
         assert_eq!(sysctl("--net", "/proc/sys/net/core/somaxconn"), "77", "{kind}");
         assert_eq!(sysctl("--ipc", "/proc/sys/kernel/shmmni"), "99", "{kind}");
+        let volume = mounts.lines().find(|line| line.contains(" /kept "));
+        assert!(volume.is_some_and(|line| line.contains(" ro,")), "{kind}: {mounts}");
+        let rights = fs::metadata(format!("/proc/{pid}/root/dev/other")).unwrap().rdev();
+        assert_eq!(rights, fs::metadata("/dev/null").unwrap().rdev(), "{kind}");
         let mut client = Client::connect(config.port("id"));
         assert_eq!(client.line(), "entered", "{kind}: the entrypoint");
         assert_eq!(client.line(), "db.one 1", "{kind}");
         assert_eq!(client.finish(), Ending::Closed(Vec::new()));
         assert_eq!(ganger.stop(), 0);
+        // It is there: what is in it stays when containers go.
+        let _ = host.docker(&["volume", "rm", "ganger-kept"]);
     });
 }
 

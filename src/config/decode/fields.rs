@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{Cx, Decode, Values, default_of, listed, similar};
+use crate::config::compose::pointer;
 use crate::config::keys::Key;
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::{Item, Node, Shape};
@@ -229,6 +230,11 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         self.values.clone()
     }
 
+    /// Names that are known here, whose values are read elsewhere.
+    pub(in crate::config) fn names(&mut self, names: &[&'static str]) {
+        self.known.extend(names.iter().enumerate().map(|(at, name)| (at, *name)));
+    }
+
     /// A field that has a name and no effect yet.
     pub(in crate::config) fn not_yet(&mut self, name: &'static str, help: &str) {
         self.later.push(name);
@@ -255,13 +261,16 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
             }
             let Some(key) = &item.key else { continue };
             let mistake = Mistake::new(&key.span, format!("unknown setting `{name}` of {of}"));
-            self.cx.report(match similar(name, &known) {
-                Some(meant) => {
+            // Of a service, which alone has an image, they are known by another name to some.
+            let pointer = pointer(name).filter(|_| known.contains(&"image"));
+            self.cx.report(match (pointer, similar(name, &known)) {
+                (Some(pointer), _) => mistake.help(pointer),
+                (None, Some(meant)) => {
                     // One slip is one mistake: what was meant is not missing.
                     self.missing.retain(|(missing, _)| *missing != meant);
                     mistake.help(format!("did you mean `{meant}`?"))
                 }
-                None => mistake.help(format!("it has {}", listed(&shown, "and"))),
+                (None, None) => mistake.help(format!("it has {}", listed(&shown, "and"))),
             });
         }
         // What is missing may have been in the part that could not be read.

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 
 use super::Service;
 use super::groups::Timeouts;
+use super::machine::by_target;
 use super::overdue::{in_use, overdue_after, retire_after};
 use super::parts::MemoryFiles;
 use super::privileges::capabilities;
@@ -19,7 +20,7 @@ use crate::config::image::ImageRef;
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::spec::{Env, Mount, Network, Pull, Reach, Ready, SessionSettings, Spec};
+use crate::spec::{Env, Mount, Network, Pull, Reach, Ready, SessionSettings, Spec, Volume};
 
 /// A service, as far as it could be read, with the places the checks across
 /// services need.
@@ -52,7 +53,7 @@ pub(in crate::config) fn service(
         let read = f.cx.mistakes.len() == reported;
         let overdue_after =
             overdue_after(f, SERVICE.overdue_after, read.then_some(&timeouts), &connect);
-        let (tmpfs, sizes, mounts) = tmpfs_and_mounts(f);
+        let (tmpfs, sizes, mounts, volumes) = tmpfs_mounts_and_volumes(f);
         let (pull, watch_image) = pull_and_watch(f, image.as_ref());
         let capabilities = capabilities(f, SERVICE.privileges, SERVICE.cap_add);
         let place = f.place(SERVICE.listen);
@@ -107,6 +108,10 @@ pub(in crate::config) fn service(
                 capabilities,
                 no_new_privileges: f.or(SERVICE.no_new_privileges),
                 mounts,
+                volumes,
+                devices: f.or(SERVICE.devices).0,
+                gpus: f.optional(SERVICE.gpus),
+                storage: f.optional(SERVICE.storage).map(|size| size.0),
                 runtime: f.optional(SERVICE.runtime).map(|name| name.to_string()),
                 overdue_after,
                 // Last, so that the others are read before these give up.
@@ -206,9 +211,10 @@ fn check_sizes(sizes: &[Spanned<u64>], memory: u64, limited: bool, cx: &mut Cx<'
 }
 
 /// Also how large the file systems in memory may get, where that is said in bytes.
-fn tmpfs_and_mounts(
+#[allow(clippy::type_complexity, reason = "what stands at paths of a container, each once")]
+fn tmpfs_mounts_and_volumes(
     f: &mut Fields<'_, '_, '_>,
-) -> (IndexMap<String, String>, Vec<Spanned<u64>>, Vec<Mount>) {
+) -> (IndexMap<String, String>, Vec<Spanned<u64>>, Vec<Mount>, IndexMap<String, Volume>) {
     let mut taken: Vec<Spanned<String>> = Vec::new();
     let mut take = |path: &Spanned<String>, cx: &mut Cx<'_>| {
         let same = |other: &&Spanned<String>| {
@@ -232,7 +238,13 @@ fn tmpfs_and_mounts(
     for mount in &mounts {
         take(&mount.target, f.cx);
     }
-    (tmpfs, sizes, mounts.into_iter().map(|mount| mount.mount).collect())
+    let volumes = f.or(SERVICE.volumes).0;
+    for (target, _) in &volumes {
+        take(target, f.cx);
+    }
+    let volumes = by_target(volumes);
+    f.comes_to(SERVICE.volumes, volumes.clone());
+    (tmpfs, sizes, mounts.into_iter().map(|mount| mount.mount).collect(), volumes)
 }
 
 fn max_age(f: &mut Fields<'_, '_, '_>) -> Option<Duration> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::groups::{
     CLIENT_ROWS, CONNECT_ROWS, Client, LIMITS_ROWS, QUEUE_ROWS, Queue, TIMEOUTS_ROWS, Timeouts,
 };
+use super::machine::{Devices, VOLUME_ROWS, Volumes};
 use super::parts::{Arguments, EnvFile, MOUNT_ROWS, MemoryFiles, Mounts, User, Variables};
 use super::privileges::{Capabilities, PRIVILEGES_ROWS, Privileges};
 use super::system::{HostName, Hosts, NameServers, Sysctls, ULIMIT_ROWS, Ulimits};
@@ -16,7 +17,9 @@ use crate::config::keys::{keys, optional, or, required};
 use crate::config::name::Name;
 use crate::config::quantity::Size;
 use crate::config::value::{AbsolutePath, Containers, Port, Share};
-use crate::spec::{Connect, Limits, Network, Preconnect, Publish, Pull, Reach, Ready, Sandbox};
+use crate::spec::{
+    Connect, Gpus, Limits, Network, Preconnect, Publish, Pull, Reach, Ready, Sandbox,
+};
 
 keys! {
     /// The keys of a service.
@@ -189,6 +192,26 @@ keys! {
     mounts: Mounts = or("[]", "What a container sees of the daemon's machine.")
         .example("[(source: \"/srv/data\", target: \"/data\", read_only: true)]")
         .of(MOUNT_ROWS);
+    volumes: Volumes = or(
+        "{}",
+        "Volumes of the engine, by their paths: one that is absent is made, and stays. All containers of the \
+         service share it, and what one client writes to it the next one reads.",
+    )
+    .example("{\"/cache\": \"npm-cache\"}")
+    .of(VOLUME_ROWS);
+    storage: Size = optional(
+        "no limit",
+        "\"1GiB\"",
+        "How much a container may write to its own file system. The daemon's storage driver has to know \
+         limits: overlay2 does on XFS with project quotas.",
+    );
+    devices: Devices = or("[]", "Devices of the daemon's machine: HOST, HOST:CONTAINER or HOST:CONTAINER:RIGHTS.")
+        .example("[\"/dev/kvm\"]");
+    gpus: Gpus = optional(
+        "none",
+        "All",
+        "GPUs of the daemon's machine, which needs the container toolkit of its vendor.",
+    );
     privileges: Privileges = or(
         "Standard",
         "What its processes may do. `Standard` is what images need that start as root and change user. \

@@ -20,6 +20,42 @@ fn the_message_says_whose_fault_it_is() {
     let port = "driver failed programming external connectivity on endpoint x: listen tcp4 \
                 127.0.0.1:80: bind: address already in use";
     let cases = [
+        (
+            Create,
+            500,
+            "container create: creating container storage: creating read-write layer with ID \"fa\": \
+             --storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+            Service,
+            "`storage`",
+        ),
+        (
+            Start,
+            500,
+            "could not select device driver \"\" with capabilities: [[gpu]]",
+            Service,
+            "`gpus`",
+        ),
+        (
+            Start,
+            500,
+            "error gathering device information while adding custom device \"/dev/x\": no such file",
+            Service,
+            "`devices`",
+        ),
+        (
+            Create,
+            500,
+            "container create: stat /dev/x: no such file or directory",
+            Service,
+            "`devices`",
+        ),
+        (
+            Operation::Network,
+            500,
+            "could not find an available, non-overlapping IPv4 address pool among the defaults",
+            Daemon,
+            "docker network prune",
+        ),
         (Start, 404, "network nonet not found", Service, "`network`"),
         (Start, 404, "No such container: abc", Unwanted, "somebody removed"),
         // A service's own names are not the engine's parts.
