@@ -89,7 +89,7 @@ pub struct Docker {
     others: Arc<strays::Others>,
     dialer: Arc<Dialer>,
     daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
-    /// Those that have left the fleet, as long as sandboxes are left there.
+    /// Those that have left the fleet, as long as sandboxes, or a network, are left there.
     leaving: Arc<Mutex<Vec<Arc<Daemon>>>>,
     /// Launches whose containers nobody can look for any more, and where those were: another
     /// engine is there now.
@@ -275,9 +275,11 @@ impl ContainerRuntime for Docker {
         }
         let mut ours: Vec<_> =
             all.into_iter().filter(|listed| self.is_ours(&daemon, listed)).collect();
-        let others = total - count(&ours);
         ours.extend(self.stray_networks(&daemon).await?);
         let ours = self.sort_out(&daemon, ours);
+        let networks = ours.iter().filter(|listed| naming::is_network(&listed.id)).count();
+        let networks = u32::try_from(networks).unwrap_or(u32::MAX);
+        let others = total - (count(&ours) - networks);
         let none = BTreeMap::new();
         let owned = |container: &view::Listed| {
             let key = self.identity.key(&container.id, container.labels.as_ref().unwrap_or(&none));

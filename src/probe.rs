@@ -122,7 +122,7 @@ async fn listens(
 ) -> Result<(), ProbeError> {
     loop {
         repeat(container, ASKED, not_yet).await?;
-        if linger.is_zero() || container.is_one_process() {
+        if linger.is_zero() || !container.may_be_several() {
             return Ok(());
         }
         sleep(linger).await;

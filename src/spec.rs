@@ -178,7 +178,8 @@ pub enum Preconnect {
 /// What a container can reach.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Network {
-    /// What Docker's default network reaches, but for other containers of Ganger's.
+    /// The Internet and the daemon's machine, as from Docker's default network, and no other
+    /// container.
     #[default]
     Isolated,
     /// What the engine's default network reaches, every container on it included.

@@ -9,6 +9,8 @@ mod words;
 mod writing;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -18,11 +20,15 @@ use thiserror::Error;
 
 use crate::docker::{Docker, ImageFacts};
 use attempt::{Down, Launcher, Up, list};
-use draft::{Draft, Rights};
+use draft::{Draft, Rights, quoted};
 use writing::{directory_of, writing};
 
 /// The least limit of memory that is proposed, in bytes.
 const LEAST_MEMORY: u64 = 32 << 20;
+/// No more is tried, in bytes.
+const MOST_MEMORY: u64 = 2 << 30;
+/// How long a container has to get ready in where nothing is said.
+const USUAL: Duration = Duration::from_secs(30);
 /// A user that no image knows.
 const NOBODY: &str = "65534:65534";
 /// How many lines of a log are shown.
@@ -51,6 +57,9 @@ pub enum TrialError {
     /// The engine is at fault.
     #[error("{0}")]
     Engine(CallError),
+    /// The engine lacks what it was prepared with.
+    #[error("{0}")]
+    Unprepared(String),
     /// What was asked for is no valid service.
     #[error("{0}")]
     Draft(String),
@@ -67,27 +76,53 @@ struct Trial<'t> {
     tell: Progress<'t>,
 }
 
-/// Tries an image on a daemon that was connected to, and has it or fetches it; returns a service, as
-/// a configuration has it.
-///
-/// # Errors
-/// It cannot be found out how it starts, and why.
-///
-/// # Cancel safety
-/// Dropping the future leaves a container, to be found by its labels.
-pub async fn propose(
-    docker: &Docker,
-    daemon: &DaemonName,
-    subject: &Subject,
-    tell: Progress<'_>,
-) -> Result<String, TrialError> {
-    let launcher = Launcher {
-        docker: docker.clone(),
-        daemon: daemon.clone(),
-        patience: subject.patience,
-        launched: 0,
-    };
-    Trial { launcher, tell }.propose(subject).await
+/// Tries images on one daemon.
+#[derive(Debug)]
+pub struct Tester {
+    docker: Docker,
+    daemon: DaemonName,
+    launched: Arc<AtomicU64>,
+}
+
+// === impl Tester ===
+
+impl Tester {
+    /// `daemon` was connected to.
+    #[must_use]
+    pub fn new(docker: Docker, daemon: DaemonName) -> Self {
+        Self { docker, daemon, launched: Arc::default() }
+    }
+
+    fn launcher(&self, patience: Duration) -> Launcher {
+        let (docker, daemon) = (self.docker.clone(), self.daemon.clone());
+        Launcher { docker, daemon, patience, launched: Arc::clone(&self.launched) }
+    }
+
+    /// Tries an image that the daemon has, or fetches; returns a service, as a configuration has it.
+    ///
+    /// # Errors
+    /// It cannot be found out how it starts, and why.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a container to [`Tester::clear`].
+    pub async fn propose(
+        &self,
+        subject: &Subject,
+        tell: Progress<'_>,
+    ) -> Result<String, TrialError> {
+        Trial { launcher: self.launcher(subject.patience), tell }.propose(subject).await
+    }
+
+    /// Removes what a trial that was given up has left, also what may come to life yet.
+    ///
+    /// # Errors
+    /// Something may be left.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the rest.
+    pub async fn clear(&self) -> Result<(), TrialError> {
+        self.launcher(Duration::ZERO).clear().await
+    }
 }
 
 // === impl Trial ===
@@ -122,7 +157,7 @@ impl Trial<'_> {
         use ganger_pool::runtime::ContainerRuntime;
 
         let service = Draft { port: draft.port.max(1), ..draft.clone() }.service();
-        let spec = std::sync::Arc::new(service.map_err(TrialError::Draft)?.spec);
+        let spec = Arc::new(service.map_err(TrialError::Draft)?.spec);
         let (docker, daemon) = (&self.launcher.docker, &self.launcher.daemon);
         docker.prepare(daemon, &"try".into(), &spec).await.map_err(TrialError::Engine)
     }
@@ -170,8 +205,7 @@ impl Trial<'_> {
             let only = Rights::Only(has.clone());
             let tried = Draft { privileges: only.clone(), ..draft.clone() };
             let log = match self.launcher.attempt(&tried).await? {
-                // A part of it may fail while another listens.
-                Ok(up) if is_as_good(&up, first) && words::needed(&up.log, &has).is_empty() => {
+                Ok(up) if is_as_good(&up, first) => {
                     draft.privileges = only;
                     break;
                 }
@@ -195,10 +229,7 @@ impl Trial<'_> {
             let Rights::Only(has) = &draft.privileges else { break };
             let less: BTreeSet<_> = has.iter().filter(|has| *has != one).cloned().collect();
             let tried = Draft { privileges: Rights::Only(less), ..draft.clone() };
-            let Rights::Only(less) = &tried.privileges else { break };
-            let up = self.launcher.attempt(&tried).await?;
-            let good = |up: &Up| is_as_good(up, first) && words::needed(&up.log, less).is_empty();
-            if up.is_ok_and(|up| good(&up)) {
+            if self.launcher.attempt(&tried).await?.is_ok_and(|up| is_as_good(&up, first)) {
                 draft.privileges = tried.privileges;
             }
         }
@@ -210,7 +241,7 @@ impl Trial<'_> {
         });
         if none && facts.user.is_empty() {
             let tried = Draft { user: Some(NOBODY.to_owned()), ..draft.clone() };
-            if self.launcher.attempt(&tried).await?.is_ok() {
+            if self.launcher.attempt(&tried).await?.is_ok_and(|up| is_as_good(&up, first)) {
                 self.say("it starts as a user who is not root");
                 draft.user = tried.user;
             }
@@ -236,20 +267,21 @@ impl Trial<'_> {
         let mut tried = Draft { read_only: true, tmpfs: found.tmpfs, ..draft.clone() };
         tried.tmpfs.retain(|path| !facts.volumes.contains(path));
         for _ in 0..PATHS {
-            let down = match self.launcher.attempt(&tried).await? {
-                Ok(up) => {
+            let (why, log) = match self.launcher.attempt(&tried).await? {
+                Ok(up) if is_as_good(&up, first) => {
                     self.say("it starts with a read-only file system");
                     *draft = tried;
                     return Ok(up.memory);
                 }
-                Err(down) => down,
+                Ok(up) => ("it does not serve as before".to_owned(), up.log),
+                Err(down) => (down.why, down.log),
             };
-            let paths = words::unwritable(&down.log);
+            let paths = words::unwritable(&log);
             let paths = paths.iter().filter_map(|path| directory_of(path));
             let more: BTreeSet<_> = paths.filter(|path| !tried.tmpfs.contains(path)).collect();
             if more.is_empty() {
-                let last = down.log.last().map(|line| format!(": {line}")).unwrap_or_default();
-                self.say(&format!("not read-only: {}{last}", down.why));
+                let last = log.last().map(|line| format!(": {line}")).unwrap_or_default();
+                self.say(&format!("not read-only: {why}{last}"));
                 break;
             }
             tried.tmpfs.extend(more);
@@ -261,15 +293,25 @@ impl Trial<'_> {
 
     /// Starts what is proposed, as it stands.
     async fn confirm(&mut self, draft: &mut Draft) -> Result<String, TrialError> {
-        let mut took = self.launcher.confirm(draft).await?;
-        if took.as_ref().is_err_and(|down| down.lacks_memory) {
-            draft.memory = draft.memory.map(|memory| memory * 4);
-            took = self.launcher.confirm(draft).await?;
-        }
-        let took = took.map_err(|down| {
-            TrialError::Image(format!("what was found out does not start: {}\n{draft}", down.why))
-        })?;
-        let count = self.launcher.launched;
+        let took = loop {
+            let down = match self.launcher.confirm(draft).await? {
+                Ok(took) => break took,
+                Err(down) => down,
+            };
+            // What was found out is taken back, the surest last.
+            if down.lacks_memory && draft.memory.is_some_and(|memory| memory < MOST_MEMORY) {
+                draft.memory = draft.memory.map(|memory| memory * 2);
+            } else if draft.ready.take().is_some() {
+                self.say(&format!("it is not ready by what it says: {}", down.why));
+            } else if draft.read_only {
+                self.say(&format!("not read-only: {}", down.why));
+                (draft.read_only, draft.tmpfs) = (false, BTreeSet::new());
+            } else {
+                let why = format!("what was found out does not start: {}", down.why);
+                return Err(TrialError::Image(why));
+            }
+        };
+        let count = self.launcher.launched.load(Ordering::Relaxed);
         self.say(&format!("ready {:.1} s after the launch, as proposed", seconds(took)));
         let remark = format!(
             "Found out by {count} starts; ready {:.1} s after the last one began. `warm` has that\n\
@@ -286,9 +328,12 @@ impl Trial<'_> {
     }
 }
 
-/// Whether it answers a client as it did before.
+/// Whether it answers a client as it did before, and is refused no more: a part of it may fail
+/// while another listens.
 fn is_as_good(up: &Up, first: &Up) -> bool {
-    up.hangs_up == first.hangs_up && up.banner.is_some() == first.banner.is_some()
+    up.hangs_up == first.hangs_up
+        && up.banner.is_some() == first.banner.is_some()
+        && words::refusals(&up.log) <= words::refusals(&first.log)
 }
 
 /// Twice what it used, rounded up to a power of two.
@@ -300,14 +345,19 @@ fn settle_memory(draft: &mut Draft, used: u64) {
 }
 
 fn settle_readiness(draft: &mut Draft, up: &Up) {
-    if let Some(banner) = &up.banner {
+    // What begins with an empty line says too little at first.
+    let banner = up.banner.as_ref().filter(|banner| !banner.starts_with(['\r', '\n']));
+    if let Some(banner) = banner {
         let end = banner.find([' ', '-', '\r', '\n']).map_or(banner.len(), |at| at + 1);
-        let start = banner[..end].trim_end_matches(['\r', '\n']).escape_default();
-        draft.ready = Some(format!("Banner(\"{start}\")"));
+        let start = banner[..end].trim_end_matches(['\r', '\n']);
+        draft.ready = Some(format!("Banner({})", quoted(start)));
     } else if let Some((text, times)) = words::readiness(&up.log) {
         let times = if times > 1 { format!(", times: {times}") } else { String::new() };
-        draft.ready = Some(format!("Log(\"{}\"{times})", text.escape_default()));
+        draft.ready = Some(format!("Log({}{times})", quoted(&text)));
     }
+    // The time that it took here is no promise.
+    let seconds = 4 * up.took.as_secs();
+    draft.start = Some(seconds).filter(|seconds| *seconds > USUAL.as_secs());
 }
 
 /// Why an image does not start, and what may help.

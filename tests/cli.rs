@@ -144,7 +144,7 @@ fn a_log_that_nobody_reads_any_more_holds_nothing_up() {
 fn what_cannot_be_tried_is_told_before_an_engine_is_asked() {
     let dir = Dir::new();
     for (args, why) in [
-        (&["try", "x:1", "--env", "PASSWORD"][..], "write NAME=VALUE"),
+        (&["try", "x:1", "--env", "GANGER_TEST_NO_SUCH"][..], "environment variable not found"),
         (&["try", "x:1", "--env", "=1"], "write NAME=VALUE"),
         (&["try", "http://x"], "leave out the `http://`"),
         (&["try", "x:1", "--port", "0"], "0 is not in 1.."),

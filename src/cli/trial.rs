@@ -1,5 +1,6 @@
 //! `ganger try`.
 
+use std::env;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,12 +10,12 @@ use tokio::time::Instant;
 
 use super::out::{complain, print};
 use super::{Exit, Failure, demo, run};
-use crate::app::{self, Instance};
+use crate::app::{self, Instance, InstanceError};
 use crate::config::ImageRef;
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
 use crate::shutdown::HangUp;
-use crate::trial::{Subject, TrialError, propose};
+use crate::trial::{Subject, Tester, TrialError};
 
 /// What the containers are labelled with.
 const INSTANCE: &str = "ganger-try";
@@ -32,8 +33,9 @@ pub(super) struct Arguments {
     /// The engine to use
     #[arg(long, env = "DOCKER_HOST", default_value = demo::DEFAULT, value_name = "URL")]
     docker: String,
-    /// A variable of the environment that the image demands; may be repeated
-    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
+    /// A variable of the environment that the image demands, NAME alone with the value that it
+    /// has here; may be repeated
+    #[arg(long, short, value_name = "NAME[=VALUE]", value_parser = variable)]
     env: Vec<(String, String)>,
     /// The port that it listens on [default: what it exposes, or what listens]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -43,9 +45,15 @@ pub(super) struct Arguments {
     timeout: Duration,
 }
 
-fn variable(text: &str) -> Result<(String, String), &'static str> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    if name.is_empty() { Err("write NAME=VALUE") } else { Ok((name.to_owned(), value.to_owned())) }
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => (text, env::var(text).map_err(|error| format!("NAME is {text}: {error}"))?),
+    };
+    if name.is_empty() {
+        return Err("write NAME=VALUE, or NAME".to_owned());
+    }
+    Ok((name.to_owned(), value))
 }
 
 /// Prints a service on standard output, and how it is found out on standard error.
@@ -63,7 +71,14 @@ pub(super) async fn trial(arguments: Arguments) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Usage, format!("{image}: {error}")))?
         .to_string();
     let stop = run::stop(HangUp::Stops)?;
-    let instance = Instance::take(INSTANCE).map_err(run::failed)?;
+    let instance = Instance::take_surely(INSTANCE).map_err(|error| match error {
+        InstanceError::Taken { holder, .. } => {
+            let holder = holder.map_or_else(String::new, |holder| format!(", as {holder}"));
+            let message = format!("an image is tried on this machine already{holder}");
+            Failure::new(Exit::Failed, message)
+        }
+        error => run::failed(error),
+    })?;
     let identity = Identity { instance: INSTANCE.to_owned(), boot: instance.boot().to_owned() };
     let docker = Docker::new(identity, app::builtin());
     let daemon = DaemonSpec {
@@ -80,15 +95,13 @@ pub(super) async fn trial(arguments: Arguments) -> Result<Exit, Failure> {
 
     let subject = Subject { image, env, command, port, patience };
     let mut tell = |what: &str| complain(&format!("try: {what}"));
+    let tester = Tester::new(docker.clone(), daemon.name.clone());
     let proposed = tokio::select! {
-        proposed = propose(&docker, &daemon.name, &subject, &mut tell) => Some(proposed),
+        proposed = tester.propose(&subject, &mut tell) => Some(proposed),
         () = stop.drain.cancelled() => None,
     };
-    let left = app::reap(&docker, &daemon, false).await;
+    let removed = tester.clear().await.is_ok();
     let networks = docker.close(Instant::now() + LAST).await;
-    let removed = left.is_ok_and(|left| {
-        left.containers.iter().all(|(_, outcome)| matches!(outcome, Some(Ok(()))))
-    });
     if !removed || !networks.is_empty() {
         complain("try: not all that was made is removed: `ganger try` removes it when it starts");
     }

@@ -41,8 +41,8 @@ keys! {
     TCP, TcpKeys, TCP_ROWS;
     linger: Duration = or(
         "\"50ms\"",
-        "How long a container whose first process has children has to listen; where the kernel cannot be \
-         asked, how long a new connection has to stay open.",
+        "How long the port has to stay open before a container counts as ready whose first process has \
+         child processes; on another machine, how long a new connection has to stay open.",
     );
 }
 

@@ -170,10 +170,18 @@ impl Contact {
         }
     }
 
-    /// Why containers of the service may never get ready there.
+    /// Why containers of the service may not work as others do there.
     pub(super) fn doubts(&self, spec: &Spec) -> Option<String> {
         let on_health = matches!(spec.ready, Ready::Healthcheck(_));
-        self.kind.doubts_health().filter(|_| on_health).map(str::to_owned)
+        let health = self.kind.doubts_health().filter(|_| on_health).map(str::to_owned);
+        let runtime = spec.runtime.as_ref().filter(|name| has_own_network(name));
+        health.or_else(|| {
+            let runtime = runtime.filter(|_| spec.network == Network::Isolated)?;
+            Some(format!(
+                "containers run by {runtime} may not reach the engine's name server on networks \
+                 other than its own, so that no name resolves: write `network: Bridge`, or `Sealed`"
+            ))
+        })
     }
 
     /// Every address of the daemon's machine.

@@ -98,9 +98,9 @@ impl Container {
         }
     }
 
-    /// Whether its first process is the only one of its service, as far as is known here.
-    pub(crate) fn is_one_process(&self) -> bool {
-        self.process().is_some_and(|process| !process.may_have_children())
+    /// Whether its service is on this machine, and may be several processes.
+    pub(crate) fn may_be_several(&self) -> bool {
+        self.process().is_some_and(Process::may_have_children)
     }
 
     /// Whether the kernel has killed a process in it for memory, as far as is known here.

@@ -62,11 +62,6 @@ const SERVICE: &[(&str, &str)] = &[
     ("specified platform", "`image`: it was built for another platform"),
 ];
 
-/// Docker's own networks take whole ranges, of which it has about 30 unless it is told of more.
-pub(super) const NO_ADDRESSES: &str = "it has no free range of addresses for another network: remove \
-    networks that nobody uses (`docker network prune`), or give it more \
-    (`default-address-pools` in its daemon.json)";
-
 /// Parts of messages that put the fault on the daemon, with what to look at.
 /// They are looked for before [`SERVICE`].
 const DAEMON: &[(&str, &str)] = &[
@@ -113,7 +108,12 @@ const DAEMON: &[(&str, &str)] = &[
     ),
     ("no available ipv4 addresses", "its network has no free address"),
     ("no available ip", "its network has no free address"),
-    ("non-overlapping ipv4 address pool", NO_ADDRESSES),
+    // Each network takes a whole range, of which Docker has about 30 unless it is told of more.
+    (
+        "non-overlapping ipv4 address pool",
+        "it has no free range of addresses for another network: remove networks that nobody uses \
+         (`docker network prune`), or give it more (`default-address-pools` in its daemon.json)",
+    ),
     (
         "isolate option",
         "it cannot keep networks apart, its netavark or CNI is too old: choose another `network`",
@@ -163,6 +163,9 @@ pub(super) fn launch_error(
     }
     if let Some((_, cause)) = DAEMON.iter().find(|(part, _)| lower.contains(part)) {
         return daemon(format!("{what} failed, {cause}: {text}"));
+    }
+    if operation == Operation::Network {
+        return daemon(format!("{what} failed: {text}"));
     }
     if *status_code == 404 && lower.contains("no such container") {
         return unwanted(format!("{what} failed, somebody removed the container: {text}"));

@@ -29,8 +29,6 @@ pub struct ImageFacts {
     pub user: String,
     /// The paths that each container has a volume of its own at.
     pub volumes: BTreeSet<String>,
-    /// It has a HEALTHCHECK.
-    pub has_healthcheck: bool,
 }
 
 /// What a container has written to its own file system.
@@ -55,7 +53,6 @@ struct Configured {
     exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
     user: Option<String>,
     volumes: Option<BTreeMap<String, IgnoredAny>>,
-    healthcheck: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,7 +93,6 @@ impl Docker {
             ports: keys(config.exposed_ports).filter_map(port).collect(),
             user: config.user.unwrap_or_default(),
             volumes: keys(config.volumes).collect(),
-            has_healthcheck: config.healthcheck.is_some(),
         })
     }
 }

@@ -79,7 +79,7 @@ impl Docker {
         if let Err(failure) = started {
             let error = launch_error(&daemon.endpoint, Operation::Start, &failure);
             let Some(limit) = ignored::failed(&error.message) else {
-                return Err(self.without_network(&daemon, error).await);
+                return Err(self.without_network(&daemon, &name, error).await);
             };
             contact.note_ignored([limit]);
             return Err(fault::unprepared(
@@ -148,7 +148,8 @@ impl Docker {
         done("inspect");
         let spec = Arc::clone(&order.spec);
         let (address, hot) = (Arc::new(address), Arc::default());
-        if let (Network::Isolated, Some(ip)) = (&spec.network, ip) {
+        let is_seen = reach != Reach::Published && spec.network == Network::Isolated;
+        if let Some(ip) = ip.filter(|_| is_seen) {
             daemon.network.attached(&daemon.name, &address, ip);
         }
         let output = Mutex::new(output);
@@ -168,7 +169,7 @@ impl Docker {
             Some(holder) => format!("container:{holder}"),
             None => {
                 let (wanted, labels) = (&order.spec.network, self.identity.labels(order));
-                self.attach_to(daemon, contact, wanted, order.launch, (name, labels)).await?
+                self.attach_to(daemon, contact, wanted, Some(order.launch), (name, labels)).await?
             }
         };
         let mut again = true;
@@ -198,7 +199,7 @@ impl Docker {
                 }
                 Err(failure) => {
                     let error = launch_error(&daemon.endpoint, Operation::Create, &failure);
-                    return Err(self.without_network(daemon, error).await);
+                    return Err(self.without_network(daemon, name, error).await);
                 }
             }
         };

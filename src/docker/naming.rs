@@ -82,8 +82,8 @@ impl Identity {
 
     /// How the pool knows a container with this id and these labels.
     pub(super) fn key(&self, id: &str, labels: &BTreeMap<String, String>) -> ContainerKey {
-        let ours = value(labels.get(BOOT)).is_some_and(|boot| *boot == self.boot)
-            && !id.starts_with(NETWORK);
+        let ours =
+            value(labels.get(BOOT)).is_some_and(|boot| *boot == self.boot) && !is_network(id);
         value(labels.get(LAUNCH))
             .filter(|_| ours)
             .and_then(|label| self.launch_of(label))
@@ -118,6 +118,11 @@ pub(super) fn container(service: &str, launch: &str) -> String {
 /// The name of the holder of a network sandbox.
 pub(super) fn holder(boot: &str, number: &str) -> String {
     format!("ganger-sandbox-{boot}-{number}")
+}
+
+/// Whether this stands for a network where a container's id could stand.
+pub(super) fn is_network(id: &str) -> bool {
+    id.starts_with(NETWORK)
 }
 
 /// The name of a run's network.

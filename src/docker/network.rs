@@ -18,8 +18,9 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::calls::Failure;
 use super::contact::Contact;
@@ -34,7 +35,8 @@ use crate::http::{self, HttpError, Transport};
 
 /// Between attempts to remove a run's network.
 const PAUSES: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(10) };
-/// The driver's option, in Docker's words.
+/// The driver's options, in Docker's words.
+const MTU: &str = "com.docker.network.driver.mtu";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 /// How strictly Podman keeps a network apart, the first that it knows: from all others; from those
 /// that are kept apart, too (before netavark 1.6).
@@ -48,6 +50,14 @@ struct ListedNetwork {
     name: String,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
+}
+
+/// One network, inspected.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Inspection {
+    options: Option<HashMap<String, String>>,
+    containers: Option<HashMap<String, IgnoredAny>>,
 }
 
 // === impl Docker ===
@@ -64,23 +74,37 @@ impl Docker {
         contact: &Contact,
     ) -> Result<String, CallError> {
         let name = naming::network(&self.identity.boot);
-        let mut on = daemon.network.on.lock().await;
+        let deadline = daemon.deadlines.create;
+        let late = || {
+            let late = explain::late(&daemon.endpoint, "the call to make a network", deadline);
+            CallError::unreachable(late)
+        };
+        // Who waits for another one's call has waited long enough when that is late.
+        let mut on = timeout(deadline, daemon.network.on.lock()).await.map_err(|_| late())?;
         if on.as_ref() == Some(&contact.id) {
             return Ok(name);
         }
+        if daemon.network.is_closed() {
+            return Err(CallError::refused("nothing is launched there any more"));
+        }
+        let mut options = Map::from_iter([(ICC.to_owned(), json!("false"))]);
+        options.extend(daemon.mtu().await?.map(|mtu| (MTU.to_owned(), json!(mtu))));
         daemon.network.asked();
         let path = format!("/v{}/networks/create", contact.version);
         let body = json!({
             "Name": name,
             "CheckDuplicate": true,
             "Driver": "bridge",
-            "Options": { ICC: "false" },
+            "Options": options,
             "Labels": self.identity.network_labels(),
         });
-        let deadline = daemon.deadlines.create;
         let make = timeout(deadline, create(&daemon.transport, &path, &body)).await;
         match make.unwrap_or(Err(Error::RequestTimeoutError)) {
             Ok(()) => {}
+            Err(Error::RequestTimeoutError) => {
+                daemon.network.lost();
+                return Err(late());
+            }
             Err(error) => {
                 let failure = Failure::Engine(error);
                 let error = launch_error(&daemon.endpoint, Operation::Network, &failure);
@@ -92,13 +116,14 @@ impl Docker {
         Ok(name)
     }
 
-    /// What a launch's container is attached to, in the engine's words.
+    /// What a container of a launch, or the holder of a sandbox, is attached to, in the engine's
+    /// words.
     pub(super) async fn attach_to(
         &self,
         daemon: &Daemon,
         contact: &Contact,
         network: &Network,
-        launch: LaunchId,
+        launch: Option<LaunchId>,
         (name, labels): (&str, HashMap<String, String>),
     ) -> Result<String, LaunchError> {
         if let Some(mode) = mode(network) {
@@ -109,40 +134,36 @@ impl Docker {
         }
         let create = daemon.own_network(name.to_owned(), labels);
         let deadlines = &daemon.deadlines;
-        let made = self.calls.run(launch, deadlines.create, deadlines.bound, create).await;
+        let made = match launch {
+            Some(launch) => self.calls.run(launch, deadlines.create, deadlines.bound, create).await,
+            None => match timeout(deadlines.create, create).await {
+                Ok(made) => made.map_err(Failure::Engine),
+                Err(_) => Err(Failure::Late(deadlines.create)),
+            },
+        };
         made.map_err(|failure| launch_error(&daemon.endpoint, Operation::Network, &failure))?;
         Ok(name.to_owned())
     }
 
-    /// What a sandbox's holder is attached to, in the engine's words. Has no deadline.
-    pub(super) async fn attach_holder(
+    /// The failure of a call for the container of this name, once more, if it is that somebody has
+    /// removed its network: the next launch makes one anew.
+    pub(super) async fn without_network(
         &self,
         daemon: &Daemon,
-        contact: &Contact,
-        network: &Network,
-        (name, labels): (&str, HashMap<String, String>),
-    ) -> Result<String, LaunchError> {
-        if let Some(mode) = mode(network) {
-            return Ok(mode);
-        }
-        if !contact.kind.isolates_networks() {
-            return self.run_network(daemon, contact).await.map_err(fault::of_call);
-        }
-        daemon.own_network(name.to_owned(), labels).await.map_err(|error| {
-            launch_error(&daemon.endpoint, Operation::Network, &Failure::Engine(error))
-        })?;
-        Ok(name.to_owned())
-    }
-
-    /// The failure of a call, once more, if it is that somebody has removed the run's network: the
-    /// next launch makes it anew.
-    pub(super) async fn without_network(&self, daemon: &Daemon, error: LaunchError) -> LaunchError {
-        let lost = format!("{} not found", naming::network(&self.identity.boot));
-        if !error.message.contains(&lost) {
+        name: &str,
+        error: LaunchError,
+    ) -> LaunchError {
+        let run = naming::network(&self.identity.boot);
+        let is_lost = |network: &str| {
+            let said = |words: &str| error.message.contains(words);
+            said(&format!("{network} not found"))
+                || said(&format!("unable to find network with name or ID {network}:"))
+        };
+        if !is_lost(&run) && !is_lost(name) {
             return error;
         }
         *daemon.network.on.lock().await = None;
-        fault::unprepared(format!("somebody removed the network of this run: {}", error.message))
+        fault::unprepared(format!("somebody removed its network: {}", error.message))
     }
 
     /// The networks that Ganger made and that are to be removed, as if they were containers.
@@ -153,9 +174,13 @@ impl Docker {
         let filters = json!({ "label": self.ours() }).to_string();
         let path = format!("/networks?filters={}", http::escape(&filters));
         let listed = daemon.get::<Vec<ListedNetwork>>(&path, daemon.deadlines.list).await;
-        let listed = listed.map_err(|error| {
-            error.map_or_else(|late| late, |error| explain::wire(&daemon.endpoint, &error))
-        })?;
+        let listed = match listed {
+            Ok(listed) => listed,
+            // Somebody stands in between who lets nobody see networks: then none is made either.
+            Err(Ok(HttpError::Status { .. })) if self.scope == Scope::Instance => Vec::new(),
+            Err(Ok(error)) => return Err(explain::wire(&daemon.endpoint, &error)),
+            Err(Err(late)) => return Err(late),
+        };
         let own = |boot: &String| *boot == self.identity.boot;
         let stray = |network: ListedNetwork| {
             let ListedNetwork { id, name, labels } = network;
@@ -173,7 +198,14 @@ impl Docker {
             // What this run has it removes itself.
             (ours && (self.scope == Scope::Run || !own(boot))).then_some(listed)
         };
-        Ok(listed.into_iter().filter_map(stray).collect())
+        let mut strays = Vec::new();
+        for stray in listed.into_iter().filter_map(stray) {
+            // What is on it goes first, be it somebody else's: until then it is in nobody's way.
+            if !daemon.is_used(stray.id.trim_start_matches(NETWORK)).await? {
+                strays.push(stray);
+            }
+        }
+        Ok(strays)
     }
 
     /// Removes a network that an earlier run left.
@@ -196,8 +228,14 @@ impl Docker {
     /// Removes the network of this run from an engine, where it may have it. Tries for ever, or
     /// until the engine is out of reach, if `gives_up`.
     pub(super) async fn close_network(&self, daemon: &Daemon, gives_up: bool) {
-        let mut attempts = 0;
+        daemon.network.close();
+        // Until a call that is under way has ended.
+        drop(daemon.network.on.lock().await);
+        let (mut attempts, mut absent) = (0, None);
         while daemon.network.may_be_there() {
+            if !gives_up && self.is_wanted_elsewhere(daemon) {
+                return daemon.network.gone();
+            }
             let name = naming::network(&self.identity.boot);
             let mut removed = daemon.remove_network(&name).await;
             if removed.as_ref().is_err_and(|error| error.unreachable) {
@@ -207,8 +245,13 @@ impl Docker {
             }
             let kept = match removed {
                 Ok(Removal::Gone) => {
-                    daemon.network.gone();
-                    return;
+                    // A call whose answer was lost may be carried out yet.
+                    let since: Instant = *absent.get_or_insert_with(Instant::now);
+                    let grace = daemon.deadlines.ghost_grace;
+                    if !daemon.network.is_lost() || since.elapsed() >= grace {
+                        return daemon.network.gone();
+                    }
+                    CallError::refused("a call to make it may be carried out yet")
                 }
                 Ok(Removal::Pending) => CallError::refused("containers are on it"),
                 Err(error) => error,
@@ -221,6 +264,19 @@ impl Docker {
             attempts += 1;
             sleep(PAUSES.after(attempts)).await;
         }
+    }
+}
+
+impl Docker {
+    /// Whether another daemon of the fleet is the same engine, and has this run's network there: one
+    /// that left and came back, or that is found by another name.
+    fn is_wanted_elsewhere(&self, daemon: &Daemon) -> bool {
+        let Ok(contact) = daemon.contact() else { return false };
+        self.daemons.lock().values().any(|other| {
+            !Arc::ptr_eq(&other.network, &daemon.network)
+                && other.contact().is_ok_and(|its| its.id == contact.id)
+                && other.network.may_be_there()
+        })
     }
 }
 
@@ -252,6 +308,29 @@ impl Daemon {
                 }
             }
             last
+        }
+    }
+
+    /// How large packets may be on the engine's default network, where it has been told: others
+    /// of its networks do not take that over.
+    async fn mtu(&self) -> Result<Option<String>, CallError> {
+        match self.get::<Inspection>("/networks/bridge", self.deadlines.inspect).await {
+            Ok(Inspection { options, .. }) => Ok(options.unwrap_or_default().remove(MTU)),
+            // It has none.
+            Err(Ok(HttpError::Status { .. })) => Ok(None),
+            Err(Ok(error)) => Err(explain::wire(&self.endpoint, &error)),
+            Err(Err(late)) => Err(late),
+        }
+    }
+
+    /// Whether a container is on a network.
+    async fn is_used(&self, network: &str) -> Result<bool, CallError> {
+        let path = format!("/networks/{network}");
+        match self.get::<Inspection>(&path, self.deadlines.inspect).await {
+            Ok(Inspection { containers, .. }) => Ok(!containers.unwrap_or_default().is_empty()),
+            Err(Ok(HttpError::Status { .. })) => Ok(false),
+            Err(Ok(error)) => Err(explain::wire(&self.endpoint, &error)),
+            Err(Err(late)) => Err(late),
         }
     }
 
@@ -290,10 +369,10 @@ impl Daemon {
     }
 }
 
-/// Whether a stray is a network.
-pub(super) fn is_network(key: &ContainerKey) -> Option<&str> {
+/// What a stray that is a network is called in lists.
+pub(super) fn network_id(key: &ContainerKey) -> Option<&str> {
     match key {
-        ContainerKey::Stray(id) => Some(id.as_str()).filter(|id| id.starts_with(NETWORK)),
+        ContainerKey::Stray(id) => Some(id.as_str()).filter(|id| naming::is_network(id)),
         ContainerKey::Launch(_) => None,
     }
 }

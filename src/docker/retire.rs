@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::calls::Failure;
 use super::daemon::Daemon;
 use super::naming::is_id;
-use super::network::is_network;
+use super::network::network_id;
 use super::strays::Stray;
 use super::view::Listed;
 use super::{Docker, explain};
@@ -29,7 +29,7 @@ impl Docker {
             return Ok(Removal::Gone);
         }
         let daemon = self.daemon(&target.daemon)?;
-        if let Some(network) = is_network(&target.key) {
+        if let Some(network) = network_id(&target.key) {
             return self.remove_stray_network(&daemon, network).await;
         }
         let outcome = self.remove_at(&daemon, target).await;

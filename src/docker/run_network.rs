@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use ganger_pool::core::DaemonName;
@@ -14,6 +14,8 @@ use super::address::Address;
 
 /// A container that does not answer within this is not reached: the next one is on the same machine.
 const SILENCE: Duration = Duration::from_millis(250);
+/// One silence may be that of a busy machine.
+const SURE: u8 = 2;
 /// A port that nobody listens on: who is there refuses. A service would take a connection to its own
 /// for a client.
 const DISCARD: u16 = 9;
@@ -24,12 +26,16 @@ pub(super) struct RunNetwork {
     pub(super) on: tokio::sync::Mutex<Option<String>>,
     /// An engine has been asked for it, so that it may be there.
     asked: AtomicBool,
+    /// An engine did not answer when it was asked.
+    lost: AtomicBool,
+    /// It is not made any more.
+    closed: AtomicBool,
     /// Why it could not be removed when that was tried last.
     kept: Mutex<Option<CallError>>,
     /// The container that was attached last, and its address there.
     last: Mutex<Option<(Arc<Address>, IpAddr)>>,
-    /// It has been seen whether one container reaches another.
-    looked: AtomicBool,
+    /// How often one container was seen not to reach another; [`SURE`] is often enough.
+    apart: AtomicU8,
 }
 
 // === impl RunNetwork ===
@@ -43,6 +49,26 @@ impl RunNetwork {
     /// Whether an engine may have it.
     pub(super) fn may_be_there(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// An engine did not answer when it was asked for it.
+    pub(super) fn lost(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it may come to life when nobody expects it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// It is not made any more.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is not made any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// It is removed for good.
@@ -71,7 +97,7 @@ impl RunNetwork {
         container: &Arc<Address>,
         ip: IpAddr,
     ) {
-        if self.looked.load(Ordering::Relaxed) {
+        if self.apart.load(Ordering::Relaxed) >= SURE {
             return;
         }
         let before = self.last.lock().replace((Arc::clone(container), ip));
@@ -89,11 +115,16 @@ impl RunNetwork {
                 Err(_) => false,
             };
             // One that has ended is not met by anybody.
-            if (met || !process.is_ending()) && !network.looked.swap(true, Ordering::Relaxed) {
+            if !met && process.is_ending() {
+                return;
+            }
+            let more = if met { SURE } else { 1 };
+            let before = network.apart.fetch_add(more, Ordering::Relaxed);
+            if before + more >= SURE {
                 *network.last.lock() = None;
-                if met {
-                    warn_of_neighbours(&daemon);
-                }
+            }
+            if met && before < SURE {
+                warn_of_neighbours(&daemon);
             }
         });
     }
@@ -103,7 +134,7 @@ fn warn_of_neighbours(daemon: &DaemonName) {
     tracing::warn!(
         %daemon,
         "containers with `network: Isolated` reach each other there: the engine, or its kernel, sets \
-         no firewall rules for them; look for `iptables: false` in its daemon.json, for 0 in \
+         no firewall rules for them; look for `iptables: false` in Docker's daemon.json, for 0 in \
          /proc/sys/net/bridge/bridge-nf-call-iptables, or use `network: Sealed`"
     );
 }

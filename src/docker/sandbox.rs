@@ -140,11 +140,7 @@ impl Docker {
         let name = name(&self.identity, number);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let network = (name.as_str(), labels.clone());
-        let network = self.attach_holder(daemon, contact, &kind.network, network);
-        let network = timeout(daemon.deadlines.create, network).await.map_err(|_| {
-            let late = Failure::Late(daemon.deadlines.create);
-            launch_error(&daemon.endpoint, Operation::Network, &late)
-        })??;
+        let network = self.attach_to(daemon, contact, &kind.network, None, network).await?;
         let request = contact.request(&spec, &image, labels, kind.publish, network);
         let deadlines = &daemon.deadlines;
         let failed = |what, late: Duration| {
@@ -168,7 +164,7 @@ impl Docker {
         // The next one is asked for without what this engine cannot limit.
         if let Err(error) = started.map_err(failed(Operation::Start, deadlines.start)) {
             contact.note_ignored(ignored::failed(&error.message));
-            return Err(self.without_network(daemon, error).await);
+            return Err(self.without_network(daemon, &name, error).await);
         }
         Ok(created.id)
     }

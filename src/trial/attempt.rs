@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ganger_pool::core::{DaemonName, Generation, LaunchId, ServiceName};
@@ -27,6 +28,8 @@ const SILENCE: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_millis(300);
 /// How long a removal is tried.
 const REMOVAL: Duration = Duration::from_secs(60);
+/// What a container may use while it is not known how much it takes, in bytes.
+const MEMORY: u64 = 2 << 30;
 /// What is kept of what a service says first.
 const BANNER: usize = 256;
 
@@ -37,8 +40,8 @@ pub(super) struct Launcher {
     pub(super) daemon: DaemonName,
     /// How long a container may take to listen.
     pub(super) patience: Duration,
-    /// How many there were.
-    pub(super) launched: u64,
+    /// How many there were, of whoever looks after them when this is dropped.
+    pub(super) launched: Arc<AtomicU64>,
 }
 
 /// A service that listens.
@@ -81,6 +84,14 @@ impl Launcher {
     /// # Cancel safety
     /// Dropping the future leaves the container to be found by its labels.
     pub(super) async fn attempt(&mut self, draft: &Draft) -> Result<Result<Up, Down>, TrialError> {
+        match self.try_once(draft).await {
+            // It is prepared otherwise now: by another way to reach containers, for example.
+            Err(TrialError::Unprepared(_)) => self.try_once(draft).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn try_once(&mut self, draft: &Draft) -> Result<Result<Up, Down>, TrialError> {
         let (began, patience) = (Instant::now(), self.patience);
         let spec = Spec { ready: Ready::Started, ..spec(draft)? };
         self.with(spec, async |container| {
@@ -111,8 +122,9 @@ impl Launcher {
         &mut self,
         draft: &Draft,
     ) -> Result<Result<Duration, Down>, TrialError> {
-        let (began, patience) = (Instant::now(), self.patience);
-        self.with(spec(draft)?, async |container| {
+        let service = draft.service().map_err(TrialError::Draft)?;
+        let (began, patience) = (Instant::now(), service.start_timeout);
+        self.with(service.spec, async |container| {
             let not_yet = NotYet::default();
             match timeout(patience, Prober.ready(container, &not_yet)).await {
                 Ok(Ok(())) => Ok(began.elapsed()),
@@ -131,9 +143,8 @@ impl Launcher {
         spec: Spec,
         watch: impl AsyncFnOnce(&Arc<Container>) -> Result<T, String>,
     ) -> Result<Result<T, Down>, TrialError> {
-        self.launched += 1;
         let (spec, service) = (Arc::new(spec), ServiceName::from("try"));
-        let launch = LaunchId(self.launched);
+        let launch = LaunchId(self.launched.fetch_add(1, Ordering::Relaxed) + 1);
         let target = Target { daemon: self.daemon.clone(), key: ContainerKey::Launch(launch) };
         self.docker.prepare(&self.daemon, &service, &spec).await.map_err(TrialError::Engine)?;
         let order = LaunchOrder {
@@ -153,7 +164,10 @@ impl Launcher {
             Err(error) if error.fault == Fault::Service => Err((error.message, Vec::new())),
             Err(error) => {
                 self.remove(&target).await?;
-                return Err(TrialError::Engine(CallError::refused(error.message)));
+                return Err(match error.fault {
+                    Fault::Unprepared => TrialError::Unprepared(error.message),
+                    _ => TrialError::Engine(CallError::refused(error.message)),
+                });
             }
         };
         let outcome = match outcome {
@@ -162,6 +176,16 @@ impl Launcher {
         };
         self.remove(&target).await?;
         Ok(outcome)
+    }
+
+    /// Removes every container that there was, as far as it is there: one whose launch was given
+    /// up may come to life yet.
+    pub(super) async fn clear(&self) -> Result<(), TrialError> {
+        for launch in 1..=self.launched.load(Ordering::Relaxed) {
+            let key = ContainerKey::Launch(LaunchId(launch));
+            self.remove(&Target { daemon: self.daemon.clone(), key }).await?;
+        }
+        Ok(())
     }
 
     /// What a container that failed leaves behind, beside this log.
@@ -189,12 +213,12 @@ impl Launcher {
     }
 }
 
-/// What is launched for a draft. Without a limit of memory in it there is none.
+/// What is launched for a draft.
 fn spec(draft: &Draft) -> Result<Spec, TrialError> {
     // A draft whose port is not known yet: nothing is looked for at this one.
     let service = Draft { port: draft.port.max(1), ..draft.clone() }.service();
     let mut spec = service.map_err(TrialError::Draft)?.spec;
-    spec.limits.memory = draft.memory;
+    spec.limits.memory = draft.memory.or(Some(MEMORY));
     Ok(spec)
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Draft {
     pub(super) memory: Option<u64>,
     /// As the file has it.
     pub(super) ready: Option<String>,
+    /// Seconds that a container has to get ready in, where that is more than usual.
+    pub(super) start: Option<u64>,
     /// What is written beside a key, by its name.
     pub(super) remarks: BTreeMap<&'static str, String>,
 }
@@ -104,6 +106,7 @@ impl Draft {
             },
         ));
         rows.extend(self.ready.as_ref().map(|ready| ("ready", ready.clone())));
+        rows.extend(self.start.map(|start| ("timeouts", format!("(start: \"{start}s\")"))));
         rows
     }
 }
@@ -124,9 +127,9 @@ impl fmt::Display for Draft {
     }
 }
 
-/// As RON has text.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.escape_default())
+/// As the file has a text, in which nothing stands for a variable.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.escape_default().to_string().replace("${", "$${"))
 }
 
 /// Where a user who is not root may listen for it.
@@ -150,12 +153,13 @@ mod tests {
             image: "postgres:16".into(),
             port: 80,
             command: vec!["postgres".into(), "-c".into(), "a=\"b\"\\".into()],
-            env: vec![("PASSWORD".into(), "se\"cret".into())],
+            env: vec![("PASSWORD".into(), "se\"cret".into()), ("A".into(), "${HOME} $${x".into())],
             user: Some("65534".into()),
             privileges: Rights::Only(set(&["CHOWN", "SETUID"])),
             read_only: true,
             tmpfs: set(&["/run/postgresql", "/tmp"]),
             memory: Some(256 << 20),
+            start: Some(120),
             ready: Some("Log(\"ready to accept\", times: 2)".into()),
             remarks: BTreeMap::from([("", "All of it\nis tried.".to_owned())]),
         };
@@ -165,6 +169,8 @@ mod tests {
         assert_eq!((spec.port, spec.limits.memory), (80, Some(256 << 20)));
         assert_eq!(spec.command.unwrap(), draft.command);
         assert_eq!(spec.env.0["PASSWORD"], "se\"cret");
+        assert_eq!(spec.env.0["A"], "${HOME} $${x", "no variable of ours");
+        assert_eq!(service.start_timeout.as_secs(), 120);
         assert_eq!((spec.user.as_deref(), spec.read_only), (Some("65534"), true));
         assert_eq!(spec.capabilities, ["CHOWN", "SETUID"]);
         assert_eq!(spec.tmpfs.len(), 2);

@@ -92,6 +92,17 @@ pub(super) fn unwritable(log: &[String]) -> BTreeSet<String> {
     words.filter(|word| word.len() > 1 && word.starts_with('/')).map(str::to_owned).collect()
 }
 
+/// How many lines of a log say that something was refused.
+pub(super) fn refusals(log: &[String]) -> usize {
+    let refused = |line: &&String| {
+        let line = line.to_lowercase();
+        ["not permitted", "permission denied", "read-only file system"]
+            .iter()
+            .any(|part| line.contains(part))
+    };
+    log.iter().filter(refused).count()
+}
+
 /// The text by which a log says that the service can serve, as it stands there, and how often.
 pub(super) fn readiness(log: &[String]) -> Option<(String, usize)> {
     READY.iter().find_map(|text| {

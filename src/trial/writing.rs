@@ -8,7 +8,9 @@ use crate::docker::Written;
 const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
 /// Where programs of Debian and others keep what changes: a directory of the image's that is
 /// written to here is expected to be made anew.
-const STATE: [&str; 5] = ["/run/", "/var/run/", "/var/log/", "/var/cache/", "/var/lib/"];
+const STATE: [&str; 5] = ["/run", "/var/run", "/var/log", "/var/cache", "/var/lib"];
+/// Directories in which each program has one of its own.
+const SHARED: [&str; 3] = ["/var", "/var/cache", "/var/lib"];
 
 /// What holds programs and their settings: nothing in memory can stand in its place.
 const FIXED: [&str; 10] =
@@ -34,20 +36,18 @@ pub(super) fn writing(written: &[Written]) -> Writing {
         if is_directory(path) {
             continue;
         }
-        let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent);
-        let scratch =
-            SCRATCH.iter().find(|top| path == *top || path.starts_with(&format!("{top}/")));
-        if let Some(top) = scratch {
-            found.tmpfs.insert((*top).to_owned());
-        } else if STATE.iter().any(|top| path.starts_with(top)) {
-            // A new directory without anything in it is as good as a file.
-            found.tmpfs.insert(if STATE.contains(&&*format!("{parent}/")) && *kind == 1 {
-                parent.to_owned()
-            } else {
-                in_image(parent, written)
-            });
-        } else {
-            found.fixed.insert(path.clone());
+        let below = |top: &&&str| path == **top || path.starts_with(&format!("{top}/"));
+        let place = match (SCRATCH.iter().find(below), STATE.iter().find(below)) {
+            (Some(top), _) => Some((*top).to_owned()),
+            // A directory in which something was that is gone again.
+            (None, Some(_)) if *kind == 0 => directory_of(&format!("{path}/x")),
+            (None, Some(_)) => directory_of(path).map(|parent| in_image(&parent, written)),
+            (None, None) => None,
+        };
+        // Whose other content belongs to others.
+        match place.filter(|place| !SHARED.contains(&place.as_str())) {
+            Some(place) => _ = found.tmpfs.insert(place),
+            None => _ = found.fixed.insert(path.escape_debug().to_string()),
         }
     }
     let all = found.tmpfs.clone();
@@ -61,6 +61,11 @@ pub(super) fn writing(written: &[Written]) -> Writing {
 /// The directory of a path, if a file system in memory may stand in its place.
 pub(super) fn directory_of(path: &str) -> Option<String> {
     let (parent, _) = path.rsplit_once('/')?;
+    // An image is not trusted: its paths become part of a file, and of what people read.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
+    if !parent.chars().all(plain) {
+        return None;
+    }
     let is_fixed = |top: &str| parent == top || parent.starts_with(&format!("{top}/"));
     (!parent.is_empty() && !FIXED.iter().any(|top| is_fixed(top))).then(|| parent.to_owned())
 }
@@ -93,15 +98,20 @@ mod tests {
             ("/tmp", 0),
             ("/tmp/a", 1),
             ("/tmp/a/b", 1),
+            ("/var/cache", 0),
+            ("/var/cache/new", 1),
+            ("/var/log/app", 0),
             ("/etc", 0),
             ("/etc/mailname", 1),
+            ("/var/lib/${X}", 0),
+            ("/var/lib/${X}/y", 1),
         ];
         let written: Vec<_> =
             paths.iter().map(|&(path, kind)| Written { path: path.into(), kind }).collect();
         let found = writing(&written);
         let tmpfs: Vec<_> = found.tmpfs.iter().map(String::as_str).collect();
-        assert_eq!(tmpfs, ["/run", "/tmp", "/var/lib/nginx"]);
+        assert_eq!(tmpfs, ["/run", "/tmp", "/var/lib/nginx", "/var/log/app"]);
         let fixed: Vec<_> = found.fixed.iter().map(String::as_str).collect();
-        assert_eq!(fixed, ["/etc/mailname"]);
+        assert_eq!(fixed, ["/etc/mailname", "/var/cache/new", "/var/lib/${X}/y"]);
     }
 }

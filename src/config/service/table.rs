@@ -114,9 +114,9 @@ keys! {
     .of(LIMITS_ROWS);
     network: Network = or(
         "Isolated",
-        "What a container can reach: all that Docker's default network reaches but other containers of \
-         Ganger's; `Bridge` is Docker's default network, `Sealed` is nothing (Ganger has to be root \
-         then), `Named(\"net\")` a network of yours.",
+        "What a container can reach. `Isolated`: the Internet and the daemon's machine, and no other \
+         container. `Bridge`: Docker's default network. `Sealed`: nothing (Ganger has to be root then). \
+         `Named(\"net\")`: a network of yours.",
     );
     reach: Reach = or(
         "Auto",

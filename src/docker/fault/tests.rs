@@ -52,6 +52,13 @@ fn the_message_says_whose_fault_it_is() {
         (
             Operation::Network,
             500,
+            "open /etc/containers/networks/x: permission denied",
+            Daemon,
+            "network",
+        ),
+        (
+            Operation::Network,
+            500,
             "could not find an available, non-overlapping IPv4 address pool among the defaults",
             Daemon,
             "docker network prune",

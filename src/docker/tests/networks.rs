@@ -64,6 +64,14 @@ impl Bed {
                     no(404, "not found")
                 };
             }
+            if seen.line == "GET /networks/bridge" {
+                let options = json!({"com.docker.network.driver.mtu": "1450"});
+                return Some(Reply::Json(200, json!({"Options": options})));
+            }
+            if seen.line.starts_with("GET /networks/") {
+                let on = if on_it.load(Ordering::Relaxed) { json!({"c": {}}) } else { json!({}) };
+                return Some(Reply::Json(200, json!({"Options": null, "Containers": on})));
+            }
             if seen.line.ends_with("/start") {
                 let there = networks.iter().any(|one| is(one, "ganger-3fa9c1d2"));
                 return if there { None } else { no(404, "network ganger-3fa9c1d2 not found") };
@@ -109,7 +117,9 @@ async fn a_run_has_one_network_on_a_docker_engine_and_removes_it_at_the_end() {
     let made = bed.engine.requests("POST /networks/create");
     assert_eq!(made.len(), 1);
     let body = &made[0].body;
-    assert_eq!(body["Options"], json!({"com.docker.network.bridge.enable_icc": "false"}));
+    let options = &body["Options"];
+    assert_eq!(options["com.docker.network.bridge.enable_icc"], "false");
+    assert_eq!(options["com.docker.network.driver.mtu"], "1450", "as the default network");
     assert_eq!(body["Labels"]["io.ganger.instance"], "edge-1");
     assert_eq!(body["Labels"]["io.ganger.boot"], "3fa9c1d2");
     assert_eq!(bed.docker.list(&"d".into()).await.unwrap().owned, [], "no stray of ours");
@@ -158,19 +168,24 @@ async fn podman_has_a_network_for_each_container_that_goes_with_it() {
 
 #[tokio::test]
 async fn a_network_that_an_earlier_run_left_is_a_stray() {
-    let first = vec![
-        network("00000000", "ganger-00000000", 'a'),
-        network("00000000", "somebody-s-copy", 'b'),
-        network("3fa9c1d2", "ganger-3fa9c1d2", 'c'),
-    ];
+    let first = || {
+        vec![
+            network("00000000", "ganger-00000000", 'a'),
+            network("00000000", "somebody-s-copy", 'b'),
+            network("3fa9c1d2", "ganger-3fa9c1d2", 'c'),
+        ]
+    };
     let key = |id: char| ContainerKey::Stray(format!("network:{}", String::from(id).repeat(64)));
-    let bed = Bed::new("Docker/26.1.5 (linux)", first).await;
+    let bed = Bed::new("Docker/26.1.5 (linux)", first()).await;
+    bed.used.store(true, Ordering::Relaxed);
+    assert_eq!(bed.docker.list(&"d".into()).await.unwrap().owned, [], "what is on it goes first");
+    assert_eq!(bed.retire(key('a')).await, Removal::Gone);
+    assert_eq!(bed.names().len(), 3, "and nobody is told to remove it");
+
+    let bed = Bed::new("Docker/26.1.5 (linux)", first()).await;
     let listing = bed.docker.list(&"d".into()).await.unwrap();
     assert_eq!(listing.owned, [Owned { key: key('a'), running: false }]);
     assert_eq!(listing.others, 0);
-    bed.used.store(true, Ordering::Relaxed);
-    assert_eq!(bed.retire(key('a')).await, Removal::Pending, "its containers go first");
-    bed.used.store(false, Ordering::Relaxed);
     assert_eq!(bed.retire(key('a')).await, Removal::Gone);
     // Nobody may have what is not ours removed, or what is in use.
     assert_eq!(bed.retire(key('b')).await, Removal::Gone);
@@ -183,4 +198,56 @@ async fn a_network_that_an_earlier_run_left_is_a_stray() {
     after.connect(&"d".into(), &site).await.unwrap();
     let listing = after.list(&"d".into()).await.unwrap();
     assert_eq!(listing.owned, [Owned { key: key('c'), running: false }]);
+}
+
+#[tokio::test]
+async fn a_network_whose_making_was_not_answered_is_looked_for_a_while() {
+    let deadlines = Deadlines { create: SHORT, ghost_grace: SHORT, ..Deadlines::default() };
+    let (_open, gate) = watch::channel(false);
+    let (engine, docker) = connected(deadlines, move |seen| {
+        let made = || Reply::Json(201, json!({"Id": "e"}));
+        if seen.line == "POST /networks/create" {
+            return Some(Reply::Held(gate.clone(), Box::new(made)));
+        }
+        if seen.line.starts_with("DELETE /networks/") { no(404, "not found") } else { None }
+    })
+    .await;
+    let error = docker.launch(&order(isolated())).await.unwrap_err();
+    assert!(error.message.contains("the call to make a network"), "{}", error.message);
+    let left = docker.close(Instant::now() + Duration::from_secs(60)).await;
+    assert_eq!(left, Vec::<String>::new());
+    assert!(engine.requests("DELETE /networks/").len() > 1, "the first absence proves nothing");
+    // There is to be no other.
+    let error = docker.launch(&order(isolated())).await.unwrap_err();
+    assert!(error.message.contains("nothing is launched there any more"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_daemon_that_came_back_keeps_its_network() {
+    let bed = Bed::new("Docker/26.1.5 (linux)", Vec::new()).await;
+    bed.launch(7).await.unwrap();
+    // It is used until the one that left has looked for another.
+    bed.used.store(true, Ordering::Relaxed);
+    bed.docker.forget(&"d".into());
+    let site = Site { endpoint: bed.engine.endpoint(), publish_on: None };
+    bed.docker.connect(&"d".into(), &site).await.unwrap();
+    let order = LaunchOrder { launch: LaunchId(8), ..order(isolated()) };
+    bed.docker.launch(&order).await.unwrap_err();
+    let gone = async {
+        while !bed.docker.leaving.lock().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    assert_eq!(bed.names(), ["ganger-3fa9c1d2"]);
+}
+
+#[tokio::test]
+async fn an_engine_that_shows_nobody_its_networks_serves_those_who_want_none() {
+    let (_engine, docker) = connected(Deadlines::default(), |seen| {
+        if seen.line.contains("/networks") { no(403, "forbidden by a proxy") } else { None }
+    })
+    .await;
+    assert_eq!(docker.list(&"d".into()).await.unwrap().owned, []);
+    docker.launch(&order(spec())).await.unwrap();
 }

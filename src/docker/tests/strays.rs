@@ -54,6 +54,11 @@ impl Bed {
         self.docker.retire(&Target { daemon: "d".into(), key }).await.unwrap()
     }
 
+    /// How many containers count that are not ours to see to.
+    async fn others(&self) -> u32 {
+        self.docker.list(&"d".into()).await.unwrap().others
+    }
+
     fn removals(&self) -> usize {
         self.engine.requests("DELETE").len()
     }
@@ -100,10 +105,12 @@ async fn what_was_never_started_is_removed_when_nobody_can_want_it_any_more() {
     bed.now(late());
     assert_eq!(bed.list().await, "a", "it counts");
     assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Pending, 0));
+    assert_eq!(bed.others().await, 0);
     // It may be started yet.
     bed.now(vec![other("00000000", 'a', "running")]);
     assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Gone, 0));
     assert_eq!(bed.list().await, "");
+    assert_eq!(bed.others().await, 1, "of a run that goes on it takes room all the same");
 
     let bed = Bed::new(no_patience(), Vec::new()).await;
     bed.now(late());
