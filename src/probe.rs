@@ -113,8 +113,11 @@ async fn preconnect(container: &Container, not_yet: &NotYet) {
     }
 }
 
+/// So many times a service of several processes is given another `linger` because they are busy.
+const RESTLESS: u32 = 10;
+
 /// Waits until it listens. Of several processes one may listen while another still prepares, or
-/// on behalf of a start script: then it has to listen for `linger`.
+/// on behalf of a start script: then it has to listen for `linger`, and its processes have to rest.
 async fn listens(
     container: &Container,
     linger: Duration,
@@ -125,11 +128,17 @@ async fn listens(
         if linger.is_zero() || !container.may_be_several() {
             return Ok(());
         }
-        sleep(linger).await;
-        match attempt(container).await {
-            Verdict::Ready => return Ok(()),
-            Verdict::Never(why) => return Err(ProbeError(why)),
-            Verdict::NotYet(why) => not_yet.note(why),
+        for round in 1..=RESTLESS {
+            sleep(linger).await;
+            match attempt(container).await {
+                Verdict::Ready if container.rests() || round == RESTLESS => return Ok(()),
+                Verdict::Ready => not_yet.note("it listens, and its processes are busy"),
+                Verdict::Never(why) => return Err(ProbeError(why)),
+                Verdict::NotYet(why) => {
+                    not_yet.note(why);
+                    break;
+                }
+            }
         }
     }
 }

@@ -100,7 +100,12 @@ impl Container {
 
     /// Whether its service is on this machine, and may be several processes.
     pub(crate) fn may_be_several(&self) -> bool {
-        self.process().is_some_and(Process::may_have_children)
+        self.process().is_some_and(Process::may_be_several)
+    }
+
+    /// Whether its first process and the children of that do nothing, as far as is known here.
+    pub(crate) fn rests(&self) -> bool {
+        self.process().is_none_or(Process::rests)
     }
 
     /// Whether the kernel has killed a process in it for memory, as far as is known here.

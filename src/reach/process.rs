@@ -109,16 +109,34 @@ impl Process {
         self.has_ended() || exiting(self.pid) || self.has_ended()
     }
 
-    /// Whether it has child processes, or that cannot be known: not every kernel lists them.
+    /// Whether it has child processes, or has waited for one: a start script keeps its past when the
+    /// service takes its place. Also where that cannot be known: not every kernel lists children.
     #[must_use]
-    pub fn may_have_children(&self) -> bool {
-        let none = |task: io::Result<fs::DirEntry>| {
-            let children = fs::read(task?.path().join("children"))?;
-            Ok::<_, io::Error>(children.is_empty())
-        };
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
-        // What is born or gone meanwhile is looked at by the next question.
-        !tasks.is_ok_and(|mut tasks| tasks.all(|task| none(task).unwrap_or(false)))
+    pub fn may_be_several(&self) -> bool {
+        let faults: Option<u64> = stat(self.pid).and_then(|stat| field(&stat, CHILDREN_FAULTS));
+        faults.is_none_or(|faults| faults > 0)
+            || self.children().is_none_or(|children| !children.is_empty())
+    }
+
+    /// Whether neither it nor a child process of it computes, or waits for a disk.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        let all = self.children().unwrap_or_default().into_iter().chain([self.pid]);
+        all.filter_map(stat).all(|stat| {
+            let state: Option<char> = field(&stat, STATE);
+            !matches!(state, Some('R' | 'D'))
+        })
+    }
+
+    /// Its child processes; `None` where the kernel does not list them. What is born or gone
+    /// meanwhile is seen by the next question.
+    fn children(&self) -> Option<Vec<i32>> {
+        let mut children = Vec::new();
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid)).ok()? {
+            let listed = fs::read_to_string(task.ok()?.path().join("children")).ok()?;
+            children.extend(listed.split(' ').filter_map(|pid| pid.parse::<i32>().ok()));
+        }
+        Some(children)
     }
 
     /// Whether a socket in its network namespace listens on a TCP port, for where
@@ -250,8 +268,11 @@ fn is_kept_for(pid: i32, id: &str) -> bool {
 }
 
 /// Fields of /proc/PID/stat, counted from the one after the name.
+const STATE: usize = 0;
 const PARENT: usize = 1;
 const FLAGS: usize = 6;
+/// Minor faults of children that it has waited for.
+const CHILDREN_FAULTS: usize = 8;
 
 /// Whether the kernel has begun to end a process: `PF_EXITING` among its flags.
 fn exiting(pid: i32) -> bool {

@@ -38,7 +38,7 @@ async fn without_a_control_group_a_process_is_the_container_s_whose_keeper_is_it
     assert!(!process.has_own_group(&id) && !process.ran_out_of_memory());
     let its_keeper = Process::open(i32::try_from(keeper.id().unwrap()).unwrap()).unwrap();
     assert!(!its_keeper.belongs_to(&id), "it has the id itself, and runs on the host");
-    assert!(its_keeper.may_have_children() && !process.may_have_children());
+    assert!(its_keeper.may_be_several() && !process.may_be_several());
 
     let number = Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(number, rustix::process::Signal::KILL).unwrap();
@@ -117,4 +117,42 @@ fn nobody_is_nobody() {
     let _guard = runtime.enter();
     assert!(Process::open(0).is_err());
     assert!(Process::open(i32::MAX).is_err());
+}
+
+#[tokio::test]
+async fn a_service_that_took_the_place_of_a_start_script_may_be_several() {
+    for (script, several) in [("exec cat", false), ("true; /bin/true; exec cat", true)] {
+        let mut child = tokio::process::Command::new("sh")
+            .args(["-c", script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It is the service when it answers.
+        let mut stdin = child.stdin.take().unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, b"x\n").await.unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(said.next_line().await.unwrap().as_deref(), Some("x"));
+        let process = Process::open(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+        assert_eq!(process.may_be_several(), several, "{script}");
+        while !process.rests() {
+            tokio::task::yield_now().await;
+        }
+        drop(stdin);
+        child.wait().await.unwrap();
+    }
+    // A child that computes until it is told to end.
+    let script = "while :; do :; done & echo $!; wait";
+    let mut busy = tokio::process::Command::new("sh")
+        .args(["-c", script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(busy.stdout.take().unwrap()).lines();
+    let child: i32 = said.next_line().await.unwrap().unwrap().parse().unwrap();
+    let process = Process::open(i32::try_from(busy.id().unwrap()).unwrap()).unwrap();
+    assert!(!process.rests());
+    let child = Pid::from_raw(child).unwrap();
+    rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
+    busy.wait().await.unwrap();
 }
