@@ -137,7 +137,7 @@ impl Trial<'_> {
             env: subject.env.clone(),
             ..Draft::default()
         };
-        self.fetch(&draft).await?;
+        self.launcher.fetch(&draft).await?;
         let docker = &self.launcher.docker;
         let facts = docker.image_facts(&self.launcher.daemon, &subject.image).await;
         let facts = facts.map_err(TrialError::Engine)?;
@@ -150,16 +150,6 @@ impl Trial<'_> {
         settle_memory(&mut draft, memory);
         settle_readiness(&mut draft, &first);
         self.confirm(&mut draft).await
-    }
-
-    /// Has the daemon fetch the image, if it lacks it.
-    async fn fetch(&mut self, draft: &Draft) -> Result<(), TrialError> {
-        use ganger_pool::runtime::ContainerRuntime;
-
-        let service = Draft { port: draft.port.max(1), ..draft.clone() }.service();
-        let spec = Arc::new(service.map_err(TrialError::Draft)?.spec);
-        let (docker, daemon) = (&self.launcher.docker, &self.launcher.daemon);
-        docker.prepare(daemon, &"try".into(), &spec).await.map_err(TrialError::Engine)
     }
 
     /// Starts it with all that a start script may need, and looks where it listens.
@@ -339,7 +329,8 @@ fn is_as_good(up: &Up, first: &Up) -> bool {
 /// Twice what it used, rounded up to a power of two.
 fn settle_memory(draft: &mut Draft, used: u64) {
     draft.memory = Some((2 * used).next_power_of_two().max(LEAST_MEMORY));
-    let remark = format!("It used {} when it had started.", ByteSize(used).display().iec());
+    let remark =
+        format!("A container used {} once it had started.", ByteSize(used).display().iec());
     let known = draft.remarks.remove("limits").map(|known| format!("{known}\n"));
     draft.remarks.insert("limits", known.unwrap_or_default() + &remark);
 }

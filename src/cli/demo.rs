@@ -87,8 +87,8 @@ async fn look(endpoint: &Endpoint) -> Result<bool, Failure> {
                  namespace"
             .to_owned(),
         Some(why) => format!(
-            "demo: containers get a network without each other and a port on loopback: without a \
-             network they could not be reached ({why}{})",
+            "demo: containers get a network on which they do not reach each other, and a port on \
+             loopback: without a network they could not be reached ({why}{})",
             if can_enter_namespaces().is_err() { "; run as root, they get none" } else { "" }
         ),
     });

@@ -17,12 +17,12 @@ use crate::endpoint::Endpoint;
 use crate::shutdown::HangUp;
 use crate::trial::{Subject, Tester, TrialError};
 
-/// What the containers are labelled with.
+/// The instance that the containers are labelled with.
 const INSTANCE: &str = "ganger-try";
 /// How long the networks of the trial may take to be removed.
 const LAST: Duration = Duration::from_secs(10);
 
-/// What is tried, and where.
+/// The image that is tried, and the engine that it is tried on.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The image, as a service names it
@@ -90,7 +90,7 @@ pub(super) async fn trial(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let unreachable = |error| Failure::new(Exit::Unreachable, error);
     docker.connect(&daemon.name, &daemon.endpoint).await.map_err(unreachable)?;
-    // What one before it has left that was killed.
+    // A trial that was killed has left its containers.
     app::reap(&docker, &daemon, false).await.map_err(unreachable)?;
 
     let subject = Subject { image, env, command, port, patience };

@@ -1,4 +1,4 @@
-//! What is called otherwise in a Compose file.
+//! Settings that have another name in a Compose file.
 
 /// Settings of a service there, and what to write here.
 const NAMES: &[(&str, &str)] = &[

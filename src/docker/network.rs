@@ -55,7 +55,7 @@ struct ListedNetwork {
 /// One network, inspected.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Inspection {
+pub(super) struct NetworkInspected {
     options: Option<HashMap<String, String>>,
     containers: Option<HashMap<String, IgnoredAny>>,
 }
@@ -265,9 +265,7 @@ impl Docker {
             sleep(PAUSES.after(attempts)).await;
         }
     }
-}
 
-impl Docker {
     /// Whether another daemon of the fleet is the same engine, and has this run's network there: one
     /// that left and came back, or that is found by another name.
     fn is_wanted_elsewhere(&self, daemon: &Daemon) -> bool {
@@ -314,21 +312,26 @@ impl Daemon {
     /// How large packets may be on the engine's default network, where it has been told: others
     /// of its networks do not take that over.
     async fn mtu(&self) -> Result<Option<String>, CallError> {
-        match self.get::<Inspection>("/networks/bridge", self.deadlines.inspect).await {
-            Ok(Inspection { options, .. }) => Ok(options.unwrap_or_default().remove(MTU)),
-            // It has none.
-            Err(Ok(HttpError::Status { .. })) => Ok(None),
-            Err(Ok(error)) => Err(explain::wire(&self.endpoint, &error)),
-            Err(Err(late)) => Err(late),
-        }
+        let bridge = self.inspect_network("bridge").await?;
+        Ok(bridge.and_then(|bridge| bridge.options?.remove(MTU)))
     }
 
     /// Whether a container is on a network.
     async fn is_used(&self, network: &str) -> Result<bool, CallError> {
-        let path = format!("/networks/{network}");
-        match self.get::<Inspection>(&path, self.deadlines.inspect).await {
-            Ok(Inspection { containers, .. }) => Ok(!containers.unwrap_or_default().is_empty()),
-            Err(Ok(HttpError::Status { .. })) => Ok(false),
+        let network = self.inspect_network(network).await?;
+        let containers = network.and_then(|network| network.containers);
+        Ok(containers.is_some_and(|containers| !containers.is_empty()))
+    }
+
+    /// Inspects a network by its name or id; `None` when there is none.
+    pub(super) async fn inspect_network(
+        &self,
+        network: &str,
+    ) -> Result<Option<NetworkInspected>, CallError> {
+        let path = format!("/networks/{}", http::escape(network));
+        match self.get(&path, self.deadlines.inspect).await {
+            Ok(seen) => Ok(Some(seen)),
+            Err(Ok(HttpError::Status { code: 404, .. })) => Ok(None),
             Err(Ok(error)) => Err(explain::wire(&self.endpoint, &error)),
             Err(Err(late)) => Err(late),
         }
@@ -348,24 +351,21 @@ impl Daemon {
         let contact = self.contact()?;
         let deadline = self.deadlines.remove;
         let removal = timeout(deadline, contact.client.remove_network(network)).await;
-        match removal {
-            Ok(Ok(())) => Ok(Removal::Gone),
-            Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => Ok(Removal::Gone),
+        let failure = match removal {
+            Ok(Ok(())) => return Ok(Removal::Gone),
+            Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => {
+                return Ok(Removal::Gone);
+            }
             // Podman says it by a 500.
             Ok(Err(Error::DockerResponseServerError { message, .. }))
                 if message.contains("active endpoints") || message.contains("being used") =>
             {
-                Ok(Removal::Pending)
+                return Ok(Removal::Pending);
             }
-            Ok(Err(error)) => {
-                let failure = Failure::Engine(error);
-                Err(explain::call(&self.endpoint, "the removal of a network", &failure))
-            }
-            Err(_) => {
-                let what = "the removal of a network";
-                Err(CallError::unreachable(explain::late(&self.endpoint, what, deadline)))
-            }
-        }
+            Ok(Err(error)) => Failure::Engine(error),
+            Err(_) => Failure::Late(deadline),
+        };
+        Err(explain::call(&self.endpoint, "the removal of a network", &failure))
     }
 }
 

@@ -19,6 +19,7 @@ const SURE: u8 = 2;
 /// A port that nobody listens on: who is there refuses. A service would take a connection to its own
 /// for a client.
 const DISCARD: u16 = 9;
+
 /// The network of this run on one engine.
 #[derive(Debug, Default)]
 pub(super) struct RunNetwork {

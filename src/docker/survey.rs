@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Docker, Network, Reach, Spec, explain};
-use crate::http::{self, HttpError};
 
 /// What a daemon says of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,15 +79,15 @@ impl Docker {
         abilities: &Abilities,
         spec: &Spec,
     ) -> Result<Survey, CallError> {
+        let daemon = self.daemon(daemon)?;
         let mut lacks = abilities.lacks(spec);
         if let Network::Named(network) = &spec.network
-            && !self.has_network(daemon, network).await?
+            && daemon.inspect_network(network).await?.is_none()
         {
             lacks.push(format!(
                 "`network`: there is no network {network}: `docker network create {network}` there"
             ));
         }
-        let daemon = self.daemon(daemon)?;
         let contact = daemon.contact()?;
         lacks.extend(contact.heeds(spec).err());
         lacks.extend(contact.find_sources(spec).await.err());
@@ -105,17 +104,6 @@ impl Docker {
             lacks,
             notes: abilities.notes(spec).into_iter().chain(contact.doubts(spec)).collect(),
         })
-    }
-
-    async fn has_network(&self, daemon: &DaemonName, network: &str) -> Result<bool, CallError> {
-        let daemon = self.daemon(daemon)?;
-        let path = format!("/networks/{}", http::escape(network));
-        match daemon.get::<IgnoredAny>(&path, daemon.deadlines.inspect).await {
-            Ok(_) => Ok(true),
-            Err(Ok(HttpError::Status { code: 404, .. })) => Ok(false),
-            Err(Ok(error)) => Err(explain::wire(&daemon.endpoint, &error)),
-            Err(Err(late)) => Err(late),
-        }
     }
 
     /// Why containers without any network cannot be reached on a daemon that was connected

@@ -18,6 +18,8 @@ use super::draft::Draft;
 use crate::docker::{Container, Docker, Ready, Spec, Written};
 use crate::probe::Prober;
 
+/// The service that containers are labelled with.
+const SERVICE: &str = "try";
 /// How long something has to listen before it is believed: start scripts listen for a moment, too.
 const STAYS: Duration = Duration::from_millis(500);
 /// Between looks at a container that does not listen yet.
@@ -76,13 +78,29 @@ pub(super) struct Down {
 // === impl Launcher ===
 
 impl Launcher {
+    /// Has the daemon fetch the image, if it lacks it.
+    ///
+    /// # Errors
+    /// The engine is at fault, or the draft is no valid service.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a pull to the engine.
+    pub(super) async fn fetch(&self, draft: &Draft) -> Result<(), TrialError> {
+        self.prepare(&SERVICE.into(), &Arc::new(spec(draft)?)).await
+    }
+
+    async fn prepare(&self, service: &ServiceName, spec: &Arc<Spec>) -> Result<(), TrialError> {
+        let prepared = self.docker.prepare(&self.daemon, service, spec).await;
+        prepared.map_err(TrialError::Engine)
+    }
+
     /// Launches one, and sees what becomes of it. It is removed when this returns.
     ///
     /// # Errors
     /// The engine is at fault, or the draft is no valid service.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the container to be found by its labels.
+    /// Dropping the future leaves the container to [`Launcher::clear`].
     pub(super) async fn attempt(&mut self, draft: &Draft) -> Result<Result<Up, Down>, TrialError> {
         match self.try_once(draft).await {
             // It is prepared otherwise now: by another way to reach containers, for example.
@@ -143,10 +161,10 @@ impl Launcher {
         spec: Spec,
         watch: impl AsyncFnOnce(&Arc<Container>) -> Result<T, String>,
     ) -> Result<Result<T, Down>, TrialError> {
-        let (spec, service) = (Arc::new(spec), ServiceName::from("try"));
+        let (spec, service) = (Arc::new(spec), ServiceName::from(SERVICE));
         let launch = LaunchId(self.launched.fetch_add(1, Ordering::Relaxed) + 1);
         let target = Target { daemon: self.daemon.clone(), key: ContainerKey::Launch(launch) };
-        self.docker.prepare(&self.daemon, &service, &spec).await.map_err(TrialError::Engine)?;
+        self.prepare(&service, &spec).await?;
         let order = LaunchOrder {
             launch,
             daemon: self.daemon.clone(),
@@ -178,7 +196,7 @@ impl Launcher {
         Ok(outcome)
     }
 
-    /// Removes every container that there was, as far as it is there: one whose launch was given
+    /// Removes every container of this trial, as far as it is there: one whose launch was given
     /// up may come to life yet.
     pub(super) async fn clear(&self) -> Result<(), TrialError> {
         for launch in 1..=self.launched.load(Ordering::Relaxed) {
