@@ -212,6 +212,8 @@ impl Launcher {
         let lacks = |hint: &String| hint.contains("limits.memory");
         let lacks_memory = found.out_of_memory || found.hint.as_ref().is_some_and(lacks);
         let hint = found.hint.map(|hint| format!("; see {hint}")).unwrap_or_default();
+        // Of one that had ended when its launch returned, nobody has read it yet.
+        let log = if log.is_empty() { found.log } else { log };
         Down { why: format!("{why}{hint}"), log, lacks_memory }
     }
 
@@ -318,4 +320,43 @@ async fn talk(container: &Container) -> (Option<String>, bool) {
     };
     let text = banner.chars().all(|c| !c.is_control() || "\r\n\t".contains(c));
     (text.then_some(banner), hangs_up)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::docker::fake::{Engine, Reply, Seen};
+    use crate::docker::{Identity, Site};
+
+    /// Every container has ended by the time that it is looked at.
+    fn ended(seen: &Seen) -> Option<Reply> {
+        let line = "it wants a password";
+        if seen.line.contains("/logs?") {
+            return Some(Reply::Chunked(format!("\x02\0\0\0\0\0\0{}{line}", '\x13')));
+        }
+        let asks = seen.line.starts_with("GET /containers/") && seen.line.ends_with("/json");
+        let state = json!({"Running": false, "ExitCode": 1});
+        asks.then(|| Reply::Json(200, json!({ "State": state })))
+    }
+
+    #[tokio::test]
+    async fn a_container_that_ends_at_once_is_known_by_its_last_words() {
+        let engine = Engine::start(ended);
+        let identity = Identity { instance: "try".into(), boot: "3fa9c1d2".into() };
+        let docker = Docker::new(identity, Vec::new());
+        let site = Site {
+            endpoint: engine.endpoint(),
+            publish_on: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+        };
+        docker.connect(&"d".into(), &site).await.unwrap();
+        let patience = Duration::from_secs(60);
+        let launched = Arc::default();
+        let mut launcher = Launcher { docker, daemon: "d".into(), patience, launched };
+        let draft = Draft { name: "x".into(), image: "x:1".into(), port: 1, ..Draft::default() };
+        let down = launcher.attempt(&draft).await.unwrap().unwrap_err();
+        assert_eq!(down.why, "the container exited with code 1 as soon as it was started");
+        assert_eq!(down.log, ["it wants a password"]);
+    }
 }
