@@ -141,26 +141,29 @@ fn every_kind_s_containers_have_their_limits() {
 #[test]
 fn every_kind_gives_containers_what_a_service_says_of_their_system() {
     on_each(|fleet, host| {
-        // The Podman of the fleet has no program for that: catatonit is a package of its own.
-        let init = host.kind.contains("docker");
         let fields = "warm: 1, max: 2, network: Bridge, reach: Namespace, working_dir: \"/dev\", hostname: \"db.one\", \
                       shm_size: \"1MiB\", ulimits: {\"nofile\": 4096, \"core\": (soft: 0, hard: 1)}, \
                       sysctls: {\"net.core.somaxconn\": \"77\", \"kernel.shmmni\": \"99\"}, \
                       volumes: {\"/kept\": (name: \"ganger-kept\", read_only: true)}, \
                       devices: [\"/dev/null:/dev/other\"], \
                       dns: [\"192.0.2.53\"], extra_hosts: {\"other\": \"192.0.2.7\"}, \
-                      entrypoint: [\"/fixture\", \"--banner\", \"entered\"]";
-        let fields = format!("{fields}, init: {init}");
+                      entrypoint: [\"/fixture\", \"--banner\", \"entered\"], init: true";
         let config = Config::new("system").daemon(host.daemon(8));
-        let config = config.fixture("id", &fields, &["identify"]);
+        let config = config.fixture("id", fields, &["identify"]);
         let mut ganger = config.serve(GANGER, fleet);
         let id = stocked(host, &ganger, 1).into_iter().next().unwrap();
         let pid = host.docker(&["inspect", "--format", "{{.State.Pid}}", &id]);
         let kind = &host.kind;
         let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
         // As the kernel has it, and as a program in the container reads it.
-        assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), Path::new("/dev"), "{kind}");
-        assert_eq!(read("comm").trim() != "fixture", init, "{kind}: an init is process 1");
+        assert_ne!(read("comm").trim(), "fixture", "{kind}: an init is process 1");
+        let children = read(&format!("task/{pid}/children"));
+        let program = children.trim();
+        assert_eq!(
+            fs::read_link(format!("/proc/{program}/cwd")).unwrap(),
+            Path::new("/dev"),
+            "{kind}"
+        );
         let limits = read("limits");
         let limit = |name: &str| {
             let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();

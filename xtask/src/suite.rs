@@ -35,13 +35,13 @@ pub(crate) fn directory(
     let suites = command::target().join("suites");
     // What is made may hold its own place in absolute paths.
     let dir = std::path::absolute(suites.join(name))?;
-    if is_made(&dir) {
+    if is_made(&dir, packages) {
         return Ok(dir);
     }
     fs::create_dir_all(&suites)?;
     let lock = File::create(suites.join(format!("{name}.lock")))?;
     lock.lock().context("lock on what is unpacked")?;
-    if is_made(&dir) {
+    if is_made(&dir, packages) {
         return Ok(dir);
     }
     command::say(&format!(
@@ -55,17 +55,17 @@ pub(crate) fn directory(
     unpack(&dir, suite, packages, extent)
         .and_then(|()| finish(&dir))
         .with_context(|| format!("packages of Debian {suite}: {}", packages.join(" ")))?;
-    fs::write(dir.join(MADE), place(&dir))?;
+    fs::write(dir.join(MADE), mark(&dir, packages))?;
     Ok(dir)
 }
 
-/// Whether it is whole, and has not been moved or copied since.
-fn is_made(dir: &Path) -> bool {
-    fs::read_to_string(dir.join(MADE)).is_ok_and(|made| made == place(dir))
+/// Whether it is whole, of these packages, and has not been moved or copied since.
+fn is_made(dir: &Path, packages: &[&str]) -> bool {
+    fs::read_to_string(dir.join(MADE)).is_ok_and(|made| made == mark(dir, packages))
 }
 
-fn place(dir: &Path) -> String {
-    dir.display().to_string()
+fn mark(dir: &Path, packages: &[&str]) -> String {
+    format!("{}: {}", dir.display(), packages.join(" "))
 }
 
 fn unpack(dir: &Path, suite: &str, packages: &[&str], extent: Extent) -> Result<()> {
@@ -193,11 +193,11 @@ mod tests {
     fn what_was_copied_elsewhere_is_made_anew() {
         let dir = std::env::temp_dir().join(format!("ganger-suite-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
-        assert!(!is_made(&dir));
-        fs::write(dir.join(MADE), place(&dir)).unwrap();
-        assert!(is_made(&dir));
+        assert!(!is_made(&dir, &["one"]));
+        fs::write(dir.join(MADE), mark(&dir, &["one"])).unwrap();
+        assert!(is_made(&dir, &["one"]));
         fs::write(dir.join(MADE), "/elsewhere").unwrap();
-        assert!(!is_made(&dir));
+        assert!(!is_made(&dir, &["one"]));
         fs::remove_dir_all(&dir).unwrap();
     }
 }

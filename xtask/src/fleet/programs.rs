@@ -43,7 +43,7 @@ pub(crate) fn search_path(kind: Kind) -> String {
 fn packages_of(engine: Engine) -> &'static [&'static str] {
     match engine {
         Engine::Docker => &["docker.io"],
-        Engine::Podman => &["podman", "crun", "netavark", "aardvark-dns"],
+        Engine::Podman => &["podman", "crun", "netavark", "aardvark-dns", "catatonit"],
     }
 }
 
@@ -58,7 +58,7 @@ fn programs(engine: Engine) -> &'static [&'static str] {
             "containerd-shim-runc-v2",
             "runc",
         ],
-        Engine::Podman => &["podman", "conmon", "crun", "netavark", "aardvark-dns"],
+        Engine::Podman => &["podman", "conmon", "crun", "netavark", "aardvark-dns", "catatonit"],
     }
 }
 
