@@ -8,6 +8,7 @@ mod decode;
 mod defaults;
 mod fleet;
 mod image;
+mod include;
 mod instance;
 mod keys;
 mod lex;
@@ -18,6 +19,7 @@ mod ready;
 mod register;
 mod report;
 mod service;
+mod source_text;
 mod start;
 mod swarm;
 mod tls;
@@ -40,6 +42,7 @@ pub use name::Name;
 pub use register::Register;
 pub use report::Report;
 pub use service::Service;
+use source_text::SourceText;
 
 pub use crate::spec::{Network, Ready, Sandbox};
 pub(crate) use quantity::time;
@@ -137,21 +140,7 @@ impl Config {
     /// # Errors
     /// It cannot be read, or has mistakes: then all of them.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let mut bytes = Vec::new();
-        let mut read = |from: &mut dyn Read| from.take(LARGEST + 1).read_to_end(&mut bytes);
-        let read = match is_stdin(path) {
-            true => read(&mut io::stdin().lock()),
-            false => File::open(path).and_then(|mut file| read(&mut file)),
-        };
-        read.map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        let not_text = |why: String| ConfigError::NotText { path: path.to_owned(), why };
-        if bytes.len() as u64 > LARGEST {
-            return Err(not_text(format!("it is larger than {} KiB", LARGEST >> 10)));
-        }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            not_text(format!("byte {at} is not UTF-8 text"))
-        })?;
+        let text = text_of(path)?;
         let dir = path.parent().unwrap_or(Path::new(""));
         Ok(Self::parse_in(dir, &text, &origin(path))?)
     }
@@ -166,10 +155,14 @@ impl Config {
     }
 
     fn parse_in(dir: &Path, text: &str, origin: &str) -> Result<Self, Report> {
-        let (config, warnings) =
-            read::config(text, dir).map_err(|mistakes| Report::new(origin, text, mistakes))?;
-        let warnings = warnings.iter().map(|warning| warning.line(origin, text)).collect();
-        Ok(Self { warnings, ..config })
+        let mut sources = SourceText::new(origin, dir, text);
+        match read::config(&mut sources) {
+            Ok((config, warnings)) => {
+                let warnings = warnings.iter().map(|warning| warning.line(&sources)).collect();
+                Ok(Self { warnings, ..config })
+            }
+            Err(mistakes) => Err(Report::new(sources, mistakes)),
+        }
     }
 
     /// A commented configuration to start from: one echo service on this
@@ -191,6 +184,25 @@ impl Config {
             None => instance::derived(path).map_err(|why| ConfigError::Nameless { why }),
         }
     }
+}
+
+/// The text of a file, or of standard input.
+fn text_of(path: &Path) -> Result<String, ConfigError> {
+    let mut bytes = Vec::new();
+    let mut read = |from: &mut dyn Read| from.take(LARGEST + 1).read_to_end(&mut bytes);
+    let read = match is_stdin(path) {
+        true => read(&mut io::stdin().lock()),
+        false => File::open(path).and_then(|mut file| read(&mut file)),
+    };
+    read.map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let not_text = |why: String| ConfigError::NotText { path: path.to_owned(), why };
+    if bytes.len() as u64 > LARGEST {
+        return Err(not_text(format!("it is larger than {} KiB", LARGEST >> 10)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        not_text(format!("byte {at} is not UTF-8 text"))
+    })
 }
 
 /// Whether this stands for standard input.

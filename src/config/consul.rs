@@ -201,7 +201,7 @@ impl Decode for TokenFile {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let name = cx.decode::<Text>(node)?;
-        let file = Self(cx.dir.join(name.0));
+        let file = Self(cx.path(&name.0, &node.span));
         if let Err(why) = file.read() {
             let help = "it holds the SecretID of a token, and nothing else";
             cx.report(Mistake::new(&node.span, why).help(help));

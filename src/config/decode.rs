@@ -9,7 +9,7 @@ use std::env;
 use std::fmt;
 use std::hash::Hash;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use ron::error::Position;
@@ -22,6 +22,7 @@ pub(crate) use words::similar;
 use words::{listed, quoted};
 
 use super::report::{Mistake, Span};
+use super::source_text::SourceText;
 use super::tree::{Item, Node, Shape, parse};
 use super::variables::expand;
 
@@ -54,12 +55,10 @@ pub(super) struct Flaw {
     help: Option<String>,
 }
 
-/// The file that is read, and the mistakes found so far.
+/// The files that are read, and the mistakes found so far.
 #[derive(Debug)]
 pub(super) struct Cx<'t> {
-    pub(super) text: &'t str,
-    /// What paths in the file are relative to.
-    pub(super) dir: &'t Path,
+    pub(super) sources: &'t SourceText,
     pub(super) mistakes: Vec<Mistake>,
     /// What is right, but not for long.
     pub(super) warnings: Vec<Mistake>,
@@ -96,17 +95,22 @@ impl<'t> Cx<'t> {
     }
 
     pub(super) fn source(&self, span: &Span) -> &'t str {
-        &self.text[span.clone()]
+        &self.sources.text()[span.clone()]
     }
 
-    /// The line a place is in, from 1.
-    pub(super) fn line(&self, span: &Span) -> usize {
-        self.text[..span.start].matches('\n').count() + 1
+    /// A path in a file, from that file's directory on.
+    pub(super) fn path(&self, name: &str, place: &Span) -> PathBuf {
+        self.sources.file_at(place).dir.join(name)
     }
 
     /// Reads a value, out of `Some( )` if it is wrapped.
     pub(super) fn decode<T: Decode>(&mut self, node: &Node) -> Option<T> {
         T::decode(self.unwrapped(node), self)
+    }
+
+    /// Reads a value, which may be `None` like one that is left out.
+    pub(super) fn optional<T: Decode>(&mut self, node: &Node) -> Option<T> {
+        if self.is_left_out::<T>(node) { None } else { self.decode(node) }
     }
 
     fn unwrapped<'n>(&self, node: &'n Node) -> &'n Node {
@@ -121,9 +125,10 @@ impl<'t> Cx<'t> {
         }
     }
 
-    /// Whether it says that there is no value.
-    fn is_none(&self, node: &Node) -> bool {
-        matches!(node.shape, Shape::Name) && self.source(&node.span) == "None"
+    /// Whether this is how a file says that a key has no value.
+    fn is_left_out<T: Decode>(&self, node: &Node) -> bool {
+        let is_none = matches!(node.shape, Shape::Name) && self.source(&node.span) == "None";
+        !T::TAKES_NONE && is_none
     }
 
     /// Reports a value of the wrong type.
@@ -270,9 +275,9 @@ impl<'t> Cx<'t> {
     /// Reports something that may be there once only.
     pub(super) fn repeated(&mut self, second: &Span, first: &Span) {
         let title = format!(
-            "{} is there already, in line {}",
+            "{} is there already, in {}",
             quoted(self.source(second)),
-            self.line(first)
+            self.sources.line(first, second)
         );
         self.report(Mistake::new(second, title).also(first, "the first"));
     }
@@ -365,9 +370,9 @@ impl<T: Decode> Decode for Spanned<T> {
 #[expect(clippy::expect_used, reason = "a test reads all that there are")]
 pub(super) fn default_of<T: Decode>(text: &str) -> T {
     // A file is a struct; this is one with a single value.
-    let (text, dir) = (format!("({text})"), Path::new(""));
-    let mut cx = Cx { text: &text, dir, mistakes: Vec::new(), warnings: Vec::new() };
-    let node = parse(&text, &mut cx.mistakes);
+    let sources = SourceText::new("", Path::new(""), &format!("({text})"));
+    let mut cx = Cx { sources: &sources, mistakes: Vec::new(), warnings: Vec::new() };
+    let node = parse(sources.text(), 0, &mut cx.mistakes);
     let value = match node.as_ref().map(|node| &node.shape) {
         Some(Shape::Struct { items, .. }) => items.first().and_then(|item| cx.decode(&item.value)),
         _ => None,

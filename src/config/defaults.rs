@@ -38,14 +38,13 @@ impl Decode for Defaults {
 /// Gives each service the settings of `defaults` that it does not have itself.
 pub(super) fn spread(text: &str, file: &mut Node) {
     let Shape::Struct { items, .. } = &mut file.shape else { return };
-    let is = |item: &Item, name: &str| {
-        item.key.as_ref().is_some_and(|key| &text[key.span.clone()] == name)
-    };
-    let Some(defaults) = items.iter().find(|item| is(item, "defaults")) else { return };
+    let Some(defaults) = items.iter().find(|item| item.is_named("defaults", text)) else { return };
     let Shape::Struct { items: defaults, .. } = &defaults.value.shape else { return };
-    let own = |item: &&Item| !OWN.iter().any(|own| is(item, own)) && known(text, item);
+    let own = |item: &&Item| !OWN.iter().any(|own| item.is_named(own, text)) && known(text, item);
     let defaults: Vec<_> = defaults.iter().filter(own).cloned().collect();
-    let Some(services) = items.iter_mut().find(|item| is(item, "services")) else { return };
+    let Some(services) = items.iter_mut().find(|item| item.is_named("services", text)) else {
+        return;
+    };
     let Shape::Map(services) = &mut services.value.shape else { return };
     for (_, service) in services {
         let Shape::Struct { items, .. } = &mut service.shape else { continue };

@@ -102,9 +102,9 @@ fn check_place(before: &[Spanned<FoundDaemon>], daemon: &FoundDaemon, cx: &mut C
     });
     if let Some((name, first)) = first {
         let title = format!(
-            "daemon \"{}\" is the same engine as \"{name}\", in line {}",
+            "daemon \"{}\" is the same engine as \"{name}\", in {}",
             daemon.name.value,
-            cx.line(&first.span)
+            cx.sources.line(&first.span, &url.span)
         );
         let help = "leave one out, and give the other the `max_containers` of both";
         cx.report(Mistake::new(&url.span, title).also(&first.span, "the same").help(help));

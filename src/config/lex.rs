@@ -45,12 +45,12 @@ struct Lexer<'t, 'm> {
     mistakes: &'m mut Vec<Mistake>,
 }
 
-/// The tokens of a file; the last is [`Kind::End`].
-pub(super) fn tokens(text: &str, mistakes: &mut Vec<Mistake>) -> Vec<Token> {
-    let mut lexer = Lexer { text, at: 0, mistakes };
+/// The tokens of the file whose text begins at `from`; the last is [`Kind::End`].
+pub(super) fn tokens(text: &str, from: usize, mistakes: &mut Vec<Mistake>) -> Vec<Token> {
+    let mut lexer = Lexer { text, at: from, mistakes };
     let mut tokens = Vec::new();
     // A byte order mark is no part of the text.
-    lexer.at += if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    lexer.at += if text[from..].starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     loop {
         lexer.skip_blank();
         let start = lexer.at;

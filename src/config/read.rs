@@ -1,27 +1,35 @@
 //! Reads the whole file: its top level, and what has to fit together.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use super::daemon::DAEMON_ROWS;
 use super::decode::{Cx, Decode, Entry, Fields, Spanned};
 use super::defaults::{Defaults, spread};
 use super::fleet::FoundDaemons;
+use super::include::{Includes, include, merge};
 use super::keys::{keys, optional, or, required};
 use super::name::Name;
 use super::report::{Mistake, Span};
 use super::service::{Found, SERVICE_ROWS, service};
+use super::source_text::SourceText;
 use super::tree::{Node, parse};
 use super::value::FilePath;
 use super::{Config, Daemons, Log, LogFormat, Register};
 
-/// Reads a file, whose paths are relative to `dir`, and what to warn of. An
-/// error is never empty.
-pub(super) fn config(text: &str, dir: &Path) -> Result<(Config, Vec<Mistake>), Vec<Mistake>> {
-    let mut cx = Cx { text, dir, mistakes: Vec::new(), warnings: Vec::new() };
-    let mut tree = parse(text, &mut cx.mistakes);
-    tree.iter_mut().for_each(|tree| spread(text, tree));
+/// Reads a file, and those that it includes, which are added to the sources; returns also what to
+/// warn of. An error is never empty.
+pub(super) fn config(sources: &mut SourceText) -> Result<(Config, Vec<Mistake>), Vec<Mistake>> {
+    let (mut mistakes, mut warnings) = (Vec::new(), Vec::new());
+    let mut tree = parse(sources.text(), 0, &mut mistakes);
+    let included = tree
+        .as_mut()
+        .map_or(Vec::new(), |tree| include(sources, tree, &mut mistakes, &mut warnings));
+    let mut cx = Cx { sources, mistakes, warnings };
+    if let Some(tree) = &mut tree {
+        included.iter().for_each(|included| merge(tree, included, &mut cx));
+        spread(cx.sources.text(), tree);
+    }
     let config = tree.and_then(|tree| cx.fields(&tree, "the configuration", top).flatten());
     match config {
         Some(config) if cx.mistakes.is_empty() => Ok((config, cx.warnings)),
@@ -35,6 +43,7 @@ pub(super) fn config(text: &str, dir: &Path) -> Result<(Config, Vec<Mistake>), V
 fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     let daemons = f.required(TOP.daemons).map(|daemons| daemons.0);
     f.optional(TOP.defaults);
+    f.optional(TOP.include);
     let services = f.required(TOP.services);
     let register = f.optional(TOP.register);
     let instance = f.optional(TOP.instance);
@@ -52,6 +61,7 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     // A reload compares services and listed daemons one by one, and refuses another instance.
     f.comes_to(TOP.services, ());
     f.comes_to(TOP.defaults, ());
+    f.comes_to(TOP.include, ());
     f.comes_to(TOP.instance, ());
     if let Daemons::Static(_) = &daemons {
         f.comes_to(TOP.daemons, ());
@@ -92,6 +102,12 @@ keys! {
         "none",
         "(reuse: 9, limits: (memory: \"64MiB\"))",
         "Settings of all services that do not have them themselves. A struct such as `limits` is taken whole.",
+    );
+    include: Includes = optional(
+        "none",
+        "[\"services/*.ron\"]",
+        "Files with more services, read with this one: each is `(services: {…})`. Paths in them are \
+         relative to them.",
     );
     register: Register = optional(
         "none",
@@ -184,9 +200,9 @@ fn check_listen(found: &[Found], cx: &mut Cx<'_>) {
             clash(other.value, listen.value).then_some((&first.name, other))
         });
         if let Some((name, first)) = clash {
-            let line = cx.line(&first.span);
+            let line = cx.sources.line(&first.span, &listen.span);
             let title = format!(
-                "service \"{}\" cannot listen on {}: service \"{name}\" listens on {}, in line {line}",
+                "service \"{}\" cannot listen on {}: service \"{name}\" listens on {}, in {line}",
                 second.name, listen.value, first.value
             );
             cx.report(Mistake::new(&listen.span, title).also(&first.span, "taken here"));

@@ -1,24 +1,22 @@
-//! The mistakes of one configuration file, and how they are shown.
+//! The mistakes of a configuration, and how they are shown.
 
 use std::fmt;
-use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-/// A place in the file, in bytes.
-pub(super) type Span = Range<usize>;
+use super::source_text::SourceText;
+pub(super) use super::source_text::Span;
 
 /// The most mistakes shown. One slip of the pen can upset a whole file.
 const SHOWN: usize = 30;
 
-/// All mistakes of a configuration file, each with its place.
+/// All mistakes of a configuration, each with its place.
 ///
 /// `Display` shows them without colour: for each the file, line and column, the
 /// line with the offending text underlined, what is wrong, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    origin: String,
-    text: String,
+    sources: SourceText,
     mistakes: Vec<Mistake>,
 }
 
@@ -64,8 +62,9 @@ impl Mistake {
     }
 
     /// It in one line: file, line, column, what, and what to do.
-    pub(super) fn line(&self, origin: &str, text: &str) -> String {
-        let before = &text[..self.span.start.min(text.len())];
+    pub(super) fn line(&self, sources: &SourceText) -> String {
+        let before = sources.before(&self.span);
+        let origin = &sources.file_at(&self.span).origin;
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         let help = self.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
@@ -77,22 +76,34 @@ impl Mistake {
     }
 
     fn group<'a>(&'a self, report: &'a Report) -> Group<'a> {
+        let sources = &report.sources;
         let within = |span: &Span| {
+            let file = &sources.file_at(span).span;
             // A place at the very end has no text of its own: take the last.
-            let end = span.end.min(report.text.len());
-            span.start.min(end)..end
+            let end = span.end.min(file.end);
+            span.start.min(end) - file.start..end - file.start
         };
-        let mut snippet =
-            Snippet::source(report.text.as_str()).path(report.origin.as_str()).annotation(
-                AnnotationKind::Primary
-                    .span(within(&self.span))
-                    .label((!self.label.is_empty()).then_some(self.label.as_str())),
-            );
-        if let Some((span, label)) = &self.also {
-            snippet = snippet
-                .annotation(AnnotationKind::Context.span(within(span)).label(label.as_str()));
-        }
-        let group = Level::ERROR.primary_title(self.title.as_str()).element(snippet);
+        let shown = |span: &Span| {
+            let file = sources.file_at(span);
+            Snippet::source(&sources.text()[file.span.clone()]).path(file.origin.as_str())
+        };
+        let snippet = shown(&self.span).annotation(
+            AnnotationKind::Primary
+                .span(within(&self.span))
+                .label((!self.label.is_empty()).then_some(self.label.as_str())),
+        );
+        let group = Level::ERROR.primary_title(self.title.as_str());
+        let group = match &self.also {
+            Some((span, label)) => {
+                let also = AnnotationKind::Context.span(within(span)).label(label.as_str());
+                if sources.file_at(span) == sources.file_at(&self.span) {
+                    group.element(snippet.annotation(also))
+                } else {
+                    group.element(snippet).element(shown(span).annotation(also))
+                }
+            }
+            None => group.element(snippet),
+        };
         match &self.help {
             Some(help) => group.element(Level::HELP.message(help.as_str())),
             None => group,
@@ -104,10 +115,10 @@ impl Mistake {
 
 impl Report {
     /// Sorts the mistakes by place. There has to be at least one.
-    pub(super) fn new(origin: &str, text: &str, mut mistakes: Vec<Mistake>) -> Self {
+    pub(super) fn new(sources: SourceText, mut mistakes: Vec<Mistake>) -> Self {
         debug_assert!(!mistakes.is_empty());
         mistakes.sort_by_key(|mistake| mistake.span.start);
-        Self { origin: origin.to_owned(), text: text.to_owned(), mistakes }
+        Self { sources, mistakes }
     }
 
     /// How many mistakes there are.
@@ -141,7 +152,7 @@ impl Report {
         };
         let hidden = self.count().saturating_sub(SHOWN);
         let shown = if hidden > 0 { format!(", the first {SHOWN} shown") } else { String::new() };
-        format!("{count} in {}{shown}", self.origin)
+        format!("{count} in {}{shown}", self.sources.main().origin)
     }
 }
 

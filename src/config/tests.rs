@@ -2,6 +2,7 @@
 
 mod consul;
 mod env_file;
+mod include;
 mod mutated;
 mod ready;
 mod reference;

@@ -41,7 +41,7 @@ impl Decode for Files {
             named.check_pair(f);
             named
         })?;
-        let path = |name: &Spanned<String>| cx.dir.join(&name.value);
+        let path = |name: &Spanned<String>| cx.path(&name.value, &name.span);
         let ca = named.ca.as_ref().map(path)?;
         let identity = named.cert.as_ref().zip(named.key.as_ref());
         let identity = identity.map(|(cert, key)| Identity { cert: path(cert), key: path(key) });

@@ -49,6 +49,15 @@ pub(super) struct FieldName {
     pub(super) quoted: bool,
 }
 
+// === impl Item ===
+
+impl Item {
+    /// Whether it is the field of this name.
+    pub(super) fn is_named(&self, name: &str, text: &str) -> bool {
+        self.key.as_ref().is_some_and(|key| &text[key.span.clone()] == name)
+    }
+}
+
 // === impl Node ===
 
 impl Node {

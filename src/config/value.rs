@@ -188,8 +188,8 @@ impl Decode for FilePath {
     const WHAT: &'static str = "the path of a file in quotes";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let path = Text::decode(node, cx)?;
-        Some(Self(cx.dir.join(path.0)))
+        let name = Text::decode(node, cx)?;
+        Some(Self(cx.path(&name.0, &node.span)))
     }
 }
 

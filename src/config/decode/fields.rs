@@ -152,7 +152,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
 
     /// Whether a key is there with a value, be it one that cannot be read.
     pub(in crate::config) fn given<T: Decode>(&self, key: Key<T>) -> bool {
-        self.given.get(key.row.name).is_some_and(|item| !self.is_left_out::<T>(&item.value))
+        self.given.get(key.row.name).is_some_and(|item| !self.cx.is_left_out::<T>(&item.value))
     }
 
     /// Whether a key is there and its value could not be read.
@@ -163,7 +163,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
     /// Where the value of a key is, that was read from the file.
     pub(in crate::config) fn place<T: Decode>(&self, key: Key<T>) -> Option<Span> {
         let node = &self.given.get(key.row.name)?.value;
-        let is_value = !self.unread(key) && !self.is_left_out::<T>(node);
+        let is_value = !self.unread(key) && !self.cx.is_left_out::<T>(node);
         is_value.then(|| self.cx.unwrapped(node).span.clone())
     }
 
@@ -189,14 +189,9 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         self.kept(key, value)
     }
 
-    /// Whether this is how a file says that a key has no value.
-    fn is_left_out<T: Decode>(&self, node: &Node) -> bool {
-        !T::TAKES_NONE && self.cx.is_none(node)
-    }
-
     /// The value of a key, if it has one.
     fn value<T: Decode>(&mut self, key: Key<T>) -> Option<T> {
-        let node = self.node(key).filter(|node| !self.is_left_out::<T>(node))?;
+        let node = self.node(key).filter(|node| !self.cx.is_left_out::<T>(node))?;
         self.read(key, node)
     }
 

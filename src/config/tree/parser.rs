@@ -21,9 +21,14 @@ pub(super) struct Parser<'t, 'm> {
     pub(super) mistakes: &'m mut Vec<Mistake>,
 }
 
-/// The tree of a file. `None` when it is no configuration at all.
-pub(in crate::config) fn parse(text: &str, mistakes: &mut Vec<Mistake>) -> Option<Node> {
-    let tokens = tokens(text, mistakes);
+/// The tree of the file whose text begins at `from` and ends with the text. `None` when it is no
+/// configuration at all. `mistakes` are those of this file.
+pub(in crate::config) fn parse(
+    text: &str,
+    from: usize,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Node> {
+    let tokens = tokens(text, from, mistakes);
     let found = mistakes.len();
     let mut parser =
         Parser { text, tokens, at: 0, open: Vec::new(), ended: false, bare: Vec::new(), mistakes };
