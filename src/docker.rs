@@ -8,6 +8,7 @@
 
 mod address;
 mod autopsy;
+mod belongings;
 mod body;
 mod calls;
 mod clock;
@@ -26,6 +27,7 @@ mod hints;
 mod ignored;
 mod image;
 mod inquiry;
+mod keepers;
 mod kind;
 mod launch;
 mod list;
@@ -36,6 +38,7 @@ mod retire;
 mod run_network;
 mod sandbox;
 mod sandboxes;
+mod secrets;
 mod sightings;
 mod sources;
 mod steps;
@@ -89,7 +92,7 @@ pub struct Docker {
     others: Arc<strays::Others>,
     dialer: Arc<Dialer>,
     daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
-    /// Those that have left the fleet, as long as sandboxes, or a network, are left there.
+    /// Those that have left the fleet, as long as sandboxes, a network, or secrets are left there.
     leaving: Arc<Mutex<Vec<Arc<Daemon>>>>,
     /// Launches whose containers nobody can look for any more, and where those were: another
     /// engine is there now.
@@ -190,7 +193,7 @@ impl Docker {
     }
 
     /// The daemon of this name; what was known of it goes when its site changes, but for its
-    /// sandboxes and its network.
+    /// sandboxes, its network and its keepers of secrets.
     fn daemon_at(&self, name: &DaemonName, site: &Site) -> Arc<Daemon> {
         let mut daemons = self.daemons.lock();
         let fresh = || Daemon::new(name.clone(), site.clone(), self.deadlines, self.steps.clone());
@@ -199,6 +202,7 @@ impl Docker {
             let mut moved = fresh();
             moved.sandboxes = Arc::clone(&known.sandboxes);
             moved.network = Arc::clone(&known.network);
+            moved.keepers = Arc::clone(&known.keepers);
             *known = Arc::new(moved);
         }
         Arc::clone(known)
@@ -266,6 +270,7 @@ impl ContainerRuntime for Docker {
     async fn list(&self, daemon: &DaemonName) -> Result<Listing, CallError> {
         let daemon = self.daemon(daemon)?;
         self.tidy_sandboxes(&daemon);
+        self.tidy_keepers(&daemon);
         let (all, lost) = self.list_counted(&daemon).await?;
         let count = |listed: &[_]| u32::try_from(listed.len()).unwrap_or(u32::MAX);
         let total = count(&all);
@@ -275,11 +280,11 @@ impl ContainerRuntime for Docker {
         }
         let mut ours: Vec<_> =
             all.into_iter().filter(|listed| self.is_ours(&daemon, listed)).collect();
-        ours.extend(self.stray_networks(&daemon).await?);
+        ours.extend(self.stray_belongings(&daemon).await?);
         let ours = self.sort_out(&daemon, ours);
-        let networks = ours.iter().filter(|listed| naming::is_network(&listed.id)).count();
-        let networks = u32::try_from(networks).unwrap_or(u32::MAX);
-        let others = total - (count(&ours) - networks);
+        let besides = ours.iter().filter(|listed| naming::is_belonging(&listed.id)).count();
+        let besides = u32::try_from(besides).unwrap_or(u32::MAX);
+        let others = total - (count(&ours) - besides);
         let none = BTreeMap::new();
         let owned = |container: &view::Listed| {
             let key = self.identity.key(&container.id, container.labels.as_ref().unwrap_or(&none));

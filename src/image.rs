@@ -141,7 +141,10 @@ fn architecture() -> &'static str {
 }
 
 /// A tar archive of these files, sorted by path, directories before what is in them.
-fn tarball(files: &[File<'_>]) -> Vec<u8> {
+///
+/// # Panics
+/// When the path of a file is empty or contains `..`.
+pub(crate) fn tarball(files: &[File<'_>]) -> Vec<u8> {
     let mut files: Vec<_> = files
         .iter()
         .map(|file| File { path: file.path.trim_start_matches('/'), ..*file })

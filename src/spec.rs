@@ -68,6 +68,8 @@ pub struct Spec {
     pub mounts: Vec<Mount>,
     /// Volumes of the engine, by their paths in the container.
     pub volumes: IndexMap<String, Volume>,
+    /// Files in memory, in the directory [`SECRETS`].
+    pub secrets: Secrets,
     /// Devices of the daemon's machine that the container has.
     pub devices: Vec<Device>,
     /// GPUs of the daemon's machine that the container has.
@@ -81,6 +83,13 @@ pub struct Spec {
     /// deadline passes.
     pub overdue_after: Option<Duration>,
 }
+
+/// Where a container has its secrets.
+pub const SECRETS: &str = "/run/secrets";
+
+/// Files by their names. `Debug` hides what is in them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secrets(pub IndexMap<String, Vec<u8>>);
 
 /// Environment variables. `Debug` hides the values, which may be secret.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -346,6 +355,7 @@ impl Spec {
             no_new_privileges: true,
             mounts: Vec::new(),
             volumes: IndexMap::new(),
+            secrets: Secrets::default(),
             devices: Vec::new(),
             gpus: None,
             storage: None,
@@ -358,6 +368,14 @@ impl Spec {
 // === impl Env ===
 
 impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+// === impl Secrets ===
+
+impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }

@@ -7,6 +7,7 @@ mod overdue;
 mod parts;
 mod privileges;
 mod sandbox;
+mod secrets;
 mod system;
 mod table;
 mod tmpfs;

@@ -6,6 +6,7 @@ mod include;
 mod mutated;
 mod ready;
 mod reference;
+mod secrets;
 mod shown;
 mod tls;
 
@@ -413,6 +414,10 @@ fn settings_of_a_service_that_make_no_sense() {
             r#"tmpfs: {"/a": "rw,size=1g"}"#,
             "`size` is 1.0 GiB, but `limits.memory` is 512.0 MiB, its default, and what is in it \
              counts as memory",
+        ),
+        (
+            r#"shm_size: "65MiB", limits: (memory: "64MiB")"#,
+            "`shm_size` is 65.0 MiB, but `limits.memory` is 64.0 MiB, and what is in it counts as memory",
         ),
         (
             r#"tmpfs: {"/a": "size=65m"}, limits: (memory: "64MiB")"#,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::clock::Clock;
 use super::contact::{Contact, Greeted};
 use super::explain::{self, explain};
+use super::keepers::Keepers;
 use super::kind::{self, Kind};
 use super::run_network::RunNetwork;
 use super::sandboxes::Sandboxes;
@@ -64,6 +65,8 @@ pub(crate) struct Daemon {
     pub(super) sandboxes: Arc<Sandboxes>,
     /// The network of this run.
     pub(super) network: Arc<RunNetwork>,
+    /// The containers that keep secrets there.
+    pub(super) keepers: Arc<Keepers>,
     /// What the engine warned of already: it says so at every create.
     warnings: Mutex<BTreeSet<String>>,
     turns: Arc<Turns>,
@@ -72,9 +75,20 @@ pub(crate) struct Daemon {
 /// A service that this daemon is fit to launch.
 #[derive(Debug, Clone)]
 struct Prepared {
-    spec: Arc<Spec>,
+    /// Of a generation gone by when nobody else holds it any more.
+    spec: Weak<Spec>,
+    /// What the specification calls the image.
+    reference: String,
     image: String,
     reach: Reach,
+}
+
+// === impl Prepared ===
+
+impl Prepared {
+    fn is_of(&self, spec: &Arc<Spec>) -> bool {
+        std::ptr::eq(self.spec.as_ptr(), Arc::as_ptr(spec))
+    }
 }
 
 // === impl Daemon ===
@@ -98,6 +112,7 @@ impl Daemon {
             sightings: Mutex::default(),
             sandboxes: Arc::default(),
             network: Arc::default(),
+            keepers: Arc::default(),
             warnings: Mutex::default(),
             turns: Arc::default(),
         }
@@ -295,14 +310,14 @@ impl Daemon {
 
     pub(super) fn prepared(&self, service: &ServiceName, spec: &Arc<Spec>) -> Option<String> {
         let services = self.services.lock();
-        let known = services.get(service)?.iter().find(|known| Arc::ptr_eq(&known.spec, spec))?;
+        let known = services.get(service)?.iter().find(|known| known.is_of(spec))?;
         Some(known.image.clone())
     }
 
     /// The id of the image that a service runs by this name.
     pub(super) fn pinned(&self, service: &ServiceName, image: &str) -> Option<String> {
         let services = self.services.lock();
-        let known = services.get(service)?.iter().rev().find(|known| known.spec.image == image)?;
+        let known = services.get(service)?.iter().rev().find(|known| known.reference == image)?;
         Some(known.image.clone())
     }
 
@@ -315,14 +330,14 @@ impl Daemon {
     ) {
         let mut services = self.services.lock();
         let all = services.entry(service.clone()).or_default();
-        // Specs that nobody else holds any more are of generations gone by.
-        all.retain(|known| Arc::strong_count(&known.spec) > 1 && !Arc::ptr_eq(&known.spec, spec));
-        all.push(Prepared { spec: Arc::clone(spec), image, reach });
+        all.retain(|known| known.spec.strong_count() > 0 && !known.is_of(spec));
+        let reference = spec.image.clone();
+        all.push(Prepared { spec: Arc::downgrade(spec), reference, image, reach });
     }
 
     pub(super) fn forget_prepared(&self, service: &ServiceName, spec: &Arc<Spec>) {
         if let Some(all) = self.services.lock().get_mut(service) {
-            all.retain(|known| !Arc::ptr_eq(&known.spec, spec));
+            all.retain(|known| !known.is_of(spec));
         }
     }
 

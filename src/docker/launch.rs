@@ -18,6 +18,7 @@ use super::container::{Container, attach};
 use super::daemon::Daemon;
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::ignored::{self, Ignored};
+use super::keepers::KeptSecrets;
 use super::naming::{self, DEADLINE, is_id};
 use super::sandboxes::SandboxKind;
 use super::view::End;
@@ -25,6 +26,15 @@ use super::{Docker, Network, Reach, Ready, Spec};
 use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
 use crate::spec::{Publish, Sandbox};
+
+/// What was made for a container before it.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    /// The holder of the sandbox that it joins.
+    joins: Option<&'a str>,
+    /// The keeper of its secrets.
+    kept: Option<&'a KeptSecrets>,
+}
 
 // === impl Docker ===
 
@@ -55,8 +65,9 @@ impl Docker {
                     .await?,
             );
         }
-        let joins = joined.as_ref().map(|joined| joined.id.as_str());
-        let id = self.create(&daemon, &contact, order, &name, publish, joins).await?;
+        let kept = self.keeper(&daemon, &contact, &order.spec).await?;
+        let given = Given { joins: joined.as_ref().map(|joined| &*joined.id), kept: kept.as_ref() };
+        let id = self.create(&daemon, &contact, order, &name, publish, given).await?;
         let mut done =
             |name| daemon.steps.done(name, &id, std::mem::replace(&mut began, Instant::now()));
         self.read_runtime(&daemon, &contact, &order.spec, &id).await?;
@@ -93,6 +104,9 @@ impl Docker {
         })?;
         if let Some(end) = seen.state.end() {
             return Err(fault::service(format!("the container {end} as soon as it was started")));
+        }
+        if let Some(kept) = &kept {
+            self.were_kept(&daemon, kept).await?;
         }
         contact.note_ignored(ignored::read_back(&order.spec, &seen.host_config));
         contact.heeds(&order.spec).map_err(fault::unprepared)?;
@@ -163,9 +177,9 @@ impl Docker {
         order: &LaunchOrder<Spec>,
         name: &str,
         publish: Option<IpAddr>,
-        joins: Option<&str>,
+        given: Given<'_>,
     ) -> Result<String, LaunchError> {
-        let network = match joins {
+        let network = match given.joins {
             Some(holder) => format!("container:{holder}"),
             None => {
                 let (wanted, labels) = (&order.spec.network, self.identity.labels(order));
@@ -188,8 +202,10 @@ impl Docker {
                     ),
                 }
             }
-            let publish = publish.filter(|_| joins.is_none());
-            let request = contact.request(&order.spec, &image, labels, publish, network.clone());
+            let publish = publish.filter(|_| given.joins.is_none());
+            let with = given.kept.map(|kept| kept.given_to(&order.spec));
+            let spec = with.as_ref().unwrap_or(&order.spec);
+            let request = contact.request(spec, &image, labels, publish, network.clone());
             match self.call_create(daemon, contact, order.launch, name, request).await {
                 Ok(created) => break created,
                 // It was pruned: pinned to an id, it cannot come back by itself.

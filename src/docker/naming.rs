@@ -28,11 +28,13 @@ pub const SERVICE: &str = "io.ganger.service";
 pub const GENERATION: &str = "io.ganger.generation";
 /// Label of the launch, `BOOT-NUMBER`.
 pub const LAUNCH: &str = "io.ganger.launch";
-/// Label of the holder of a network sandbox: its number.
+/// Label of the holder of a network sandbox, or of the keeper of secrets and their volume: its number.
 pub(super) const SANDBOX: &str = "io.ganger.sandbox";
 
 /// What stands before a network's id where a container's could stand.
 pub(super) const NETWORK: &str = "network:";
+/// What stands before a volume's name there.
+pub(super) const VOLUME: &str = "volume:";
 
 /// Every label of ours. An image's labels become those of its containers, and `docker
 /// commit` puts ours on an image: whatever a container of ours is not given itself, it is
@@ -56,7 +58,7 @@ impl Identity {
         ])
     }
 
-    /// All labels of the holder of a network sandbox.
+    /// All labels of the holder of a network sandbox, of the keeper of secrets, and of its volume.
     pub(super) fn holder_labels(&self, number: u64) -> HashMap<String, String> {
         self.with([(SANDBOX, number.to_string())])
     }
@@ -83,7 +85,7 @@ impl Identity {
     /// How the pool knows a container with this id and these labels.
     pub(super) fn key(&self, id: &str, labels: &BTreeMap<String, String>) -> ContainerKey {
         let ours =
-            value(labels.get(BOOT)).is_some_and(|boot| *boot == self.boot) && !is_network(id);
+            value(labels.get(BOOT)).is_some_and(|boot| *boot == self.boot) && !is_belonging(id);
         value(labels.get(LAUNCH))
             .filter(|_| ours)
             .and_then(|label| self.launch_of(label))
@@ -115,14 +117,14 @@ pub(super) fn container(service: &str, launch: &str) -> String {
     format!("ganger-{service}-{launch}")
 }
 
-/// The name of the holder of a network sandbox.
+/// The name of the holder of a network sandbox, of the keeper of secrets, and of its volume.
 pub(super) fn holder(boot: &str, number: &str) -> String {
     format!("ganger-sandbox-{boot}-{number}")
 }
 
-/// Whether this stands for a network where a container's id could stand.
-pub(super) fn is_network(id: &str) -> bool {
-    id.starts_with(NETWORK)
+/// Whether this stands for a network or a volume where a container's id could stand.
+pub(super) fn is_belonging(id: &str) -> bool {
+    id.starts_with(NETWORK) || id.starts_with(VOLUME)
 }
 
 /// The name of a run's network.

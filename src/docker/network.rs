@@ -5,14 +5,14 @@
 //! such option), but it keeps networks apart: each container has one of its own there, which bears
 //! its name and is removed with it. A network that an earlier run left shows in lists as a stray.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error;
 use ganger_pool::backoff::Backoff;
 use ganger_pool::core::LaunchId;
-use ganger_pool::runtime::{CallError, ContainerKey, LaunchError, Removal};
+use ganger_pool::runtime::{CallError, LaunchError, Removal};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -27,10 +27,7 @@ use super::contact::Contact;
 use super::daemon::Daemon;
 use super::explain;
 use super::fault::{self, Operation, launch_error};
-use super::naming::{self, BOOT, INSTANCE, NETWORK};
-use super::strays::Stray;
-use super::view::Listed;
-use super::{Docker, Network, Scope};
+use super::{Docker, Network, naming};
 use crate::http::{self, HttpError, Transport};
 
 /// Between attempts to remove a run's network.
@@ -41,16 +38,6 @@ const ICC: &str = "com.docker.network.bridge.enable_icc";
 /// How strictly Podman keeps a network apart, the first that it knows: from all others; from those
 /// that are kept apart, too (before netavark 1.6).
 const ISOLATE: [&str; 2] = ["strict", "true"];
-
-/// One network in a list.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ListedNetwork {
-    id: String,
-    name: String,
-    #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
-}
 
 /// One network, inspected.
 #[derive(Debug, Default, Deserialize)]
@@ -166,65 +153,6 @@ impl Docker {
         fault::unprepared(format!("somebody removed its network: {}", error.message))
     }
 
-    /// The networks that Ganger made and that are to be removed, as if they were containers.
-    pub(super) async fn stray_networks(&self, daemon: &Daemon) -> Result<Vec<Listed>, CallError> {
-        if self.scope == Scope::Overdue {
-            return Ok(Vec::new());
-        }
-        let filters = json!({ "label": self.ours() }).to_string();
-        let path = format!("/networks?filters={}", http::escape(&filters));
-        let listed = daemon.get::<Vec<ListedNetwork>>(&path, daemon.deadlines.list).await;
-        let listed = match listed {
-            Ok(listed) => listed,
-            // Somebody stands in between who lets nobody see networks: then none is made either.
-            Err(Ok(HttpError::Status { .. })) if self.scope == Scope::Instance => Vec::new(),
-            Err(Ok(error)) => return Err(explain::wire(&daemon.endpoint, &error)),
-            Err(Err(late)) => return Err(late),
-        };
-        let own = |boot: &String| *boot == self.identity.boot;
-        let stray = |network: ListedNetwork| {
-            let ListedNetwork { id, name, labels } = network;
-            let listed = Listed {
-                id: format!("{NETWORK}{id}"),
-                names: Some(vec![name.clone()]),
-                labels,
-                state: None,
-            };
-            // Whoever copies labels has another name for it.
-            let boot = listed.label(BOOT)?;
-            let ours = naming::is_id(&id)
-                && listed.label(INSTANCE).is_some()
-                && (name == naming::network(boot) || listed.bears_its_name());
-            // What this run has it removes itself.
-            (ours && (self.scope == Scope::Run || !own(boot))).then_some(listed)
-        };
-        let mut strays = Vec::new();
-        for stray in listed.into_iter().filter_map(stray) {
-            // What is on it goes first, be it somebody else's: until then it is in nobody's way.
-            if !daemon.is_used(stray.id.trim_start_matches(NETWORK)).await? {
-                strays.push(stray);
-            }
-        }
-        Ok(strays)
-    }
-
-    /// Removes a network that an earlier run left.
-    pub(super) async fn remove_stray_network(
-        &self,
-        daemon: &Daemon,
-        key: &str,
-    ) -> Result<Removal, CallError> {
-        let listed = self.stray_networks(daemon).await?;
-        let Some(stray) = listed.iter().find(|listed| listed.id == key) else {
-            return Ok(Removal::Gone);
-        };
-        match self.judge(daemon, stray) {
-            Stray::Left => daemon.remove_network(key.trim_start_matches(NETWORK)).await,
-            Stray::Unclear => Ok(Removal::Pending),
-            Stray::Others => Ok(Removal::Gone),
-        }
-    }
-
     /// Removes the network of this run from an engine, where it may have it. Tries for ever, or
     /// until the engine is out of reach, if `gives_up`.
     pub(super) async fn close_network(&self, daemon: &Daemon, gives_up: bool) {
@@ -317,7 +245,7 @@ impl Daemon {
     }
 
     /// Whether a container is on a network.
-    async fn is_used(&self, network: &str) -> Result<bool, CallError> {
+    pub(super) async fn is_used(&self, network: &str) -> Result<bool, CallError> {
         let network = self.inspect_network(network).await?;
         let containers = network.and_then(|network| network.containers);
         Ok(containers.is_some_and(|containers| !containers.is_empty()))
@@ -347,7 +275,7 @@ impl Daemon {
     }
 
     /// Removes a network by its name or id. It is gone, or containers are on it.
-    async fn remove_network(&self, network: &str) -> Result<Removal, CallError> {
+    pub(super) async fn remove_network(&self, network: &str) -> Result<Removal, CallError> {
         let contact = self.contact()?;
         let deadline = self.deadlines.remove;
         let removal = timeout(deadline, contact.client.remove_network(network)).await;
@@ -366,14 +294,6 @@ impl Daemon {
             Err(_) => Failure::Late(deadline),
         };
         Err(explain::call(&self.endpoint, "the removal of a network", &failure))
-    }
-}
-
-/// What a stray that is a network is called in lists.
-pub(super) fn network_id(key: &ContainerKey) -> Option<&str> {
-    match key {
-        ContainerKey::Stray(id) => Some(id.as_str()).filter(|id| naming::is_network(id)),
-        ContainerKey::Launch(_) => None,
     }
 }
 

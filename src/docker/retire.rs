@@ -9,10 +9,10 @@ use ganger_pool::core::{LaunchId, short_id};
 use ganger_pool::runtime::{CallError, ContainerKey, Removal, Target};
 use tokio::time::Instant;
 
+use super::belongings::belonging;
 use super::calls::Failure;
 use super::daemon::Daemon;
 use super::naming::is_id;
-use super::network::network_id;
 use super::strays::Stray;
 use super::view::Listed;
 use super::{Docker, explain};
@@ -29,8 +29,8 @@ impl Docker {
             return Ok(Removal::Gone);
         }
         let daemon = self.daemon(&target.daemon)?;
-        if let Some(network) = network_id(&target.key) {
-            return self.remove_stray_network(&daemon, network).await;
+        if let Some(key) = belonging(&target.key) {
+            return self.remove_belonging(&daemon, key).await;
         }
         let outcome = self.remove_at(&daemon, target).await;
         if outcome.as_ref().is_err_and(|error| error.unreachable) {

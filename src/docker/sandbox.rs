@@ -12,6 +12,7 @@
 //! wanted any more is removed until it is gone, and so is one whose create was given up and
 //! may yet be carried out; one of an earlier run shows in lists as a stray.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), cap: Duration::
 /// What a holder may use.
 const MEMORY: u64 = 16 << 20;
 const PIDS: u32 = 8;
+/// Nothing listens there.
+const PORT: u16 = 9;
 
 /// What a container that joins a sandbox has to know of it.
 #[derive(Debug)]
@@ -116,7 +119,8 @@ impl Docker {
         kind: &SandboxKind,
     ) -> Result<NetworkSandbox, LaunchError> {
         let number = daemon.sandboxes.begin();
-        match self.start_holder(daemon, contact, number, kind).await {
+        let spec = holder(kind);
+        match self.start_holder(daemon, contact, number, &spec, kind.publish).await {
             Ok(id) => Ok(NetworkSandbox::new(number, id, kind.clone())),
             Err(error) => {
                 self.dispose(daemon, number, Made::Perhaps);
@@ -125,14 +129,15 @@ impl Docker {
         }
     }
 
-    async fn start_holder(
+    /// Starts the container of a sandbox, or of secrets, by its number; returns its id.
+    pub(super) async fn start_holder(
         &self,
         daemon: &Daemon,
         contact: &Contact,
         number: u64,
-        kind: &SandboxKind,
+        spec: &Spec,
+        publish: Option<IpAddr>,
     ) -> Result<String, LaunchError> {
-        let spec = holder(kind);
         let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
         let image = daemon.image(&spec.image, spec.pull, builtin).await;
         let image = image.map_err(|error| fault::unprepared(error.message))?;
@@ -140,8 +145,8 @@ impl Docker {
         let name = name(&self.identity, number);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let network = (name.as_str(), labels.clone());
-        let network = self.attach_to(daemon, contact, &kind.network, None, network).await?;
-        let request = contact.request(&spec, &image, labels, kind.publish, network);
+        let network = self.attach_to(daemon, contact, &spec.network, None, network).await?;
+        let request = contact.request(spec, &image, labels, publish, network);
         let deadlines = &daemon.deadlines;
         let failed = |what, late: Duration| {
             move |result: Option<Error>| {
@@ -200,8 +205,8 @@ impl Docker {
         }
     }
 
-    /// Removes a holder that nobody uses, beside all else, until it is gone.
-    fn dispose(&self, daemon: &Arc<Daemon>, number: u64, made: Made) {
+    /// Removes a holder or keeper that nobody uses, beside all else, until it is gone.
+    pub(super) fn dispose(&self, daemon: &Arc<Daemon>, number: u64, made: Made) {
         let (docker, daemon) = (self.clone(), Arc::clone(daemon));
         tokio::spawn(async move {
             let name = name(&docker.identity, number);
@@ -261,13 +266,14 @@ impl Docker {
         self.leaving.lock().push(Arc::clone(&daemon));
         let docker = self.clone();
         tokio::spawn(async move {
+            docker.close_keepers(&daemon).await;
             daemon.sandboxes.until_none(|_| false).await;
             docker.close_network(&daemon, false).await;
             docker.leaving.lock().retain(|other| !Arc::ptr_eq(other, &daemon));
         });
     }
 
-    /// Removes every sandbox of every daemon, and the run's networks: there is nothing left to
+    /// Removes every sandbox of every daemon, the keepers of secrets, and the run's networks: there is nothing left to
     /// launch. Says where one may be left at the deadline, or because its daemon is out of reach.
     ///
     /// # Cancel safety
@@ -279,6 +285,7 @@ impl Docker {
             self.close_sandboxes(daemon);
         }
         let none = daemons.iter().map(async |daemon| {
+            self.close_keepers(daemon).await;
             daemon.sandboxes.until_none(|e| e.unreachable).await;
             self.close_network(daemon, true).await;
         });
@@ -303,16 +310,24 @@ fn holder(kind: &SandboxKind) -> Spec {
     Spec {
         network: kind.network.clone(),
         runtime: kind.runtime.clone(),
+        port: kind.port,
+        ..waiting()
+    }
+}
+
+/// A program that waits for ever.
+pub(super) fn waiting() -> Spec {
+    Spec {
         ready: Ready::Started,
         limits: Limits { memory: Some(MEMORY), pids: Some(PIDS), ..Limits::NONE },
         read_only: true,
-        ..Spec::new(image::SANDBOX_REFERENCE, kind.port)
+        ..Spec::new(image::SANDBOX_REFERENCE, PORT)
     }
 }
 
 /// Whether the engine has made a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Made {
+pub(super) enum Made {
     Surely,
     /// It may yet be carried out.
     Perhaps,
@@ -337,9 +352,12 @@ async fn remove_holder(daemon: &Daemon, name: &str) -> Result<Removed, CallError
             return Err(super::explain::call(&daemon.endpoint, "the removal", &failure));
         }
     };
-    match daemon.remove_own_network(name).await? {
+    if daemon.remove_own_network(name).await? == Removal::Pending {
+        return Err(CallError::refused("its network is in use"));
+    }
+    match daemon.remove_volume(name).await? {
         Removal::Gone => Ok(removed),
-        Removal::Pending => Err(CallError::refused("its network is in use")),
+        Removal::Pending => Err(CallError::refused("containers have its volume")),
     }
 }
 

@@ -25,6 +25,7 @@ mod places;
 mod podman;
 mod ready;
 mod sandboxes;
+mod secrets;
 mod strays;
 mod survey;
 

@@ -10,6 +10,8 @@ use ganger_test_support::{Client, Config, Container, Fleet, Ganger, Host, wait_u
 use crate::GANGER;
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Some file.
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rustfmt.toml");
 /// Of the fixture.
 const PORT: u16 = 7000;
 
@@ -121,14 +123,16 @@ fn containers_of_every_kind_reach_neither_each_other_nor_those_on_the_engine_s_n
 }
 
 #[test]
-fn a_killed_run_leaves_no_network_on_any_kind() {
+fn a_killed_run_leaves_no_network_and_no_volume_on_any_kind() {
     let fleet = Fleet::other_kinds();
+    // Its secrets are in a volume.
+    let fields = format!("warm: 2, max: 4, secrets: {{\"key\": {FILE:?}}}");
     for host in fleet.all() {
         let config = Config::new("network").daemon(host.daemon(8));
-        let config = config.fixture("echo", "warm: 2, max: 4", &[]);
+        let config = config.fixture("echo", &fields, &[]);
         let mut ganger = config.serve(GANGER, &fleet);
-        let networks = || host.try_networks(&ganger.label()).unwrap();
-        assert!(!networks().is_empty(), "{}", host.kind);
+        assert!(!host.try_networks(&ganger.label()).unwrap().is_empty(), "{}", host.kind);
+        assert_eq!(host.try_volumes(&ganger.label()).unwrap().len(), 1, "{}", host.kind);
         ganger.kill();
         ganger.wait_for_guardian(DEADLINE);
         ganger.assert_nothing_left();
@@ -141,10 +145,12 @@ fn a_killed_run_leaves_no_network_on_any_kind() {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         let mut next = config.serve(GANGER, &fleet);
-        wait_until(DEADLINE, "the networks of the killed run are gone", || {
+        wait_until(DEADLINE, "the networks and volumes of the killed run are gone", || {
             let boot = next.boot();
-            let own = host.try_networks(&boot).unwrap().len();
-            host.try_networks(&next.label()).unwrap().len() == own
+            let counts = |label: &str| {
+                [host.try_networks(label).unwrap().len(), host.try_volumes(label).unwrap().len()]
+            };
+            counts(&next.label()) == counts(&boot)
         });
         assert_eq!(next.stop(), 0, "{}", host.kind);
         next.assert_nothing_left();

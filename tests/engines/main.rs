@@ -29,6 +29,7 @@ mod registry;
 mod reload;
 mod restart;
 mod sandbox;
+mod secrets;
 mod sharing;
 mod strict;
 mod support;

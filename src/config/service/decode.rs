@@ -20,7 +20,9 @@ use crate::config::image::ImageRef;
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
-use crate::spec::{Env, Mount, Network, Pull, Reach, Ready, SessionSettings, Spec, Volume};
+use crate::spec::{
+    Env, Mount, Network, Pull, Reach, Ready, SECRETS, SessionSettings, Spec, Volume,
+};
 
 /// A service, as far as it could be read, with the places the checks across
 /// services need.
@@ -109,6 +111,7 @@ pub(in crate::config) fn service(
                 no_new_privileges: f.or(SERVICE.no_new_privileges),
                 mounts,
                 volumes,
+                secrets: f.or(SERVICE.secrets),
                 devices: f.or(SERVICE.devices).0,
                 gpus: f.optional(SERVICE.gpus),
                 storage: f.optional(SERVICE.storage).map(|size| size.0),
@@ -130,11 +133,14 @@ pub(in crate::config) fn service(
             watch_image,
             values: f.values(),
         });
-        if let Some(Service { spec: Spec { limits, .. }, .. }) = &service {
+        if let Some(Service { spec: Spec { limits, shm_size, .. }, .. }) = &service {
             let given = f.given(SERVICE.limits);
             // A file always has a limit.
             let memory = limits.memory.unwrap_or(u64::MAX);
             check_sizes(&sizes, memory, given, f.cx);
+            if let Some((value, span)) = (*shm_size).zip(f.place(SERVICE.shm_size)) {
+                check_size("shm_size", &Spanned { value, span }, memory, given, f.cx);
+            }
         }
         let unfit = service.as_ref().map_or(Vec::new(), Service::why_not_pooled);
         for (place, (title, help)) in f.place(SERVICE.sandbox).iter().cycle().zip(unfit) {
@@ -199,15 +205,21 @@ fn pull_and_watch(
 
 /// Fails for a file system in memory that would never be full: its container is killed before.
 fn check_sizes(sizes: &[Spanned<u64>], memory: u64, limited: bool, cx: &mut Cx<'_>) {
-    for size in sizes.iter().filter(|size| size.value > memory) {
-        let default = if limited { "" } else { ", its default" };
-        let title = format!(
-            "`size` is {}, but `limits.memory` is {}{default}, and what is in it counts as memory",
-            ByteSize(size.value),
-            ByteSize(memory)
-        );
-        cx.report(Mistake::new(&size.span, title).help("lower `size`, or raise `limits.memory`"));
+    sizes.iter().for_each(|size| check_size("size", size, memory, limited, cx));
+}
+
+fn check_size(key: &str, size: &Spanned<u64>, memory: u64, limited: bool, cx: &mut Cx<'_>) {
+    if size.value <= memory {
+        return;
     }
+    let default = if limited { "" } else { ", its default" };
+    let title = format!(
+        "`{key}` is {}, but `limits.memory` is {}{default}, and what is in it counts as memory",
+        ByteSize(size.value),
+        ByteSize(memory)
+    );
+    let help = format!("lower `{key}`, or raise `limits.memory`");
+    cx.report(Mistake::new(&size.span, title).help(help));
 }
 
 /// Also how large the file systems in memory may get, where that is said in bytes.
@@ -241,6 +253,12 @@ fn tmpfs_mounts_and_volumes(
     let volumes = f.or(SERVICE.volumes).0;
     for (target, _) in &volumes {
         take(target, f.cx);
+    }
+    let own = taken.iter().find(|path| path.value.trim_end_matches('/') == SECRETS);
+    if let Some((own, secrets)) = own.zip(f.place(SERVICE.secrets)) {
+        let title = format!("{SECRETS} is where the files of `secrets` are");
+        let help = "leave one of the two out, or take another path";
+        f.cx.report(Mistake::new(&own.span, title).also(&secrets, "`secrets`").help(help));
     }
     let volumes = by_target(volumes);
     f.comes_to(SERVICE.volumes, volumes.clone());

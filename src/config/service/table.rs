@@ -18,7 +18,7 @@ use crate::config::name::Name;
 use crate::config::quantity::Size;
 use crate::config::value::{AbsolutePath, Containers, Port, Share};
 use crate::spec::{
-    Connect, Gpus, Limits, Network, Preconnect, Publish, Pull, Reach, Ready, Sandbox,
+    Connect, Gpus, Limits, Network, Preconnect, Publish, Pull, Reach, Ready, Sandbox, Secrets,
 };
 
 keys! {
@@ -199,6 +199,14 @@ keys! {
     )
     .example("{\"/cache\": \"npm-cache\"}")
     .of(VOLUME_ROWS);
+    secrets: Secrets = or(
+        "{}",
+        "Files in memory that a container has in /run/secrets and cannot write: name, and a file of Ganger's \
+         machine, read with the configuration. They are on no disk, in no environment, and not shown by \
+         `docker inspect`.",
+    )
+    .example("{\"db-password\": \"db-password\"}")
+    .see("See [secrets](security.md#secrets).");
     storage: Size = optional(
         "no limit",
         "\"1GiB\"",

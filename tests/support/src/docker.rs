@@ -162,6 +162,16 @@ impl Host {
         Ok(networks.iter().map(|network| network["Name"].to_string()).collect())
     }
 
+    /// The names of the volumes with a label.
+    ///
+    /// # Errors
+    /// What became of it instead.
+    pub fn try_volumes(&self, label: &str) -> Result<Vec<String>, String> {
+        let answer: Value = self.labelled("/volumes?", label)?;
+        let volumes = answer["Volumes"].as_array().into_iter().flatten();
+        Ok(volumes.map(|volume| volume["Name"].to_string()).collect())
+    }
+
     fn labelled<T: DeserializeOwned>(&self, path: &str, label: &str) -> Result<T, String> {
         let filters = json!({ "label": [label] }).to_string();
         let escaped: String = filters.bytes().map(|byte| format!("%{byte:02X}")).collect();

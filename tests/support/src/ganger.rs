@@ -353,6 +353,8 @@ impl Ganger {
         for host in &self.hosts {
             let left = host.try_networks(&self.label());
             assert_eq!(left, Ok(Vec::new()), "networks left behind on {}", host.name);
+            let left = host.try_volumes(&self.label());
+            assert_eq!(left, Ok(Vec::new()), "volumes left behind on {}", host.name);
         }
     }
 

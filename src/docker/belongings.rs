@@ -1,0 +1,167 @@
+//! What Ganger makes on engines besides containers: networks, and volumes.
+//!
+//! A run removes its own. What an earlier run left shows in lists as a stray, as if it were a
+//! container.
+
+use std::collections::BTreeMap;
+
+use bollard::errors::Error;
+use bollard::query_parameters::RemoveVolumeOptions;
+use ganger_pool::runtime::{CallError, ContainerKey, Removal};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::calls::Failure;
+use super::daemon::Daemon;
+use super::naming::{self, BOOT, INSTANCE, NETWORK, VOLUME};
+use super::strays::Stray;
+use super::view::Listed;
+use super::{Docker, Scope, explain};
+use crate::http::{self, HttpError};
+
+/// Answers of who stands between us and the engine and lets nobody see such things.
+const HIDDEN: [u16; 4] = [403, 404, 405, 501];
+
+/// One network in a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedNetwork {
+    id: String,
+    name: String,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// A list of volumes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ListedVolumes {
+    volumes: Option<Vec<ListedVolume>>,
+}
+
+/// One volume in a list. It has no id: its name is one.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedVolume {
+    name: String,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+// === impl Docker ===
+
+impl Docker {
+    /// The networks and volumes that Ganger made and that are to be removed, as if they were
+    /// containers.
+    pub(super) async fn stray_belongings(&self, daemon: &Daemon) -> Result<Vec<Listed>, CallError> {
+        if self.scope == Scope::Overdue {
+            return Ok(Vec::new());
+        }
+        let mut strays = Vec::new();
+        for network in self.made::<Vec<ListedNetwork>>(daemon, "networks").await? {
+            let ListedNetwork { id, name, labels } = network;
+            // What is on it goes first, be it somebody else's: until then it is in nobody's way.
+            let stray = Some(id.as_str()).filter(|id| naming::is_id(id));
+            let stray = stray.and_then(|id| self.stray(format!("{NETWORK}{id}"), name, labels));
+            if let Some(stray) = stray
+                && !daemon.is_used(&id).await?
+            {
+                strays.push(stray);
+            }
+        }
+        let volumes = self.made::<ListedVolumes>(daemon, "volumes").await?.volumes;
+        for ListedVolume { name, labels } in volumes.into_iter().flatten() {
+            strays.extend(self.stray(format!("{VOLUME}{name}"), name, labels));
+        }
+        Ok(strays)
+    }
+
+    /// All of one kind that bear our label.
+    async fn made<T: DeserializeOwned + Default>(
+        &self,
+        daemon: &Daemon,
+        kind: &str,
+    ) -> Result<T, CallError> {
+        let filters = json!({ "label": self.ours() }).to_string();
+        let path = format!("/{kind}?filters={}", http::escape(&filters));
+        match daemon.get::<T>(&path, daemon.deadlines.list).await {
+            Ok(listed) => Ok(listed),
+            // Then none is made either.
+            Err(Ok(HttpError::Status { .. })) if self.scope == Scope::Instance => Ok(T::default()),
+            Err(Ok(HttpError::Status { code, .. })) if HIDDEN.contains(&code) => Ok(T::default()),
+            Err(Ok(error)) => Err(explain::wire(&daemon.endpoint, &error)),
+            Err(Err(late)) => Err(late),
+        }
+    }
+
+    /// It as a container in a list, unless it is this run's own or nothing of ours.
+    fn stray(
+        &self,
+        id: String,
+        name: String,
+        labels: Option<BTreeMap<String, String>>,
+    ) -> Option<Listed> {
+        let listed = Listed { id, names: Some(vec![name.clone()]), labels, state: None };
+        // Whoever copies labels has another name for it.
+        let boot = listed.label(BOOT)?;
+        let ours = listed.label(INSTANCE).is_some()
+            && (name == naming::network(boot) || listed.bears_its_name());
+        // What this run has it removes itself.
+        let own = *boot == self.identity.boot && self.scope != Scope::Run;
+        (ours && !own).then_some(listed)
+    }
+
+    /// Removes what an earlier run left.
+    pub(super) async fn remove_belonging(
+        &self,
+        daemon: &Daemon,
+        key: &str,
+    ) -> Result<Removal, CallError> {
+        let listed = self.stray_belongings(daemon).await?;
+        let Some(stray) = listed.iter().find(|listed| listed.id == key) else {
+            return Ok(Removal::Gone);
+        };
+        match self.judge(daemon, stray) {
+            Stray::Left => match key.strip_prefix(VOLUME) {
+                Some(name) => daemon.remove_volume(name).await,
+                None => daemon.remove_network(key.trim_start_matches(NETWORK)).await,
+            },
+            Stray::Unclear => Ok(Removal::Pending),
+            Stray::Others => Ok(Removal::Gone),
+        }
+    }
+}
+
+// === impl Daemon ===
+
+impl Daemon {
+    /// Removes a volume of ours. It is gone, or containers have it.
+    pub(super) async fn remove_volume(&self, name: &str) -> Result<Removal, CallError> {
+        let contact = self.contact()?;
+        let deadline = self.deadlines.remove;
+        let name = http::escape(name);
+        let removal = contact.client.remove_volume(&name, None::<RemoveVolumeOptions>);
+        let failure = match timeout(deadline, removal).await {
+            Ok(Ok(())) => return Ok(Removal::Gone),
+            Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => {
+                return Ok(Removal::Gone);
+            }
+            Ok(Err(Error::DockerResponseServerError { status_code: 409, .. })) => {
+                return Ok(Removal::Pending);
+            }
+            Ok(Err(error)) => Failure::Engine(error),
+            Err(_) => Failure::Late(deadline),
+        };
+        Err(explain::call(&self.endpoint, "the removal of a volume", &failure))
+    }
+}
+
+/// What a stray that is no container is called in lists.
+pub(super) fn belonging(key: &ContainerKey) -> Option<&str> {
+    match key {
+        ContainerKey::Stray(id) => Some(id.as_str()).filter(|id| naming::is_belonging(id)),
+        ContainerKey::Launch(_) => None,
+    }
+}
