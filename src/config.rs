@@ -140,7 +140,10 @@ impl Config {
     /// # Errors
     /// It cannot be read, or has mistakes: then all of them.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = text_of(path)?;
+        let text = match is_stdin(path) {
+            true => text_from(path, Ok(io::stdin().lock())),
+            false => text_of(path),
+        }?;
         let dir = path.parent().unwrap_or(Path::new(""));
         Ok(Self::parse_in(dir, &text, &origin(path))?)
     }
@@ -186,14 +189,14 @@ impl Config {
     }
 }
 
-/// The text of a file, or of standard input.
+/// The text of a file.
 fn text_of(path: &Path) -> Result<String, ConfigError> {
+    text_from(path, File::open(path))
+}
+
+fn text_from(path: &Path, from: io::Result<impl Read>) -> Result<String, ConfigError> {
     let mut bytes = Vec::new();
-    let mut read = |from: &mut dyn Read| from.take(LARGEST + 1).read_to_end(&mut bytes);
-    let read = match is_stdin(path) {
-        true => read(&mut io::stdin().lock()),
-        false => File::open(path).and_then(|mut file| read(&mut file)),
-    };
+    let read = from.and_then(|from| from.take(LARGEST + 1).read_to_end(&mut bytes));
     read.map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     let not_text = |why: String| ConfigError::NotText { path: path.to_owned(), why };
     if bytes.len() as u64 > LARGEST {

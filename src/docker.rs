@@ -27,7 +27,6 @@ mod hints;
 mod ignored;
 mod image;
 mod inquiry;
-mod keepers;
 mod kind;
 mod launch;
 mod list;
@@ -38,6 +37,7 @@ mod retire;
 mod run_network;
 mod sandbox;
 mod sandboxes;
+mod secret_holders;
 mod secrets;
 mod sightings;
 mod sources;
@@ -193,7 +193,7 @@ impl Docker {
     }
 
     /// The daemon of this name; what was known of it goes when its site changes, but for its
-    /// sandboxes, its network and its keepers of secrets.
+    /// sandboxes, its network and its secrets.
     fn daemon_at(&self, name: &DaemonName, site: &Site) -> Arc<Daemon> {
         let mut daemons = self.daemons.lock();
         let fresh = || Daemon::new(name.clone(), site.clone(), self.deadlines, self.steps.clone());
@@ -202,7 +202,7 @@ impl Docker {
             let mut moved = fresh();
             moved.sandboxes = Arc::clone(&known.sandboxes);
             moved.network = Arc::clone(&known.network);
-            moved.keepers = Arc::clone(&known.keepers);
+            moved.secrets = Arc::clone(&known.secrets);
             *known = Arc::new(moved);
         }
         Arc::clone(known)
@@ -270,7 +270,7 @@ impl ContainerRuntime for Docker {
     async fn list(&self, daemon: &DaemonName) -> Result<Listing, CallError> {
         let daemon = self.daemon(daemon)?;
         self.tidy_sandboxes(&daemon);
-        self.tidy_keepers(&daemon);
+        self.tidy_secrets(&daemon);
         let (all, lost) = self.list_counted(&daemon).await?;
         let count = |listed: &[_]| u32::try_from(listed.len()).unwrap_or(u32::MAX);
         let total = count(&all);

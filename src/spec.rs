@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -89,7 +90,7 @@ pub const SECRETS: &str = "/run/secrets";
 
 /// Files by their names. `Debug` hides what is in them.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secrets(pub IndexMap<String, Vec<u8>>);
+pub struct Secrets(pub Arc<IndexMap<String, Vec<u8>>>);
 
 /// Environment variables. `Debug` hides the values, which may be secret.
 #[derive(Clone, Default, PartialEq, Eq)]

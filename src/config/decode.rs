@@ -105,24 +105,12 @@ impl<'t> Cx<'t> {
 
     /// Reads a value, out of `Some( )` if it is wrapped.
     pub(super) fn decode<T: Decode>(&mut self, node: &Node) -> Option<T> {
-        T::decode(self.unwrapped(node), self)
+        T::decode(node.unwrapped(self.sources.text()), self)
     }
 
     /// Reads a value, which may be `None` like one that is left out.
     pub(super) fn optional<T: Decode>(&mut self, node: &Node) -> Option<T> {
         if self.is_left_out::<T>(node) { None } else { self.decode(node) }
-    }
-
-    fn unwrapped<'n>(&self, node: &'n Node) -> &'n Node {
-        match &node.shape {
-            Shape::Struct { name: Some(name), items, .. } if self.source(name) == "Some" => {
-                match items.as_slice() {
-                    [Item { key: None, value }] => value,
-                    _ => node,
-                }
-            }
-            _ => node,
-        }
     }
 
     /// Whether this is how a file says that a key has no value.

@@ -39,15 +39,17 @@ impl Decode for Defaults {
 pub(super) fn spread(text: &str, file: &mut Node) {
     let Shape::Struct { items, .. } = &mut file.shape else { return };
     let Some(defaults) = items.iter().find(|item| item.is_named("defaults", text)) else { return };
-    let Shape::Struct { items: defaults, .. } = &defaults.value.shape else { return };
+    let Shape::Struct { items: defaults, .. } = &defaults.value.unwrapped(text).shape else {
+        return;
+    };
     let own = |item: &&Item| !OWN.iter().any(|own| item.is_named(own, text)) && known(text, item);
     let defaults: Vec<_> = defaults.iter().filter(own).cloned().collect();
     let Some(services) = items.iter_mut().find(|item| item.is_named("services", text)) else {
         return;
     };
-    let Shape::Map(services) = &mut services.value.shape else { return };
+    let Shape::Map(services) = services.value.shape_mut(text) else { return };
     for (_, service) in services {
-        let Shape::Struct { items, .. } = &mut service.shape else { continue };
+        let Shape::Struct { items, .. } = service.shape_mut(text) else { continue };
         let has = |default: &&Item| {
             let name = default.key.as_ref().map(|key| &text[key.span.clone()]);
             !items.iter().any(|item| item.key.as_ref().map(|key| &text[key.span.clone()]) == name)

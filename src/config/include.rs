@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use glob::{Pattern, glob};
+use glob::{MatchOptions, Pattern, glob_with};
 
 use super::decode::{Cx, Decode, Spanned};
 use super::report::{Mistake, Span};
@@ -75,11 +75,13 @@ pub(super) fn merge(file: &mut Node, included: &Node, cx: &mut Cx<'_>) {
     let Some(services) = items.iter_mut().find(|item| is_services(item)) else {
         return items.push(more.clone());
     };
-    match (&mut services.value.shape, &more.value.shape) {
-        (Shape::Map(services), Shape::Map(more)) => services.extend(more.iter().cloned()),
-        // What is wrong with the file's own is said where that is read.
-        (_, Shape::Map(_)) => {}
-        _ => _ = cx.expected::<()>(&more.value, "a map of services"),
+    let Shape::Map(more) = &more.value.unwrapped(text).shape else {
+        _ = cx.expected::<()>(&more.value, "a map of services");
+        return;
+    };
+    // What is wrong with the file's own is said where that is read.
+    if let Shape::Map(services) = services.value.shape_mut(text) {
+        services.extend(more.iter().cloned());
     }
 }
 
@@ -100,7 +102,9 @@ fn matching(dir: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
         return Ok(vec![dir.join(name)]);
     }
     let pattern = Path::new(&Pattern::escape(&dir.to_string_lossy())).join(name);
-    let paths = glob(&pattern.to_string_lossy())
+    // As in a shell: what editors leave beside a file begins with a dot.
+    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+    let paths = glob_with(&pattern.to_string_lossy(), options)
         .map_err(|error| format!("{name:?} is not a pattern: {}", error.msg))?;
     let path = |entry: glob::GlobResult| {
         entry.map_err(|error| {

@@ -152,7 +152,13 @@ impl Report {
         };
         let hidden = self.count().saturating_sub(SHOWN);
         let shown = if hidden > 0 { format!(", the first {SHOWN} shown") } else { String::new() };
-        format!("{count} in {}{shown}", self.sources.main().origin)
+        let mut files: Vec<_> =
+            self.mistakes.iter().map(|mistake| self.sources.file_at(&mistake.span)).collect();
+        files.dedup();
+        match files[..] {
+            [file] => format!("{count} in {}{shown}", file.origin),
+            _ => format!("{count} in {} files{shown}", files.len()),
+        }
     }
 }
 

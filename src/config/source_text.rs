@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 /// A place in the text of all files, in bytes.
 pub(super) type Span = Range<usize>;
 
-/// The files of a configuration, one after another: first the one that was named, then those that it
-/// includes. A place in their text is a place in one of them.
+/// The files of a configuration, one after another: first the one that was named, then those that
+/// it includes. A place in their text is a place in one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceText {
     text: String,

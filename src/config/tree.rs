@@ -54,7 +54,16 @@ pub(super) struct FieldName {
 impl Item {
     /// Whether it is the field of this name.
     pub(super) fn is_named(&self, name: &str, text: &str) -> bool {
-        self.key.as_ref().is_some_and(|key| &text[key.span.clone()] == name)
+        self.key.as_ref().is_some_and(|key| key.name(text) == name)
+    }
+}
+
+// === impl FieldName ===
+
+impl FieldName {
+    /// The name itself, however it is written.
+    pub(super) fn name<'t>(&self, text: &'t str) -> &'t str {
+        text[self.span.clone()].trim_matches('"').trim_start_matches("r#")
     }
 }
 
@@ -70,6 +79,32 @@ impl Node {
                 Shape::Map(entries) => entries.is_empty(),
                 _ => false,
             }
+    }
+
+    /// What is in `Some( )`, if it is wrapped in that.
+    pub(super) fn unwrapped(&self, text: &str) -> &Self {
+        match &self.shape {
+            Shape::Struct { name: Some(name), items, .. } if &text[name.clone()] == "Some" => {
+                match items.as_slice() {
+                    [Item { key: None, value }] => value,
+                    _ => self,
+                }
+            }
+            _ => self,
+        }
+    }
+
+    /// The shape of what is in `Some( )`, if it is wrapped in that.
+    pub(super) fn shape_mut(&mut self, text: &str) -> &mut Shape {
+        let wrapped = !std::ptr::eq(&*self, self.unwrapped(text));
+        let shape = &mut self.shape;
+        if !wrapped {
+            return shape;
+        }
+        match shape {
+            Shape::Struct { items, .. } => &mut items[0].value.shape,
+            other => other,
+        }
     }
 
     fn bad(span: Span) -> Self {

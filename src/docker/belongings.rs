@@ -10,8 +10,8 @@ use bollard::query_parameters::RemoveVolumeOptions;
 use ganger_pool::runtime::{CallError, ContainerKey, Removal};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
-use tokio::time::timeout;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
 
 use super::calls::Failure;
 use super::daemon::Daemon;
@@ -60,7 +60,8 @@ impl Docker {
             return Ok(Vec::new());
         }
         let mut strays = Vec::new();
-        for network in self.made::<Vec<ListedNetwork>>(daemon, "networks").await? {
+        let filters = json!({ "label": self.ours() });
+        for network in self.made::<Vec<ListedNetwork>>(daemon, "networks", &filters).await? {
             let ListedNetwork { id, name, labels } = network;
             // What is on it goes first, be it somebody else's: until then it is in nobody's way.
             let stray = Some(id.as_str()).filter(|id| naming::is_id(id));
@@ -71,9 +72,13 @@ impl Docker {
                 strays.push(stray);
             }
         }
-        let volumes = self.made::<ListedVolumes>(daemon, "volumes").await?.volumes;
+        // Other drivers are programs of their own, which may not answer.
+        let filters = json!({ "label": self.ours(), "driver": ["local"] });
+        let volumes = self.made::<ListedVolumes>(daemon, "volumes", &filters).await?.volumes;
         for ListedVolume { name, labels } in volumes.into_iter().flatten() {
-            strays.extend(self.stray(format!("{VOLUME}{name}"), name, labels));
+            if !daemon.has_given_up(&name) {
+                strays.extend(self.stray(format!("{VOLUME}{name}"), name, labels));
+            }
         }
         Ok(strays)
     }
@@ -83,9 +88,9 @@ impl Docker {
         &self,
         daemon: &Daemon,
         kind: &str,
+        filters: &Value,
     ) -> Result<T, CallError> {
-        let filters = json!({ "label": self.ours() }).to_string();
-        let path = format!("/{kind}?filters={}", http::escape(&filters));
+        let path = format!("/{kind}?filters={}", http::escape(&filters.to_string()));
         match daemon.get::<T>(&path, daemon.deadlines.list).await {
             Ok(listed) => Ok(listed),
             // Then none is made either.
@@ -126,7 +131,7 @@ impl Docker {
         match self.judge(daemon, stray) {
             Stray::Left => match key.strip_prefix(VOLUME) {
                 Some(name) => daemon.remove_volume(name).await,
-                None => daemon.remove_network(key.trim_start_matches(NETWORK)).await,
+                None => daemon.remove_network(key.strip_prefix(NETWORK).unwrap_or(key)).await,
             },
             Stray::Unclear => Ok(Removal::Pending),
             Stray::Others => Ok(Removal::Gone),
@@ -137,7 +142,9 @@ impl Docker {
 // === impl Daemon ===
 
 impl Daemon {
-    /// Removes a volume of ours. It is gone, or containers have it.
+    /// Removes a volume of ours. It is gone, or containers have it, or the engine has miscounted who
+    /// has mounted it, as dockerd does that restarts under its containers (moby 45754): then it stays,
+    /// empty, until that is restarted, and nobody waits for it.
     pub(super) async fn remove_volume(&self, name: &str) -> Result<Removal, CallError> {
         let contact = self.contact()?;
         let deadline = self.deadlines.remove;
@@ -145,8 +152,17 @@ impl Daemon {
         let removal = contact.client.remove_volume(&name, None::<RemoveVolumeOptions>);
         let failure = match timeout(deadline, removal).await {
             Ok(Ok(())) => return Ok(Removal::Gone),
-            Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => {
+            // Where nobody sees them there is none of ours.
+            Ok(Err(Error::DockerResponseServerError { status_code, .. }))
+                if HIDDEN.contains(&status_code) =>
+            {
                 return Ok(Removal::Gone);
+            }
+            // Docker says so when no container has it: otherwise it names those.
+            Ok(Err(Error::DockerResponseServerError { message, .. }))
+                if message.contains("active mounts") =>
+            {
+                return Ok(if self.is_stuck(&name) { Removal::Gone } else { Removal::Pending });
             }
             Ok(Err(Error::DockerResponseServerError { status_code: 409, .. })) => {
                 return Ok(Removal::Pending);
@@ -155,6 +171,27 @@ impl Daemon {
             Err(_) => Failure::Late(deadline),
         };
         Err(explain::call(&self.endpoint, "the removal of a volume", &failure))
+    }
+
+    /// Whether a volume that no container has has been mounted for too long.
+    fn is_stuck(&self, volume: &str) -> bool {
+        let mut stuck = self.stuck.lock();
+        let since = stuck.entry(volume.to_owned()).or_insert_with(Instant::now);
+        let is_stuck = since.elapsed() >= self.deadlines.unmount;
+        if is_stuck {
+            tracing::warn!(
+                daemon = %self.name, volume,
+                "the engine takes a volume for mounted that no container has, as it may after a \
+                 restart with live-restore: it stays, empty, and can be removed when the engine has \
+                 been restarted once more"
+            );
+        }
+        is_stuck
+    }
+
+    /// Whether it was found that a volume cannot be removed.
+    fn has_given_up(&self, volume: &str) -> bool {
+        self.stuck.lock().get(volume).is_some_and(|since| since.elapsed() >= self.deadlines.unmount)
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Contact {
     /// Of the API, `MAJOR.MINOR`, as negotiated.
     pub(super) version: String,
     pub(super) kind: Kind,
+    /// It runs as a user who is not root.
+    rootless: bool,
     /// Which installation of an engine it is.
     pub(super) id: String,
     /// Where the sources of mounts are looked for, if it has to be done for this engine and can.
@@ -72,6 +74,7 @@ impl Contact {
             client,
             version,
             kind,
+            rootless: info.is_rootless(),
             id: kind.installation(info),
             sources: match peer {
                 Peer::Process(pid) if kind.makes_mount_sources() => {
@@ -127,6 +130,12 @@ impl Contact {
             return Err(
                 "Podman leaves out `gpus` where it is asked in Docker's words: name what they \
                         are by `devices`"
+                    .to_owned(),
+            );
+        }
+        if !spec.secrets.0.is_empty() && self.rootless && !self.kind.mounts_volumes_rootless() {
+            return Err(
+                "Podman has no volumes in memory where it is not run by root: without `secrets`,                         `env_file` gives a container what it needs to know"
                     .to_owned(),
             );
         }

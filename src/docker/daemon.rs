@@ -20,10 +20,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::clock::Clock;
 use super::contact::{Contact, Greeted};
 use super::explain::{self, explain};
-use super::keepers::Keepers;
 use super::kind::{self, Kind};
 use super::run_network::RunNetwork;
 use super::sandboxes::Sandboxes;
+use super::secret_holders::SecretHolders;
 use super::sightings::Sightings;
 use super::sources::Turns;
 use super::steps::Steps;
@@ -63,10 +63,13 @@ pub(crate) struct Daemon {
     pub(super) sightings: Mutex<Option<Sightings>>,
     /// The network namespaces that are kept there.
     pub(super) sandboxes: Arc<Sandboxes>,
+    /// Volumes that no container has and that cannot be removed, since when: see
+    /// [`Daemon::remove_volume`].
+    pub(super) stuck: Mutex<BTreeMap<String, Instant>>,
     /// The network of this run.
     pub(super) network: Arc<RunNetwork>,
-    /// The containers that keep secrets there.
-    pub(super) keepers: Arc<Keepers>,
+    /// The containers that hold secrets there.
+    pub(super) secrets: Arc<SecretHolders>,
     /// What the engine warned of already: it says so at every create.
     warnings: Mutex<BTreeSet<String>>,
     turns: Arc<Turns>,
@@ -111,8 +114,9 @@ impl Daemon {
             clock: Clock::default(),
             sightings: Mutex::default(),
             sandboxes: Arc::default(),
+            stuck: Mutex::default(),
             network: Arc::default(),
-            keepers: Arc::default(),
+            secrets: Arc::default(),
             warnings: Mutex::default(),
             turns: Arc::default(),
         }

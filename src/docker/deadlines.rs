@@ -32,6 +32,8 @@ pub struct Deadlines {
     /// How long an engine must have answered lists again before a call that was
     /// lost counts as without effect.
     pub ghost_grace: Duration,
+    /// How long an engine may take to unmount a volume that no container has any more.
+    pub unmount: Duration,
 }
 
 // === impl Deadlines ===
@@ -63,6 +65,7 @@ impl Default for Deadlines {
             bound: Duration::from_secs(600),
             notice: Duration::from_secs(5),
             ghost_grace: Duration::from_secs(10),
+            unmount: Duration::from_secs(10),
         }
     }
 }

@@ -73,6 +73,11 @@ impl Kind {
         self == Self::Podman
     }
 
+    /// Whether it mounts volumes that are no directories where it is not run by root.
+    pub(super) fn mounts_volumes_rootless(self) -> bool {
+        self == Self::Docker
+    }
+
     /// Why a HEALTHCHECK may never be run there.
     pub(super) fn doubts_health(self) -> Option<&'static str> {
         (self == Self::Podman).then_some(

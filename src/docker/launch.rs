@@ -18,9 +18,9 @@ use super::container::{Container, attach};
 use super::daemon::Daemon;
 use super::fault::{self, Operation, is_image_missing, launch_error};
 use super::ignored::{self, Ignored};
-use super::keepers::KeptSecrets;
 use super::naming::{self, DEADLINE, is_id};
 use super::sandboxes::SandboxKind;
+use super::secret_holders::HeldSecrets;
 use super::view::End;
 use super::{Docker, Network, Reach, Ready, Spec};
 use crate::reach::is_shortage;
@@ -32,8 +32,8 @@ use crate::spec::{Publish, Sandbox};
 struct Given<'a> {
     /// The holder of the sandbox that it joins.
     joins: Option<&'a str>,
-    /// The keeper of its secrets.
-    kept: Option<&'a KeptSecrets>,
+    /// The holder of its secrets.
+    held: Option<&'a HeldSecrets>,
 }
 
 // === impl Docker ===
@@ -65,8 +65,8 @@ impl Docker {
                     .await?,
             );
         }
-        let kept = self.keeper(&daemon, &contact, &order.spec).await?;
-        let given = Given { joins: joined.as_ref().map(|joined| &*joined.id), kept: kept.as_ref() };
+        let held = self.hold_secrets(&daemon, &contact, &order.spec).await?;
+        let given = Given { joins: joined.as_ref().map(|joined| &*joined.id), held: held.as_ref() };
         let id = self.create(&daemon, &contact, order, &name, publish, given).await?;
         let mut done =
             |name| daemon.steps.done(name, &id, std::mem::replace(&mut began, Instant::now()));
@@ -102,11 +102,12 @@ impl Docker {
         let mut seen = daemon.inspect(&id).await.map_err(fault::of_call)?.ok_or_else(|| {
             fault::unwanted("somebody removed the container as soon as it was started".to_owned())
         })?;
+        if let Some(held) = &held {
+            let container = (&*id, seen.state.running);
+            self.had_secrets(&daemon, &contact, &order.spec, held, container).await?;
+        }
         if let Some(end) = seen.state.end() {
             return Err(fault::service(format!("the container {end} as soon as it was started")));
-        }
-        if let Some(kept) = &kept {
-            self.were_kept(&daemon, kept).await?;
         }
         contact.note_ignored(ignored::read_back(&order.spec, &seen.host_config));
         contact.heeds(&order.spec).map_err(fault::unprepared)?;
@@ -203,7 +204,7 @@ impl Docker {
                 }
             }
             let publish = publish.filter(|_| given.joins.is_none());
-            let with = given.kept.map(|kept| kept.given_to(&order.spec));
+            let with = given.held.map(|held| held.given_to(&order.spec));
             let spec = with.as_ref().unwrap_or(&order.spec);
             let request = contact.request(spec, &image, labels, publish, network.clone());
             match self.call_create(daemon, contact, order.launch, name, request).await {

@@ -28,7 +28,7 @@ pub const SERVICE: &str = "io.ganger.service";
 pub const GENERATION: &str = "io.ganger.generation";
 /// Label of the launch, `BOOT-NUMBER`.
 pub const LAUNCH: &str = "io.ganger.launch";
-/// Label of the holder of a network sandbox, or of the keeper of secrets and their volume: its number.
+/// Label of a holder, and of its volume: its number.
 pub(super) const SANDBOX: &str = "io.ganger.sandbox";
 
 /// What stands before a network's id where a container's could stand.
@@ -58,7 +58,7 @@ impl Identity {
         ])
     }
 
-    /// All labels of the holder of a network sandbox, of the keeper of secrets, and of its volume.
+    /// All labels of a holder, and of its volume.
     pub(super) fn holder_labels(&self, number: u64) -> HashMap<String, String> {
         self.with([(SANDBOX, number.to_string())])
     }
@@ -117,7 +117,7 @@ pub(super) fn container(service: &str, launch: &str) -> String {
     format!("ganger-{service}-{launch}")
 }
 
-/// The name of the holder of a network sandbox, of the keeper of secrets, and of its volume.
+/// The name of a holder, and of its volume.
 pub(super) fn holder(boot: &str, number: &str) -> String {
     format!("ganger-sandbox-{boot}-{number}")
 }

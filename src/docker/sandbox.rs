@@ -32,7 +32,7 @@ use super::daemon::Daemon;
 use super::fault::{self, Operation, launch_error};
 use super::ignored;
 use super::naming::{self, Identity, is_id};
-use super::sandboxes::{NetworkSandbox, SandboxKind};
+use super::sandboxes::{Holds, NetworkSandbox, SandboxKind};
 use super::view::{Inspected, NetworkSettings};
 use super::{Docker, Ready, Spec};
 use crate::image;
@@ -118,7 +118,7 @@ impl Docker {
         contact: &Contact,
         kind: &SandboxKind,
     ) -> Result<NetworkSandbox, LaunchError> {
-        let number = daemon.sandboxes.begin();
+        let number = daemon.sandboxes.begin(Holds::Network);
         let spec = holder(kind);
         match self.start_holder(daemon, contact, number, &spec, kind.publish).await {
             Ok(id) => Ok(NetworkSandbox::new(number, id, kind.clone())),
@@ -205,9 +205,10 @@ impl Docker {
         }
     }
 
-    /// Removes a holder or keeper that nobody uses, beside all else, until it is gone.
+    /// Removes a holder that nobody uses, beside all else, until it is gone.
     pub(super) fn dispose(&self, daemon: &Arc<Daemon>, number: u64, made: Made) {
         let (docker, daemon) = (self.clone(), Arc::clone(daemon));
+        let holds = daemon.sandboxes.holds(number).unwrap_or(Holds::Network);
         tokio::spawn(async move {
             let name = name(&docker.identity, number);
             let mut failures = 0;
@@ -218,10 +219,10 @@ impl Docker {
                 let known = docker.daemon(&daemon.name).ok();
                 let known = known.filter(|known| Arc::ptr_eq(&known.sandboxes, &daemon.sandboxes));
                 let known = known.as_ref().unwrap_or(&daemon);
-                let mut removed = remove_holder(known, &name).await;
+                let mut removed = remove_holder(known, &name, holds).await;
                 if removed.as_ref().is_err_and(|error| error.unreachable) {
                     for other in docker.by_other_ways(known) {
-                        if let Ok(Removed::Now) = remove_holder(&other, &name).await {
+                        if let Ok(Removed::Now) = remove_holder(&other, &name, holds).await {
                             removed = Ok(Removed::Now);
                         }
                     }
@@ -266,14 +267,14 @@ impl Docker {
         self.leaving.lock().push(Arc::clone(&daemon));
         let docker = self.clone();
         tokio::spawn(async move {
-            docker.close_keepers(&daemon).await;
+            docker.close_secrets(&daemon).await;
             daemon.sandboxes.until_none(|_| false).await;
             docker.close_network(&daemon, false).await;
             docker.leaving.lock().retain(|other| !Arc::ptr_eq(other, &daemon));
         });
     }
 
-    /// Removes every sandbox of every daemon, the keepers of secrets, and the run's networks: there is nothing left to
+    /// Removes every sandbox of every daemon, all secrets, and the run's networks: there is nothing left to
     /// launch. Says where one may be left at the deadline, or because its daemon is out of reach.
     ///
     /// # Cancel safety
@@ -285,16 +286,16 @@ impl Docker {
             self.close_sandboxes(daemon);
         }
         let none = daemons.iter().map(async |daemon| {
-            self.close_keepers(daemon).await;
+            self.close_secrets(daemon).await;
             daemon.sandboxes.until_none(|e| e.unreachable).await;
             self.close_network(daemon, true).await;
         });
         // On time or not, what is left is what they say.
         _ = timeout_at(deadline, join_all(none)).await;
         let left = |daemon: &Arc<Daemon>| {
-            let sandbox = daemon.sandboxes.left().map(|why| format!("a sandbox: {why}"));
+            let held = daemon.sandboxes.left();
             let network = || daemon.network.left().map(|why| format!("its network: {why}"));
-            Some(format!("{} ({})", daemon.name, sandbox.or_else(network)?))
+            Some(format!("{} ({})", daemon.name, held.or_else(network)?))
         };
         daemons.iter().filter_map(left).chain(self.abandoned()).collect()
     }
@@ -339,7 +340,7 @@ enum Removed {
     Before,
 }
 
-async fn remove_holder(daemon: &Daemon, name: &str) -> Result<Removed, CallError> {
+async fn remove_holder(daemon: &Daemon, name: &str, holds: Holds) -> Result<Removed, CallError> {
     let client = daemon.contact()?.client.clone();
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     let removal = client.remove_container(name, Some(options));
@@ -355,10 +356,10 @@ async fn remove_holder(daemon: &Daemon, name: &str) -> Result<Removed, CallError
     if daemon.remove_own_network(name).await? == Removal::Pending {
         return Err(CallError::refused("its network is in use"));
     }
-    match daemon.remove_volume(name).await? {
-        Removal::Gone => Ok(removed),
-        Removal::Pending => Err(CallError::refused("containers have its volume")),
+    if holds == Holds::Secrets && daemon.remove_volume(name).await? == Removal::Pending {
+        return Err(CallError::refused("containers have the volume"));
     }
+    Ok(removed)
 }
 
 /// What a sandbox is like; `None` when it is none any more.

@@ -27,6 +27,15 @@ pub(super) struct SandboxKind {
     pub(super) runtime: Option<String>,
 }
 
+/// What the containers that serve nobody are there for. They have their numbers in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// The network namespace of a sandbox.
+    Network,
+    /// Secrets, and the volume that has them.
+    Secrets,
+}
+
 /// One of them.
 #[derive(Debug)]
 pub(super) struct NetworkSandbox {
@@ -57,9 +66,9 @@ struct State {
     taken: BTreeMap<LaunchId, NetworkSandbox>,
     /// Those that are being made without anybody waiting for them.
     coming: Vec<SandboxKind>,
-    /// The numbers of all that are not to be taken for strays: of these, and of those that
-    /// are being made or removed; and why the last removal of one failed.
-    live: BTreeMap<u64, Option<CallError>>,
+    /// The numbers of all that are not to be taken for strays: of these, of the holders of secrets,
+    /// and of those that are being made or removed; and why the last removal of one failed.
+    live: BTreeMap<u64, (Holds, Option<CallError>)>,
     /// There are to be no more.
     closed: bool,
 }
@@ -124,12 +133,22 @@ impl Sandboxes {
         }
     }
 
-    /// Begins to make one; its number.
-    pub(super) fn begin(&self) -> u64 {
+    /// Begins to make a holder; its number.
+    pub(super) fn begin(&self, holds: Holds) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Relaxed);
-        self.state.lock().live.insert(number, None);
+        self.state.lock().live.insert(number, (holds, None));
         number
+    }
+
+    /// A holder that was removed may be there again.
+    pub(super) fn resume(&self, number: u64, holds: Holds) {
+        self.state.lock().live.entry(number).or_insert((holds, None));
+    }
+
+    /// What a holder that is not forgotten is there for.
+    pub(super) fn holds(&self, number: u64) -> Option<Holds> {
+        self.state.lock().live.get(&number).map(|(holds, _)| *holds)
     }
 
     /// The container of a launch is gone. Its sandbox is nobody's until it is given back.
@@ -169,7 +188,7 @@ impl Sandboxes {
         let mut state = self.state.lock();
         state.closed = true;
         // From now on: what cannot be removed will not be waited for.
-        state.live.values_mut().for_each(|failed| *failed = None);
+        state.live.values_mut().for_each(|(_, failed)| *failed = None);
         self.closing.notify_waiters();
         let (free, taken) = (std::mem::take(&mut state.free), std::mem::take(&mut state.taken));
         free.into_iter().map(|(sandbox, _)| sandbox).chain(taken.into_values()).collect()
@@ -181,7 +200,7 @@ impl Sandboxes {
     }
 
     pub(super) fn fail(&self, number: u64, error: CallError) {
-        if let Some(failed) = self.state.lock().live.get_mut(&number) {
+        if let Some((_, failed)) = self.state.lock().live.get_mut(&number) {
             *failed = Some(error);
         }
         self.over.notify_waiters();
@@ -192,7 +211,8 @@ impl Sandboxes {
     pub(super) async fn until_none(&self, but: impl Fn(&CallError) -> bool) {
         loop {
             let over = self.over.notified();
-            let left = |failed: &Option<CallError>| !failed.as_ref().is_some_and(&but);
+            let left =
+                |(_, failed): &(Holds, Option<CallError>)| !failed.as_ref().is_some_and(&but);
             if !self.state.lock().live.values().any(left) {
                 return;
             }
@@ -200,12 +220,19 @@ impl Sandboxes {
         }
     }
 
-    /// Why there are some left, if there are.
+    /// What is left, and why, if there is anything.
     pub(super) fn left(&self) -> Option<String> {
         let state = self.state.lock();
-        let mut reasons = state.live.values().flatten().map(|error| error.message.clone());
-        let first = || reasons.next().unwrap_or_else(|| "still being removed".to_owned());
-        (!state.live.is_empty()).then(first)
+        // Secrets before sandboxes, and one that tells why before one that does not.
+        let rank = |(holds, failed): &&(Holds, Option<CallError>)| {
+            (*holds == Holds::Network, failed.is_none())
+        };
+        let (holds, failed) = state.live.values().min_by_key(rank)?;
+        let why = failed.as_ref().map_or("still being removed", |error| &error.message);
+        Some(match holds {
+            Holds::Network => format!("a sandbox: {why}"),
+            Holds::Secrets => format!("secrets: {why}"),
+        })
     }
 
     /// The numbers of those that are not strays.

@@ -1,34 +1,36 @@
 //! Secrets: files in memory that containers have from their first moment, at `/run/secrets`.
 //!
 //! Engines put nothing into a file system in memory before a container starts, and a file that is
-//! mounted from a machine has to be there first. What works on any engine, wherever it is: a volume
-//! that is a tmpfs, whose files live as long as a container that runs has it. A *keeper* is such a
-//! container. Like the holder of a sandbox it runs a program that waits for ever, and is made,
-//! listed and removed as that is; the volume bears its name. Containers have the volume read-only.
+//! mounted from a machine has to be there first. What works wherever the engine is: a volume that is
+//! a tmpfs, whose files live as long as a container that runs has it. A *holder* is such a container.
+//! Like the holder of a sandbox it runs a program that waits for ever, and is made, listed and
+//! removed as that is; the volume bears its name. Containers have the volume read-only.
 //!
-//! Were a keeper to end, the files would be gone and the volume empty. So a launch looks for its
-//! keeper once its container has started: with the same process as when it was given the files, it
-//! has been there all the time. The containers of all services with the same secrets on one engine
-//! have one keeper, for as long as anybody has their specification.
+//! Were a holder to end, the files would be gone and the volume empty; and an engine that restarts
+//! under its containers may lose sight of a volume that they have. So a launch looks whether the
+//! files are there: in a holder that runs before it creates its container, and in the container once that has
+//! started. The containers of all services with the same secrets on one engine have one holder, for
+//! as long as anybody has their specification.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::core::short_id;
 use ganger_pool::runtime::{CallError, LaunchError};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::Request;
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes};
 use hyper::header::CONTENT_TYPE;
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::contact::Contact;
 use super::daemon::Daemon;
-use super::keepers::KeptSecrets;
 use super::naming;
 use super::sandbox::Made;
+use super::sandboxes::Holds;
+use super::secret_holders::{HeldSecrets, Place};
 use super::{Docker, Network, Spec, explain, fault};
+use crate::http::{self, HttpError};
 use crate::image::{self, File};
 use crate::spec::{SECRETS, Secrets, Volume};
 
@@ -38,50 +40,73 @@ const PAGE: u64 = 4096;
 // === impl Docker ===
 
 impl Docker {
-    /// The keeper of what is secret of a specification, made now if there is none.
-    pub(super) async fn keeper(
+    /// The holder of what is secret of a specification, made now if there is none.
+    pub(super) async fn hold_secrets(
         &self,
         daemon: &Arc<Daemon>,
         contact: &Contact,
         spec: &Arc<Spec>,
-    ) -> Result<Option<KeptSecrets>, LaunchError> {
+    ) -> Result<Option<HeldSecrets>, LaunchError> {
         if spec.secrets.0.is_empty() {
             return Ok(None);
         }
+        if daemon.secrets.elsewhere(&contact.id) > 0 {
+            tracing::warn!(
+                daemon = %daemon.name,
+                "another engine is at {} now: containers that hold secrets on the one before may run \
+                 on; `ganger reap` removes them where that engine is",
+                daemon.endpoint
+            );
+        }
+        let closed = || fault::unprepared("nothing is launched there any more".to_owned());
+        let place = daemon.secrets.place(&contact.id, spec).ok_or_else(closed)?;
         let deadline = daemon.deadlines.create;
-        // Who waits for another one's calls has waited long enough when those are late.
-        let known = timeout(deadline, daemon.keepers.0.lock()).await;
-        let mut known = known.map_err(|_| {
-            let late = explain::late(&daemon.endpoint, "the calls for its secrets", deadline);
-            fault::of_call(CallError::unreachable(late))
-        })?;
-        if known.closed {
-            return Err(fault::unprepared("nothing is launched there any more".to_owned()));
-        }
-        if let Some(kept) = known.find(&contact.id, spec) {
-            return Ok(Some(kept));
-        }
-        let number = daemon.sandboxes.begin();
-        match self.start_keeper(daemon, contact, number, &spec.secrets).await {
-            Ok(kept) => {
-                known.add(kept.clone(), &contact.id, spec);
-                Ok(Some(kept))
+        loop {
+            // Nobody is to blame for waiting: whoever has the lock tells of what it meets.
+            let waited = timeout(deadline, place.lock()).await;
+            let mut known = waited.map_err(|_| {
+                fault::unprepared(format!("its secrets were not there after {deadline:?}"))
+            })?;
+            let Some(held) = known.clone() else {
+                if daemon.secrets.is_closed() {
+                    return Err(closed());
+                }
+                let held = self.make_holder(daemon, contact, &spec.secrets).await?;
+                return Ok(Some(known.insert(held).clone()));
+            };
+            drop(known);
+            // One that has ended leaves them to the containers that run, for as long as one does.
+            let seen = daemon.inspect(&held.id).await.map_err(fault::of_call)?;
+            if seen.is_some_and(|seen| seen.state.running)
+                && has(daemon, &held.id, &spec.secrets).await.map_err(fault::of_call)?
+            {
+                return Ok(Some(held));
             }
-            Err(error) => {
-                self.dispose(daemon, number, Made::Perhaps);
-                let message = format!("its secrets cannot be kept there: {}", error.message);
-                Err(LaunchError { message, ..error })
-            }
+            self.lose(daemon, &place, &held).await;
         }
     }
 
-    async fn start_keeper(
+    async fn make_holder(
+        &self,
+        daemon: &Arc<Daemon>,
+        contact: &Contact,
+        secrets: &Secrets,
+    ) -> Result<HeldSecrets, LaunchError> {
+        let number = daemon.sandboxes.begin(Holds::Secrets);
+        self.start_secret_holder(daemon, contact, number, secrets).await.map_err(|error| {
+            self.dispose(daemon, number, Made::Perhaps);
+            let message = format!("its secrets cannot be held there: {}", error.message);
+            LaunchError { message, ..error }
+        })
+    }
+
+    async fn start_secret_holder(
         &self,
         daemon: &Daemon,
         contact: &Contact,
         number: u64,
         secrets: &Secrets,
-    ) -> Result<KeptSecrets, LaunchError> {
+    ) -> Result<HeldSecrets, LaunchError> {
         let volume = naming::holder(&self.identity.boot, &number.to_string());
         self.make_volume(daemon, &volume, number, secrets).await.map_err(fault::of_call)?;
         let has_volume = Volume { name: volume.clone(), read_only: false };
@@ -92,13 +117,9 @@ impl Docker {
         };
         let id = self.start_holder(daemon, contact, number, &spec, None).await?;
         put(daemon, &id, secrets).await.map_err(fault::of_call)?;
-        let seen = daemon.inspect(&id).await.map_err(fault::of_call)?;
-        match seen.filter(|seen| seen.state.running) {
-            Some(seen) => Ok(KeptSecrets { number, id, pid: seen.state.pid, volume }),
-            None => Err(fault::daemon(format!(
-                "the container {} ended as soon as it was made",
-                short_id(&id)
-            ))),
+        match has(daemon, &id, secrets).await.map_err(fault::of_call)? {
+            true => Ok(HeldSecrets { number, id, volume }),
+            false => Err(fault::daemon("the engine took the files, and does not have them".into())),
         }
     }
 
@@ -121,71 +142,112 @@ impl Docker {
         });
         let request = Request::post("/").header(CONTENT_TYPE, "application/json");
         let request = request.body(Full::new(Bytes::from(body.to_string())));
-        let deadline = daemon.deadlines.create;
-        answered(daemon, "/volumes/create", request, "the call to make a volume", deadline).await
+        answered(daemon, "/volumes/create", request, "the call to make a volume").await
     }
 
-    /// Makes sure, of a container that has started, that its secrets were there when it did.
-    pub(super) async fn were_kept(
+    /// Makes sure, of a container that was started, that it has had its secrets since then.
+    pub(super) async fn had_secrets(
         &self,
         daemon: &Arc<Daemon>,
-        kept: &KeptSecrets,
+        contact: &Contact,
+        spec: &Arc<Spec>,
+        held: &HeldSecrets,
+        (container, runs): (&str, bool),
     ) -> Result<(), LaunchError> {
-        let seen = daemon.inspect(&kept.id).await.map_err(fault::of_call)?;
-        if seen.is_some_and(|seen| seen.state.running && seen.state.pid == kept.pid) {
+        // Of one that has ended nobody can tell any more; the holder has to do.
+        let there = if runs { container } else { &held.id };
+        if has(daemon, there, &spec.secrets).await.map_err(fault::of_call)? {
             return Ok(());
         }
-        if daemon.keepers.0.lock().await.take(kept.number) {
-            self.dispose(daemon, kept.number, Made::Surely);
+        match daemon.secrets.place(&contact.id, spec) {
+            Some(place) => self.lose(daemon, &place, held).await,
+            None => self.dispose_again(daemon, held.number),
         }
-        let message =
-            "the container that keeps its secrets has ended; the next launch makes another";
+        let message = "what holds its secrets has lost them; the next launch makes another";
         Err(fault::unprepared(message.to_owned()))
     }
 
-    /// Removes the keepers that nobody wants any more. While one is being made, that waits.
-    pub(super) fn tidy_keepers(&self, daemon: &Arc<Daemon>) {
-        let Ok(mut known) = daemon.keepers.0.try_lock() else { return };
-        for number in known.unwanted() {
-            self.dispose(daemon, number, Made::Surely);
+    /// A holder has not what it is to hold: whoever looks for it next makes another.
+    async fn lose(&self, daemon: &Arc<Daemon>, place: &Place, held: &HeldSecrets) {
+        let mut known = place.lock().await;
+        if known.as_ref().is_some_and(|known| known.number == held.number) {
+            *known = None;
+        }
+        self.dispose_again(daemon, held.number);
+    }
+
+    /// Removes a holder and its volume, which an engine may have made anew for a container that was
+    /// created after they were removed.
+    fn dispose_again(&self, daemon: &Arc<Daemon>, number: u64) {
+        daemon.sandboxes.resume(number, Holds::Secrets);
+        self.dispose(daemon, number, Made::Surely);
+    }
+
+    /// Removes the holders of secrets that nobody wants any more.
+    pub(super) fn tidy_secrets(&self, daemon: &Arc<Daemon>) {
+        for held in daemon.secrets.unwanted() {
+            self.dispose(daemon, held.number, Made::Surely);
         }
     }
 
-    /// Removes all keepers of a daemon; there will be no more.
-    pub(super) async fn close_keepers(&self, daemon: &Arc<Daemon>) {
-        for number in daemon.keepers.0.lock().await.close() {
-            self.dispose(daemon, number, Made::Surely);
+    /// Removes all holders of secrets on a daemon; there will be no more.
+    pub(super) async fn close_secrets(&self, daemon: &Arc<Daemon>) {
+        for place in daemon.secrets.close() {
+            if let Some(held) = place.lock().await.take() {
+                self.dispose(daemon, held.number, Made::Surely);
+            }
         }
     }
 }
 
-/// Gives the files to a keeper.
-async fn put(daemon: &Daemon, keeper: &str, secrets: &Secrets) -> Result<(), CallError> {
+/// Gives the files to a holder.
+async fn put(daemon: &Daemon, holder: &str, secrets: &Secrets) -> Result<(), CallError> {
     // Whoever the service runs as is to read them.
     let files = secrets.0.iter().map(|(path, content)| File { path, mode: 0o444, content });
     let files: Vec<_> = files.collect();
     let request = Request::put("/").header(CONTENT_TYPE, "application/x-tar");
     let request = request.body(Full::new(Bytes::from(image::tarball(&files))));
-    let path = format!("/containers/{keeper}/archive?path={SECRETS}");
-    let deadline = daemon.deadlines.create;
-    answered(daemon, &path, request, "the files of its secrets", deadline).await
+    let path = format!("/containers/{holder}/archive?path={SECRETS}");
+    answered(daemon, &path, request, "the files of its secrets").await
+}
+
+/// Whether a container has the files, of which it has all or none.
+async fn has(daemon: &Daemon, container: &str, secrets: &Secrets) -> Result<bool, CallError> {
+    let Some(first) = secrets.0.keys().next() else { return Ok(true) };
+    let file = http::escape(&format!("{SECRETS}/{first}"));
+    let path =
+        format!("/v{}/containers/{container}/archive?path={file}", daemon.contact()?.version);
+    let request = Request::head("/").body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| CallError::refused(error.to_string()))?;
+    let deadline = daemon.deadlines.inspect;
+    match timeout(deadline, daemon.transport.exchange(&path, request)).await {
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(HttpError::Status { code: 404, .. })) => Ok(false),
+        Ok(Err(error)) => Err(explain::wire(&daemon.endpoint, &error)),
+        Err(_) => {
+            let late = explain::late(&daemon.endpoint, "a look at its secrets", deadline);
+            Err(CallError::unreachable(late))
+        }
+    }
 }
 
 /// Sends a request and reads the answer to its end.
-async fn answered(
+async fn answered<B>(
     daemon: &Daemon,
     path: &str,
-    request: Result<Request<Full<Bytes>>, hyper::http::Error>,
+    request: Result<Request<B>, hyper::http::Error>,
     what: &str,
-    deadline: Duration,
-) -> Result<(), CallError> {
+) -> Result<(), CallError>
+where
+    B: Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
+{
     let request = request.map_err(|error| CallError::refused(error.to_string()))?;
     let answer = async {
         let answer = daemon.send(path, request).await?.into_body().collect().await;
-        answer.map_err(|error| {
-            CallError::unreachable(format!("{} broke off: {error}", daemon.endpoint))
-        })
+        let broken = |error| format!("{} broke off: {error}", daemon.endpoint);
+        answer.map_err(|error| CallError::unreachable(broken(error)))
     };
+    let deadline: Duration = daemon.deadlines.create;
     let late = |_| CallError::unreachable(explain::late(&daemon.endpoint, what, deadline));
     timeout(deadline, answer).await.map_err(late)?.map(drop)
 }

@@ -149,6 +149,17 @@ pub(super) struct Info {
     pub(super) pids_limit: Option<bool>,
     #[serde(rename = "CgroupDriver")]
     pub(super) cgroup_driver: Option<String>,
+    #[serde(rename = "SecurityOptions")]
+    pub(super) security_options: Option<Vec<String>>,
+}
+
+// === impl Info ===
+
+impl Info {
+    /// Whether the engine runs as a user who is not root.
+    pub(super) fn is_rootless(&self) -> bool {
+        self.security_options.iter().flatten().any(|option| option == "name=rootless")
+    }
 }
 
 /// How a container ended.

@@ -38,17 +38,23 @@ fn seen(host: &Host, ganger: &Ganger, service: &str, generation: &str) -> (Strin
     (held, mount.to_owned())
 }
 
-/// The containers that keep secrets.
-fn keepers(host: &Host, ganger: &Ganger) -> Vec<String> {
+/// The containers that hold secrets.
+fn holders(host: &Host, ganger: &Ganger) -> Vec<String> {
     let all = host.containers(&ganger.label()).into_iter();
     all.filter(|one| one.label("io.ganger.sandbox").is_some()).map(|one| one.id).collect()
 }
 
-fn have_their_secrets(fleet: &Fleet, host: &Host) {
+/// A file with a secret, and the directory that it is alone in.
+fn key() -> (Scratch, PathBuf) {
     let dir = Scratch(std::env::temp_dir().join(unique("ganger-secrets")));
     fs::create_dir_all(&dir.0).unwrap();
-    let (key, kind) = (dir.0.join("key"), &host.kind);
+    let key = dir.0.join("key");
     fs::write(&key, "hunter2\n").unwrap();
+    (dir, key)
+}
+
+fn have_their_secrets(fleet: &Fleet, host: &Host) {
+    let ((_dir, key), kind) = (key(), &host.kind);
     let fields = format!(
         "warm: 1, max: 4, reach: Namespace, user: \"65534:65534\", read_only: true, \
          secrets: {{\"db.key\": {:?}}}",
@@ -65,7 +71,7 @@ fn have_their_secrets(fleet: &Fleet, host: &Host) {
         assert_eq!(held, "hunter2\n", "{kind}");
         assert!(mount.contains(" ro") && mount.contains(" - tmpfs "), "{kind}: {mount}");
     }
-    let first = keepers(host, &ganger);
+    let first = holders(host, &ganger);
     assert_eq!(first.len(), 1, "{kind}: one for both services");
 
     // Whoever loses it gets another one.
@@ -73,8 +79,8 @@ fn have_their_secrets(fleet: &Fleet, host: &Host) {
     for _ in 0..2 {
         Client::connect(config.port("one")).echo("hello");
     }
-    wait_until(DEADLINE, "another one keeps them", || {
-        let now = keepers(host, &ganger);
+    wait_until(DEADLINE, "another one holds them", || {
+        let now = holders(host, &ganger);
         now.len() == 1 && now != first
     });
     ganger.wait_until_stocked("one");
@@ -86,8 +92,8 @@ fn have_their_secrets(fleet: &Fleet, host: &Host) {
     for service in ["one", "two"] {
         assert_eq!(seen(host, &ganger, service, "2").0, "hunter3\n", "{kind}");
     }
-    wait_until(DEADLINE, "the old ones are kept no more", || {
-        keepers(host, &ganger).len() == 1 && host.try_volumes(&ganger.label()).unwrap().len() == 1
+    wait_until(DEADLINE, "the old ones are held no more", || {
+        holders(host, &ganger).len() == 1 && host.try_volumes(&ganger.label()).unwrap().len() == 1
     });
     assert_eq!(ganger.stop(), 0, "{kind}");
     ganger.assert_nothing_left();
@@ -103,4 +109,25 @@ fn containers_have_their_secrets() {
 fn containers_of_every_kind_have_their_secrets() {
     let fleet = Fleet::other_kinds();
     fleet.all().iter().for_each(|host| have_their_secrets(&fleet, host));
+}
+
+#[test]
+fn an_engine_that_was_restarted_has_them_again() {
+    let fleet = Fleet::take(1);
+    let host = &fleet.hosts()[0];
+    let (_dir, key) = key();
+    let fields = format!(
+        "warm: 1, max: 4, reach: Namespace, secrets: {{\"db.key\": {:?}}}",
+        key.display().to_string()
+    );
+    let config = Config::new("secrets").daemon(host.daemon(16)).fixture("one", &fields, &[]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    drop(fleet.stop_daemon(host));
+    // The stock may have lived on, and what held its secrets.
+    for _ in 0..3 {
+        Client::connect(config.port("one")).echo("hello");
+    }
+    assert_eq!(seen(host, &ganger, "one", "1").0, "hunter2\n");
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
 }

@@ -196,6 +196,7 @@ mod tests {
         assert!(!is_made(&dir, &["one"]));
         fs::write(dir.join(MADE), mark(&dir, &["one"])).unwrap();
         assert!(is_made(&dir, &["one"]));
+        assert!(!is_made(&dir, &["one", "two"]));
         fs::write(dir.join(MADE), "/elsewhere").unwrap();
         assert!(!is_made(&dir, &["one"]));
         fs::remove_dir_all(&dir).unwrap();

@@ -130,8 +130,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
             }
             return;
         };
-        let written = self.cx.source(&key.span);
-        let name = written.trim_matches('"').trim_start_matches("r#");
+        let name = key.name(self.cx.sources.text());
         if key.quoted {
             let title = format!("names of settings are written without quotes: `{name}`");
             self.cx.report(Mistake::new(&key.span, title));
@@ -164,7 +163,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
     pub(in crate::config) fn place<T: Decode>(&self, key: Key<T>) -> Option<Span> {
         let node = &self.given.get(key.row.name)?.value;
         let is_value = !self.unread(key) && !self.cx.is_left_out::<T>(node);
-        is_value.then(|| self.cx.unwrapped(node).span.clone())
+        is_value.then(|| node.unwrapped(self.cx.sources.text()).span.clone())
     }
 
     /// A key that may be left out, or be `None`.

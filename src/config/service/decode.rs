@@ -1,6 +1,7 @@
 //! Reads a service from the file.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -142,6 +143,13 @@ pub(in crate::config) fn service(
                 check_size("shm_size", &Spanned { value, span }, memory, given, f.cx);
             }
         }
+        let has_secrets =
+            service.as_ref().is_some_and(|service| !service.spec.secrets.0.is_empty());
+        if let Some(place) = f.place(SERVICE.overdue_after).filter(|_| has_secrets) {
+            let title = "`secrets` does not go with `overdue_after`";
+            let help = "what holds them has no deadline, and would stay: leave one of the two out";
+            f.cx.report(Mistake::new(&place, title).help(help));
+        }
         let unfit = service.as_ref().map_or(Vec::new(), Service::why_not_pooled);
         for (place, (title, help)) in f.place(SERVICE.sandbox).iter().cycle().zip(unfit) {
             f.cx.report(Mistake::new(place, title).help(help));
@@ -254,9 +262,9 @@ fn tmpfs_mounts_and_volumes(
     for (target, _) in &volumes {
         take(target, f.cx);
     }
-    let own = taken.iter().find(|path| path.value.trim_end_matches('/') == SECRETS);
+    let own = taken.iter().find(|path| Path::new(&path.value).starts_with(SECRETS));
     if let Some((own, secrets)) = own.zip(f.place(SERVICE.secrets)) {
-        let title = format!("{SECRETS} is where the files of `secrets` are");
+        let title = format!("{SECRETS} has the files of `secrets`, and nothing else");
         let help = "leave one of the two out, or take another path";
         f.cx.report(Mistake::new(&own.span, title).also(&secrets, "`secrets`").help(help));
     }

@@ -1,10 +1,12 @@
 //! Reads files that containers have in memory.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytesize::ByteSize;
+use indexmap::IndexMap;
 
 use crate::config::decode::{Cx, Decode};
 use crate::config::name::Name;
@@ -20,12 +22,16 @@ impl Decode for Secrets {
     const WHAT: &'static str = "a map such as {\"db-password\": \"/etc/ganger/db-password\"}";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let mut secrets = Self::default();
+        let mut files = IndexMap::new();
         for (name, node) in cx.map::<Name>(node, Self::WHAT)? {
             let Some(FilePath(path)) = cx.decode::<FilePath>(node) else { continue };
             match read(&path) {
                 Ok(content) if content.len() as u64 <= LARGEST => {
-                    secrets.0.extend(name.map(|name| (name.value.to_string(), content)));
+                    if content.is_empty() {
+                        let title = format!("{} is empty", path.display());
+                        cx.warnings.push(Mistake::new(&node.span, title));
+                    }
+                    files.extend(name.map(|name| (name.value.to_string(), content)));
                 }
                 Ok(_) => {
                     let most = ByteSize(LARGEST);
@@ -39,12 +45,16 @@ impl Decode for Secrets {
                 }
             }
         }
-        Some(secrets)
+        Some(Self(Arc::new(files)))
     }
 }
 
 /// A file, as far as is needed to see that it is too large.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // One that is a pipe would be waited for.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut content = Vec::new();
     File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
     Ok(content)

@@ -202,8 +202,8 @@ keys! {
     secrets: Secrets = or(
         "{}",
         "Files in memory that a container has in /run/secrets and cannot write: name, and a file of Ganger's \
-         machine, read with the configuration. They are on no disk, in no environment, and not shown by \
-         `docker inspect`.",
+         machine, read with the configuration. They are in no environment, and not shown by `docker \
+         inspect`.",
     )
     .example("{\"db-password\": \"db-password\"}")
     .see("See [secrets](security.md#secrets).");

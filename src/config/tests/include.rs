@@ -40,18 +40,24 @@ fn one(name: &str, port: u16, more: &str) -> String {
 fn services_of_other_files_are_read_with_those_of_the_first() {
     let main = main_file(
         r#""services/*.ron", "x.ron""#,
-        &format!("defaults: (reuse: 7), services: {{\"own\": ({SERVICE})}}"),
+        // A path in `defaults` is relative to this file, wherever the service is.
+        &format!(
+            "defaults: Some((reuse: 7, env_file: \"own.env\")), services: Some({{\"own\": ({SERVICE})}})"
+        ),
     );
     let files = [
         ("ganger.ron", &*main),
         ("services/b.ron", &one("b", 2, "env_file: \"b.env\"")),
         ("services/a.ron", &one("a", 3, "reuse: 1")),
-        ("services/b.env", "A=b"),
-        ("x.ron", "#![enable(implicit_some)]\n()"),
+        ("services/b.env", "A=b\nB=b\n"),
+        ("own.env", "A=own"),
+        // What an editor leaves there.
+        ("services/.a.ron", "("),
+        ("x.ron", "\u{feff}#![enable(implicit_some)]\r\n(r#services: Some({}))\r\n"),
     ];
     let config = load(&files).unwrap();
     let read = |s: &Service| (s.name.to_string(), s.policy.reuse, s.spec.env.0.len());
-    let expected = [("own".to_owned(), 7, 0), ("a".to_owned(), 1, 0), ("b".to_owned(), 7, 1)];
+    let expected = [("own".to_owned(), 7, 1), ("a".to_owned(), 1, 1), ("b".to_owned(), 7, 2)];
     assert_eq!(config.services.iter().map(read).collect::<Vec<_>>(), expected);
 
     // All services may be elsewhere.
@@ -72,7 +78,7 @@ fn a_mistake_in_an_included_file_is_shown_there() {
         "--> a.ron:2:52\n",
         "cannot listen on 127.0.0.1:2: service \"s\" listens on 127.0.0.1:2, in line 2 of a.ron\n --> b.ron:3:26\n",
         "error: cannot use none.env",
-        "4 mistakes in ganger.ron",
+        "4 mistakes in 2 files",
     ] {
         assert!(report.contains(expected), "{expected}\n{report}");
     }
@@ -105,6 +111,7 @@ fn what_cannot_be_included_is_told_of_where_it_is_named() {
             "expected a map of services `{\"echo\": (listen: …, image: …, port: …)}`, found a list `[ ]`",
         ),
         (r#""d/a.ron""#, "", "the file is empty"),
+        (r#""d/a.ron""#, "(services: {", "the file ends before this bracket is closed"),
         (r#""d/a.ron", 5"#, fine, "expected text in quotes, found the number 5"),
     ] {
         assert_eq!(title(include, other), format!("error: {expected}"), "{include}");

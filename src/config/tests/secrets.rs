@@ -34,14 +34,25 @@ fn what_is_wrong_with_secrets_is_said() {
     let large = vec![b'x'; (500 << 10) + 1];
     for (held, settings, why) in [
         (&b"x"[..], r#"secrets: {"a": "none"}"#, "none: No such file or directory"),
-        (b"x", r#"secrets: {"a": "."}"#, "Is a directory"),
+        (b"x", r#"secrets: {"a": "."}"#, "it is no regular file"),
         (&large, r#"secrets: {"a": "key"}"#, "key is larger than 500.0 KiB"),
         (b"x", r#"secrets: {"a/b": "key"}"#, "'/' cannot be in a name"),
         (b"x", r#"secrets: {"a": "key", "a": "key"}"#, "\"a\" is there already"),
         (
             b"x",
             r#"secrets: {"a": "key"}, tmpfs: {"/run/secrets/": ""}"#,
-            "/run/secrets is where the files of `secrets` are",
+            "/run/secrets has the files of `secrets`, and nothing else",
+        ),
+        (
+            b"x",
+            r#"secrets: {"a": "key"}, volumes: {"/run/secrets/b": "v"}"#,
+            "/run/secrets has the files of `secrets`, and nothing else",
+        ),
+        (b"x", r#"secrets: {"a": "/dev/null"}"#, "cannot use /dev/null: it is no regular file"),
+        (
+            b"x",
+            r#"secrets: {"a": "key"}, overdue_after: "2h", timeouts: (session: "1h")"#,
+            "`secrets` does not go with `overdue_after`",
         ),
     ] {
         let report = with_key(held, settings).unwrap_err();

@@ -14,6 +14,8 @@ pub(super) struct Parser<'t, 'm> {
     pub(super) at: usize,
     /// The brackets that are open here.
     pub(super) open: Vec<(Bracket, Span)>,
+    /// It is the file that was named, and not one that is included.
+    pub(super) is_first: bool,
     /// The end of the file was met inside brackets and reported.
     pub(super) ended: bool,
     /// Text without quotes, in the order of the file.
@@ -30,8 +32,9 @@ pub(in crate::config) fn parse(
 ) -> Option<Node> {
     let tokens = tokens(text, from, mistakes);
     let found = mistakes.len();
-    let mut parser =
-        Parser { text, tokens, at: 0, open: Vec::new(), ended: false, bare: Vec::new(), mistakes };
+    let (open, bare) = Default::default();
+    let is_first = from == 0;
+    let mut parser = Parser { text, tokens, at: 0, open, is_first, ended: false, bare, mistakes };
     parser.attributes();
     let file = parser.file();
     // What is wrong with the parts of such text is of no interest.
@@ -89,9 +92,10 @@ impl Parser<'_, '_> {
             self.bare.clear();
             let line = self.text[first.span.start..].lines().next().unwrap_or_default();
             let span = first.span.start..first.span.start + line.trim_end().len();
-            self.report(Mistake::new(&span, what).help(
-                "it is written in RON: `(daemons: …, services: {…})`; `ganger init` prints one to start from",
-            ));
+            self.report(Mistake::new(&span, what).help(match self.is_first {
+                true => "it is written in RON: `(daemons: …, services: {…})`; `ganger init` prints one to start from",
+                false => "an included file is written in RON: `(services: {…})`",
+            }));
             return None;
         }
         let node = self.value();

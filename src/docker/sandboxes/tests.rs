@@ -9,7 +9,7 @@ fn kind(port: u16) -> SandboxKind {
 }
 
 fn sandbox(sandboxes: &Sandboxes, port: u16) -> NetworkSandbox {
-    let number = sandboxes.begin();
+    let number = sandboxes.begin(Holds::Network);
     NetworkSandbox::new(number, format!("id-{number}"), kind(port))
 }
 
@@ -42,7 +42,7 @@ async fn a_sandbox_has_one_container_at_a_time() {
     assert!((&mut none).now_or_never().is_none());
     sandboxes.fail(number, CallError::unreachable("away"));
     none.await;
-    assert_eq!(sandboxes.left().unwrap(), "away");
+    assert_eq!(sandboxes.left().unwrap(), "a sandbox: away");
     sandboxes.forget(number);
     sandboxes.until_none(|_| false).await;
     assert_eq!(sandboxes.left(), None);
