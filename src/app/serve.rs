@@ -83,10 +83,11 @@ struct Next {
     access: Option<AccessWriter>,
 }
 
-/// Logs what is right in a configuration, and will not stay so.
+/// Logs what a configuration is warned of.
 pub(super) fn warn_of(config: &Config) {
     let warnings = config.warnings.iter();
-    warnings.for_each(|why| warn!(why, "the configuration is right, but not for long"));
+    warnings
+        .for_each(|why| warn!(why, "the configuration can be used; one thing in it looks wrong"));
 }
 
 /// Closes the doors of services that are not among these.

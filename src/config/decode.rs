@@ -60,7 +60,7 @@ pub(super) struct Flaw {
 pub(super) struct Cx<'t> {
     pub(super) sources: &'t SourceText,
     pub(super) mistakes: Vec<Mistake>,
-    /// What is right, but not for long.
+    /// What can be used, and looks wrong.
     pub(super) warnings: Vec<Mistake>,
 }
 

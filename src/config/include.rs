@@ -33,7 +33,6 @@ pub(super) fn include(
     sources: &mut SourceText,
     file: &mut Node,
     mistakes: &mut Vec<Mistake>,
-    warnings: &mut Vec<Mistake>,
 ) -> Vec<Node> {
     let named = named(sources, file, mistakes);
     let (found, mut trees) = (mistakes.len(), Vec::new());
@@ -45,9 +44,10 @@ pub(super) fn include(
                 continue;
             }
         };
+        // A directory that was moved must not take its services out of what runs.
         if paths.is_empty() {
-            let title = format!("{name:?} matches no file, so that no service comes of it");
-            warnings.push(Mistake::new(&span, title));
+            let mistake = Mistake::new(&span, format!("{name:?} matches no file"));
+            mistakes.push(mistake.help("leave it out as long as there is none"));
         }
         for path in paths {
             if let Some(start) = add(sources, &path, &span, mistakes) {

@@ -20,12 +20,10 @@ use super::{Config, Daemons, Log, LogFormat, Register};
 /// Reads a file, and those that it includes, which are added to the sources; returns also what to
 /// warn of. An error is never empty.
 pub(super) fn config(sources: &mut SourceText) -> Result<(Config, Vec<Mistake>), Vec<Mistake>> {
-    let (mut mistakes, mut warnings) = (Vec::new(), Vec::new());
+    let mut mistakes = Vec::new();
     let mut tree = parse(sources.text(), 0, &mut mistakes);
-    let included = tree
-        .as_mut()
-        .map_or(Vec::new(), |tree| include(sources, tree, &mut mistakes, &mut warnings));
-    let mut cx = Cx { sources, mistakes, warnings };
+    let included = tree.as_mut().map_or(Vec::new(), |tree| include(sources, tree, &mut mistakes));
+    let mut cx = Cx { sources, mistakes, warnings: Vec::new() };
     if let Some(tree) = &mut tree {
         included.iter().for_each(|included| merge(tree, included, &mut cx));
         spread(cx.sources.text(), tree);
@@ -94,7 +92,8 @@ keys! {
     .of(DAEMON_ROWS);
     services: Services = required(
         "{\"echo\": (listen: \"127.0.0.1:5454\", image: \"ganger.local/echo:1\", port: 7000)}",
-        "What clients connect to. Every connection gets a container of its own.",
+        "What clients connect to. Every connection gets a container of its own. They may also stand in the files \
+         of `include`.",
     )
     .see("For each service:")
     .of(SERVICE_ROWS);

@@ -19,7 +19,7 @@ struct Named {
 keys! {
     /// The keys of `tls`.
     TLS, TlsKeys, TLS_ROWS;
-    ca: Text = required("\"ca.pem\"", "The file with the certificates of who signs the other side's. Paths are relative to the configuration's directory.");
+    ca: Text = required("\"ca.pem\"", "The file with the certificates of who signs the other side's. Paths are relative to the file that they stand in.");
     cert: Text = optional("none", "\"cert.pem\"", "The file with the certificate that is shown.");
     key: Text = optional("none", "\"key.pem\"", "The file with its key.");
 }

@@ -40,7 +40,7 @@ pub(super) struct Text(pub(super) String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bytes(pub(super) Vec<u8>);
 
-/// The path of a file, relative to the configuration's directory.
+/// The path of a file, relative to the file that it stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FilePath(pub(super) PathBuf);
 

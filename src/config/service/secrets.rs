@@ -40,7 +40,8 @@ impl Decode for Secrets {
                 }
                 Err(error) => {
                     let title = format!("cannot use {}: {error}", path.display());
-                    let help = "it is a file of this machine, not of the daemon's";
+                    let help = "it is a file of this machine, not of the daemon's; its path is relative to the file \
+                                that names it";
                     cx.report(Mistake::new(&node.span, title).help(help));
                 }
             }

@@ -153,7 +153,7 @@ keys! {
         "none",
         "\"service.env\"",
         "A file with lines KEY=value, read with the configuration and as `docker run --env-file` reads it; `env` \
-         goes before it. Paths are relative to the configuration's directory.",
+         goes before it. Paths are relative to the file that they stand in.",
     );
     user: User = optional("the image's", "\"65534:65534\"", "USER or USER:GROUP.");
     hostname: HostName = optional("its id", "\"db\"", "The container's host name.");
@@ -202,7 +202,7 @@ keys! {
     secrets: Secrets = or(
         "{}",
         "Files in memory that a container has in /run/secrets and cannot write: name, and a file of Ganger's \
-         machine, read with the configuration. They are in no environment, and not shown by `docker \
+         machine, by a path relative to this one, read with the configuration. They are in no environment, and not shown by `docker \
          inspect`.",
     )
     .example("{\"db-password\": \"db-password\"}")
