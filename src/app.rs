@@ -1,5 +1,6 @@
 //! The composition root: the only place that names an adapter and a consumer.
 
+mod admin_server;
 mod changes;
 mod fleet;
 mod guardian;
@@ -26,6 +27,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
+use crate::admin::SocketError;
 use crate::config::Config;
 use crate::docker::{Builtin, Docker, Identity, StepObserver};
 use crate::image;
@@ -34,6 +36,7 @@ use crate::proxy::{
     self, AccessFile, AccessWriter, Admission, BindError, Listener, Recorder, Sessions, Threads,
 };
 use crate::shutdown::Stop;
+use admin_server::AdminServer;
 use fleet::Followed;
 use guardian::Guardian;
 use register::Registrar;
@@ -114,6 +117,9 @@ pub enum AppError {
     /// The process may not open enough files.
     #[error(transparent)]
     Files(#[from] proxy::TooFewFiles),
+    /// The admin socket that the configuration names cannot be had.
+    #[error(transparent)]
+    Admin(#[from] SocketError),
     /// The file for records of connections cannot be opened.
     #[error(transparent)]
     AccessLog(#[from] proxy::AccessLogError),
@@ -166,6 +172,7 @@ pub async fn run(
     access.set(config.access_log.as_deref().map(AccessWriter::open).transpose()?);
     recorders.push(access.clone());
     let plan = Plan::new(&config);
+    let socket = admin_server::bind(&config.admin, instance.name())?;
     let machine = |what| move |source| AppError::Machine { what, source };
     let raised = proxy::raise_open_files();
     let files = raised.map_err(machine("cannot raise the limit of open files"))?;
@@ -225,6 +232,7 @@ pub async fn run(
     let (admission, sessions) = (Admission::new(cap), Sessions::new(recorders));
     let running = Running { services, pool: pool.clone(), sessions: sessions.clone() };
     started(&running);
+    let admin = socket.map(|socket| AdminServer::serve(socket, &running, &instance, &stop));
 
     let full = pool.clone();
     let full = tokio::spawn(async move {
@@ -239,6 +247,9 @@ pub async fn run(
     let cut = server.run(load, stop).await;
     full.abort();
     let left = await_removed(&pool, &docker, guardian).await;
+    if let Some(admin) = admin {
+        admin.end().await;
+    }
     if !access.close(LAST_RECORDS) {
         warn!("records of connections are not written: the disk does not take them");
     }

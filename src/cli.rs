@@ -1,5 +1,6 @@
 //! The command line: verbs and exit codes.
 
+mod ask;
 mod bench;
 mod check;
 mod demo;
@@ -104,6 +105,24 @@ enum Verb {
     },
     /// Print the commented default configuration
     Init,
+    /// Say how the services and daemons of a running Ganger are
+    Status(ask::Asking),
+    /// Say who is connected to a running Ganger
+    Sessions {
+        #[command(flatten)]
+        asking: ask::Asking,
+        /// Numbers only, as `ganger cut` takes them
+        #[arg(long, short)]
+        quiet: bool,
+    },
+    /// Cut connections of a running Ganger
+    Cut {
+        /// Their numbers, as `ganger sessions` says them
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<u64>,
+        #[command(flatten)]
+        asking: ask::Asking,
+    },
     /// Measure how long clients wait for an answer: from containers that are launched for
     /// them, from stock, used before, or reached directly; or from any TCP address
     Bench(Box<bench::Arguments>),
@@ -198,6 +217,13 @@ fn carry_out(Arguments { verb, config, log }: Arguments) -> Result<Exit, Failure
             say(Config::default_text().trim_end());
             Ok(Exit::Ok)
         }
+        Verb::Status(asking) => {
+            start_log(LogFormat::Text, &log).and_then(|()| block_on(ask::status(&asking, config)))
+        }
+        Verb::Sessions { asking, quiet } => start_log(LogFormat::Text, &log)
+            .and_then(|()| block_on(ask::sessions(&asking, quiet, config))),
+        Verb::Cut { ids, asking } => start_log(LogFormat::Text, &log)
+            .and_then(|()| block_on(ask::cut(&asking, &ids, config))),
         Verb::Run { file, guardian_quiet } => {
             loaded(one(file, config)?).and_then(|(config, path)| {
                 start_log(config.log.format, &log)?;

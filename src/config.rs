@@ -1,6 +1,7 @@
 //! The configuration: a RON file, read whole, with all its mistakes reported
 //! at once.
 
+mod admin;
 mod compose;
 mod consul;
 mod daemon;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub use admin::Admin;
 pub use daemon::Daemon;
 pub(crate) use decode::{Values, similar};
 pub use fleet::Daemons;
@@ -73,9 +75,11 @@ pub struct Config {
     pub guardian: bool,
     /// What the log looks like.
     pub log: Log,
+    /// Where it is asked what it does.
+    pub admin: Admin,
     /// Where a record is written of each connection that has ended.
     pub access_log: Option<PathBuf>,
-    /// What is right, but not for long: a line for each, with its place.
+    /// What can be used and looks wrong, or will not be right for long: a line for each, with its place.
     pub warnings: Vec<String>,
     /// The value of each key at the top.
     pub(crate) values: Values,

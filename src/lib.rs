@@ -1,6 +1,7 @@
 //! Ganger: a TCP proxy that gives every connection its own Docker container,
 //! already running when the client arrives.
 
+pub mod admin;
 pub mod app;
 pub mod bench;
 pub mod cli;

@@ -98,6 +98,11 @@ fn keep<S>(fronts: &mut BTreeMap<ServiceName, Front<S>>, services: &[Settings]) 
 // === impl Door ===
 
 impl Door {
+    /// Connections that were cut so far.
+    fn cut(&self) -> u64 {
+        self.admission.counts().values().map(|counts| counts.cut).sum()
+    }
+
     /// A service whose clients come in here, and which leases from this pool.
     fn service(&self, settings: Settings, pool: &Arc<Pool<Docker>>) -> Arc<Service<Pool<Docker>>> {
         let (admission, sessions) = (self.admission.clone(), self.sessions.clone());
@@ -195,9 +200,11 @@ impl Server {
             () = stop.now.cancelled() => {}
             _ = timeout_at(deadline, on_time) => {}
         }
+        // Those that the operator has cut one by one were cut as they were meant to be.
+        let one_by_one = self.door.cut();
         self.cut.cancel();
         while self.listening.join_next().await.is_some() {}
-        self.door.admission.counts().values().map(|counts| counts.cut).sum()
+        self.door.cut().saturating_sub(one_by_one)
     }
 
     /// Reads the configuration again and runs by it, all of it or nothing.
@@ -229,6 +236,7 @@ impl Server {
         for (what, same) in [
             ("log", config.log == self.config.log),
             ("guardian", config.guardian == self.config.guardian),
+            ("admin", config.admin == self.config.admin),
         ] {
             if !same {
                 return Err(format!(

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::admin::ADMIN_ROWS;
 use super::daemon::DAEMON_ROWS;
 use super::decode::{Cx, Decode, Entry, Fields, Spanned};
 use super::defaults::{Defaults, spread};
@@ -15,7 +16,7 @@ use super::service::{Found, SERVICE_ROWS, service};
 use super::source_text::SourceText;
 use super::tree::{Node, parse};
 use super::value::FilePath;
-use super::{Config, Daemons, Log, LogFormat, Register};
+use super::{Admin, Config, Daemons, Log, LogFormat, Register};
 
 /// Reads a file, and those that it includes, which are added to the sources; returns also what to
 /// warn of. An error is never empty.
@@ -49,7 +50,7 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     let guardian = f.or(TOP.guardian);
     let log = f.or(TOP.log);
     let access_log = f.optional(TOP.access_log).map(|file| file.0);
-    f.not_yet("admin", "leave it out: nothing is served there yet");
+    let admin = f.or(TOP.admin);
     let (daemons, services) = (daemons?, services?.0);
     check_capacity(&daemons, &services, f.cx);
     if let (Some(register), Some(place)) = (&register, f.place(TOP.register)) {
@@ -73,6 +74,7 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
         drain_timeout,
         guardian,
         log,
+        admin,
         access_log,
         warnings,
         values,
@@ -128,6 +130,9 @@ keys! {
     )
     .see("See [start, stop, crash](operation.md#start-stop-crash).");
     log: Log = or("()", "What the log looks like.").of(LOG_ROWS);
+    admin: Admin = or("()", "Where a running Ganger is asked what it does.")
+        .see("See [asking a running Ganger](operation.md#asking-a-running-ganger).")
+        .of(ADMIN_ROWS);
     access_log: FilePath = optional(
         "none",
         "\"/var/log/ganger/access.jsonl\"",

@@ -677,7 +677,7 @@ fn the_whole_that_makes_no_sense() {
         ),
         (
             whole(DAEMON, &s, r#"admin: (listen: "127.0.0.1:5455")"#),
-            "`admin` is not supported yet by this version",
+            "`listen` is not supported yet by this version",
         ),
         (
             whole(DAEMON, &s, r#"instance: "a b""#),

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
 
+mod admin;
 mod bench;
 mod bulk;
 mod clients;

@@ -32,7 +32,7 @@ const APP: &[(&str, u32)] = &[
     ("telemetry", 30),
     ("shutdown", 30),
     ("proxy", 40),
-    ("admin", 40),
+    ("admin", 41),
     ("app", 50),
     ("bench", 60),
     ("trial", 60),

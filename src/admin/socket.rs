@@ -1,0 +1,114 @@
+//! The unix socket that the admin server listens on.
+
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+use thiserror::Error;
+use tokio::net::UnixListener;
+
+/// Its user and its group may ask.
+const MODE: u32 = 0o660;
+
+/// A socket that is listened on. Its path is removed with it.
+#[derive(Debug)]
+pub struct AdminSocket {
+    pub(super) listener: UnixListener,
+    pub(super) place: SocketPlace,
+}
+
+/// The path of a socket, which is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct SocketPlace(PathBuf);
+
+/// Why there is no socket.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SocketError {
+    /// Another process is there.
+    #[error("another process listens at {}: name another `admin.socket`", .0.display())]
+    Taken(PathBuf),
+    /// Something else than a socket is there.
+    #[error("{} is there, and is no socket: name another `admin.socket`", .0.display())]
+    NoSocket(PathBuf),
+    /// It cannot be made.
+    #[error("cannot make the admin socket {}: {source}", path.display())]
+    Made {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SocketPeer {
+    /// The user, if the kernel knows.
+    pub(super) uid: Option<u32>,
+    /// The process, if the kernel knows.
+    pub(super) pid: Option<i32>,
+}
+
+// === impl AdminSocket ===
+
+impl AdminSocket {
+    /// Listens at a path, whose directory is made if it is absent. A socket that nobody listens on any
+    /// more is replaced.
+    ///
+    /// # Errors
+    /// Somebody is there, or it cannot be made.
+    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        let failed = |source| SocketError::Made { path: path.to_owned(), source };
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::create_dir_all(dir).map_err(failed)?;
+        }
+        match fs::symlink_metadata(path) {
+            Ok(there) if !there.file_type().is_socket() => {
+                return Err(SocketError::NoSocket(path.to_owned()));
+            }
+            Ok(_) if is_listened_on(path) => return Err(SocketError::Taken(path.to_owned())),
+            Ok(_) => fs::remove_file(path).map_err(failed)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let place = SocketPlace(path.to_owned());
+        // Until now nobody but its user could write to it, unless the umask is a very open one.
+        fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed)?;
+        Ok(Self { listener, place })
+    }
+}
+
+/// Whether somebody takes connections there, as far as can be told.
+fn is_listened_on(path: &Path) -> bool {
+    match UnixStream::connect(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() != ErrorKind::ConnectionRefused,
+    }
+}
+
+// === impl SocketPlace ===
+
+impl Drop for SocketPlace {
+    fn drop(&mut self) {
+        // Whoever comes after us replaces it.
+        _ = fs::remove_file(&self.0);
+    }
+}
+
+// === impl SocketPeer ===
+
+impl Connected<IncomingStream<'_, UnixListener>> for SocketPeer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        let credentials = stream.io().peer_cred().ok();
+        Self {
+            uid: credentials.as_ref().map(|its| its.uid()),
+            pid: credentials.as_ref().and_then(|its| its.pid()),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The admin server, asked over its socket.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use ganger_pool::core::{DaemonView, Generation, ServiceView};
+use ganger_test_support::unique;
+use http_body_util::Empty;
+use hyper::Request;
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::endpoint::Endpoint;
+use crate::http::{HttpError, Transport};
+
+/// What is asked, and how often its pool was copied.
+#[derive(Default)]
+struct Fake {
+    refusing: AtomicBool,
+    stopping: AtomicBool,
+    copies: AtomicU32,
+}
+
+struct FakeRun(Arc<Fake>, Arc<Sessions>);
+
+/// A served socket.
+struct Bed {
+    fake: Arc<Fake>,
+    path: PathBuf,
+    transport: Transport,
+    stop: CancellationToken,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl AdminSubject for FakeRun {
+    fn snapshot(&self) -> Snapshot {
+        self.0.copies.fetch_add(1, Ordering::Relaxed);
+        let refusing = self.0.refusing.load(Ordering::Relaxed);
+        let service = ServiceView {
+            name: "echo".into(),
+            generation: Generation(3),
+            rollout: None,
+            rolled_back: None,
+            leaving: false,
+            counts: Default::default(),
+            warm: 2,
+            waiting: 1,
+            failing: None,
+            refusing: refusing.then(|| "no daemon answers".into()),
+            last_error: None,
+            totals: Default::default(),
+        };
+        let daemon = DaemonView {
+            name: "local".into(),
+            capacity: 20,
+            tier: 0,
+            counts: Default::default(),
+            strays: 0,
+            others: 3,
+            down: Some("no answer".into()),
+            degraded: None,
+            listed: false,
+            leaving: false,
+            prepared: BTreeMap::new(),
+        };
+        Snapshot { services: vec![service], daemons: vec![daemon], draining: false }
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.1
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Bed ===
+
+impl Bed {
+    fn new() -> Self {
+        let dir = std::env::temp_dir().join(unique("ganger-admin"));
+        let path = dir.join("new/admin.sock");
+        let (fake, stop) = (Arc::new(Fake::default()), CancellationToken::new());
+        let socket = AdminSocket::bind(&path).unwrap();
+        let subject = Box::new(FakeRun(Arc::clone(&fake), Sessions::new(Vec::new())));
+        let (instance, boot) = ("edge-1".into(), "3fa9c1d2".into());
+        let origin = Origin { instance, boot, since: SystemTime::now() };
+        let server = tokio::spawn(serve(socket, subject, origin, stop.clone()));
+        let transport = Transport::new(Endpoint::Unix(path.clone()));
+        Self { fake, path, transport, stop, server }
+    }
+
+    async fn text(&self, path: &str) -> Result<String, HttpError> {
+        let answer = self.transport.fetch(path, Request::new(Empty::<Bytes>::new())).await;
+        answer.map(|(_, body)| String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.text(path).await.unwrap()).unwrap()
+    }
+
+    /// The problem that a request meets.
+    async fn problem(&self, method: &str, path: &str) -> (u16, String) {
+        let request = Request::builder().method(method).body(Empty::<Bytes>::new()).unwrap();
+        match self.transport.fetch(path, request).await {
+            Err(HttpError::Status { code, message }) => (code, message),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let dir = self.path.parent().and_then(|new| new.parent()).unwrap();
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}
+
+#[tokio::test]
+async fn what_runs_is_told() {
+    let bed = Bed::new();
+    let status = bed.json("/api/v1/status").await;
+    assert_eq!(status["about"]["instance"], "edge-1");
+    assert_eq!(status["sessions"], 0);
+    let service = json!({
+        "name": "echo", "state": "filling", "reason": null, "generation": 3, "target": 2,
+        "containers": {"starting": 0, "ready": 0, "leased": 0, "checking": 0, "unknown": 0, "stopping": 0},
+        "waiting": 1, "leases": {"warm": 0, "reused": 0, "cold": 0}, "refused": {},
+        "rollout": null, "last_error": null,
+    });
+    assert_eq!(status["services"], json!([service]));
+    assert_eq!(bed.json("/api/v1/services").await, json!([service]));
+    assert_eq!(bed.json("/api/v1/services/echo").await, service);
+    let daemon = bed.json("/api/v1/daemons/local").await;
+    assert_eq!((&daemon["state"], &daemon["reason"]), (&json!("down"), &json!("no answer")));
+    assert_eq!(bed.json("/api/v1/daemons").await, json!([daemon]));
+    assert_eq!(bed.json("/api/v1/sessions").await, json!([]));
+    assert_eq!(bed.json("/api/v1/version").await["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(bed.text("/livez").await.unwrap(), "ok\n");
+    assert_eq!(bed.fake.copies.load(Ordering::Relaxed), 1, "all of it from one copy");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem() {
+    let bed = Bed::new();
+    for (method, path, code, detail) in [
+        ("GET", "/api/v1/services/x", 404, "there is no service \\\"x\\\""),
+        ("GET", "/api/v1/daemons/x", 404, "there is no daemon \\\"x\\\""),
+        ("GET", "/api/v1/sessions/7", 404, "there is no connection \\\"7\\\", or it has ended"),
+        ("DELETE", "/api/v1/sessions/7", 404, "there is no connection \\\"7\\\", or it has ended"),
+        ("DELETE", "/api/v1/sessions/x", 404, "there is no connection \\\"x\\\", or it has ended"),
+        ("GET", "/x", 404, "there is nothing at this path"),
+        ("POST", "/api/v1/status", 405, "this path is not asked like that"),
+        ("GET", "/readyz/x", 404, "there is no service \\\"x\\\""),
+    ] {
+        let (status, said) = bed.problem(method, path).await;
+        assert_eq!(status, code, "{method} {path}: {said}");
+        assert!(said.contains(detail), "{method} {path}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_is_told_when_nobody_is_to_be_sent_here() {
+    let bed = Bed::new();
+    assert_eq!(bed.text("/readyz").await.unwrap(), "ok\n");
+    assert_eq!(bed.text("/readyz?verbose").await.unwrap(), "echo filling\nok\n");
+    assert_eq!(bed.text("/readyz/echo").await.unwrap(), "echo filling\n");
+    bed.fake.stopping.store(true, Ordering::Relaxed);
+    assert_eq!(bed.problem("GET", "/readyz").await, (503, "stopping".to_owned()));
+    assert_eq!(bed.problem("GET", "/readyz/echo").await.0, 503);
+    bed.fake.stopping.store(false, Ordering::Relaxed);
+
+    let bed = Bed::new();
+    bed.fake.refusing.store(true, Ordering::Relaxed);
+    let refusing = "echo refusing: no daemon answers".to_owned();
+    assert_eq!(bed.problem("GET", "/readyz").await, (503, refusing.clone()));
+    assert_eq!(bed.problem("GET", "/readyz/echo").await, (503, refusing));
+    assert_eq!(bed.text("/livez").await.unwrap(), "ok\n");
+}
+
+#[tokio::test]
+async fn a_socket_is_its_group_s_and_goes_with_its_process() {
+    let bed = Bed::new();
+    let mode = std::fs::metadata(&bed.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let error = AdminSocket::bind(&bed.path).unwrap_err().to_string();
+    assert!(error.contains("another process listens at"), "{error}");
+    bed.stop.cancel();
+    let Bed { path, .. } = &bed;
+    while !bed.server.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!path.exists());
+
+    // One that was left is replaced; something else is not.
+    drop(UnixListener::bind(path).unwrap());
+    drop(AdminSocket::bind(path).unwrap());
+    std::fs::write(path, "").unwrap();
+    let error = AdminSocket::bind(path).unwrap_err().to_string();
+    assert!(error.contains("and is no socket"), "{error}");
+}

@@ -1,0 +1,237 @@
+//! What is told, as it goes over the wire. Times are seconds, and say so in their names.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use ganger_pool::core::{Counts, DaemonView, ServiceView, State};
+use serde::{Deserialize, Serialize};
+
+use crate::proxy::SessionView;
+
+/// The process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// Of the program.
+    pub version: String,
+    /// The name on its containers.
+    pub instance: String,
+    /// This run of it.
+    pub boot: String,
+    /// Its process id.
+    pub pid: u32,
+    /// How long it has been running.
+    pub uptime_seconds: f64,
+    /// It was told to stop.
+    pub stopping: bool,
+}
+
+/// All at a glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The process.
+    pub about: About,
+    /// In the order of the configuration.
+    pub services: Vec<ServiceStatus>,
+    /// By name.
+    pub daemons: Vec<DaemonStatus>,
+    /// Connections that are there.
+    pub sessions: usize,
+}
+
+/// Containers by what they do. All of them count against capacity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerCounts {
+    /// Being created, started, or not yet ready.
+    pub starting: u32,
+    /// In stock.
+    pub ready: u32,
+    /// Held by a connection.
+    pub leased: u32,
+    /// Yet to prove that they can serve again.
+    pub checking: u32,
+    /// On a daemon that is out of reach.
+    pub unknown: u32,
+    /// Being removed.
+    pub stopping: u32,
+}
+
+/// Leases that were given, by how they were served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseCounts {
+    /// From stock, unused.
+    pub warm: u64,
+    /// From stock, leased before.
+    pub reused: u64,
+    /// Waited for a container to start.
+    pub cold: u64,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub name: String,
+    /// `ready`, `filling` (its stock is not full), `failing` (its containers fail), `refusing`
+    /// (whoever finds nothing in stock is refused) or `leaving` (it was taken out of the
+    /// configuration).
+    pub state: String,
+    /// Why, where it fails or refuses.
+    pub reason: Option<String>,
+    /// The version of its settings.
+    pub generation: u64,
+    /// How many ready containers are to be kept.
+    pub target: u32,
+    /// Its containers.
+    pub containers: ContainerCounts,
+    /// Connections that wait for one.
+    pub waiting: u32,
+    /// Leases since it was added.
+    pub leases: LeaseCounts,
+    /// Connections that got nothing, by reason, since it was added.
+    pub refused: BTreeMap<String, u64>,
+    /// How far a rollout is: `trial`, `canary` or `taking over`.
+    pub rollout: Option<String>,
+    /// The last failure of a launch, whoever was at fault.
+    pub last_error: Option<String>,
+}
+
+/// A daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Its name.
+    pub name: String,
+    /// `joining`, `up`, `degraded` (one launch at a time tries it), `down` or `leaving`.
+    pub state: String,
+    /// Why, where it is down or degraded.
+    pub reason: Option<String>,
+    /// The most containers that it may hold.
+    pub capacity: u32,
+    /// Launches go to the lowest tier that has room.
+    pub tier: u32,
+    /// Its containers that are this process's.
+    pub containers: ContainerCounts,
+    /// What earlier runs left there, and is still to be removed.
+    pub strays: u32,
+    /// Containers of others who share the capacity.
+    pub others: u32,
+}
+
+/// A connection that is there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// Its number.
+    pub id: u64,
+    /// The service.
+    pub service: String,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// How long it has been there.
+    pub age_seconds: f64,
+    /// The id of the container that serves it, if it has one.
+    pub container: Option<String>,
+    /// The daemon of that.
+    pub daemon: Option<String>,
+    /// From the client so far.
+    pub in_bytes: u64,
+    /// To the client so far.
+    pub out_bytes: u64,
+}
+
+// === impl ContainerCounts ===
+
+impl From<Counts> for ContainerCounts {
+    fn from(counts: Counts) -> Self {
+        Self {
+            starting: counts[State::Launching] + counts[State::Probing],
+            ready: counts[State::Idle],
+            leased: counts[State::Leased],
+            checking: counts[State::Checking],
+            unknown: counts[State::Unknown],
+            stopping: counts[State::Retiring],
+        }
+    }
+}
+
+// === impl ServiceStatus ===
+
+impl ServiceStatus {
+    /// Whether clients are served, as far as is known.
+    pub(super) fn is_serving(&self) -> bool {
+        self.state != "refusing"
+    }
+}
+
+impl From<&ServiceView> for ServiceStatus {
+    fn from(view: &ServiceView) -> Self {
+        let (state, reason) = match view {
+            ServiceView { leaving: true, .. } => ("leaving", None),
+            ServiceView { refusing: Some(why), .. } => ("refusing", Some(why)),
+            ServiceView { failing: Some(why), .. } => ("failing", Some(why)),
+            view if view.stocked() => ("ready", None),
+            _ => ("filling", None),
+        };
+        let mut leases = LeaseCounts::default();
+        for (kind, count) in &view.totals.leases {
+            match kind.to_string().as_str() {
+                "warm" => leases.warm = *count,
+                "reused" => leases.reused = *count,
+                _ => leases.cold = *count,
+            }
+        }
+        let refused = view.totals.refused.iter();
+        Self {
+            name: view.name.to_string(),
+            state: state.to_owned(),
+            reason: reason.map(ToString::to_string),
+            generation: view.generation.0.into(),
+            target: view.warm,
+            containers: view.counts.into(),
+            waiting: view.waiting,
+            leases,
+            refused: refused.map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+            rollout: view.rollout.as_ref().map(|rollout| rollout.stage.to_string()),
+            last_error: view.last_error.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl From<&DaemonView> for DaemonStatus {
+    fn from(view: &DaemonView) -> Self {
+        let (state, reason) = match view {
+            DaemonView { leaving: true, .. } => ("leaving", None),
+            DaemonView { down: Some(why), .. } => ("down", Some(why)),
+            DaemonView { listed: false, .. } => ("joining", None),
+            DaemonView { degraded: Some(why), .. } => ("degraded", Some(why)),
+            _ => ("up", None),
+        };
+        Self {
+            name: view.name.to_string(),
+            state: state.to_owned(),
+            reason: reason.map(ToString::to_string),
+            capacity: view.capacity,
+            tier: view.tier,
+            containers: view.counts.into(),
+            strays: view.strays,
+            others: view.others,
+        }
+    }
+}
+
+impl From<SessionView> for SessionStatus {
+    fn from(view: SessionView) -> Self {
+        let (container, daemon) = view
+            .container
+            .map(|serving| (serving.id.to_string(), serving.daemon.to_string()))
+            .unzip();
+        Self {
+            id: view.id.0,
+            service: view.service.to_string(),
+            client: view.client,
+            age_seconds: view.age.as_secs_f64(),
+            container,
+            daemon,
+            in_bytes: view.bytes_in,
+            out_bytes: view.bytes_out,
+        }
+    }
+}
