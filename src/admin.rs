@@ -1,7 +1,7 @@
 //! The admin server: what a running Ganger is asked, and told, by a unix socket.
 //!
 //! It runs beside the data path, never on a thread of connections, and reads a copy of the pool's
-//! state that is at most [`FRESH`] old, however many ask.
+//! state that is a moment old at most, however many ask.
 
 mod problem;
 mod routes;
