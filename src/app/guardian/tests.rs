@@ -67,7 +67,7 @@ async fn a_daemon_that_stays_away_is_given_up_and_named() {
     }
 }
 
-/// A file of its own for each test.
+/// A directory of its own for each test, in which one that writes late has no place to.
 struct Heard(PathBuf);
 
 // === impl Heard ===
@@ -75,25 +75,31 @@ struct Heard(PathBuf);
 impl Heard {
     fn new(name: &str) -> Self {
         let name = format!("ganger-guardian-{name}-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        Self(dir)
     }
 
     /// What stands in for the guardian: it writes down what it hears, `lines`
     /// at most, and ends at a farewell.
     fn command(&self, lines: u32) -> std::process::Command {
         let script = format!(
-            "echo ready; n=0; while [ $n -lt {lines} ] && read -r line; do \
+            "exec 2>/dev/null; echo ready; n=0; while [ $n -lt {lines} ] && read -r line; do \
              n=$((n+1)); echo \"$line\" >> {file}; \
              case $line in *farewell*) exit;; esac; done",
-            file = self.0.display()
+            file = self.file().display()
         );
         let mut command = std::process::Command::new("sh");
         command.args(["-c", &script]);
         command
     }
 
+    fn file(&self) -> PathBuf {
+        self.0.join("heard")
+    }
+
     fn messages(&self) -> Vec<Message> {
-        let text = fs::read_to_string(&self.0).unwrap_or_default();
+        let text = fs::read_to_string(self.file()).unwrap_or_default();
         text.lines().map(|line| Message::read(line).unwrap()).collect()
     }
 
@@ -109,7 +115,7 @@ impl Heard {
 
 impl Drop for Heard {
     fn drop(&mut self) {
-        _ = fs::remove_file(&self.0);
+        _ = fs::remove_dir_all(&self.0);
     }
 }
 
