@@ -63,6 +63,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use address::Address;
+pub use belongings::is_container;
 pub use container::Container;
 pub use copy::{Copied, HeldImage};
 pub use deadlines::Deadlines;

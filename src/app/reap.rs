@@ -20,8 +20,8 @@ const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duratio
 pub struct Found {
     /// The daemon.
     pub daemon: DaemonName,
-    /// Its containers of the instance, each with what its removal came to;
-    /// `None` where none was tried.
+    /// Its containers of the instance, and what else was left with them, each with what its removal
+    /// came to; `None` where none was tried.
     pub containers: Vec<(Owned, Option<Result<(), CallError>>)>,
 }
 
@@ -36,14 +36,18 @@ pub async fn reap<R: ContainerRuntime>(
     dry_run: bool,
 ) -> Result<Found, CallError> {
     runtime.connect(&daemon.name, &daemon.endpoint).await?;
-    let owned = runtime.list(&daemon.name).await?.owned;
-    let containers = if dry_run {
-        owned.into_iter().map(|owned| (owned, None)).collect()
-    } else {
+    let mut containers: Vec<(Owned, Option<Result<(), CallError>>)> = Vec::new();
+    loop {
+        let mut owned = runtime.list(&daemon.name).await?.owned;
+        owned.retain(|one| !containers.iter().any(|(tried, _)| tried.key == one.key));
+        if dry_run || owned.is_empty() {
+            containers.extend(owned.into_iter().map(|owned| (owned, None)));
+            return Ok(Found { daemon: daemon.name.clone(), containers });
+        }
+        // What containers were on shows when they are gone.
         let removed = remove_all(runtime, &daemon.name, owned).await;
-        removed.into_iter().map(|(owned, outcome)| (owned, Some(outcome))).collect()
-    };
-    Ok(Found { daemon: daemon.name.clone(), containers })
+        containers.extend(removed.into_iter().map(|(owned, outcome)| (owned, Some(outcome))));
+    }
 }
 
 /// Removes these containers from a daemon, some at a time; says of each what

@@ -9,7 +9,14 @@ use super::{Exit, Failure, run};
 use crate::app::{self, Found, Instance, InstanceError, Plan};
 use crate::config::Config;
 use crate::discovery::Discovered;
-use crate::docker::{Docker, Identity};
+use crate::docker::{Docker, Identity, is_container};
+
+/// How many were found, and how many of them could not be removed.
+#[derive(Debug, Default)]
+struct ReapTally {
+    found: usize,
+    failed: usize,
+}
 
 /// Removes what an instance has left behind that does not run.
 pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<Exit, Failure> {
@@ -52,14 +59,14 @@ async fn remove(config: &Config, docker: Docker, of: &str, dry_run: bool) -> Res
             (daemon.name, found)
         });
     }
-    let (mut answered, mut total, mut failed, mut unreached) = (0, 0, 0, 0);
+    let (mut answered, mut unreached) = (0, 0);
+    let (mut containers, mut besides) = (ReapTally::default(), ReapTally::default());
     while let Some(done) = work.join_next().await {
         let Ok((daemon, found)) = done else { continue };
         match found {
             Ok(found) => {
                 answered += 1;
-                total += found.containers.len();
-                failed += tell(&found);
+                tell(&found, &mut containers, &mut besides);
             }
             Err(error) => {
                 unreached += 1;
@@ -68,32 +75,38 @@ async fn remove(config: &Config, docker: Docker, of: &str, dry_run: bool) -> Res
         }
     }
     if answered > 0 {
-        say(&match dry_run {
-            true => format!("{of}: {total} containers would be removed"),
-            false => format!("{of}: {} of {total} containers removed", total - failed),
-        });
+        let count = |tally: &ReapTally| match dry_run {
+            true => tally.found.to_string(),
+            false => format!("{} of {}", tally.found - tally.failed, tally.found),
+        };
+        let more = match besides.found {
+            0 => String::new(),
+            _ => format!(", and {} networks and volumes", count(&besides)),
+        };
+        let done = if dry_run { "would be removed" } else { "removed" };
+        say(&format!("{of}: {} containers{more} {done}", count(&containers)));
     }
-    Ok(match (unreached, failed) {
+    Ok(match (unreached, containers.failed + besides.failed) {
         (1.., _) => Exit::Unreachable,
         (_, 1..) => Exit::Failed,
         _ => Exit::Ok,
     })
 }
 
-/// How many could not be removed.
-fn tell(found: &Found) -> usize {
-    let mut failed = 0;
+/// Says what was found, and counts it.
+fn tell(found: &Found, containers: &mut ReapTally, besides: &mut ReapTally) {
     for (owned, outcome) in &found.containers {
+        let tally = if is_container(&owned.key) { &mut *containers } else { &mut *besides };
+        tally.found += 1;
         let state = if owned.running { "running" } else { "not running" };
         let outcome = match outcome {
             None => format!("would be removed ({state})"),
             Some(Ok(())) => format!("removed ({state})"),
             Some(Err(error)) => {
-                failed += 1;
+                tally.failed += 1;
                 format!("not removed: {error}")
             }
         };
         say(&format!("{}: {}: {outcome}", found.daemon, owned.key));
     }
-    failed
 }

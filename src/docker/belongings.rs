@@ -195,6 +195,12 @@ impl Daemon {
     }
 }
 
+/// Whether what a list shows is a container, and not what was left with some.
+#[must_use]
+pub fn is_container(key: &ContainerKey) -> bool {
+    belonging(key).is_none()
+}
+
 /// What a stray that is no container is called in lists.
 pub(super) fn belonging(key: &ContainerKey) -> Option<&str> {
     match key {

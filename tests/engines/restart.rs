@@ -350,7 +350,12 @@ fn what_cannot_be_removed_is_named_and_reaped_later() {
 fn what_a_killed_run_left_is_removed_by_hand() {
     let fleet = Fleet::shared();
     let (host, other) = (&fleet.hosts()[1], &fleet.hosts()[2]);
-    let config = one("reap", host, "warm: 4, max: 4").daemon(other.daemon(40)).with(ALONE);
+    // On a network of Ganger's own, which shows when they are gone.
+    let config = Config::new("reap")
+        .daemon(host.daemon(40))
+        .daemon(other.daemon(40))
+        .fixture("echo", "warm: 4, max: 4", &[])
+        .with(ALONE);
     let mut ganger = config.serve(GANGER, &fleet);
     ganger.kill();
     let left = labelled(fleet.all(), &ganger.label());
@@ -371,7 +376,8 @@ fn what_a_killed_run_left_is_removed_by_hand() {
     assert_eq!(labelled(fleet.all(), &ganger.label()).len(), 4);
 
     let (code, printed) = verb(&fleet, &config, &["reap"]);
-    let expected = format!("instance {instance}: 4 of 4 containers removed");
+    let all = "4 of 4 containers, and 2 of 2 networks and volumes removed";
+    let expected = format!("instance {instance}: {all}");
     assert!(code == Some(0) && printed.ends_with(&expected), "{printed}");
     ganger.assert_nothing_left();
 }
