@@ -123,7 +123,12 @@ fn an_engine_that_was_restarted_has_them_again() {
     let config = Config::new("secrets").daemon(host.daemon(16)).fixture("one", &fields, &[]);
     let mut ganger = config.serve(GANGER, &fleet);
     drop(fleet.stop_daemon(host));
-    // The stock may have lived on, and what held its secrets.
+    // Until there is contact again, clients are refused. The stock may have lived on, and what held
+    // its secrets.
+    wait_until(DEADLINE, "clients are served again", || {
+        let mut client = Client::connect(config.port("one"));
+        client.try_send("hello\n").and_then(|()| client.try_line()).is_ok()
+    });
     for _ in 0..3 {
         Client::connect(config.port("one")).echo("hello");
     }
