@@ -376,6 +376,8 @@ impl Drop for Ganger {
         self.guardians.extend(children(self.child.id()));
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // One that was killed leaves its socket to the next start.
+        let _ = fs::remove_file(format!("/run/ganger/{}.sock", self.instance));
         // They would go on until long after the test.
         for (_, guardian) in &self.guardians {
             let _ = pidfd_send_signal(guardian, Signal::TERM);
