@@ -1,7 +1,7 @@
 //! The admin server: what a running Ganger is asked, and told, by a unix socket.
 //!
-//! It runs beside the data path, never on a thread of connections, and reads a copy of the pool's
-//! state that is a moment old at most, however many ask.
+//! The server runs beside the data path, never on a thread of connections, and reads a copy of the
+//! pool's state that is a moment old at most, however many ask.
 
 mod problem;
 mod routes;
@@ -20,7 +20,8 @@ use crate::proxy::Sessions;
 
 pub use socket::{AdminSocket, SocketError};
 pub use view::{
-    About, ContainerCounts, DaemonStatus, LeaseCounts, ServiceStatus, SessionStatus, Status,
+    About, Condition, ContainerCounts, DaemonStatus, LeaseCounts, ServiceStatus, SessionStatus,
+    Status,
 };
 
 /// How old what is told of the pool may be: a copy of it is made under the lock that leases take.
@@ -38,14 +39,14 @@ pub trait AdminSubject: Send + Sync + 'static {
     fn is_stopping(&self) -> bool;
 }
 
-/// What the handlers share.
-pub(crate) struct Desk {
+/// The state that all handlers share.
+pub(crate) struct AdminState {
     subject: Box<dyn AdminSubject>,
     origin: Origin,
     last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
 }
 
-/// What does not change as long as the process is there.
+/// The facts of a process that never change.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// The name on its containers.
@@ -56,9 +57,9 @@ pub struct Origin {
     pub since: SystemTime,
 }
 
-// === impl Desk ===
+// === impl AdminState ===
 
-impl Desk {
+impl AdminState {
     fn new(subject: Box<dyn AdminSubject>, origin: Origin) -> Self {
         Self { subject, origin, last: Mutex::default() }
     }
@@ -87,8 +88,8 @@ pub async fn serve(
     origin: Origin,
     stop: CancellationToken,
 ) {
-    let desk = Arc::new(Desk::new(subject, origin));
-    let app = routes::routes(desk).into_make_service_with_connect_info::<socket::SocketPeer>();
+    let admin = Arc::new(AdminState::new(subject, origin));
+    let app = routes::routes(admin).into_make_service_with_connect_info::<socket::SocketPeer>();
     let served = axum::serve(socket.listener, app).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = served.await {
         tracing::error!(error = error.to_string(), "the admin socket is not served any more");

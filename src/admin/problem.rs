@@ -1,11 +1,11 @@
-//! What is answered where something is wrong: problem details, RFC 9457.
+//! Answers to requests that cannot be carried out: problem details, RFC 9457.
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// What is wrong with a request.
+/// A request that cannot be carried out, and why.
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
     /// Stable, for programs.

@@ -8,16 +8,16 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 
-use super::Desk;
+use super::AdminState;
 use super::problem::Problem;
 use super::socket::SocketPeer;
 use super::view::{About, DaemonStatus, ServiceStatus, SessionStatus, Status};
 use crate::proxy::ConnId;
 
-type AtDesk = State<Arc<Desk>>;
+type Shared = State<Arc<AdminState>>;
 
 /// All paths that there are.
-pub(super) fn routes(desk: Arc<Desk>) -> Router {
+pub(super) fn routes(admin: Arc<AdminState>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -32,12 +32,12 @@ pub(super) fn routes(desk: Arc<Desk>) -> Router {
         .route("/api/v1/sessions/{id}", get(session).delete(cut))
         .fallback(async || Problem::absent("there is nothing at this path".to_owned()))
         .method_not_allowed_fallback(async || Problem::method())
-        .with_state(desk)
+        .with_state(admin)
 }
 
-// === impl Desk ===
+// === impl AdminState ===
 
-impl Desk {
+impl AdminState {
     fn about(&self) -> About {
         let origin = &self.origin;
         About {
@@ -65,9 +65,9 @@ impl Desk {
 
 /// Whether everybody can be sent here: 503 as soon as it was told to stop, and where a service
 /// refuses. With `?verbose` a line for each service.
-async fn readyz(State(desk): AtDesk, RawQuery(query): RawQuery) -> (StatusCode, String) {
-    let services = desk.services().await;
-    let stopping = desk.subject.is_stopping();
+async fn readyz(State(admin): Shared, RawQuery(query): RawQuery) -> (StatusCode, String) {
+    let services = admin.services().await;
+    let stopping = admin.subject.is_stopping();
     let ready = !stopping && services.iter().all(ServiceStatus::is_serving);
     let mut said = String::new();
     let verbose = query.is_some_and(|query| query.split('&').any(|word| word == "verbose"));
@@ -83,11 +83,11 @@ async fn readyz(State(desk): AtDesk, RawQuery(query): RawQuery) -> (StatusCode, 
 }
 
 async fn service_readyz(
-    State(desk): AtDesk,
+    State(admin): Shared,
     Path(name): Path<String>,
 ) -> Result<(StatusCode, String), Problem> {
-    let service = service_of(&desk, &name).await?;
-    let ready = service.is_serving() && !desk.subject.is_stopping();
+    let service = service_of(&admin, &name).await?;
+    let ready = service.is_serving() && !admin.subject.is_stopping();
     Ok((code(ready), line(&service)))
 }
 
@@ -104,65 +104,65 @@ fn line(service: &ServiceStatus) -> String {
     line
 }
 
-async fn version(State(desk): AtDesk) -> Json<About> {
-    Json(desk.about())
+async fn version(State(admin): Shared) -> Json<About> {
+    Json(admin.about())
 }
 
-async fn status(State(desk): AtDesk) -> Json<Status> {
-    let (services, daemons) = (desk.services().await, desk.daemons().await);
-    Json(Status { about: desk.about(), services, daemons, sessions: desk.sessions().len() })
+async fn status(State(admin): Shared) -> Json<Status> {
+    let (services, daemons) = (admin.services().await, admin.daemons().await);
+    Json(Status { about: admin.about(), services, daemons, sessions: admin.sessions().len() })
 }
 
-async fn services(State(desk): AtDesk) -> Json<Vec<ServiceStatus>> {
-    Json(desk.services().await)
+async fn services(State(admin): Shared) -> Json<Vec<ServiceStatus>> {
+    Json(admin.services().await)
 }
 
 async fn service(
-    State(desk): AtDesk,
+    State(admin): Shared,
     Path(name): Path<String>,
 ) -> Result<Json<ServiceStatus>, Problem> {
-    service_of(&desk, &name).await.map(Json)
+    service_of(&admin, &name).await.map(Json)
 }
 
-async fn service_of(desk: &Desk, name: &str) -> Result<ServiceStatus, Problem> {
-    let found = desk.services().await.into_iter().find(|service| service.name == name);
+async fn service_of(admin: &AdminState, name: &str) -> Result<ServiceStatus, Problem> {
+    let found = admin.services().await.into_iter().find(|service| service.name == name);
     found.ok_or_else(|| Problem::absent(format!("there is no service {name:?}")))
 }
 
-async fn daemons(State(desk): AtDesk) -> Json<Vec<DaemonStatus>> {
-    Json(desk.daemons().await)
+async fn daemons(State(admin): Shared) -> Json<Vec<DaemonStatus>> {
+    Json(admin.daemons().await)
 }
 
 async fn daemon(
-    State(desk): AtDesk,
+    State(admin): Shared,
     Path(name): Path<String>,
 ) -> Result<Json<DaemonStatus>, Problem> {
-    let found = desk.daemons().await.into_iter().find(|daemon| daemon.name == name);
+    let found = admin.daemons().await.into_iter().find(|daemon| daemon.name == name);
     found.map(Json).ok_or_else(|| Problem::absent(format!("there is no daemon {name:?}")))
 }
 
-async fn sessions(State(desk): AtDesk) -> Json<Vec<SessionStatus>> {
-    Json(desk.sessions())
+async fn sessions(State(admin): Shared) -> Json<Vec<SessionStatus>> {
+    Json(admin.sessions())
 }
 
 async fn session(
-    State(desk): AtDesk,
+    State(admin): Shared,
     Path(id): Path<String>,
 ) -> Result<Json<SessionStatus>, Problem> {
     let number = id.parse::<u64>().ok();
-    let found = desk.sessions().into_iter().find(|session| Some(session.id) == number);
+    let found = admin.sessions().into_iter().find(|session| Some(session.id) == number);
     found.map(Json).ok_or_else(|| no_session(&id))
 }
 
 /// Cuts a connection. One that has ended meanwhile is as good as cut, but nobody can tell it from
 /// one that never was.
 async fn cut(
-    State(desk): AtDesk,
+    State(admin): Shared,
     ConnectInfo(peer): ConnectInfo<SocketPeer>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let number = id.parse().map(ConnId).map_err(|_| no_session(&id))?;
-    if !desk.subject.sessions().cut(number) {
+    if !admin.subject.sessions().cut(number) {
         return Err(no_session(&id));
     }
     tracing::info!(

@@ -35,7 +35,7 @@ pub enum SocketError {
     /// Something else than a socket is there.
     #[error("{} is there, and is no socket: name another `admin.socket`", .0.display())]
     NoSocket(PathBuf),
-    /// It cannot be made.
+    /// The socket cannot be made.
     #[error("cannot make the admin socket {}: {source}", path.display())]
     Made {
         /// Where.

@@ -1,9 +1,10 @@
 //! What is told, as it goes over the wire. Times are seconds, and say so in their names.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 
-use ganger_pool::core::{Counts, DaemonView, ServiceView, State};
+use ganger_pool::core::{Counts, DaemonView, ServiceView, StartKind, State};
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::SessionView;
@@ -66,15 +67,37 @@ pub struct LeaseCounts {
     pub cold: u64,
 }
 
+/// How a service or a daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// A service whose stock is full.
+    Ready,
+    /// A service whose stock is not full.
+    Filling,
+    /// A service whose containers fail.
+    Failing,
+    /// A service that refuses whoever finds nothing in stock.
+    Refusing,
+    /// A daemon that has yet to answer a list.
+    Joining,
+    /// A daemon that launches.
+    Up,
+    /// A daemon that one launch at a time tries.
+    Degraded,
+    /// A daemon that does not answer.
+    Down,
+    /// It is drained, and is no part of the configuration or the fleet any more.
+    Leaving,
+}
+
 /// A service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
-    /// `ready`, `filling` (its stock is not full), `failing` (its containers fail), `refusing`
-    /// (whoever finds nothing in stock is refused) or `leaving` (it was taken out of the
-    /// configuration).
-    pub state: String,
+    /// How it is.
+    pub state: Condition,
     /// Why, where it fails or refuses.
     pub reason: Option<String>,
     /// The version of its settings.
@@ -100,8 +123,8 @@ pub struct ServiceStatus {
 pub struct DaemonStatus {
     /// Its name.
     pub name: String,
-    /// `joining`, `up`, `degraded` (one launch at a time tries it), `down` or `leaving`.
-    pub state: String,
+    /// How it is.
+    pub state: Condition,
     /// Why, where it is down or degraded.
     pub reason: Option<String>,
     /// The most containers that it may hold.
@@ -137,6 +160,24 @@ pub struct SessionStatus {
     pub out_bytes: u64,
 }
 
+// === impl Condition ===
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ready => "ready",
+            Self::Filling => "filling",
+            Self::Failing => "failing",
+            Self::Refusing => "refusing",
+            Self::Joining => "joining",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+            Self::Leaving => "leaving",
+        })
+    }
+}
+
 // === impl ContainerCounts ===
 
 impl From<Counts> for ContainerCounts {
@@ -157,31 +198,31 @@ impl From<Counts> for ContainerCounts {
 impl ServiceStatus {
     /// Whether clients are served, as far as is known.
     pub(super) fn is_serving(&self) -> bool {
-        self.state != "refusing"
+        self.state != Condition::Refusing
     }
 }
 
 impl From<&ServiceView> for ServiceStatus {
     fn from(view: &ServiceView) -> Self {
         let (state, reason) = match view {
-            ServiceView { leaving: true, .. } => ("leaving", None),
-            ServiceView { refusing: Some(why), .. } => ("refusing", Some(why)),
-            ServiceView { failing: Some(why), .. } => ("failing", Some(why)),
-            view if view.stocked() => ("ready", None),
-            _ => ("filling", None),
+            ServiceView { leaving: true, .. } => (Condition::Leaving, None),
+            ServiceView { refusing: Some(why), .. } => (Condition::Refusing, Some(why)),
+            ServiceView { failing: Some(why), .. } => (Condition::Failing, Some(why)),
+            view if view.stocked() => (Condition::Ready, None),
+            _ => (Condition::Filling, None),
         };
         let mut leases = LeaseCounts::default();
         for (kind, count) in &view.totals.leases {
-            match kind.to_string().as_str() {
-                "warm" => leases.warm = *count,
-                "reused" => leases.reused = *count,
-                _ => leases.cold = *count,
+            match kind {
+                StartKind::Warm => leases.warm = *count,
+                StartKind::Reused => leases.reused = *count,
+                StartKind::Cold => leases.cold = *count,
             }
         }
         let refused = view.totals.refused.iter();
         Self {
             name: view.name.to_string(),
-            state: state.to_owned(),
+            state,
             reason: reason.map(ToString::to_string),
             generation: view.generation.0.into(),
             target: view.warm,
@@ -198,15 +239,15 @@ impl From<&ServiceView> for ServiceStatus {
 impl From<&DaemonView> for DaemonStatus {
     fn from(view: &DaemonView) -> Self {
         let (state, reason) = match view {
-            DaemonView { leaving: true, .. } => ("leaving", None),
-            DaemonView { down: Some(why), .. } => ("down", Some(why)),
-            DaemonView { listed: false, .. } => ("joining", None),
-            DaemonView { degraded: Some(why), .. } => ("degraded", Some(why)),
-            _ => ("up", None),
+            DaemonView { leaving: true, .. } => (Condition::Leaving, None),
+            DaemonView { down: Some(why), .. } => (Condition::Down, Some(why)),
+            DaemonView { listed: false, .. } => (Condition::Joining, None),
+            DaemonView { degraded: Some(why), .. } => (Condition::Degraded, Some(why)),
+            _ => (Condition::Up, None),
         };
         Self {
             name: view.name.to_string(),
-            state: state.to_owned(),
+            state,
             reason: reason.map(ToString::to_string),
             capacity: view.capacity,
             tier: view.tier,

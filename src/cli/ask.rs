@@ -120,7 +120,7 @@ pub(super) async fn status(asking: &Asking, config: Option<PathBuf>) -> Result<E
         let ContainerCounts { ready, leased, starting, stopping, .. } = service.containers;
         services.add_row([
             service.name.clone(),
-            service.state.clone(),
+            service.state.to_string(),
             format!("{ready}/{}", service.target),
             leased.to_string(),
             starting.to_string(),
@@ -138,7 +138,7 @@ pub(super) async fn status(asking: &Asking, config: Option<PathBuf>) -> Result<E
         let own = own.ready + own.leased + own.starting + own.checking + own.unknown + own.stopping;
         daemons.add_row([
             daemon.name.clone(),
-            daemon.state.clone(),
+            daemon.state.to_string(),
             own.to_string(),
             daemon.others.to_string(),
             daemon.capacity.to_string(),

@@ -274,8 +274,8 @@ impl Docker {
         });
     }
 
-    /// Removes every sandbox of every daemon, all secrets, and the run's networks: there is nothing left to
-    /// launch. Says where one may be left at the deadline, or because its daemon is out of reach.
+    /// Removes every sandbox of every daemon, all secrets, and the run's networks: there is nothing
+    /// left to launch. Says where one may be left at the deadline, or because its daemon is out of reach.
     ///
     /// # Cancel safety
     /// Dropping the future leaves some of them to the next start, or to the guardian.

@@ -8,17 +8,16 @@
 //!
 //! Were a holder to end, the files would be gone and the volume empty; and an engine that restarts
 //! under its containers may lose sight of a volume that they have. So a launch looks whether the
-//! files are there: in a holder that runs before it creates its container, and in the container once that has
-//! started. The containers of all services with the same secrets on one engine have one holder, for
+//! files are there: in a holder that runs before it creates its container, and in the container once
+//! that has started. The containers of all services with the same secrets on one engine have one holder, for
 //! as long as anybody has their specification.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ganger_pool::runtime::{CallError, LaunchError};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::Request;
-use hyper::body::{Body, Bytes};
+use hyper::body::Bytes;
 use hyper::header::CONTENT_TYPE;
 use serde_json::json;
 use tokio::time::timeout;
@@ -232,22 +231,19 @@ async fn has(daemon: &Daemon, container: &str, secrets: &Secrets) -> Result<bool
 }
 
 /// Sends a request and reads the answer to its end.
-async fn answered<B>(
+async fn answered(
     daemon: &Daemon,
     path: &str,
-    request: Result<Request<B>, hyper::http::Error>,
+    request: Result<Request<Full<Bytes>>, hyper::http::Error>,
     what: &str,
-) -> Result<(), CallError>
-where
-    B: Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
-{
+) -> Result<(), CallError> {
     let request = request.map_err(|error| CallError::refused(error.to_string()))?;
     let answer = async {
         let answer = daemon.send(path, request).await?.into_body().collect().await;
         let broken = |error| format!("{} broke off: {error}", daemon.endpoint);
         answer.map_err(|error| CallError::unreachable(broken(error)))
     };
-    let deadline: Duration = daemon.deadlines.create;
+    let deadline = daemon.deadlines.create;
     let late = |_| CallError::unreachable(explain::late(&daemon.endpoint, what, deadline));
     timeout(deadline, answer).await.map_err(late)?.map(drop)
 }
