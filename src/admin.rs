@@ -3,21 +3,24 @@
 //! The server runs beside the data path, never on a thread of connections, and reads a copy of the
 //! pool's state that is a moment old at most, however many ask.
 
+mod metrics;
 mod problem;
 mod routes;
 mod socket;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ganger_pool::core::Snapshot;
+use ganger_pool::core::{ServiceName, Snapshot};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::proxy::Sessions;
+use crate::proxy::{Counts, Sessions};
 
+pub use metrics::{Exposition, MetricRow, Metrics, MetricsReading, ReloadResult, TlsFile, rows};
 pub use socket::{AdminSocket, SocketError};
 pub use view::{
     About, Condition, ContainerCounts, DaemonStatus, LeaseCounts, ServiceStatus, SessionStatus,
@@ -34,6 +37,12 @@ pub trait AdminSubject: Send + Sync + 'static {
 
     /// Who is connected.
     fn sessions(&self) -> &Sessions;
+    /// What the proxy has counted until now, by service.
+    fn counts(&self) -> BTreeMap<ServiceName, Counts>;
+    /// How the configuration was read last.
+    fn last_reload(&self) -> ReloadResult;
+    /// The certificates that engines are reached with. Reads files.
+    fn certificates(&self) -> Vec<TlsFile>;
 
     /// Whether it was told to stop: nobody is to be sent here any more.
     fn is_stopping(&self) -> bool;
@@ -42,6 +51,7 @@ pub trait AdminSubject: Send + Sync + 'static {
 /// The state that all handlers share.
 pub(crate) struct AdminState {
     subject: Box<dyn AdminSubject>,
+    metrics: Arc<Metrics>,
     origin: Origin,
     last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
 }
@@ -60,8 +70,8 @@ pub struct Origin {
 // === impl AdminState ===
 
 impl AdminState {
-    fn new(subject: Box<dyn AdminSubject>, origin: Origin) -> Self {
-        Self { subject, origin, last: Mutex::default() }
+    fn new(subject: Box<dyn AdminSubject>, metrics: Arc<Metrics>, origin: Origin) -> Self {
+        Self { subject, metrics, origin, last: Mutex::default() }
     }
 
     /// The pool as it was a moment ago.
@@ -85,10 +95,11 @@ impl AdminState {
 pub async fn serve(
     socket: AdminSocket,
     subject: Box<dyn AdminSubject>,
+    metrics: Arc<Metrics>,
     origin: Origin,
     stop: CancellationToken,
 ) {
-    let admin = Arc::new(AdminState::new(subject, origin));
+    let admin = Arc::new(AdminState::new(subject, metrics, origin));
     let app = routes::routes(admin).into_make_service_with_connect_info::<socket::SocketPeer>();
     let served = axum::serve(socket.listener, app).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(error) = served.await {

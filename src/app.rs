@@ -2,6 +2,7 @@
 
 mod admin_server;
 mod changes;
+mod config_in_use;
 mod fleet;
 mod guardian;
 mod instance;
@@ -27,16 +28,17 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::admin::SocketError;
+use crate::admin::{Metrics, SocketError};
 use crate::config::Config;
-use crate::docker::{Builtin, Docker, Identity, StepObserver};
+use crate::docker::{Builtin, Docker, EngineObserver, Identity};
 use crate::image;
 use crate::probe::Prober;
 use crate::proxy::{
     self, AccessFile, AccessWriter, Admission, BindError, Listener, Recorder, Sessions, Threads,
 };
 use crate::shutdown::Stop;
-use admin_server::AdminServer;
+use admin_server::{AdminServer, Run};
+use config_in_use::ConfigInUse;
 use fleet::Followed;
 use guardian::Guardian;
 use register::Registrar;
@@ -80,8 +82,8 @@ pub struct Startup {
     pub guardian: Option<Command>,
     /// Are told how connections end, besides the log.
     pub recorders: Vec<Arc<dyn Recorder>>,
-    /// Is told how long the steps of launches and removals take.
-    pub steps: Option<Arc<dyn StepObserver>>,
+    /// Are told how long engines take.
+    pub engines: Vec<Arc<dyn EngineObserver>>,
 }
 
 /// What runs, for who started it.
@@ -139,8 +141,8 @@ impl Startup {
     /// One that is never told to change, has no guardian, and that nobody observes.
     #[must_use]
     pub fn new(config: Config, instance: Instance, stop: Stop) -> Self {
-        let (load, guardian, recorders, steps) = Default::default();
-        Self { config, instance, stop, load, guardian, recorders, steps }
+        let (load, guardian, recorders, engines) = Default::default();
+        Self { config, instance, stop, load, guardian, recorders, engines }
     }
 }
 
@@ -167,7 +169,7 @@ pub async fn run(
     started: impl FnOnce(&Running),
     mut stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
-    let Startup { config, instance, stop, load, guardian, mut recorders, steps } = startup;
+    let Startup { config, instance, stop, load, guardian, mut recorders, mut engines } = startup;
     let access = Arc::new(AccessFile::default());
     access.set(config.access_log.as_deref().map(AccessWriter::open).transpose()?);
     recorders.push(access.clone());
@@ -184,8 +186,10 @@ pub async fn run(
     info!(pid, instance = instance.name(), boot, connections = cap, "starting");
 
     serve::warn_of(&config);
-    let docker = Docker::new(identity.clone(), builtin());
-    let docker = steps.into_iter().fold(docker, Docker::observed_by);
+    let metrics = Arc::new(Metrics::new());
+    recorders.push(metrics.clone());
+    engines.push(metrics.clone());
+    let docker = Docker::new(identity.clone(), builtin()).observed_by(engines);
     let docker = Arc::new(docker);
     let Plan { services, fleet, settings } = plan;
     let (followed, fleet) = tokio::select! {
@@ -201,9 +205,10 @@ pub async fn run(
         }
         None => (None, fleet),
     };
+    let known = fleet.clone();
     let images = ImageWatch::new(docker.clone());
     let (stocks, probe) = (Arc::new(StockWatch::default()), Arc::new(Prober));
-    let observers: Vec<Arc<dyn Observer>> = vec![stocks.clone()];
+    let observers: Vec<Arc<dyn Observer>> = vec![stocks.clone(), metrics.clone()];
     let pool = Pool::start_observed(services, docker.clone(), probe, fleet, observers);
     let pool = Arc::new(pool);
     await_reaped(&pool, &stop).await;
@@ -232,7 +237,17 @@ pub async fn run(
     let (admission, sessions) = (Admission::new(cap), Sessions::new(recorders));
     let running = Running { services, pool: pool.clone(), sessions: sessions.clone() };
     started(&running);
-    let admin = socket.map(|socket| AdminServer::serve(socket, &running, &instance, &stop));
+    let config = Arc::new(config);
+    let in_use = Arc::new(ConfigInUse::new(config.clone()));
+    let run = Run {
+        pool: pool.clone(),
+        sessions: sessions.clone(),
+        admission: admission.clone(),
+        in_use: in_use.clone(),
+        fleet: known,
+        drain: stop.drain.clone(),
+    };
+    let admin = socket.map(|socket| AdminServer::serve(socket, run, metrics, &instance));
 
     let full = pool.clone();
     let full = tokio::spawn(async move {
@@ -240,7 +255,7 @@ pub async fn run(
     });
     let door = Door { files, admission, sessions, access: access.clone(), threads };
     let registrar = Registrar::new(instance.name(), pool.clone());
-    let mut server = Server::new(config, door, pool.clone(), followed, images, registrar);
+    let mut server = Server::new((config, in_use), door, pool.clone(), followed, images, registrar);
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
     let _alive = notify::watchdog(pool.clone());
     notify::ready();

@@ -32,6 +32,7 @@ mod launch;
 mod list;
 mod naming;
 mod network;
+mod observers;
 mod prepare;
 mod retire;
 mod run_network;
@@ -41,7 +42,6 @@ mod secret_holders;
 mod secrets;
 mod sightings;
 mod sources;
-mod steps;
 mod strays;
 mod survey;
 mod tags;
@@ -72,14 +72,14 @@ pub use explain::explain;
 pub use image::how_to_get;
 pub use inquiry::{ImageFacts, Written};
 pub use naming::{BOOT, DEADLINE, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
-pub use steps::{Step, StepObserver};
+pub use observers::{EngineObserver, EngineRequest, RequestOutcome, Step};
 pub use survey::{Abilities, Survey, Whereabouts};
 
 pub use crate::endpoint::Site;
 use crate::reach::netns::Dialer;
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Spec};
 use daemon::Daemon;
-use steps::Steps;
+use observers::Observers;
 
 /// Runs containers on Docker engines. Clones share everything.
 #[derive(Debug, Clone)]
@@ -88,7 +88,7 @@ pub struct Docker {
     scope: Scope,
     builtin: Arc<[Builtin]>,
     deadlines: Deadlines,
-    steps: Steps,
+    observers: Observers,
     calls: Arc<calls::Calls>,
     others: Arc<strays::Others>,
     dialer: Arc<Dialer>,
@@ -154,10 +154,10 @@ impl Docker {
         Self { scope: Scope::Overdue, ..Self::new(identity, Vec::new()) }
     }
 
-    /// The same, and `observer` is told how long the steps of launches and removals take.
+    /// The same, and these are told how long engines take.
     #[must_use]
-    pub fn observed_by(self, observer: Arc<dyn StepObserver>) -> Self {
-        Self { steps: Steps::told_to(observer), ..self }
+    pub fn observed_by(self, observers: Vec<Arc<dyn EngineObserver>>) -> Self {
+        Self { observers: Observers::new(observers), ..self }
     }
 
     /// Whether there is contact with a daemon, be it only until one that has
@@ -176,7 +176,7 @@ impl Docker {
             scope: Scope::Instance,
             builtin: builtin.into(),
             deadlines,
-            steps: Steps::default(),
+            observers: Observers::default(),
             calls: Arc::default(),
             others: Arc::default(),
             dialer: Arc::default(),
@@ -197,7 +197,8 @@ impl Docker {
     /// sandboxes, its network and its secrets.
     fn daemon_at(&self, name: &DaemonName, site: &Site) -> Arc<Daemon> {
         let mut daemons = self.daemons.lock();
-        let fresh = || Daemon::new(name.clone(), site.clone(), self.deadlines, self.steps.clone());
+        let fresh =
+            || Daemon::new(name.clone(), site.clone(), self.deadlines, self.observers.clone());
         let known = daemons.entry(name.clone()).or_insert_with(|| Arc::new(fresh()));
         if !known.is_at(site) {
             let mut moved = fresh();

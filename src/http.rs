@@ -4,6 +4,7 @@
 //! gone for good: a stream of events over a cut line would be silent for ever.
 //! Bodies are bounded in size, and together with the caller's deadline in time.
 
+mod observer;
 mod transport;
 
 use std::error::Error;
@@ -17,6 +18,7 @@ use hyper::{Request, Response};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+pub(crate) use observer::{RequestEnd, RequestObserver};
 pub(crate) use transport::{Peer, SendError, Transport};
 
 /// The most bytes of an answer that are read.

@@ -71,6 +71,12 @@ struct Stamp {
 // === impl Files ===
 
 impl Files {
+    /// When the certificates expire that can be read now, by the path of their file. Reads the files.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<(PathBuf, SystemTime)> {
+        files::expiries(self, SystemTime::now())
+    }
+
     fn stamps(&self) -> Vec<Option<Stamp>> {
         use std::os::unix::fs::MetadataExt;
         let identity = self.identity.iter().flat_map(|identity| [&identity.cert, &identity.key]);

@@ -4,11 +4,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 
 use super::AdminState;
+use super::metrics::{Exposition, MetricsReading};
 use super::problem::Problem;
 use super::socket::SocketPeer;
 use super::view::{About, DaemonStatus, ServiceStatus, SessionStatus, Status};
@@ -22,6 +25,7 @@ pub(super) fn routes(admin: Arc<AdminState>) -> Router {
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/readyz/{service}", get(service_readyz))
+        .route("/metrics", get(metrics))
         .route("/api/v1/version", get(version))
         .route("/api/v1/status", get(status))
         .route("/api/v1/services", get(services))
@@ -102,6 +106,20 @@ fn line(service: &ServiceStatus) -> String {
     }
     line.push('\n');
     line
+}
+
+/// All metrics, as OpenMetrics where that is accepted, else in Prometheus' own text.
+async fn metrics(State(admin): Shared, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let exposition = Exposition::accepted(accept);
+    let reading = MetricsReading {
+        pool: admin.snapshot().await,
+        proxy: admin.subject.counts(),
+        reload: Some(admin.subject.last_reload()),
+        certificates: admin.subject.certificates(),
+    };
+    let said = admin.metrics.encode(reading, exposition);
+    ([(CONTENT_TYPE, exposition.media_type())], said).into_response()
 }
 
 async fn version(State(admin): Shared) -> Json<About> {

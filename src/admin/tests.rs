@@ -36,42 +36,64 @@ struct Bed {
     server: tokio::task::JoinHandle<()>,
 }
 
+/// A service as it may be found.
+pub(super) fn sample_service() -> ServiceView {
+    ServiceView {
+        name: "echo".into(),
+        generation: Generation(3),
+        rollout: None,
+        rolled_back: None,
+        leaving: false,
+        counts: Default::default(),
+        warm: 2,
+        waiting: 1,
+        failing: None,
+        refusing: None,
+        last_error: None,
+        totals: Default::default(),
+    }
+}
+
+/// A daemon that does not answer.
+pub(super) fn sample_daemon() -> DaemonView {
+    DaemonView {
+        name: "local".into(),
+        capacity: 20,
+        tier: 0,
+        counts: Default::default(),
+        strays: 0,
+        others: 3,
+        down: Some("no answer".into()),
+        degraded: None,
+        listed: false,
+        leaving: false,
+        prepared: BTreeMap::new(),
+    }
+}
+
 impl AdminSubject for FakeRun {
     fn snapshot(&self) -> Snapshot {
         self.0.copies.fetch_add(1, Ordering::Relaxed);
         let refusing = self.0.refusing.load(Ordering::Relaxed);
-        let service = ServiceView {
-            name: "echo".into(),
-            generation: Generation(3),
-            rollout: None,
-            rolled_back: None,
-            leaving: false,
-            counts: Default::default(),
-            warm: 2,
-            waiting: 1,
-            failing: None,
-            refusing: refusing.then(|| "no daemon answers".into()),
-            last_error: None,
-            totals: Default::default(),
-        };
-        let daemon = DaemonView {
-            name: "local".into(),
-            capacity: 20,
-            tier: 0,
-            counts: Default::default(),
-            strays: 0,
-            others: 3,
-            down: Some("no answer".into()),
-            degraded: None,
-            listed: false,
-            leaving: false,
-            prepared: BTreeMap::new(),
-        };
-        Snapshot { services: vec![service], daemons: vec![daemon], draining: false }
+        let refusing = refusing.then(|| "no daemon answers".into());
+        let service = ServiceView { refusing, ..sample_service() };
+        Snapshot { services: vec![service], daemons: vec![sample_daemon()], draining: false }
     }
 
     fn sessions(&self) -> &Sessions {
         &self.1
+    }
+
+    fn counts(&self) -> BTreeMap<ServiceName, Counts> {
+        BTreeMap::from([("echo".into(), Counts { accepted: 4, ..Counts::default() })])
+    }
+
+    fn last_reload(&self) -> ReloadResult {
+        ReloadResult { at: SystemTime::UNIX_EPOCH, taken: false }
+    }
+
+    fn certificates(&self) -> Vec<TlsFile> {
+        Vec::new()
     }
 
     fn is_stopping(&self) -> bool {
@@ -90,7 +112,7 @@ impl Bed {
         let subject = Box::new(FakeRun(Arc::clone(&fake), Sessions::new(Vec::new())));
         let (instance, boot) = ("edge-1".into(), "3fa9c1d2".into());
         let origin = Origin { instance, boot, since: SystemTime::now() };
-        let server = tokio::spawn(serve(socket, subject, origin, stop.clone()));
+        let server = tokio::spawn(serve(socket, subject, Arc::default(), origin, stop.clone()));
         let transport = Transport::new(Endpoint::Unix(path.clone()));
         Self { fake, path, transport, stop, server }
     }

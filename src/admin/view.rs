@@ -180,6 +180,20 @@ impl fmt::Display for Condition {
 
 // === impl ContainerCounts ===
 
+impl ContainerCounts {
+    /// By the words that are used for them everywhere.
+    pub(super) fn by_word(self) -> [(&'static str, u32); 6] {
+        [
+            ("starting", self.starting),
+            ("ready", self.ready),
+            ("leased", self.leased),
+            ("checking", self.checking),
+            ("unknown", self.unknown),
+            ("stopping", self.stopping),
+        ]
+    }
+}
+
 impl From<Counts> for ContainerCounts {
     fn from(counts: Counts) -> Self {
         Self {

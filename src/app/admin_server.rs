@@ -1,21 +1,26 @@
 //! What a run answers those who ask it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ganger_pool::Pool;
-use ganger_pool::core::Snapshot;
+use ganger_pool::core::{ServiceName, Snapshot};
+use ganger_pool::discovery::FleetWatch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Instance, Running};
-use crate::admin::{self, AdminSocket, AdminSubject, Origin, SocketError};
+use super::Instance;
+use super::config_in_use::ConfigInUse;
+use crate::admin::{
+    self, AdminSocket, AdminSubject, Metrics, Origin, ReloadResult, SocketError, TlsFile,
+};
 use crate::config::Admin;
-use crate::docker::Docker;
-use crate::proxy::Sessions;
-use crate::shutdown::Stop;
+use crate::docker::{Docker, Site};
+use crate::proxy::{Admission, Counts, Sessions};
+use crate::tls;
 
 /// The most that an answer which is under way may take once nothing else is left to do.
 const LAST: Duration = Duration::from_secs(1);
@@ -27,10 +32,13 @@ pub(super) struct AdminServer {
 }
 
 /// A run, as it is asked.
-struct Run {
-    pool: Arc<Pool<Docker>>,
-    sessions: Arc<Sessions>,
-    drain: CancellationToken,
+pub(super) struct Run {
+    pub(super) pool: Arc<Pool<Docker>>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) in_use: Arc<ConfigInUse>,
+    pub(super) fleet: FleetWatch<Site>,
+    pub(super) drain: CancellationToken,
 }
 
 /// Listens where the configuration says. Where it says nothing, what does not work there is no
@@ -54,16 +62,15 @@ pub(super) fn bind(admin: &Admin, instance: &str) -> Result<Option<AdminSocket>,
 impl AdminServer {
     pub(super) fn serve(
         socket: AdminSocket,
-        running: &Running,
+        run: Run,
+        metrics: Arc<Metrics>,
         instance: &Instance,
-        stop: &Stop,
     ) -> Self {
-        let (pool, sessions) = (Arc::clone(&running.pool), Arc::clone(&running.sessions));
-        let subject = Box::new(Run { pool, sessions, drain: stop.drain.clone() });
         let (instance, boot) = (instance.name().to_owned(), instance.boot().to_owned());
         let origin = Origin { instance, boot, since: SystemTime::now() };
         let stop = CancellationToken::new();
-        let server = tokio::spawn(admin::serve(socket, subject, origin, stop.clone()));
+        let server =
+            tokio::spawn(admin::serve(socket, Box::new(run), metrics, origin, stop.clone()));
         Self { stop, server }
     }
 
@@ -87,6 +94,29 @@ impl AdminSubject for Run {
 
     fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    fn counts(&self) -> BTreeMap<ServiceName, Counts> {
+        self.sessions.count_traffic();
+        self.admission.counts()
+    }
+
+    fn last_reload(&self) -> ReloadResult {
+        self.in_use.last_reload()
+    }
+
+    fn certificates(&self) -> Vec<TlsFile> {
+        let fleet = Arc::clone(&self.fleet.borrow());
+        // Most daemons share their files.
+        let mut files: Vec<&tls::Files> = Vec::new();
+        for found in fleet.iter().filter_map(|daemon| daemon.endpoint.endpoint.tls()) {
+            if !files.contains(&found) {
+                files.push(found);
+            }
+        }
+        let expiries = files.into_iter().flat_map(tls::Files::expiries);
+        let by_path: BTreeMap<_, _> = expiries.collect();
+        by_path.into_iter().map(|(path, expires)| TlsFile { path, expires }).collect()
     }
 
     fn is_stopping(&self) -> bool {

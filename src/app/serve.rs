@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
 use super::changes::{ChangedDaemon, Changes};
+use super::config_in_use::ConfigInUse;
 use super::fleet::Followed;
 use super::notify;
 use super::plan::Plan;
@@ -32,7 +33,8 @@ pub type Load = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// All that clients come in by, and what it is run with.
 pub(super) struct Server {
-    config: Config,
+    config: Arc<Config>,
+    in_use: Arc<ConfigInUse>,
     door: Door,
     pool: Arc<Pool<Docker>>,
     followed: Followed,
@@ -114,7 +116,7 @@ impl Door {
 
 impl Server {
     pub(super) fn new(
-        config: Config,
+        (config, in_use): (Arc<Config>, Arc<ConfigInUse>),
         door: Door,
         pool: Arc<Pool<Docker>>,
         followed: Followed,
@@ -124,6 +126,7 @@ impl Server {
         let (pins, dated, fronts, listening, cut) = Default::default();
         let mut this = Self {
             config,
+            in_use,
             door,
             pool,
             followed,
@@ -227,6 +230,7 @@ impl Server {
                 // Line by line: what it shows is aligned.
                 why.lines().for_each(|line| error!("{line}"));
                 error!("the configuration is not reloaded: nothing has changed");
+                self.in_use.refused();
             }
         }
     }
@@ -305,10 +309,11 @@ impl Server {
         keep(&mut self.fronts, &settings);
         let changes = Changes::between(&self.config, &config);
         self.tell_of(&changes);
-        let before = std::mem::replace(&mut self.config, config).services.into_iter();
-        for service in before.filter(|service| service.spec.overdue_after.is_some()) {
-            if !self.dated.contains(&service) {
-                self.dated.push(service);
+        let before = std::mem::replace(&mut self.config, Arc::new(config));
+        self.in_use.took(self.config.clone());
+        for service in before.services.iter().filter(|s| s.spec.overdue_after.is_some()) {
+            if !self.dated.contains(service) {
+                self.dated.push(service.clone());
             }
         }
         self.pins.retain(|name, pin| {

@@ -90,7 +90,7 @@ pub(super) async fn with<T>(
         load: None,
         guardian,
         recorders: vec![records.clone()],
-        steps: Some(records.clone()),
+        engines: vec![records.clone()],
         ..Startup::new(config, taken, own)
     };
     let run = app::run(startup, started, |_, _| ());

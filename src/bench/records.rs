@@ -10,7 +10,7 @@ use ganger_pool::core::StartKind;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::docker::{Step, StepObserver};
+use crate::docker::{EngineObserver, Step};
 use crate::proxy::{ConnRecord, Recorder};
 
 /// Keeps what it is told.
@@ -78,8 +78,8 @@ impl Recorder for Records {
     }
 }
 
-impl StepObserver for Records {
-    fn done(&self, step: &Step<'_>) {
+impl EngineObserver for Records {
+    fn step(&self, step: &Step<'_>) {
         let Step { name, container, took } = *step;
         let mut told = self.told.lock();
         if name == "remove" {

@@ -120,7 +120,7 @@ impl Container {
 
     /// A step of its launch, which began then, is done.
     pub(crate) fn step_done(&self, name: &'static str, began: Instant) {
-        self.daemon.steps.done(name, &self.id, began);
+        self.daemon.observers.done(name, &self.id, began);
     }
 
     /// Whether whoever is at its address is certain to be this container, though its engine

@@ -21,12 +21,12 @@ use super::clock::Clock;
 use super::contact::{Contact, Greeted};
 use super::explain::{self, explain};
 use super::kind::{self, Kind};
+use super::observers::Observers;
 use super::run_network::RunNetwork;
 use super::sandboxes::Sandboxes;
 use super::secret_holders::SecretHolders;
 use super::sightings::Sightings;
 use super::sources::Turns;
-use super::steps::Steps;
 use super::view::{End, Info, Inspected};
 use super::wire;
 use super::{Deadlines, Reach, Site, Spec};
@@ -49,7 +49,7 @@ pub(crate) struct Daemon {
     /// Overrides where ports are published and dialled.
     publish_on: Option<IpAddr>,
     pub(super) deadlines: Deadlines,
-    pub(super) steps: Steps,
+    pub(super) observers: Observers,
     contact: Mutex<Option<Arc<Contact>>>,
     services: Mutex<BTreeMap<ServiceName, Vec<Prepared>>>,
     /// By image: who fetches it now, and when it was fetched last.
@@ -97,15 +97,21 @@ impl Prepared {
 // === impl Daemon ===
 
 impl Daemon {
-    pub(super) fn new(name: DaemonName, site: Site, deadlines: Deadlines, steps: Steps) -> Self {
+    pub(super) fn new(
+        name: DaemonName,
+        site: Site,
+        deadlines: Deadlines,
+        observers: Observers,
+    ) -> Self {
         let Site { endpoint, publish_on } = site;
+        let transport = Transport::new(endpoint.clone()).observed_by(Arc::new(observers.clone()));
         Self {
             name,
-            transport: Arc::new(Transport::new(endpoint.clone())),
+            transport: Arc::new(transport),
             endpoint,
             publish_on,
             deadlines,
-            steps,
+            observers,
             contact: Mutex::default(),
             services: Mutex::default(),
             pulls: Mutex::default(),

@@ -69,7 +69,7 @@ impl Docker {
         let given = Given { joins: joined.as_ref().map(|joined| &*joined.id), held: held.as_ref() };
         let id = self.create(&daemon, &contact, order, &name, publish, given).await?;
         let mut done =
-            |name| daemon.steps.done(name, &id, std::mem::replace(&mut began, Instant::now()));
+            |name| daemon.observers.done(name, &id, std::mem::replace(&mut began, Instant::now()));
         self.read_runtime(&daemon, &contact, &order.spec, &id).await?;
         done("create");
         let mut output = None;

@@ -165,7 +165,7 @@ impl Docker {
         let result =
             self.calls.remove(target, container, deadlines.remove, deadlines.bound, call).await;
         if result.is_ok() {
-            daemon.steps.done("remove", container, began);
+            daemon.observers.done("remove", container, began);
         }
         match result {
             Err(Failure::Engine(Error::DockerResponseServerError { status_code: 404, .. })) => {

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service;
 
+use super::observer::{RequestClock, RequestEnd, RequestObserver};
 use crate::endpoint::Endpoint;
 use crate::reach::{GIVEN_UP_AFTER, tune};
 use crate::tls;
@@ -47,6 +48,7 @@ type AnyBody = UnsyncBoxBody<Bytes, AnyError>;
 pub(crate) struct Transport {
     dial: Dial,
     client: Mutex<Client<Dial, AnyBody>>,
+    observer: Option<Arc<dyn RequestObserver>>,
 }
 
 /// Who is at the other end.
@@ -94,7 +96,12 @@ impl Transport {
         let tls = endpoint.tls().cloned().map(|files| Arc::new(tls::Connector::new(files)));
         let dial = Dial { endpoint: Arc::new(endpoint), tls, home: Home::default() };
         let client = Mutex::new(dial.client());
-        Self { dial, client }
+        Self { dial, client, observer: None }
+    }
+
+    /// The same, and the observer is told of each request.
+    pub(crate) fn observed_by(self, observer: Arc<dyn RequestObserver>) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// Where it leads to.
@@ -144,7 +151,14 @@ impl Transport {
         request.headers_mut().insert(HOST, host);
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         let client = self.client.lock().clone();
-        client.request(request).await.map_err(SendError::from)
+        let clock = RequestClock::start(&self.observer, request.method(), path);
+        let answer = client.request(request).await.map_err(SendError::from);
+        clock.end(
+            answer.as_ref().map_or(RequestEnd::Broken, |answer| {
+                RequestEnd::Answered(answer.status().as_u16())
+            }),
+        );
+        answer
     }
 }
 

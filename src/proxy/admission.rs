@@ -55,9 +55,10 @@ pub struct Counts {
     pub failovers: u64,
     /// Connections cut by the operator.
     pub cut: u64,
-    /// Bytes from clients of connections that have ended.
+    /// Bytes from clients: of connections that have ended, and of those that are there as of
+    /// [`Sessions::count_traffic`](super::Sessions::count_traffic).
     pub bytes_in: u64,
-    /// Bytes to clients of connections that have ended.
+    /// Bytes to clients, likewise.
     pub bytes_out: u64,
     /// Connections turned away at the cap, or because this machine lacked something. Those that the pool refused are in its snapshot.
     pub turned_away: u64,

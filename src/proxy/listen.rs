@@ -262,7 +262,8 @@ fn admit<S: Supply>(
     let runtime = place.runtime().clone();
     // Its own, so that it can be cut alone.
     let cut = cut.child_token();
-    let entry = service.sessions.enter(id, name.clone(), peer, accepted, cut);
+    let named = (name.clone(), Arc::clone(&service.counters));
+    let entry = service.sessions.enter(id, named, peer, accepted, cut);
     let arrival = Arrival { client, accepted, record, entry, ticket, place };
     let session = session::serve(service, arrival);
     sessions.spawn_on(session.instrument(span), &runtime);

@@ -97,7 +97,7 @@ impl fmt::Display for ConnId {
 
 impl ConnRecord {
     /// That of a connection which was accepted just now.
-    pub(super) fn new(id: ConnId, service: ServiceName, client: SocketAddr) -> Self {
+    pub(crate) fn new(id: ConnId, service: ServiceName, client: SocketAddr) -> Self {
         Self {
             id,
             service,

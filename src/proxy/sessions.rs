@@ -13,10 +13,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::access_log::AccessLog;
+use super::admission::Counters;
 use super::record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
 
 /// The latest connections that have ended of which the records are kept.
 const KEPT: usize = 256;
+/// The most connections that are looked at under one lock.
+const AT_A_TIME: usize = 256;
 
 /// The connections of the process: those that are there, and the latest that have ended.
 pub struct Sessions {
@@ -63,9 +66,18 @@ struct Live {
     client: SocketAddr,
     accepted: Instant,
     container: Mutex<Option<ServingContainer>>,
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
+    bytes_in: Traffic,
+    bytes_out: Traffic,
+    counters: Arc<Counters>,
     cut: CancellationToken,
+}
+
+/// The bytes of one direction.
+#[derive(Debug, Default)]
+struct Traffic {
+    moved: AtomicU64,
+    /// Those of them that the service's counter has.
+    counted: AtomicU64,
 }
 
 /// A session's place among those that are there. Dropping it takes the session out.
@@ -90,9 +102,32 @@ impl Sessions {
     /// Who is connected now, in the order in which they came.
     #[must_use]
     pub fn list(&self) -> Vec<SessionView> {
-        // Copied outside of the lock, which every connection takes.
-        let live: Vec<_> = self.live.lock().iter().map(|(id, l)| (*id, Arc::clone(l))).collect();
-        live.iter().map(|(id, live)| live.view(*id)).collect()
+        let mut views = Vec::new();
+        self.each(|id, live| views.push(live.view(id)));
+        views
+    }
+
+    /// Has the counters of the services show what was moved until now, not only by connections
+    /// that have ended.
+    pub fn count_traffic(&self) {
+        self.each(|_, live| live.count());
+    }
+
+    /// Shows all who are connected, in the order in which they came: some at a time, because every
+    /// connection takes the lock.
+    fn each(&self, mut show: impl FnMut(ConnId, &Live)) {
+        let mut next = ConnId(0);
+        loop {
+            let live = self.live.lock();
+            let some = live.range(next..).take(AT_A_TIME);
+            let some: Vec<_> = some.map(|(id, live)| (*id, Arc::clone(live))).collect();
+            drop(live);
+            some.iter().for_each(|(id, live)| show(*id, live));
+            match some.last() {
+                Some((last, _)) if some.len() == AT_A_TIME => next = ConnId(last.0 + 1),
+                _ => return,
+            }
+        }
     }
 
     /// Has a connection cut; false when it is not there.
@@ -116,13 +151,14 @@ impl Sessions {
     pub(super) fn enter(
         self: &Arc<Self>,
         id: ConnId,
-        service: ServiceName,
+        (service, counters): (ServiceName, Arc<Counters>),
         client: SocketAddr,
         accepted: Instant,
         cut: CancellationToken,
     ) -> SessionEntry {
         let (container, bytes_in, bytes_out) = Default::default();
-        let live = Live { service, client, accepted, container, bytes_in, bytes_out, cut };
+        let live =
+            Live { service, client, accepted, container, bytes_in, bytes_out, counters, cut };
         let live = Arc::new(live);
         self.live.lock().insert(id, Arc::clone(&live));
         SessionEntry { sessions: Arc::clone(self), id, live }
@@ -161,9 +197,26 @@ impl Live {
             client: self.client,
             age: self.accepted.elapsed(),
             container: self.container.lock().clone(),
-            bytes_in: self.bytes_in.load(Relaxed),
-            bytes_out: self.bytes_out.load(Relaxed),
+            bytes_in: self.bytes_in.moved.load(Relaxed),
+            bytes_out: self.bytes_out.moved.load(Relaxed),
         }
+    }
+
+    /// Tells the service's counters what they do not know yet.
+    fn count(&self) {
+        self.counters.bytes_in.fetch_add(self.bytes_in.uncounted(), Relaxed);
+        self.counters.bytes_out.fetch_add(self.bytes_out.uncounted(), Relaxed);
+    }
+}
+
+// === impl Traffic ===
+
+impl Traffic {
+    /// What was not counted yet, which is from now on. Whoever asks at the same time gets none of
+    /// it again.
+    fn uncounted(&self) -> u64 {
+        let moved = self.moved.load(Relaxed);
+        moved.saturating_sub(self.counted.fetch_max(moved, Relaxed))
     }
 }
 
@@ -182,13 +235,56 @@ impl SessionEntry {
 
     /// So many bytes were moved so far.
     pub(super) fn moved(&self, bytes_in: u64, bytes_out: u64) {
-        self.live.bytes_in.store(bytes_in, Relaxed);
-        self.live.bytes_out.store(bytes_out, Relaxed);
+        self.live.bytes_in.moved.store(bytes_in, Relaxed);
+        self.live.bytes_out.moved.store(bytes_out, Relaxed);
     }
 }
 
 impl Drop for SessionEntry {
     fn drop(&mut self) {
+        self.live.count();
         self.sessions.live.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::Admission;
+
+    #[tokio::test]
+    async fn what_a_connection_moves_is_counted_once_whoever_asks_meanwhile() {
+        let (door, sessions) = (Admission::new(1), Sessions::new(Vec::new()));
+        let counters = door.counters(&"echo".into());
+        let counted = || {
+            let counts = door.counts().remove(&"echo".into()).unwrap();
+            (counts.bytes_in, counts.bytes_out)
+        };
+        let (id, client, now) = (sessions.number(), ([192, 0, 2, 1], 9).into(), Instant::now());
+        let named = ("echo".into(), counters);
+        let entry = sessions.enter(id, named, client, now, CancellationToken::new());
+        entry.moved(5, 7);
+        assert_eq!(counted(), (0, 0));
+        sessions.count_traffic();
+        sessions.count_traffic();
+        assert_eq!(counted(), (5, 7));
+        entry.moved(6, 70);
+        drop(entry);
+        sessions.count_traffic();
+        assert_eq!(counted(), (6, 70));
+    }
+
+    #[tokio::test]
+    async fn more_are_listed_than_are_looked_at_at_a_time() {
+        let (door, sessions) = (Admission::new(1), Sessions::new(Vec::new()));
+        let counters = door.counters(&"echo".into());
+        let enter = |_| {
+            let named = ("echo".into(), Arc::clone(&counters));
+            let (client, now) = (([192, 0, 2, 1], 9).into(), Instant::now());
+            sessions.enter(sessions.number(), named, client, now, CancellationToken::new())
+        };
+        let entries: Vec<_> = (0..2 * AT_A_TIME).map(enter).collect();
+        let listed: Vec<_> = sessions.list().iter().map(|view| view.id).collect();
+        assert_eq!(listed, entries.iter().map(|entry| entry.id).collect::<Vec<_>>());
     }
 }

@@ -90,6 +90,20 @@ pub(crate) fn load(files: &Files, now: SystemTime) -> Result<Loaded, Vec<Flaw>> 
     }
 }
 
+/// When the certificates in these files expire that can be read: ours by the first in its file,
+/// the authorities by the one that is good for longest.
+pub(super) fn expiries(files: &Files, now: SystemTime) -> Vec<(PathBuf, SystemTime)> {
+    let mut check = Check { now, flaws: Vec::new(), warnings: Vec::new() };
+    let mut until = |which, path: &Path| -> Vec<SystemTime> {
+        let certificates = check.certificates(which, path).unwrap_or_default();
+        certificates.iter().filter_map(|found| Some(Validity::of(found)?.until)).collect()
+    };
+    let authorities = until(Which::Ca, &files.ca).into_iter().max();
+    let ours = files.identity.as_ref().map(|identity| &identity.cert);
+    let ours = ours.and_then(|cert| Some((cert.clone(), *until(Which::Cert, cert).first()?)));
+    authorities.map(|until| (files.ca.clone(), until)).into_iter().chain(ours).collect()
+}
+
 fn client(
     roots: RootCertStore,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,

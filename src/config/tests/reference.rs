@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::fs;
 
+use ganger_test_support::assert_generated;
+
 use super::*;
 use crate::config::fleet::SOURCES;
 use crate::config::keys::{Row, Without};
@@ -12,16 +14,9 @@ use crate::config::register::REGISTER_ROWS;
 use crate::config::service::SERVICE_ROWS;
 use crate::config::tls::TLS_ROWS;
 
-/// Fails when a file is otherwise than it is to be, and writes it: who changed the table looks at
-/// what came of it and commits it.
 #[track_caller]
 fn assert_file(path: &str, expected: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    let text = fs::read_to_string(&file).unwrap();
-    if text != expected {
-        fs::write(file, expected).unwrap();
-        panic!("{path} was not what the table of keys says. It is now: look at it, and commit it");
-    }
+    assert_generated(env!("CARGO_MANIFEST_DIR"), path, "the table of keys", expected);
 }
 
 /// A file of docs/ with its tables of keys made anew. Each begins after a line with its name.

@@ -178,8 +178,9 @@ fn a_session_is_small() {
         let place = crate::proxy::Acceptor::alone(tokio::runtime::Handle::current()).place();
         let accepted = tokio::time::Instant::now();
         let (id, name) = (sessions.number(), service.settings.name.clone());
+        let counters = Arc::clone(&service.counters);
         let record = ConnRecord::new(id, name.clone(), peer);
-        let entry = sessions.enter(id, name, peer, accepted, CancellationToken::new());
+        let entry = sessions.enter(id, (name, counters), peer, accepted, CancellationToken::new());
         let arrival = Arrival { client, accepted, record, entry, ticket, place };
         let session = session::serve(service, arrival);
         let size = size_of_val(&session);

@@ -22,6 +22,7 @@ mod faults;
 mod fixture;
 mod fleet;
 mod ganger;
+mod generated;
 mod message;
 mod own;
 mod packets;
@@ -48,6 +49,7 @@ pub use self::fixture::{
 };
 pub use self::fleet::{Fleet, Host};
 pub use self::ganger::{ACCESS_LOG, Ganger, SURE};
+pub use self::generated::{assert_generated, assert_generated_part};
 pub use self::own::OwnFleet;
 pub use self::packets::{Flushed, Packets, Rule};
 pub use self::poll::{StopOnDrop, free_port, is_slow, unique, wait_until};

@@ -1,0 +1,351 @@
+//! What is read at the moment of a scrape: a row for each metric.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ganger_pool::core::{DaemonView, ServiceName, ServiceView, Snapshot};
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+
+use super::happenings::start_word;
+use crate::admin::view::ContainerCounts;
+use crate::proxy::Counts;
+
+/// The state of pool, proxy and configuration.
+#[derive(Debug, Clone, Default)]
+pub struct MetricsReading {
+    /// The pool, as it was a moment ago.
+    pub pool: Arc<Snapshot>,
+    /// The proxy, by service.
+    pub proxy: BTreeMap<ServiceName, Counts>,
+    /// The last time that the configuration was read.
+    pub reload: Option<ReloadResult>,
+    /// The certificates that Ganger shows and trusts.
+    pub certificates: Vec<TlsFile>,
+}
+
+/// How the configuration was read last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReloadResult {
+    /// When.
+    pub at: SystemTime,
+    /// It is used now.
+    pub taken: bool,
+}
+
+/// A file of certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// When the first of its certificates expires.
+    pub expires: SystemTime,
+}
+
+/// A metric that is read when it is asked for.
+pub struct MetricRow {
+    /// Its name; that of a counter without `_total`.
+    pub name: &'static str,
+    /// It only rises.
+    pub is_counter: bool,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it is, for people.
+    pub help: &'static str,
+    read: fn(&MetricsReading, &mut RowValues<'_>),
+}
+
+/// Takes the values of a row: the values of its labels, and the number.
+struct RowValues<'a> {
+    told: &'a mut dyn FnMut(&[&str], f64),
+}
+
+// === impl RowValues ===
+
+impl RowValues<'_> {
+    fn add(&mut self, labels: &[&str], value: impl Into<Number>) {
+        (self.told)(labels, value.into().0);
+    }
+}
+
+struct Number(f64);
+
+impl From<u64> for Number {
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+    fn from(value: u64) -> Self {
+        Self(value as f64)
+    }
+}
+
+impl From<u32> for Number {
+    fn from(value: u32) -> Self {
+        Self(value.into())
+    }
+}
+
+impl From<bool> for Number {
+    fn from(value: bool) -> Self {
+        Self(value.into())
+    }
+}
+
+impl From<SystemTime> for Number {
+    fn from(value: SystemTime) -> Self {
+        let since = value.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(since.as_secs_f64())
+    }
+}
+
+/// All of them.
+#[must_use]
+pub fn rows() -> &'static [MetricRow] {
+    ROWS
+}
+
+const SERVICE: &[&str] = &["service"];
+const DAEMON: &[&str] = &["daemon"];
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: fn(&MetricsReading, &mut RowValues<'_>),
+) -> MetricRow {
+    MetricRow { name, is_counter: true, labels, help, read }
+}
+
+const fn gauge(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: fn(&MetricsReading, &mut RowValues<'_>),
+) -> MetricRow {
+    MetricRow { name, is_counter: false, labels, help, read }
+}
+
+fn by_service(
+    reading: &MetricsReading,
+    series: &mut RowValues<'_>,
+    of: impl Fn(&ServiceView) -> Number,
+) {
+    for service in &reading.pool.services {
+        series.add(&[service.name.as_str()], of(service));
+    }
+}
+
+fn by_daemon(
+    reading: &MetricsReading,
+    series: &mut RowValues<'_>,
+    of: impl Fn(&DaemonView) -> Number,
+) {
+    for daemon in &reading.pool.daemons {
+        series.add(&[daemon.name.as_str()], of(daemon));
+    }
+}
+
+fn by_door(reading: &MetricsReading, series: &mut RowValues<'_>, of: impl Fn(&Counts) -> u64) {
+    for (service, counts) in &reading.proxy {
+        series.add(&[service.as_str()], of(counts));
+    }
+}
+
+static ROWS: &[MetricRow] = &[
+    gauge("ganger_build_info", &["version"], "Always 1; the program", |_, series| {
+        series.add(&[env!("CARGO_PKG_VERSION")], true);
+    }),
+    counter(
+        "ganger_connections",
+        SERVICE,
+        "Connections accepted, whether refused later or not",
+        |r, s| {
+            by_door(r, s, |counts| counts.accepted);
+        },
+    ),
+    gauge(
+        "ganger_connections_active",
+        SERVICE,
+        "Connections there now, waiting or served",
+        |r, s| {
+            by_door(r, s, |counts| counts.open);
+        },
+    ),
+    counter(
+        "ganger_connections_rejected",
+        &["service", "reason"],
+        "Connections that got no container, by reason",
+        |r, s| {
+            for service in &r.pool.services {
+                for (reason, count) in &service.totals.refused {
+                    s.add(&[service.name.as_str(), reason], *count);
+                }
+            }
+            for (service, counts) in &r.proxy {
+                s.add(&[service.as_str(), "resources"], counts.turned_away);
+            }
+        },
+    ),
+    counter(
+        "ganger_relay_bytes",
+        &["service", "direction"],
+        "Bytes moved, of connections that are there too: in is from clients, out is to them",
+        |r, s| {
+            for (service, counts) in &r.proxy {
+                s.add(&[service.as_str(), "in"], counts.bytes_in);
+                s.add(&[service.as_str(), "out"], counts.bytes_out);
+            }
+        },
+    ),
+    counter(
+        "ganger_failovers",
+        SERVICE,
+        "Containers that failed before their first byte and were replaced",
+        |r, s| by_door(r, s, |counts| counts.failovers),
+    ),
+    counter(
+        "ganger_leases",
+        &["service", "start"],
+        "Leases given, by how they were served: warm, reused or cold",
+        |r, s| {
+            for service in &r.pool.services {
+                for (start, count) in &service.totals.leases {
+                    s.add(&[service.name.as_str(), start_word(*start)], *count);
+                }
+            }
+        },
+    ),
+    gauge("ganger_queue_length", SERVICE, "Connections that wait for a container", |r, s| {
+        by_service(r, s, |service| service.waiting.into());
+    }),
+    counter("ganger_queue_abandoned", SERVICE, "Clients that left while they waited", |r, s| {
+        by_service(r, s, |service| service.totals.abandoned.into());
+    }),
+    gauge(
+        "ganger_containers",
+        &["service", "state"],
+        "Containers by state; all count against capacity",
+        |r, s| {
+            for service in &r.pool.services {
+                for (state, count) in ContainerCounts::from(service.counts).by_word() {
+                    s.add(&[service.name.as_str(), state], count);
+                }
+            }
+        },
+    ),
+    gauge("ganger_stock_target", SERVICE, "Ready containers that are to be kept", |r, s| {
+        by_service(r, s, |service| service.warm.into());
+    }),
+    gauge(
+        "ganger_service_serving",
+        SERVICE,
+        "1 where clients are served, 0 where they are refused, as far as is known",
+        |r, s| by_service(r, s, |service| service.refusing.is_none().into()),
+    ),
+    counter("ganger_launches", SERVICE, "Launches ordered", |r, s| {
+        by_service(r, s, |service| service.totals.launched.into());
+    }),
+    counter("ganger_hedges", SERVICE, "Launches ordered because another took too long", |r, s| {
+        by_service(r, s, |service| service.totals.hedged.into());
+    }),
+    counter(
+        "ganger_containers_retired",
+        &["service", "reason"],
+        "Containers whose removal has begun, by reason",
+        |r, s| {
+            for service in &r.pool.services {
+                for (reason, count) in &service.totals.retired {
+                    s.add(&[service.name.as_str(), &reason.to_string()], *count);
+                }
+            }
+        },
+    ),
+    gauge("ganger_daemon_up", DAEMON, "1 where a daemon answers and was listed", |r, s| {
+        by_daemon(r, s, |daemon| (daemon.down.is_none() && daemon.listed).into());
+    }),
+    gauge(
+        "ganger_daemon_degraded",
+        DAEMON,
+        "1 where launches fail by the daemon's fault",
+        |r, s| {
+            by_daemon(r, s, |daemon| daemon.degraded.is_some().into());
+        },
+    ),
+    gauge(
+        "ganger_daemon_capacity",
+        DAEMON,
+        "The most containers that a daemon may hold",
+        |r, s| {
+            by_daemon(r, s, |daemon| daemon.capacity.into());
+        },
+    ),
+    gauge("ganger_daemon_containers", DAEMON, "Containers of this instance on a daemon", |r, s| {
+        by_daemon(r, s, |daemon| daemon.held().into());
+    }),
+    gauge(
+        "ganger_config_last_reload_success",
+        &[],
+        "1 if the configuration read last is used",
+        |r, s| {
+            if let Some(reload) = r.reload {
+                s.add(&[], reload.taken);
+            }
+        },
+    ),
+    gauge(
+        "ganger_config_last_reload_timestamp_seconds",
+        &[],
+        "When the configuration was read last",
+        |r, s| {
+            if let Some(reload) = r.reload {
+                s.add(&[], reload.at);
+            }
+        },
+    ),
+    gauge(
+        "ganger_tls_certificate_expiry_seconds",
+        &["file"],
+        "When the first certificate of a file expires, since the epoch",
+        |r, s| {
+            for file in &r.certificates {
+                s.add(&[&file.path.to_string_lossy()], file.expires);
+            }
+        },
+    ),
+];
+
+/// Writes all rows.
+pub(super) fn encode(reading: &MetricsReading, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    ROWS.iter().try_for_each(|row| row.encode(reading, encoder))
+}
+
+// === impl MetricRow ===
+
+impl MetricRow {
+    fn encode(&self, reading: &MetricsReading, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = if self.is_counter { MetricType::Counter } else { MetricType::Gauge };
+        let mut metric = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        let mut written = Ok(());
+        let mut told = |values: &[&str], value: f64| {
+            let labels: Vec<_> = self.labels.iter().copied().zip(values.iter().copied()).collect();
+            let series = metric.encode_family(&labels);
+            let encoded = series.and_then(|mut series| match self.is_counter {
+                true => series.encode_counter(&value, None::<&Exemplar<Vec<(&str, &str)>, f64>>),
+                false => series.encode_gauge(&value),
+            });
+            if written.is_ok() {
+                written = encoded;
+            }
+        };
+        (self.read)(reading, &mut RowValues { told: &mut told });
+        written
+    }
+}
+
+impl fmt::Debug for MetricRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricRow").field("name", &self.name).finish_non_exhaustive()
+    }
+}
