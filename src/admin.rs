@@ -1,11 +1,13 @@
-//! The admin server: what a running Ganger is asked, and told, by a unix socket.
+//! The admin server: what a running Ganger is asked, and told, by a unix socket and by HTTP.
 //!
 //! The server runs beside the data path, never on a thread of connections, and reads a copy of the
 //! pool's state that is a moment old at most, however many ask.
 
+mod access;
 mod metrics;
 mod problem;
 mod routes;
+mod server;
 mod socket;
 mod view;
 
@@ -20,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::proxy::{Counts, Sessions};
 
+pub use access::AccessRules;
 pub use metrics::{Exposition, MetricRow, Metrics, MetricsReading, ReloadResult, TlsFile, rows};
-pub use socket::{AdminSocket, SocketError};
+pub use socket::{AdminListener, AdminSocket, SocketError};
 pub use view::{
     About, Condition, ContainerCounts, DaemonStatus, LeaseCounts, ServiceStatus, SessionStatus,
     Status,
@@ -46,6 +49,17 @@ pub trait AdminSubject: Send + Sync + 'static {
 
     /// Whether it was told to stop: nobody is to be sent here any more.
     fn is_stopping(&self) -> bool;
+}
+
+/// Where it is asked, and what is to be shown there.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// The unix socket.
+    pub socket: Option<AdminSocket>,
+    /// The address.
+    pub listener: Option<AdminListener>,
+    /// What those have to show who come by the address.
+    pub rules: AccessRules,
 }
 
 /// The state that all handlers share.
@@ -88,24 +102,31 @@ impl AdminState {
     }
 }
 
-/// Answers those who come to the socket, until it is told to stop; then the socket is removed.
+/// Answers those who come by the doors, until it is told to stop; then the socket is removed.
 ///
 /// # Cancel safety
 /// Dropping the future breaks off what is being answered.
 pub async fn serve(
-    socket: AdminSocket,
+    doors: Doors,
     subject: Box<dyn AdminSubject>,
     metrics: Arc<Metrics>,
     origin: Origin,
     stop: CancellationToken,
 ) {
     let admin = Arc::new(AdminState::new(subject, metrics, origin));
-    let app = routes::routes(admin).into_make_service_with_connect_info::<socket::SocketPeer>();
-    let served = axum::serve(socket.listener, app).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = served.await {
-        tracing::error!(error = error.to_string(), "the admin socket is not served any more");
-    }
-    drop(socket.place);
+    let app = routes::routes(admin, Arc::new(doors.rules));
+    let by_socket = async {
+        if let Some(AdminSocket { listener, place }) = doors.socket {
+            server::run(listener, app.clone(), stop.clone()).await;
+            drop(place);
+        }
+    };
+    let by_tcp = async {
+        if let Some(AdminListener(listener)) = doors.listener {
+            server::run(listener, app.clone(), stop.clone()).await;
+        }
+    };
+    tokio::join!(by_socket, by_tcp);
 }
 
 #[cfg(test)]

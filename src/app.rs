@@ -174,7 +174,7 @@ pub async fn run(
     access.set(config.access_log.as_deref().map(AccessWriter::open).transpose()?);
     recorders.push(access.clone());
     let plan = Plan::new(&config);
-    let socket = admin_server::bind(&config.admin, instance.name())?;
+    let doors = admin_server::bind(&config.admin, instance.name()).await?;
     let machine = |what| move |source| AppError::Machine { what, source };
     let raised = proxy::raise_open_files();
     let files = raised.map_err(machine("cannot raise the limit of open files"))?;
@@ -247,7 +247,7 @@ pub async fn run(
         fleet: known,
         drain: stop.drain.clone(),
     };
-    let admin = socket.map(|socket| AdminServer::serve(socket, run, metrics, &instance));
+    let admin = AdminServer::serve(doors, run, metrics, &instance);
 
     let full = pool.clone();
     let full = tokio::spawn(async move {
@@ -262,9 +262,7 @@ pub async fn run(
     let cut = server.run(load, stop).await;
     full.abort();
     let left = await_removed(&pool, &docker, guardian).await;
-    if let Some(admin) = admin {
-        admin.end().await;
-    }
+    admin.end().await;
     if !access.close(LAST_RECORDS) {
         warn!("records of connections are not written: the disk does not take them");
     }

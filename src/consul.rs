@@ -1,7 +1,6 @@
 //! Consul's API, for whoever asks it: discovery and registration.
 
 mod client;
-mod token;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -10,7 +9,6 @@ use std::time::Duration;
 use ganger_pool::backoff::{Backoff, shortened};
 
 pub(crate) use client::{AskError, Client};
-pub use token::TokenFile;
 
 /// Between attempts at a Consul that does not answer, at most.
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(15) };

@@ -23,4 +23,5 @@ pub mod shutdown;
 pub mod spec;
 pub mod telemetry;
 pub mod tls;
+pub mod token;
 pub mod trial;

@@ -3,24 +3,28 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 
 use super::AdminState;
+use super::access::{self, Access, AccessRules, Actor};
 use super::metrics::{Exposition, MetricsReading};
 use super::problem::Problem;
-use super::socket::SocketPeer;
 use super::view::{About, DaemonStatus, ServiceStatus, SessionStatus, Status};
 use crate::proxy::ConnId;
+
+/// The largest body of a request, in bytes.
+const LARGEST: usize = 64 << 10;
 
 type Shared = State<Arc<AdminState>>;
 
 /// All paths that there are.
-pub(super) fn routes(admin: Arc<AdminState>) -> Router {
+pub(super) fn routes(admin: Arc<AdminState>, rules: Arc<AccessRules>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -37,12 +41,14 @@ pub(super) fn routes(admin: Arc<AdminState>) -> Router {
         .fallback(async || Problem::absent("there is nothing at this path".to_owned()))
         .method_not_allowed_fallback(async || Problem::method())
         .with_state(admin)
+        .layer(DefaultBodyLimit::max(LARGEST))
+        .layer(from_fn_with_state(rules, access::admit))
 }
 
 // === impl AdminState ===
 
 impl AdminState {
-    fn about(&self) -> About {
+    fn about(&self, access: Access) -> About {
         let origin = &self.origin;
         About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -51,6 +57,7 @@ impl AdminState {
             pid: std::process::id(),
             uptime_seconds: origin.since.elapsed().unwrap_or_default().as_secs_f64(),
             stopping: self.subject.is_stopping(),
+            may_act: access.may_act(),
         }
     }
 
@@ -122,13 +129,13 @@ async fn metrics(State(admin): Shared, headers: HeaderMap) -> Response {
     ([(CONTENT_TYPE, exposition.media_type())], said).into_response()
 }
 
-async fn version(State(admin): Shared) -> Json<About> {
-    Json(admin.about())
+async fn version(State(admin): Shared, Extension(access): Extension<Access>) -> Json<About> {
+    Json(admin.about(access))
 }
 
-async fn status(State(admin): Shared) -> Json<Status> {
+async fn status(State(admin): Shared, Extension(access): Extension<Access>) -> Json<Status> {
     let (services, daemons) = (admin.services().await, admin.daemons().await);
-    Json(Status { about: admin.about(), services, daemons, sessions: admin.sessions().len() })
+    Json(Status { about: admin.about(access), services, daemons, sessions: admin.sessions().len() })
 }
 
 async fn services(State(admin): Shared) -> Json<Vec<ServiceStatus>> {
@@ -176,19 +183,14 @@ async fn session(
 /// one that never was.
 async fn cut(
     State(admin): Shared,
-    ConnectInfo(peer): ConnectInfo<SocketPeer>,
+    actor: Actor,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let number = id.parse().map(ConnId).map_err(|_| no_session(&id))?;
     if !admin.subject.sessions().cut(number) {
         return Err(no_session(&id));
     }
-    tracing::info!(
-        conn = number.0,
-        uid = peer.uid,
-        pid = peer.pid,
-        "a connection is cut, as the admin socket was asked to"
-    );
+    tracing::info!(conn = number.0, by = %actor, "a connection is cut, as the admin server was asked to");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,15 +1,14 @@
-//! The unix socket that the admin server listens on.
+//! The unix socket, and the address, that the admin server listens on.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use thiserror::Error;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 
 /// Its user and its group may ask.
 const MODE: u32 = 0o660;
@@ -20,6 +19,10 @@ pub struct AdminSocket {
     pub(super) listener: UnixListener,
     pub(super) place: SocketPlace,
 }
+
+/// An address that is listened on.
+#[derive(Debug)]
+pub struct AdminListener(pub(super) TcpListener);
 
 /// The path of a socket, which is removed when this is dropped.
 #[derive(Debug)]
@@ -35,6 +38,14 @@ pub enum SocketError {
     /// Something else than a socket is there.
     #[error("{} is there, and is no socket: name another `admin.socket`", .0.display())]
     NoSocket(PathBuf),
+    /// The address cannot be listened on.
+    #[error("the admin server cannot listen on {address}: {source}; choose another `admin.listen`")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The socket cannot be made.
     #[error("cannot make the admin socket {}: {source}", path.display())]
     Made {
@@ -43,15 +54,6 @@ pub enum SocketError {
         /// What the system says.
         source: io::Error,
     },
-}
-
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SocketPeer {
-    /// The user, if the kernel knows.
-    pub(super) uid: Option<u32>,
-    /// The process, if the kernel knows.
-    pub(super) pid: Option<i32>,
 }
 
 // === impl AdminSocket ===
@@ -92,23 +94,30 @@ fn is_listened_on(path: &Path) -> bool {
     }
 }
 
+// === impl AdminListener ===
+
+impl AdminListener {
+    /// Listens at an address.
+    ///
+    /// # Errors
+    /// Somebody does, or it is none of this machine's.
+    pub async fn bind(address: SocketAddr) -> Result<Self, SocketError> {
+        let listener = TcpListener::bind(address).await;
+        listener.map(Self).map_err(|source| SocketError::Listen { address, source })
+    }
+
+    /// The address, with the port that the system chose.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.local_addr().ok()
+    }
+}
+
 // === impl SocketPlace ===
 
 impl Drop for SocketPlace {
     fn drop(&mut self) {
         // Whoever comes after us replaces it.
         _ = fs::remove_file(&self.0);
-    }
-}
-
-// === impl SocketPeer ===
-
-impl Connected<IncomingStream<'_, UnixListener>> for SocketPeer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        let credentials = stream.io().peer_cred().ok();
-        Self {
-            uid: credentials.as_ref().map(|its| its.uid()),
-            pid: credentials.as_ref().and_then(|its| its.pid()),
-        }
     }
 }

@@ -12,6 +12,7 @@ use http_body_util::Empty;
 use hyper::Request;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::endpoint::Endpoint;
@@ -109,10 +110,11 @@ impl Bed {
         let path = dir.join("new/admin.sock");
         let (fake, stop) = (Arc::new(Fake::default()), CancellationToken::new());
         let socket = AdminSocket::bind(&path).unwrap();
+        let doors = Doors { socket: Some(socket), ..Doors::default() };
         let subject = Box::new(FakeRun(Arc::clone(&fake), Sessions::new(Vec::new())));
         let (instance, boot) = ("edge-1".into(), "3fa9c1d2".into());
         let origin = Origin { instance, boot, since: SystemTime::now() };
-        let server = tokio::spawn(serve(socket, subject, Arc::default(), origin, stop.clone()));
+        let server = tokio::spawn(serve(doors, subject, Arc::default(), origin, stop.clone()));
         let transport = Transport::new(Endpoint::Unix(path.clone()));
         Self { fake, path, transport, stop, server }
     }
@@ -225,4 +227,36 @@ async fn a_socket_is_its_group_s_and_goes_with_its_process() {
     std::fs::write(path, "").unwrap();
     let error = AdminSocket::bind(path).unwrap_err().to_string();
     assert!(error.contains("and is no socket"), "{error}");
+}
+
+#[tokio::test]
+async fn by_tcp_it_answers_those_who_name_it_and_lets_nobody_change_anything() {
+    let listener = AdminListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = listener.address().unwrap();
+    let doors = Doors { listener: Some(listener), ..Doors::default() };
+    let subject = Box::new(FakeRun(Arc::default(), Sessions::new(Vec::new())));
+    let origin = Origin { instance: "edge-1".into(), boot: "3f".into(), since: SystemTime::now() };
+    let stop = CancellationToken::new();
+    let server = tokio::spawn(serve(doors, subject, Arc::default(), origin, stop.clone()));
+    let ask = async |request: String| {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let get = async |host: &str, path: &str| {
+        ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
+    };
+    let told = get("localhost", "/api/v1/version").await;
+    assert!(told.starts_with("HTTP/1.1 200") && told.contains("\"may_act\":false"), "{told}");
+    assert!(told.contains("content-security-policy: default-src 'none';"), "{told}");
+    let foreign = get("evil.example.com", "/api/v1/version").await;
+    assert!(foreign.starts_with("HTTP/1.1 403") && foreign.contains("foreign-host"), "{foreign}");
+    assert!(get("localhost", "/metrics").await.contains("ganger_connections_total"));
+    let cut = "DELETE /api/v1/sessions/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let cut = ask(cut.to_owned()).await;
+    assert!(cut.starts_with("HTTP/1.1 403") && cut.contains("read-only"), "{cut}");
+    stop.cancel();
+    server.await.unwrap();
 }

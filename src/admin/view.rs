@@ -24,6 +24,8 @@ pub struct About {
     pub uptime_seconds: f64,
     /// It was told to stop.
     pub stopping: bool,
+    /// Whoever asks may change something.
+    pub may_act: bool,
 }
 
 /// All at a glance.

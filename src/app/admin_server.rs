@@ -15,7 +15,8 @@ use tracing::info;
 use super::Instance;
 use super::config_in_use::ConfigInUse;
 use crate::admin::{
-    self, AdminSocket, AdminSubject, Metrics, Origin, ReloadResult, SocketError, TlsFile,
+    self, AccessRules, AdminListener, AdminSocket, AdminSubject, Doors, Metrics, Origin,
+    ReloadResult, SocketError, TlsFile,
 };
 use crate::config::Admin;
 use crate::docker::{Docker, Site};
@@ -41,27 +42,40 @@ pub(super) struct Run {
     pub(super) drain: CancellationToken,
 }
 
-/// Listens where the configuration says. Where it says nothing, what does not work there is no
-/// fault: a user who is not root has no directory in /run.
-pub(super) fn bind(admin: &Admin, instance: &str) -> Result<Option<AdminSocket>, SocketError> {
-    match &admin.socket {
-        Some(path) => AdminSocket::bind(path).map(Some),
+/// Listens where the configuration says. Where it says nothing of a socket, what does not work there
+/// is no fault: a user who is not root has no directory in /run.
+pub(super) async fn bind(config: &Admin, instance: &str) -> Result<Doors, SocketError> {
+    let socket = match &config.socket {
+        Some(path) => AdminSocket::bind(path).map(Some)?,
         None => match AdminSocket::bind(&Admin::usual_socket(instance)) {
-            Ok(socket) => Ok(Some(socket)),
+            Ok(socket) => Some(socket),
             Err(error) => {
                 let why = error.to_string();
                 info!(why, "nobody can ask what it does: `admin.socket` names another place");
-                Ok(None)
+                None
             }
         },
+    };
+    let listener = match config.listen {
+        Some(address) => Some(AdminListener::bind(address).await?),
+        None => None,
+    };
+    if let Some(address) = listener.as_ref().and_then(AdminListener::address) {
+        info!(%address, "the admin server listens");
     }
+    let rules = AccessRules {
+        token: config.token_file.clone(),
+        hosts: config.hosts.clone(),
+        is_public: config.is_public(),
+    };
+    Ok(Doors { socket, listener, rules })
 }
 
 // === impl AdminServer ===
 
 impl AdminServer {
     pub(super) fn serve(
-        socket: AdminSocket,
+        doors: Doors,
         run: Run,
         metrics: Arc<Metrics>,
         instance: &Instance,
@@ -70,7 +84,7 @@ impl AdminServer {
         let origin = Origin { instance, boot, since: SystemTime::now() };
         let stop = CancellationToken::new();
         let server =
-            tokio::spawn(admin::serve(socket, Box::new(run), metrics, origin, stop.clone()));
+            tokio::spawn(admin::serve(doors, Box::new(run), metrics, origin, stop.clone()));
         Self { stop, server }
     }
 

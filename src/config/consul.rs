@@ -6,10 +6,10 @@ use super::keys::{Key, keys, optional, or, required};
 use super::report::Mistake;
 use super::tree::Node;
 use super::value::{Containers, Text};
-use crate::consul::TokenFile;
 use crate::discovery::{Consistency, Consul};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::tls;
+use crate::token::TokenFile;
 
 /// The url of a server or agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -197,13 +197,13 @@ pub(super) fn secured(
 // === impl TokenFile ===
 
 impl Decode for TokenFile {
-    const WHAT: &'static str = "the path of a file that holds an ACL token";
+    const WHAT: &'static str = "the path of a file that holds a token";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let name = cx.decode::<Text>(node)?;
         let file = Self(cx.path(&name.0, &node.span));
         if let Err(why) = file.read() {
-            let help = "it holds the SecretID of a token, and nothing else";
+            let help = "it holds a token (of Consul, its SecretID), and nothing else";
             cx.report(Mistake::new(&node.span, why).help(help));
         }
         Some(file)

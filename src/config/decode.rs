@@ -330,12 +330,6 @@ impl<'t> Cx<'t> {
         }
         None
     }
-
-    /// A setting that has a name and no effect yet.
-    pub(super) fn not_yet(&mut self, span: &Span, what: &str, help: &str) {
-        let title = format!("{what} is not supported yet by this version");
-        self.report(Mistake::new(span, title).help(help));
-    }
 }
 
 // === impl Spanned ===

@@ -10,9 +10,9 @@ use super::name::Name;
 use super::report::{Mistake, Span};
 use super::tree::Node;
 use super::value::Text;
-use crate::consul::TokenFile;
 use crate::endpoint::Endpoint;
 use crate::tls;
+use crate::token::TokenFile;
 
 /// Three reports have to fit in, on a machine that has much else to do.
 const SHORTEST_TTL: Duration = Duration::from_secs(3);

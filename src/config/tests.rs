@@ -676,8 +676,20 @@ fn the_whole_that_makes_no_sense() {
             "the services keep 100 containers warm, but the daemons hold 99 together",
         ),
         (
-            whole(DAEMON, &s, r#"admin: (listen: "127.0.0.1:5455")"#),
-            "`listen` is not supported yet by this version",
+            whole(DAEMON, &s, r#"admin: (listen: "0.0.0.0:5455")"#),
+            "whoever reaches this address could see all clients and containers",
+        ),
+        (
+            whole(DAEMON, &s, r#"admin: (hosts: ["ganger.example.com"])"#),
+            "this is of use only with `listen`: the socket needs none",
+        ),
+        (
+            whole(
+                DAEMON,
+                &s,
+                r#"admin: (listen: "127.0.0.1:5455", hosts: ["http://ganger.example.com"])"#,
+            ),
+            "\"http://ganger.example.com\" is not the name of a machine",
         ),
         (
             whole(DAEMON, &s, r#"instance: "a b""#),

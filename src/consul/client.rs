@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::TokenFile;
 use crate::endpoint::Endpoint;
 use crate::http::{self, HttpError, Transport};
+use crate::token::TokenFile;
 
 /// How often a request is sent again of which nothing was sent, for the connection had
 /// ended. One that does not take our certificate ends it as soon as it is made, now and

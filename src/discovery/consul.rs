@@ -23,10 +23,11 @@ use tracing::{debug, info, warn};
 
 use super::members::Members;
 use super::{Discovered, FleetSource, Following};
-use crate::consul::{self, AskError, Client, TokenFile};
+use crate::consul::{self, AskError, Client};
 use crate::endpoint::{Endpoint, Site};
 use crate::http::{self, HttpError};
 use crate::tls;
+use crate::token::TokenFile;
 use catalog::Entry;
 
 /// How long a server holds a query to which there is no news.

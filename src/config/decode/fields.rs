@@ -14,8 +14,6 @@ pub(in crate::config) struct Fields<'c, 't, 'n> {
     given: IndexMap<&'t str, &'n Item>,
     /// The keys that were asked for, each with its place in its table.
     known: Vec<(usize, &'static str)>,
-    /// Of these, the ones that have no effect yet.
-    later: Vec<&'static str>,
     /// Required, and not given: name and what it takes.
     missing: Vec<(&'static str, &'static str)>,
     /// Given, and not read: that is reported.
@@ -115,8 +113,8 @@ impl<'t> Cx<'t> {
 
 impl<'c, 't> Fields<'c, 't, '_> {
     fn new(cx: &'c mut Cx<'t>) -> Self {
-        let (given, known, later, missing, unread, values) = Default::default();
-        Self { cx, given, known, later, missing, unread, values }
+        let (given, known, missing, unread, values) = Default::default();
+        Self { cx, given, known, missing, unread, values }
     }
 }
 
@@ -229,21 +227,11 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         self.known.extend(names.iter().enumerate().map(|(at, name)| (at, *name)));
     }
 
-    /// A field that has a name and no effect yet.
-    pub(in crate::config) fn not_yet(&mut self, name: &'static str, help: &str) {
-        self.later.push(name);
-        self.known.push((usize::MAX, name));
-        if let Some(Item { key: Some(key), .. }) = self.given.get(name) {
-            self.cx.not_yet(&key.span, &format!("`{name}`"), help);
-        }
-    }
-
-    /// The keys that can be set in this version, in the order of the table.
+    /// The keys that can be set, in the order of the table.
     fn shown(&self) -> Vec<&'static str> {
         let mut known = self.known.clone();
         known.sort_unstable();
-        let names = known.into_iter().map(|(_, name)| name);
-        names.filter(|name| !self.later.contains(name)).collect()
+        known.into_iter().map(|(_, name)| name).collect()
     }
 
     fn finish(mut self, open: &Span, of: &str, whole: bool) {

@@ -3,8 +3,8 @@
 use ganger_test_support::{Authority, unique};
 
 use super::*;
-use crate::consul::TokenFile;
 use crate::tls;
+use crate::token::TokenFile;
 
 /// A directory with files that the configuration names.
 struct Dir(PathBuf);

@@ -1,4 +1,4 @@
-//! The ACL token that Consul is asked with.
+//! A secret word in a file: the ACL token that Consul is asked with, or that of the admin server.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use hyper::header::HeaderValue;
 
-/// The longest token, in bytes. Consul's own have 36.
+/// The longest token, in bytes. Those of Consul have 36.
 const TOKEN: u64 = 4096;
 
-/// A file that holds an ACL token of Consul. It is read for each request, so
-/// what is in it may be replaced; the token itself is kept nowhere.
+/// A file that holds a token. It is read for each request, so what is in it may be replaced; the
+/// token itself is kept nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFile(pub PathBuf);
 

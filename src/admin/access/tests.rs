@@ -1,0 +1,102 @@
+//! Who may ask, and change, what.
+
+use axum::body::Body;
+use ganger_test_support::unique;
+
+use super::*;
+
+const TCP: Caller = Caller::Tcp(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9));
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request {
+    let request = Request::builder().method(method).uri(path);
+    let named = headers.iter().any(|(name, _)| *name == "host");
+    let request = if named { request } else { request.header("host", "127.0.0.1:5455") };
+    let all = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    all.body(Body::empty()).unwrap()
+}
+
+/// What becomes of a request: the status of its problem, else whether it may change something.
+fn judged(rules: &AccessRules, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, bool) {
+    match rules.judge(TCP, &request(method, path, headers)) {
+        Ok(access) => (200, access.may_act()),
+        Err(problem) => (problem.into_response().status().as_u16(), false),
+    }
+}
+
+fn with_token() -> AccessRules {
+    let path = std::env::temp_dir().join(unique("ganger-admin-token"));
+    std::fs::write(&path, "hunter2\n").unwrap();
+    AccessRules { token: Some(TokenFile(path)), ..AccessRules::default() }
+}
+
+#[test]
+fn a_request_has_to_name_this_server() {
+    let rules = AccessRules { hosts: vec!["ganger.example.com".into()], ..Default::default() };
+    let status = |host| judged(&rules, "GET", "/", &[("host", host)]).0;
+    for host in ["localhost", "localhost:5455", "LOCALHOST.", "[::1]:5455", "192.0.2.7:80"] {
+        assert_eq!(status(host), 200, "{host}");
+    }
+    assert_eq!(status("Ganger.Example.com:5455"), 200);
+    for host in ["evil.example.com", "evil.example.com:5455", "", "localhost.evil.com", "[evil]"] {
+        assert_eq!(status(host), 403, "{host}");
+    }
+    let bare = Request::builder().uri("/").body(Body::empty()).unwrap();
+    assert!(rules.judge(TCP, &bare).is_err(), "without a host");
+}
+
+#[test]
+fn a_change_has_to_come_from_a_page_of_this_server_or_from_none() {
+    let rules = with_token();
+    let token = ("authorization", "Bearer hunter2");
+    let with = |more: (&str, &str)| judged(&rules, "POST", "/x", &[token, more]);
+    assert_eq!(judged(&rules, "POST", "/x", &[token]), (200, true));
+    assert_eq!(with(("origin", "http://127.0.0.1:5455")), (200, true));
+    assert_eq!(with(("sec-fetch-site", "same-origin")), (200, true));
+    assert_eq!(with(("origin", "http://evil.example.com")), (403, false));
+    assert_eq!(with(("origin", "null")), (403, false));
+    assert_eq!(with(("origin", "http://127.0.0.1:80")), (403, false));
+    assert_eq!(with(("sec-fetch-site", "cross-site")), (403, false));
+    assert_eq!(with(("sec-fetch-site", "same-site")), (403, false));
+    // What is only read is not told to pages of others: nothing allows it.
+    let origin = ("origin", "http://evil.example.com");
+    assert_eq!(judged(&rules, "GET", "/", &[origin]), (200, false));
+}
+
+#[test]
+fn the_token_lets_its_owner_change_something() {
+    let rules = with_token();
+    let with = |shown| judged(&rules, "DELETE", "/x", &[("authorization", shown)]);
+    // "any:hunter2", "any:hunter3", "hunter2", and what is no base64.
+    assert_eq!(with("Basic YW55Omh1bnRlcjI="), (200, true));
+    assert_eq!(with("bearer  hunter2"), (200, true));
+    for wrong in
+        ["Bearer hunter3", "Bearer", "Basic YW55Omh1bnRlcjM=", "Basic aHVudGVyMg==", "Basic !", "x"]
+    {
+        assert_eq!(with(wrong), (401, false), "{wrong}");
+    }
+    assert_eq!(judged(&rules, "GET", "/", &[]), (200, false));
+    let rules = AccessRules::default();
+    let shown = ("authorization", "Bearer hunter2");
+    assert_eq!(judged(&rules, "GET", "/", &[shown]), (200, false), "there is no token");
+    let rules = AccessRules { token: Some(TokenFile("/absent".into())), ..Default::default() };
+    assert_eq!(judged(&rules, "GET", "/", &[shown]), (500, false));
+}
+
+#[test]
+fn on_a_public_address_only_health_is_told_without_the_token() {
+    let rules = AccessRules { is_public: true, ..with_token() };
+    let status = |path, headers: &[_]| judged(&rules, "GET", path, headers);
+    assert_eq!(status("/metrics", &[]), (401, false));
+    assert_eq!(status("/livez", &[]), (200, false));
+    assert_eq!(status("/readyz", &[]), (200, false));
+    assert_eq!(status("/readyz/echo", &[]), (401, false));
+    assert_eq!(status("/metrics", &[("authorization", "Bearer hunter2")]), (200, true));
+}
+
+#[test]
+fn whoever_may_write_to_the_socket_may_change_something() {
+    let caller = Caller::Socket { uid: Some(0), pid: None };
+    let access = AccessRules::default().judge(caller, &request("POST", "/", &[("host", "x")]));
+    assert!(access.unwrap().may_act());
+    assert_eq!(caller.to_string(), "uid 0 pid ?");
+}

@@ -1,0 +1,114 @@
+//! Serves connections, by the socket and by TCP.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+use super::access::Caller;
+use crate::reach::{GIVEN_UP_AFTER, tune};
+
+/// The most connections at a time, on each door: what is more waits in the kernel.
+const MOST: usize = 256;
+/// The longest that the head of a request may take, and that a connection is kept without one.
+const HEAD: Duration = Duration::from_secs(30);
+/// How long nothing is accepted when the process or machine is out of something.
+const PAUSE: Duration = Duration::from_millis(75);
+
+/// Where connections come from.
+pub(super) trait ConnectionSource {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Waits for a connection, and says whose it is.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses none.
+    async fn accept(&self) -> io::Result<(Self::Stream, Caller)>;
+}
+
+// === impl ConnectionSource ===
+
+impl ConnectionSource for UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Caller)> {
+        let (stream, _) = Self::accept(self).await?;
+        let credentials = stream.peer_cred().ok();
+        let uid = credentials.as_ref().map(|its| its.uid());
+        let pid = credentials.as_ref().and_then(|its| its.pid());
+        Ok((stream, Caller::Socket { uid, pid }))
+    }
+}
+
+impl ConnectionSource for TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn accept(&self) -> io::Result<(Self::Stream, Caller)> {
+        let (stream, address) = Self::accept(self).await?;
+        // Whoever reads nothing for so long is gone, or might as well be.
+        tune(&stream, Some(GIVEN_UP_AFTER))?;
+        Ok((stream, Caller::Tcp(address)))
+    }
+}
+
+/// Answers those who come to a door, until it is told to stop and the last answer is sent.
+///
+/// # Cancel safety
+/// Dropping the future closes the door; connections end with the runtime, or by themselves.
+pub(super) async fn run(door: impl ConnectionSource, app: Router, stop: CancellationToken) {
+    let (graceful, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(MOST)));
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, door.accept().await)
+        };
+        let (place, (stream, caller)) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            (place, accepted) = accepted => match accepted {
+                Ok(accepted) => (place, accepted),
+                Err(error) => {
+                    tracing::debug!(error = error.to_string(), "the admin server cannot accept");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let app = app.clone();
+        let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(caller);
+            let mut app = app.clone();
+            async move {
+                let answer = app.call(request).await;
+                Ok::<_, Infallible>(answer.unwrap_or_else(|never: Infallible| match never {}))
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .serve_connection(TokioIo::new(stream), answer);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = error.to_string(), "a reader of the admin server left");
+            }
+            drop(place);
+        });
+    }
+    drop(door);
+    graceful.shutdown().await;
+}
