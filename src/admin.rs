@@ -4,6 +4,8 @@
 //! pool's state that is a moment old at most, however many ask.
 
 mod access;
+mod events;
+mod feed;
 mod metrics;
 mod problem;
 mod routes;
@@ -16,13 +18,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ganger_pool::core::{ServiceName, Snapshot};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::proxy::{Counts, Sessions};
 
 pub use access::AccessRules;
+pub use feed::{Feed, Happening};
 pub use metrics::{Exposition, MetricRow, Metrics, MetricsReading, ReloadResult, TlsFile, rows};
 pub use socket::{AdminListener, AdminSocket, SocketError};
 pub use view::{
@@ -32,6 +35,8 @@ pub use view::{
 
 /// How old what is told of the pool may be: a copy of it is made under the lock that leases take.
 const FRESH: Duration = Duration::from_millis(250);
+/// The most readers that follow events at a time.
+const READERS: usize = 64;
 
 /// The process that is asked.
 pub trait AdminSubject: Send + Sync + 'static {
@@ -68,6 +73,21 @@ pub(crate) struct AdminState {
     metrics: Arc<Metrics>,
     origin: Origin,
     last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    feed: Arc<Feed>,
+    /// The copy that the feed has shown last.
+    shown: parking_lot::Mutex<Option<Arc<Snapshot>>>,
+    /// Places of those who follow the feed.
+    readers: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+/// Those who were told what happened from the start on.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// What Prometheus reads.
+    pub metrics: Arc<Metrics>,
+    /// What readers of events follow.
+    pub feed: Arc<Feed>,
 }
 
 /// The facts of a process that never change.
@@ -84,8 +104,16 @@ pub struct Origin {
 // === impl AdminState ===
 
 impl AdminState {
-    fn new(subject: Box<dyn AdminSubject>, metrics: Arc<Metrics>, origin: Origin) -> Self {
-        Self { subject, metrics, origin, last: Mutex::default() }
+    fn new(
+        subject: Box<dyn AdminSubject>,
+        told: Told,
+        origin: Origin,
+        stop: CancellationToken,
+    ) -> Self {
+        let Told { metrics, feed } = told;
+        let (last, shown, readers) =
+            (Mutex::default(), parking_lot::Mutex::default(), Arc::new(Semaphore::new(READERS)));
+        Self { subject, metrics, origin, last, feed, shown, readers, stop }
     }
 
     /// The pool as it was a moment ago.
@@ -109,11 +137,11 @@ impl AdminState {
 pub async fn serve(
     doors: Doors,
     subject: Box<dyn AdminSubject>,
-    metrics: Arc<Metrics>,
+    told: Told,
     origin: Origin,
     stop: CancellationToken,
 ) {
-    let admin = Arc::new(AdminState::new(subject, metrics, origin));
+    let admin = Arc::new(AdminState::new(subject, told, origin, stop.clone()));
     let app = routes::routes(admin, Arc::new(doors.rules));
     let by_socket = async {
         if let Some(AdminSocket { listener, place }) = doors.socket {

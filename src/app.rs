@@ -28,7 +28,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::admin::{Metrics, SocketError};
+use crate::admin::{SocketError, Told};
 use crate::config::Config;
 use crate::docker::{Builtin, Docker, EngineObserver, Identity};
 use crate::image;
@@ -186,9 +186,9 @@ pub async fn run(
     info!(pid, instance = instance.name(), boot, connections = cap, "starting");
 
     serve::warn_of(&config);
-    let metrics = Arc::new(Metrics::new());
-    recorders.push(metrics.clone());
-    engines.push(metrics.clone());
+    let told = Told::default();
+    recorders.push(told.metrics.clone());
+    engines.push(told.metrics.clone());
     let docker = Docker::new(identity.clone(), builtin()).observed_by(engines);
     let docker = Arc::new(docker);
     let Plan { services, fleet, settings } = plan;
@@ -208,7 +208,8 @@ pub async fn run(
     let known = fleet.clone();
     let images = ImageWatch::new(docker.clone());
     let (stocks, probe) = (Arc::new(StockWatch::default()), Arc::new(Prober));
-    let observers: Vec<Arc<dyn Observer>> = vec![stocks.clone(), metrics.clone()];
+    let observers: Vec<Arc<dyn Observer>> =
+        vec![stocks.clone(), told.metrics.clone(), told.feed.clone()];
     let pool = Pool::start_observed(services, docker.clone(), probe, fleet, observers);
     let pool = Arc::new(pool);
     await_reaped(&pool, &stop).await;
@@ -238,7 +239,7 @@ pub async fn run(
     let running = Running { services, pool: pool.clone(), sessions: sessions.clone() };
     started(&running);
     let config = Arc::new(config);
-    let in_use = Arc::new(ConfigInUse::new(config.clone()));
+    let in_use = Arc::new(ConfigInUse::new(config.clone(), told.feed.clone()));
     let run = Run {
         pool: pool.clone(),
         sessions: sessions.clone(),
@@ -247,7 +248,7 @@ pub async fn run(
         fleet: known,
         drain: stop.drain.clone(),
     };
-    let admin = AdminServer::serve(doors, run, metrics, &instance);
+    let admin = AdminServer::serve(doors, run, told, &instance);
 
     let full = pool.clone();
     let full = tokio::spawn(async move {

@@ -66,6 +66,13 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "read-only", title, detail)
     }
 
+    /// As many follow events as can be served.
+    pub(super) fn too_many_readers() -> Self {
+        let title = "Too many readers follow events";
+        let detail = "come again when one has left; the other paths answer".to_owned();
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-readers", title, detail)
+    }
+
     /// The token cannot be read.
     pub(super) fn no_token_file() -> Self {
         let title = "The token cannot be read";

@@ -13,6 +13,8 @@ use axum::{Extension, Json, Router};
 
 use super::AdminState;
 use super::access::{self, Access, AccessRules, Actor};
+use super::events::events;
+use super::feed::Happening;
 use super::metrics::{Exposition, MetricsReading};
 use super::problem::Problem;
 use super::view::{About, DaemonStatus, ServiceStatus, SessionStatus, Status};
@@ -32,6 +34,7 @@ pub(super) fn routes(admin: Arc<AdminState>, rules: Arc<AccessRules>) -> Router 
         .route("/metrics", get(metrics))
         .route("/api/v1/version", get(version))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/events", get(events))
         .route("/api/v1/services", get(services))
         .route("/api/v1/services/{service}", get(service))
         .route("/api/v1/daemons", get(daemons))
@@ -190,6 +193,8 @@ async fn cut(
     if !admin.subject.sessions().cut(number) {
         return Err(no_session(&id));
     }
+    let detail = format!("connection {}, by {actor}", number.0);
+    admin.feed.tell(Happening::new("connection-cut", false, Some(detail)));
     tracing::info!(conn = number.0, by = %actor, "a connection is cut, as the admin server was asked to");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,8 +15,8 @@ use tracing::info;
 use super::Instance;
 use super::config_in_use::ConfigInUse;
 use crate::admin::{
-    self, AccessRules, AdminListener, AdminSocket, AdminSubject, Doors, Metrics, Origin,
-    ReloadResult, SocketError, TlsFile,
+    self, AccessRules, AdminListener, AdminSocket, AdminSubject, Doors, Origin, ReloadResult,
+    SocketError, TlsFile, Told,
 };
 use crate::config::Admin;
 use crate::docker::{Docker, Site};
@@ -74,17 +74,11 @@ pub(super) async fn bind(config: &Admin, instance: &str) -> Result<Doors, Socket
 // === impl AdminServer ===
 
 impl AdminServer {
-    pub(super) fn serve(
-        doors: Doors,
-        run: Run,
-        metrics: Arc<Metrics>,
-        instance: &Instance,
-    ) -> Self {
+    pub(super) fn serve(doors: Doors, run: Run, told: Told, instance: &Instance) -> Self {
         let (instance, boot) = (instance.name().to_owned(), instance.boot().to_owned());
         let origin = Origin { instance, boot, since: SystemTime::now() };
         let stop = CancellationToken::new();
-        let server =
-            tokio::spawn(admin::serve(doors, Box::new(run), metrics, origin, stop.clone()));
+        let server = tokio::spawn(admin::serve(doors, Box::new(run), told, origin, stop.clone()));
         Self { stop, server }
     }
 

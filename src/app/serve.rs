@@ -230,7 +230,7 @@ impl Server {
                 // Line by line: what it shows is aligned.
                 why.lines().for_each(|line| error!("{line}"));
                 error!("the configuration is not reloaded: nothing has changed");
-                self.in_use.refused();
+                self.in_use.refused(&why);
             }
         }
     }

@@ -130,6 +130,12 @@ impl Sessions {
         }
     }
 
+    /// How many are connected now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.live.lock().len()
+    }
+
     /// Has a connection cut; false when it is not there.
     pub fn cut(&self, id: ConnId) -> bool {
         let live = self.live.lock().get(&id).cloned();

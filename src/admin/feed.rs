@@ -1,0 +1,196 @@
+//! What happens, for those who watch: a bounded log of events, each with a number from which a reader
+//! can go on.
+//!
+//! A reader pulls; nothing is queued for it. It looks at most every 250 ms, and until then what happens
+//! again to the same subject takes the place of what happened before, with a count. What it was too slow
+//! for it is told as a gap.
+
+mod happening;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ganger_pool::{Observer, PoolEvent};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+pub use happening::Happening;
+
+/// The time within which what happens to a subject again is one event.
+pub(super) const WINDOW: Duration = Duration::from_millis(250);
+/// The happenings that are kept.
+const KEPT: usize = 512;
+
+/// The events of the process.
+#[derive(Debug)]
+pub struct Feed {
+    log: Mutex<FeedLog>,
+    /// The number of the latest event.
+    latest: watch::Sender<u64>,
+}
+
+/// An event, as it is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct FeedEvent {
+    /// Its number: later events have larger ones.
+    pub(super) id: u64,
+    /// `service`, `daemon`, `about` or `happening`.
+    pub(super) name: &'static str,
+    /// As JSON.
+    pub(super) data: Arc<str>,
+}
+
+/// What there is after a number.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct News {
+    /// Happenings after it are not kept any more.
+    pub(super) has_gap: bool,
+    /// In order.
+    pub(super) events: Vec<FeedEvent>,
+}
+
+#[derive(Debug, Default)]
+struct FeedLog {
+    last: u64,
+    happenings: VecDeque<Kept>,
+    /// The number of the last happening that was dropped.
+    dropped: u64,
+    /// The latest state of each subject: of a service or a daemon, by its name.
+    states: BTreeMap<(&'static str, String), FeedEvent>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    at: Instant,
+    happening: Happening,
+    data: Arc<str>,
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// Nothing has happened yet. Numbers go on from those of an earlier run, so that its readers are not
+    /// told old numbers again: they begin with the time, in microseconds.
+    #[must_use]
+    pub fn new() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let last = u64::try_from(since.as_micros()).unwrap_or_default();
+        let log = Mutex::new(FeedLog { last, dropped: last, ..FeedLog::default() });
+        Self { log, latest: watch::channel(last).0 }
+    }
+
+    /// Something has happened.
+    pub fn tell(&self, happening: Happening) {
+        let mut log = self.log.lock();
+        log.last += 1;
+        let latest = log.last;
+        log.happened(Happening { id: latest, ..happening }, Instant::now());
+        drop(log);
+        self.latest.send_replace(latest);
+    }
+
+    /// A subject is like that now. It is an event if it was otherwise before.
+    pub(super) fn show(&self, name: &'static str, subject: &str, state: &impl Serialize) {
+        let data: Arc<str> = json(state).into();
+        let mut log = self.log.lock();
+        let key = (name, subject.to_owned());
+        if log.states.get(&key).is_some_and(|shown| shown.data == data) {
+            return;
+        }
+        log.last += 1;
+        let latest = log.last;
+        log.states.insert(key, FeedEvent { id: latest, name, data });
+        drop(log);
+        self.latest.send_replace(latest);
+    }
+
+    /// There are no other subjects of this kind than these any more.
+    pub(super) fn keep(&self, name: &'static str, there: &BTreeSet<&str>) {
+        let mut log = self.log.lock();
+        log.states.retain(|(kind, subject), _| *kind != name || there.contains(subject.as_str()));
+    }
+
+    /// How all subjects are, and the number of the latest event.
+    pub(super) fn states(&self) -> (u64, Vec<FeedEvent>) {
+        let log = self.log.lock();
+        (log.last, log.states.values().cloned().collect())
+    }
+
+    /// The number of the latest event, and news of later ones.
+    pub(super) fn follow(&self) -> watch::Receiver<u64> {
+        self.latest.subscribe()
+    }
+
+    /// What there is after a number. A number of another run is before all that there is.
+    pub(super) fn after(&self, number: u64) -> News {
+        let log = self.log.lock();
+        let number = if number > log.last { 0 } else { number };
+        let happenings = log.happenings.iter().filter(|kept| kept.happening.id > number);
+        let happenings = happenings.map(|kept| FeedEvent {
+            id: kept.happening.id,
+            name: "happening",
+            data: Arc::clone(&kept.data),
+        });
+        let states = log.states.values().filter(|state| state.id > number).cloned();
+        let mut events: Vec<_> = happenings.chain(states).collect();
+        events.sort_unstable_by_key(|event| event.id);
+        News { has_gap: number < log.dropped && number > 0, events }
+    }
+
+    /// The latest happenings that are kept, the oldest first.
+    pub(super) fn happenings(&self) -> Vec<Happening> {
+        self.log.lock().happenings.iter().map(|kept| kept.happening.clone()).collect()
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Observer for Feed {
+    fn observe(&self, event: &PoolEvent) {
+        if let Some(happening) = Happening::of(&event.kind) {
+            self.tell(happening);
+        }
+    }
+
+    fn wants_leases(&self) -> bool {
+        false
+    }
+}
+
+// === impl FeedLog ===
+
+impl FeedLog {
+    fn happened(&mut self, mut happening: Happening, now: Instant) {
+        let young = self.happenings.iter().rev().take_while(|kept| now - kept.at < WINDOW);
+        let same = young.enumerate().find(|(_, kept)| kept.happening.is_like(&happening));
+        let mut since = now;
+        if let Some((from_end, _)) = same
+            && let Some(kept) = self.happenings.remove(self.happenings.len() - 1 - from_end)
+        {
+            happening.count += kept.happening.count;
+            // Of those that follow each other for ever there is one in each window.
+            since = kept.at;
+        }
+        if self.happenings.len() == KEPT
+            && let Some(oldest) = self.happenings.pop_front()
+        {
+            self.dropped = oldest.happening.id;
+        }
+        let data = json(&happening).into();
+        self.happenings.push_back(Kept { at: since, happening, data });
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
