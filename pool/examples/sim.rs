@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let sim::Report { events, launches, hedges, leases, refusals, switchovers, rollbacks } = total;
     println!(
         "{seeds} seeds from {first}: {events} events, {launches} launches ({hedges} hedges), {leases} leases, \
-         {refusals} refusals, {switchovers} switchovers, {rollbacks} rollbacks; invariants I1 to I10 hold"
+         {refusals} refusals, {switchovers} switchovers, {rollbacks} rollbacks; invariants I1 to I11 hold"
     );
     ExitCode::SUCCESS
 }

@@ -4,6 +4,7 @@
 //! pay for waking another one. Under the lock there is only the ledger and the
 //! look-up of who is to be told; telling happens after it is released.
 
+mod operator;
 mod outbox;
 
 use std::collections::BTreeMap;

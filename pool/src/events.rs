@@ -7,6 +7,7 @@
 
 mod kind;
 mod log;
+mod subject;
 
 use std::fmt;
 use std::sync::Arc;

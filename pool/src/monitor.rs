@@ -72,13 +72,16 @@ impl<R: ContainerRuntime> Monitor<R> {
                     // The ledger has been told since that it is up.
                     told = None;
                     let (daemon, reason) = (daemon.clone(), error.to_string().into());
-                    (error, EventKind::ContactLost { daemon, reason })
+                    (error, EventKind::ContactLost { daemon, reason, expected: self.is_expected() })
                 }
                 Err(error) => {
                     misses += 1;
                     let (daemon, reason) = (daemon.clone(), error.to_string().into());
                     let (attempts, again) = (misses, told.is_some());
-                    (error, EventKind::ContactFailed { daemon, reason, attempts, again })
+                    let expected = self.is_expected();
+                    let kind =
+                        EventKind::ContactFailed { daemon, reason, attempts, again, expected };
+                    (error, kind)
                 }
             };
             if told.as_ref() != Some(&error.message) {
@@ -139,7 +142,8 @@ impl<R: ContainerRuntime> Monitor<R> {
                     self.nudge.look.notify_one();
                 } else {
                     misses += 1;
-                    self.note(EventKind::StreamFailed { daemon, reason, attempts: misses });
+                    let (attempts, expected) = (misses, self.is_expected());
+                    self.note(EventKind::StreamFailed { daemon, reason, attempts, expected });
                 }
                 tokio::time::sleep(Backoff::CONTACT.after(misses.max(1))).await;
             }
@@ -202,6 +206,11 @@ impl<R: ContainerRuntime> Monitor<R> {
 
     fn tell(&self, event: Event) {
         self.broker.tell(event);
+    }
+
+    /// Whether nobody is surprised when the daemon does not answer.
+    fn is_expected(&self) -> bool {
+        self.broker.is_in_maintenance(&self.daemon.name)
     }
 
     fn note(&self, kind: EventKind) {

@@ -1,5 +1,7 @@
 //! The pool: what a program that embeds it holds.
 
+mod operator;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

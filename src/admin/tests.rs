@@ -46,6 +46,7 @@ pub(super) fn sample_service() -> ServiceView {
         rollout: None,
         rolled_back: None,
         leaving: false,
+        admin: Default::default(),
         counts: Default::default(),
         warm: 2,
         waiting: 1,
@@ -69,6 +70,7 @@ pub(super) fn sample_daemon() -> DaemonView {
         degraded: None,
         listed: false,
         leaving: false,
+        admin: Default::default(),
         prepared: BTreeMap::new(),
     }
 }

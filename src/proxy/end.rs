@@ -13,7 +13,7 @@ use super::supply::Refusal;
 /// | `PQ` | the queue is full, or the wait in it was too long | reset |
 /// | `DQ` | no daemon can launch a container | reset |
 /// | `DL` | the service's containers keep failing | reset |
-/// | `KQ` | draining: no new leases; or the operator cut it while it waited | reset |
+/// | `KQ` | draining: no new leases, of all services or of this one; or the operator cut it while it waited | reset |
 /// | `IQ` | the pool does not know the service | reset |
 /// | `CQ` `CC` | the client left before it had a container; before it had another one | - |
 /// | `SC` `sC` | no container took the connection; not in time | reset |
@@ -139,7 +139,7 @@ impl From<Refusal> for End {
             Refusal::QueueFull | Refusal::TimedOut { .. } => (Who::Limit, Phase::Queue),
             Refusal::Failing { .. } => (Who::Death, Phase::Launch),
             Refusal::NoDaemon { .. } => (Who::Death, Phase::Queue),
-            Refusal::Draining => (Who::Operator, Phase::Queue),
+            Refusal::Draining | Refusal::Operator { .. } => (Who::Operator, Phase::Queue),
             Refusal::UnknownService => (Who::Internal, Phase::Queue),
         };
         Self::new(who, phase, refusal.to_string())
@@ -148,6 +148,8 @@ impl From<Refusal> for End {
 
 #[cfg(test)]
 mod tests {
+    use ganger_pool::core::AdminState;
+
     use super::*;
 
     #[test]
@@ -158,6 +160,7 @@ mod tests {
         assert_eq!(code(Refusal::Failing { reason: "".into() }), "DL");
         assert_eq!(code(Refusal::NoDaemon { reason: "".into() }), "DQ");
         assert_eq!(code(Refusal::Draining), "KQ");
+        assert_eq!(code(Refusal::Operator { state: AdminState::Maint }), "KQ");
         assert_eq!(code(Refusal::UnknownService), "IQ");
     }
 }

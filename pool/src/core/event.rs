@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{
-    ContainerKey, DaemonName, Fault, Generation, LaunchId, Launches, Policy, ServiceName, Terms,
-    WaiterId,
+    AdminState, ContainerKey, DaemonName, Fault, Generation, LaunchId, Launches, Policy,
+    ServiceName, Terms, WaiterId,
 };
 
 /// Something that happened.
@@ -142,6 +142,20 @@ pub enum Event {
     DaemonLeft {
         /// Which.
         daemon: DaemonName,
+    },
+    /// The operator has said whether a daemon is to be used.
+    DaemonStateSet {
+        /// Which.
+        daemon: DaemonName,
+        /// From now on.
+        state: AdminState,
+    },
+    /// The operator has said whether a service is to be used.
+    ServiceStateSet {
+        /// Which.
+        service: ServiceName,
+        /// From now on.
+        state: AdminState,
     },
     /// A daemon was asked to get ready for a service.
     Prepared {

@@ -12,6 +12,7 @@ mod launches;
 mod learning;
 mod leases;
 mod losses;
+mod operator;
 mod rolling;
 mod rollout;
 mod service;
@@ -138,6 +139,10 @@ impl Ledger {
             Event::DaemonUp { daemon, launches } => self.daemon_up(&daemon, launches),
             Event::DaemonDown { daemon, reason } => self.daemon_down(now, &daemon, reason),
             Event::DaemonLeft { daemon } => self.daemon_left(now, &daemon),
+            Event::DaemonStateSet { daemon, state } => self.daemon_state_set(now, &daemon, state),
+            Event::ServiceStateSet { service, state } => {
+                self.service_state_set(now, &service, state);
+            }
             Event::Prepared { daemon, service, generation, result } => {
                 self.prepared(&daemon, &service, generation, result);
             }

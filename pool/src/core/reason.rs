@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::AdminState;
+
 /// Why a container was retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -30,7 +32,7 @@ pub enum RetireReason {
     Generation,
     /// A complete list did not show it.
     Missing,
-    /// The pool or its daemon was drained.
+    /// The pool, its service or its daemon was drained.
     Drain,
     /// Ours, but of an earlier boot or of a call whose reply was lost.
     Stray,
@@ -83,6 +85,12 @@ pub enum Refusal {
     /// The pool is being drained.
     #[error("draining")]
     Draining,
+    /// The operator has the service drained.
+    #[error("the operator has set this service to {state}")]
+    Operator {
+        /// The state that the service was set to.
+        state: AdminState,
+    },
     /// There is no such service.
     #[error("there is no such service")]
     UnknownService,
@@ -123,6 +131,7 @@ impl Refusal {
             Self::Failing { .. } => "failing",
             Self::NoDaemon { .. } => "no_daemon",
             Self::Draining => "draining",
+            Self::Operator { .. } => "operator",
             Self::UnknownService => "unknown_service",
         }
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::{
-    DaemonName, Fault, Generation, GivenUp, LaunchId, Outcome, Refusal, RetireReason, ServiceName,
-    Stage, StartKind, State,
+    AdminState, DaemonName, Fault, Generation, GivenUp, LaunchId, Outcome, Refusal, RetireReason,
+    ServiceName, Stage, StartKind, State,
 };
 use crate::options::Change;
-use crate::runtime::{ContainerKey, Target};
+use crate::runtime::Target;
 
 /// An occurrence in a pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -177,6 +177,20 @@ pub enum EventKind {
         /// The daemon.
         daemon: DaemonName,
     },
+    /// The operator has said whether a daemon is to be used.
+    DaemonStateSet {
+        /// The daemon.
+        daemon: DaemonName,
+        /// Its state from now on.
+        state: AdminState,
+    },
+    /// The operator has said whether a service is to be used.
+    ServiceStateSet {
+        /// The service.
+        service: ServiceName,
+        /// Its state from now on.
+        state: AdminState,
+    },
     /// The last daemon left the fleet.
     FleetEmpty,
     /// A daemon answers.
@@ -194,6 +208,8 @@ pub enum EventKind {
         daemon: DaemonName,
         /// Why, for people.
         reason: Arc<str>,
+        /// The operator has the daemon in maintenance, so that this is no surprise.
+        expected: bool,
     },
     /// An attempt at contact with a daemon failed.
     ContactFailed {
@@ -205,6 +221,8 @@ pub enum EventKind {
         attempts: u32,
         /// An earlier attempt has failed since there was contact last.
         again: bool,
+        /// The operator has the daemon in maintenance, so that this is no surprise.
+        expected: bool,
     },
     /// A daemon's stream of events broke.
     StreamBroke {
@@ -221,6 +239,8 @@ pub enum EventKind {
         reason: Arc<str>,
         /// How many attempts in a row failed, with this one.
         attempts: u32,
+        /// The operator has the daemon in maintenance, so that this is no surprise.
+        expected: bool,
     },
     /// A daemon gave no list of its containers.
     ListFailed {
@@ -321,91 +341,4 @@ pub enum EventKind {
         /// The same in words, for people.
         reason: Arc<str>,
     },
-}
-
-// === impl EventKind ===
-
-impl EventKind {
-    /// The launch of the container that it is about, if it is about one of this pool's.
-    #[must_use]
-    pub fn launch(&self) -> Option<LaunchId> {
-        match self {
-            Self::LaunchOrdered { launch, .. }
-            | Self::StateChanged { launch, .. }
-            | Self::LaunchReady { launch, .. }
-            | Self::LaunchFailed { launch, .. }
-            | Self::LaunchInterrupted { launch, .. }
-            | Self::RemovedBeforeReady { launch, .. }
-            | Self::CheckFailed { launch, .. }
-            | Self::Granted { launch, .. }
-            | Self::GrantedToNobody { launch }
-            | Self::Returned { launch, .. } => Some(*launch),
-            Self::EndedInStock { target, .. }
-            | Self::Retiring { target, .. }
-            | Self::RemovalPending { target }
-            | Self::RemovalFailing { target, .. }
-            | Self::Removed { target, .. } => match target.key {
-                ContainerKey::Launch(launch) => Some(launch),
-                ContainerKey::Stray(_) => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// The daemon that it says it is about. An event that bears a launch alone is about the
-    /// daemon of that launch's [`EventKind::LaunchOrdered`].
-    #[must_use]
-    pub fn daemon(&self) -> Option<&DaemonName> {
-        match self {
-            Self::LaunchOrdered { daemon, .. }
-            | Self::LaunchReady { daemon, .. }
-            | Self::LaunchFailed { daemon, .. }
-            | Self::LaunchInterrupted { daemon, .. }
-            | Self::RemovedBeforeReady { daemon, .. }
-            | Self::DaemonJoined { daemon, .. }
-            | Self::DaemonResized { daemon, .. }
-            | Self::DaemonLeft { daemon }
-            | Self::DaemonDrained { daemon }
-            | Self::ContactMade { daemon, .. }
-            | Self::ContactLost { daemon, .. }
-            | Self::ContactFailed { daemon, .. }
-            | Self::StreamBroke { daemon, .. }
-            | Self::StreamFailed { daemon, .. }
-            | Self::ListFailed { daemon, .. }
-            | Self::Listed { daemon, .. }
-            | Self::ServicePrepared { daemon, .. }
-            | Self::ServiceUnfit { daemon, .. }
-            | Self::Degraded { daemon, .. }
-            | Self::Recovered { daemon } => Some(daemon),
-            Self::EndedInStock { target, .. }
-            | Self::Retiring { target, .. }
-            | Self::RemovalPending { target }
-            | Self::RemovalFailing { target, .. }
-            | Self::Removed { target, .. } => Some(&target.daemon),
-            _ => None,
-        }
-    }
-
-    /// The service that it says it is about; see [`EventKind::daemon`].
-    #[must_use]
-    pub fn service(&self) -> Option<&ServiceName> {
-        match self {
-            Self::LaunchOrdered { service, .. }
-            | Self::LaunchReady { service, .. }
-            | Self::LaunchFailed { service, .. }
-            | Self::LaunchInterrupted { service, .. }
-            | Self::RemovedBeforeReady { service, .. }
-            | Self::EndedInStock { service, .. }
-            | Self::Refused { service, .. }
-            | Self::ServicePrepared { service, .. }
-            | Self::ServiceUnfit { service, .. }
-            | Self::StockResized { service, .. }
-            | Self::Paced { service, .. }
-            | Self::ServiceChanged { service, .. }
-            | Self::RolloutAdvanced { service, .. }
-            | Self::SwitchedOver { service, .. }
-            | Self::RolledBack { service, .. } => Some(service),
-            _ => None,
-        }
-    }
 }

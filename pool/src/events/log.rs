@@ -85,14 +85,26 @@ pub(super) fn write(kind: &EventKind) {
         }
         EventKind::DaemonLeft { daemon } => info!(%daemon, "left the fleet; draining it"),
         EventKind::DaemonDrained { daemon } => info!(%daemon, "drained"),
+        EventKind::DaemonStateSet { daemon, state } => {
+            info!(%daemon, %state, "the operator has set the daemon's state");
+        }
+        EventKind::ServiceStateSet { service, state } => {
+            info!(%service, %state, "the operator has set the service's state");
+        }
         EventKind::FleetEmpty => {
             warn!("the fleet is empty; clients are refused until discovery finds a daemon");
         }
         EventKind::ContactMade { daemon, version, cpus } => {
             info!(%daemon, version = &**version, cpus, "contact made");
         }
-        EventKind::ContactLost { daemon, reason } => {
+        EventKind::ContactLost { daemon, reason, expected: true } => {
+            info!(%daemon, error = &**reason, "contact lost during maintenance");
+        }
+        EventKind::ContactLost { daemon, reason, .. } => {
             warn!(%daemon, error = &**reason, "contact lost");
+        }
+        EventKind::ContactFailed { daemon, reason, again: false, expected: true, .. } => {
+            info!(%daemon, error = &**reason, "no contact during maintenance");
         }
         EventKind::ContactFailed { daemon, reason, again: false, .. } => {
             warn!(%daemon, error = &**reason, "no contact");
@@ -103,10 +115,13 @@ pub(super) fn write(kind: &EventKind) {
         EventKind::StreamBroke { daemon, reason } => {
             debug!(%daemon, error = &**reason, "event stream broke");
         }
-        EventKind::StreamFailed { daemon, reason, attempts: 1 } => {
+        EventKind::StreamFailed { daemon, reason, attempts: 1, expected: true } => {
+            info!(%daemon, error = &**reason, "no events during maintenance");
+        }
+        EventKind::StreamFailed { daemon, reason, attempts: 1, .. } => {
             warn!(%daemon, error = &**reason, "no events; what happens shows in lists only");
         }
-        EventKind::StreamFailed { daemon, reason, attempts } => {
+        EventKind::StreamFailed { daemon, reason, attempts, .. } => {
             debug!(%daemon, error = &**reason, misses = attempts, "still no events");
         }
         EventKind::ListFailed { daemon, reason, attempts } => {

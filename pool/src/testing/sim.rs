@@ -2,7 +2,7 @@
 //!
 //! The world knows what really exists on each daemon, loses replies, kills
 //! containers, cuts daemons off and lets clients come and go. After each event
-//! it holds what the ledger ordered against invariants I1 to I10.
+//! it holds what the ledger ordered against invariants I1 to I11.
 
 mod world;
 

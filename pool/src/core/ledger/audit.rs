@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::super::Counts;
 use super::spread::Hold;
-use super::{Contact, Container, Lane, LaunchId, Ledger, State, Timer, Vouched};
+use super::{Contact, Container, Daemon, Lane, LaunchId, Ledger, State, Timer, Vouched};
 
 // === impl Ledger ===
 
@@ -118,11 +118,38 @@ impl Ledger {
                 return Err(format!("{lane:?} is stuck though {name} is open"));
             }
         }
+        self.audit_drained()?;
         self.audit_spread()?;
         match by_daemon.keys().next() {
             Some(name) => Err(format!("I1: containers on {name}, which is not there")),
             None => Ok(()),
         }
+    }
+
+    /// I11: nothing is in stock, launched or waited for where the operator has it drained.
+    fn audit_drained(&self) -> Result<(), String> {
+        for (launch, container) in &self.containers {
+            let stays = match container.state {
+                State::Idle | State::Checking | State::Unknown => true,
+                State::Probing => container.condemned.is_none(),
+                _ => false,
+            };
+            if stays && self.operator_drains(*launch) {
+                return Err(format!("I11: {launch:?} is {} though drained", container.state));
+            }
+        }
+        let drained = |daemon: &Daemon| !daemon.admin.is_ready();
+        let open = |name: &_| self.daemons.get(name).is_some_and(drained);
+        if let Some(name) = self.placement.pick(usize::MAX, open) {
+            return Err(format!("I11: {name} is open though drained"));
+        }
+        for (index, (name, service)) in self.services.iter().enumerate() {
+            let hungry = self.hungry.iter().any(|lane| lane.0 == index);
+            if !service.admin.is_ready() && (hungry || service.queue.len() > 0) {
+                return Err(format!("I11: {name} is waited or launched for though drained"));
+            }
+        }
+        Ok(())
     }
 
     /// Each hold of a launch and each look at the spread of the stocks has its timer.

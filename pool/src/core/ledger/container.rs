@@ -258,7 +258,7 @@ impl Ledger {
         let container = self.containers.get(&launch)?;
         let (_, service) = self.services.get_index(container.service)?;
         let daemon = self.daemons.get(&container.daemon);
-        if self.draining || service.leaving || daemon.is_none_or(|daemon| daemon.leaving) {
+        if self.draining || !service.in_service() || daemon.is_none_or(|d| !d.in_service()) {
             Some(RetireReason::Drain)
         } else if !service.keeps(container.generation) {
             Some(RetireReason::Generation)

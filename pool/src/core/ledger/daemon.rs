@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::super::limit::Limit;
 use super::super::placement::{Load, Terms};
-use super::super::{Counts, Launches};
+use super::super::{AdminState, Counts, Launches};
 use super::gone::Gone;
 use super::{ContainerKey, Lane, LaunchId, State};
 
@@ -17,6 +17,8 @@ pub(super) struct Daemon {
     pub(super) contact: Contact,
     /// It left the fleet: nothing new is launched or leased on it.
     pub(super) leaving: bool,
+    /// Whether the operator lets it be used.
+    pub(super) admin: AdminState,
     /// A complete list was had since contact was made.
     pub(super) listed: bool,
     pub(super) counts: Counts,
@@ -61,6 +63,7 @@ impl Daemon {
             limit: Limit::new(Launches::Fixed(1)),
             contact: Contact::Joining,
             leaving: false,
+            admin: AdminState::Ready,
             listed: false,
             counts: Counts::default(),
             containers: BTreeSet::new(),
@@ -75,6 +78,11 @@ impl Daemon {
             degraded: None,
             retry_at: None,
         }
+    }
+
+    /// Whether containers may be launched and leased on it, as far as fleet and operator say.
+    pub(super) fn in_service(&self) -> bool {
+        !self.leaving && self.admin.is_ready()
     }
 
     pub(super) fn used(&self) -> u32 {
@@ -94,7 +102,7 @@ impl Daemon {
             && self.contact == Contact::Up
             // Until then nobody knows what an earlier boot left on it.
             && self.listed
-            && !self.leaving
+            && self.in_service()
             && self.retry_at.is_none()
             && self.counts[State::Launching] < self.launches()
             && load.has_room();
@@ -109,7 +117,7 @@ impl Daemon {
     /// How many more containers it would take, now or when launches under way
     /// and pauses are over.
     pub(super) fn room(&self) -> u32 {
-        let usable = self.contact == Contact::Up && self.listed && !self.leaving;
+        let usable = self.contact == Contact::Up && self.listed && self.in_service();
         if usable { self.terms.capacity.saturating_sub(self.load().used) } else { 0 }
     }
 
@@ -127,6 +135,9 @@ impl Daemon {
     pub(super) fn unfit_for(&self, lane: Lane) -> Option<(Arc<str>, bool)> {
         match (&self.contact, self.prepared.get(&lane)) {
             _ if self.leaving => Some(("it left the fleet".into(), false)),
+            _ if !self.admin.is_ready() => {
+                Some((format!("the operator has set it to {}", self.admin).into(), false))
+            }
             (Contact::Down(reason, _), _) => Some((reason.clone(), false)),
             (Contact::Up, Some(Err(reason))) => Some((reason.clone(), true)),
             _ => None,

@@ -221,7 +221,11 @@ impl Ledger {
         }
     }
 
-    fn on_daemon(&self, name: &DaemonName, wanted: impl Fn(State) -> bool) -> Vec<LaunchId> {
+    pub(super) fn on_daemon(
+        &self,
+        name: &DaemonName,
+        wanted: impl Fn(State) -> bool,
+    ) -> Vec<LaunchId> {
         let Some(daemon) = self.daemons.get(name) else {
             return Vec::new();
         };

@@ -37,7 +37,9 @@ impl Ledger {
             }
         }
         self.transit(now, launch, State::Probing);
-        if self.draining || doomed {
+        if self.operator_drains(launch) {
+            self.condemn(launch, RetireReason::Drain);
+        } else if self.draining || doomed {
             self.actions.push(Action::Interrupt { launch });
         }
     }
@@ -87,7 +89,9 @@ impl Ledger {
         }
         let (index, daemon, born) = (container.service, container.daemon.clone(), container.born);
         let generation = container.generation;
+        let nobodys = self.failure_is_nobodys(launch);
         if fault == Fault::Daemon
+            && !self.operator_drains(launch)
             && container.state == State::Launching
             && let Some(daemon) = self.daemons.get_mut(&daemon)
         {
@@ -108,7 +112,7 @@ impl Ledger {
             _ => reason,
         };
         if let Some((_, service)) = self.services.get_index_mut(index)
-            && !(self.draining || service.leaving || condemned == Some(RetireReason::Generation))
+            && !nobodys
         {
             if !matches!(fault, Fault::Full | Fault::Unwanted) {
                 service.totals.launch_failures += 1;
@@ -138,6 +142,19 @@ impl Ledger {
             }
         }
         self.retire(now, launch, condemned.unwrap_or(RetireReason::Launch));
+    }
+
+    /// Whether nobody is at fault when a launch fails: its container is not wanted any more.
+    fn failure_is_nobodys(&self, launch: LaunchId) -> bool {
+        let container = self.containers.get(&launch);
+        let service = container.and_then(|c| self.services.get_index(c.service));
+        self.draining
+            || service.is_some_and(|(_, service)| service.leaving)
+            || self.operator_drains(launch)
+            || matches!(
+                container.and_then(|container| container.condemned),
+                Some(RetireReason::Generation | RetireReason::Drain)
+            )
     }
 
     /// Somebody does something to a container.

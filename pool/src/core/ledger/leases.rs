@@ -27,6 +27,8 @@ impl Ledger {
         let Some((_, service)) = self.services.get_index(index) else { return };
         let refusal = if self.draining || service.leaving {
             Some(Refusal::Draining)
+        } else if !service.admin.is_ready() {
+            Some(Refusal::Operator { state: service.admin })
         } else if let Some(next) = service.next() {
             self.grant(now, waiter, next, false);
             self.arrived(now, index, true);

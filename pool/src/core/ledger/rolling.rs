@@ -87,6 +87,10 @@ impl Ledger {
     fn next_step(&self, index: usize) -> Step {
         let Some((_, service)) = self.services.get_index(index) else { return Step::Wait };
         let Some(rollout) = &service.rollout else { return Step::Wait };
+        // It goes on from here when the operator lets the service be used again.
+        if !service.in_service() {
+            return Step::Wait;
+        }
         let Rollout { to, trouble, counts, .. } = rollout;
         let taking_over = rollout.taking_over();
         if trouble.total() >= service.policy.failing_after {
@@ -177,7 +181,10 @@ impl Ledger {
         };
         let lane = (index, rollout.to);
         let here = self.daemons.get(&container.daemon).is_some_and(|daemon| {
-            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
+            daemon.contact == Contact::Up
+                && daemon.admin.is_ready()
+                && daemon.can_launch(lane)
+                && daemon.room() == 0
         });
         let full = service.counts.total() >= service.policy.max;
         rollout.trouble.retry_at.is_none()
@@ -220,7 +227,7 @@ impl Ledger {
             self.actions.push(Action::RolledBack { service, generation, why, reason });
         }
         for launch in self.of_service(index, |_| true) {
-            let Some(container) = self.containers.get_mut(&launch) else { continue };
+            let Some(container) = self.containers.get(&launch) else { continue };
             if container.generation != to {
                 continue;
             }
@@ -229,12 +236,7 @@ impl Ledger {
                     self.retire(now, launch, RetireReason::Generation);
                 }
                 State::Retiring | State::Removed => {}
-                state => {
-                    container.condemned.get_or_insert(RetireReason::Generation);
-                    if state == State::Probing {
-                        self.actions.push(Action::Interrupt { launch });
-                    }
-                }
+                _ => self.condemn(launch, RetireReason::Generation),
             }
         }
         self.doubtful.insert(index);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::queue::Queue;
 use super::super::stock::Stock;
-use super::super::{Counts, Outcome, Policy, Stage, sizing};
+use super::super::{AdminState, Counts, Outcome, Policy, Stage, sizing};
 use super::hedge::Hedges;
 use super::learning::Learning;
 use super::rollout::Rollout;
@@ -24,6 +24,8 @@ pub(super) struct Service {
     pub(super) rolled_back: Option<(Generation, Arc<str>)>,
     /// It was removed: it is drained.
     pub(super) leaving: bool,
+    /// Whether the operator lets it be used.
+    pub(super) admin: AdminState,
     pub(super) counts: Counts,
     pub(super) stock: Stock,
     pub(super) queue: Queue,
@@ -59,6 +61,7 @@ impl Service {
             rollout: None,
             rolled_back: None,
             leaving: false,
+            admin: AdminState::Ready,
             counts: Counts::default(),
             stock: Stock::default(),
             queue: Queue::default(),
@@ -69,6 +72,12 @@ impl Service {
             spreading: false,
             totals: Totals::default(),
         }
+    }
+
+    /// Whether its containers may be launched and leased, as far as configuration and operator
+    /// say.
+    pub(super) fn in_service(&self) -> bool {
+        !self.leaving && self.admin.is_ready()
     }
 
     /// The generation that waiters and stock are launched of.
@@ -159,7 +168,7 @@ impl Service {
     /// How many launches of a generation lack.
     pub(super) fn deficit(&self, generation: Generation) -> u32 {
         let trouble = match &self.rollout {
-            _ if self.leaving => return 0,
+            _ if !self.in_service() => return 0,
             Some(rollout) if rollout.to == generation => {
                 return rollout.deficit(&self.policy, &self.counts, self.queue.len());
             }

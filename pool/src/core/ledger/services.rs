@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::{GivenUp, Policy, Refusal};
+use super::super::{AdminState, GivenUp, Policy, Refusal};
 use super::service::Service;
 use super::trouble::Trouble;
 use super::{Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer};
@@ -71,6 +71,7 @@ impl Ledger {
     pub(super) fn service_removed(&mut self, now: Instant, name: &ServiceName) {
         let Some((index, _, service)) = self.services.get_full_mut(name) else { return };
         service.leaving = true;
+        service.admin = AdminState::Ready;
         let to = service.rollout.as_ref().map(|rollout| rollout.to);
         for generation in to.into_iter().chain([service.generation]) {
             self.forget_lane((index, generation));

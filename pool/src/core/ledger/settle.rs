@@ -168,18 +168,28 @@ impl Ledger {
     /// certain: none is on its way or to be used again, and no daemon can launch one.
     pub(super) fn hopeless(&self, index: usize) -> Option<Arc<str>> {
         let (_, service) = self.services.get_index(index)?;
-        let returning = if service.policy.reuse > 0 { service.counts[State::Leased] } else { 0 };
-        if sizing::on_their_way(&service.counts) + returning > 0 {
+        if sizing::on_their_way(&service.counts) > 0 {
             return None;
         }
         let mut lanes = service.lanes().map(|generation| (index, generation));
         let reason = self.unlaunchable(lanes.next()?)?;
         // What is on trial may serve them, too.
-        lanes.all(|lane| self.unlaunchable(lane).is_some()).then_some(reason)
+        let hopeless = lanes.all(|lane| self.unlaunchable(lane).is_some());
+        (hopeless && !self.some_come_back(index)).then_some(reason)
+    }
+
+    /// Whether containers of a service are leased that may be leased again.
+    fn some_come_back(&self, index: usize) -> bool {
+        let Some((_, service)) = self.services.get_index(index) else { return false };
+        let leased = service.counts[State::Leased];
+        service.policy.reuse > 0 && leased > 0 && leased > self.leased_on_drained(index)
     }
 
     /// Why no daemon can launch what is in a lane, when that is certain.
     pub(super) fn unlaunchable(&self, lane: Lane) -> Option<Arc<str>> {
+        if self.operator_drains_all() {
+            return Some("every daemon is being drained by the operator".into());
+        }
         let mut reasons = Vec::new();
         for (name, daemon) in &self.daemons {
             let (reason, answered) = daemon.unfit_for(lane)?;

@@ -88,7 +88,7 @@ impl Daemon {
             Contact::Up => !self.listed || !self.prepared.contains_key(&lane),
             Contact::Down(..) => false,
         };
-        unknown && !self.leaving
+        unknown && self.in_service()
     }
 
     /// Where one more container would be in the order of placement, if there were so many
@@ -120,7 +120,7 @@ impl Service {
             && self.rollout.is_none()
             && self.trouble.retry_at.is_none()
             && self.trouble.losses.retry_at.is_none()
-            && !self.leaving
+            && self.in_service()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Counts, Generation, Stage};
+use super::super::{AdminState, Counts, Generation, Refusal, Stage};
 use super::service::Service;
 use super::totals::Totals;
 use super::{Contact, DaemonName, Ledger, ServiceName, State};
@@ -32,6 +32,8 @@ pub struct ServiceView {
     pub rolled_back: Option<(Generation, Arc<str>)>,
     /// It was removed and is being drained.
     pub leaving: bool,
+    /// Whether the operator lets it be used.
+    pub admin: AdminState,
     /// Its containers by state.
     pub counts: Counts,
     /// How many ready containers are to be kept.
@@ -84,6 +86,8 @@ pub struct DaemonView {
     pub listed: bool,
     /// It left the fleet and is being drained.
     pub leaving: bool,
+    /// Whether the operator lets it be used.
+    pub admin: AdminState,
     /// By service, whether it can launch its current generation; absent while not known.
     pub prepared: BTreeMap<ServiceName, Result<(), Arc<str>>>,
 }
@@ -194,14 +198,21 @@ impl Ledger {
             }),
             rolled_back: service.rolled_back.clone(),
             leaving: service.leaving,
+            admin: service.admin,
             counts: service.counts,
-            warm: if service.leaving { 0 } else { service.stock_wanted() },
+            warm: if service.in_service() { service.stock_wanted() } else { 0 },
             waiting: service.queue.len(),
             failing: service.failing().cloned(),
-            refusing: service.refusing().cloned().or_else(|| self.hopeless(index)),
+            refusing: self.refusing(index, service),
             last_error: service.last_error().cloned(),
             totals: service.totals.clone(),
         }
+    }
+
+    fn refusing(&self, index: usize, service: &Service) -> Option<Arc<str>> {
+        let state = service.admin;
+        let operator = (!state.is_ready()).then(|| Refusal::Operator { state }.to_string().into());
+        operator.or_else(|| service.refusing().cloned()).or_else(|| self.hopeless(index))
     }
 
     /// A copy of all counters, for readers. Costs what there are services and daemons,
@@ -226,6 +237,7 @@ impl Ledger {
             degraded: daemon.degraded.clone(),
             listed: daemon.listed,
             leaving: daemon.leaving,
+            admin: daemon.admin,
             prepared: daemon
                 .prepared
                 .iter()

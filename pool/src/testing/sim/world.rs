@@ -2,6 +2,7 @@
 
 mod daemons;
 mod judge;
+mod operator;
 mod services;
 mod spread;
 
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::{Report, Rng};
 use crate::core::{
-    ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Launches, Ledger, Outcome, Owned,
-    Policy, Proof, ServiceName, Stage, State, WaiterId,
+    AdminState, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Launches, Ledger,
+    Outcome, Owned, Policy, Proof, ServiceName, Stage, State, WaiterId,
 };
 
 type Checked = Result<(), String>;
@@ -48,6 +49,8 @@ struct Engine {
     /// Since when there is no contact.
     cut_off: Option<Instant>,
     in_fleet: bool,
+    /// Whether the operator lets it be used.
+    admin: AdminState,
     /// What exists on it, and whether it runs.
     real: BTreeMap<ContainerKey, bool>,
     /// Creates whose reply was lost and that are carried out later.
@@ -70,6 +73,8 @@ struct Served {
     trying: Option<Generation>,
     last: Generation,
     removed: bool,
+    /// Whether the operator lets it be used.
+    admin: AdminState,
 }
 
 struct Record {
@@ -142,7 +147,7 @@ impl World {
 
     /// One random thing happens.
     pub(super) fn step(&mut self) -> Checked {
-        match self.rng.below(100) {
+        match self.rng.below(104) {
             0..18 => self.arrive(),
             18..22 => self.give_up(),
             22..52 => self.progress(),
@@ -157,13 +162,15 @@ impl World {
             97 if self.rng.percent(50) => self.litter(),
             97 => self.crowd(),
             98 => self.prepare_one(),
-            _ => self.change_service(),
+            99 => self.change_service(),
+            _ => self.operate(),
         }
     }
 
     /// Faults end and nobody comes: the stock must converge to its target and
     /// everything else must go.
     pub(super) fn calm_down(&mut self) -> Checked {
+        self.use_all()?;
         for name in self.daemon_names() {
             self.daemons.entry(name.clone()).or_default().others = 0;
             self.join(&name)?;
@@ -211,6 +218,7 @@ impl World {
     pub(super) fn drain(&mut self) -> Checked {
         for _ in 0..self.rng.below(4) {
             self.arrive()?;
+            self.operate()?;
         }
         self.draining = true;
         self.tell(Event::Drain)?;

@@ -2,8 +2,8 @@
 
 use super::{Checked, Engine, Phase, Record, STALE, World, number};
 use crate::core::{
-    Action, ContainerKey, DaemonName, Generation, LaunchId, Refusal, RetireReason, ServiceName,
-    State, WaiterId,
+    Action, AdminState, ContainerKey, DaemonName, Generation, LaunchId, Refusal, RetireReason,
+    ServiceName, State, WaiterId,
 };
 
 // === impl World ===
@@ -76,6 +76,9 @@ impl World {
             Action::Grant { waiter, launch, uses, .. } => self.granted(waiter, launch, uses),
             Action::Refuse { waiter, refusal, .. } => self.refused(waiter, &refusal),
             Action::Forget { daemon } => {
+                if let Some(engine) = self.daemons.get_mut(&daemon) {
+                    engine.admin = AdminState::Ready;
+                }
                 let held = self.containers.values().any(|c| c.daemon == daemon)
                     || self.removals.iter().any(|(on, _)| *on == daemon);
                 let in_fleet = self.daemons.get(&daemon).is_some_and(|engine| engine.in_fleet);
@@ -118,6 +121,9 @@ impl World {
         {
             return Err(format!("{launch:?} was ordered on {daemon}, which is away"));
         }
+        if self.is_drained(&daemon, &service) {
+            return Err(format!("I11: {launch:?} of {service} on {daemon}, which is drained"));
+        }
         let of_service = self.containers.values().filter(|c| c.service == service).count();
         let Some(served) = self.services.get(&service).filter(|served| !served.removed) else {
             return Err(format!("I6: {launch:?} of {service}, which was removed"));
@@ -156,6 +162,10 @@ impl World {
             return Err(format!("I4: {waiter:?} was served before {older:?}"));
         }
         let reuse = self.services.get(&service).map_or(0, |served| served.policy.reuse);
+        let on = self.containers.get(&launch).map(|container| container.daemon.clone());
+        if on.is_some_and(|daemon| self.is_drained(&daemon, &service)) {
+            return Err(format!("I11: {launch:?} of {service} was leased though drained"));
+        }
         let Some(container) = self.containers.get_mut(&launch) else {
             return Err(format!("I5: {launch:?} was leased and is gone"));
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Checked, Phase, STALE, Served, World, number};
-use crate::core::{Auto, Event, Generation, LaunchId, Policy, ServiceName};
+use crate::core::{AdminState, Auto, Event, Generation, LaunchId, Policy, ServiceName};
 
 // === impl World ===
 
@@ -57,6 +57,7 @@ impl World {
             trying: None,
             last: generation,
             removed: false,
+            admin: AdminState::Ready,
         };
         self.services.insert(service.clone(), served);
         self.tell(Event::ServiceAdded { service: service.clone(), policy, generation })?;

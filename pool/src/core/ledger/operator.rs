@@ -1,0 +1,100 @@
+//! What the operator orders: daemons and services that are drained or used again.
+
+use std::time::Instant;
+
+use super::super::{AdminState, Refusal};
+use super::{Action, DaemonName, LaunchId, Ledger, RetireReason, ServiceName, State};
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// The state that the operator has set a daemon to; `None` when there is no such daemon.
+    #[must_use]
+    pub fn daemon_state(&self, daemon: &DaemonName) -> Option<AdminState> {
+        self.daemons.get(daemon).map(|daemon| daemon.admin)
+    }
+
+    /// The state that the operator has set a service to; `None` when there is no such service,
+    /// or it was removed.
+    #[must_use]
+    pub fn service_state(&self, service: &ServiceName) -> Option<AdminState> {
+        self.services.get(service).filter(|service| !service.leaving).map(|service| service.admin)
+    }
+
+    pub(super) fn daemon_state_set(&mut self, now: Instant, name: &DaemonName, state: AdminState) {
+        let Some(daemon) = self.daemons.get_mut(name) else { return };
+        if std::mem::replace(&mut daemon.admin, state) == state {
+            return;
+        }
+        // What lacks containers is launched there again, as soon as it is open.
+        self.replace(name);
+        if !state.is_ready() {
+            self.on_daemon(name, |_| true).into_iter().for_each(|id| self.drain_one(now, id));
+            self.doubtful.extend(0..self.services.len());
+        }
+    }
+
+    pub(super) fn service_state_set(
+        &mut self,
+        now: Instant,
+        name: &ServiceName,
+        state: AdminState,
+    ) {
+        let Some((index, _, service)) = self.services.get_full_mut(name) else { return };
+        if service.leaving || std::mem::replace(&mut service.admin, state) == state {
+            return;
+        }
+        if !state.is_ready() {
+            self.refuse_all(now, index, &Refusal::Operator { state });
+            self.of_service(index, |_| true).into_iter().for_each(|id| self.drain_one(now, id));
+        }
+        self.resized(now, index);
+    }
+
+    /// The service or the daemon of a container is not used any more. What is leased goes at the
+    /// end of its lease, what is being launched once it is started, unless they are used again
+    /// by then.
+    fn drain_one(&mut self, now: Instant, launch: LaunchId) {
+        match self.containers.get(&launch).map(|container| container.state) {
+            Some(State::Idle | State::Unknown | State::Checking) => {
+                self.retire(now, launch, RetireReason::Drain);
+            }
+            Some(State::Probing) => self.condemn(launch, RetireReason::Drain),
+            _ => {}
+        }
+    }
+
+    /// A container is not to be leased any more. It is retired by whoever reports of it next;
+    /// one that has yet to get ready is not waited for.
+    pub(super) fn condemn(&mut self, launch: LaunchId, reason: RetireReason) {
+        let Some(container) = self.containers.get_mut(&launch) else { return };
+        container.condemned.get_or_insert(reason);
+        if container.state == State::Probing {
+            self.actions.push(Action::Interrupt { launch });
+        }
+    }
+
+    /// Whether the operator has the service or the daemon of a container drained.
+    pub(super) fn operator_drains(&self, launch: LaunchId) -> bool {
+        let Some(container) = self.containers.get(&launch) else { return false };
+        let service = self.services.get_index(container.service);
+        let daemon = self.daemons.get(&container.daemon);
+        service.is_some_and(|(_, service)| !service.admin.is_ready())
+            || daemon.is_some_and(|daemon| !daemon.admin.is_ready())
+    }
+
+    /// Whether the operator has every daemon drained that there is.
+    pub(super) fn operator_drains_all(&self) -> bool {
+        !self.daemons.is_empty() && self.daemons.values().all(|daemon| !daemon.admin.is_ready())
+    }
+
+    /// How many leased containers of a service do not come back, because the operator has their
+    /// daemons drained. Costs what there are daemons, and what containers are on those.
+    pub(super) fn leased_on_drained(&self, index: usize) -> u32 {
+        let drained = self.daemons.values().filter(|daemon| !daemon.admin.is_ready());
+        let there = drained.flat_map(|daemon| &daemon.containers);
+        let containers = there.filter_map(|launch| self.containers.get(launch));
+        let leased = containers.filter(|c| c.service == index && c.state == State::Leased);
+        u32::try_from(leased.count()).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,51 @@
+//! What an operator may order of a pool while it runs.
+
+use super::Pool;
+use crate::core::{AdminState, DaemonName, OrderError, ServiceName};
+use crate::runtime::ContainerRuntime;
+
+// === impl Pool ===
+
+impl<R: ContainerRuntime> Pool<R> {
+    /// Sets whether a daemon is used. Says whether that changes anything.
+    ///
+    /// In `Drain` and `Maint` nothing is launched or leased on the daemon. Its stock, and what
+    /// gets ready or is checked there, is retired; leases go on, and their containers are retired
+    /// at their end. Contact is kept, for removals have to be confirmed; in `Maint` its loss is
+    /// told as expected. Back in `Ready` the daemon is launched on again. The state holds until
+    /// it is set again or the daemon, having left the fleet, holds nothing any more; it does not
+    /// matter whether there is contact. While no daemon is `Ready`, connections that find no
+    /// container are refused at once.
+    ///
+    /// # Errors
+    /// [`OrderError::UnknownDaemon`].
+    pub fn set_daemon_state(
+        &self,
+        daemon: &DaemonName,
+        state: AdminState,
+    ) -> Result<bool, OrderError> {
+        self.broker.set_daemon_state(daemon, state)
+    }
+
+    /// Sets whether a service is used. Says whether that changes anything.
+    ///
+    /// In `Drain` and `Maint`, which do the same, connections are refused with
+    /// [`Refusal::Operator`], those that wait already likewise. The stock is retired and nothing
+    /// is launched; leases go on, and their containers are retired at their end. Back in `Ready`
+    /// the stock is launched again. A rollout that is under way stands still meanwhile, and then
+    /// goes on from its stage; one that was taking over is complete by then, as nothing of the
+    /// old generation is left. The state holds until it is set again or the service is removed;
+    /// a reload that keeps the service keeps it.
+    ///
+    /// # Errors
+    /// [`OrderError::UnknownService`].
+    ///
+    /// [`Refusal::Operator`]: crate::core::Refusal::Operator
+    pub fn set_service_state(
+        &self,
+        service: &ServiceName,
+        state: AdminState,
+    ) -> Result<bool, OrderError> {
+        self.broker.set_service_state(service, state)
+    }
+}
