@@ -22,7 +22,7 @@ mod stock;
 pub use action::{Action, GivenUp, StartKind};
 pub use event::{Event, Outcome, Owned, Proof};
 pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, WaiterId, short_id};
-pub use ledger::{DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals};
+pub use ledger::{ContainerView, DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals};
 pub use limit::Launches;
 pub use operator::{AdminState, OrderError, Retirement};
 pub use placement::{Load, Terms};

@@ -8,7 +8,9 @@ mod log;
 use std::time::Duration;
 
 use bed::{Bed, clean, service};
-use ganger_pool::core::{AdminState, DaemonName, OrderError, Policy, Refusal, State};
+use ganger_pool::core::{
+    AdminState, DaemonName, LaunchId, OrderError, Policy, Refusal, RetireReason, Retirement, State,
+};
 use ganger_pool::testing::{Gate, Op};
 use log::Log;
 
@@ -128,4 +130,41 @@ async fn what_is_not_there_has_no_state() {
     bed.pool.reload(Vec::new());
     let unknown = OrderError::UnknownService(service());
     assert_eq!(bed.pool.set_service_state(&service(), AdminState::Drain), Err(unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_is_retired_by_order() {
+    let (log, _guard) = Log::listen();
+    let bed = Bed::new(Policy { reuse: 9, ..policy(2) }, &[8]);
+    bed.stocked().await;
+    let lease = bed.lease().await.unwrap();
+    bed.stocked().await;
+    let all = bed.pool.containers();
+    let stock = all.iter().find(|view| view.state == State::Idle).unwrap().launch;
+    assert_eq!(bed.pool.retire(stock), Retirement::AtOnce);
+    assert_eq!(bed.pool.retire(lease.launch()), Retirement::AfterLease);
+    assert_eq!(bed.pool.retire(lease.launch()), Retirement::UnderWay);
+    assert_eq!(bed.pool.retire(LaunchId(999)), Retirement::Unknown);
+    assert_eq!(log.lines("the operator has ordered the container to be retired").len(), 2);
+    let retired = |n| {
+        move |s: &ganger_pool::core::Snapshot| {
+            s.services[0].totals.retired.get(&RetireReason::Operator) == Some(&n)
+        }
+    };
+    bed.until(retired(1)).await;
+    clean(lease);
+    bed.until(retired(2)).await;
+    bed.until(|s| s.stocked() && s.services[0].counts.total() == 2).await;
+    let left: Vec<_> = bed.pool.containers().iter().map(|view| view.launch).collect();
+    assert!(!left.contains(&stock), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_containers_are_told_of_however_many_there_are() {
+    let many = 700;
+    let bed = Bed::new(Policy { warm: many, max: many, ..policy(0) }, &[many]);
+    bed.stocked().await;
+    let launches: Vec<_> = bed.pool.containers().iter().map(|view| view.launch).collect();
+    assert!(launches.is_sorted_by(|one, next| one < next));
+    assert_eq!(launches.len(), many as usize);
 }

@@ -1,10 +1,18 @@
-//! The orders of the operator: each is checked and told to the ledger under one lock.
+//! The orders of the operator: each is checked and told to the ledger under one lock. And what
+//! an operator asks before.
+
+use std::convert::Infallible;
 
 use super::outbox::Outbox;
 use super::{Broker, Inner};
-use crate::core::{AdminState, DaemonName, Event, OrderError, ServiceName};
+use crate::core::{
+    AdminState, ContainerView, DaemonName, Event, LaunchId, OrderError, Retirement, ServiceName,
+};
 use crate::events::EventKind;
 use crate::runtime::ContainerRuntime;
+
+/// So many containers are looked at each time that the lock is taken.
+const BATCH: usize = 256;
 
 // === impl Broker ===
 
@@ -50,12 +58,38 @@ impl<R: ContainerRuntime> Broker<R> {
         self.inner.lock().ledger.daemon_state(daemon) == Some(AdminState::Maint)
     }
 
+    pub(crate) fn retire(&self, launch: LaunchId) -> Retirement {
+        let Ok(retirement) = self.order::<_, Infallible>(|inner, outbox| {
+            let retirement = inner.ledger.retirement(launch);
+            if matches!(retirement, Retirement::UnderWay | Retirement::Unknown) {
+                return Ok((retirement, None));
+            }
+            inner.note(outbox, EventKind::RetireOrdered { launch });
+            Ok((retirement, Some(Event::Retire { launch })))
+        });
+        retirement
+    }
+
+    /// Every container, [`BATCH`] by [`BATCH`]: a lease waits for no more than one of these.
+    pub(crate) fn containers(&self) -> Vec<ContainerView> {
+        let mut all = Vec::new();
+        loop {
+            let last = all.last().map(|view: &ContainerView| view.launch);
+            let batch = self.inner.lock().ledger.containers(last, BATCH);
+            let is_last = batch.len() < BATCH;
+            all.extend(batch);
+            if is_last {
+                return all;
+            }
+        }
+    }
+
     /// Carries an order out, unless it is refused. `decide` looks at what there is, says what
     /// comes of it, and what the ledger is told, under the same lock.
-    fn order<T>(
+    fn order<T, E>(
         &self,
-        decide: impl FnOnce(&mut Inner<R>, &mut Outbox<R>) -> Result<(T, Option<Event>), OrderError>,
-    ) -> Result<T, OrderError> {
+        decide: impl FnOnce(&mut Inner<R>, &mut Outbox<R>) -> Result<(T, Option<Event>), E>,
+    ) -> Result<T, E> {
         let mut outbox = self.outbox();
         let mut inner = self.inner.lock();
         let (answer, event) = decide(&mut inner, &mut outbox)?;

@@ -82,6 +82,11 @@ pub enum Event {
         /// What has shown that it can serve; `None` when nothing has.
         proof: Option<Proof>,
     },
+    /// The operator wants a container retired.
+    Retire {
+        /// Which.
+        launch: LaunchId,
+    },
     /// A container's process ended.
     Died {
         /// Which.

@@ -8,6 +8,7 @@ mod drain;
 mod fleet;
 mod gone;
 mod hedge;
+mod inventory;
 mod launches;
 mod learning;
 mod leases;
@@ -39,6 +40,7 @@ use super::{
 };
 use container::{Container, Vouched};
 use daemon::{Contact, Daemon};
+pub use inventory::ContainerView;
 use service::Service;
 use spread::{Hold, Spread};
 use timer::Timer;
@@ -126,6 +128,7 @@ impl Ledger {
             Event::LaunchFailed { launch, fault, reason } => {
                 self.launch_failed(now, launch, fault, reason);
             }
+            Event::Retire { launch } => self.retire_ordered(now, launch),
             Event::Died { launch } => self.ended(now, launch, RetireReason::Died),
             Event::Signalled { launch } => self.meddled(now, launch),
             Event::Taken { launch } => {

@@ -21,11 +21,13 @@ pub enum AdminState {
 /// What an order to retire a container comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retirement {
-    /// It goes now; one that is being launched, as soon as its launch can be ended.
+    /// It goes now: one that is in stock or being checked at once, one that is being launched as
+    /// soon as that has come to an end. It is not leased.
     AtOnce,
     /// It is leased. It goes when the lease ends, and is not leased again.
     AfterLease,
-    /// It was on its way already. The order changes nothing.
+    /// It was on its way already: it is being removed, or goes when its lease or launch ends. The
+    /// order changes nothing.
     UnderWay,
     /// There is no such container.
     Unknown,

@@ -34,6 +34,8 @@ pub enum RetireReason {
     Missing,
     /// The pool, its service or its daemon was drained.
     Drain,
+    /// The operator has ordered it.
+    Operator,
     /// Ours, but of an earlier boot or of a call whose reply was lost.
     Stray,
 }
@@ -114,6 +116,7 @@ impl fmt::Display for RetireReason {
             Self::Generation => "generation",
             Self::Missing => "missing",
             Self::Drain => "drain",
+            Self::Operator => "operator",
             Self::Stray => "stray",
         })
     }

@@ -95,6 +95,12 @@ pub enum EventKind {
         /// they came faster than one in a second.
         untold: u32,
     },
+    /// The operator has ordered a container to be retired. Its removal begins when its launch or
+    /// its lease has ended.
+    RetireOrdered {
+        /// The container's launch.
+        launch: LaunchId,
+    },
     /// The removal of a container begins.
     Retiring {
         /// The container, and the daemon that it is on.

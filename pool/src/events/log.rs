@@ -42,6 +42,9 @@ pub(super) fn write(kind: &EventKind) {
         EventKind::GrantedToNobody { launch } => {
             warn!(%launch, "granted a container that nobody waits for");
         }
+        EventKind::RetireOrdered { launch } => {
+            info!(%launch, "the operator has ordered the container to be retired");
+        }
         EventKind::Retiring { target, reason } => {
             debug!(target = %target.key, daemon = %target.daemon, %reason, "retiring");
         }

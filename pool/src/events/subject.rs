@@ -17,6 +17,7 @@ impl EventKind {
             | Self::LaunchInterrupted { launch, .. }
             | Self::RemovedBeforeReady { launch, .. }
             | Self::CheckFailed { launch, .. }
+            | Self::RetireOrdered { launch }
             | Self::Granted { launch, .. }
             | Self::GrantedToNobody { launch }
             | Self::Returned { launch, .. } => Some(*launch),

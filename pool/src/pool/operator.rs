@@ -1,7 +1,9 @@
 //! What an operator may order of a pool while it runs.
 
 use super::Pool;
-use crate::core::{AdminState, DaemonName, OrderError, ServiceName};
+use crate::core::{
+    AdminState, ContainerView, DaemonName, LaunchId, OrderError, Retirement, ServiceName,
+};
 use crate::runtime::ContainerRuntime;
 
 // === impl Pool ===
@@ -47,5 +49,22 @@ impl<R: ContainerRuntime> Pool<R> {
         state: AdminState,
     ) -> Result<bool, OrderError> {
         self.broker.set_service_state(service, state)
+    }
+
+    /// Every container of this pool, in the order of their launches.
+    ///
+    /// They are looked at 256 at a time, so that leases do not wait for all of them: what happens
+    /// meanwhile shows in some and not in others. A container that is there all the time is
+    /// in the answer once.
+    #[must_use]
+    pub fn containers(&self) -> Vec<ContainerView> {
+        self.broker.containers()
+    }
+
+    /// Retires one container, and says what comes of it. It is not leased any more; one that is
+    /// leased now is retired when its lease ends. Another is launched in its place if it is
+    /// wanted.
+    pub fn retire(&self, launch: LaunchId) -> Retirement {
+        self.broker.retire(launch)
     }
 }

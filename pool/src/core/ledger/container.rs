@@ -28,11 +28,14 @@ pub(super) struct Container {
     pub(super) born: Instant,
     /// Since when it was wanted, if that says how long its like takes.
     pub(super) wanted: Option<Instant>,
+    /// Since when it is in its state.
+    pub(super) since: Instant,
     /// When it was seen to exist: a list that began before says nothing of it.
     pub(super) seen: Option<Instant>,
     /// When it is too old to be leased; known once it is ready.
     pub(super) expires: Option<Instant>,
-    /// It is not to be leased again, for this reason, however its lease ends.
+    /// It is not to be leased again, for this reason, however its lease ends; why it is being
+    /// retired, once it is.
     pub(super) condemned: Option<RetireReason>,
     /// When somebody has had a signal sent to it, paused or removed it last: should it end soon
     /// after, that is not its own doing.
@@ -78,6 +81,7 @@ impl Container {
             uses: 0,
             born,
             wanted: None,
+            since: born,
             seen: None,
             expires: None,
             condemned: None,
@@ -119,6 +123,7 @@ impl Ledger {
             from.may_become(to) || (from == State::Removed && to == State::Launching),
             "{launch:?} cannot go from {from} to {to}"
         );
+        container.since = now;
         let generation = container.generation;
         let stocked = container.stocked(launch);
         let over = !to.is_launch();
@@ -191,9 +196,10 @@ impl Ledger {
     }
 
     pub(super) fn retire(&mut self, now: Instant, launch: LaunchId, reason: RetireReason) {
-        let Some(container) = self.containers.get(&launch) else {
+        let Some(container) = self.containers.get_mut(&launch) else {
             return;
         };
+        container.condemned = Some(reason);
         let daemon = container.daemon.clone();
         let in_stock = matches!(container.state, State::Idle | State::Unknown);
         let ended = matches!(reason, RetireReason::Died | RetireReason::OutOfMemory);

@@ -153,7 +153,7 @@ impl Ledger {
             || self.operator_drains(launch)
             || matches!(
                 container.and_then(|container| container.condemned),
-                Some(RetireReason::Generation | RetireReason::Drain)
+                Some(RetireReason::Generation | RetireReason::Drain | RetireReason::Operator)
             )
     }
 

@@ -1,8 +1,9 @@
-//! What the operator orders: daemons and services that are drained or used again.
+//! What the operator orders: daemons and services that are drained or used again, containers
+//! that are retired.
 
 use std::time::Instant;
 
-use super::super::{AdminState, Refusal};
+use super::super::{AdminState, Refusal, Retirement};
 use super::{Action, DaemonName, LaunchId, Ledger, RetireReason, ServiceName, State};
 
 // === impl Ledger ===
@@ -19,6 +20,31 @@ impl Ledger {
     #[must_use]
     pub fn service_state(&self, service: &ServiceName) -> Option<AdminState> {
         self.services.get(service).filter(|service| !service.leaving).map(|service| service.admin)
+    }
+
+    /// What an order to retire a container comes to.
+    #[must_use]
+    pub fn retirement(&self, launch: LaunchId) -> Retirement {
+        let Some(container) = self.containers.get(&launch) else { return Retirement::Unknown };
+        match container.state {
+            State::Idle | State::Unknown | State::Checking => Retirement::AtOnce,
+            State::Retiring | State::Removed => Retirement::UnderWay,
+            _ if container.condemned.is_some() => Retirement::UnderWay,
+            State::Launching | State::Probing => Retirement::AtOnce,
+            State::Leased => Retirement::AfterLease,
+        }
+    }
+
+    pub(super) fn retire_ordered(&mut self, now: Instant, launch: LaunchId) {
+        match self.containers.get(&launch).map(|container| container.state) {
+            Some(State::Idle | State::Unknown | State::Checking) => {
+                self.retire(now, launch, RetireReason::Operator);
+            }
+            Some(State::Launching | State::Probing | State::Leased) => {
+                self.condemn(launch, RetireReason::Operator);
+            }
+            Some(State::Retiring | State::Removed) | None => {}
+        }
     }
 
     pub(super) fn daemon_state_set(&mut self, now: Instant, name: &DaemonName, state: AdminState) {

@@ -1,13 +1,17 @@
-//! What the operator orders: daemons and services that are drained or used again.
+//! What the operator orders: daemons and services that are drained or used again, containers
+//! that are retired.
 
-use super::{Checked, World};
-use crate::core::{AdminState, DaemonName, Event, ServiceName};
+use super::{Checked, Phase, World};
+use crate::core::{AdminState, DaemonName, Event, Retirement, ServiceName};
 
 // === impl World ===
 
 impl World {
     /// The operator orders something.
     pub(super) fn operate(&mut self) -> Checked {
+        if self.rng.percent(30) {
+            return self.retire_one();
+        }
         let state = match self.rng.below(6) {
             0 => AdminState::Drain,
             1 => AdminState::Maint,
@@ -20,6 +24,34 @@ impl World {
         } else {
             let Some(service) = self.pick_service() else { return Ok(()) };
             self.set_service(service, state)
+        }
+    }
+
+    /// The operator has a container retired: it is not used again (I5), and the answer says when
+    /// it goes.
+    fn retire_one(&mut self) -> Checked {
+        let ids: Vec<_> = self.containers.keys().copied().collect();
+        let Some(launch) = self.rng.pick(&ids).copied() else { return Ok(()) };
+        let retirement = self.ledger.retirement(launch);
+        let Some(container) = self.containers.get_mut(&launch) else { return Ok(()) };
+        container.tainted = true;
+        let fits = match retirement {
+            Retirement::AtOnce => !matches!(container.phase, Phase::Leased | Phase::Retiring),
+            Retirement::AfterLease => container.phase == Phase::Leased,
+            Retirement::UnderWay => container.phase != Phase::Stock,
+            Retirement::Unknown => false,
+        };
+        if !fits {
+            return Err(format!("{launch:?} is {:?}: {retirement:?}", container.phase));
+        }
+        let in_stock = matches!(container.phase, Phase::Stock | Phase::Checking);
+        self.tell(Event::Retire { launch })?;
+        let phase = self.containers.get(&launch).map(|container| container.phase);
+        match phase {
+            Some(phase) if in_stock && phase != Phase::Retiring => {
+                Err(format!("{launch:?} is {phase:?} though the operator had it retired"))
+            }
+            _ => Ok(()),
         }
     }
 
