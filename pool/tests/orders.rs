@@ -1,4 +1,4 @@
-//! Histories of the ledger in which the operator has containers retired.
+//! Histories of the ledger in which the operator looks at it, and has containers retired.
 
 #[path = "support/story.rs"]
 mod story;
@@ -89,6 +89,30 @@ fn a_launch_goes_when_it_can_be_ended_and_is_nobodys_failure() {
     assert_eq!(story.state(ordered.0), Some((State::Retiring, OPERATOR)));
     assert_eq!(story.launched.len(), 4, "each is launched again, without a pause");
     assert_eq!(story.view().totals.launch_failures, 0);
+}
+
+#[test]
+fn a_view_tells_what_is_in_flight_and_who_has_waited_longest() {
+    let mut story = Story::new(Policy { max: 2, ..policy(0) }, &[("a", 0)], LEARNT);
+    let daemon = |story: &Story| {
+        let view = story.ledger.snapshot().daemons.remove(0);
+        (view.in_flight, view.launch_limit)
+    };
+    assert_eq!((story.view().max, story.view().oldest_wait, daemon(&story)), (2, None, (0, 8)));
+    let came = story.now;
+    for _ in 0..3 {
+        story.ask();
+        story.now += MOMENT;
+    }
+    assert_eq!((story.view().oldest_wait, daemon(&story)), (Some(came), (2, 8)));
+    story.get_ready();
+    assert_eq!((story.view().waiting, daemon(&story)), (1, (0, 8)));
+    assert_eq!(story.view().oldest_wait, Some(came + 2 * MOMENT));
+    story.tell(Event::Returned { launch: story.granted[0], outcome: Outcome::Failed });
+    story.remove_retired();
+    let failing = story.launched[2].clone();
+    story.fail(failing, Fault::Daemon);
+    assert_eq!(daemon(&story), (0, 1), "one that tries");
 }
 
 #[test]

@@ -7,7 +7,14 @@ use super::WaiterId;
 
 /// A bounded queue. Ids ascend, so their order is the order of arrival.
 #[derive(Debug, Default)]
-pub(super) struct Queue(BTreeMap<WaiterId, Instant>);
+pub(super) struct Queue(BTreeMap<WaiterId, Wait>);
+
+/// When a waiter came and when it gives up.
+#[derive(Debug)]
+struct Wait {
+    since: Instant,
+    deadline: Instant,
+}
 
 // === impl Queue ===
 
@@ -20,21 +27,33 @@ impl Queue {
         self.0.keys().next().copied()
     }
 
-    /// Adds a waiter unless `limit` wait already.
-    pub(super) fn push(&mut self, waiter: WaiterId, deadline: Instant, limit: u32) -> bool {
+    /// Since when the oldest waiter waits.
+    pub(super) fn oldest_since(&self) -> Option<Instant> {
+        self.0.values().next().map(|wait| wait.since)
+    }
+
+    /// Adds a waiter that comes `now`, unless `limit` wait already.
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        waiter: WaiterId,
+        deadline: Instant,
+        limit: u32,
+    ) -> bool {
         let fits = self.len() < limit;
         if fits {
-            self.0.insert(waiter, deadline);
+            self.0.insert(waiter, Wait { since: now, deadline });
         }
         fits
     }
 
     /// Takes a waiter out; its deadline when it was there.
     pub(super) fn remove(&mut self, waiter: WaiterId) -> Option<Instant> {
-        self.0.remove(&waiter)
+        self.0.remove(&waiter).map(|wait| wait.deadline)
     }
 
+    /// Takes the oldest waiter out, with its deadline.
     pub(super) fn pop_oldest(&mut self) -> Option<(WaiterId, Instant)> {
-        self.0.pop_first()
+        self.0.pop_first().map(|(waiter, wait)| (waiter, wait.deadline))
     }
 }

@@ -110,7 +110,7 @@ impl Daemon {
     }
 
     /// How many launches it may have in flight: while they fail, one that tries.
-    fn launches(&self) -> u32 {
+    pub(super) fn launches(&self) -> u32 {
         if self.failures > 0 { 1 } else { self.limit.get() }
     }
 

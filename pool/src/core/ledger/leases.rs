@@ -47,7 +47,7 @@ impl Ledger {
                 limit = limit.saturating_add(service.launchable(self.room_for(index)));
             }
             let (_, service) = self.services.get_index_mut(index)?;
-            let queued = service.queue.push(waiter, deadline, limit);
+            let queued = service.queue.push(now, waiter, deadline, limit);
             (!queued).then_some(Refusal::QueueFull)
         });
         match refusal {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::super::{AdminState, Counts, Generation, Refusal, Stage};
 use super::service::Service;
@@ -38,8 +39,12 @@ pub struct ServiceView {
     pub counts: Counts,
     /// How many ready containers are to be kept.
     pub warm: u32,
+    /// The most containers of it that there may be.
+    pub max: u32,
     /// Connections that wait.
     pub waiting: u32,
+    /// Since when the oldest of them waits.
+    pub oldest_wait: Option<Instant>,
     /// The last failure, while its containers keep failing.
     pub failing: Option<Arc<str>>,
     /// Why a connection that finds nothing in stock is refused, while that is so;
@@ -73,6 +78,11 @@ pub struct DaemonView {
     pub tier: u32,
     /// Its containers by state.
     pub counts: Counts,
+    /// Launches in flight on it: ordered, and not started yet.
+    pub in_flight: u32,
+    /// How many launches it may have in flight now: as configured or learnt, or one that tries
+    /// while they fail.
+    pub launch_limit: u32,
     /// Containers of earlier boots, and of lost replies, still to be removed.
     pub strays: u32,
     /// Containers of others who share the capacity, as of the last list; with what runs there
@@ -201,7 +211,9 @@ impl Ledger {
             admin: service.admin,
             counts: service.counts,
             warm: if service.in_service() { service.stock_wanted() } else { 0 },
+            max: service.policy.max,
             waiting: service.queue.len(),
+            oldest_wait: service.queue.oldest_since(),
             failing: service.failing().cloned(),
             refusing: self.refusing(index, service),
             last_error: service.last_error().cloned(),
@@ -228,6 +240,8 @@ impl Ledger {
             capacity: daemon.terms.capacity,
             tier: daemon.terms.tier,
             counts: daemon.counts,
+            in_flight: daemon.counts[State::Launching],
+            launch_limit: daemon.launches(),
             strays: u32::try_from(daemon.strays.len()).unwrap_or(u32::MAX),
             others: daemon.others,
             down: match &daemon.contact {
