@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::core::{Event, Generation, ServiceName};
+use crate::core::{Event, Generation, OrderError, ServiceName};
 use crate::options::{Change, ServiceOptions};
 
 pub(crate) struct Services<S> {
@@ -59,6 +59,22 @@ impl<S> Services<S> {
         self.changes.subscribe()
     }
 
+    /// What a service runs is to be launched anew, as a generation of its own: which, and what
+    /// the ledger is to be told. To be announced.
+    pub(crate) fn roll(&self, name: &ServiceName) -> Result<(Generation, Event), OrderError> {
+        let mut all = self.known.lock();
+        let unknown = || OrderError::UnknownService(name.clone());
+        let known = all.get_mut(name).ok_or_else(unknown)?;
+        let (current, options) = known.generations.last_key_value().ok_or_else(unknown)?;
+        if known.generations.len() > 1 {
+            return Err(OrderError::RollingOut { service: name.clone(), to: *current });
+        }
+        let options = options.clone();
+        let (service, policy) = (name.clone(), options.policy.clone());
+        let generation = known.begin(options);
+        Ok((generation, Event::ServiceChanged { service, policy, generation }))
+    }
+
     /// A generation took the place of those before. To be announced.
     pub(crate) fn switched_over(&self, service: &ServiceName, to: Generation) {
         if let Some(known) = self.known.lock().get_mut(service) {
@@ -103,6 +119,15 @@ impl<S: PartialEq> Services<S> {
 
 // === impl Known ===
 
+impl<S> Known<S> {
+    /// A generation begins, which has a number that none had before.
+    fn begin(&mut self, options: ServiceOptions<S>) -> Generation {
+        self.last = Generation(self.last.0 + 1);
+        self.generations.insert(self.last, options);
+        self.last
+    }
+}
+
 impl<S: PartialEq> Known<S> {
     fn set(&mut self, options: ServiceOptions<S>, reload: &mut Reload<S>) {
         let (service, policy) = (options.name.clone(), options.policy.clone());
@@ -117,12 +142,10 @@ impl<S: PartialEq> Known<S> {
             known.policy = policy.clone();
             known.start_timeout = options.start_timeout;
         }
-        let same = self.generations.iter().find(|(_, known)| known.spec == options.spec);
-        let generation = same.map_or_else(|| Generation(self.last.0 + 1), |(known, _)| *known);
-        if generation > self.last {
-            self.last = generation;
-            self.generations.insert(generation, options);
-        }
+        // The newest: two run the same where the operator has what runs launched anew.
+        let same = self.generations.iter().rev().find(|(_, known)| known.spec == options.spec);
+        let same = same.map(|(known, _)| *known);
+        let generation = same.unwrap_or_else(|| self.begin(options));
         let (change, event) = match before {
             Some((current, true)) if current == generation => return,
             Some((current, _)) => {

@@ -278,3 +278,14 @@ fn a_service_that_is_added_again_is_used() {
     story.tell(Event::ServiceAdded { service: "s".into(), policy: policy(1), generation });
     assert_eq!(story.ledger.service_state(&"s".into()), Some(AdminState::Ready));
 }
+
+#[test]
+fn an_engine_that_is_stopped_for_maintenance_is_not_given_fewer_launches() {
+    for (state, limit) in [(AdminState::Ready, 1), (AdminState::Maint, 8)] {
+        let mut story = Story::new(policy(8), &[("a", 0)], LEARNT);
+        story.set_daemon("a", state);
+        story.launched.clone().into_iter().for_each(|each| story.fail(each, Fault::Daemon));
+        story.set_daemon("a", AdminState::Ready);
+        assert_eq!(story.ledger.snapshot().daemons[0].launch_limit, limit, "{state}");
+    }
+}

@@ -6,7 +6,8 @@ use std::convert::Infallible;
 use super::outbox::Outbox;
 use super::{Broker, Inner};
 use crate::core::{
-    AdminState, ContainerView, DaemonName, Event, LaunchId, OrderError, Retirement, ServiceName,
+    AdminState, ContainerView, DaemonName, Event, Generation, LaunchId, OrderError, Retirement,
+    ServiceName,
 };
 use crate::events::EventKind;
 use crate::runtime::ContainerRuntime;
@@ -56,6 +57,37 @@ impl<R: ContainerRuntime> Broker<R> {
     /// Whether the operator has a daemon in maintenance.
     pub(crate) fn is_in_maintenance(&self, daemon: &DaemonName) -> bool {
         self.inner.lock().ledger.daemon_state(daemon) == Some(AdminState::Maint)
+    }
+
+    /// The generation that is rolled out from now on.
+    pub(crate) fn roll(&self, service: &ServiceName) -> Result<Generation, OrderError> {
+        self.order(|inner, outbox| {
+            if inner.ledger.is_draining() {
+                return Err(OrderError::Draining);
+            }
+            let (generation, event) = inner.services.roll(service)?;
+            outbox.services_changed = true;
+            let service = service.clone();
+            inner.note(outbox, EventKind::RollOrdered { service, generation });
+            Ok((generation, Some(event)))
+        })
+    }
+
+    /// The generation that is given up.
+    pub(crate) fn roll_back(&self, service: &ServiceName) -> Result<Generation, OrderError> {
+        self.order(|inner, _| {
+            let service = service.clone();
+            if inner.ledger.is_draining() {
+                return Err(OrderError::Draining);
+            }
+            if inner.ledger.service_state(&service).is_none() {
+                return Err(OrderError::UnknownService(service));
+            }
+            match inner.ledger.rollout(&service) {
+                Some(generation) => Ok((generation, Some(Event::RollBack { service }))),
+                None => Err(OrderError::NoRollout(service)),
+            }
+        })
     }
 
     pub(crate) fn retire(&self, launch: LaunchId) -> Retirement {

@@ -150,6 +150,8 @@ pub enum GivenUp {
     Refused,
     /// Another was asked for.
     Replaced,
+    /// The operator has ordered it.
+    Operator,
 }
 
 /// How a lease was served.

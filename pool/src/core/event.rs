@@ -30,6 +30,11 @@ pub enum Event {
         /// rollout of another, or a newer one, which is rolled out.
         generation: Generation,
     },
+    /// The operator wants the rollout of a service given up.
+    RollBack {
+        /// Which.
+        service: ServiceName,
+    },
     /// A service is not to be run any more: it is drained.
     ServiceRemoved {
         /// Which.

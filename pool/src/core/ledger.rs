@@ -116,6 +116,7 @@ impl Ledger {
             Event::ServiceChanged { service, policy, generation } => {
                 self.service_changed(now, &service, policy, generation);
             }
+            Event::RollBack { service } => self.roll_back_ordered(now, &service),
             Event::ServiceRemoved { service } => self.service_removed(now, &service),
             Event::Lease { waiter, service, deadline } => {
                 self.lease(now, waiter, &service, deadline);

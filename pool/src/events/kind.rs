@@ -320,6 +320,13 @@ pub enum EventKind {
         /// The kind of the change.
         change: Change,
     },
+    /// The operator has ordered that what a service runs is launched anew: a rollout begins.
+    RollOrdered {
+        /// The service.
+        service: ServiceName,
+        /// The new generation of the same spec.
+        generation: Generation,
+    },
     /// A rollout went a step further.
     RolloutAdvanced {
         /// The service.

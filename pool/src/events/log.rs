@@ -69,11 +69,17 @@ pub(super) fn write(kind: &EventKind) {
             "its containers keep ending in stock: until one serves, they are launched for the \
              stock one by one, up to {pause:?} apart"
         ),
+        EventKind::RollOrdered { service, generation } => {
+            info!(%service, %generation, "the operator has ordered its containers to be replaced");
+        }
         EventKind::RolloutAdvanced { service, generation, stage } => {
             info!(%service, %generation, stage = stage.to_string(), "the rollout goes on");
         }
         EventKind::SwitchedOver { service, generation } => {
             info!(%service, %generation, "switched over");
+        }
+        EventKind::RolledBack { service, generation, why: GivenUp::Operator, .. } => {
+            info!(%service, %generation, "rolled back by the operator; the one before goes on");
         }
         EventKind::RolledBack { service, generation, why, reason } => {
             let then = prospects(*why);
@@ -150,6 +156,6 @@ const fn prospects(why: GivenUp) -> &'static str {
             ": no daemon that answers can run the new one, and none is asked again before the next \
              reload"
         }
-        GivenUp::Replaced => "",
+        GivenUp::Replaced | GivenUp::Operator => "",
     }
 }

@@ -85,6 +85,7 @@ impl EventKind {
             | Self::Paced { service, .. }
             | Self::ServiceChanged { service, .. }
             | Self::ServiceStateSet { service, .. }
+            | Self::RollOrdered { service, .. }
             | Self::RolloutAdvanced { service, .. }
             | Self::SwitchedOver { service, .. }
             | Self::RolledBack { service, .. } => Some(service),

@@ -2,7 +2,8 @@
 
 use super::Pool;
 use crate::core::{
-    AdminState, ContainerView, DaemonName, LaunchId, OrderError, Retirement, ServiceName,
+    AdminState, ContainerView, DaemonName, Generation, LaunchId, OrderError, Retirement,
+    ServiceName,
 };
 use crate::runtime::ContainerRuntime;
 
@@ -49,6 +50,32 @@ impl<R: ContainerRuntime> Pool<R> {
         state: AdminState,
     ) -> Result<bool, OrderError> {
         self.broker.set_service_state(service, state)
+    }
+
+    /// Replaces every container of a service without a gap: what it runs is rolled out as a new
+    /// generation, which is launched and judged as that of a reload. Says which.
+    ///
+    /// A reload that does not change what the service runs leaves the rollout alone. After a
+    /// rollback such a reload does not begin it again: the generation before runs the same.
+    ///
+    /// # Errors
+    /// [`OrderError::UnknownService`]; [`OrderError::RollingOut`] while a rollout is under way;
+    /// [`OrderError::Draining`].
+    pub fn roll(&self, service: &ServiceName) -> Result<Generation, OrderError> {
+        self.broker.roll(service)
+    }
+
+    /// Gives up the rollout of a service that is under way, and says which generation that is. Its
+    /// containers are retired, those that are leased when their lease ends, and the generation
+    /// before goes on.
+    ///
+    /// As after any rollback, the next reload that asks for what was given up begins to roll it
+    /// out again.
+    ///
+    /// # Errors
+    /// [`OrderError::UnknownService`]; [`OrderError::NoRollout`]; [`OrderError::Draining`].
+    pub fn roll_back(&self, service: &ServiceName) -> Result<Generation, OrderError> {
+        self.broker.roll_back(service)
     }
 
     /// Every container of this pool, in the order of their launches.

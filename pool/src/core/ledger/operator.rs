@@ -1,10 +1,10 @@
 //! What the operator orders: daemons and services that are drained or used again, containers
-//! that are retired.
+//! that are retired, rollouts that are given up.
 
 use std::time::Instant;
 
-use super::super::{AdminState, Refusal, Retirement};
-use super::{Action, DaemonName, LaunchId, Ledger, RetireReason, ServiceName, State};
+use super::super::{AdminState, GivenUp, Refusal, Retirement};
+use super::{Action, DaemonName, Generation, LaunchId, Ledger, RetireReason, ServiceName, State};
 
 // === impl Ledger ===
 
@@ -32,6 +32,24 @@ impl Ledger {
             _ if container.condemned.is_some() => Retirement::UnderWay,
             State::Launching | State::Probing => Retirement::AtOnce,
             State::Leased => Retirement::AfterLease,
+        }
+    }
+
+    /// The generation that a service is on its way to, if it is on the way.
+    #[must_use]
+    pub fn rollout(&self, service: &ServiceName) -> Option<Generation> {
+        self.services.get(service)?.rollout.as_ref().map(|rollout| rollout.to)
+    }
+
+    /// Whether the whole pool is being drained.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    pub(super) fn roll_back_ordered(&mut self, now: Instant, name: &ServiceName) {
+        if let Some(index) = self.services.get_index_of(name) {
+            self.roll_back(now, index, GivenUp::Operator, "the operator has ordered it".into());
         }
     }
 

@@ -1,5 +1,5 @@
 //! What the operator orders: daemons and services that are drained or used again, containers
-//! that are retired.
+//! that are retired, rollouts that are given up.
 
 use super::{Checked, Phase, World};
 use crate::core::{AdminState, DaemonName, Event, Retirement, ServiceName};
@@ -11,6 +11,9 @@ impl World {
     pub(super) fn operate(&mut self) -> Checked {
         if self.rng.percent(30) {
             return self.retire_one();
+        }
+        if self.rng.percent(15) {
+            return self.roll_back_one();
         }
         let state = match self.rng.below(6) {
             0 => AdminState::Drain,
@@ -52,6 +55,20 @@ impl World {
                 Err(format!("{launch:?} is {phase:?} though the operator had it retired"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The operator has a rollout given up.
+    fn roll_back_one(&mut self) -> Checked {
+        let Some(service) = self.pick_service() else { return Ok(()) };
+        let trying = self.services.get(&service).and_then(|served| served.trying);
+        if self.ledger.rollout(&service) != trying {
+            return Err(format!("I9: {service} is not on its way to {trying:?}"));
+        }
+        self.tell(Event::RollBack { service: service.clone() })?;
+        match self.ledger.rollout(&service) {
+            Some(to) => Err(format!("I9: {service} is on its way to {to} against the order")),
+            None => Ok(()),
         }
     }
 
