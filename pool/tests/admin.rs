@@ -289,3 +289,31 @@ fn an_engine_that_is_stopped_for_maintenance_is_not_given_fewer_launches() {
         assert_eq!(story.ledger.snapshot().daemons[0].launch_limit, limit, "{state}");
     }
 }
+
+#[test]
+fn nobody_waits_for_the_room_of_a_drained_daemon() {
+    let policy = Policy { queue_length: 0, ..policy(0) };
+    let mut story = Story::new(policy, &[("a", 0), ("b", 0)], LEARNT);
+    story.set_daemon("a", AdminState::Drain);
+    let terms = Terms { capacity: 1, tier: 0 };
+    story.tell(Event::DaemonResized { daemon: "b".into(), terms });
+    (0..2).for_each(|_| story.ask());
+    assert_eq!(story.launched_since(0), ["b"]);
+    assert_eq!(story.refused, [Refusal::QueueFull]);
+}
+
+#[test]
+fn no_launch_is_held_for_a_drained_daemon_that_has_yet_to_answer() {
+    for state in [AdminState::Drain, AdminState::Ready] {
+        let mut story = Story::new(policy(1), &[("a", 0)], LEARNT);
+        story.get_ready();
+        let terms = Terms { capacity: 9, tier: 0 };
+        story.tell(Event::DaemonJoined { daemon: "b".into(), terms });
+        story.set_daemon("b", state);
+        let before = story.launched.len();
+        story.tell(Event::Died { launch: story.launched[0].0 });
+        story.pass(Duration::from_secs(1));
+        let held = state.is_ready();
+        assert_eq!(story.launched_since(before).is_empty(), held, "{state}");
+    }
+}

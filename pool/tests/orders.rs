@@ -88,6 +88,10 @@ fn a_launch_goes_when_it_can_be_ended_and_is_nobodys_failure() {
     story.tell(Event::Ready { launch: ordered.0 });
     assert_eq!(story.state(ordered.0), Some((State::Retiring, OPERATOR)));
     assert_eq!(story.launched.len(), 4, "each is launched again, without a pause");
+    let failing = story.launched[2].clone();
+    story.retire(failing.0);
+    story.fail(failing, Fault::Service);
+    assert_eq!(story.launched.len(), 5, "without a pause, even if it was about to fail");
     assert_eq!(story.view().totals.launch_failures, 0);
 }
 

@@ -181,10 +181,7 @@ impl Ledger {
         };
         let lane = (index, rollout.to);
         let here = self.daemons.get(&container.daemon).is_some_and(|daemon| {
-            daemon.contact == Contact::Up
-                && daemon.admin.is_ready()
-                && daemon.can_launch(lane)
-                && daemon.room() == 0
+            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
         });
         let full = service.counts.total() >= service.policy.max;
         rollout.trouble.retry_at.is_none()
