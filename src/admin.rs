@@ -4,20 +4,25 @@
 //! pool's state that is a moment old at most, however many ask.
 
 mod access;
+mod changes;
+mod engines;
 mod events;
 mod feed;
+mod latencies;
 mod metrics;
+mod order;
 mod problem;
+mod query;
 mod routes;
 mod server;
 mod socket;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ganger_pool::core::{ServiceName, Snapshot};
+use ganger_pool::core::{DaemonName, ServiceName, Snapshot};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,12 +30,15 @@ use tokio_util::sync::CancellationToken;
 use crate::proxy::{Counts, Sessions};
 
 pub use access::AccessRules;
+pub use engines::EngineMemory;
 pub use feed::{Feed, Happening};
+pub use latencies::{LatencyMemory, Percentiles};
 pub use metrics::{Exposition, MetricRow, Metrics, MetricsReading, ReloadResult, TlsFile, rows};
+pub use order::{AdminOrder, NotOrdered, OrderAnswer, Ordered};
 pub use socket::{AdminListener, AdminSocket, SocketError};
 pub use view::{
-    About, Condition, ContainerCounts, DaemonStatus, LeaseCounts, ServiceStatus, SessionStatus,
-    Status,
+    About, Condition, ContainerCounts, ContainerStatus, DaemonStatus, LeaseCounts, ServiceStatus,
+    SessionStatus, Status,
 };
 
 /// How old what is told of the pool may be: a copy of it is made under the lock that leases take.
@@ -52,6 +60,15 @@ pub trait AdminSubject: Send + Sync + 'static {
     /// The certificates that engines are reached with. Reads files.
     fn certificates(&self) -> Vec<TlsFile>;
 
+    /// All containers. May take some milliseconds where there are very many.
+    fn containers(&self) -> Vec<ContainerStatus>;
+    /// What was ordered and holds.
+    fn notes(&self) -> Notes;
+    /// Carries an order out.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it unknown whether the order is carried out.
+    fn order(&self, order: AdminOrder) -> OrderAnswer<'_>;
     /// Whether it was told to stop: nobody is to be sent here any more.
     fn is_stopping(&self) -> bool;
 }
@@ -67,19 +84,35 @@ pub struct Doors {
     pub rules: AccessRules,
 }
 
+/// What was ordered and holds, beyond what the pool knows.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    /// Services whose stock was set, until the next reload.
+    pub scaled: BTreeSet<ServiceName>,
+    /// Services that are drained, and when their leases are cut.
+    pub service_deadlines: BTreeMap<ServiceName, Instant>,
+    /// Daemons that are drained, and when the leases there are cut.
+    pub daemon_deadlines: BTreeMap<DaemonName, Instant>,
+}
+
 /// The state that all handlers share.
-pub(crate) struct AdminState {
+pub(crate) struct AdminShared {
     subject: Box<dyn AdminSubject>,
     metrics: Arc<Metrics>,
     origin: Origin,
     last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
     feed: Arc<Feed>,
+    engines: Arc<EngineMemory>,
+    latencies: Arc<LatencyMemory>,
     /// The copy that the feed has shown last.
     shown: parking_lot::Mutex<Option<Arc<Snapshot>>>,
     /// Places of those who follow the feed.
     readers: Arc<Semaphore>,
     stop: CancellationToken,
 }
+
+/// What handlers have it as.
+type ServerState = axum::extract::State<Arc<AdminShared>>;
 
 /// Those who were told what happened from the start on.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +121,10 @@ pub struct Told {
     pub metrics: Arc<Metrics>,
     /// What readers of events follow.
     pub feed: Arc<Feed>,
+    /// What is remembered of daemons.
+    pub engines: Arc<EngineMemory>,
+    /// How long clients waited lately.
+    pub latencies: Arc<LatencyMemory>,
 }
 
 /// The facts of a process that never change.
@@ -101,19 +138,19 @@ pub struct Origin {
     pub since: SystemTime,
 }
 
-// === impl AdminState ===
+// === impl AdminShared ===
 
-impl AdminState {
+impl AdminShared {
     fn new(
         subject: Box<dyn AdminSubject>,
         told: Told,
         origin: Origin,
         stop: CancellationToken,
     ) -> Self {
-        let Told { metrics, feed } = told;
+        let Told { metrics, feed, engines, latencies } = told;
         let (last, shown, readers) =
             (Mutex::default(), parking_lot::Mutex::default(), Arc::new(Semaphore::new(READERS)));
-        Self { subject, metrics, origin, last, feed, shown, readers, stop }
+        Self { subject, metrics, origin, last, feed, engines, latencies, shown, readers, stop }
     }
 
     /// The pool as it was a moment ago.
@@ -141,7 +178,7 @@ pub async fn serve(
     origin: Origin,
     stop: CancellationToken,
 ) {
-    let admin = Arc::new(AdminState::new(subject, told, origin, stop.clone()));
+    let admin = Arc::new(AdminShared::new(subject, told, origin, stop.clone()));
     let app = routes::routes(admin, Arc::new(doors.rules));
     let by_socket = async {
         if let Some(AdminSocket { listener, place }) = doors.socket {

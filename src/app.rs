@@ -3,16 +3,19 @@
 mod admin_server;
 mod changes;
 mod config_in_use;
+mod drains;
 mod fleet;
 mod guardian;
 mod instance;
 mod notify;
+mod orders;
 mod plan;
 mod push;
 mod reap;
 mod register;
 mod serve;
 mod stocked;
+mod subject;
 mod watch;
 
 use std::io;
@@ -25,6 +28,7 @@ use std::time::Duration;
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot};
 use ganger_pool::{Observer, Pool};
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
@@ -37,13 +41,15 @@ use crate::proxy::{
     self, AccessFile, AccessWriter, Admission, BindError, Listener, Recorder, Sessions, Threads,
 };
 use crate::shutdown::Stop;
-use admin_server::{AdminServer, Run};
+use admin_server::AdminServer;
 use config_in_use::ConfigInUse;
+use drains::Drains;
 use fleet::Followed;
 use guardian::Guardian;
 use register::Registrar;
 use serve::{Door, Server};
 use stocked::StockWatch;
+use subject::Run;
 use watch::ImageWatch;
 
 pub use fleet::Fleet;
@@ -187,7 +193,7 @@ pub async fn run(
 
     serve::warn_of(&config);
     let told = Told::default();
-    recorders.push(told.metrics.clone());
+    recorders.extend([told.metrics.clone() as Arc<dyn Recorder>, told.latencies.clone()]);
     engines.push(told.metrics.clone());
     let docker = Docker::new(identity.clone(), builtin()).observed_by(engines);
     let docker = Arc::new(docker);
@@ -209,7 +215,7 @@ pub async fn run(
     let images = ImageWatch::new(docker.clone());
     let (stocks, probe) = (Arc::new(StockWatch::default()), Arc::new(Prober));
     let observers: Vec<Arc<dyn Observer>> =
-        vec![stocks.clone(), told.metrics.clone(), told.feed.clone()];
+        vec![stocks.clone(), told.metrics.clone(), told.feed.clone(), told.engines.clone()];
     let pool = Pool::start_observed(services, docker.clone(), probe, fleet, observers);
     let pool = Arc::new(pool);
     await_reaped(&pool, &stop).await;
@@ -240,6 +246,7 @@ pub async fn run(
     started(&running);
     let config = Arc::new(config);
     let in_use = Arc::new(ConfigInUse::new(config.clone(), told.feed.clone()));
+    let (orders, ordered) = mpsc::channel(1);
     let run = Run {
         pool: pool.clone(),
         sessions: sessions.clone(),
@@ -247,6 +254,8 @@ pub async fn run(
         in_use: in_use.clone(),
         fleet: known,
         drain: stop.drain.clone(),
+        drains: Drains::default(),
+        orders,
     };
     let admin = AdminServer::serve(doors, run, told, &instance);
 
@@ -260,7 +269,7 @@ pub async fn run(
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
     let _alive = notify::watchdog(pool.clone());
     notify::ready();
-    let cut = server.run(load, stop).await;
+    let cut = server.run(load, ordered, stop).await;
     full.abort();
     let left = await_removed(&pool, &docker, guardian).await;
     admin.end().await;

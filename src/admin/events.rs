@@ -17,10 +17,10 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep;
 
-use super::AdminState;
 use super::feed::{FeedEvent, WINDOW};
 use super::problem::Problem;
 use super::view::{DaemonStatus, ServiceStatus};
+use super::{AdminShared, ServerState};
 
 /// How often a reader that is told nothing is shown that the stream is alive.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -36,7 +36,7 @@ struct AboutEvent {
 
 /// A reader of the stream.
 struct Reader {
-    admin: Arc<AdminState>,
+    admin: Arc<AdminShared>,
     latest: watch::Receiver<u64>,
     /// The number of the last event that it was told.
     told: u64,
@@ -49,7 +49,7 @@ struct Reader {
 /// `happening`, and `gap` where a reader was too slow. A reader that comes anew is told all states; one
 /// that comes back with `Last-Event-ID` what it has missed.
 pub(super) async fn events(
-    State(admin): State<Arc<AdminState>>,
+    State(admin): ServerState,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let word = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -122,9 +122,9 @@ impl From<FeedEvent> for Event {
     }
 }
 
-// === impl AdminState ===
+// === impl AdminShared ===
 
-impl AdminState {
+impl AdminShared {
     /// Has the feed tell how services and daemons are, as of the copy that all answers come from.
     async fn show_states(&self) {
         let snapshot = self.snapshot().await;

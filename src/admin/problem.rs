@@ -5,6 +5,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::order::NotOrdered;
+
 /// A request that cannot be carried out, and why.
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
@@ -33,6 +35,17 @@ impl Problem {
         let (code, title) = ("method-not-allowed", "Another method is needed");
         let detail = "this path is not asked like that".to_owned();
         Self::new(StatusCode::METHOD_NOT_ALLOWED, code, title, detail)
+    }
+
+    /// What is asked for makes no sense.
+    pub(super) fn invalid(detail: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", "What is asked for makes no sense", detail)
+    }
+
+    /// The body is larger than any that makes sense.
+    pub(super) fn too_large() -> Self {
+        let detail = "the body has more than 64 KiB".to_owned();
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
     }
 
     /// The request names another server.
@@ -78,6 +91,28 @@ impl Problem {
         let title = "The token cannot be read";
         let detail = "Ganger's log says why".to_owned();
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "token-unreadable", title, detail)
+    }
+}
+
+impl From<NotOrdered> for Problem {
+    fn from(error: NotOrdered) -> Self {
+        let detail = error.to_string();
+        match error {
+            NotOrdered::Absent(_) => Self::absent(detail),
+            NotOrdered::Invalid(_) => Self::invalid(detail),
+            NotOrdered::Conflict(_) => {
+                let title = "Not as things are";
+                Self::new(StatusCode::CONFLICT, "conflict", title, detail)
+            }
+            NotOrdered::Refused(_) => {
+                let title = "The configuration cannot be used";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "config-refused", title, detail)
+            }
+            NotOrdered::Stopping => {
+                let title = "It is stopping";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", title, detail)
+            }
+        }
     }
 }
 

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use ganger_pool::core::{Counts, DaemonView, ServiceView, StartKind, State};
+use std::time::{Duration, Instant};
+
+use ganger_pool::core::{
+    AdminState, ContainerView, Counts, DaemonView, ServiceView, StartKind, State,
+};
 use serde::{Deserialize, Serialize};
 
+use super::latencies::Percentiles;
 use crate::proxy::SessionView;
 
 /// The process.
@@ -89,6 +94,10 @@ pub enum Condition {
     Degraded,
     /// A daemon that does not answer.
     Down,
+    /// The operator has it drained.
+    Drain,
+    /// The operator works on it.
+    Maint,
     /// It is drained, and is no part of the configuration or the fleet any more.
     Leaving,
 }
@@ -106,10 +115,22 @@ pub struct ServiceStatus {
     pub generation: u64,
     /// How many ready containers are to be kept.
     pub target: u32,
+    /// The most containers that it may have.
+    pub max: u32,
+    /// The operator has set `target` or `max`, until the next reload.
+    pub is_scaled: bool,
+    /// Until leases are cut, where the operator has it drained with a deadline.
+    pub deadline_seconds: Option<f64>,
     /// Its containers.
     pub containers: ContainerCounts,
     /// Connections that wait for one.
     pub waiting: u32,
+    /// How long the first of them has been waiting.
+    pub oldest_wait_seconds: Option<f64>,
+    /// From accept to the lease, lately.
+    pub wait: Option<Percentiles>,
+    /// From accept to the container's first byte, lately.
+    pub first_byte: Option<Percentiles>,
     /// Leases since it was added.
     pub leases: LeaseCounts,
     /// Connections that got nothing, by reason, since it was added.
@@ -133,8 +154,20 @@ pub struct DaemonStatus {
     pub capacity: u32,
     /// Launches go to the lowest tier that has room.
     pub tier: u32,
+    /// The version of its engine.
+    pub engine: Option<String>,
+    /// Until leases there are cut, where the operator has it drained with a deadline.
+    pub deadline_seconds: Option<f64>,
     /// Its containers that are this process's.
     pub containers: ContainerCounts,
+    /// Launches that are under way there.
+    pub launches: u32,
+    /// The most launches at a time, as far as was learnt.
+    pub launch_limit: u32,
+    /// How long a launch takes there, until its container is ready.
+    pub start_seconds: Option<f64>,
+    /// What failed there last.
+    pub last_error: Option<String>,
     /// What earlier runs left there, and is still to be removed.
     pub strays: u32,
     /// Containers of others who share the capacity.
@@ -156,10 +189,37 @@ pub struct SessionStatus {
     pub container: Option<String>,
     /// The daemon of that.
     pub daemon: Option<String>,
+    /// Leases of that container, with this one.
+    pub uses: Option<u32>,
     /// From the client so far.
     pub in_bytes: u64,
     /// To the client so far.
     pub out_bytes: u64,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerStatus {
+    /// The number of its launch.
+    pub launch: u64,
+    /// The engine's id, once it has one.
+    pub id: Option<String>,
+    /// The service.
+    pub service: String,
+    /// The version of the service's settings.
+    pub generation: u64,
+    /// The daemon.
+    pub daemon: String,
+    /// One of the words of [`ContainerCounts`].
+    pub state: String,
+    /// Since when, in seconds.
+    pub state_seconds: f64,
+    /// Since its launch was ordered.
+    pub age_seconds: f64,
+    /// Leases that it has had.
+    pub uses: u32,
+    /// Why it goes, if it does.
+    pub retire_reason: Option<String>,
 }
 
 // === impl Condition ===
@@ -175,6 +235,8 @@ impl fmt::Display for Condition {
             Self::Up => "up",
             Self::Degraded => "degraded",
             Self::Down => "down",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
             Self::Leaving => "leaving",
         })
     }
@@ -183,6 +245,19 @@ impl fmt::Display for Condition {
 // === impl ContainerCounts ===
 
 impl ContainerCounts {
+    /// One more, of the state with this word.
+    pub(super) fn add(&mut self, word: &str) {
+        let count = match word {
+            "starting" => &mut self.starting,
+            "ready" => &mut self.ready,
+            "leased" => &mut self.leased,
+            "checking" => &mut self.checking,
+            "unknown" => &mut self.unknown,
+            _ => &mut self.stopping,
+        };
+        *count += 1;
+    }
+
     /// By the words that are used for them everywhere.
     pub(super) fn by_word(self) -> [(&'static str, u32); 6] {
         [
@@ -214,7 +289,12 @@ impl From<Counts> for ContainerCounts {
 impl ServiceStatus {
     /// Whether clients are served, as far as is known.
     pub(super) fn is_serving(&self) -> bool {
-        self.state != Condition::Refusing
+        !matches!(self.state, Condition::Refusing | Condition::Drain | Condition::Maint)
+    }
+
+    /// Whether clients are refused that should be served: nobody has asked for it.
+    pub(super) fn is_refusing(&self) -> bool {
+        self.state == Condition::Refusing
     }
 }
 
@@ -222,6 +302,8 @@ impl From<&ServiceView> for ServiceStatus {
     fn from(view: &ServiceView) -> Self {
         let (state, reason) = match view {
             ServiceView { leaving: true, .. } => (Condition::Leaving, None),
+            ServiceView { admin: AdminState::Drain, .. } => (Condition::Drain, None),
+            ServiceView { admin: AdminState::Maint, .. } => (Condition::Maint, None),
             ServiceView { refusing: Some(why), .. } => (Condition::Refusing, Some(why)),
             ServiceView { failing: Some(why), .. } => (Condition::Failing, Some(why)),
             view if view.stocked() => (Condition::Ready, None),
@@ -242,8 +324,14 @@ impl From<&ServiceView> for ServiceStatus {
             reason: reason.map(ToString::to_string),
             generation: view.generation.0.into(),
             target: view.warm,
+            max: view.max,
+            is_scaled: false,
+            deadline_seconds: None,
             containers: view.counts.into(),
             waiting: view.waiting,
+            oldest_wait_seconds: view.oldest_wait.map(|since| elapsed(since).as_secs_f64()),
+            wait: None,
+            first_byte: None,
             leases,
             refused: refused.map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             rollout: view.rollout.as_ref().map(|rollout| rollout.stage.to_string()),
@@ -256,6 +344,8 @@ impl From<&DaemonView> for DaemonStatus {
     fn from(view: &DaemonView) -> Self {
         let (state, reason) = match view {
             DaemonView { leaving: true, .. } => (Condition::Leaving, None),
+            DaemonView { admin: AdminState::Drain, .. } => (Condition::Drain, None),
+            DaemonView { admin: AdminState::Maint, .. } => (Condition::Maint, None),
             DaemonView { down: Some(why), .. } => (Condition::Down, Some(why)),
             DaemonView { listed: false, .. } => (Condition::Joining, None),
             DaemonView { degraded: Some(why), .. } => (Condition::Degraded, Some(why)),
@@ -267,7 +357,13 @@ impl From<&DaemonView> for DaemonStatus {
             reason: reason.map(ToString::to_string),
             capacity: view.capacity,
             tier: view.tier,
+            engine: None,
+            deadline_seconds: None,
             containers: view.counts.into(),
+            launches: view.in_flight,
+            launch_limit: view.launch_limit,
+            start_seconds: None,
+            last_error: None,
             strays: view.strays,
             others: view.others,
         }
@@ -276,6 +372,7 @@ impl From<&DaemonView> for DaemonStatus {
 
 impl From<SessionView> for SessionStatus {
     fn from(view: SessionView) -> Self {
+        let uses = view.container.as_ref().map(|serving| serving.uses);
         let (container, daemon) = view
             .container
             .map(|serving| (serving.id.to_string(), serving.daemon.to_string()))
@@ -287,8 +384,45 @@ impl From<SessionView> for SessionStatus {
             age_seconds: view.age.as_secs_f64(),
             container,
             daemon,
+            uses,
             in_bytes: view.bytes_in,
             out_bytes: view.bytes_out,
         }
     }
+}
+
+// === impl ContainerStatus ===
+
+impl From<ContainerView> for ContainerStatus {
+    fn from(view: ContainerView) -> Self {
+        Self {
+            launch: view.launch.0,
+            id: None,
+            service: view.service.to_string(),
+            generation: view.generation.0.into(),
+            daemon: view.daemon.to_string(),
+            state: word(view.state).to_owned(),
+            state_seconds: elapsed(view.since).as_secs_f64(),
+            age_seconds: elapsed(view.launched).as_secs_f64(),
+            uses: view.uses,
+            retire_reason: view.retire_reason.map(|reason| reason.to_string()),
+        }
+    }
+}
+
+/// The word of [`ContainerCounts`] for a state.
+pub(super) const fn word(state: State) -> &'static str {
+    match state {
+        State::Launching | State::Probing => "starting",
+        State::Idle => "ready",
+        State::Leased => "leased",
+        State::Checking => "checking",
+        State::Unknown => "unknown",
+        State::Retiring | State::Removed => "stopping",
+    }
+}
+
+/// How long ago that was, by the clock of the pool.
+fn elapsed(since: Instant) -> Duration {
+    tokio::time::Instant::now().into_std().saturating_duration_since(since)
 }

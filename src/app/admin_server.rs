@@ -1,27 +1,18 @@
-//! What a run answers those who ask it.
+//! Where a run answers those who ask it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ganger_pool::Pool;
-use ganger_pool::core::{ServiceName, Snapshot};
-use ganger_pool::discovery::FleetWatch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::Instance;
-use super::config_in_use::ConfigInUse;
+use super::subject::Run;
 use crate::admin::{
-    self, AccessRules, AdminListener, AdminSocket, AdminSubject, Doors, Origin, ReloadResult,
-    SocketError, TlsFile, Told,
+    self, AccessRules, AdminListener, AdminSocket, Doors, Origin, SocketError, Told,
 };
 use crate::config::Admin;
-use crate::docker::{Docker, Site};
-use crate::proxy::{Admission, Counts, Sessions};
-use crate::tls;
 
 /// The most that an answer which is under way may take once nothing else is left to do.
 const LAST: Duration = Duration::from_secs(1);
@@ -30,16 +21,6 @@ const LAST: Duration = Duration::from_secs(1);
 pub(super) struct AdminServer {
     stop: CancellationToken,
     server: JoinHandle<()>,
-}
-
-/// A run, as it is asked.
-pub(super) struct Run {
-    pub(super) pool: Arc<Pool<Docker>>,
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) admission: Arc<Admission>,
-    pub(super) in_use: Arc<ConfigInUse>,
-    pub(super) fleet: FleetWatch<Site>,
-    pub(super) drain: CancellationToken,
 }
 
 /// Listens where the configuration says. Where it says nothing of a socket, what does not work there
@@ -90,44 +71,5 @@ impl AdminServer {
             // Its socket is removed with it.
             _ = self.server.await;
         }
-    }
-}
-
-// === impl Run ===
-
-impl AdminSubject for Run {
-    fn snapshot(&self) -> Snapshot {
-        self.pool.snapshot()
-    }
-
-    fn sessions(&self) -> &Sessions {
-        &self.sessions
-    }
-
-    fn counts(&self) -> BTreeMap<ServiceName, Counts> {
-        self.sessions.count_traffic();
-        self.admission.counts()
-    }
-
-    fn last_reload(&self) -> ReloadResult {
-        self.in_use.last_reload()
-    }
-
-    fn certificates(&self) -> Vec<TlsFile> {
-        let fleet = Arc::clone(&self.fleet.borrow());
-        // Most daemons share their files.
-        let mut files: Vec<&tls::Files> = Vec::new();
-        for found in fleet.iter().filter_map(|daemon| daemon.endpoint.endpoint.tls()) {
-            if !files.contains(&found) {
-                files.push(found);
-            }
-        }
-        let expiries = files.into_iter().flat_map(tls::Files::expiries);
-        let by_path: BTreeMap<_, _> = expiries.collect();
-        by_path.into_iter().map(|(path, expires)| TlsFile { path, expires }).collect()
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.drain.is_cancelled()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ganger_pool::core::{ServiceName, State};
 use ganger_pool::{Change, Pool, ServiceOptions};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -16,9 +16,11 @@ use super::changes::{ChangedDaemon, Changes};
 use super::config_in_use::ConfigInUse;
 use super::fleet::Followed;
 use super::notify;
+use super::orders::{self, SentOrder, ServerOrder, StockScale};
 use super::plan::Plan;
 use super::register::{Entry, Registrar};
 use super::watch::{ImageWatch, Moved, Watched};
+use crate::admin::{NotOrdered, Ordered};
 use crate::config::{self, Config};
 use crate::discovery::Following;
 use crate::docker::{Docker, Spec};
@@ -168,7 +170,12 @@ impl Server {
 
     /// Serves until it is stopped and every session has ended; says how many
     /// were cut.
-    pub(super) async fn run(mut self, load: Option<Load>, stop: Stop) -> u64 {
+    pub(super) async fn run(
+        mut self,
+        load: Option<Load>,
+        mut orders: mpsc::Receiver<SentOrder>,
+        stop: Stop,
+    ) -> u64 {
         let open = self.fronts.iter().map(|(name, front)| (name, front.address));
         self.registrar.begin(self.registrar.entries(&self.config, open));
         loop {
@@ -177,14 +184,19 @@ impl Server {
                 biased;
                 () = stop.drain.cancelled() => break,
                 () = stop.reload.notified() => if let Some(load) = &load {
-                    notify::reloading();
-                    self.reload(load, &stop).await;
-                    notify::ready();
+                    _ = self.reload(load, &stop).await;
                 },
+                Some(SentOrder { order, answer }) = orders.recv() => {
+                    let answered = self.carry_out(order, load.as_ref(), &stop).await;
+                    // Whoever has gone meanwhile does not hear it.
+                    _ = answer.send(answered);
+                }
                 moved = self.images.next() => self.repin(moved),
                 Some(_) = self.listening.join_next() => {}
             }
         }
+        // Nobody waits for what will not be carried out.
+        drop(orders);
         notify::stopping();
         let none = BTreeMap::new();
         tokio::select! {
@@ -210,8 +222,52 @@ impl Server {
         self.door.cut().saturating_sub(one_by_one)
     }
 
+    /// Carries out an order of the operator.
+    async fn carry_out(
+        &mut self,
+        order: ServerOrder,
+        load: Option<&Load>,
+        stop: &Stop,
+    ) -> Result<Ordered, NotOrdered> {
+        match (order, load) {
+            (ServerOrder::Scale { service, scale }, _) => self.scale(&service, scale),
+            (ServerOrder::Reload { dry_run: false }, Some(load)) => self.reload(load, stop).await,
+            (ServerOrder::Reload { dry_run: true }, Some(load)) => self.compare(load).await,
+            (ServerOrder::Reload { .. }, None) => {
+                Err(NotOrdered::Conflict("it runs without a file that could be read".to_owned()))
+            }
+        }
+    }
+
+    /// Has a service keep other numbers of containers until the next reload.
+    fn scale(&self, service: &ServiceName, scale: StockScale) -> Result<Ordered, NotOrdered> {
+        let absent = || NotOrdered::Absent(format!("there is no service {service}"));
+        let services = Plan::new(&self.config).services;
+        let options = services.iter().find(|options| options.name == *service);
+        let options = options.ok_or_else(absent)?;
+        let before = self.in_use.scales().get(service).copied().unwrap_or_default();
+        let scale = before.then(scale);
+        let policy = scale.applied(&options.policy).map_err(NotOrdered::Invalid)?;
+        let detail = format!("warm {}, max {}, until the next reload", policy.warm, policy.max);
+        if scale == before {
+            return Ok(Ordered::unchanged(detail));
+        }
+        self.in_use.scaled(service.clone(), scale);
+        self.run_services(services);
+        Ok(Ordered::changed(detail))
+    }
+
+    /// Says what the configuration would change, and changes nothing.
+    async fn compare(&self, load: &Load) -> Result<Ordered, NotOrdered> {
+        let config = load().map_err(NotOrdered::Refused)?;
+        self.check(&config).map_err(NotOrdered::Refused)?;
+        let changes = Changes::between(&self.config, &config);
+        Ok(Ordered::unchanged(format!("would change: {changes}")))
+    }
+
     /// Reads the configuration again and runs by it, all of it or nothing.
-    async fn reload(&mut self, load: &Load, stop: &Stop) {
+    async fn reload(&mut self, load: &Load, stop: &Stop) -> Result<Ordered, NotOrdered> {
+        notify::reloading();
         let prepared = async {
             match load() {
                 Ok(config) => self.prepare(config).await,
@@ -221,22 +277,26 @@ impl Server {
         let prepared = tokio::select! {
             // What is stopped anyway does not wait for discovery.
             biased;
-            () = stop.drain.cancelled() => return,
+            () = stop.drain.cancelled() => return Err(NotOrdered::Stopping),
             prepared = prepared => prepared,
         };
-        match prepared {
-            Ok(next) => self.apply(next).await,
+        let done = match prepared {
+            Ok(next) => Ok(Ordered::changed(self.apply(next).await)),
             Err(why) => {
                 // Line by line: what it shows is aligned.
                 why.lines().for_each(|line| error!("{line}"));
                 error!("the configuration is not reloaded: nothing has changed");
                 self.in_use.refused(&why);
+                Err(NotOrdered::Refused(why))
             }
-        }
+        };
+        notify::ready();
+        done
     }
 
-    /// Does what may fail.
-    async fn prepare(&self, config: Config) -> Result<Next, String> {
+    /// Whether a configuration can take the place of the one in use, as far as that can be told without
+    /// doing anything.
+    fn check(&self, config: &Config) -> Result<(), String> {
         for (what, same) in [
             ("log", config.log == self.config.log),
             ("guardian", config.guardian == self.config.guardian),
@@ -263,6 +323,12 @@ impl Server {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Does what may fail.
+    async fn prepare(&self, config: Config) -> Result<Next, String> {
+        self.check(&config)?;
         let plan = Plan::new(&config);
         let cap = proxy::connection_cap(self.door.files, plan.containers(), plan.daemons());
         let cap = cap.map_err(|error| error.to_string())?;
@@ -296,7 +362,8 @@ impl Server {
         self.fronts.iter().find(|(_, front)| same(front)).map(|(name, _)| name)
     }
 
-    async fn apply(&mut self, next: Next) {
+    /// Runs by it, and says what it changes.
+    async fn apply(&mut self, next: Next) -> String {
         let registered = self.registered(&next);
         self.registrar.retire(&registered).await;
         let Next { config, plan, cap, mut listeners, following, access } = next;
@@ -342,6 +409,7 @@ impl Server {
             "the configuration is reloaded; sessions that are open keep the settings and the \
              container they began with"
         );
+        changes.to_string()
     }
 
     /// Says which settings hold from now on.
@@ -376,6 +444,7 @@ impl Server {
 
     /// Has the pool run these, with their tags as they are pinned.
     fn run_services(&self, mut services: Vec<ServiceOptions<Spec>>) {
+        orders::scale(&mut services, &self.in_use.scales());
         for options in &mut services {
             if let Some(pin) = self.pins.get(&options.name) {
                 let image = pin.to.clone();

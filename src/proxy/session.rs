@@ -167,8 +167,9 @@ impl<S: Supply> Session<S> {
         self.record.launch = Some(launch);
         self.record.daemon = Some(daemon.clone());
         self.record.start = Some(lease.start());
-        self.record.uses = Some((lease.uses(), lease.max_uses()));
-        self.entry.served_by(Some(ServingContainer { id, launch, daemon }));
+        let uses = lease.uses();
+        self.record.uses = Some((uses, lease.max_uses()));
+        self.entry.served_by(Some(ServingContainer { id, launch, daemon, uses }));
         self.lease = Some(lease);
         Ok(())
     }

@@ -57,6 +57,8 @@ pub struct ServingContainer {
     pub launch: LaunchId,
     /// The daemon that it is on.
     pub daemon: DaemonName,
+    /// Which lease of it this is; 1 is the first.
+    pub uses: u32,
 }
 
 /// A connection as its session and the readers share it.

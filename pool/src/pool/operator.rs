@@ -1,5 +1,7 @@
 //! What an operator may order of a pool while it runs.
 
+use std::sync::Arc;
+
 use super::Pool;
 use crate::core::{
     AdminState, ContainerView, DaemonName, Generation, LaunchId, OrderError, Retirement,
@@ -86,6 +88,12 @@ impl<R: ContainerRuntime> Pool<R> {
     #[must_use]
     pub fn containers(&self) -> Vec<ContainerView> {
         self.broker.containers()
+    }
+
+    /// The handle of a container, once it was started and as long as it is there.
+    #[must_use]
+    pub fn handle(&self, launch: LaunchId) -> Option<Arc<R::Handle>> {
+        self.broker.handle_of(launch)
     }
 
     /// Retires one container, and says what comes of it. It is not leased any more; one that is

@@ -56,9 +56,12 @@ impl Happening {
         })
     }
 
-    /// Whether it is the same, happening to the same.
+    /// Whether it is the same, happening to the same. What has no subject, such as an order, is the
+    /// same only in all details.
     pub(super) fn is_like(&self, other: &Self) -> bool {
+        let has_subject = self.service.is_some() || self.daemon.is_some();
         (&self.kind, &self.service, &self.daemon) == (&other.kind, &other.service, &other.daemon)
+            && (has_subject || self.detail == other.detail)
     }
 }
 

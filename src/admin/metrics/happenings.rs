@@ -25,7 +25,7 @@ pub(super) struct Happenings {
     starts: Histograms<ByPhase>,
     start_failures: Family<ByFault, Counter>,
     rollouts: Family<ByResult, Counter>,
-    requests: Histograms<Request>,
+    requests: Histograms<ByRequest>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,7 +63,7 @@ struct ByResult {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
+struct ByRequest {
     op: &'static str,
     outcome: &'static str,
 }
@@ -190,7 +190,7 @@ impl EngineObserver for Metrics {
     }
 
     fn request(&self, request: &EngineRequest) {
-        let labels = Request { op: request.operation, outcome: request.outcome.as_str() };
+        let labels = ByRequest { op: request.operation, outcome: request.outcome.as_str() };
         self.happenings.requests.get_or_create(&labels).observe(request.took.as_secs_f64());
     }
 }
@@ -221,6 +221,7 @@ impl Observer for Metrics {
                     GivenUp::Failed => "failed",
                     GivenUp::Refused => "refused",
                     GivenUp::Replaced => "replaced",
+                    GivenUp::Operator => "operator",
                 },
             ),
             _ => {}

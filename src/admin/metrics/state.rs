@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ganger_pool::core::{DaemonView, ServiceName, ServiceView, Snapshot};
 use prometheus_client::encoding::DescriptorEncoder;
@@ -20,6 +20,8 @@ use crate::proxy::Counts;
 pub struct MetricsReading {
     /// The pool, as it was a moment ago.
     pub pool: Arc<Snapshot>,
+    /// Its containers, by service and daemon.
+    pub containers: BTreeMap<(String, String), ContainerCounts>,
     /// The proxy, by service.
     pub proxy: BTreeMap<ServiceName, Counts>,
     /// The last time that the configuration was read.
@@ -90,6 +92,12 @@ impl From<u32> for Number {
 impl From<bool> for Number {
     fn from(value: bool) -> Self {
         Self(value.into())
+    }
+}
+
+impl From<Duration> for Number {
+    fn from(value: Duration) -> Self {
+        Self(value.as_secs_f64())
     }
 }
 
@@ -220,23 +228,41 @@ static ROWS: &[MetricRow] = &[
     gauge("ganger_queue_length", SERVICE, "Connections that wait for a container", |r, s| {
         by_service(r, s, |service| service.waiting.into());
     }),
+    gauge(
+        "ganger_queue_oldest_seconds",
+        SERVICE,
+        "How long the first of those has been waiting; 0 where nobody waits",
+        |r, s| {
+            let now = tokio::time::Instant::now().into_std();
+            by_service(r, s, |service| {
+                let waited = service.oldest_wait.map(|since| now.saturating_duration_since(since));
+                waited.unwrap_or_default().into()
+            });
+        },
+    ),
+    counter("ganger_waits", SERVICE, "Clients that had to wait for a container", |r, s| {
+        by_service(r, s, |service| service.totals.waited.into());
+    }),
     counter("ganger_queue_abandoned", SERVICE, "Clients that left while they waited", |r, s| {
         by_service(r, s, |service| service.totals.abandoned.into());
     }),
     gauge(
         "ganger_containers",
-        &["service", "state"],
+        &["service", "daemon", "state"],
         "Containers by state; all count against capacity",
         |r, s| {
-            for service in &r.pool.services {
-                for (state, count) in ContainerCounts::from(service.counts).by_word() {
-                    s.add(&[service.name.as_str(), state], count);
+            for ((service, daemon), counts) in &r.containers {
+                for (state, count) in counts.by_word() {
+                    s.add(&[service, daemon, state], count);
                 }
             }
         },
     ),
     gauge("ganger_stock_target", SERVICE, "Ready containers that are to be kept", |r, s| {
         by_service(r, s, |service| service.warm.into());
+    }),
+    gauge("ganger_service_max", SERVICE, "The most containers that a service may have", |r, s| {
+        by_service(r, s, |service| service.max.into());
     }),
     gauge(
         "ganger_service_serving",
@@ -284,6 +310,15 @@ static ROWS: &[MetricRow] = &[
     gauge("ganger_daemon_containers", DAEMON, "Containers of this instance on a daemon", |r, s| {
         by_daemon(r, s, |daemon| daemon.held().into());
     }),
+    gauge("ganger_daemon_launches", DAEMON, "Launches that are under way on a daemon", |r, s| {
+        by_daemon(r, s, |daemon| daemon.in_flight.into());
+    }),
+    gauge(
+        "ganger_daemon_launch_limit",
+        DAEMON,
+        "The most launches at a time on a daemon, as far as was learnt",
+        |r, s| by_daemon(r, s, |daemon| daemon.launch_limit.into()),
+    ),
     gauge(
         "ganger_config_last_reload_success",
         &[],

@@ -9,6 +9,7 @@ use ganger_pool::{EventKind, Observer, PoolEvent};
 use ganger_test_support::assert_generated_part;
 
 use super::*;
+use crate::admin::ContainerCounts;
 use crate::admin::tests::{sample_daemon, sample_service};
 use crate::docker::{EngineObserver, EngineRequest, RequestOutcome, Step};
 use crate::proxy::{ConnId, ConnRecord, Counts, Recorder, StartKind};
@@ -54,6 +55,10 @@ fn reading() -> MetricsReading {
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     MetricsReading {
         pool: Arc::new(Snapshot { services, daemons, draining: false }),
+        containers: BTreeMap::from([(
+            ("echo".into(), "local".into()),
+            ContainerCounts { ready: 3, ..ContainerCounts::default() },
+        )]),
         proxy: BTreeMap::from([("echo".into(), counts)]),
         reload: Some(ReloadResult { at, taken: true }),
         certificates: vec![TlsFile { path: "/etc/ganger/tls/cert.pem".into(), expires: at }],
@@ -107,6 +112,7 @@ fn counters_and_gauges_say_what_was_read_and_histograms_what_happened() {
         "ganger_leases_total{service=\"echo\",start=\"warm\"} 7",
         "ganger_relay_bytes_total{service=\"echo\",direction=\"out\"} 200",
         "ganger_containers_retired_total{service=\"echo\",reason=\"spent\"} 5",
+        "ganger_containers{service=\"echo\",daemon=\"local\",state=\"ready\"} 3",
         "ganger_daemon_up{daemon=\"local\"} 0",
         "ganger_lease_wait_seconds_bucket{service=\"echo\",le=\"0.25\"} 0",
         "ganger_lease_wait_seconds_bucket{service=\"echo\",le=\"0.5\"} 1",

@@ -42,6 +42,10 @@ impl Health {
         let Some(view) = service.filter(|view| !view.leaving) else {
             return critical("it takes no more clients");
         };
+        if !view.admin.is_ready() {
+            let leased = view.counts[State::Leased];
+            return critical(&format!("{leased} leased; the operator has set it to {}", view.admin));
+        }
         let counts = |state| view.counts[state];
         Self::judged(Facts {
             idle: counts(State::Idle),

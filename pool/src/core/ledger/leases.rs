@@ -48,6 +48,7 @@ impl Ledger {
             }
             let (_, service) = self.services.get_index_mut(index)?;
             let queued = service.queue.push(now, waiter, deadline, limit);
+            service.totals.waited += u64::from(queued);
             (!queued).then_some(Refusal::QueueFull)
         });
         match refusal {

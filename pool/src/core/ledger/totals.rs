@@ -18,6 +18,8 @@ pub struct Totals {
     pub leases: BTreeMap<StartKind, u64>,
     /// Connections that got nothing, by [`super::super::Refusal::kind`].
     pub refused: BTreeMap<&'static str, u64>,
+    /// Connections that had to wait.
+    pub waited: u64,
     /// Connections that left before they were answered.
     pub abandoned: u64,
     /// Containers retired, by reason.

@@ -1,0 +1,111 @@
+//! Orders of the operator that change how the process serves: they are carried out between reloads, by
+//! whoever carries those out.
+
+use std::collections::BTreeMap;
+
+use ganger_pool::ServiceOptions;
+use ganger_pool::core::{Policy, ServiceName};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::admin::{NotOrdered, Ordered};
+
+/// An order, and who waits for what comes of it.
+#[derive(Debug)]
+pub(super) struct SentOrder {
+    pub(super) order: ServerOrder,
+    pub(super) answer: oneshot::Sender<Result<Ordered, NotOrdered>>,
+}
+
+/// What the server is to do.
+#[derive(Debug)]
+pub(super) enum ServerOrder {
+    Scale { service: ServiceName, scale: StockScale },
+    Reload { dry_run: bool },
+}
+
+/// How many containers a service has, whatever the configuration says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct StockScale {
+    pub(super) warm: Option<u32>,
+    pub(super) max: Option<u32>,
+}
+
+/// Where orders are sent to.
+pub(super) type Orders = mpsc::Sender<SentOrder>;
+
+/// Has the server carry out an order.
+pub(super) async fn send(orders: &Orders, order: ServerOrder) -> Result<Ordered, NotOrdered> {
+    let (answer, answered) = oneshot::channel();
+    let sent = orders.send(SentOrder { order, answer }).await;
+    sent.map_err(|_| NotOrdered::Stopping)?;
+    answered.await.unwrap_or(Err(NotOrdered::Stopping))
+}
+
+// === impl StockScale ===
+
+impl StockScale {
+    /// The same, and what a later order says.
+    pub(super) fn then(self, later: Self) -> Self {
+        Self { warm: later.warm.or(self.warm), max: later.max.or(self.max) }
+    }
+
+    /// The policy with these numbers.
+    ///
+    /// # Errors
+    /// They do not fit together.
+    pub(super) fn applied(self, policy: &Policy) -> Result<Policy, String> {
+        let mut scaled = policy.clone();
+        if let Some(max) = self.max {
+            scaled.max = max;
+        }
+        if let Some(warm) = self.warm {
+            (scaled.warm, scaled.auto) = (warm, None);
+        }
+        let (warm, max) = (scaled.auto.map_or(scaled.warm, |auto| auto.max), scaled.max);
+        if max == 0 {
+            return Err(
+                "`max` is at least 1: to serve nobody, set the service to `drain`".to_owned()
+            );
+        }
+        if warm > max {
+            return Err(format!("{warm} containers cannot be kept ready of at most {max}"));
+        }
+        Ok(scaled)
+    }
+}
+
+/// Has the options say what was ordered since the configuration was read.
+pub(super) fn scale<S>(
+    options: &mut [ServiceOptions<S>],
+    scales: &BTreeMap<ServiceName, StockScale>,
+) {
+    for options in options {
+        let scaled = scales.get(&options.name).map(|scale| scale.applied(&options.policy));
+        if let Some(Ok(policy)) = scaled {
+            options.policy = policy;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_changes_what_it_says_and_has_to_make_sense() {
+        let policy = Policy { warm: 2, max: 8, ..Policy::default() };
+        let scaled = |warm, max| {
+            let scaled = StockScale { warm, max }.applied(&policy);
+            scaled.map(|policy| (policy.warm, policy.max))
+        };
+        assert_eq!(scaled(Some(5), None), Ok((5, 8)));
+        assert_eq!(scaled(None, Some(3)), Ok((2, 3)));
+        assert_eq!(scaled(Some(0), Some(1)), Ok((0, 1)));
+        assert!(scaled(Some(9), None).unwrap_err().contains("of at most 8"));
+        assert!(scaled(None, Some(1)).unwrap_err().contains("2 containers"));
+        assert!(scaled(Some(0), Some(0)).unwrap_err().contains("at least 1"));
+        let first = StockScale { warm: Some(1), max: None };
+        let both = first.then(StockScale { warm: None, max: Some(4) });
+        assert_eq!(both, StockScale { warm: Some(1), max: Some(4) });
+    }
+}
