@@ -153,6 +153,11 @@ impl AdminShared {
         Self { subject, metrics, origin, last, feed, engines, latencies, shown, readers, stop }
     }
 
+    /// Has the next reader see what there is now.
+    async fn forget_copy(&self) {
+        *self.last.lock().await = None;
+    }
+
     /// The pool as it was a moment ago.
     async fn snapshot(&self) -> Arc<Snapshot> {
         let mut last = self.last.lock().await;

@@ -170,6 +170,8 @@ impl AdminShared {
     async fn order(&self, actor: Actor, order: AdminOrder) -> Answer {
         let (kind, subject) = (order.kind(), order.subject());
         let ordered = self.subject.order(order).await?;
+        // Whoever has ordered something is told what it came to.
+        self.forget_copy().await;
         if ordered.changed {
             let on = subject.map_or_else(String::new, |subject| format!(" of {subject}"));
             let detail = format!("{kind}{on}: {}, by {actor}", ordered.detail);

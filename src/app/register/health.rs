@@ -44,7 +44,10 @@ impl Health {
         };
         if !view.admin.is_ready() {
             let leased = view.counts[State::Leased];
-            return critical(&format!("{leased} leased; the operator has set it to {}", view.admin));
+            return critical(&format!(
+                "{leased} leased; the operator has set it to {}",
+                view.admin
+            ));
         }
         let counts = |state| view.counts[state];
         Self::judged(Facts {

@@ -10,6 +10,7 @@
     reason = "only tests use it, and a failure is to end them"
 )]
 
+mod admin;
 mod aftermath;
 mod altered;
 mod authority;
@@ -35,6 +36,7 @@ mod shim;
 mod swarm;
 mod tls;
 
+pub use self::admin::AdminClient;
 pub use self::aftermath::Traces;
 pub use self::altered::{Altered, Filler};
 pub use self::authority::{Authority, Issued};
