@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, LogFormat, Name};
 use crate::{app, telemetry};
@@ -48,7 +48,7 @@ pub enum Exit {
 
 /// Gives every TCP connection its own container, already running when the client arrives.
 #[derive(Debug, Parser)]
-#[command(name = "ganger", version, about, after_help = AFTER_HELP)]
+#[command(name = "ganger", version = VERSION, about, after_help = AFTER_HELP)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -60,7 +60,20 @@ struct Arguments {
     /// [default: info for `run` and `demo`, warn for others, error for `bench` without --service]
     #[arg(long, global = true, value_name = "FILTER", help_heading = "Global options")]
     log: Option<String>,
+    /// Whether what is said on standard error has colours; `auto` is for terminals, and where
+    /// NO_COLOR is not set
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value_t = ColorChoice::Auto,
+        help_heading = "Global options"
+    )]
+    color: ColorChoice,
 }
+
+/// The version and, where it was built in a git checkout, the commit and its date: see build.rs.
+const VERSION: &str = env!("GANGER_VERSION");
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 cannot reach an engine,
@@ -183,7 +196,7 @@ impl Verb {
 /// Parses the command line and carries it out.
 #[must_use]
 pub fn main() -> ExitCode {
-    let exit = match Arguments::try_parse() {
+    let exit = match parsed(env::args_os()) {
         Ok(arguments) => carry_out(arguments).unwrap_or_else(|Failure { exit, message }| {
             if !message.is_empty() {
                 complain(&message);
@@ -206,7 +219,32 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-fn carry_out(Arguments { verb, config, log }: Arguments) -> Result<Exit, Failure> {
+/// Reads the command line. What is wrong with it, and its help, have the colours that it asks for.
+fn parsed(args: impl Iterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let args: Vec<_> = args.collect();
+    let mut command = Arguments::command().color(colour_in(&args));
+    let matches = command.try_get_matches_from_mut(args)?;
+    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// What the command line says of colours, before it is known to be one.
+fn colour_in(args: &[OsString]) -> ColorChoice {
+    let words = args.iter().filter_map(|arg| arg.to_str());
+    let mut words = words.take_while(|arg| *arg != "--");
+    let value = words.find_map(|word| word.strip_prefix("--color"));
+    let value = value.and_then(|value| match value {
+        "" => words.next(),
+        value => value.strip_prefix('='),
+    });
+    value.and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, Failure> {
+    match color {
+        ColorChoice::Auto => {}
+        ColorChoice::Always => telemetry::set_coloured(true),
+        ColorChoice::Never => telemetry::set_coloured(false),
+    }
     let log =
         log.or_else(|| environment("GANGER_LOG").map(|log| log.to_string_lossy().into_owned()));
     let log = log.unwrap_or_else(|| verb.log().to_owned());

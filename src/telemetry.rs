@@ -6,6 +6,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -17,6 +18,9 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 
 /// Keeps the thread that writes.
 static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+
+/// Whether there are colours, where that was said.
+static COLOURED: OnceLock<bool> = OnceLock::new();
 
 /// What log lines look like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,11 +69,24 @@ pub fn check(filter: &str) -> Result<(), TelemetryError> {
     parse(filter).map(drop)
 }
 
-/// Whether what is written to standard error is to have colours: it is a terminal, and the
-/// environment does not ask for none (<https://no-color.org>).
+/// Says for the whole process whether there are colours, whatever standard error is and the
+/// environment asks for. Only the first word counts.
+pub fn set_coloured(coloured: bool) {
+    COLOURED.get_or_init(|| coloured);
+}
+
+/// What [`set_coloured`] was told, if it was told anything.
+#[must_use]
+pub fn told_coloured() -> Option<bool> {
+    COLOURED.get().copied()
+}
+
+/// Whether what is written to standard error is to have colours. Where nobody said so: it is a
+/// terminal, and the environment does not ask for none (<https://no-color.org>).
 #[must_use]
 pub fn is_coloured() -> bool {
-    io::stderr().is_terminal() && !wants_no_colour(env::var_os("NO_COLOR").as_deref())
+    let wanted = || !wants_no_colour(env::var_os("NO_COLOR").as_deref());
+    told_coloured().unwrap_or_else(|| io::stderr().is_terminal() && wanted())
 }
 
 fn wants_no_colour(no_color: Option<&OsStr>) -> bool {

@@ -157,6 +157,21 @@ fn what_cannot_be_tried_is_told_before_an_engine_is_asked() {
     dir.ganger(nowhere).expect(4, &["nowhere.sock"]);
 }
 
+/// Whether this is a version alone or, where this is built in a checkout, with a commit and its date.
+fn is_version(text: &str) -> bool {
+    let plain = concat!("ganger ", env!("CARGO_PKG_VERSION"));
+    let Some(more) = text.trim_end().strip_prefix(plain) else { return false };
+    let commit = more.strip_prefix(" (").and_then(|more| more.strip_suffix(')'));
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists();
+    match commit.and_then(|commit| commit.split_once(' ')) {
+        None => more.is_empty() && !checkout,
+        Some((hash, date)) => {
+            let hex = hash.len() == 12 && hash.chars().all(|c| c.is_ascii_hexdigit());
+            hex && date.len() == 10 && date.split('-').all(|part| part.parse::<u16>().is_ok())
+        }
+    }
+}
+
 #[test]
 fn help_is_no_failure_and_a_wrong_command_line_is_one() {
     let dir = Dir::new();
@@ -164,6 +179,8 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
         let outcome = dir.ganger(args);
         assert!(outcome.code == Some(0) && !outcome.out.is_empty(), "{args:?}: {outcome:#?}");
     }
+    let version = dir.ganger(&["--version"]).out;
+    assert!(is_version(&version), "{version}");
     let help = dir.ganger(&["--help"]).out;
     for verb in ["run", "demo", "check", "init", "bench", "push", "simulate", "reap", "Exit codes"]
     {

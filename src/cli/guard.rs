@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::{Exit, Failure};
-use crate::app;
 use crate::config::LogFormat;
+use crate::{app, telemetry};
 
 /// The file that this process runs, even if another has taken its place since.
 const SELF: &str = "/proc/self/exe";
@@ -26,6 +26,9 @@ pub(super) fn command(format: LogFormat, filter: &str) -> Command {
     command.args(["guard", "--log", filter]);
     if format == LogFormat::Json {
         command.arg("--json");
+    }
+    if let Some(coloured) = telemetry::told_coloured() {
+        command.args(["--color", if coloured { "always" } else { "never" }]);
     }
     command
 }

@@ -10,15 +10,21 @@ use super::*;
 
 /// What a program says on standard error, where that is a terminal.
 pub(crate) fn on_a_terminal(command: &mut Command) -> String {
+    on_terminals(command, false)
+}
+
+/// The same, and its standard output is that terminal as well where it is to be.
+pub(crate) fn on_terminals(command: &mut Command, output: bool) -> String {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();
     let path = ptsname(&ours, Vec::new()).unwrap();
     let its = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(OwnedFd::from(its));
+    let stdout = if output { Stdio::from(its.try_clone().unwrap()) } else { Stdio::null() };
+    command.stdin(Stdio::null()).stdout(stdout).stderr(OwnedFd::from(its));
     let mut child = command.spawn().unwrap();
     // Ours would keep it open.
-    command.stderr(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut said = Vec::new();
     // Reading fails once nobody has the other end any more.
     let mut ours = File::from(ours);
@@ -95,6 +101,30 @@ fn colours_are_for_terminals_and_not_for_who_wants_none() {
             assert_eq!(said.contains("\x1b["), coloured, "{args:?}, NO_COLOR={wish:?}: {said:?}");
         }
     }
+}
+
+#[test]
+fn colours_are_as_the_command_line_wants_them() {
+    let dir = Dir::new();
+    let bad = dir.write("bad.ron", "(");
+    for args in [&["check", &bad][..], &["fly"], &["--help"]] {
+        for (wish, coloured) in [("always", true), ("never", false)] {
+            let wishes = [&["--color", wish][..], &[&format!("--color={wish}")]];
+            for args in wishes.map(|wish| [wish, args].concat()) {
+                let mut command = dir.command(&args);
+                let said = on_terminals(command.env("TERM", "xterm"), true);
+                assert_eq!(said.contains("\x1b["), coloured, "{args:?}: {said:?}");
+                let outcome = dir.ganger_with(&args, &[("NO_COLOR", "1")]);
+                let said = outcome.out + &outcome.err;
+                assert_eq!(said.contains("\x1b["), coloured, "no terminal, {args:?}: {said:?}");
+            }
+        }
+    }
+    dir.ganger(&["check", "--color", "blue"]).expect(2, &["always, never"]);
+    // Also in the log, and in that of the guardian.
+    let config = dir.write("c.ron", &absent("colour").to_string());
+    let online = dir.ganger(&["check", "--online", &config, "--color=always", "--log", "debug"]);
+    online.expect(4, &["\x1b[34mDEBUG"]);
 }
 
 #[test]
