@@ -115,6 +115,9 @@ enum Verb {
         /// Also ask the daemons: contact, way to reach containers, image; changes nothing
         #[arg(long)]
         online: bool,
+        /// How it is said; `json` is an array of all mistakes and warnings, for editors and CI
+        #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+        format: check::CheckFormat,
     },
     /// Print the commented default configuration
     Init,
@@ -290,10 +293,11 @@ fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, 
             let quiet = quiet.unwrap_or(app::QUIET);
             start_log(format, &log).and_then(|()| block_on_with(runtime, guard::guard(quiet)))
         }
-        Verb::Check { file, online } => loaded(one(file, config)?).and_then(|(config, path)| {
-            start_log(LogFormat::Text, &log)?;
-            block_on(check::check(&config, &path, online))
-        }),
+        Verb::Check { file, online, format } => {
+            let named = one(file, config)?;
+            start_log(LogFormat::Text, &log)
+                .and_then(|()| block_on(check::check(named, online, format)))
+        }
         Verb::Bench(arguments) => start_log(LogFormat::Text, &log)
             .and_then(|()| block_on(bench::bench(*arguments, config, &log))),
         Verb::Push { image, to, from } => loaded(config).and_then(|(config, _)| {
@@ -397,19 +401,27 @@ fn one(file: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<PathBuf>
 }
 
 fn loaded(named: Option<PathBuf>) -> Result<(Config, PathBuf), Failure> {
+    let path = config_path(named)?;
+    Ok((Config::load(&path).map_err(refused)?, path))
+}
+
+/// The configuration that is named, or found where one usually is.
+fn config_path(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let named = named.or_else(|| environment("GANGER_CONFIG_FILE").map(PathBuf::from));
-    let Some(path) = named.or_else(app::default_config) else {
+    named.or_else(app::default_config).ok_or_else(|| {
         let message = "no configuration: name one with --config or GANGER_CONFIG_FILE, \
                        or write one with `ganger init > ganger.ron`";
-        return Err(Failure::new(Exit::Config, message));
-    };
-    match Config::load(&path) {
-        Ok(config) => Ok((config, path)),
-        Err(ConfigError::Invalid(report)) => {
-            let message = report.render(telemetry::is_coloured());
-            Err(Failure { exit: Exit::Config, message })
+        Failure::new(Exit::Config, message)
+    })
+}
+
+/// Why a configuration is not used, for people.
+fn refused(error: ConfigError) -> Failure {
+    match error {
+        ConfigError::Invalid(report) => {
+            Failure::new(Exit::Config, report.render(telemetry::is_coloured()))
         }
-        Err(error) => Err(Failure::new(Exit::Config, error)),
+        error => Failure::new(Exit::Config, error),
     }
 }
 

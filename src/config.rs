@@ -42,7 +42,7 @@ pub use fleet::Daemons;
 pub use image::ImageRef;
 pub use name::Name;
 pub use register::Register;
-pub use report::Report;
+pub use report::{Remark, Report};
 pub use service::Service;
 use source_text::SourceText;
 
@@ -79,8 +79,8 @@ pub struct Config {
     pub admin: Admin,
     /// Where a record is written of each connection that has ended.
     pub access_log: Option<PathBuf>,
-    /// What can be used and looks wrong, or will not be right for long: a line for each, with its place.
-    pub warnings: Vec<String>,
+    /// What can be used and looks wrong, or will not be right for long.
+    pub warnings: Vec<Remark>,
     /// The value of each key at the top.
     pub(crate) values: Values,
 }
@@ -165,7 +165,7 @@ impl Config {
         let mut sources = SourceText::new(origin, dir, text);
         match read::config(&mut sources) {
             Ok((config, warnings)) => {
-                let warnings = warnings.iter().map(|warning| warning.line(&sources)).collect();
+                let warnings = warnings.iter().map(|warning| warning.remark(&sources)).collect();
                 Ok(Self { warnings, ..config })
             }
             Err(mistakes) => Err(Report::new(sources, mistakes)),

@@ -89,7 +89,7 @@ struct Next {
 
 /// Logs what a configuration is warned of.
 pub(super) fn warn_of(config: &Config) {
-    let warnings = config.warnings.iter();
+    let warnings = config.warnings.iter().map(ToString::to_string);
     warnings
         .for_each(|why| warn!(why, "the configuration can be used; one thing in it looks wrong"));
 }

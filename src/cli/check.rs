@@ -1,70 +1,207 @@
 //! `ganger check`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use ganger_pool::ServiceOptions;
 use ganger_pool::core::DaemonName;
 use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::ContainerRuntime;
+use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::out::say;
-use super::{Exit, Failure};
+use super::{Exit, Failure, config_path, refused};
 use crate::app::{self, Plan};
-use crate::config::{Config, Daemons, origin};
+use crate::config::{Config, ConfigError, Daemons, Remark, origin};
 use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey, Whereabouts, how_to_get};
 
+/// How what was found is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum CheckFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON array of what is wrong or looks wrong.
+    Json,
+}
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    /// Nothing is wrong.
+    Note,
+    /// It can be used.
+    Warning,
+    /// It cannot.
+    Error,
+}
+
+/// Something that is wrong or looks wrong, for programs. Places are those of the file, where it has
+/// to do with one.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Flagged {
+    severity: Severity,
+    file: Option<String>,
+    line: Option<usize>,
+    column: Option<usize>,
+    message: String,
+    help: Option<String>,
+}
+
+/// Who is told what is found: people at once, programs at the end.
+struct Telling {
+    format: CheckFormat,
+    flagged: Vec<Flagged>,
+}
+
 /// What asking one daemon came to.
 struct Findings {
-    lines: Vec<String>,
+    lines: Vec<(Severity, String)>,
     unreached: bool,
     wrong: bool,
 }
 
-pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<Exit, Failure> {
+// === impl Flagged ===
+
+impl Flagged {
+    fn new(severity: Severity, message: impl ToString) -> Self {
+        let message = message.to_string();
+        Self { severity, file: None, line: None, column: None, message, help: None }
+    }
+
+    fn placed(severity: Severity, remark: Remark) -> Self {
+        let Remark { file, line, column, message, help } = remark;
+        let (file, line, column) = (Some(file), Some(line), Some(column));
+        Self { severity, file, line, column, message, help }
+    }
+}
+
+// === impl Telling ===
+
+impl Telling {
+    /// A line for people, whose text is also what programs are told, unless nothing is wrong.
+    fn tell(&mut self, severity: Severity, text: &str) {
+        self.say(text);
+        if severity != Severity::Note {
+            let text = text.strip_prefix("error: ").unwrap_or(text);
+            self.flagged.push(Flagged::new(severity, text));
+        }
+    }
+
+    /// A line for people alone.
+    fn say(&self, text: &str) {
+        if self.format == CheckFormat::Text {
+            say(text);
+        }
+    }
+
+    /// Why there is no configuration.
+    fn refuse(&mut self, path: &Path, error: &ConfigError) {
+        match error {
+            ConfigError::Invalid(report) => self
+                .flagged
+                .extend(report.remarks().map(|mistake| Flagged::placed(Severity::Error, mistake))),
+            error => {
+                let file = Some(origin(path));
+                self.flagged.push(Flagged { file, ..Flagged::new(Severity::Error, error) });
+            }
+        }
+    }
+
+    /// Tells programs what was found, and of what ended the check.
+    fn finish(mut self, outcome: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        if self.format == CheckFormat::Text {
+            return outcome;
+        }
+        let exit = outcome.unwrap_or_else(|Failure { exit, message }| {
+            if !self.flagged.iter().any(|verdict| verdict.severity == Severity::Error) {
+                self.flagged.push(Flagged::new(Severity::Error, message));
+            }
+            exit
+        });
+        let text = serde_json::to_string_pretty(&self.flagged);
+        say(&text.map_err(|error| Failure::new(Exit::Failed, error))?);
+        Ok(exit)
+    }
+}
+
+pub(super) async fn check(
+    named: Option<PathBuf>,
+    online: bool,
+    format: CheckFormat,
+) -> Result<Exit, Failure> {
+    let mut telling = Telling { format, flagged: Vec::new() };
+    let outcome = examine(named, online, &mut telling).await;
+    telling.finish(outcome)
+}
+
+async fn examine(
+    named: Option<PathBuf>,
+    online: bool,
+    telling: &mut Telling,
+) -> Result<Exit, Failure> {
+    let path = config_path(named)?;
+    let config = Config::load(&path).map_err(|error| {
+        telling.refuse(&path, &error);
+        refused(error)
+    })?;
     let services = config.services.len();
     let daemons = match &config.daemons {
         Daemons::Static(daemons) => daemons.len().to_string(),
         Daemons::Source(source) => source.origin().to_owned(),
     };
-    let instance = config.instance(path);
+    let instance = config.instance(&path);
     let shown = instance.as_deref().unwrap_or("to be named");
-    say(&format!(
+    telling.say(&format!(
         "{}: in order (services: {services}, daemons: {daemons}, instance: {shown})",
-        origin(path),
+        origin(&path),
     ));
-    config.warnings.iter().for_each(|why| say(&format!("warning: {why}")));
+    for why in &config.warnings {
+        telling.say(&format!("warning: {why}"));
+        telling.flagged.push(Flagged::placed(Severity::Warning, why.clone()));
+    }
     if let Err(error) = &instance {
         // It may be meant for another machine than the one it is checked on.
-        say(&format!("to run it here: {error}"));
+        telling.tell(Severity::Warning, &format!("to run it here: {error}"));
     }
     if !online {
         return Ok(Exit::Ok);
     }
+    ask_all(&config, instance.unwrap_or_default(), telling).await
+}
+
+/// Asks every daemon, and Consul where the configuration has `register`.
+async fn ask_all(
+    config: &Config,
+    instance: String,
+    telling: &mut Telling,
+) -> Result<Exit, Failure> {
     // Nothing is launched or listed, so nothing has to be told apart.
-    let identity = Identity { instance: instance.unwrap_or_default(), boot: String::new() };
-    let docker = Arc::new(Docker::new(identity, app::builtin()));
+    let docker = Docker::new(Identity { instance, boot: String::new() }, app::builtin());
+    let docker = Arc::new(docker);
     let Plan { services, fleet, .. } = Plan::new(config);
     let services: Arc<[_]> = services.into();
     let mut work = JoinSet::new();
     let registration = app::admitted(config).await;
     match &registration {
-        Some(Ok(said)) => say(said),
-        Some(Err(error)) => say(&format!("error: `register`: {error}")),
+        Some(Ok(said)) => telling.tell(Severity::Note, said),
+        Some(Err(error)) => telling.tell(Severity::Error, &format!("error: `register`: {error}")),
         None => {}
     }
     let Discovered { daemons, unfit } =
         fleet.once().await.map_err(|error| Failure::new(Exit::Unreachable, error))?;
-    unfit.iter().for_each(|why| say(&format!("not used: {why}")));
+    unfit.iter().for_each(|why| telling.tell(Severity::Error, &format!("not used: {why}")));
     let nobody = daemons.is_empty();
     if nobody {
         let why = match &config.daemons {
             Daemons::Static(_) => "there is no daemon".to_owned(),
             Daemons::Source(source) => source.no_daemon_message(),
         };
-        say(&format!("error: {why}"));
+        telling.tell(Severity::Error, &format!("error: {why}"));
     }
     for (at, daemon) in daemons.into_iter().enumerate() {
         let (docker, services) = (docker.clone(), services.clone());
@@ -72,7 +209,8 @@ pub(super) async fn check(config: &Config, path: &Path, online: bool) -> Result<
     }
     let mut findings = work.join_all().await;
     findings.sort_by_key(|(at, _)| *at);
-    findings.iter().flat_map(|(_, found)| &found.lines).for_each(|line| say(line));
+    let lines = findings.iter().flat_map(|(_, found)| &found.lines);
+    lines.for_each(|(severity, line)| telling.tell(*severity, line));
     let any = |is: fn(&Findings) -> bool| findings.iter().any(|(_, found)| is(found));
     let unreached = nobody || matches!(registration, Some(Err(_))) || any(|found| found.unreached);
     Ok(match (unreached, any(|found| found.wrong)) {
@@ -91,13 +229,14 @@ async fn ask(
     let name = &daemon.name;
     let mut found = Findings { lines: Vec::new(), unreached: false, wrong: false };
     match docker.connect(name, &daemon.endpoint).await {
-        Ok(facts) => found.lines.push(format!(
-            "{name}: engine {} at {}, {} cpus",
-            facts.version, daemon.endpoint.endpoint, facts.cpus
-        )),
+        Ok(facts) => {
+            let at = &daemon.endpoint.endpoint;
+            let line = format!("{name}: engine {} at {at}, {} cpus", facts.version, facts.cpus);
+            found.lines.push((Severity::Note, line));
+        }
         Err(error) => {
             found.unreached = true;
-            found.lines.push(format!("{name}: error: {error}"));
+            found.lines.push((Severity::Error, format!("{name}: error: {error}")));
             return found;
         }
     }
@@ -105,18 +244,25 @@ async fn ask(
         Ok(abilities) => abilities,
         Err(error) => {
             found.unreached = true;
-            found.lines.push(format!("{name}: error: {error}"));
+            found.lines.push((Severity::Error, format!("{name}: error: {error}")));
             return found;
         }
     };
     for service in services {
-        let verdict = match docker.survey(name, &abilities, &service.spec).await {
+        let survey = docker.survey(name, &abilities, &service.spec).await;
+        let noted = survey.as_ref().is_ok_and(|survey| !survey.notes.is_empty());
+        let judged = match survey {
             Ok(survey) => judge(name, &service.spec, survey),
             Err(error) => Err(error.to_string()),
         };
-        found.wrong |= verdict.is_err();
-        let line = verdict.unwrap_or_else(|error| format!("error: {error}"));
-        found.lines.push(format!("{name}: service {}: {line}", service.name));
+        let severity = match &judged {
+            Err(_) => Severity::Error,
+            Ok(_) if noted => Severity::Warning,
+            Ok(_) => Severity::Note,
+        };
+        found.wrong |= judged.is_err();
+        let line = judged.unwrap_or_else(|error| format!("error: {error}"));
+        found.lines.push((severity, format!("{name}: service {}: {line}", service.name)));
     }
     found
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
 
 use super::source_text::SourceText;
 pub(super) use super::source_text::Span;
@@ -28,6 +29,31 @@ pub(super) struct Mistake {
     label: String,
     also: Option<(Span, String)>,
     help: Option<String>,
+}
+
+/// One thing that is wrong with a file, or looks wrong, in words. `Display` has it in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// The file, as messages call it.
+    pub file: String,
+    /// The line in it, from 1.
+    pub line: usize,
+    /// The character in the line, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+// === impl Remark ===
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, message, help } = self;
+        write!(f, "{file}:{line}:{column}: {message}")?;
+        help.iter().try_for_each(|help| write!(f, "; {help}"))
+    }
 }
 
 // === impl Mistake ===
@@ -61,14 +87,16 @@ impl Mistake {
         self
     }
 
-    /// It in one line: file, line, column, what, and what to do.
-    pub(super) fn line(&self, sources: &SourceText) -> String {
+    /// It in words, with its place.
+    pub(super) fn remark(&self, sources: &SourceText) -> Remark {
         let before = sources.before(&self.span);
-        let origin = &sources.file_at(&self.span).origin;
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        let help = self.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
-        format!("{origin}:{line}:{column}: {}{help}", self.title)
+        Remark {
+            file: sources.file_at(&self.span).origin.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before.chars().rev().take_while(|c| *c != '\n').count() + 1,
+            message: self.title.clone(),
+            help: self.help.clone(),
+        }
     }
 
     pub(super) fn start(&self) -> usize {
@@ -130,6 +158,11 @@ impl Report {
     /// What is wrong, one line for each mistake, without places or source text.
     pub fn titles(&self) -> impl Iterator<Item = &str> {
         self.mistakes.iter().map(|mistake| mistake.title.as_str())
+    }
+
+    /// All mistakes in words, each with its place.
+    pub fn remarks(&self) -> impl Iterator<Item = Remark> {
+        self.mistakes.iter().map(|mistake| mistake.remark(&self.sources))
     }
 
     /// The report as `Display` gives it, with colours for a terminal when asked.
