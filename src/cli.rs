@@ -4,6 +4,7 @@ mod ask;
 mod bench;
 mod check;
 mod demo;
+mod generate;
 mod guard;
 mod out;
 mod push;
@@ -121,6 +122,9 @@ enum Verb {
     },
     /// Print the commented default configuration
     Init,
+    /// Print what goes with Ganger: shell completions, the manual, files that run it as a service
+    /// or in a container, and an image of it
+    Generate(generate::Generating),
     /// Say how the services and daemons of a running Ganger are
     Status(ask::Asking),
     /// Say who is connected to a running Ganger
@@ -257,6 +261,10 @@ fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, 
             unused(config.as_deref(), "`init` prints it: write `ganger init > FILE`")?;
             say(Config::default_text().trim_end());
             Ok(Exit::Ok)
+        }
+        Verb::Generate(generating) => {
+            unused(config.as_deref(), "`generate` reads none")?;
+            generate::generate(&generating)
         }
         Verb::Status(asking) => {
             start_log(LogFormat::Text, &log).and_then(|()| block_on(ask::status(&asking, config)))

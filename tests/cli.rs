@@ -7,6 +7,8 @@
 mod bench;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/generate.rs"]
+mod generate;
 #[path = "cli/streams.rs"]
 mod streams;
 
@@ -184,8 +186,18 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
     let version = dir.ganger(&["--version"]).out;
     assert!(is_version(&version), "{version}");
     let help = dir.ganger(&["--help"]).out;
-    for verb in ["run", "demo", "check", "init", "bench", "push", "simulate", "reap", "Exit codes"]
-    {
+    for verb in [
+        "run",
+        "demo",
+        "check",
+        "init",
+        "bench",
+        "push",
+        "simulate",
+        "reap",
+        "generate",
+        "Exit codes",
+    ] {
         assert!(help.contains(verb), "{verb} is not in {help}");
     }
     dir.ganger(&["fly"]).expect(2, &["unrecognized subcommand 'fly'"]);

@@ -15,8 +15,13 @@ pub(super) fn say(line: &str) {
 
 /// Prints a text as it is, as [`say`] prints a line.
 pub(super) fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+/// Prints what is no text, likewise.
+pub(super) fn print_bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    note(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    note(out.write_all(bytes).and_then(|()| out.flush()));
 }
 
 /// Keeps the failure of something that was printed. A closed pipe is none: whoever read it has

@@ -24,7 +24,6 @@ pub enum Daemons {
 pub(super) struct SourceKind {
     pub(super) name: &'static str,
     /// Its keys.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes the reference"))]
     pub(super) rows: &'static [Row],
     decode: fn(&Node, &mut Cx<'_>) -> Option<Arc<dyn FleetSource>>,
 }

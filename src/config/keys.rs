@@ -22,7 +22,6 @@ pub(super) struct Row {
     /// What it is: sentences, for the reference and for comments in a file.
     pub(super) about: &'static str,
     /// What only the reference says, with its links.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a test makes the reference"))]
     pub(super) more: &'static str,
     /// A value, as a file has it, where the default is none.
     pub(super) example: &'static str,

@@ -6,13 +6,10 @@ use std::fs;
 use ganger_test_support::assert_generated;
 
 use super::*;
-use crate::config::fleet::SOURCES;
 use crate::config::keys::{Row, Without};
 use crate::config::read::TOP_ROWS;
-use crate::config::ready::{EXCHANGE_ROWS, HEALTHCHECK_ROWS, HTTP_ROWS, LOGGED_ROWS, TCP_ROWS};
-use crate::config::register::REGISTER_ROWS;
+use crate::config::reference::{GROUPS, groups};
 use crate::config::service::SERVICE_ROWS;
-use crate::config::tls::TLS_ROWS;
 
 #[track_caller]
 fn assert_file(path: &str, expected: &str) {
@@ -57,18 +54,9 @@ fn tell(row: &Row, depth: usize, table: &mut String) {
 
 #[test]
 fn the_reference_says_what_the_table_of_keys_says() {
-    let configuration = [
-        ("a configuration", TOP_ROWS),
-        ("Tcp", TCP_ROWS),
-        ("Exchange", EXCHANGE_ROWS),
-        ("Http", HTTP_ROWS),
-        ("Healthcheck", HEALTHCHECK_ROWS),
-        ("Log", LOGGED_ROWS),
-        ("tls", TLS_ROWS),
-    ];
+    let configuration: Vec<_> = [("a configuration", TOP_ROWS)].into_iter().chain(GROUPS).collect();
     assert_tables("docs/configuration.md", &configuration);
-    let sources = SOURCES.iter().map(|source| (source.name, source.rows));
-    let discovery: Vec<_> = sources.chain([("register", REGISTER_ROWS)]).collect();
+    let discovery: Vec<_> = groups().skip(GROUPS.len()).collect();
     assert_tables("docs/discovery.md", &discovery);
 }
 
