@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use self::service::{CONFIG, Client, DROP_IN, NAME, systemctl, with};
+use self::service::{CONFIG, Client, DROP_IN, NAME, UNIT, systemctl, with};
 pub(super) use self::service::{PORT, echo};
 use super::{Check, containers, said, wait_until};
 use crate::vm::plan::Plan;
@@ -30,6 +30,8 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// Numbers of the unit's CapabilityBoundingSet.
 const CAPABILITIES: [u8; 5] = [1, 10, 19, 21, 24];
+/// The most that systemd-analyze may say the unit is exposed, in tenths: below is "OK".
+const EXPOSURE: &str = "--threshold=49";
 
 fn start(plan: &Plan) -> Result<()> {
     with(plan, |_| echo(PORT))
@@ -55,6 +57,8 @@ fn serves(plan: &Plan) -> Result<()> {
 
 fn rights(plan: &Plan) -> Result<()> {
     with(plan, |service| {
+        said("systemd-analyze", &["verify", UNIT])?;
+        said("systemd-analyze", &["security", "--offline=true", "--no-pager", EXPOSURE, UNIT])?;
         let before = service.stocked()?;
         let pid = service.property("MainPID")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -18,7 +18,7 @@ const STOCK: usize = 2;
 pub(super) const NAME: &str = "ganger.service";
 const PROGRAM: &str = "/usr/local/bin/ganger";
 pub(super) const CONFIG: &str = "/etc/ganger/ganger.ron";
-const UNIT: &str = "/etc/systemd/system/ganger.service";
+pub(super) const UNIT: &str = "/etc/systemd/system/ganger.service";
 /// What a case adds to the unit, until the machine ends or the case does.
 pub(super) const DROP_IN: &str = "/run/systemd/system/ganger.service.d";
 /// Of the log of a case that failed, in lines.
