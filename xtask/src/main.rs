@@ -9,6 +9,8 @@ mod child;
 mod command;
 #[cfg(target_os = "linux")]
 mod consul;
+#[cfg(target_os = "linux")]
+mod deb;
 mod demo;
 #[cfg(target_os = "linux")]
 mod fleet;
@@ -58,6 +60,14 @@ enum Verb {
     /// Makes images of stock services from Debian's packages, in target/images; needs root.
     #[cfg(target_os = "linux")]
     Images,
+    /// Makes a Debian package of the release build, in target/debian; installs cargo-deb below
+    /// target/ where it is missing.
+    #[cfg(target_os = "linux")]
+    Deb {
+        /// Who is named as the package's maintainer, as "NAME <ADDRESS>".
+        #[arg(long)]
+        maintainer: Option<String>,
+    },
     /// Format, lints, documentation, and every test.
     Ci,
     /// Runs the ledger through random histories and checks its invariants.
@@ -202,6 +212,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Test(args) => return checks::test(&args),
         #[cfg(target_os = "linux")]
         Verb::Images => drop(images::Images::ensure(&child::Interrupts::take()?)?),
+        #[cfg(target_os = "linux")]
+        Verb::Deb { maintainer } => deb::run(maintainer.as_deref())?,
         Verb::Ci => return checks::ci(),
         Verb::Sim(args) => return checks::sim(&args),
         #[cfg(target_os = "linux")]
