@@ -1,62 +1,23 @@
 //! `ganger check`.
 
-use std::path::{Path, PathBuf};
+mod telling;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use ganger_pool::ServiceOptions;
 use ganger_pool::core::DaemonName;
 use ganger_pool::discovery::DaemonSpec;
 use ganger_pool::runtime::ContainerRuntime;
-use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::out::say;
 use super::{Exit, Failure, config_path, refused};
 use crate::app::{self, Plan};
-use crate::config::{Config, ConfigError, Daemons, Remark, origin};
+use crate::config::{Config, Daemons, origin};
 use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey, Whereabouts, how_to_get};
-
-/// How what was found is said.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum CheckFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// A JSON array of what is wrong or looks wrong.
-    Json,
-}
-
-/// How bad something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Severity {
-    /// Nothing is wrong.
-    Note,
-    /// It can be used.
-    Warning,
-    /// It cannot.
-    Error,
-}
-
-/// Something that is wrong or looks wrong, for programs. Places are those of the file, where it has
-/// to do with one.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Flagged {
-    severity: Severity,
-    file: Option<String>,
-    line: Option<usize>,
-    column: Option<usize>,
-    message: String,
-    help: Option<String>,
-}
-
-/// Who is told what is found: people at once, programs at the end.
-struct Telling {
-    format: CheckFormat,
-    flagged: Vec<Flagged>,
-}
+pub(super) use telling::CheckFormat;
+use telling::{Severity, Telling};
 
 /// What asking one daemon came to.
 struct Findings {
@@ -65,76 +26,12 @@ struct Findings {
     wrong: bool,
 }
 
-// === impl Flagged ===
-
-impl Flagged {
-    fn new(severity: Severity, message: impl ToString) -> Self {
-        let message = message.to_string();
-        Self { severity, file: None, line: None, column: None, message, help: None }
-    }
-
-    fn placed(severity: Severity, remark: Remark) -> Self {
-        let Remark { file, line, column, message, help } = remark;
-        let (file, line, column) = (Some(file), Some(line), Some(column));
-        Self { severity, file, line, column, message, help }
-    }
-}
-
-// === impl Telling ===
-
-impl Telling {
-    /// A line for people, whose text is also what programs are told, unless nothing is wrong.
-    fn tell(&mut self, severity: Severity, text: &str) {
-        self.say(text);
-        if severity != Severity::Note {
-            let text = text.strip_prefix("error: ").unwrap_or(text);
-            self.flagged.push(Flagged::new(severity, text));
-        }
-    }
-
-    /// A line for people alone.
-    fn say(&self, text: &str) {
-        if self.format == CheckFormat::Text {
-            say(text);
-        }
-    }
-
-    /// Why there is no configuration.
-    fn refuse(&mut self, path: &Path, error: &ConfigError) {
-        match error {
-            ConfigError::Invalid(report) => self
-                .flagged
-                .extend(report.remarks().map(|mistake| Flagged::placed(Severity::Error, mistake))),
-            error => {
-                let file = Some(origin(path));
-                self.flagged.push(Flagged { file, ..Flagged::new(Severity::Error, error) });
-            }
-        }
-    }
-
-    /// Tells programs what was found, and of what ended the check.
-    fn finish(mut self, outcome: Result<Exit, Failure>) -> Result<Exit, Failure> {
-        if self.format == CheckFormat::Text {
-            return outcome;
-        }
-        let exit = outcome.unwrap_or_else(|Failure { exit, message }| {
-            if !self.flagged.iter().any(|verdict| verdict.severity == Severity::Error) {
-                self.flagged.push(Flagged::new(Severity::Error, message));
-            }
-            exit
-        });
-        let text = serde_json::to_string_pretty(&self.flagged);
-        say(&text.map_err(|error| Failure::new(Exit::Failed, error))?);
-        Ok(exit)
-    }
-}
-
 pub(super) async fn check(
     named: Option<PathBuf>,
     online: bool,
     format: CheckFormat,
 ) -> Result<Exit, Failure> {
-    let mut telling = Telling { format, flagged: Vec::new() };
+    let mut telling = Telling::new(format);
     let outcome = examine(named, online, &mut telling).await;
     telling.finish(outcome)
 }
@@ -162,7 +59,7 @@ async fn examine(
     ));
     for why in &config.warnings {
         telling.say(&format!("warning: {why}"));
-        telling.flagged.push(Flagged::placed(Severity::Warning, why.clone()));
+        telling.flag(Severity::Warning, why.clone());
     }
     if let Err(error) = &instance {
         // It may be meant for another machine than the one it is checked on.

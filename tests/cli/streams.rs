@@ -121,7 +121,7 @@ fn colours_are_as_the_command_line_wants_them() {
         }
     }
     dir.ganger(&["check", "--color", "blue"]).expect(2, &["always, never"]);
-    // Also in the log, and in that of the guardian.
+    // Also in the log.
     let config = dir.write("c.ron", &absent("colour").to_string());
     let online = dir.ganger(&["check", "--online", &config, "--color=always", "--log", "debug"]);
     online.expect(4, &["\x1b[34mDEBUG"]);
