@@ -144,7 +144,7 @@ mod tests {
         for part in [".SS ganger run", ".SS ganger generate man", "overdue", "DOCKER_HOST"] {
             assert!(page.contains(part), "{part}");
         }
-        assert!(!page.contains("guard the process") && !page.contains("guardian"), "{page}");
+        assert!(!page.contains("ganger guard") && !page.contains("guardian"), "{page}");
         let global = page.matches(r"\fB\-\-log\fR").count();
         // Among the options, in the synopsis, and in the environment.
         assert_eq!(global, 3, "{page}");
