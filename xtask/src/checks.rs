@@ -69,6 +69,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
 
 fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Result<ExitCode> {
     postgres::ensure()?;
+    packages::ensure_watchers()?;
     // Whatever runs may have been started otherwise, or be in any state.
     fleet.down()?;
     let kinds: Vec<_> = OTHER_KINDS.into_iter().map(assignment).collect::<Result<_>>()?;

@@ -59,6 +59,15 @@ const CLIENTS: &[(&str, &str)] = &[
     ("swaks", "swaks"),
 ];
 
+/// What looks at a running Ganger in tests: Prometheus, and a browser with its driver.
+const WATCHERS: &[(&str, &str)] = &[
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
+    ("curl", "curl"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+];
+
 /// Programs of the system are looked for here as well as in PATH.
 const SYSTEM: &[&str] = &["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
@@ -100,6 +109,11 @@ pub(crate) fn ensure_images() -> Result<Vec<&'static str>> {
 /// The same for the clients of services in images.
 pub(crate) fn ensure_clients() -> Result<Vec<&'static str>> {
     install(CLIENTS)
+}
+
+/// The same for what looks at a running Ganger.
+pub(crate) fn ensure_watchers() -> Result<Vec<&'static str>> {
+    install(WATCHERS)
 }
 
 /// Whether the machine starts the services of packages as they are installed.

@@ -34,7 +34,7 @@ impl Prometheus {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("prometheus, which `cargo xtask test` installs");
+            .unwrap();
         Self { address, dir, process }
     }
 
