@@ -11,11 +11,13 @@ mod feed;
 mod latencies;
 mod metrics;
 mod order;
+mod page;
 mod problem;
 mod query;
 mod routes;
 mod server;
 mod socket;
+mod trend;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,8 @@ use ganger_pool::core::{DaemonName, ServiceName, Snapshot};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use trend::TrendMemory;
 
 use crate::proxy::{Counts, Sessions};
 
@@ -104,6 +108,9 @@ pub(crate) struct AdminShared {
     feed: Arc<Feed>,
     engines: Arc<EngineMemory>,
     latencies: Arc<LatencyMemory>,
+    trend: TrendMemory,
+    /// Somebody who shows the token may change something.
+    can_login: bool,
     /// The copy that the feed has shown last.
     shown: parking_lot::Mutex<Option<Arc<Snapshot>>>,
     /// Places of those who follow the feed.
@@ -145,12 +152,27 @@ impl AdminShared {
         subject: Box<dyn AdminSubject>,
         told: Told,
         origin: Origin,
+        can_login: bool,
         stop: CancellationToken,
     ) -> Self {
+        let trend = TrendMemory::default();
         let Told { metrics, feed, engines, latencies } = told;
         let (last, shown, readers) =
             (Mutex::default(), parking_lot::Mutex::default(), Arc::new(Semaphore::new(READERS)));
-        Self { subject, metrics, origin, last, feed, engines, latencies, shown, readers, stop }
+        Self {
+            subject,
+            metrics,
+            origin,
+            last,
+            feed,
+            engines,
+            latencies,
+            trend,
+            can_login,
+            shown,
+            readers,
+            stop,
+        }
     }
 
     /// Has the next reader see what there is now.
@@ -183,8 +205,20 @@ pub async fn serve(
     origin: Origin,
     stop: CancellationToken,
 ) {
-    let admin = Arc::new(AdminShared::new(subject, told, origin, stop.clone()));
-    let app = routes::routes(admin, Arc::new(doors.rules));
+    let admin = Arc::new(AdminShared::new(
+        subject,
+        told,
+        origin,
+        doors.rules.token.is_some(),
+        stop.clone(),
+    ));
+    let app = routes::routes(Arc::clone(&admin), Arc::new(doors.rules));
+    let sampled = async {
+        let mut ticks = tokio::time::interval(trend::EVERY);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            admin.trend.sample(&*admin.snapshot().await);
+        }
+    };
     let by_socket = async {
         if let Some(AdminSocket { listener, place }) = doors.socket {
             server::run(listener, app.clone(), stop.clone()).await;
@@ -196,7 +230,7 @@ pub async fn serve(
             server::run(listener, app.clone(), stop.clone()).await;
         }
     };
-    tokio::join!(by_socket, by_tcp);
+    tokio::join!(by_socket, by_tcp, sampled);
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::admin::{SocketError, Told};
+use crate::admin::{AdminListener, SocketError, Told};
 use crate::config::Config;
 use crate::docker::{Builtin, Docker, EngineObserver, Identity};
 use crate::image;
@@ -101,6 +101,8 @@ pub struct Running {
     pub pool: Arc<Pool<Docker>>,
     /// Who is connected.
     pub sessions: Arc<Sessions>,
+    /// Where the status page is, if it has an address.
+    pub page: Option<SocketAddr>,
 }
 
 /// How a run ended.
@@ -242,7 +244,8 @@ pub async fn run(
     };
     let services = settings.iter().zip(&listeners).map(address).collect();
     let (admission, sessions) = (Admission::new(cap), Sessions::new(recorders));
-    let running = Running { services, pool: pool.clone(), sessions: sessions.clone() };
+    let page = doors.listener.as_ref().and_then(AdminListener::address);
+    let running = Running { services, pool: pool.clone(), sessions: sessions.clone(), page };
     started(&running);
     let config = Arc::new(config);
     let in_use = Arc::new(ConfigInUse::new(config.clone(), told.feed.clone()));

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod app;
 pub mod bench;
+mod chart;
 pub mod cli;
 pub mod config;
 pub mod consul;

@@ -152,6 +152,12 @@ pub(super) async fn cut(
     actor: Actor,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    cut_connection(&admin, actor, &id)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The same, for whoever asks by another way.
+pub(super) fn cut_connection(admin: &AdminShared, actor: Actor, id: &str) -> Result<(), Problem> {
     let absent = || Problem::absent(format!("there is no connection {id:?}, or it has ended"));
     let number = id.parse().map(ConnId).map_err(|_| absent())?;
     if !admin.subject.sessions().cut(number) {
@@ -160,14 +166,14 @@ pub(super) async fn cut(
     let detail = format!("connection {number}, by {actor}");
     admin.feed.tell(Happening::new("connection-cut", false, Some(detail)));
     tracing::info!(conn = number.0, by = %actor, "a connection is cut, as the admin server was asked to");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }
 
 // === impl AdminShared ===
 
 impl AdminShared {
     /// Has an order carried out, and says so where that changed something.
-    async fn order(&self, actor: Actor, order: AdminOrder) -> Answer {
+    pub(super) async fn order(&self, actor: Actor, order: AdminOrder) -> Answer {
         let (kind, subject) = (order.kind(), order.subject());
         let ordered = self.subject.order(order).await?;
         // Whoever has ordered something is told what it came to.

@@ -25,6 +25,11 @@ impl Problem {
         Self { code, title, status: status.as_u16(), detail }
     }
 
+    /// For people: which, and what to do.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// There is no such thing.
     pub(super) fn absent(detail: String) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)

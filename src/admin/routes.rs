@@ -19,6 +19,7 @@ use super::changes;
 use super::engines::EngineFacts;
 use super::events::events;
 use super::metrics::{Exposition, MetricsReading};
+use super::page;
 use super::problem::Problem;
 use super::query::{ListQuery, Params};
 use super::view::{
@@ -48,6 +49,7 @@ pub(super) fn routes(admin: Arc<AdminShared>, rules: Arc<AccessRules>) -> Router
         .route("/api/v1/containers", get(containers))
         .route("/api/v1/containers/{launch}", get(container))
         .merge(changes::routes())
+        .merge(page::routes())
         .fallback(async || Problem::absent("there is nothing at this path".to_owned()))
         .method_not_allowed_fallback(async || Problem::method())
         .with_state(admin)
@@ -58,7 +60,7 @@ pub(super) fn routes(admin: Arc<AdminShared>, rules: Arc<AccessRules>) -> Router
 // === impl AdminShared ===
 
 impl AdminShared {
-    fn about(&self, access: Access) -> About {
+    pub(super) fn about(&self, access: Access) -> About {
         let origin = &self.origin;
         About {
             version: env!("CARGO_PKG_VERSION").to_owned(),

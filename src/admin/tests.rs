@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 mod changes;
 mod events;
+mod page;
 
 use super::*;
 use crate::endpoint::Endpoint;

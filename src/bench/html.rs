@@ -1,12 +1,9 @@
 //! A report as a page of its own: plots, each with the table of its figures. It loads
 //! nothing from anywhere.
 
-mod chart;
-
-use chart::{Chart, Line, Scale, bars};
-
 use super::report::{Point, Report, Series};
 use super::time;
+use crate::chart::{Chart, Line, Scale, bars, escape};
 
 /// The figures of a table.
 const STATS: [&str; 6] = ["min", "p50", "p90", "p99", "p99.9", "max"];
@@ -85,7 +82,7 @@ fn of_point(point: &Point) -> String {
     if !steps.is_empty() {
         text += &format!("<h2>Steps of a cold start{at}</h2>");
         text += &figure(
-            &bars(&steps),
+            &bars(&steps, time::show),
             "The median of each step. A client waits for all but the removal.",
         );
         text += &table("step", &point.phases);
@@ -230,10 +227,6 @@ fn share(series: &Series) -> Vec<(f64, f64)> {
         points.push((100.0 * before as f64 / series.count as f64, within));
     }
     points
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `ganger demo`: the default configuration with the built-in echo image.
 
 use std::env;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use ganger_pool::core::{ServiceView, State};
 use ganger_pool::runtime::ContainerRuntime;
@@ -19,6 +19,8 @@ use crate::shutdown::HangUp;
 pub(super) const DEFAULT: &str = "unix:///var/run/docker.sock";
 /// What the containers of a demo are labelled with.
 const INSTANCE: &str = "ganger-demo";
+/// The usual address of the status page.
+const PAGE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5455);
 
 pub(super) async fn demo(
     url: &str,
@@ -58,6 +60,7 @@ pub(super) async fn demo(
         service.listen = listen.unwrap_or(service.listen);
         service.spec.network = if sealed { Network::Sealed } else { Network::Isolated };
     }
+    config.admin.listen = Some(page_address());
     let guardian = Some(guard::command(LogFormat::Text, log));
     let startup = Startup { guardian, ..Startup::new(config, instance, stop) };
     let ended = app::run(startup, started, stocked).await;
@@ -109,18 +112,27 @@ fn stocked(service: &ServiceView, running: &Running) {
     ));
     // The demo has one service.
     if let Some((_, address)) = running.services.first() {
-        say(&what_next(*address));
+        say(&what_next(*address, running.page));
     }
 }
 
-fn what_next(address: SocketAddr) -> String {
+/// Where the status page is: at its usual address, if nobody is there.
+fn page_address() -> SocketAddr {
+    let is_free = TcpListener::bind(PAGE).is_ok();
+    SocketAddr::new(PAGE.ip(), if is_free { PAGE.port() } else { 0 })
+}
+
+fn what_next(address: SocketAddr, page: Option<SocketAddr>) -> String {
     let (ip, port) = (address.ip(), address.port());
+    let page = page.map_or_else(String::new, |page| {
+        format!("\nThe status page is at http://{page}\n")
+    });
     // As it was called: it may not be installed yet.
     let program = env::args().next().unwrap_or_else(|| "ganger".to_owned());
     format!(
         "\nNow, in another terminal:\n\
          \n    nc {ip} {port}      # what you type comes back, from a container of your own\n\
-         \nEvery connection gets a fresh container, and one line here when it ends.\n\
+         {page}\nEvery connection gets a fresh container, and one line here when it ends.\n\
          Ctrl-C ends the demo and removes its containers. To go on then, on an engine of your own:\n\
          \n    {program} init > ganger.ron && {program} run\n"
     )

@@ -14,7 +14,7 @@ use crate::fleet::{Fleet, Settings, Site, assignment, is_root};
 use crate::images::Images;
 #[cfg(target_os = "linux")]
 use crate::packages;
-use crate::{SimArgs, TestArgs, postgres};
+use crate::{SimArgs, TestArgs, axe, postgres};
 
 /// The test target that needs real engines.
 pub(crate) const ENGINE_TARGET: &str = "engines";
@@ -70,6 +70,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode> {
 fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Result<ExitCode> {
     postgres::ensure()?;
     packages::ensure_watchers()?;
+    axe::ensure()?;
     // Whatever runs may have been started otherwise, or be in any state.
     fleet.down()?;
     let kinds: Vec<_> = OTHER_KINDS.into_iter().map(assignment).collect::<Result<_>>()?;

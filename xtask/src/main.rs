@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it talks to people on a terminal")]
 
 #[cfg(target_os = "linux")]
+mod axe;
 mod bench;
 mod checks;
 mod child;

@@ -68,6 +68,9 @@ const WATCHERS: &[(&str, &str)] = &[
     ("chromedriver", "chromium-driver"),
 ];
 
+/// What fetches packages of npm.
+const NPM: &[(&str, &str)] = &[("npm", "npm")];
+
 /// Programs of the system are looked for here as well as in PATH.
 const SYSTEM: &[&str] = &["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
@@ -114,6 +117,11 @@ pub(crate) fn ensure_clients() -> Result<Vec<&'static str>> {
 /// The same for what looks at a running Ganger.
 pub(crate) fn ensure_watchers() -> Result<Vec<&'static str>> {
     install(WATCHERS)
+}
+
+/// The same for what fetches packages of npm.
+pub(crate) fn ensure_npm() -> Result<Vec<&'static str>> {
+    install(NPM)
 }
 
 /// Whether the machine starts the services of packages as they are installed.

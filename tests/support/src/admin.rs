@@ -26,22 +26,9 @@ impl AdminClient {
     /// Nobody answers, or not in HTTP.
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, accept: &str, body: &str) -> (u16, String) {
-        let mut stream = UnixStream::connect(&self.path).expect(&self.path);
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let body = match head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-            true => unchunked(body),
-            false => body.to_owned(),
-        };
-        (status.expect("a status"), body)
+        let stream = UnixStream::connect(&self.path).expect(&self.path);
+        let (status, body) = exchange(stream, method, path, accept, body);
+        (status, String::from_utf8(body).expect("text"))
     }
 
     /// What a path tells.
@@ -67,12 +54,57 @@ impl AdminClient {
     }
 }
 
-fn unchunked(mut body: &str) -> String {
-    let mut text = String::new();
-    while let Some((length, rest)) = body.split_once("\r\n") {
-        let length = usize::from_str_radix(length.trim(), 16).expect("a length");
-        text.push_str(&rest[..length]);
-        body = rest[length..].trim_start_matches("\r\n");
+/// Sends one request, and reads the answer: its status and its body.
+pub(crate) fn exchange(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    accept: &str,
+    body: &str,
+) -> (u16, Vec<u8>) {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).expect("a request");
+    let (mut answer, mut buffer) = (Vec::new(), [0; 65_536]);
+    let (head, at) = loop {
+        let read = stream.read(&mut buffer).expect("an answer");
+        answer.extend_from_slice(&buffer[..read]);
+        if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
+            break (String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase(), end + 4);
+        }
+        assert!(read > 0, "an answer without a head");
+    };
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    match length.and_then(|length| length.trim().parse::<usize>().ok()) {
+        // Whoever says how long it is may keep the connection.
+        Some(length) => {
+            while answer.len() < at + length {
+                let read = stream.read(&mut buffer).expect("an answer");
+                assert!(read > 0, "an answer that is cut short");
+                answer.extend_from_slice(&buffer[..read]);
+            }
+        }
+        None => _ = stream.read_to_end(&mut answer).expect("an answer"),
     }
-    text
+    let body = &answer[at..];
+    match head.contains("transfer-encoding: chunked") {
+        true => (status, unchunked(body)),
+        false => (status, body.to_owned()),
+    }
+}
+
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(end) = body.windows(2).position(|two| two == b"\r\n") {
+        let length = std::str::from_utf8(&body[..end]).expect("a length").trim();
+        let length = usize::from_str_radix(length, 16).expect("a length");
+        body = &body[end + 2..];
+        whole.extend_from_slice(&body[..length]);
+        body = &body[(length + 2).min(body.len())..];
+    }
+    whole
 }

@@ -1,8 +1,7 @@
-//! Plots, as SVG that takes its colours from the page.
+//! Plots, as SVG that takes its colours from the page, by classes alone: pages that allow no style in
+//! their text have them too.
 
 use std::fmt::Write;
-
-use crate::bench::time;
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 340.0;
@@ -17,23 +16,23 @@ const BAR: f64 = 26.0;
 const COLOURS: usize = 7;
 
 /// Lines in a frame with two axes.
-pub(super) struct Chart<'c> {
-    pub(super) x: Scale,
-    pub(super) y: Scale,
-    pub(super) x_name: &'c str,
-    pub(super) y_name: &'c str,
-    pub(super) x_tick: fn(f64) -> String,
-    pub(super) y_tick: fn(f64) -> String,
+pub(crate) struct Chart<'c> {
+    pub(crate) x: Scale,
+    pub(crate) y: Scale,
+    pub(crate) x_name: &'c str,
+    pub(crate) y_name: &'c str,
+    pub(crate) x_tick: fn(f64) -> String,
+    pub(crate) y_tick: fn(f64) -> String,
 }
 
 /// One of them, with its points from the left to the right.
-pub(super) struct Line<'l> {
-    pub(super) name: &'l str,
-    pub(super) points: Vec<(f64, f64)>,
+pub(crate) struct Line<'l> {
+    pub(crate) name: &'l str,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// Where values are on an axis.
-pub(super) enum Scale {
+pub(crate) enum Scale {
     Linear {
         from: f64,
         to: f64,
@@ -49,12 +48,12 @@ pub(super) enum Scale {
 // === impl Scale ===
 
 impl Scale {
-    pub(super) fn linear(from: f64, to: f64) -> Self {
+    pub(crate) fn linear(from: f64, to: f64) -> Self {
         Self::Linear { from, to: if to > from { to } else { from + 1.0 } }
     }
 
     /// From the power of ten below the least to that above the greatest.
-    pub(super) fn logarithmic(values: impl IntoIterator<Item = f64>) -> Self {
+    pub(crate) fn logarithmic(values: impl IntoIterator<Item = f64>) -> Self {
         let (mut least, mut most) = (f64::INFINITY, 0.0_f64);
         for value in values.into_iter().filter(|value| *value > 0.0) {
             (least, most) = (least.min(value), most.max(value));
@@ -66,7 +65,7 @@ impl Scale {
         Self::Logarithmic { from, to: if to > from { to } else { from + 1.0 } }
     }
 
-    pub(super) fn named(names: Vec<String>) -> Self {
+    pub(crate) fn named(names: Vec<String>) -> Self {
         Self::Named(names)
     }
 
@@ -120,7 +119,7 @@ impl Chart<'_> {
         (LEFT + x * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y * (HEIGHT - TOP - BOTTOM))
     }
 
-    pub(super) fn svg(&self, lines: &[Line<'_>]) -> String {
+    pub(crate) fn svg(&self, lines: &[Line<'_>]) -> String {
         let mut svg = open(HEIGHT, &format!("{} by {}", self.y_name, self.x_name));
         let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
         for (value, word) in self.y.ticks(self.y_tick) {
@@ -156,22 +155,18 @@ impl Chart<'_> {
             let colour = colour(at);
             let places: Vec<_> = line.points.iter().map(|point| self.place(*point)).collect();
             let path: Vec<_> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-            _ = write!(
-                svg,
-                "<polyline class=\"line\" style=\"stroke:{colour}\" points=\"{}\"/>",
-                path.join(" ")
-            );
+            _ = write!(svg, "<polyline class=\"line {colour}\" points=\"{}\"/>", path.join(" "));
             if matches!(self.x, Scale::Named(_)) {
                 for (x, y) in places {
                     _ = write!(
                         svg,
-                        "<circle class=\"dot\" style=\"fill:{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"
+                        "<circle class=\"dot {colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"
                     );
                 }
             }
             _ = write!(
                 svg,
-                "<rect style=\"fill:{colour}\" x=\"{legend:.1}\" y=\"8\" width=\"12\" height=\"12\"/>"
+                "<rect class=\"dot {colour}\" x=\"{legend:.1}\" y=\"8\" width=\"12\" height=\"12\"/>"
             );
             svg += &text(legend + 18.0, 18.5, "start", line.name, "");
             legend += 40.0 + 7.0 * width(line.name);
@@ -181,7 +176,7 @@ impl Chart<'_> {
 }
 
 /// A bar for each of these times, in microseconds, on one scale from nothing.
-pub(super) fn bars(times: &[(&str, f64)]) -> String {
+pub(crate) fn bars(times: &[(&str, f64)], word: fn(f64) -> String) -> String {
     let most = times.iter().map(|(_, us)| *us).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let height = BAR * width_of(times.len()) + 6.0;
     let mut svg = open(height, "median of each step");
@@ -192,32 +187,55 @@ pub(super) fn bars(times: &[(&str, f64)]) -> String {
         let long = (us / most * room).max(1.0);
         _ = write!(
             svg,
-            "<rect style=\"fill:{}\" x=\"{LEFT}\" y=\"{y:.1}\" width=\"{long:.1}\" height=\"{:.1}\"/>",
+            "<rect class=\"dot {}\" x=\"{LEFT}\" y=\"{y:.1}\" width=\"{long:.1}\" height=\"{:.1}\"/>",
             colour(1),
             BAR - 8.0
         );
         svg += &text(LEFT - 8.0, y + 13.0, "end", name, "");
-        svg += &text(LEFT + long + 8.0, y + 13.0, "start", &time::show(*us), "");
+        svg += &text(LEFT + long + 8.0, y + 13.0, "start", &word(*us), "");
     }
     svg + "</svg>"
 }
 
-fn open(height: f64, what: &str) -> String {
+/// A line without axes, in a box of 100 by 24, from nothing to the largest of the values. Of values that
+/// are missing there is a gap.
+pub(crate) fn spark(values: &[Option<f64>], what: &str) -> String {
+    let most = values.iter().flatten().copied().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+    let last = width_of(values.len().saturating_sub(1)).max(1.0);
+    let mut path = String::new();
+    let mut drawing = false;
+    for (at, value) in values.iter().enumerate() {
+        if let Some(value) = value {
+            let (x, y) = (width_of(at) / last * 100.0, 23.0 - value / most * 22.0);
+            _ = write!(path, "{}{x:.1} {y:.1}", if drawing { "L" } else { "M" });
+        }
+        drawing = value.is_some();
+    }
     format!(
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">",
-        super::escape(what)
+        "<svg class=\"spark\" viewBox=\"0 0 100 24\" role=\"img\" aria-label=\"{}\">\
+         <path class=\"line c1\" d=\"{path}\"/></svg>",
+        escape(what)
     )
 }
 
+/// Text as it stands in HTML.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn open(height: f64, what: &str) -> String {
+    format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">", escape(what))
+}
+
 fn text(x: f64, y: f64, anchor: &str, words: &str, class: &str) -> String {
-    let words = super::escape(words);
+    let words = escape(words);
     format!(
         "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{words}</text>"
     )
 }
 
 fn colour(at: usize) -> String {
-    format!("var(--c{})", at % COLOURS)
+    format!("c{}", at % COLOURS)
 }
 
 fn width(text: &str) -> f64 {
@@ -232,6 +250,14 @@ fn width_of(count: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spark_reaches_from_its_first_value_to_its_last_with_gaps() {
+        let svg = spark(&[None, Some(2.0), Some(4.0), None, Some(0.0)], "a & b");
+        assert!(svg.contains("aria-label=\"a &amp; b\""), "{svg}");
+        assert!(svg.contains("d=\"M25.0 12.0L50.0 1.0M100.0 23.0\""), "{svg}");
+        assert!(spark(&[], "").contains("d=\"\""));
+    }
 
     #[test]
     fn scales_have_round_ticks_and_place_values_between_them() {

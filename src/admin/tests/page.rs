@@ -1,0 +1,81 @@
+//! The status page, as it is sent.
+
+use super::*;
+
+#[tokio::test]
+async fn the_page_says_what_there_is_and_what_it_loads_is_there() {
+    let bed = Bed::new();
+    let page = bed.text("/").await.unwrap();
+    for said in ["<th scope=\"row\">echo</th>", "filling", "no answer", "Ganger edge-1", "0/2"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let loaded = page.split('"').filter(|part| part.starts_with("/assets/"));
+    let loaded: std::collections::BTreeSet<_> = loaded.collect();
+    assert_eq!(loaded.len(), 3, "style, script and icon");
+    for path in loaded {
+        let (head, _) =
+            bed.transport.fetch(path, Request::new(Empty::<Bytes>::new())).await.unwrap();
+        assert!(head["cache-control"].to_str().unwrap().contains("immutable"), "{path}");
+    }
+    assert_eq!(bed.problem("GET", "/assets/other.js").await.0, 404);
+}
+
+#[tokio::test]
+async fn what_others_say_is_text_to_the_page() {
+    let bed = Bed::new();
+    let detail = Some("<script>alert(1)</script>".to_owned());
+    bed.feed.tell(Happening::new("config-refused", true, detail));
+    let page = bed.text("/").await.unwrap();
+    assert!(!page.contains("<script>alert"), "{page}");
+    assert!(page.contains("alert(1)"), "{page}");
+}
+
+#[tokio::test]
+async fn an_order_is_asked_for_once_more_and_answered() {
+    let bed = Bed::new();
+    let asked = bed.text("/confirm?order=drain&service=echo").await.unwrap();
+    assert!(asked.contains("service echo") && asked.contains("name=\"deadline\""), "{asked}");
+    let form = |body: &'static str| {
+        Request::post("/")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(http_body_util::Full::new(Bytes::from(body)))
+            .unwrap()
+    };
+    let answer = async |body| match bed.transport.fetch("/confirm", form(body)).await {
+        Ok((_, page)) => String::from_utf8(page.to_vec()).unwrap(),
+        Err(HttpError::Status { code, message }) => format!("{code} {message}"),
+        Err(error) => panic!("{error}"),
+    };
+    let done = answer("order=drain&service=echo&deadline=5").await;
+    assert!(done.contains("state: Drain, deadline: Some(5s)"), "{done}");
+    let done = answer("order=ready&daemon=local&deadline=").await;
+    assert!(done.contains("state: Ready, deadline: None"), "{done}");
+    let done = answer("order=roll&service=echo").await;
+    assert!(done.contains("Nothing was changed: rolling already"), "{done}");
+    let done = answer("order=cut&session=9").await;
+    assert!(done.contains("Nothing was changed: there is no connection"), "{done}");
+    for wrong in
+        ["order=drain", "order=explode&service=echo", "order=scale&service=echo&warm=x", ""]
+    {
+        assert!(answer(wrong).await.starts_with("400"), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn tables_are_exported_with_a_column_for_each_head() {
+    let bed = Bed::new();
+    for (file, first) in [
+        ("services", "echo,filling,"),
+        ("daemons", "local,down,no answer,"),
+        ("containers", "1,,echo,1,other,ready,"),
+    ] {
+        let text = bed.text(&format!("/export/{file}.csv")).await.unwrap();
+        let mut lines = text.lines();
+        let columns = lines.next().unwrap().split(',').count();
+        let row = lines.next().unwrap();
+        assert!(row.starts_with(first), "{row}");
+        assert_eq!(row.split(',').count(), columns, "{text}");
+    }
+    assert!(bed.text("/export/sessions.csv").await.unwrap().starts_with("id,service,client,"));
+    assert_eq!(bed.problem("GET", "/export/other.csv").await.0, 404);
+}
