@@ -33,12 +33,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use crate::admin::{AdminListener, SocketError, Told};
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 use crate::docker::{Builtin, Docker, EngineObserver, Identity};
 use crate::image;
 use crate::probe::Prober;
 use crate::proxy::{
-    self, AccessFile, AccessWriter, Admission, BindError, Listener, Recorder, Sessions, Threads,
+    self, AccessFile, AccessWriter, Admission, BindError, ConnLines, Listener, Recorder, Sessions,
+    Threads,
 };
 use crate::shutdown::Stop;
 use admin_server::AdminServer;
@@ -243,7 +244,9 @@ pub async fn run(
         (settings.name.clone(), address)
     };
     let services = settings.iter().zip(&listeners).map(address).collect();
-    let (admission, sessions) = (Admission::new(cap), Sessions::new(recorders));
+    let lines =
+        ConnLines { is_json: config.log.format == LogFormat::Json, begin: config.log.begin };
+    let (admission, sessions) = (Admission::new(cap), Sessions::logging(lines, recorders));
     let page = doors.listener.as_ref().and_then(AdminListener::address);
     let running = Running { services, pool: pool.clone(), sessions: sessions.clone(), page };
     started(&running);

@@ -92,6 +92,8 @@ pub struct Config {
 pub struct Log {
     /// How a line is written.
     pub format: LogFormat,
+    /// Each connection has a line when it begins, too.
+    pub begin: bool,
 }
 
 /// How a line of the log is written.

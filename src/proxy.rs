@@ -33,6 +33,7 @@ use ganger_pool::core::ServiceName;
 use crate::spec::SessionSettings;
 
 pub use access_file::{AccessFile, AccessLogError, AccessWriter};
+pub use access_log::ConnLines;
 pub use admission::{Admission, Counts, Ticket};
 pub use end::{EndCode, Phase, Who};
 pub use limits::{TooFewFiles, connection_cap, raise_open_files};

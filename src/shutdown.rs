@@ -26,6 +26,8 @@ pub struct Stop {
     pub now: CancellationToken,
     /// Notified when the configuration is to be read again.
     pub reload: Arc<Notify>,
+    /// Notified when the log is to say how all is.
+    pub status: Arc<Notify>,
 }
 
 /// What SIGHUP means.
@@ -40,8 +42,8 @@ pub enum HangUp {
 // === impl Stop ===
 
 impl Stop {
-    /// Listens for SIGTERM, SIGINT and SIGHUP. Each would otherwise kill
-    /// the process, and its containers would stay behind. Others that would kill it,
+    /// Listens for SIGTERM, SIGINT and SIGHUP, and SIGUSR1, which asks for the status. Each would
+    /// otherwise kill the process, and its containers would stay behind. Others that would kill it,
     /// and mean nothing to it, are ignored.
     ///
     /// The third signal calls `leave`, which is to end the process, with 128 and
@@ -54,6 +56,7 @@ impl Stop {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        let mut asked = signal(SignalKind::user_defined1())?;
         ignore_others()?;
         let told = stop.clone();
         tokio::spawn(async move {
@@ -63,6 +66,10 @@ impl Stop {
                     _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
                     _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
                     _ = hang_up.recv() => ("SIGHUP", SignalKind::hangup()),
+                    _ = asked.recv() => {
+                        told.status.notify_one();
+                        continue;
+                    }
                 };
                 let now = Instant::now();
                 let reloads = name == "SIGHUP" && hup == HangUp::Reloads;
@@ -101,8 +108,7 @@ impl Stop {
 }
 
 /// Signals that would end the process by default, and ask it for nothing.
-const OTHERS: [(&str, Signal); 10] = [
-    ("SIGUSR1", Signal::USR1),
+const OTHERS: [(&str, Signal); 9] = [
     ("SIGUSR2", Signal::USR2),
     ("SIGALRM", Signal::ALARM),
     ("SIGVTALRM", Signal::VTALARM),
@@ -147,6 +153,14 @@ mod tests {
                 heard.recv().await.unwrap();
             }
         }
+        assert!(!stop.drain.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn the_status_is_asked_for_by_sigusr1() {
+        let stop = Stop::on_signals(HangUp::Stops, |_| ()).unwrap();
+        kill_process(getpid(), Signal::USR1).unwrap();
+        stop.status.notified().await;
         assert!(!stop.drain.is_cancelled());
     }
 }

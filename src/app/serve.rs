@@ -1,5 +1,7 @@
 //! Serves: listeners, their sessions, and reloads of the configuration.
 
+mod ordered;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use super::changes::{ChangedDaemon, Changes};
 use super::config_in_use::ConfigInUse;
 use super::fleet::Followed;
 use super::notify;
-use super::orders::{self, SentOrder, ServerOrder, StockScale};
+use super::orders::{self, SentOrder};
 use super::plan::Plan;
 use super::register::{Entry, Registrar};
 use super::watch::{ImageWatch, Moved, Watched};
@@ -191,6 +193,7 @@ impl Server {
                     // Whoever has gone meanwhile does not hear it.
                     _ = answer.send(answered);
                 }
+                () = stop.status.notified() => self.say_status(),
                 moved = self.images.next() => self.repin(moved),
                 Some(_) = self.listening.join_next() => {}
             }
@@ -220,49 +223,6 @@ impl Server {
         self.cut.cancel();
         while self.listening.join_next().await.is_some() {}
         self.door.cut().saturating_sub(one_by_one)
-    }
-
-    /// Carries out an order of the operator.
-    async fn carry_out(
-        &mut self,
-        order: ServerOrder,
-        load: Option<&Load>,
-        stop: &Stop,
-    ) -> Result<Ordered, NotOrdered> {
-        match (order, load) {
-            (ServerOrder::Scale { service, scale }, _) => self.scale(&service, scale),
-            (ServerOrder::Reload { dry_run: false }, Some(load)) => self.reload(load, stop).await,
-            (ServerOrder::Reload { dry_run: true }, Some(load)) => self.compare(load).await,
-            (ServerOrder::Reload { .. }, None) => {
-                Err(NotOrdered::Conflict("it runs without a file that could be read".to_owned()))
-            }
-        }
-    }
-
-    /// Has a service keep other numbers of containers until the next reload.
-    fn scale(&self, service: &ServiceName, scale: StockScale) -> Result<Ordered, NotOrdered> {
-        let absent = || NotOrdered::Absent(format!("there is no service {service}"));
-        let services = Plan::new(&self.config).services;
-        let options = services.iter().find(|options| options.name == *service);
-        let options = options.ok_or_else(absent)?;
-        let before = self.in_use.scales().get(service).copied().unwrap_or_default();
-        let scale = before.then(scale);
-        let policy = scale.applied(&options.policy).map_err(NotOrdered::Invalid)?;
-        let detail = format!("warm {}, max {}, until the next reload", policy.warm, policy.max);
-        if scale == before {
-            return Ok(Ordered::unchanged(detail));
-        }
-        self.in_use.scaled(service.clone(), scale);
-        self.run_services(services);
-        Ok(Ordered::changed(detail))
-    }
-
-    /// Says what the configuration would change, and changes nothing.
-    async fn compare(&self, load: &Load) -> Result<Ordered, NotOrdered> {
-        let config = load().map_err(NotOrdered::Refused)?;
-        self.check(&config).map_err(NotOrdered::Refused)?;
-        let changes = Changes::between(&self.config, &config);
-        Ok(Ordered::unchanged(format!("would change: {changes}")))
     }
 
     /// Reads the configuration again and runs by it, all of it or nothing.

@@ -124,9 +124,8 @@ fn page_address() -> SocketAddr {
 
 fn what_next(address: SocketAddr, page: Option<SocketAddr>) -> String {
     let (ip, port) = (address.ip(), address.port());
-    let page = page.map_or_else(String::new, |page| {
-        format!("\nThe status page is at http://{page}\n")
-    });
+    let page =
+        page.map_or_else(String::new, |page| format!("\nThe status page is at http://{page}\n"));
     // As it was called: it may not be installed yet.
     let program = env::args().next().unwrap_or_else(|| "ganger".to_owned());
     format!(

@@ -146,6 +146,7 @@ keys! {
     /// The keys of `log`.
     LOG, LogKeys, LOG_ROWS;
     format: LogFormat = or("Text", "How a line is written.");
+    begin: bool = or("false", "Each connection has a line when it begins, too: `conn begin`.");
 }
 
 /// The services, as far as they could be read.
@@ -181,7 +182,7 @@ impl Decode for Log {
     const WHAT: &'static str = "settings in brackets";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.fields(node, "`log`", |f| Self { format: f.or(LOG.format) })
+        cx.fields(node, "`log`", |f| Self { format: f.or(LOG.format), begin: f.or(LOG.begin) })
     }
 }
 

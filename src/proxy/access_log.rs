@@ -1,15 +1,25 @@
 //! The log lines of connections.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use ganger_pool::core::short_id;
+use ganger_pool::core::{DaemonName, ServiceName, short_id};
 
-use super::record::{ConnRecord, Recorder, ReplacedContainer};
+use super::record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
 
 /// Writes a line to the log for each connection that ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AccessLog;
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct AccessLog(pub(super) ConnLines);
+
+/// How the lines of connections are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConnLines {
+    /// With numbers, and their unit in the name of the field, for machines.
+    pub is_json: bool,
+    /// Each connection has a line when it begins, too.
+    pub begin: bool,
+}
 
 /// A value or `-`.
 struct Maybe<T>(Option<T>);
@@ -19,34 +29,34 @@ struct Span(Duration);
 
 // === impl AccessLog ===
 
+/// A line of its own level: a client that was refused is a warning. Outside of any span, whose fields
+/// it would only repeat.
+macro_rules! conn_line {
+    ($record:expr, $($fields:tt)*) => {
+        if $record.end.is_refusal() {
+            tracing::warn!(parent: None, $($fields)*);
+        } else {
+            tracing::info!(parent: None, $($fields)*);
+        }
+    };
+}
+
 impl Recorder for AccessLog {
-    /// Outside of any span, whose fields it would only repeat.
+    fn began(&self, id: ConnId, service: &ServiceName, client: SocketAddr) {
+        if self.0.begin {
+            tracing::info!(parent: None, conn = id.0, %service, %client, "conn begin");
+        }
+    }
+
     fn ended(&self, record: &ConnRecord) {
-        let container = record.container.as_deref().map(short_id);
-        tracing::info!(
-            parent: None,
-            service = %record.service,
-            client = %record.client,
-            container = %Maybe(container),
-            daemon = %Maybe(record.daemon.as_ref()),
-            start = %Maybe(record.start),
-            wait = %Maybe(record.wait.map(Span)),
-            connect = %Maybe(record.connect.map(Span)),
-            first_byte = %Maybe(record.first_byte.map(Span)),
-            total = %Span(record.total),
-            "in" = %format_args!("{}B", record.bytes_in),
-            out = %format_args!("{}B", record.bytes_out),
-            end = %record.end,
-            uses = %Maybe(record.uses.map(|(uses, most)| format!("{uses}/{most}"))),
-            reason = record.reason.as_deref(),
-            "conn end"
-        );
+        if self.0.is_json { numbers(record) } else { text(record) }
     }
 
     fn replaced(&self, replaced: &ReplacedContainer) {
         let container = replaced.container.as_deref().map(short_id);
         tracing::info!(
             parent: None,
+            conn = replaced.id.0,
             service = %replaced.service,
             client = %replaced.client,
             container = %Maybe(container),
@@ -56,6 +66,56 @@ impl Recorder for AccessLog {
             "a container failed before its first byte; another is asked for"
         );
     }
+}
+
+/// For people: times and sizes with their unit, and a dash for what never came to be.
+fn text(record: &ConnRecord) {
+    let container = record.container.as_deref().map(short_id);
+    conn_line!(
+        record,
+        conn = record.id.0,
+        service = %record.service,
+        client = %record.client,
+        container = %Maybe(container),
+        daemon = %Maybe(record.daemon.as_ref()),
+        start = %Maybe(record.start),
+        wait = %Maybe(record.wait.map(Span)),
+        connect = %Maybe(record.connect.map(Span)),
+        first_byte = %Maybe(record.first_byte.map(Span)),
+        total = %Span(record.total),
+        "in" = %format_args!("{}B", record.bytes_in),
+        out = %format_args!("{}B", record.bytes_out),
+        end = %record.end,
+        uses = %Maybe(record.uses.map(|(uses, most)| format!("{uses}/{most}"))),
+        reason = record.reason.as_deref(),
+        "conn end"
+    );
+}
+
+/// For machines: numbers, and nothing for what never came to be.
+fn numbers(record: &ConnRecord) {
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+    let (uses, max_uses) = record.uses.unzip();
+    conn_line!(
+        record,
+        conn = record.id.0,
+        service = record.service.as_str(),
+        client = %record.client,
+        container = record.container.as_deref().map(short_id),
+        daemon = record.daemon.as_ref().map(DaemonName::as_str),
+        start = record.start.map(|start| start.to_string()),
+        wait_seconds = seconds(record.wait),
+        connect_seconds = seconds(record.connect),
+        first_byte_seconds = seconds(record.first_byte),
+        total_seconds = record.total.as_secs_f64(),
+        in_bytes = record.bytes_in,
+        out_bytes = record.bytes_out,
+        end = %record.end,
+        uses,
+        max_uses,
+        reason = record.reason.as_deref(),
+        "conn end"
+    );
 }
 
 // === impl Maybe ===
@@ -84,7 +144,6 @@ impl fmt::Display for Span {
 #[cfg(test)]
 mod tests {
     use super::super::end::End;
-    use super::super::record::ConnId;
     use super::super::supply::{Refusal, StartKind};
     use super::*;
     use crate::telemetry::tests::{Capture, json, text};
@@ -111,11 +170,12 @@ mod tests {
     #[test]
     fn the_line_reads_as_documented() {
         let (capture, _guard) = Capture::install(text);
-        AccessLog.ended(&record().with_end(End::NORMAL, Duration::from_micros(5_007_400)));
+        AccessLog::default()
+            .ended(&record().with_end(End::NORMAL, Duration::from_micros(5_007_400)));
         let log = capture.text();
         assert!(
             log.ends_with(
-                "  INFO conn end service=echo client=192.0.2.1:4711 container=0123456789ab \
+                "  INFO conn end conn=1 service=echo client=192.0.2.1:4711 container=0123456789ab \
                  daemon=local start=warm wait=0.2ms connect=0.1ms first_byte=0.6ms total=5.007s \
                  in=212B out=213B end=-- uses=1/1\n"
             ),
@@ -127,11 +187,11 @@ mod tests {
     fn a_refusal_says_why_and_what_never_came_to_be_is_a_dash() {
         let (capture, _guard) = Capture::install(text);
         let end = Refusal::Failing { reason: "exited with code 3".into() }.into();
-        AccessLog.ended(&fresh("[2001:db8::1]:4711").with_end(end, Duration::ZERO));
+        AccessLog::default().ended(&fresh("[2001:db8::1]:4711").with_end(end, Duration::ZERO));
         let log = capture.text();
         assert!(
             log.ends_with(
-                "conn end service=echo client=[2001:db8::1]:4711 container=- daemon=- start=- \
+                "  WARN conn end conn=1 service=echo client=[2001:db8::1]:4711 container=- daemon=- start=- \
                  wait=- connect=- first_byte=- total=0.0ms in=0B out=0B end=DL uses=- \
                  reason=\"containers of this service keep failing: exited with code 3\"\n"
             ),
@@ -140,14 +200,22 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_same_keys() {
+    fn json_has_numbers_with_their_unit_in_the_key() {
         let (capture, _guard) = Capture::install(json);
-        AccessLog.ended(&record().with_end(End::NORMAL, Duration::from_millis(3)));
-        let log: serde_json::Value = serde_json::from_str(&capture.text()).unwrap();
+        let lines = AccessLog(ConnLines { is_json: true, begin: true });
+        let record = record().with_end(End::NORMAL, Duration::from_millis(3));
+        lines.began(record.id, &record.service, record.client);
+        lines.ended(&record);
+        let text = capture.text();
+        let [begin, end] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        let begin: serde_json::Value = serde_json::from_str(begin).unwrap();
+        assert_eq!((&begin["message"], &begin["conn"]), (&"conn begin".into(), &1.into()));
+        let log: serde_json::Value = serde_json::from_str(end).unwrap();
         assert_eq!(log["message"], "conn end");
-        assert_eq!(log["in"], "212B");
+        assert_eq!((&log["in_bytes"], &log["out_bytes"]), (&212.into(), &213.into()));
+        assert_eq!((&log["wait_seconds"], &log["total_seconds"]), (&0.0002.into(), &0.003.into()));
+        assert_eq!((&log["uses"], &log["max_uses"]), (&1.into(), &1.into()));
         assert_eq!(log["end"], "--");
-        assert_eq!(log["total"], "3.0ms");
         assert_eq!(log.get("reason"), None);
     }
 }

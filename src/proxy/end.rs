@@ -92,6 +92,13 @@ impl EndCode {
     pub(super) const fn new(who: Who, phase: Phase) -> Self {
         Self { who, phase }
     }
+
+    /// Whether the client got no container, through no wish of its own or of the operator's.
+    #[must_use]
+    pub const fn is_refusal(self) -> bool {
+        matches!(self.phase, Phase::Queue | Phase::Launch)
+            && matches!(self.who, Who::Limit | Who::Death | Who::Resources | Who::Internal)
+    }
 }
 
 impl fmt::Display for EndCode {

@@ -76,6 +76,11 @@ pub struct ReplacedContainer {
 ///
 /// It is called by the threads that move bytes, and must not wait for anything.
 pub trait Recorder: Send + Sync + 'static {
+    /// A connection was let in.
+    fn began(&self, id: ConnId, service: &ServiceName, client: SocketAddr) {
+        _ = (id, service, client);
+    }
+
     /// A connection has ended. Each is told once.
     fn ended(&self, record: &ConnRecord);
 

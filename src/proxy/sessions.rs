@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::access_log::AccessLog;
+use super::access_log::{AccessLog, ConnLines};
 use super::admission::Counters;
 use super::record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
 
@@ -95,8 +95,14 @@ pub(super) struct SessionEntry {
 impl Sessions {
     /// Nobody is connected. The ends of connections are logged, and told to these as well.
     #[must_use]
-    pub fn new(mut recorders: Vec<Arc<dyn Recorder>>) -> Arc<Self> {
-        recorders.insert(0, Arc::new(AccessLog));
+    pub fn new(recorders: Vec<Arc<dyn Recorder>>) -> Arc<Self> {
+        Self::logging(ConnLines::default(), recorders)
+    }
+
+    /// The same, with the lines of the log written like that.
+    #[must_use]
+    pub fn logging(lines: ConnLines, mut recorders: Vec<Arc<dyn Recorder>>) -> Arc<Self> {
+        recorders.insert(0, Arc::new(AccessLog(lines)));
         let (live, ended) = Default::default();
         Arc::new(Self { live, ended, recorders, last: AtomicU64::new(0) })
     }
@@ -164,6 +170,7 @@ impl Sessions {
         accepted: Instant,
         cut: CancellationToken,
     ) -> SessionEntry {
+        self.recorders.iter().for_each(|recorder| recorder.began(id, &service, client));
         let (container, bytes_in, bytes_out) = Default::default();
         let live =
             Live { service, client, accepted, container, bytes_in, bytes_out, counters, cut };

@@ -1,0 +1,74 @@
+//! What the server does by order of the operator.
+
+use ganger_pool::core::{ServiceName, ServiceView, Snapshot, State};
+use tracing::info;
+
+use super::super::orders::{ServerOrder, StockScale};
+use super::super::plan::Plan;
+use super::{Changes, Load, Server};
+use crate::admin::{NotOrdered, Ordered};
+use crate::shutdown::Stop;
+
+// === impl Server ===
+
+impl Server {
+    /// Has the log say how services and daemons are.
+    pub(super) fn say_status(&self) {
+        let Snapshot { services, daemons, .. } = self.pool.snapshot();
+        for service in services {
+            let ServiceView { name, counts, warm, waiting, refusing, .. } = service;
+            let (ready, leased) = (counts[State::Idle], counts[State::Leased]);
+            let refusing = refusing.as_deref();
+            info!(service = %name, ready, target = warm, leased, waiting, refusing, "status");
+        }
+        for daemon in daemons {
+            let (containers, capacity) = (daemon.held(), daemon.capacity);
+            let down = daemon.down.as_deref();
+            info!(daemon = %daemon.name, containers, capacity, down, "status");
+        }
+        info!(sessions = self.door.sessions.count(), "status");
+    }
+
+    /// Carries out an order of the operator.
+    pub(super) async fn carry_out(
+        &mut self,
+        order: ServerOrder,
+        load: Option<&Load>,
+        stop: &Stop,
+    ) -> Result<Ordered, NotOrdered> {
+        match (order, load) {
+            (ServerOrder::Scale { service, scale }, _) => self.scale(&service, scale),
+            (ServerOrder::Reload { dry_run: false }, Some(load)) => self.reload(load, stop).await,
+            (ServerOrder::Reload { dry_run: true }, Some(load)) => self.compare(load).await,
+            (ServerOrder::Reload { .. }, None) => {
+                Err(NotOrdered::Conflict("it runs without a file that could be read".to_owned()))
+            }
+        }
+    }
+
+    /// Has a service keep other numbers of containers until the next reload.
+    fn scale(&self, service: &ServiceName, scale: StockScale) -> Result<Ordered, NotOrdered> {
+        let absent = || NotOrdered::Absent(format!("there is no service {service}"));
+        let services = Plan::new(&self.config).services;
+        let options = services.iter().find(|options| options.name == *service);
+        let options = options.ok_or_else(absent)?;
+        let before = self.in_use.scales().get(service).copied().unwrap_or_default();
+        let scale = before.then(scale);
+        let policy = scale.applied(&options.policy).map_err(NotOrdered::Invalid)?;
+        let detail = format!("warm {}, max {}, until the next reload", policy.warm, policy.max);
+        if scale == before {
+            return Ok(Ordered::unchanged(detail));
+        }
+        self.in_use.scaled(service.clone(), scale);
+        self.run_services(services);
+        Ok(Ordered::changed(detail))
+    }
+
+    /// Says what the configuration would change, and changes nothing.
+    async fn compare(&self, load: &Load) -> Result<Ordered, NotOrdered> {
+        let config = load().map_err(NotOrdered::Refused)?;
+        self.check(&config).map_err(NotOrdered::Refused)?;
+        let changes = Changes::between(&self.config, &config);
+        Ok(Ordered::unchanged(format!("would change: {changes}")))
+    }
+}
