@@ -83,3 +83,13 @@ fn what_is_shown_of_a_key_is_a_value_that_it_takes() {
         }
     }
 }
+
+#[test]
+fn the_example_for_those_who_come_from_0_x_is_in_order() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/coming-from-0.x.md");
+    let text = fs::read_to_string(path).unwrap();
+    let (_, example) = text.split_once("```ron\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let config = Config::parse(example, "docs/coming-from-0.x.md").unwrap();
+    assert_eq!(config.services[0].policy.warm, 0);
+}
