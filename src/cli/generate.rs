@@ -59,6 +59,10 @@ enum Generated {
         #[arg(long, value_name = "NAME:TAG", default_value = image::REFERENCE)]
         tag: String,
     },
+    /// A dashboard for Grafana 10 and later, of what Prometheus reads of Ganger
+    Grafana,
+    /// Recording rules and alerts for Prometheus, as one file
+    Alerts,
     /// The reference of all keys of a configuration, as JSON. (RON has no schema language)
     Schema,
 }
@@ -75,6 +79,8 @@ pub(super) fn generate(generating: &Generating) -> Result<Exit, Failure> {
         Generated::Compose => print(deployment::COMPOSE),
         Generated::Dockerfile => print(deployment::DOCKERFILE),
         Generated::Image { tag } => image::image(tag)?,
+        Generated::Grafana => print(deployment::GRAFANA),
+        Generated::Alerts => print(&deployment::alerts()),
         Generated::Schema => print(&reference::reference().map_err(failed)?),
     }
     Ok(Exit::Ok)

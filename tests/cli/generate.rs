@@ -34,6 +34,19 @@ fn what_runs_ganger_is_what_the_repository_has() {
 }
 
 #[test]
+fn what_watches_ganger_is_what_the_repository_has() {
+    let dir = Dir::new();
+    assert_eq!(dir.generated(&["grafana"]), deployed("grafana/ganger.json"));
+    let both = dir.generated(&["alerts"]);
+    assert_eq!(both.lines().filter(|line| *line == "groups:").count(), 1);
+    for name in ["prometheus/rules.yml", "prometheus/alerts.yml"] {
+        let text = deployed(name);
+        let (head, groups) = text.split_once("groups:\n").unwrap();
+        assert!(both.contains(head) && both.contains(groups), "{name}");
+    }
+}
+
+#[test]
 fn bash_completes_verbs_and_options() {
     let dir = Dir::new();
     let script = dir.write("ganger.bash", &dir.generated(&["completions", "bash"]));

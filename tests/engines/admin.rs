@@ -1,5 +1,6 @@
 //! A running Ganger is asked, and told, by its admin socket.
 
+mod monitoring;
 mod orders;
 mod page;
 mod prometheus;

@@ -13,7 +13,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 
 use super::happenings::start_word;
 use crate::admin::view::ContainerCounts;
-use crate::proxy::Counts;
+use crate::proxy::{Counts, StartKind};
 
 /// The state of pool, proxy and configuration.
 #[derive(Debug, Clone, Default)]
@@ -219,8 +219,10 @@ static ROWS: &[MetricRow] = &[
         "Leases given, by how they were served: warm, reused or cold",
         |r, s| {
             for service in &r.pool.services {
-                for (start, count) in &service.totals.leases {
-                    s.add(&[service.name.as_str(), start_word(*start)], *count);
+                // Also those that were never given: a share of what is absent is absent.
+                for start in [StartKind::Warm, StartKind::Reused, StartKind::Cold] {
+                    let count = service.totals.leases.get(&start).copied().unwrap_or_default();
+                    s.add(&[service.name.as_str(), start_word(start)], count);
                 }
             }
         },
@@ -270,6 +272,12 @@ static ROWS: &[MetricRow] = &[
         "1 where clients are served, 0 where they are refused, as far as is known",
         |r, s| by_service(r, s, |service| service.refusing.is_none().into()),
     ),
+    gauge(
+        "ganger_service_enabled",
+        SERVICE,
+        "0 where the operator has a service drained, 1 elsewhere",
+        |r, s| by_service(r, s, |service| service.admin.is_ready().into()),
+    ),
     counter("ganger_launches", SERVICE, "Launches ordered", |r, s| {
         by_service(r, s, |service| service.totals.launched.into());
     }),
@@ -292,6 +300,12 @@ static ROWS: &[MetricRow] = &[
         by_daemon(r, s, |daemon| (daemon.down.is_none() && daemon.listed).into());
     }),
     gauge(
+        "ganger_daemon_enabled",
+        DAEMON,
+        "0 where the operator has a daemon drained or works on it, 1 elsewhere",
+        |r, s| by_daemon(r, s, |daemon| daemon.admin.is_ready().into()),
+    ),
+    gauge(
         "ganger_daemon_degraded",
         DAEMON,
         "1 where launches fail by the daemon's fault",
@@ -310,6 +324,12 @@ static ROWS: &[MetricRow] = &[
     gauge("ganger_daemon_containers", DAEMON, "Containers of this instance on a daemon", |r, s| {
         by_daemon(r, s, |daemon| daemon.held().into());
     }),
+    gauge(
+        "ganger_daemon_other_containers",
+        DAEMON,
+        "Containers of other instances, which share the capacity of a daemon",
+        |r, s| by_daemon(r, s, |daemon| daemon.others.into()),
+    ),
     gauge("ganger_daemon_launches", DAEMON, "Launches that are under way on a daemon", |r, s| {
         by_daemon(r, s, |daemon| daemon.in_flight.into());
     }),
@@ -340,7 +360,7 @@ static ROWS: &[MetricRow] = &[
         },
     ),
     gauge(
-        "ganger_tls_certificate_expiry_seconds",
+        "ganger_tls_certificate_expiry_timestamp_seconds",
         &["file"],
         "When the first certificate of a file expires, since the epoch",
         |r, s| {

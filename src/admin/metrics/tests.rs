@@ -110,6 +110,10 @@ fn counters_and_gauges_say_what_was_read_and_histograms_what_happened() {
         "ganger_connections_active{service=\"echo\"} 2",
         "ganger_connections_rejected_total{service=\"echo\",reason=\"queue_full\"} 1",
         "ganger_leases_total{service=\"echo\",start=\"warm\"} 7",
+        "ganger_leases_total{service=\"echo\",start=\"cold\"} 0",
+        "ganger_service_enabled{service=\"echo\"} 1",
+        "ganger_daemon_enabled{daemon=\"local\"} 1",
+        "ganger_daemon_other_containers{daemon=\"local\"} 3",
         "ganger_relay_bytes_total{service=\"echo\",direction=\"out\"} 200",
         "ganger_containers_retired_total{service=\"echo\",reason=\"spent\"} 5",
         "ganger_containers{service=\"echo\",daemon=\"local\",state=\"ready\"} 3",
@@ -122,7 +126,7 @@ fn counters_and_gauges_say_what_was_read_and_histograms_what_happened() {
         "ganger_rollouts_total{service=\"echo\",result=\"failed\"} 1",
         "ganger_engine_request_seconds_count{op=\"container_create\",outcome=\"ok\"} 1",
         "ganger_config_last_reload_success 1",
-        "ganger_tls_certificate_expiry_seconds{file=\"/etc/ganger/tls/cert.pem\"} 1800000000",
+        "ganger_tls_certificate_expiry_timestamp_seconds{file=\"/etc/ganger/tls/cert.pem\"} 1800000000",
     ] {
         assert!(text.lines().any(|said| said.trim_end_matches(".0") == line), "{line}\n{text}");
     }

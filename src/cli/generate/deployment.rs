@@ -1,4 +1,4 @@
-//! Files that run Ganger: those of deploy/, which are built in.
+//! Files that run Ganger, and that watch it: those of deploy/, which are built in.
 
 use super::{Exit, Failure};
 
@@ -8,6 +8,15 @@ pub(super) const PROGRAM: &str = "/usr/local/bin/ganger";
 const UNIT: &str = include_str!("../../../deploy/systemd/ganger.service");
 pub(super) const COMPOSE: &str = include_str!("../../../deploy/compose.yaml");
 pub(super) const DOCKERFILE: &str = include_str!("../../../deploy/Dockerfile");
+
+pub(super) const GRAFANA: &str = include_str!("../../../deploy/grafana/ganger.json");
+const RULES: &str = include_str!("../../../deploy/prometheus/rules.yml");
+const ALERTS: &str = include_str!("../../../deploy/prometheus/alerts.yml");
+
+/// The recording rules of Prometheus and the alerts, which read them, as one file.
+pub(super) fn alerts() -> String {
+    format!("{RULES}\n{}", ALERTS.replacen("groups:\n", "", 1))
+}
 
 /// The unit, for a program that is installed elsewhere.
 pub(super) fn unit(program: &str) -> Result<String, Failure> {

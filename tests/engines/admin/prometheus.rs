@@ -5,26 +5,32 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use ganger_test_support::{AdminClient, Client, Config, Fleet, free_port, unique, wait_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::DEADLINE;
 use crate::GANGER;
 
-/// A Prometheus that scrapes one address.
-struct Prometheus {
+/// A Prometheus that scrapes some addresses every second.
+pub(super) struct Prometheus {
     address: String,
     dir: PathBuf,
     process: Child,
 }
 
 impl Prometheus {
-    fn scraping(target: &str) -> Self {
+    /// With files of rules, by their paths.
+    pub(super) fn scraping(targets: &[String], rules: &[PathBuf]) -> Self {
         let dir = std::env::temp_dir().join(unique("ganger-prometheus"));
         fs::create_dir_all(&dir).unwrap();
-        let config = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n\
-             - job_name: ganger\n  static_configs:\n  - targets: [\"{target}\"]\n"
-        );
+        // JSON is YAML, too.
+        let config = json!({
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": rules,
+            "scrape_configs": [
+                {"job_name": "ganger", "static_configs": [{"targets": targets}]},
+            ],
+        });
+        let config = config.to_string();
         fs::write(dir.join("prometheus.yml"), config).unwrap();
         let address = format!("127.0.0.1:{}", free_port());
         let process = Command::new("prometheus")
@@ -38,15 +44,21 @@ impl Prometheus {
         Self { address, dir, process }
     }
 
-    /// The values of a query, by its series.
-    fn query(&self, query: &str) -> Vec<(Value, f64)> {
-        let url = format!("http://{}/api/v1/query", self.address);
+    /// What a path of its API answers; `None` while it does not.
+    pub(super) fn ask(&self, path: &str, query: &str) -> Option<Value> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
         let mut curl = Command::new("curl");
         let output =
             curl.args(["-sS", "-G", "--data-urlencode"]).arg(format!("query={query}")).arg(url);
         let output = output.output().unwrap();
-        let Ok(answer) = serde_json::from_slice::<Value>(&output.stdout) else { return Vec::new() };
+        let answer = serde_json::from_slice::<Value>(&output.stdout).ok()?;
         assert_ne!(answer["status"], "error", "{query}: {answer}");
+        Some(answer)
+    }
+
+    /// The values of a query, by its series.
+    pub(super) fn query(&self, query: &str) -> Vec<(Value, f64)> {
+        let Some(answer) = self.ask("query", query) else { return Vec::new() };
         let results = answer["data"]["result"].as_array().into_iter().flatten();
         let value = |result: &Value| result["value"][1].as_str().unwrap().parse::<f64>().unwrap();
         results.map(|result| (result["metric"].clone(), value(result))).collect()
@@ -74,7 +86,7 @@ fn prometheus_reads_what_pool_and_proxy_count() {
     let config = config.with(&format!("admin: (listen: \"127.0.0.1:{port}\")"));
     let mut ganger = config.serve(GANGER, &fleet);
     ganger.wait_until_stocked("echo");
-    let prometheus = Prometheus::scraping(&format!("127.0.0.1:{port}"));
+    let prometheus = Prometheus::scraping(&[format!("127.0.0.1:{port}")], &[]);
     for _ in 0..3 {
         let mut client = Client::connect(config.port("echo"));
         client.echo("hello");
