@@ -10,6 +10,7 @@ mod events;
 mod feed;
 mod latencies;
 mod metrics;
+mod openapi;
 mod order;
 mod page;
 mod problem;
@@ -39,6 +40,7 @@ pub use feed::{Feed, Happening};
 pub use latencies::{LatencyMemory, Percentiles};
 pub use metrics::{Exposition, MetricRow, Metrics, MetricsReading, ReloadResult, TlsFile, rows};
 pub use order::{AdminOrder, NotOrdered, OrderAnswer, Ordered};
+pub use routes::openapi_json;
 pub use socket::{AdminListener, AdminSocket, SocketError};
 pub use view::{
     About, Condition, ContainerCounts, ContainerStatus, DaemonStatus, LeaseCounts, ServiceStatus,

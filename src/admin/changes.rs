@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::Json;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
 use ganger_pool::core::{AdminState, LaunchId};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::Number;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::access::Actor;
 use super::feed::Happening;
 use super::order::{AdminOrder, Ordered};
 use super::problem::Problem;
-use super::query::Params;
+use super::query::{Params, Segment};
 use super::{AdminShared, ServerState};
 use crate::proxy::ConnId;
 
@@ -28,22 +31,41 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 struct Body<T>(T);
 
 /// How many containers a service is to have.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ScaleBody {
+    /// Ready containers.
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(maximum = 4294967295_u32)]
     warm: Option<u32>,
+    /// All containers.
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(minimum = 1, maximum = 4294967295_u32)]
     max: Option<u32>,
 }
 
+/// A whole number, as JSON has it: `8.0` is one.
+fn whole<'de, D: Deserializer<'de>>(source: D) -> Result<Option<u32>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(source)? else { return Ok(None) };
+    let text = number.to_string();
+    let digits = text.strip_suffix(".0").unwrap_or(&text);
+    let read = if digits == "-0" { Ok(0) } else { digits.parse() };
+    let expected = || D::Error::custom(format!("{text} is no whole number from 0 to {}", u32::MAX));
+    read.map(Some).map_err(|_| expected())
+}
+
 /// Whether a service or a daemon is to be used.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewState {
+    /// Whether it is used.
     state: StateWord,
+    /// Until leases are cut, of what is not `ready`; without it they go on until they end.
+    #[schema(minimum = 0, maximum = 2592000)]
     deadline_seconds: Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum StateWord {
     Ready,
@@ -52,9 +74,12 @@ enum StateWord {
 }
 
 /// How the configuration is to be read.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ReloadQuery {
+    /// Say what would change, and change nothing.
+    #[param(value_type = Option<String>)]
     #[serde(default)]
     dry_run: Option<Flag>,
 }
@@ -69,35 +94,49 @@ enum Flag {
 }
 
 /// All of them.
-pub(super) fn routes() -> Router<Arc<AdminShared>> {
-    Router::new()
-        .route("/api/v1/services/{service}/scale", post(scale))
-        .route("/api/v1/services/{service}/state", post(service_state))
-        .route("/api/v1/services/{service}/roll", post(roll))
-        .route("/api/v1/services/{service}/rollback", post(roll_back))
-        .route("/api/v1/daemons/{daemon}/state", post(daemon_state))
-        .route("/api/v1/containers/{launch}/retire", post(retire))
-        .route("/api/v1/reload", post(reload))
-        .route("/api/v1/drain", post(drain))
+pub(super) fn described() -> OpenApiRouter<Arc<AdminShared>> {
+    OpenApiRouter::new()
+        .routes(routes!(scale))
+        .routes(routes!(service_state))
+        .routes(routes!(roll))
+        .routes(routes!(roll_back))
+        .routes(routes!(daemon_state))
+        .routes(routes!(retire))
+        .routes(routes!(reload))
+        .routes(routes!(drain))
 }
 
+/// Has a service keep so many containers ready, and have so many at most, until the next reload.
+#[utoipa::path(post, path = "/api/v1/services/{service}/scale", tag = "services",
+    params(("service" = String, Path, description = "Its name")),
+    request_body = ScaleBody,
+    responses((status = 200, description = "It is carried out", body = Ordered)))]
 async fn scale(
     State(admin): ServerState,
     actor: Actor,
-    Path(service): Path<String>,
+    Segment(service): Segment,
     Body(ScaleBody { warm, max }): Body<ScaleBody>,
 ) -> Answer {
     if warm.is_none() && max.is_none() {
         return Err(Problem::invalid("say `warm`, `max`, or both".to_owned()));
     }
+    if max == Some(0) {
+        let detail = "`max` is at least 1: to serve nobody, set the service to `drain`";
+        return Err(Problem::invalid(detail.to_owned()));
+    }
     let service = service.as_str().into();
     admin.order(actor, AdminOrder::Scale { service, warm, max }).await
 }
 
+/// Has a service used, drained, or drained and worked on.
+#[utoipa::path(post, path = "/api/v1/services/{service}/state", tag = "services",
+    params(("service" = String, Path, description = "Its name")),
+    request_body = NewState,
+    responses((status = 200, description = "It is carried out", body = Ordered)))]
 async fn service_state(
     State(admin): ServerState,
     actor: Actor,
-    Path(service): Path<String>,
+    Segment(service): Segment,
     Body(wanted): Body<NewState>,
 ) -> Answer {
     let (state, deadline) = wanted.checked()?;
@@ -105,10 +144,15 @@ async fn service_state(
     admin.order(actor, AdminOrder::ServiceState { service, state, deadline }).await
 }
 
+/// Has a daemon used, drained, or drained and worked on.
+#[utoipa::path(post, path = "/api/v1/daemons/{daemon}/state", tag = "daemons",
+    params(("daemon" = String, Path, description = "Its name")),
+    request_body = NewState,
+    responses((status = 200, description = "It is carried out", body = Ordered)))]
 async fn daemon_state(
     State(admin): ServerState,
     actor: Actor,
-    Path(daemon): Path<String>,
+    Segment(daemon): Segment,
     Body(wanted): Body<NewState>,
 ) -> Answer {
     let (state, deadline) = wanted.checked()?;
@@ -116,15 +160,27 @@ async fn daemon_state(
     admin.order(actor, AdminOrder::DaemonState { daemon, state, deadline }).await
 }
 
-async fn roll(State(admin): ServerState, actor: Actor, Path(service): Path<String>) -> Answer {
+/// Replaces every container of a service by a new one that runs the same, without a gap.
+#[utoipa::path(post, path = "/api/v1/services/{service}/roll", tag = "services",
+    params(("service" = String, Path, description = "Its name")),
+    responses((status = 200, description = "It is carried out", body = Ordered)))]
+async fn roll(State(admin): ServerState, actor: Actor, Segment(service): Segment) -> Answer {
     admin.order(actor, AdminOrder::Roll { service: service.as_str().into() }).await
 }
 
-async fn roll_back(State(admin): ServerState, actor: Actor, Path(service): Path<String>) -> Answer {
+/// Gives up the rollout of a service.
+#[utoipa::path(post, path = "/api/v1/services/{service}/rollback", tag = "services",
+    params(("service" = String, Path, description = "Its name")),
+    responses((status = 200, description = "It is carried out", body = Ordered)))]
+async fn roll_back(State(admin): ServerState, actor: Actor, Segment(service): Segment) -> Answer {
     admin.order(actor, AdminOrder::RollBack { service: service.as_str().into() }).await
 }
 
-async fn retire(State(admin): ServerState, actor: Actor, Path(launch): Path<String>) -> Answer {
+/// Retires a container. One that is leased goes when its lease ends.
+#[utoipa::path(post, path = "/api/v1/containers/{launch}/retire", tag = "containers",
+    params(("launch" = u64, Path, description = "The number of its launch")),
+    responses((status = 200, description = "It is carried out", body = Ordered)))]
+async fn retire(State(admin): ServerState, actor: Actor, Segment(launch): Segment) -> Answer {
     let number = launch.parse().map(LaunchId);
     let launch = number.map_err(|_| {
         Problem::absent(format!("there is no container {launch:?}: give its number"))
@@ -132,6 +188,10 @@ async fn retire(State(admin): ServerState, actor: Actor, Path(launch): Path<Stri
     admin.order(actor, AdminOrder::Retire { launch }).await
 }
 
+/// Reads the configuration again, or says what that would change.
+#[utoipa::path(post, path = "/api/v1/reload", tag = "process",
+    params(ReloadQuery),
+    responses((status = 200, description = "It is carried out", body = Ordered)))]
 async fn reload(
     State(admin): ServerState,
     actor: Actor,
@@ -141,16 +201,22 @@ async fn reload(
     admin.order(actor, AdminOrder::Reload { dry_run }).await
 }
 
+/// Stops: no more connections are taken, and the process ends with the last one.
+#[utoipa::path(post, path = "/api/v1/drain", tag = "process",
+    responses((status = 200, description = "It is carried out", body = Ordered)))]
 async fn drain(State(admin): ServerState, actor: Actor) -> Answer {
     admin.order(actor, AdminOrder::Drain).await
 }
 
 /// Cuts a connection. One that has ended meanwhile is as good as cut, but nobody can tell it from
 /// one that never was.
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions",
+    params(("id" = u64, Path, description = "The number of the connection")),
+    responses((status = 204, description = "It is cut")))]
 pub(super) async fn cut(
     State(admin): ServerState,
     actor: Actor,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<StatusCode, Problem> {
     cut_connection(&admin, actor, &id)?;
     Ok(StatusCode::NO_CONTENT)
@@ -223,6 +289,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             _ => Problem::invalid(error.body_text()),
         })?;
         let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
+        // A struct would be made of an array, too.
+        if !text.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::invalid("the body is a JSON object".to_owned()));
+        }
         let body = serde_json::from_slice(text);
         body.map(Self).map_err(|error| Problem::invalid(format!("the body is wrong: {error}")))
     }

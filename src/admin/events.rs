@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep;
 
-use super::feed::{FeedEvent, WINDOW};
+use super::feed::{FeedEvent, Happening, WINDOW};
 use super::problem::Problem;
 use super::view::{DaemonStatus, ServiceStatus};
 use super::{AdminShared, ServerState};
@@ -48,6 +48,10 @@ struct Reader {
 /// The latest happenings, or the stream of events: `service`, `daemon` and `about` with the state of each,
 /// `happening`, and `gap` where a reader was too slow. A reader that comes anew is told all states; one
 /// that comes back with `Last-Event-ID` what it has missed.
+#[utoipa::path(get, path = "/api/v1/events", tag = "status",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The number of the last event that a reader of the stream was told")),
+    responses((status = 200, description = "What happened; with `Accept: text/event-stream` what happens",
+        content((Vec<Happening> = "application/json"), (String = "text/event-stream")))))]
 pub(super) async fn events(
     State(admin): ServerState,
     headers: HeaderMap,

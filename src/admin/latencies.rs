@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::proxy::{ConnRecord, Recorder};
 
@@ -23,7 +24,7 @@ pub struct LatencyMemory {
 }
 
 /// The 50th and the 99th percentile, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Percentiles {
     /// Half took no longer.
     pub p50_seconds: f64,

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use ganger_pool::core::{AdminState, DaemonName, LaunchId, OrderError, ServiceName};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 /// Something that an operator wants changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +63,7 @@ pub enum AdminOrder {
 }
 
 /// What came of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ordered {
     /// It is otherwise than before.
     pub changed: bool,

@@ -4,25 +4,88 @@ use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::order::NotOrdered;
 
 /// A request that cannot be carried out, and why.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
     /// Stable, for programs.
     code: &'static str,
+    /// What the code says, for people.
     title: &'static str,
+    /// The status of the answer.
     status: u16,
     /// For people: which, and what to do.
     detail: String,
 }
 
+/// What may be wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ProblemKind {
+    Absent,
+    Method,
+    Invalid,
+    TooLarge,
+    ForeignHost,
+    ForeignOrigin,
+    Unauthorized,
+    ReadOnly,
+    TooManyReaders,
+    TokenUnreadable,
+    Conflict,
+    ConfigRefused,
+    Stopping,
+}
+
+// === impl ProblemKind ===
+
+impl ProblemKind {
+    /// The status of the answer, the stable code, and what that says.
+    pub(super) const fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Absent => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::Method => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Another method is needed")
+            }
+            Self::Invalid => {
+                (StatusCode::BAD_REQUEST, "invalid", "What is asked for makes no sense")
+            }
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::ForeignHost => {
+                (StatusCode::FORBIDDEN, "foreign-host", "The request is for another server")
+            }
+            Self::ForeignOrigin => {
+                (StatusCode::FORBIDDEN, "foreign-origin", "A page of another server asks")
+            }
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "The token is needed"),
+            Self::ReadOnly => (StatusCode::FORBIDDEN, "read-only", "Nothing can be changed here"),
+            Self::TooManyReaders => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-readers",
+                "Too many readers follow events",
+            ),
+            Self::TokenUnreadable => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "token-unreadable", "The token cannot be read")
+            }
+            Self::Conflict => (StatusCode::CONFLICT, "conflict", "Not as things are"),
+            Self::ConfigRefused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "config-refused",
+                "The configuration cannot be used",
+            ),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", "It is stopping"),
+        }
+    }
+}
+
 // === impl Problem ===
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: String) -> Self {
-        Self { code, title, status: status.as_u16(), detail }
+    fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        let (status, code, title) = kind.facts();
+        Self { code, title, status: status.as_u16(), detail: detail.into() }
     }
 
     /// For people: which, and what to do.
@@ -32,92 +95,71 @@ impl Problem {
 
     /// There is no such thing.
     pub(super) fn absent(detail: String) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
+        Self::new(ProblemKind::Absent, detail)
     }
 
     /// The path is there, and not for this method.
     pub(super) fn method() -> Self {
-        let (code, title) = ("method-not-allowed", "Another method is needed");
-        let detail = "this path is not asked like that".to_owned();
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, code, title, detail)
+        Self::new(ProblemKind::Method, "this path is not asked like that")
     }
 
     /// What is asked for makes no sense.
     pub(super) fn invalid(detail: String) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid", "What is asked for makes no sense", detail)
+        Self::new(ProblemKind::Invalid, detail)
     }
 
     /// The body is larger than any that makes sense.
     pub(super) fn too_large() -> Self {
-        let detail = "the body has more than 64 KiB".to_owned();
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", detail)
+        Self::new(ProblemKind::TooLarge, "the body has more than 64 KiB")
     }
 
     /// The request names another server.
     pub(super) fn foreign_host(host: &str) -> Self {
-        let title = "The request is for another server";
         let detail =
             format!("{host:?} is no name of this server: `admin.hosts` lists more of them");
-        Self::new(StatusCode::FORBIDDEN, "foreign-host", title, detail)
+        Self::new(ProblemKind::ForeignHost, detail)
     }
 
     /// A page of another server asks for a change.
     pub(super) fn foreign_origin() -> Self {
-        let title = "A page of another server asks";
-        let detail = "changes are asked for by pages of this server, or by none".to_owned();
-        Self::new(StatusCode::FORBIDDEN, "foreign-origin", title, detail)
+        let detail = "changes are asked for by pages of this server, or by none";
+        Self::new(ProblemKind::ForeignOrigin, detail)
     }
 
     /// The token is not shown, or another one.
     pub(super) fn unauthorized() -> Self {
-        let title = "The token is needed";
         let detail = "send what is in `admin.token_file`, as `Authorization: Bearer TOKEN` or as \
-                      the password of any user"
-            .to_owned();
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", title, detail)
+                      the password of any user";
+        Self::new(ProblemKind::Unauthorized, detail)
     }
 
     /// Nobody may change anything here.
     pub(super) fn read_only() -> Self {
-        let title = "Nothing can be changed here";
-        let detail = "ask by the socket, or configure `admin.token_file`".to_owned();
-        Self::new(StatusCode::FORBIDDEN, "read-only", title, detail)
+        Self::new(ProblemKind::ReadOnly, "ask by the socket, or configure `admin.token_file`")
     }
 
     /// As many follow events as can be served.
     pub(super) fn too_many_readers() -> Self {
-        let title = "Too many readers follow events";
-        let detail = "come again when one has left; the other paths answer".to_owned();
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-readers", title, detail)
+        let detail = "come again when one has left; the other paths answer";
+        Self::new(ProblemKind::TooManyReaders, detail)
     }
 
     /// The token cannot be read.
     pub(super) fn no_token_file() -> Self {
-        let title = "The token cannot be read";
-        let detail = "Ganger's log says why".to_owned();
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "token-unreadable", title, detail)
+        Self::new(ProblemKind::TokenUnreadable, "Ganger's log says why")
     }
 }
 
 impl From<NotOrdered> for Problem {
     fn from(error: NotOrdered) -> Self {
-        let detail = error.to_string();
-        match error {
-            NotOrdered::Absent(_) => Self::absent(detail),
-            NotOrdered::Invalid(_) => Self::invalid(detail),
-            NotOrdered::Conflict(_) => {
-                let title = "Not as things are";
-                Self::new(StatusCode::CONFLICT, "conflict", title, detail)
-            }
-            NotOrdered::Refused(_) => {
-                let title = "The configuration cannot be used";
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "config-refused", title, detail)
-            }
-            NotOrdered::Stopping => {
-                let title = "It is stopping";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", title, detail)
-            }
-        }
+        let kind = match error {
+            NotOrdered::Absent(_) => ProblemKind::Absent,
+            NotOrdered::Invalid(_) => ProblemKind::Invalid,
+            NotOrdered::Conflict(_) => ProblemKind::Conflict,
+            NotOrdered::Refused(_) => ProblemKind::ConfigRefused,
+            NotOrdered::Stopping => ProblemKind::Stopping,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -1,12 +1,13 @@
-//! What is asked for after the `?` of a path: which of a list, and how much of it at a time.
+//! What is asked for in a path, and after its `?`: which of a list, and how much of it at a time.
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::header::LINK;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 
 use super::problem::Problem;
 use super::view::{ContainerStatus, DaemonStatus, ServiceStatus, SessionStatus};
@@ -14,15 +15,23 @@ use super::view::{ContainerStatus, DaemonStatus, ServiceStatus, SessionStatus};
 /// What was asked for; what is not known is refused, rather than left out.
 pub(super) struct Params<T>(pub(super) T);
 
-/// ListQuery of a list.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// What stands in a path for a name or a number.
+pub(super) struct Segment(pub(super) String);
+
+/// Which of a list are asked for.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// Only those of this service.
     service: Option<String>,
+    /// Only those of this daemon.
     daemon: Option<String>,
+    /// Only those in this state.
     state: Option<String>,
-    /// The most at a time.
-    limit: Option<usize>,
+    /// The most at a time. Where there are more, the header `Link` leads on.
+    #[param(minimum = 1, maximum = 4294967295_u32)]
+    limit: Option<u32>,
     /// Only those after this one: the last of what was told before.
     cursor: Option<String>,
 }
@@ -53,6 +62,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
+// === impl Segment ===
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name)).map_err(|error| Problem::invalid(error.body_text()))
+    }
+}
+
 // === impl ListQuery ===
 
 impl ListQuery {
@@ -77,7 +97,8 @@ impl ListQuery {
         if let Some(cursor) = &self.cursor {
             list.retain(|item| item.key() > *cursor);
         }
-        let limit = self.limit.unwrap_or(list.len());
+        let limit = self.limit.and_then(|limit| usize::try_from(limit).ok());
+        let limit = limit.unwrap_or(list.len());
         let more = list.len() > limit;
         list.truncate(limit);
         let next = list.last().filter(|_| more).map(|last| self.next(path, &last.key()));

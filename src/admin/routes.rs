@@ -2,59 +2,73 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use axum::{Extension, Json, Router};
 use ganger_pool::core::{DaemonView, ServiceView};
 use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::access::{self, Access, AccessRules};
-use super::changes;
 use super::engines::EngineFacts;
-use super::events::events;
 use super::metrics::{Exposition, MetricsReading};
 use super::page;
 use super::problem::Problem;
-use super::query::{ListQuery, Params};
+use super::query::{ListQuery, Params, Segment};
 use super::view::{
     About, ContainerCounts, ContainerStatus, DaemonStatus, ServiceStatus, SessionStatus, Status,
 };
-use super::{AdminShared, ServerState};
+use super::{AdminShared, ServerState, changes, events, openapi};
 
 /// The largest body of a request, in bytes.
 pub(super) const LARGEST: usize = 64 << 10;
 
-/// All paths that there are.
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::written(described().into_openapi()));
+
+/// The description of all paths as OpenAPI 3.1, in JSON.
+#[must_use]
+pub fn openapi_json() -> String {
+    DOCUMENT.clone()
+}
+
+/// All paths that there are, as they are described.
 pub(super) fn routes(admin: Arc<AdminShared>, rules: Arc<AccessRules>) -> Router {
-    Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .route("/readyz/{service}", get(service_readyz))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/version", get(version))
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/events", get(events))
-        .route("/api/v1/services", get(services))
-        .route("/api/v1/services/{service}", get(service))
-        .route("/api/v1/daemons", get(daemons))
-        .route("/api/v1/daemons/{daemon}", get(daemon))
-        .route("/api/v1/sessions", get(sessions))
-        .route("/api/v1/sessions/{id}", get(session).delete(changes::cut))
-        .route("/api/v1/containers", get(containers))
-        .route("/api/v1/containers/{launch}", get(container))
-        .merge(changes::routes())
+    let (paths, _) = described().split_for_parts();
+    paths
         .merge(page::routes())
         .fallback(async || Problem::absent("there is nothing at this path".to_owned()))
         .method_not_allowed_fallback(async || Problem::method())
         .with_state(admin)
         .layer(DefaultBodyLimit::max(LARGEST))
         .layer(from_fn_with_state(rules, access::admit))
+}
+
+/// All paths of the interface, each with its description: what is not here is not answered.
+fn described() -> OpenApiRouter<Arc<AdminShared>> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(livez))
+        .routes(routes!(readyz))
+        .routes(routes!(service_readyz))
+        .routes(routes!(metrics))
+        .routes(routes!(document))
+        .routes(routes!(version))
+        .routes(routes!(status))
+        .routes(routes!(events::events))
+        .routes(routes!(services))
+        .routes(routes!(service))
+        .routes(routes!(daemons))
+        .routes(routes!(daemon))
+        .routes(routes!(sessions))
+        .routes(routes!(session, changes::cut))
+        .routes(routes!(containers))
+        .routes(routes!(container))
+        .merge(changes::described())
 }
 
 // === impl AdminShared ===
@@ -115,8 +129,19 @@ fn left(deadline: &Instant) -> f64 {
     deadline.saturating_duration_since(Instant::now()).as_secs_f64()
 }
 
+/// That the process answers.
+#[utoipa::path(get, path = "/livez", tag = "health",
+    responses((status = 200, description = "It answers", body = String, content_type = "text/plain")))]
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
 /// Whether everybody can be sent here: 503 as soon as it was told to stop, and where a service
 /// refuses that nobody has drained. With `?verbose` a line for each service.
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    params(("verbose" = Option<String>, Query, description = "Tell each service, however it is")),
+    responses((status = 200, description = "Everybody is served", body = String, content_type = "text/plain"),
+        (status = 503, description = "It is stopping, or a service refuses", body = String, content_type = "text/plain")))]
 async fn readyz(State(admin): ServerState, RawQuery(query): RawQuery) -> (StatusCode, String) {
     let services = admin.services().await;
     let stopping = admin.subject.is_stopping();
@@ -134,9 +159,14 @@ async fn readyz(State(admin): ServerState, RawQuery(query): RawQuery) -> (Status
     (code(ready), said)
 }
 
+/// Whether clients of one service can be sent here.
+#[utoipa::path(get, path = "/readyz/{service}", tag = "health",
+    params(("service" = String, Path, description = "Its name")),
+    responses((status = 200, description = "It serves", body = String, content_type = "text/plain"),
+        (status = 503, description = "It does not serve, or the process is stopping", body = String, content_type = "text/plain")))]
 async fn service_readyz(
     State(admin): ServerState,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<(StatusCode, String), Problem> {
     let service = service_of(&admin, &name).await?;
     let ready = service.is_serving() && !admin.subject.is_stopping();
@@ -157,6 +187,8 @@ fn line(service: &ServiceStatus) -> String {
 }
 
 /// All metrics, as OpenMetrics where that is accepted, else in Prometheus' own text.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "All metrics", content((String = "text/plain"), (String = "application/openmetrics-text")))))]
 async fn metrics(State(admin): ServerState, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let exposition = Exposition::accepted(accept);
@@ -175,15 +207,32 @@ async fn metrics(State(admin): ServerState, headers: HeaderMap) -> Response {
     ([(CONTENT_TYPE, exposition.media_type())], said).into_response()
 }
 
+/// This description.
+#[utoipa::path(get, path = "/openapi.json", tag = "status",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
+async fn document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+}
+
+/// The process.
+#[utoipa::path(get, path = "/api/v1/version", tag = "status",
+    responses((status = 200, description = "The process", body = About)))]
 async fn version(State(admin): ServerState, Extension(access): Extension<Access>) -> Json<About> {
     Json(admin.about(access))
 }
 
+/// All at a glance.
+#[utoipa::path(get, path = "/api/v1/status", tag = "status",
+    responses((status = 200, description = "All at a glance", body = Status)))]
 async fn status(State(admin): ServerState, Extension(access): Extension<Access>) -> Json<Status> {
     let (services, daemons) = (admin.services().await, admin.daemons().await);
     Json(Status { about: admin.about(access), services, daemons, sessions: admin.sessions().len() })
 }
 
+/// All services, or some of them.
+#[utoipa::path(get, path = "/api/v1/services", tag = "services",
+    params(ListQuery),
+    responses((status = 200, description = "Those that were asked for", body = Vec<ServiceStatus>, headers(("Link" = Option<String>, description = "Leads to the next part, where there is one")))))]
 async fn services(
     State(admin): ServerState,
     Params(which): Params<ListQuery>,
@@ -191,9 +240,13 @@ async fn services(
     which.of("/api/v1/services", admin.services().await)
 }
 
+/// One service.
+#[utoipa::path(get, path = "/api/v1/services/{service}", tag = "services",
+    params(("service" = String, Path, description = "Its name")),
+    responses((status = 200, description = "How it is", body = ServiceStatus)))]
 async fn service(
     State(admin): ServerState,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<ServiceStatus>, Problem> {
     service_of(&admin, &name).await.map(Json)
 }
@@ -203,6 +256,10 @@ async fn service_of(admin: &AdminShared, name: &str) -> Result<ServiceStatus, Pr
     found.ok_or_else(|| Problem::absent(format!("there is no service {name:?}")))
 }
 
+/// All daemons, or some of them.
+#[utoipa::path(get, path = "/api/v1/daemons", tag = "daemons",
+    params(ListQuery),
+    responses((status = 200, description = "Those that were asked for", body = Vec<DaemonStatus>, headers(("Link" = Option<String>, description = "Leads to the next part, where there is one")))))]
 async fn daemons(
     State(admin): ServerState,
     Params(which): Params<ListQuery>,
@@ -210,14 +267,22 @@ async fn daemons(
     which.of("/api/v1/daemons", admin.daemons().await)
 }
 
+/// One daemon.
+#[utoipa::path(get, path = "/api/v1/daemons/{daemon}", tag = "daemons",
+    params(("daemon" = String, Path, description = "Its name")),
+    responses((status = 200, description = "How it is", body = DaemonStatus)))]
 async fn daemon(
     State(admin): ServerState,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<DaemonStatus>, Problem> {
     let found = admin.daemons().await.into_iter().find(|daemon| daemon.name == name);
     found.map(Json).ok_or_else(|| Problem::absent(format!("there is no daemon {name:?}")))
 }
 
+/// All containers, or some of them.
+#[utoipa::path(get, path = "/api/v1/containers", tag = "containers",
+    params(ListQuery),
+    responses((status = 200, description = "Those that were asked for", body = Vec<ContainerStatus>, headers(("Link" = Option<String>, description = "Leads to the next part, where there is one")))))]
 async fn containers(
     State(admin): ServerState,
     Params(which): Params<ListQuery>,
@@ -225,14 +290,22 @@ async fn containers(
     which.of("/api/v1/containers", admin.containers())
 }
 
+/// One container.
+#[utoipa::path(get, path = "/api/v1/containers/{launch}", tag = "containers",
+    params(("launch" = u64, Path, description = "The number of its launch")),
+    responses((status = 200, description = "How it is", body = ContainerStatus)))]
 async fn container(
     State(admin): ServerState,
-    Path(launch): Path<String>,
+    Segment(launch): Segment,
 ) -> Result<Json<ContainerStatus>, Problem> {
     let found = admin.containers().into_iter().find(|it| it.launch.to_string() == launch);
     found.map(Json).ok_or_else(|| Problem::absent(format!("there is no container {launch:?}")))
 }
 
+/// All connections, or some of them.
+#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions",
+    params(ListQuery),
+    responses((status = 200, description = "Those that were asked for", body = Vec<SessionStatus>, headers(("Link" = Option<String>, description = "Leads to the next part, where there is one")))))]
 async fn sessions(
     State(admin): ServerState,
     Params(which): Params<ListQuery>,
@@ -240,9 +313,13 @@ async fn sessions(
     which.of("/api/v1/sessions", admin.sessions())
 }
 
+/// One connection.
+#[utoipa::path(get, path = "/api/v1/sessions/{id}", tag = "sessions",
+    params(("id" = u64, Path, description = "The number of the connection")),
+    responses((status = 200, description = "How it is", body = SessionStatus)))]
 async fn session(
     State(admin): ServerState,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<SessionStatus>, Problem> {
     let number = id.parse::<u64>().ok();
     let found = admin.sessions().into_iter().find(|session| Some(session.id) == number);

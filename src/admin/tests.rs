@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 mod changes;
 mod events;
+mod openapi;
 mod page;
 
 use super::*;
@@ -81,6 +82,15 @@ pub(super) fn sample_daemon() -> DaemonView {
         admin: Default::default(),
         prepared: BTreeMap::new(),
     }
+}
+
+/// All paths, with nobody at a door.
+fn bare_app() -> axum::Router {
+    let subject = Box::new(FakeRun(Arc::default(), Sessions::new(Vec::new())));
+    let origin = Origin { instance: "edge-1".into(), boot: "3f".into(), since: SystemTime::now() };
+    let shared =
+        AdminShared::new(subject, Told::default(), origin, false, CancellationToken::new());
+    routes::routes(Arc::new(shared), Arc::default())
 }
 
 impl AdminSubject for FakeRun {

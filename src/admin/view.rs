@@ -10,12 +10,13 @@ use ganger_pool::core::{
     AdminState, ContainerView, Counts, DaemonView, ServiceView, StartKind, State,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::latencies::Percentiles;
 use crate::proxy::SessionView;
 
 /// The process.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct About {
     /// Of the program.
     pub version: String,
@@ -34,7 +35,7 @@ pub struct About {
 }
 
 /// All at a glance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The process.
     pub about: About,
@@ -47,7 +48,7 @@ pub struct Status {
 }
 
 /// Containers by what they do. All of them count against capacity.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContainerCounts {
     /// Being created, started, or not yet ready.
     pub starting: u32,
@@ -64,7 +65,7 @@ pub struct ContainerCounts {
 }
 
 /// Leases that were given, by how they were served.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeaseCounts {
     /// From stock, unused.
     pub warm: u64,
@@ -75,7 +76,7 @@ pub struct LeaseCounts {
 }
 
 /// How a service or a daemon is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Condition {
     /// A service whose stock is full.
@@ -103,7 +104,7 @@ pub enum Condition {
 }
 
 /// A service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
@@ -142,7 +143,7 @@ pub struct ServiceStatus {
 }
 
 /// A daemon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DaemonStatus {
     /// Its name.
     pub name: String,
@@ -175,13 +176,14 @@ pub struct DaemonStatus {
 }
 
 /// A connection that is there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionStatus {
     /// Its number.
     pub id: u64,
     /// The service.
     pub service: String,
     /// The client's address.
+    #[schema(value_type = String)]
     pub client: SocketAddr,
     /// How long it has been there.
     pub age_seconds: f64,
@@ -198,7 +200,7 @@ pub struct SessionStatus {
 }
 
 /// A container.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ContainerStatus {
     /// The number of its launch.
     pub launch: u64,

@@ -63,6 +63,8 @@ enum Generated {
     Grafana,
     /// Recording rules and alerts for Prometheus, as one file
     Alerts,
+    /// The admin server's paths, as OpenAPI 3.1
+    Openapi,
     /// The reference of all keys of a configuration, as JSON. (RON has no schema language)
     Schema,
 }
@@ -81,6 +83,7 @@ pub(super) fn generate(generating: &Generating) -> Result<Exit, Failure> {
         Generated::Image { tag } => image::image(tag)?,
         Generated::Grafana => print(deployment::GRAFANA),
         Generated::Alerts => print(&deployment::alerts()),
+        Generated::Openapi => print(&crate::admin::openapi_json()),
         Generated::Schema => print(&reference::reference().map_err(failed)?),
     }
     Ok(Exit::Ok)

@@ -98,6 +98,14 @@ fn a_program_that_is_not_static_makes_no_image() {
 }
 
 #[test]
+fn the_admin_server_is_described() {
+    let dir = Dir::new();
+    let document: Value = serde_json::from_str(&dir.generated(&["openapi"])).unwrap();
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(document["paths"]["/api/v1/status"]["get"].is_object());
+}
+
+#[test]
 fn every_key_is_in_the_reference() {
     let dir = Dir::new();
     let reference: Value = serde_json::from_str(&dir.generated(&["schema"])).unwrap();

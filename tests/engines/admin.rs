@@ -1,6 +1,7 @@
 //! A running Ganger is asked, and told, by its admin socket.
 
 mod monitoring;
+mod openapi;
 mod orders;
 mod page;
 mod prometheus;

@@ -14,7 +14,7 @@ use crate::fleet::{Fleet, Settings, Site, assignment, is_root};
 use crate::images::Images;
 #[cfg(target_os = "linux")]
 use crate::packages;
-use crate::{SimArgs, TestArgs, axe, postgres};
+use crate::{SimArgs, TestArgs, axe, postgres, schemathesis};
 
 /// The test target that needs real engines.
 pub(crate) const ENGINE_TARGET: &str = "engines";
@@ -71,6 +71,7 @@ fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Resu
     postgres::ensure()?;
     packages::ensure_watchers()?;
     axe::ensure()?;
+    schemathesis::ensure();
     // Whatever runs may have been started otherwise, or be in any state.
     fleet.down()?;
     let kinds: Vec<_> = OTHER_KINDS.into_iter().map(assignment).collect::<Result<_>>()?;

@@ -24,6 +24,7 @@ mod machine;
 #[cfg(target_os = "linux")]
 mod packages;
 mod postgres;
+mod schemathesis;
 #[cfg(target_os = "linux")]
 mod soak;
 #[cfg(target_os = "linux")]

@@ -59,13 +59,15 @@ const CLIENTS: &[(&str, &str)] = &[
     ("swaks", "swaks"),
 ];
 
-/// What looks at a running Ganger in tests: Prometheus, and a browser with its driver.
+/// What looks at a running Ganger in tests: Prometheus, a browser with its driver, and the Python that
+/// [`crate::schemathesis`] runs in.
 const WATCHERS: &[(&str, &str)] = &[
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("curl", "curl"),
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
+    ("python3", "python3-venv"),
 ];
 
 /// What fetches packages of npm.

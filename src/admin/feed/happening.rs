@@ -5,9 +5,10 @@ use std::time::SystemTime;
 use ganger_pool::core::{Fault, GivenUp, RetireReason};
 use ganger_pool::{Change, EventKind};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Something that an operator may want to know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Happening {
     /// Its number.
     pub id: u64,

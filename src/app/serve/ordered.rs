@@ -54,7 +54,7 @@ impl Server {
         let options = options.ok_or_else(absent)?;
         let before = self.in_use.scales().get(service).copied().unwrap_or_default();
         let scale = before.then(scale);
-        let policy = scale.applied(&options.policy).map_err(NotOrdered::Invalid)?;
+        let policy = scale.applied(&options.policy).map_err(NotOrdered::Conflict)?;
         let detail = format!("warm {}, max {}, until the next reload", policy.warm, policy.max);
         if scale == before {
             return Ok(Ordered::unchanged(detail));

@@ -82,7 +82,7 @@ fn a_service_is_scaled_rolled_drained_and_rid_of_one_container() {
     assert_eq!(said, "warm 3, max 6, until the next reload");
     wait_until(DEADLINE, "three are ready", || ready().len() == 3);
     assert_eq!(service()["is_scaled"], true);
-    assert_eq!(admin.order(&at("scale"), r#"{"warm": 9}"#).0, 400);
+    assert_eq!(admin.order(&at("scale"), r#"{"warm": 9}"#).0, 409);
 
     let before = ready();
     let gone = before[0].0;
