@@ -7,6 +7,7 @@ mod demo;
 mod generate;
 mod guard;
 mod out;
+mod parsing;
 mod push;
 mod reap;
 mod run;
@@ -20,12 +21,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ColorChoice, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, LogFormat, Name};
 use crate::{app, telemetry};
 use out::{complain, say};
+use parsing::{hinted, parsed};
 
 /// How a verb ended; the numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,24 +126,8 @@ enum Verb {
     /// Print what goes with Ganger: shell completions, the manual, files that run it as a service
     /// or in a container, and an image of it
     Generate(generate::Generating),
-    /// Say how the services and daemons of a running Ganger are
-    Status(ask::Asking),
-    /// Say who is connected to a running Ganger
-    Sessions {
-        #[command(flatten)]
-        asking: ask::Asking,
-        /// Numbers only, as `ganger cut` takes them
-        #[arg(long, short)]
-        quiet: bool,
-    },
-    /// Cut connections of a running Ganger
-    Cut {
-        /// Their numbers, as `ganger sessions` says them
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<u64>,
-        #[command(flatten)]
-        asking: ask::Asking,
-    },
+    #[command(flatten)]
+    Ask(ask::AskVerb),
     /// Measure how long clients wait for an answer: from containers that are launched for
     /// them, from stock, used before, or reached directly; or from any TCP address
     Bench(Box<bench::Arguments>),
@@ -226,26 +211,6 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// Reads the command line. What is wrong with it, and its help, have the colours that it asks for.
-fn parsed(args: impl Iterator<Item = OsString>) -> Result<Arguments, clap::Error> {
-    let args: Vec<_> = args.collect();
-    let mut command = Arguments::command().color(colour_in(&args));
-    let matches = command.try_get_matches_from_mut(args)?;
-    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
-}
-
-/// What the command line says of colours, before it is known to be one.
-fn colour_in(args: &[OsString]) -> ColorChoice {
-    let words = args.iter().filter_map(|arg| arg.to_str());
-    let mut words = words.take_while(|arg| *arg != "--");
-    let value = words.find_map(|word| word.strip_prefix("--color"));
-    let value = value.and_then(|value| match value {
-        "" => words.next(),
-        value => value.strip_prefix('='),
-    });
-    value.and_then(|value| value.parse().ok()).unwrap_or_default()
-}
-
 fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, Failure> {
     match color {
         ColorChoice::Auto => {}
@@ -266,13 +231,9 @@ fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, 
             unused(config.as_deref(), "`generate` reads none")?;
             generate::generate(&generating)
         }
-        Verb::Status(asking) => {
-            start_log(LogFormat::Text, &log).and_then(|()| block_on(ask::status(&asking, config)))
+        Verb::Ask(verb) => {
+            start_log(LogFormat::Text, &log).and_then(|()| block_on(ask::carry_out(verb, config)))
         }
-        Verb::Sessions { asking, quiet } => start_log(LogFormat::Text, &log)
-            .and_then(|()| block_on(ask::sessions(&asking, quiet, config))),
-        Verb::Cut { ids, asking } => start_log(LogFormat::Text, &log)
-            .and_then(|()| block_on(ask::cut(&asking, &ids, config))),
         Verb::Run { file, guardian_quiet } => {
             loaded(one(file, config)?).and_then(|(config, path)| {
                 start_log(config.log.format, &log)?;
@@ -331,28 +292,6 @@ fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, 
     };
     telemetry::flush();
     exit
-}
-
-/// Adds to the complaint about an option that a verb does not have which verbs have it.
-fn hinted(mut error: clap::Error) -> clap::Error {
-    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
-        return error;
-    };
-    let option = option.clone();
-    let (known, command) = (option.strip_prefix("--"), Arguments::command());
-    let have = command.get_subcommands().filter(|verb| {
-        !verb.is_hide_set()
-            && verb
-                .get_arguments()
-                .any(|arg| known.is_some_and(|name| arg.get_long() == Some(name)))
-    });
-    let have: Vec<_> = have.map(|verb| format!("`ganger {}`", verb.get_name())).collect();
-    if error.kind() == ErrorKind::UnknownArgument && !have.is_empty() {
-        let hint = format!("{} has '{option}'", have.join(" or "));
-        let hints = ContextValue::StyledStrs(vec![hint.into()]);
-        error.insert(ContextKind::Suggested, hints);
-    }
-    error
 }
 
 /// A variable of the environment; an empty one counts as unset.

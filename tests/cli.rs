@@ -3,6 +3,8 @@
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
 
+#[path = "cli/ask.rs"]
+mod ask;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/check.rs"]
@@ -213,7 +215,8 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
     // One that is spelt as it should be, for another verb.
     let others = ["'--timeout'", "tip: `ganger bench` or `ganger try` has '--timeout'"];
     dir.ganger(&["run", "--timeout", "1s"]).expect(2, &others);
-    dir.ganger(&["bench", "--dry-run"]).expect(2, &["tip: `ganger reap` has '--dry-run'"]);
+    dir.ganger(&["bench", "--dry-run"])
+        .expect(2, &["tip: `ganger reload` or `ganger reap` has '--dry-run'"]);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! What verbs print for people, and for programs that read it.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
 /// Why something could not be printed, the first time that happened.
 static UNPRINTED: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Whoever read it has seen enough.
+static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line. A failure is kept for [`unprinted`]: the verb goes on, because a demo that
 /// runs, or a daemon that is being cleaned, matters more than the line.
@@ -27,11 +31,16 @@ pub(super) fn print_bytes(bytes: &[u8]) {
 /// Keeps the failure of something that was printed. A closed pipe is none: whoever read it has
 /// seen enough, as with `ganger init | head -1`.
 pub(super) fn note(printed: io::Result<()>) {
-    if let Err(error) = printed
-        && error.kind() != ErrorKind::BrokenPipe
-    {
-        UNPRINTED.lock().get_or_insert(error);
+    match printed {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => CLOSED.store(true, Relaxed),
+        Err(error) => _ = UNPRINTED.lock().get_or_insert(error),
     }
+}
+
+/// Whether what is printed is of use yet: a verb that goes on for ever ends when it is not.
+pub(super) fn is_read() -> bool {
+    !CLOSED.load(Relaxed) && UNPRINTED.lock().is_none()
 }
 
 /// Why what was printed has not arrived, if it has not.

@@ -5,6 +5,7 @@ mod openapi;
 mod orders;
 mod page;
 mod prometheus;
+mod verbs;
 
 use std::process::Command;
 use std::time::Duration;
@@ -64,9 +65,9 @@ fn a_running_ganger_tells_what_it_does_and_cuts_whom_it_is_told_to() {
     assert!(sessions.lines().any(|line| line.contains(&address)), "{sessions}");
     let (_, ids, _) = ask(&socket, &["sessions", "-q"]);
     let id = ids.trim();
-    assert_eq!(ask(&socket, &["cut", id]), (0, String::new(), String::new()));
+    assert_eq!(ask(&socket, &["cut", "--yes", id]), (0, String::new(), String::new()));
     assert_ne!(client.finish(), Ending::Closed(Vec::new()), "cut, and not ended in good order");
-    let (code, _, why) = ask(&socket, &["cut", id, "99999"]);
+    let (code, _, why) = ask(&socket, &["cut", "--yes", id, "99999"]);
     assert_eq!(code, 1);
     assert_eq!(why.matches("or it has ended").count(), 2, "{why}");
     assert!(ganger.lines().iter().any(|line| line.contains("a connection is cut")));

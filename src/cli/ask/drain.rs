@@ -1,0 +1,125 @@
+//! `ganger drain`: services, daemons, or the whole process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::super::out::say;
+use super::super::{Exit, Failure};
+use super::confirm::Consent;
+use super::remote::{Asking, Remote};
+use super::words::counted;
+use super::{AGAIN, Drainable};
+use crate::admin::{Condition, ContainerCounts, Status};
+
+/// What is drained, and how.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Draining {
+    #[command(flatten)]
+    which: Drainable,
+    /// The whole process: it stops, as SIGTERM has it do
+    #[arg(
+        long,
+        required_unless_present_any = ["services", "daemons"],
+        conflicts_with_all = ["services", "daemons", "maint", "deadline"]
+    )]
+    process: bool,
+    /// They are worked on: that a daemon does not answer is expected
+    #[arg(long)]
+    maint: bool,
+    /// Cut what is still leased then [default: leases go on until they end]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    deadline: Option<Duration>,
+    /// Wait until nothing is leased there any more, or the process has ended
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    asking: Asking,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// What is drained, as far as it is waited for.
+#[derive(Debug, Deserialize)]
+struct DrainState {
+    state: Condition,
+    containers: ContainerCounts,
+}
+
+/// Drains.
+pub(super) async fn drain(draining: Draining, config: Option<PathBuf>) -> Result<Exit, Failure> {
+    let Draining { which, process, maint, deadline, wait, asking, consent } = draining;
+    let places = which.places();
+    if process {
+        consent.to("stop the whole process")?;
+        return stop(&asking.remote(config)?, wait).await;
+    }
+    let names: Vec<_> = places.iter().map(|(_, what)| what.as_str()).collect();
+    consent.to(&format!("drain {}", names.join(", ")))?;
+    let remote = asking.remote(config)?;
+    let mut wanted = json!({"state": if maint { "maint" } else { "drain" }});
+    if let Some(deadline) = deadline {
+        wanted["deadline_seconds"] = json!(deadline.as_secs_f64());
+    }
+    for (path, what) in &places {
+        let ordered = remote.order(&format!("{path}/state"), Some(&wanted)).await?;
+        say(&format!("{what}: {}", ordered.detail));
+    }
+    for (path, what) in places.iter().filter(|_| wait) {
+        wait_for(&remote, path, what).await?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Waits until nothing is leased there, and says how much is.
+async fn wait_for(remote: &Remote, path: &str, what: &str) -> Result<(), Failure> {
+    let mut told = None;
+    loop {
+        let DrainState { state, containers } = remote.get(path).await?;
+        if !matches!(state, Condition::Drain | Condition::Maint | Condition::Leaving) {
+            let message = format!("{what}: it is {state}: somebody has it used again");
+            return Err(Failure::new(Exit::Failed, message));
+        }
+        if told != Some(containers.leased) {
+            say(&format!("{what}: {} leased", containers.leased));
+            told = Some(containers.leased);
+        }
+        if containers.leased == 0 {
+            return Ok(());
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// Has the process stop.
+async fn stop(remote: &Remote, wait: bool) -> Result<Exit, Failure> {
+    say(&remote.order("/api/v1/drain", None).await?.detail);
+    if wait {
+        wait_for_end(remote).await?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Waits until the process has ended, and says how many connections it still has.
+async fn wait_for_end(remote: &Remote) -> Result<(), Failure> {
+    let mut told = None;
+    loop {
+        match remote.get::<Status>("/api/v1/status").await {
+            Ok(status) if told != Some(status.sessions) => {
+                say(&counted(status.sessions, "session"));
+                told = Some(status.sessions);
+            }
+            Ok(_) => {}
+            Err(Failure { exit: Exit::Unreachable, .. }) => {
+                say("it has ended");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        sleep(AGAIN).await;
+    }
+}

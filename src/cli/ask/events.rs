@@ -1,0 +1,131 @@
+//! `ganger events`: what happened lately, and what happens.
+
+mod stream;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::super::out::{is_read, say};
+use super::super::{Exit, Failure};
+use super::remote::{Asking, Remote};
+use crate::admin::Happening;
+
+pub(in crate::cli) use stream::{EventStream, StreamedEvent};
+
+/// What is told of events.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EventsArguments {
+    #[command(flatten)]
+    asking: Asking,
+    /// Print JSON; with --follow, a line for each event, also of each new state
+    #[arg(long)]
+    json: bool,
+    /// Go on, and say what happens
+    #[arg(long, short, visible_alias = "watch")]
+    follow: bool,
+    /// Only what is about this service
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Only what is about this daemon
+    #[arg(long, value_name = "NAME")]
+    daemon: Option<String>,
+}
+
+/// Says what happened, and what happens.
+pub(super) async fn events(
+    arguments: &EventsArguments,
+    config: Option<PathBuf>,
+) -> Result<Exit, Failure> {
+    let remote = arguments.asking.remote(config)?;
+    if arguments.json && arguments.follow {
+        return arguments.follow_all(&remote).await;
+    }
+    let happened: Vec<Happening> = remote.get("/api/v1/events").await?;
+    let last = happened.last().map(|happening| happening.id);
+    let wanted: Vec<_> = happened.into_iter().filter(|it| arguments.wants(it)).collect();
+    if arguments.json {
+        let text = serde_json::to_string_pretty(&wanted);
+        say(&text.map_err(|error| Failure::new(Exit::Failed, error))?);
+        return Ok(Exit::Ok);
+    }
+    wanted.iter().for_each(|happening| say(&line(happening)));
+    if !arguments.follow {
+        return Ok(Exit::Ok);
+    }
+    arguments.follow(&remote, last).await
+}
+
+// === impl EventsArguments ===
+
+impl EventsArguments {
+    fn wants(&self, happening: &Happening) -> bool {
+        let fits = |wanted: &Option<String>, is: &Option<String>| wanted.is_none() || wanted == is;
+        fits(&self.service, &happening.service) && fits(&self.daemon, &happening.daemon)
+    }
+
+    /// Whether the state of a subject, or what happened to it, is wanted.
+    fn wants_event(&self, event: &StreamedEvent) -> bool {
+        match event.name.as_str() {
+            "service" => self.daemon.is_none() && named(&self.service, &event.data),
+            "daemon" => self.service.is_none() && named(&self.daemon, &event.data),
+            "happening" => event.happening().is_none_or(|happening| self.wants(&happening)),
+            _ => true,
+        }
+    }
+
+    /// A line of JSON for each event.
+    async fn follow_all(&self, remote: &Remote) -> Result<Exit, Failure> {
+        let mut stream = EventStream::open(remote, None).await?;
+        while is_read() {
+            let Some(event) = stream.next(remote).await? else { break };
+            if self.wants_event(&event) {
+                let data = serde_json::from_str(&event.data).unwrap_or(Value::Null);
+                say(&json!({"event": event.name, "id": event.id, "data": data}).to_string());
+            }
+        }
+        Ok(Exit::Ok)
+    }
+
+    /// A line for each happening after the last that was told.
+    async fn follow(&self, remote: &Remote, last: Option<u64>) -> Result<Exit, Failure> {
+        let mut stream = EventStream::open(remote, last).await?;
+        while is_read() {
+            let Some(event) = stream.next(remote).await? else { break };
+            if event.name == "gap" {
+                say("(more has happened than is kept)");
+            } else if let Some(happening) = event.happening().filter(|it| self.wants(it)) {
+                say(&line(&happening));
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// Whether a state is of the subject with this name.
+fn named(wanted: &Option<String>, data: &str) -> bool {
+    let is = || serde_json::from_str::<Value>(data).ok()?["name"].as_str().map(str::to_owned);
+    wanted.is_none() || *wanted == is()
+}
+
+/// A happening in one line.
+fn line(happening: &Happening) -> String {
+    let Happening { at, kind, is_bad, detail, count, .. } = happening;
+    let mut line = format!("{at} {} {kind}", if *is_bad { "!" } else { " " });
+    let launch = happening.launch.map(|launch| launch.to_string());
+    let about =
+        [("service", &happening.service), ("daemon", &happening.daemon), ("launch", &launch)];
+    for (name, value) in about {
+        if let Some(value) = value {
+            line += &format!(" {name}={value}");
+        }
+    }
+    if let Some(detail) = detail {
+        line += &format!(": {detail}");
+    }
+    if *count > 1 {
+        line += &format!(" ({count} times)");
+    }
+    line
+}

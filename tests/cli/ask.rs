@@ -1,0 +1,116 @@
+//! Verbs for a running Ganger, where there is none: what is refused, and what is said.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use super::*;
+
+/// Every verb that asks.
+const VERBS: &[&[&str]] = &[
+    &["status"],
+    &["containers"],
+    &["daemons"],
+    &["sessions"],
+    &["events"],
+    &["events", "--follow"],
+    &["drain", "--service", "echo", "--yes"],
+    &["drain", "--process", "--yes"],
+    &["resume", "--daemon", "local"],
+    &["scale", "echo", "--warm", "1"],
+    &["reload"],
+    &["roll", "echo", "--yes"],
+    &["rollback", "echo", "-y"],
+    &["retire", "1", "--yes"],
+    &["cut", "1", "--yes"],
+];
+
+#[test]
+fn without_a_running_ganger_every_verb_says_so() {
+    let dir = Dir::new();
+    let file = dir.write("c.ron", &absent("unasked").to_string());
+    for verb in VERBS {
+        let asked = dir.ganger(&[verb, &["--socket", "none.sock"][..]].concat());
+        asked.expect(4, &["no Ganger answers at none.sock", "`--socket` names another"]);
+        assert_eq!(asked.out, "", "{verb:?}");
+        // It is looked for where the configuration has it.
+        dir.ganger(&[verb, &["--config", &file][..]].concat())
+            .expect(4, &["no Ganger answers at /run/ganger/unasked"]);
+        dir.ganger(verb).expect(3, &["no configuration"]);
+    }
+    // Whoever asks for a HEALTHCHECK knows two answers.
+    dir.ganger(&["health", "--socket", "none.sock"]).expect(1, &["no Ganger answers"]);
+}
+
+#[test]
+fn what_is_hard_to_take_back_needs_somebody_who_agrees() {
+    let dir = Dir::new();
+    for (verb, what) in [
+        (&["drain", "--daemon", "a", "--service", "b"][..], "drain service b, daemon a"),
+        (&["drain", "--process"], "stop the whole process"),
+        (&["roll", "echo"], "replace every container of echo"),
+        (&["rollback", "echo"], "give the rollout of echo up"),
+        (&["retire", "1", "2"], "retire 2 containers"),
+        (&["cut", "7"], "cut 1 connection"),
+    ] {
+        let refused = dir.ganger(&[verb, &["--socket", "none.sock"][..]].concat());
+        let told = format!("`--yes` is needed to {what}: standard input is no terminal");
+        refused.expect(2, &[&told]);
+    }
+}
+
+/// What it says on a terminal where this is typed, and its exit code.
+fn answered(command: &mut Command, typed: &str) -> (Option<i32>, String) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let path = ptsname(&ours, Vec::new()).unwrap();
+    let its = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
+    command.stdin(OwnedFd::from(its.try_clone().unwrap())).stderr(OwnedFd::from(its));
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    // Ours would keep it open.
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    let mut ours = File::from(ours);
+    ours.write_all(typed.as_bytes()).unwrap();
+    let (mut said, mut part) = (Vec::new(), [0; 4096]);
+    while let Ok(count @ 1..) = ours.read(&mut part) {
+        said.extend_from_slice(&part[..count]);
+    }
+    (child.wait().unwrap().code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn on_a_terminal_it_asks() {
+    let dir = Dir::new();
+    let mut cut = dir.command(&["cut", "7", "--socket", "none.sock"]);
+    for typed in ["n\n", "\n", "what\n"] {
+        let (code, said) = answered(&mut cut, typed);
+        assert!(said.contains("Cut 1 connection? [y/N] "), "{said}");
+        assert!(said.contains("nothing was changed"), "{typed:?}: {said}");
+        assert_eq!(code, Some(1));
+    }
+    let (code, said) = answered(&mut cut, "y\n");
+    assert!(said.contains("no Ganger answers at none.sock"), "agreed to, so it is tried: {said}");
+    assert_eq!(code, Some(4));
+}
+
+#[test]
+fn orders_that_make_no_sense_are_wrong_command_lines() {
+    let dir = Dir::new();
+    for (verb, said) in [
+        (&["drain"][..], "--process"),
+        (&["drain", "--process", "--daemon", "a"], "cannot be used with"),
+        (&["drain", "--daemon", "a", "--deadline", "soon"], "--deadline"),
+        (&["resume", "--socket", "none.sock"], "--service NAME or --daemon NAME"),
+        (&["scale", "echo"], "--warm"),
+        (&["scale", "echo", "--warm", "some"], "--warm"),
+        (&["roll"], "SERVICE"),
+        (&["retire"], "N"),
+        (&["cut", "x"], "invalid value"),
+        (&["status", "--wide", "--json"], "cannot be used with"),
+    ] {
+        dir.ganger(verb).expect(2, &[said]);
+    }
+}
