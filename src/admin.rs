@@ -18,6 +18,7 @@ mod query;
 mod routes;
 mod server;
 mod socket;
+mod timeline;
 mod trend;
 mod view;
 
@@ -42,6 +43,7 @@ pub use metrics::{Exposition, MetricRow, Metrics, MetricsReading, ReloadResult, 
 pub use order::{AdminOrder, NotOrdered, OrderAnswer, Ordered};
 pub use routes::openapi_json;
 pub use socket::{AdminListener, AdminSocket, SocketError};
+pub use timeline::{SessionTimeline, TimelineStep};
 pub use view::{
     About, Condition, ContainerCounts, ContainerStatus, DaemonStatus, LeaseCounts, ServiceStatus,
     SessionStatus, Status,

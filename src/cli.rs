@@ -392,8 +392,7 @@ fn block_on_with(
         Failure::new(Exit::Failed, format!("cannot start the runtime: {error}"))
     })?;
     let exit = runtime.block_on(verb);
-    // What is still under way, such as a call to an engine that hangs, must not
-    // keep the process.
+    // What is still under way, such as a call that hangs, must not keep the process.
     runtime.shutdown_background();
     exit
 }

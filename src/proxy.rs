@@ -24,6 +24,7 @@ mod supply;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub use record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
 pub use sessions::{ServingContainer, SessionView, Sessions};
 pub use supply::{Leased, Outcome, Refusal, StartKind, Supply};
 pub use threads::{Acceptor, Threads};
+pub use trace::SessionTrace;
 
 /// Where one service's connections come in, and how they are treated.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use super::metrics::{Exposition, MetricsReading};
 use super::page;
 use super::problem::Problem;
 use super::query::{ListQuery, Params, Segment};
+use super::timeline;
 use super::view::{
     About, ContainerCounts, ContainerStatus, DaemonStatus, ServiceStatus, SessionStatus, Status,
 };
@@ -66,6 +67,7 @@ fn described() -> OpenApiRouter<Arc<AdminShared>> {
         .routes(routes!(daemon))
         .routes(routes!(sessions))
         .routes(routes!(session, changes::cut))
+        .routes(routes!(timeline::timeline))
         .routes(routes!(containers))
         .routes(routes!(container))
         .merge(changes::described())

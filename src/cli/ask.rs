@@ -3,6 +3,7 @@
 mod confirm;
 mod drain;
 mod events;
+mod explain;
 mod health;
 mod lists;
 mod orders;
@@ -45,6 +46,14 @@ pub(super) enum AskVerb {
     },
     /// Say who is connected to a running Ganger
     Sessions(lists::Listing),
+    /// Say what became of one connection: of one that is there, or of the latest 256 that have ended
+    Explain {
+        /// Its number, as `ganger sessions` and `id` in the access log say it
+        #[arg(value_name = "N")]
+        id: u64,
+        #[command(flatten)]
+        showing: Showing,
+    },
     /// Say what happened lately in a running Ganger, or what happens
     Events(events::EventsArguments),
     /// Use services or daemons of a running Ganger no more; leases go on until they end
@@ -154,6 +163,10 @@ pub(super) async fn carry_out(verb: AskVerb, config: Option<PathBuf>) -> Result<
             lists::daemons(&showing, quiet, [daemon, state], config).await
         }
         AskVerb::Sessions(listing) => lists::sessions(&listing, config).await,
+        AskVerb::Explain { id, showing } => {
+            let path = format!("/api/v1/sessions/{id}/timeline");
+            showing.show(&path, config, explain::text).await
+        }
         AskVerb::Events(arguments) => events::events(&arguments, config).await,
         AskVerb::Drain(draining) => drain::drain(draining, config).await,
         AskVerb::Resume { which, asking } => {

@@ -99,6 +99,33 @@ impl EndCode {
         matches!(self.phase, Phase::Queue | Phase::Launch)
             && matches!(self.who, Who::Limit | Who::Death | Who::Resources | Who::Internal)
     }
+
+    /// What the two letters mean.
+    #[must_use]
+    pub fn in_words(self) -> String {
+        let who = match self.who {
+            Who::Nobody => {
+                return "both sides ended, or the container exited with code 0".to_owned();
+            }
+            Who::Client => "the client ended it",
+            Who::ClientTimeout => "the client was waited for in vain",
+            Who::Container => "the container failed or reset it",
+            Who::ContainerTimeout => "the container was waited for in vain",
+            Who::Limit => "a limit was reached",
+            Who::Death => "the container or its daemon died",
+            Who::Operator => "the operator ended it",
+            Who::Resources => "this machine lacked resources",
+            Who::Internal => "an error in Ganger ended it",
+        };
+        let phase = match self.phase {
+            Phase::Queue => "while it waited for a container",
+            Phase::Launch => "while its container was launched",
+            Phase::Connect => "while the container was connected to",
+            Phase::Data => "while data was moved",
+            Phase::Done => "when all was done",
+        };
+        format!("{who} {phase}")
+    }
 }
 
 impl fmt::Display for EndCode {

@@ -37,6 +37,8 @@ pub struct ConnRecord {
     pub replaced: u32,
     /// From accept to the first lease.
     pub wait: Option<Duration>,
+    /// From accept to the lease of the container that served it last.
+    pub leased: Option<Duration>,
     /// How long the first dial took that a container took.
     pub connect: Option<Duration>,
     /// From accept to the container's first byte.
@@ -66,6 +68,8 @@ pub struct ReplacedContainer {
     pub container: Option<Arc<str>>,
     /// The daemon that it was on.
     pub daemon: Option<DaemonName>,
+    /// From accept to its failure.
+    pub after: Duration,
     /// What would have been the end of the connection.
     pub end: EndCode,
     /// What happened, in words, with what the container has logged last.
@@ -114,6 +118,7 @@ impl ConnRecord {
             uses: None,
             replaced: 0,
             wait: None,
+            leased: None,
             connect: None,
             first_byte: None,
             total: Duration::ZERO,
@@ -129,14 +134,15 @@ impl ConnRecord {
         Self { total, end: end.code, reason: end.reason, ..self }
     }
 
-    /// The container that it has had so far, which failed like that.
-    pub(super) fn replaced_container(&self, end: End) -> ReplacedContainer {
+    /// The container that it has had so far, which failed like that, so long after accept.
+    pub(super) fn replaced_container(&self, end: End, after: Duration) -> ReplacedContainer {
         ReplacedContainer {
             id: self.id,
             service: self.service.clone(),
             client: self.client,
             container: self.container.clone(),
             daemon: self.daemon.clone(),
+            after,
             end: end.code,
             reason: end.reason,
         }

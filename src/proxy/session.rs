@@ -162,14 +162,17 @@ impl<S: Supply> Session<S> {
         };
         let (launch, daemon) = (lease.launch(), lease.daemon().clone());
         let id: Arc<str> = lease.backend().id().into();
-        self.record.wait.get_or_insert_with(|| self.accepted.elapsed());
+        let after = self.accepted.elapsed();
+        self.record.wait.get_or_insert(after);
+        self.record.leased = Some(after);
         self.record.container = Some(id.clone());
         self.record.launch = Some(launch);
         self.record.daemon = Some(daemon.clone());
-        self.record.start = Some(lease.start());
-        let uses = lease.uses();
+        let (uses, start) = (lease.uses(), lease.start());
+        self.record.start = Some(start);
         self.record.uses = Some((uses, lease.max_uses()));
-        self.entry.served_by(Some(ServingContainer { id, launch, daemon, uses }));
+        let serving = ServingContainer { id, launch, daemon, uses, start, after, dial: None };
+        self.entry.served_by(Some(serving));
         self.lease = Some(lease);
         Ok(())
     }
@@ -201,6 +204,7 @@ impl<S: Supply> Session<S> {
         let container = dial(&*backend, Patience { deadline, silence, refused }).await?;
         let now = Instant::now();
         self.record.connect.get_or_insert(now - started);
+        self.entry.dialled(now - started);
         self.relay.touch(now);
         if let (None, Some(session)) = (self.expires, self.service.settings.session.session_timeout)
         {
@@ -223,9 +227,10 @@ impl<S: Supply> Session<S> {
         self.record.replaced += 1;
         let (outcome, cut) = (self.outcome(&end), self.entry.cut().clone());
         let (sessions, record) = (Arc::clone(&self.service.sessions), self.record.clone());
+        let after = self.accepted.elapsed();
         tokio::spawn(async move {
             give_back(lease, outcome, &mut end, &cut).await;
-            sessions.record_replaced(&record.replaced_container(end));
+            sessions.record_replaced(record.replaced_container(end, after));
         });
     }
 

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::access_log::{AccessLog, ConnLines};
 use super::admission::Counters;
 use super::record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
+use super::supply::StartKind;
+use super::trace::{EndedSession, SessionTrace};
 
 /// The latest connections that have ended of which the records are kept.
 const KEPT: usize = 256;
@@ -24,7 +26,7 @@ const AT_A_TIME: usize = 256;
 /// The connections of the process: those that are there, and the latest that have ended.
 pub struct Sessions {
     live: Mutex<BTreeMap<ConnId, Arc<Live>>>,
-    ended: Mutex<VecDeque<Arc<ConnRecord>>>,
+    ended: Mutex<VecDeque<EndedSession>>,
     recorders: Vec<Arc<dyn Recorder>>,
     last: AtomicU64,
 }
@@ -59,6 +61,12 @@ pub struct ServingContainer {
     pub daemon: DaemonName,
     /// Which lease of it this is; 1 is the first.
     pub uses: u32,
+    /// How the lease was served.
+    pub start: StartKind,
+    /// From accept to the lease.
+    pub after: Duration,
+    /// How long the dial took, once the container took it.
+    pub dial: Option<Duration>,
 }
 
 /// A connection as its session and the readers share it.
@@ -70,6 +78,10 @@ struct Live {
     container: Mutex<Option<ServingContainer>>,
     bytes_in: Traffic,
     bytes_out: Traffic,
+    /// From accept to the container's first byte, in nanoseconds; 0 before it.
+    first_byte: AtomicU64,
+    /// Containers that failed before their first byte.
+    replaced: Mutex<Vec<ReplacedContainer>>,
     counters: Arc<Counters>,
     cut: CancellationToken,
 }
@@ -153,7 +165,17 @@ impl Sessions {
     /// The records of the latest connections that have ended, the oldest first.
     #[must_use]
     pub fn ended(&self) -> Vec<Arc<ConnRecord>> {
-        self.ended.lock().iter().cloned().collect()
+        self.ended.lock().iter().map(|ended| Arc::clone(&ended.record)).collect()
+    }
+
+    /// What is known of a connection that is there, or is one of the latest that have ended.
+    #[must_use]
+    pub fn trace(&self, id: ConnId) -> Option<SessionTrace> {
+        let live = self.live.lock().get(&id).cloned();
+        if let Some(live) = live {
+            return Some(live.trace(id));
+        }
+        self.ended.lock().iter().rev().find(|ended| ended.record.id == id).map(SessionTrace::from)
     }
 
     /// The number of a connection that was accepted just now.
@@ -171,10 +193,18 @@ impl Sessions {
         cut: CancellationToken,
     ) -> SessionEntry {
         self.recorders.iter().for_each(|recorder| recorder.began(id, &service, client));
-        let (container, bytes_in, bytes_out) = Default::default();
-        let live =
-            Live { service, client, accepted, container, bytes_in, bytes_out, counters, cut };
-        let live = Arc::new(live);
+        let live = Arc::new(Live {
+            service,
+            client,
+            accepted,
+            container: Mutex::default(),
+            bytes_in: Traffic::default(),
+            bytes_out: Traffic::default(),
+            first_byte: AtomicU64::new(0),
+            replaced: Mutex::default(),
+            counters,
+            cut,
+        });
         self.live.lock().insert(id, Arc::clone(&live));
         SessionEntry { sessions: Arc::clone(self), id, live }
     }
@@ -182,17 +212,30 @@ impl Sessions {
     /// A connection has ended.
     pub(super) fn record(&self, record: ConnRecord) {
         self.recorders.iter().for_each(|recorder| recorder.ended(&record));
+        let live = self.live.lock().get(&record.id).cloned();
+        let mut new = EndedSession::new(record);
         let mut ended = self.ended.lock();
+        // Under this lock, so that a container that is told of meanwhile is told in either place.
+        if let Some(live) = live {
+            new.replaced = std::mem::take(&mut *live.replaced.lock());
+        }
         let oldest = if ended.len() == KEPT { ended.pop_front() } else { None };
-        ended.push_back(Arc::new(record));
+        ended.push_back(new);
         // Freed outside of the lock.
         drop(ended);
         drop(oldest);
     }
 
-    /// A container was replaced by another.
-    pub(super) fn record_replaced(&self, replaced: &ReplacedContainer) {
-        self.recorders.iter().for_each(|recorder| recorder.replaced(replaced));
+    /// A container was replaced by another. The connection may have ended meanwhile.
+    pub(super) fn record_replaced(&self, replaced: ReplacedContainer) {
+        self.recorders.iter().for_each(|recorder| recorder.replaced(&replaced));
+        let mut ended = self.ended.lock();
+        let known = ended.iter_mut().rev().find(|ended| ended.record.id == replaced.id);
+        if let Some(ended) = known {
+            ended.replaced.push(replaced);
+        } else if let Some(live) = self.live.lock().get(&replaced.id) {
+            live.replaced.lock().push(replaced);
+        }
     }
 }
 
@@ -215,6 +258,27 @@ impl Live {
             bytes_in: self.bytes_in.moved.load(Relaxed),
             bytes_out: self.bytes_out.moved.load(Relaxed),
         }
+    }
+
+    fn trace(&self, id: ConnId) -> SessionTrace {
+        let mut record = ConnRecord::new(id, self.service.clone(), self.client);
+        let replaced = self.replaced.lock().clone();
+        if let Some(serving) = self.container.lock().clone() {
+            record.container = Some(serving.id);
+            record.launch = Some(serving.launch);
+            record.daemon = Some(serving.daemon);
+            record.start = Some(serving.start);
+            // Of containers before it is only told that they failed.
+            record.wait = Some(serving.after).filter(|_| replaced.is_empty());
+            record.leased = Some(serving.after);
+            record.connect = serving.dial;
+        }
+        let first_byte = self.first_byte.load(Relaxed);
+        record.first_byte = (first_byte > 0).then(|| Duration::from_nanos(first_byte));
+        record.bytes_in = self.bytes_in.moved.load(Relaxed);
+        record.bytes_out = self.bytes_out.moved.load(Relaxed);
+        record.total = self.accepted.elapsed();
+        SessionTrace { record: Arc::new(record), replaced, ended: None }
     }
 
     /// Tells the service's counters what they do not know yet.
@@ -248,8 +312,19 @@ impl SessionEntry {
         *self.live.container.lock() = container;
     }
 
+    /// The container that serves it has taken the connection, after so long.
+    pub(super) fn dialled(&self, took: Duration) {
+        if let Some(serving) = &mut *self.live.container.lock() {
+            serving.dial = Some(took);
+        }
+    }
+
     /// So many bytes were moved so far.
     pub(super) fn moved(&self, bytes_in: u64, bytes_out: u64) {
+        if bytes_out > 0 && self.live.bytes_out.moved.load(Relaxed) == 0 {
+            let after = self.live.accepted.elapsed().as_nanos();
+            self.live.first_byte.store(u64::try_from(after).unwrap_or(u64::MAX), Relaxed);
+        }
         self.live.bytes_in.moved.store(bytes_in, Relaxed);
         self.live.bytes_out.moved.store(bytes_out, Relaxed);
     }

@@ -14,6 +14,7 @@ const VERBS: &[&[&str]] = &[
     &["containers"],
     &["daemons"],
     &["sessions"],
+    &["explain", "7"],
     &["events"],
     &["events", "--follow"],
     &["drain", "--service", "echo", "--yes"],

@@ -7,9 +7,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tokio::task::yield_now;
 
 use super::fake::*;
-use crate::proxy::{Outcome, Refusal, Settings};
+use crate::proxy::{ConnId, Outcome, Refusal, Settings};
 use crate::reach::Fate;
 
 fn killed() -> Fate {
@@ -35,11 +36,28 @@ fn another_container_is_given_what_the_client_sent() {
         let mut back = [0; 7];
         client.read_exact(&mut back).await.unwrap();
         assert_eq!(&back, b"hello, ");
+        let trace = || proxy.sessions.trace(ConnId(1)).unwrap();
+        // It is told of once it was given back.
+        while trace().replaced.len() < 2 {
+            yield_now().await;
+        }
+        let live = trace();
+        assert_eq!((live.ended, live.record.bytes_in, live.record.bytes_out), (None, 7, 7));
+        assert!(live.record.leased <= live.record.first_byte, "{live:?}");
         client.write_all(b"world").await.unwrap();
         client.shutdown().await.unwrap();
         let (rest, end) = read_all(&mut client).await;
         end.unwrap();
         assert_eq!(rest, b"world");
+        while trace().ended.is_none() {
+            yield_now().await;
+        }
+        let (before, after) = (live, trace());
+        assert_eq!(before.replaced, after.replaced);
+        assert!(after.replaced[0].after <= after.replaced[1].after, "{after:?}");
+        assert!(after.replaced[1].after <= after.record.leased.unwrap(), "{after:?}");
+        assert_eq!((after.record.bytes_in, after.record.leased), (12, before.record.leased));
+        assert!(proxy.sessions.trace(ConnId(2)).is_none());
         let mut ended = proxy.end().await;
         ended.line(&["in=12B out=12B end=--"]);
         ended.outcomes(&[Outcome::Failed, Outcome::Failed, Outcome::Clean]);

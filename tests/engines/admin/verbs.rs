@@ -122,12 +122,26 @@ fn what_is_there_is_listed_filtered_and_watched() {
     let (code, why) = asked.refuse(&["health", "--service", "nothing"]);
     assert_eq!((code, why.trim()), (1, "there is no service \"nothing\""));
 
+    let id = asked.say(&["sessions", "-q"]);
+    let explained = asked.say(&["explain", id.trim()]);
+    for part in ["accepted for echo", "leased container", "warm", "connected to it", "first byte"] {
+        assert!(explained.contains(part), "{part:?} is not in {explained}");
+    }
+    assert!(explained.contains("it is connected; 6 bytes in, 6 bytes out"), "{explained}");
+
     // A line when there is a difference, and none because time passes.
     let mut watching = asked.follow(&["sessions", "--json", "--watch"]);
     let first: Value = serde_json::from_str(&watching.wait_for(|_| true)).unwrap();
     assert_eq!(first.as_array().unwrap().len(), 1);
     drop(client);
     assert_eq!(watching.wait_for(|_| true), "[]");
+    let timeline = || asked.json(&["explain", id.trim()]);
+    wait_until(DEADLINE, "it has ended", || timeline()["end"] == "--");
+    let last = timeline()["steps"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&last["what"], timeline()["start"].as_str()), (&"ended".into(), Some("warm")));
+    let (code, why) = asked.refuse(&["explain", "99999"]);
+    assert_eq!(code, 1);
+    assert!(why.contains("none of the latest that have ended"), "{why}");
 }
 
 #[test]
