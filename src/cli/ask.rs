@@ -11,6 +11,7 @@ mod remote;
 mod show;
 mod status;
 mod table;
+mod top;
 mod words;
 
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ use show::Showing;
 pub(super) enum AskVerb {
     /// Say how the services and daemons of a running Ganger are
     Status(Showing),
+    /// Show a running Ganger on this terminal, as it goes; orders are given by keys
+    Top(Asking),
     /// Say which containers a running Ganger has
     Containers(lists::Listing),
     /// Say how the daemons of a running Ganger are
@@ -158,6 +161,7 @@ pub(super) async fn carry_out(verb: AskVerb, config: Option<PathBuf>) -> Result<
     let remote = |asking: Asking| asking.remote(config.clone());
     match verb {
         AskVerb::Status(showing) => status::status(&showing, config).await,
+        AskVerb::Top(asking) => top::top(&asking, config).await,
         AskVerb::Containers(listing) => lists::containers(&listing, config).await,
         AskVerb::Daemons { showing, quiet, daemon, state } => {
             lists::daemons(&showing, quiet, [daemon, state], config).await

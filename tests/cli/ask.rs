@@ -107,6 +107,7 @@ fn orders_that_make_no_sense_are_wrong_command_lines() {
         (&["resume", "--socket", "none.sock"], "--service NAME or --daemon NAME"),
         (&["scale", "echo"], "--warm"),
         (&["scale", "echo", "--warm", "some"], "--warm"),
+        (&["top", "--socket", "none.sock"], "`top` needs a terminal"),
         (&["roll"], "SERVICE"),
         (&["retire"], "N"),
         (&["cut", "x"], "invalid value"),
