@@ -5,6 +5,7 @@ mod changes;
 mod config_in_use;
 mod drains;
 mod fleet;
+mod given;
 mod guardian;
 mod instance;
 mod notify;
@@ -38,8 +39,8 @@ use crate::docker::{Builtin, Docker, EngineObserver, Identity};
 use crate::image;
 use crate::probe::Prober;
 use crate::proxy::{
-    self, AccessFile, AccessWriter, Admission, BindError, ConnLines, Listener, Recorder, Sessions,
-    Threads,
+    self, AccessFile, AccessWriter, Admission, AdoptError, BindError, ConnLines, Listener,
+    Recorder, Sessions, Threads,
 };
 use crate::shutdown::Stop;
 use admin_server::AdminServer;
@@ -54,6 +55,7 @@ use subject::Run;
 use watch::ImageWatch;
 
 pub use fleet::Fleet;
+pub use given::{GivenError, GivenSockets};
 pub use guardian::{GIVE_UP, GuardError, QUIET, guard};
 pub use instance::{Holder, Instance, InstanceError};
 pub use plan::Plan;
@@ -80,6 +82,8 @@ pub struct Startup {
     pub config: Config,
     /// As which instance.
     pub instance: Instance,
+    /// Listening sockets that are open already.
+    pub given: GivenSockets,
     /// What ends it, and asks for reloads.
     pub stop: Stop,
     /// Reads the configuration again when that is asked for; without it nothing changes.
@@ -125,6 +129,12 @@ pub enum AppError {
     /// A service's address cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A listening socket that was passed on cannot be used.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
+    /// What the service manager has passed on cannot be used.
+    #[error(transparent)]
+    Given(#[from] GivenError),
     /// The process may not open enough files.
     #[error(transparent)]
     Files(#[from] proxy::TooFewFiles),
@@ -150,8 +160,8 @@ impl Startup {
     /// One that is never told to change, has no guardian, and that nobody observes.
     #[must_use]
     pub fn new(config: Config, instance: Instance, stop: Stop) -> Self {
-        let (load, guardian, recorders, engines) = Default::default();
-        Self { config, instance, stop, load, guardian, recorders, engines }
+        let (given, load, guardian, recorders, engines) = Default::default();
+        Self { config, instance, given, stop, load, guardian, recorders, engines }
     }
 }
 
@@ -178,12 +188,13 @@ pub async fn run(
     started: impl FnOnce(&Running),
     mut stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
-    let Startup { config, instance, stop, load, guardian, mut recorders, mut engines } = startup;
+    let Startup { config, instance, mut given, stop, load, guardian, mut recorders, mut engines } =
+        startup;
     let access = Arc::new(AccessFile::default());
     access.set(config.access_log.as_deref().map(AccessWriter::open).transpose()?);
     recorders.push(access.clone());
     let plan = Plan::new(&config);
-    let doors = admin_server::bind(&config.admin, instance.name()).await?;
+    let doors = admin_server::bind(&config.admin, instance.name(), &mut given).await?;
     let machine = |what| move |source| AppError::Machine { what, source };
     let raised = proxy::raise_open_files();
     let files = raised.map_err(machine("cannot raise the limit of open files"))?;
@@ -228,14 +239,15 @@ pub async fn run(
         return Ok(stopped(0, await_removed(&pool, &docker, guardian).await));
     }
 
-    let listeners: Result<Vec<_>, _> = settings.iter().map(proxy::bind).collect();
+    let listeners: Result<Vec<_>, AppError> = settings.iter().map(|s| given.listener(s)).collect();
+    given.close();
     let listeners = match listeners {
         Ok(listeners) => listeners,
         Err(error) => {
             pool.drain();
             let left = await_removed(&pool, &docker, guardian).await;
             left.iter().for_each(|left| warn!(left, "containers may be left"));
-            return Err(error.into());
+            return Err(error);
         }
     };
     let address = |(settings, listener): (&proxy::Settings, &Listener)| {

@@ -38,7 +38,7 @@ pub use access_log::ConnLines;
 pub use admission::{Admission, Counts, Ticket};
 pub use end::{EndCode, Phase, Who};
 pub use limits::{TooFewFiles, connection_cap, raise_open_files};
-pub use listen::{BindError, Listener, Shutdown, bind, run};
+pub use listen::{AdoptError, BindError, Listener, Shutdown, adopt, bind, run};
 pub use record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
 pub use sessions::{ServingContainer, SessionView, Sessions};
 pub use supply::{Leased, Outcome, Refusal, StartKind, Supply};

@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ const MODE: u32 = 0o660;
 #[derive(Debug)]
 pub struct AdminSocket {
     pub(super) listener: UnixListener,
-    pub(super) place: SocketPlace,
+    /// None where the socket is somebody else's, who stays.
+    pub(super) place: Option<SocketPlace>,
 }
 
 /// An address that is listened on.
@@ -45,6 +47,17 @@ pub enum SocketError {
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
+    },
+    /// A socket that was passed on is another one.
+    #[error(
+        "the socket `admin` that was passed on listens on {found}, and {wanted}: make both the \
+         same, in the configuration or in `ListenStream` of the .socket unit"
+    )]
+    Other {
+        /// Where it listens.
+        found: String,
+        /// Where it is to listen, as the configuration says it.
+        wanted: String,
     },
     /// The socket cannot be made.
     #[error("cannot make the admin socket {}: {source}", path.display())]
@@ -82,7 +95,25 @@ impl AdminSocket {
         let place = SocketPlace(path.to_owned());
         // Until now nobody but its user could write to it, unless the umask is a very open one.
         fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed)?;
-        Ok(Self { listener, place })
+        Ok(Self { listener, place: Some(place) })
+    }
+
+    /// Takes one over that listens at a path. The path is left to who has made it.
+    ///
+    /// # Errors
+    /// It listens somewhere else, or cannot be used.
+    pub fn adopt(socket: OwnedFd, path: &Path) -> Result<Self, SocketError> {
+        let failed = |source| SocketError::Made { path: path.to_owned(), source };
+        let listener = std::os::unix::net::UnixListener::from(socket);
+        let found = listener.local_addr().map_err(failed)?;
+        if found.as_pathname() != Some(path) {
+            let found = found.as_pathname().map_or("no path".into(), Path::to_string_lossy);
+            let wanted = format!("the admin socket is {}", path.display());
+            return Err(SocketError::Other { found: found.into_owned(), wanted });
+        }
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = UnixListener::from_std(listener).map_err(failed)?;
+        Ok(Self { listener, place: None })
     }
 }
 
@@ -104,6 +135,30 @@ impl AdminListener {
     pub async fn bind(address: SocketAddr) -> Result<Self, SocketError> {
         let listener = TcpListener::bind(address).await;
         listener.map(Self).map_err(|source| SocketError::Listen { address, source })
+    }
+
+    /// Takes one over that listens at an address.
+    ///
+    /// # Errors
+    /// It listens somewhere else, or cannot be used.
+    pub fn adopt(socket: OwnedFd, listen: Option<SocketAddr>) -> Result<Self, SocketError> {
+        let listener = std::net::TcpListener::from(socket);
+        let failed = |address| move |source| SocketError::Listen { address, source };
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        let found = listener.local_addr().map_err(failed(listen.unwrap_or(nowhere)))?;
+        // Port 0 is any.
+        let is_it = |listen: SocketAddr| {
+            listen.ip() == found.ip() && [0, found.port()].contains(&listen.port())
+        };
+        if !listen.is_some_and(is_it) {
+            let wanted = match listen {
+                Some(listen) => format!("`admin.listen` is {listen}"),
+                None => "there is no `admin.listen`".to_owned(),
+            };
+            return Err(SocketError::Other { found: found.to_string(), wanted });
+        }
+        listener.set_nonblocking(true).map_err(failed(found))?;
+        TcpListener::from_std(listener).map(Self).map_err(failed(found))
     }
 
     /// The address, with the port that the system chose.

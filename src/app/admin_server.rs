@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::Instance;
+use super::given::GivenSockets;
 use super::subject::Run;
 use crate::admin::{
     self, AccessRules, AdminListener, AdminSocket, Doors, Origin, SocketError, Told,
@@ -25,11 +26,17 @@ pub(super) struct AdminServer {
 
 /// Listens where the configuration says. Where it says nothing of a socket, what does not work there
 /// is no fault: a user who is not root has no directory in /run.
-pub(super) async fn bind(config: &Admin, instance: &str) -> Result<Doors, SocketError> {
-    let socket = match &config.socket {
-        Some(path) => AdminSocket::bind(path).map(Some)?,
-        None => match AdminSocket::bind(&Admin::usual_socket(instance)) {
+pub(super) async fn bind(
+    config: &Admin,
+    instance: &str,
+    given: &mut GivenSockets,
+) -> Result<Doors, SocketError> {
+    let path = config.socket.clone().unwrap_or_else(|| Admin::usual_socket(instance));
+    let socket = match given.admin_socket(&path)? {
+        Some(socket) => Some(socket),
+        None => match AdminSocket::bind(&path) {
             Ok(socket) => Some(socket),
+            Err(error) if config.socket.is_some() => return Err(error),
             Err(error) => {
                 let why = error.to_string();
                 info!(why, "nobody can ask what it does: `admin.socket` names another place");
@@ -37,9 +44,9 @@ pub(super) async fn bind(config: &Admin, instance: &str) -> Result<Doors, Socket
             }
         },
     };
-    let listener = match config.listen {
-        Some(address) => Some(AdminListener::bind(address).await?),
-        None => None,
+    let listener = match (given.admin_listener(config.listen)?, config.listen) {
+        (None, Some(address)) => Some(AdminListener::bind(address).await?),
+        (listener, _) => listener,
     };
     if let Some(address) = listener.as_ref().and_then(AdminListener::address) {
         info!(%address, "the admin server listens");

@@ -5,8 +5,9 @@ mod ordered;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ganger_pool::core::{ServiceName, State};
+use ganger_pool::core::{Policy, ServiceName, State};
 use ganger_pool::{Change, Pool, ServiceOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -51,6 +52,8 @@ pub(super) struct Server {
     fronts: BTreeMap<ServiceName, Front>,
     /// What listens, or has listened and has sessions.
     listening: JoinSet<()>,
+    /// Cancelled when another process accepts on the same sockets.
+    leave: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -70,6 +73,8 @@ struct Front<S = Arc<Service<Pool<Docker>>>> {
     listen: SocketAddr,
     /// As it is: with the port that the system chose.
     address: SocketAddr,
+    /// Its socket is somebody else's as well, who accepts there after us.
+    shared: bool,
     /// How the next ones are treated.
     service: watch::Sender<S>,
     /// Dropped with it, which closes the door behind those who are in.
@@ -127,7 +132,7 @@ impl Server {
         images: ImageWatch,
         registrar: Registrar,
     ) -> Self {
-        let (pins, dated, fronts, listening, cut) = Default::default();
+        let (pins, dated, fronts, listening, leave, cut) = Default::default();
         let mut this = Self {
             config,
             in_use,
@@ -140,6 +145,7 @@ impl Server {
             dated,
             fronts,
             listening,
+            leave,
             cut,
         };
         this.watch_images();
@@ -153,7 +159,8 @@ impl Server {
         let service = self.door.service(settings, &self.pool);
         let (service, current) = watch::channel(service);
         let close = CancellationToken::new();
-        let shutdown = Shutdown { drain: close.clone(), cut: self.cut.clone() };
+        let shutdown =
+            Shutdown { drain: close.clone(), leave: self.leave.clone(), cut: self.cut.clone() };
         for acceptor in self.door.threads.acceptors() {
             match listener.try_clone() {
                 Ok(listener) => {
@@ -166,7 +173,8 @@ impl Server {
                 }
             }
         }
-        let front = Front { listen, address, service, _close: close.drop_guard() };
+        let shared = listener.is_shared();
+        let front = Front { listen, address, shared, service, _close: close.drop_guard() };
         self.fronts.insert(name, front);
     }
 
@@ -208,8 +216,14 @@ impl Server {
             () = stop.now.cancelled() => {}
             () = self.registrar.retire(&none) => {}
         }
-        self.fronts.clear();
-        self.pool.drain();
+        if self.fronts.values().any(|front| front.shared) {
+            // Those who are in are served to their end: nobody else is.
+            self.fronts.clear();
+            self.empty_stock();
+        } else {
+            self.fronts.clear();
+            self.pool.drain();
+        }
         let deadline = Instant::now() + self.config.drain_timeout;
         let on_time = async { while self.listening.join_next().await.is_some() {} };
         tokio::select! {
@@ -222,7 +236,18 @@ impl Server {
         let one_by_one = self.door.cut();
         self.cut.cancel();
         while self.listening.join_next().await.is_some() {}
+        self.pool.drain();
         self.door.cut().saturating_sub(one_by_one)
+    }
+
+    /// Has the pool launch for those who wait, and keep nothing ready.
+    fn empty_stock(&self) {
+        let mut services = self.pinned(Plan::new(&self.config).services);
+        for options in &mut services {
+            let Policy { warm, auto, surplus_after, .. } = &mut options.policy;
+            (*warm, *auto, *surplus_after) = (0, None, Duration::ZERO);
+        }
+        self.pool.reload(services);
     }
 
     /// Reads the configuration again and runs by it, all of it or nothing.
@@ -402,8 +427,8 @@ impl Server {
         self.registrar.entries(&next.config, services)
     }
 
-    /// Has the pool run these, with their tags as they are pinned.
-    fn run_services(&self, mut services: Vec<ServiceOptions<Spec>>) {
+    /// These, as they were ordered to be, and with their tags as they are pinned.
+    fn pinned(&self, mut services: Vec<ServiceOptions<Spec>>) -> Vec<ServiceOptions<Spec>> {
         orders::scale(&mut services, &self.in_use.scales());
         for options in &mut services {
             if let Some(pin) = self.pins.get(&options.name) {
@@ -411,6 +436,12 @@ impl Server {
                 options.spec = Arc::new(Spec { image, ..(*options.spec).clone() });
             }
         }
+        services
+    }
+
+    /// Has the pool run these.
+    fn run_services(&self, services: Vec<ServiceOptions<Spec>>) {
+        let services = self.pinned(services);
         for (service, change) in self.pool.reload(services) {
             match change {
                 Change::Added => info!(%service, "added"),
@@ -458,7 +489,8 @@ mod tests {
             .collect();
         let front = |close: &CancellationToken| {
             let (service, _) = watch::channel(());
-            Front { listen: address, address, service, _close: close.clone().drop_guard() }
+            let shared = false;
+            Front { listen: address, address, shared, service, _close: close.clone().drop_guard() }
         };
         let mut fronts = doors.iter().map(|(name, close)| (name.clone(), front(close))).collect();
         keep(&mut fronts, &settings);

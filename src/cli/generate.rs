@@ -28,6 +28,7 @@ Examples:
   ganger generate man | man -l -
   ganger generate man --dir /usr/local/share/man/man1
   ganger generate systemd --program /usr/bin/ganger
+  ganger generate systemd --socket > /etc/systemd/system/ganger-echo.socket
   ganger generate image --tag ganger:test | docker load";
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +49,9 @@ enum Generated {
         /// Where the program is installed
         #[arg(long, value_name = "PATH", default_value = deployment::PROGRAM)]
         program: String,
+        /// Instead: an example of a unit for a listening socket that systemd holds
+        #[arg(long, conflicts_with = "program")]
+        socket: bool,
     },
     /// A Compose file, which runs Ganger in a container
     Compose,
@@ -77,7 +81,8 @@ pub(super) fn generate(generating: &Generating) -> Result<Exit, Failure> {
             let message = format!("cannot write the manual to {}: {error}", dir.display());
             Failure::new(Exit::Failed, message)
         })?,
-        Generated::Systemd { program } => print(&deployment::unit(program)?),
+        Generated::Systemd { socket: true, .. } => print(deployment::SOCKET),
+        Generated::Systemd { program, .. } => print(&deployment::unit(program)?),
         Generated::Compose => print(deployment::COMPOSE),
         Generated::Dockerfile => print(deployment::DOCKERFILE),
         Generated::Image { tag } => image::image(tag)?,

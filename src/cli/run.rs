@@ -7,7 +7,7 @@ use ganger_pool::core::{ServiceView, State};
 use tracing::info;
 
 use super::{Exit, Failure, guard};
-use crate::app::{self, AppError, Ended, Instance, Load, Running, Startup};
+use crate::app::{self, AppError, Ended, GivenSockets, Instance, Load, Running, Startup};
 use crate::config::{Config, ConfigError, is_stdin};
 use crate::shutdown::{HangUp, Stop};
 use crate::telemetry;
@@ -18,6 +18,7 @@ pub(super) async fn run(
     log: &str,
     guardian_quiet: Option<Duration>,
 ) -> Result<Exit, Failure> {
+    let given = GivenSockets::of_service_manager().map_err(failed)?;
     let stop = stop(HangUp::Reloads)?;
     let name = config.instance(path).map_err(|error| Failure::new(Exit::Config, error))?;
     let instance = Instance::take(&name).map_err(failed)?;
@@ -30,7 +31,8 @@ pub(super) async fn run(
     });
     let again = (path.to_owned(), name);
     let load: Load = Box::new(move || load(&again.0, &again.1));
-    let startup = Startup { load: Some(load), guardian, ..Startup::new(config, instance, stop) };
+    let startup =
+        Startup { given, load: Some(load), guardian, ..Startup::new(config, instance, stop) };
     let ended = app::run(startup, |_| (), stocked).await;
     let ended = ended.map_err(failed)?;
     Ok(exit(&ended))

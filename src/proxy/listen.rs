@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ganger_pool::core::ServiceName;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::io::Interest;
@@ -41,11 +41,16 @@ const PAUSE: Duration = Duration::from_millis(75);
 /// The least time between two log lines about that.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A bound socket that nobody has been accepted from.
+/// A listening socket.
 #[derive(Debug)]
 pub struct Listener {
     inner: std::net::TcpListener,
+    /// Somebody else has it as well: who waits there when we end is theirs.
+    shared: bool,
 }
+
+/// A connection, and who made it.
+type Accepted = (std::net::TcpStream, SocketAddr);
 
 /// How [`run`] is ended.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +58,9 @@ pub struct Shutdown {
     /// Accept no more than what has connected by now; sessions go on. `run` returns when the
     /// last one ends.
     pub drain: CancellationToken,
+    /// With `drain`: accept nothing more at all, for another process accepts there. Cancel it
+    /// first.
+    pub leave: CancellationToken,
     /// End sessions now. Cancel `drain` first, or new ones come in and are cut.
     pub cut: CancellationToken,
 }
@@ -69,6 +77,16 @@ pub struct BindError {
     pub source: io::Error,
 }
 
+/// A service cannot use a listening socket that another process has opened for it.
+#[derive(Debug, Error)]
+#[error("service {service} cannot use the listening socket that was passed on for it: {why}")]
+pub struct AdoptError {
+    /// The service.
+    pub service: ServiceName,
+    /// What is wrong with it, and what to do.
+    pub why: String,
+}
+
 /// Opens a service's listening socket.
 ///
 /// # Errors
@@ -76,7 +94,55 @@ pub struct BindError {
 pub fn bind(settings: &Settings) -> Result<Listener, BindError> {
     let Settings { name, listen, session, .. } = settings;
     let fail = |source| BindError { service: name.clone(), address: *listen, source };
-    open(*listen, session.keepalive).map(|inner| Listener { inner }).map_err(fail)
+    let opened = open(*listen, session.keepalive);
+    opened.map(|inner| Listener { inner, shared: false }).map_err(fail)
+}
+
+/// Takes a listening socket that another process has opened for a service, and has it treat
+/// connections as one of ours does.
+///
+/// # Errors
+/// See [`AdoptError`].
+pub fn adopt(settings: &Settings, socket: OwnedFd) -> Result<Listener, AdoptError> {
+    let Settings { name, listen, session, .. } = settings;
+    let fail = |why| AdoptError { service: name.clone(), why };
+    let socket = Socket::from(socket);
+    let failed = |error: io::Error| fail(error.to_string());
+    if let Some(why) = unfit(&socket, *listen).map_err(failed)? {
+        return Err(fail(why));
+    }
+    let prepared =
+        prepare(&socket, *listen, session.keepalive).and_then(|()| socket.listen(BACKLOG));
+    prepared.map_err(failed)?;
+    Ok(Listener { inner: socket.into(), shared: true })
+}
+
+/// Why a socket is not the one that listens at an address, if it is not.
+fn unfit(socket: &Socket, listen: SocketAddr) -> io::Result<Option<String>> {
+    let address = socket.local_addr()?.as_socket();
+    let Some(address) = address.filter(|_| socket.r#type().is_ok_and(|kind| kind == Type::STREAM))
+    else {
+        return Ok(Some("it is no TCP socket".to_owned()));
+    };
+    if !sockopt::socket_acceptconn(socket)? {
+        return Ok(Some("nobody listens on it".to_owned()));
+    }
+    // Port 0 is any.
+    let same = address.ip() == listen.ip() && [0, address.port()].contains(&listen.port());
+    if !same {
+        return Ok(Some(format!(
+            "it listens on {address}, and `listen` is {listen}: make both the same, in the \
+             configuration or in `ListenStream` of the .socket unit"
+        )));
+    }
+    let only_v6 = address.is_ipv6() && socket.only_v6()?;
+    if address.is_ipv6() && only_v6 == listen.ip().is_unspecified() {
+        return Ok(Some(format!(
+            "at {listen} `BindIPv6Only` of the .socket unit has to be {}",
+            if only_v6 { "`both`" } else { "`ipv6-only`" }
+        )));
+    }
+    Ok(None)
 }
 
 fn open(address: SocketAddr, keepalive: Option<Duration>) -> io::Result<std::net::TcpListener> {
@@ -87,17 +153,22 @@ fn open(address: SocketAddr, keepalive: Option<Duration>) -> io::Result<std::net
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    tune(&socket, keepalive)?;
-    if address.ip().is_loopback() {
-        unpaced(&socket);
-    }
-    // What it accepts inherits it, until a thread looks after that: whoever cannot be served
-    // is not to take it for an end.
-    socket.set_linger(Some(Duration::ZERO))?;
+    prepare(&socket, address, keepalive)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Sets what a listening socket has, and what connections inherit of it.
+fn prepare(socket: &Socket, address: SocketAddr, keepalive: Option<Duration>) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    tune(socket, keepalive)?;
+    if address.ip().is_loopback() {
+        unpaced(socket);
+    }
+    // What it accepts inherits it, until a thread looks after that: whoever cannot be served
+    // is not to take it for an end.
+    socket.set_linger(Some(Duration::ZERO))
 }
 
 fn hint(error: &io::Error, address: &SocketAddr) -> String {
@@ -130,6 +201,7 @@ pub async fn run<S: Supply>(
 ) {
     let sessions = TaskTracker::new();
     let name = service.borrow().settings.name.clone();
+    let shared = listener.shared;
     let listener = match reactor::readable(listener.inner.into()) {
         Ok(listener) => listener,
         Err(error) => {
@@ -137,31 +209,33 @@ pub async fn run<S: Supply>(
             return;
         }
     };
-    accept_all(&listener, &service, &shutdown, &acceptor, &sessions).await;
+    let look_after = |(client, peer)| {
+        let service = Arc::clone(&service.borrow());
+        let place = acceptor.place();
+        let client = place.adopt(client).inspect_err(|error| lost(&service, peer, error))?;
+        admit(service, client, peer, place, &sessions, &shutdown.cut);
+        Ok(())
+    };
+    accept_all(&listener, &service, &shutdown.drain, look_after).await;
+    if !shared && !shutdown.leave.is_cancelled() {
+        accept_the_rest(&listener, look_after).await;
+    }
     drop(listener);
     sessions.close();
     sessions.wait().await;
 }
 
-/// Accepts until `shutdown` says that no more is to be accepted.
+/// Accepts until there is to be an end.
 async fn accept_all<S: Supply>(
     listener: &AsyncFd<OwnedFd>,
     service: &watch::Receiver<Arc<Service<S>>>,
-    shutdown: &Shutdown,
-    acceptor: &Acceptor,
-    sessions: &TaskTracker,
+    drain: &CancellationToken,
+    look_after: impl Fn(Accepted) -> io::Result<()>,
 ) {
     let name = service.borrow().settings.name.clone();
-    let mut drain = pin!(shutdown.drain.cancelled());
+    let mut drain = pin!(drain.cancelled());
     let mut reloads = pin!(follow_reloads(service.clone(), listener));
     let mut complained: Option<Instant> = None;
-    let look_after = |(client, peer)| {
-        let service = Arc::clone(&service.borrow());
-        let place = acceptor.place();
-        let client = place.adopt(client).inspect_err(|error| lost(&service, peer, error))?;
-        admit(service, client, peer, place, sessions, &shutdown.cut);
-        Ok(())
-    };
     loop {
         // The end first: a flood of clients must not hold it up.
         let accepted = tokio::select! {
@@ -170,7 +244,7 @@ async fn accept_all<S: Supply>(
             never = &mut reloads => match never {},
             accepted = listener.async_io(Interest::READABLE, accept) => accepted,
         };
-        match accepted.and_then(look_after) {
+        match accepted.and_then(&look_after) {
             Ok(()) => {}
             // That one client is gone; accept(2) passes its errors on.
             Err(error) if !calls_for_a_pause(&error) => {
@@ -190,11 +264,17 @@ async fn accept_all<S: Supply>(
             }
         }
     }
-    // The kernel has told their clients that they are connected, and would reset them without
-    // a line in the log. More than these may keep coming.
+}
+
+/// Accepts who has connected by now. The kernel has told them so, and would reset them without
+/// a line in the log. More than these may keep coming.
+async fn accept_the_rest(
+    listener: &AsyncFd<OwnedFd>,
+    look_after: impl Fn(Accepted) -> io::Result<()>,
+) {
     for _ in 0..BACKLOG {
         consume_budget().await;
-        match accept(listener.get_ref()).and_then(look_after) {
+        match accept(listener.get_ref()).and_then(&look_after) {
             Err(error) if calls_for_a_pause(&error) => break,
             _ => {}
         }
@@ -219,7 +299,7 @@ async fn follow_reloads<S>(
 }
 
 /// Takes a connection that is waiting. It is of no reactor yet, for its thread is chosen now.
-fn accept(listener: &OwnedFd) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+fn accept(listener: &OwnedFd) -> io::Result<Accepted> {
     let (client, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
     // One that cannot be named has gone.
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
@@ -299,7 +379,21 @@ impl Listener {
     /// # Errors
     /// As for dup(2).
     pub fn try_clone(&self) -> io::Result<Self> {
-        self.inner.try_clone().map(|inner| Self { inner })
+        self.inner.try_clone().map(|inner| Self { inner, ..*self })
+    }
+
+    /// Its descriptor, for another process.
+    ///
+    /// # Errors
+    /// As for dup(2).
+    pub fn to_pass_on(&self) -> io::Result<OwnedFd> {
+        self.inner.as_fd().try_clone_to_owned()
+    }
+
+    /// Whether another process has it as well, which accepts there when this one has ended.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// The address in use; tells the port when 0 was asked for.

@@ -27,6 +27,7 @@ fn what_runs_ganger_is_what_the_repository_has() {
     assert_eq!(dir.generated(&["compose"]), deployed("compose.yaml"));
     assert_eq!(dir.generated(&["dockerfile"]), deployed("Dockerfile"));
     assert_eq!(dir.generated(&["systemd"]), deployed("systemd/ganger.service"));
+    assert_eq!(dir.generated(&["systemd", "--socket"]), deployed("systemd/ganger.socket"));
     let unit = dir.generated(&["systemd", "--program", "/usr/bin/ganger"]);
     assert!(unit.contains("\nExecStart=/usr/bin/ganger run "), "{unit}");
     assert!(!unit.contains("/usr/local"), "{unit}");

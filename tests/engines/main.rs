@@ -16,6 +16,7 @@ mod faults;
 mod fleet;
 mod fleet_down;
 mod guardian;
+mod handover;
 mod image;
 mod isolation;
 mod kinds;

@@ -6,6 +6,7 @@ use super::{Exit, Failure};
 pub(super) const PROGRAM: &str = "/usr/local/bin/ganger";
 
 const UNIT: &str = include_str!("../../../deploy/systemd/ganger.service");
+pub(super) const SOCKET: &str = include_str!("../../../deploy/systemd/ganger.socket");
 pub(super) const COMPOSE: &str = include_str!("../../../deploy/compose.yaml");
 pub(super) const DOCKERFILE: &str = include_str!("../../../deploy/Dockerfile");
 
@@ -52,6 +53,15 @@ mod tests {
             let enough = config.drain_timeout + REMOVAL;
             assert!(Duration::from_secs(seconds) > enough, "{before}{line}");
         }
+    }
+
+    #[test]
+    fn the_socket_is_that_of_the_service_of_the_default_configuration() {
+        let config = Config::parse(&Config::default_text(), "default").unwrap();
+        let service = &config.services[0];
+        let name = format!("\nFileDescriptorName={}\n", service.name.as_str());
+        let listen = format!("\nListenStream={}\n", service.listen);
+        assert!(SOCKET.contains(&name) && SOCKET.contains(&listen), "{name}{listen}");
     }
 
     #[test]

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tracing::subscriber::DefaultGuard;
 
 use crate::proxy::{
-    Acceptor, Admission, Counts, Leased, Outcome, Refusal, Service, Sessions, Settings, Shutdown,
-    StartKind, Supply, bind, run,
+    Acceptor, Admission, Counts, Leased, Listener, Outcome, Refusal, Service, Sessions, Settings,
+    Shutdown, StartKind, Supply, bind, run,
 };
 use crate::reach::{Backend, Fate, tune};
 use crate::spec::{Connect, SessionSettings};
@@ -249,12 +249,23 @@ impl Proxy {
         tweak: impl FnOnce(&mut Settings),
         acceptor: Acceptor,
     ) -> Self {
-        let (log, guard) = Capture::install(text);
-        let (sender, notes) = mpsc::unbounded_channel();
-        let supply = Arc::new(FakeSupply { script: Mutex::new(script.into()), notes: sender });
         let mut settings = Settings::sample();
         tweak(&mut settings);
         let listener = bind(&settings).unwrap();
+        Self::start_at(listener, script, cap, settings, acceptor)
+    }
+
+    /// With a listener that is there already.
+    pub(super) fn start_at(
+        listener: Listener,
+        script: impl Into<VecDeque<Give>>,
+        cap: usize,
+        settings: Settings,
+        acceptor: Acceptor,
+    ) -> Self {
+        let (log, guard) = Capture::install(text);
+        let (sender, notes) = mpsc::unbounded_channel();
+        let supply = Arc::new(FakeSupply { script: Mutex::new(script.into()), notes: sender });
         let address = listener.local_addr().unwrap();
         let admission = Admission::new(cap);
         let sessions = Sessions::new(Vec::new());

@@ -1,16 +1,20 @@
 //! Drain and cut, and what a session costs.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::fake::*;
 use crate::proxy::record::ConnRecord;
 use crate::proxy::session::{self, Arrival};
-use crate::proxy::{Admission, Outcome, Refusal, Service, Sessions, Settings};
+use crate::proxy::{
+    Acceptor, Admission, Listener, Outcome, Refusal, Service, Sessions, Settings, Shutdown, adopt,
+};
 use crate::reach::Fate;
 
 #[test]
@@ -37,6 +41,28 @@ fn a_drain_accepts_no_more_and_lets_sessions_end() {
         ended.outcomes(&[Outcome::Clean]);
         assert_eq!(ended.counts.cut, 0);
     });
+}
+
+/// A client of a proxy that ends is one of the listener that it shared.
+async fn left_to_others(shutdown: impl FnOnce(&Shutdown), share: impl FnOnce(OwnedFd) -> Listener) {
+    let settings = Settings::sample();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let listener = share(socket.try_clone().unwrap().into());
+    let acceptor = Acceptor::alone(Handle::current());
+    let proxy = Proxy::start_at(listener, [], 1, settings, acceptor);
+    // This thread is the proxy's, too: the kernel alone has answered.
+    let client = std::net::TcpStream::connect(proxy.address).unwrap();
+    shutdown(&proxy.shutdown);
+    let ended = proxy.end().await;
+    assert_eq!(ended.log, "");
+    let (_, peer) = socket.accept().unwrap();
+    assert_eq!(peer, client.local_addr().unwrap());
+}
+
+#[test]
+fn who_waits_at_a_socket_that_is_somebody_else_s_as_well_is_theirs() {
+    test(left_to_others(|_| {}, |socket| adopt(&Settings::sample(), socket).unwrap()));
 }
 
 #[test]

@@ -1,12 +1,19 @@
 //! Configurations for the built program.
 
 use std::fmt;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::fixture::FIXTURE;
 use crate::fleet::Fleet;
 use crate::ganger::{ACCESS_LOG, Ganger, QUIET};
 use crate::poll::{free_port, here, unique};
+
+/// What a shell does that has a listening socket as its standard input: the process that is to
+/// have it has to be named, and only that knows its number.
+const ACTIVATE: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
 
 /// A configuration in the making. Every service listens on a port of its own.
 #[derive(Debug, Clone)]
@@ -175,11 +182,57 @@ impl Config {
     /// When it cannot be started.
     #[must_use]
     pub fn start(&self, program: &str, fleet: &Fleet) -> Ganger {
+        self.run(program, fleet, &[], Stdio::null())
+    }
+
+    /// As [`Config::start`], with more arguments.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_with(&self, program: &str, fleet: &Fleet, args: &[&str]) -> Ganger {
+        self.run(program, fleet, args, Stdio::null())
+    }
+
+    /// As [`Config::start`], as systemd starts it that has opened a listening socket, which has
+    /// this name.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_activated(
+        &self,
+        program: &str,
+        fleet: &Fleet,
+        name: &str,
+        socket: &TcpListener,
+    ) -> Ganger {
+        let passed = OwnedFd::from(socket.try_clone().expect("a socket"));
+        let variables = [("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", name)];
+        let variables = variables.into_iter().fold(self.clone(), |c, (key, v)| c.env(key, v));
+        let args = ["-c", ACTIVATE, program];
+        variables.run_by("/bin/sh", &args, fleet, &[], passed.into())
+    }
+
+    fn run(&self, program: &str, fleet: &Fleet, args: &[&str], stdin: Stdio) -> Ganger {
+        self.run_by(program, &[], fleet, args, stdin)
+    }
+
+    fn run_by(
+        &self,
+        program: &str,
+        before: &[&str],
+        fleet: &Fleet,
+        after: &[&str],
+        stdin: Stdio,
+    ) -> Ganger {
         let args = match self.guarded_in_full {
             true => &["run"][..],
             false => &["run", "--guardian-quiet", QUIET],
         };
-        Ganger::run_with(program, fleet, &self.instance, &self.to_string(), args, &self.env)
+        let args = [before, args, after].concat();
+        let text = self.to_string();
+        Ganger::run_with(program, fleet, &self.instance, &text, &args, &self.env, stdin)
     }
 
     /// Loads the images, starts `ganger run`, and waits until every stock is full.

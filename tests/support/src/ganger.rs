@@ -66,7 +66,7 @@ impl Ganger {
     /// When it cannot be started, or the configuration does not name the instance.
     #[must_use]
     pub fn run(program: &str, fleet: &Fleet, instance: &str, config: &str) -> Self {
-        Self::run_with(program, fleet, instance, config, &["run"], &[])
+        Self::run_with(program, fleet, instance, config, &["run"], &[], Stdio::null())
     }
 
     pub(crate) fn run_with(
@@ -76,9 +76,10 @@ impl Ganger {
         config: &str,
         args: &[&str],
         env: &[(String, String)],
+        stdin: Stdio,
     ) -> Self {
         assert!(config.contains(&format!("{instance:?}")), "the config lacks {instance:?}");
-        Self::spawn(program, fleet.all(), instance, Some(config), args, env)
+        Self::spawn(program, fleet.all(), instance, Some(config), args, env, stdin)
     }
 
     /// Starts another verb of it, with `--config FILE` at the end.
@@ -93,7 +94,7 @@ impl Ganger {
         config: &str,
         args: &[&str],
     ) -> Self {
-        Self::spawn(program, fleet.all(), instance, Some(config), args, &[])
+        Self::spawn(program, fleet.all(), instance, Some(config), args, &[], Stdio::null())
     }
 
     /// Starts another verb of it, which reads no configuration.
@@ -102,7 +103,7 @@ impl Ganger {
     /// When it cannot be started.
     #[must_use]
     pub fn start_bare(program: &str, fleet: &Fleet, instance: &str, args: &[&str]) -> Self {
-        Self::spawn(program, fleet.all(), instance, None, args, &[])
+        Self::spawn(program, fleet.all(), instance, None, args, &[], Stdio::null())
     }
 
     /// Starts a verb of it that is to meet no engine of the fleet.
@@ -111,7 +112,7 @@ impl Ganger {
     /// When it cannot be started.
     #[must_use]
     pub fn start_alone(program: &str, instance: &str, config: &str, args: &[&str]) -> Self {
-        Self::spawn(program, &[], instance, Some(config), args, &[])
+        Self::spawn(program, &[], instance, Some(config), args, &[], Stdio::null())
     }
 
     fn spawn(
@@ -121,6 +122,7 @@ impl Ganger {
         config: Option<&str>,
         args: &[&str],
         env: &[(String, String)],
+        stdin: Stdio,
     ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Processes of one instance have one directory.
@@ -135,7 +137,7 @@ impl Ganger {
             command.arg("--config").arg(&path);
         }
         command.envs(env.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
         let lines = Arc::default();
         let readers = vec![

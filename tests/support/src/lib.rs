@@ -36,6 +36,7 @@ mod ride;
 mod shim;
 mod swarm;
 mod tls;
+mod traffic;
 
 pub use self::admin::AdminClient;
 pub use self::aftermath::Traces;
@@ -64,3 +65,4 @@ pub use self::ride::{Held, Ride};
 pub use self::shim::{Ailing, Answers, Shim};
 pub use self::swarm::Swarm;
 pub use self::tls::TlsDaemon;
+pub use self::traffic::Traffic;

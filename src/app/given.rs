@@ -1,0 +1,178 @@
+//! Listening sockets that another process has opened for this one: the service manager, by the
+//! protocol of systemd's sd_listen_fds(3).
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use socket2::SockRef;
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::admin::{AdminListener, AdminSocket, SocketError};
+use crate::proxy::{self, AdoptError, Listener, Settings};
+
+/// The name of a socket that is the admin server's.
+pub(super) const ADMIN: &str = "admin";
+
+/// Listening sockets that nobody has claimed yet.
+#[derive(Debug, Default)]
+pub struct GivenSockets(Vec<GivenSocket>);
+
+#[derive(Debug)]
+struct GivenSocket {
+    /// What it is for: a service, or [`ADMIN`].
+    name: String,
+    socket: OwnedFd,
+}
+
+/// The service manager has passed on something that cannot be used.
+#[derive(Debug, Error)]
+#[error(
+    "cannot take the sockets that LISTEN_FDS says were passed on: {0}; start it by the service \
+     manager, or without LISTEN_PID"
+)]
+pub struct GivenError(String);
+
+// === impl GivenSockets ===
+
+impl GivenSockets {
+    /// Those that the service manager has passed on. No child of ours inherits them. To be
+    /// called once, and before anything else has closed a descriptor.
+    ///
+    /// # Errors
+    /// There are not as many as it says.
+    pub fn of_service_manager() -> Result<Self, GivenError> {
+        // Whether they are there, and that they are closed on exec: the next does neither.
+        let there = sd_notify::listen_fds();
+        _ = there.map_err(|error| GivenError(error.to_string()))?;
+        let given = sd_listen_fds::get().map_err(|error| GivenError(error.to_string()))?;
+        let given = given.into_iter().map(|(name, socket)| GivenSocket {
+            name: name.unwrap_or_default(),
+            socket: socket.into_std(),
+        });
+        Ok(Self(given.collect()))
+    }
+
+    /// A service's listening socket: one of these, or a new one.
+    pub(super) fn listener(&mut self, settings: &Settings) -> Result<Listener, super::AppError> {
+        match self.claim(settings.name.as_str(), settings.listen) {
+            Some(socket) => Ok(self.adopted(settings, socket)?),
+            None => Ok(proxy::bind(settings)?),
+        }
+    }
+
+    fn adopted(&self, settings: &Settings, socket: OwnedFd) -> Result<Listener, AdoptError> {
+        let listener = proxy::adopt(settings, socket)?;
+        info!(service = %settings.name, "its listening socket was open already");
+        Ok(listener)
+    }
+
+    /// The admin server's address, if one of these has it.
+    pub(super) fn admin_listener(
+        &mut self,
+        listen: Option<SocketAddr>,
+    ) -> Result<Option<AdminListener>, SocketError> {
+        let is_its = |given: &GivenSocket| given.name == ADMIN && address(&given.socket).is_some();
+        match self.remove(is_its) {
+            Some(socket) => AdminListener::adopt(socket, listen).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The admin server's unix socket, if one of these is.
+    pub(super) fn admin_socket(&mut self, path: &Path) -> Result<Option<AdminSocket>, SocketError> {
+        let is_its = |given: &GivenSocket| {
+            let address = SockRef::from(&given.socket).local_addr();
+            given.name == ADMIN && address.is_ok_and(|address| address.is_unix())
+        };
+        match self.remove(is_its) {
+            Some(socket) => AdminSocket::adopt(socket, path).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The socket of who has this name.
+    fn claim(&mut self, name: &str, listen: SocketAddr) -> Option<OwnedFd> {
+        let named = |given: &GivenSocket| given.name == name;
+        // Of several the one that is meant.
+        self.remove(|given| named(given) && address(&given.socket) == Some(listen))
+            .or_else(|| self.remove(named))
+    }
+
+    fn remove(&mut self, is_it: impl Fn(&GivenSocket) -> bool) -> Option<OwnedFd> {
+        let position = self.0.iter().position(is_it)?;
+        Some(self.0.remove(position).socket)
+    }
+
+    /// Closes those that nobody has claimed, and says so.
+    pub(super) fn close(&mut self) {
+        for GivenSocket { name, socket, .. } in self.0.drain(..) {
+            let address = address(&socket).map(|address| address.to_string());
+            warn!(
+                name,
+                address,
+                "a listening socket that was passed on is for no service here: it is closed here"
+            );
+        }
+    }
+}
+
+/// Where a TCP socket listens.
+fn address(socket: &OwnedFd) -> Option<SocketAddr> {
+    SockRef::from(socket).local_addr().ok()?.as_socket()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::app::Plan;
+    use crate::config::Config;
+
+    fn listening() -> (OwnedFd, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener.into(), address)
+    }
+
+    fn settings(name: &str, listen: SocketAddr) -> Settings {
+        let config = Config::parse(&Config::default_text(), "the default configuration").unwrap();
+        let settings = Plan::new(&config).settings.remove(0);
+        Settings { name: name.into(), listen, ..settings }
+    }
+
+    fn named(sockets: Vec<(&str, OwnedFd)>) -> GivenSockets {
+        let given = |(name, socket): (&str, _)| GivenSocket { name: name.to_owned(), socket };
+        GivenSockets(sockets.into_iter().map(given).collect())
+    }
+
+    #[tokio::test]
+    async fn a_service_takes_the_socket_of_its_name_which_has_to_listen_where_it_does() {
+        let ((first, one), (second, two), (other, _)) = (listening(), listening(), listening());
+        let mut given = named(vec![("echo", first), ("other", other), ("echo", second)]);
+        // Of two the one that is meant.
+        let listener = given.listener(&settings("echo", two)).unwrap();
+        assert_eq!((listener.local_addr().unwrap(), listener.is_shared()), (two, true));
+        let error = given.listener(&settings("echo", two)).unwrap_err().to_string();
+        let expected = format!("it listens on {one}, and `listen` is {two}");
+        assert!(error.contains("service echo cannot use") && error.contains(&expected), "{error}");
+        assert_eq!(given.0.len(), 1);
+        given.close();
+        assert!(given.0.is_empty());
+        let own = given.listener(&settings("own", "127.0.0.1:0".parse().unwrap())).unwrap();
+        assert!(!own.is_shared());
+    }
+
+    #[tokio::test]
+    async fn the_admin_server_takes_its_own_and_no_other_address() {
+        let ((socket, address), (again, _)) = (listening(), listening());
+        let mut given = named(vec![(ADMIN, socket)]);
+        let listener = given.admin_listener(Some(address)).unwrap().unwrap();
+        assert_eq!(listener.address(), Some(address));
+        assert!(given.admin_listener(Some(address)).unwrap().is_none());
+        let error = named(vec![(ADMIN, again)]).admin_listener(Some(address)).unwrap_err();
+        assert!(error.to_string().contains("`admin.listen` is 127.0.0.1"), "{error}");
+    }
+}
