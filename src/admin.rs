@@ -42,7 +42,7 @@ pub use latencies::{LatencyMemory, Percentiles};
 pub use metrics::{Exposition, MetricRow, Metrics, MetricsReading, ReloadResult, TlsFile, rows};
 pub use order::{AdminOrder, NotOrdered, OrderAnswer, Ordered};
 pub use routes::openapi_json;
-pub use socket::{AdminListener, AdminSocket, SocketError};
+pub use socket::{AdminListener, AdminSocket, SocketError, SocketMove};
 pub use timeline::{SessionTimeline, TimelineStep};
 pub use view::{
     About, Condition, ContainerCounts, ContainerStatus, DaemonStatus, LeaseCounts, ServiceStatus,
@@ -224,7 +224,7 @@ pub async fn serve(
         }
     };
     let by_socket = async {
-        if let Some(AdminSocket { listener, place }) = doors.socket {
+        if let Some(AdminSocket { listener, place, .. }) = doors.socket {
             server::run(listener, app.clone(), stop.clone()).await;
             drop(place);
         }

@@ -7,6 +7,7 @@ mod drains;
 mod fleet;
 mod given;
 mod guardian;
+mod handover;
 mod instance;
 mod notify;
 mod orders;
@@ -31,6 +32,7 @@ use ganger_pool::{Observer, Pool};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use crate::admin::{AdminListener, SocketError, Told};
@@ -48,6 +50,7 @@ use config_in_use::ConfigInUse;
 use drains::Drains;
 use fleet::Followed;
 use guardian::Guardian;
+use handover::{Giver, Lives};
 use register::Registrar;
 use serve::{Door, Server};
 use stocked::StockWatch;
@@ -57,6 +60,7 @@ use watch::ImageWatch;
 pub use fleet::Fleet;
 pub use given::{GivenError, GivenSockets};
 pub use guardian::{GIVE_UP, GuardError, QUIET, guard};
+pub use handover::{HandoverError, Predecessor, take_over};
 pub use instance::{Holder, Instance, InstanceError};
 pub use plan::Plan;
 pub use push::{Held, Pushed, Source, ask_for, push};
@@ -84,6 +88,8 @@ pub struct Startup {
     pub instance: Instance,
     /// Listening sockets that are open already.
     pub given: GivenSockets,
+    /// The process that it takes over from.
+    pub predecessor: Option<Predecessor>,
     /// What ends it, and asks for reloads.
     pub stop: Stop,
     /// Reads the configuration again when that is asked for; without it nothing changes.
@@ -132,6 +138,12 @@ pub enum AppError {
     /// A listening socket that was passed on cannot be used.
     #[error(transparent)]
     Adopt(#[from] AdoptError),
+    /// The process that runs cannot be taken over from.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
+    /// It could be, and this one is not able to serve in its place.
+    #[error("the running process goes on: {0}")]
+    NotReady(String),
     /// What the service manager has passed on cannot be used.
     #[error(transparent)]
     Given(#[from] GivenError),
@@ -160,8 +172,8 @@ impl Startup {
     /// One that is never told to change, has no guardian, and that nobody observes.
     #[must_use]
     pub fn new(config: Config, instance: Instance, stop: Stop) -> Self {
-        let (given, load, guardian, recorders, engines) = Default::default();
-        Self { config, instance, given, stop, load, guardian, recorders, engines }
+        let (given, predecessor, load, guardian, recorders, engines) = Default::default();
+        Self { config, instance, given, predecessor, stop, load, guardian, recorders, engines }
     }
 }
 
@@ -188,13 +200,17 @@ pub async fn run(
     started: impl FnOnce(&Running),
     mut stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
-    let Startup { config, instance, mut given, stop, load, guardian, mut recorders, mut engines } =
-        startup;
+    let Startup { config, instance, mut given, mut predecessor, stop, load, .. } = startup;
+    let Startup { guardian, mut recorders, mut engines, .. } = startup;
     let access = Arc::new(AccessFile::default());
     access.set(config.access_log.as_deref().map(AccessWriter::open).transpose()?);
     recorders.push(access.clone());
     let plan = Plan::new(&config);
-    let doors = admin_server::bind(&config.admin, instance.name(), &mut given).await?;
+    if let Some(predecessor) = &mut predecessor {
+        given.extend(predecessor.given());
+    }
+    let taken = predecessor.as_ref().and_then(Predecessor::admin);
+    let doors = admin_server::bind(&config.admin, instance.name(), &mut given, taken).await?;
     let machine = |what| move |source| AppError::Machine { what, source };
     let raised = proxy::raise_open_files();
     let files = raised.map_err(machine("cannot raise the limit of open files"))?;
@@ -211,6 +227,9 @@ pub async fn run(
     engines.push(told.metrics.clone());
     let docker = Docker::new(identity.clone(), builtin()).observed_by(engines);
     let docker = Arc::new(docker);
+    // Before the first list: what it shows of theirs is not left.
+    let before = predecessor.iter().flat_map(Predecessor::boots);
+    before.for_each(|boot| docker.leave_alone(&boot));
     let Plan { services, fleet, settings } = plan;
     let (followed, fleet) = tokio::select! {
         // Nothing was begun yet: whoever wants it to stop does not wait for discovery.
@@ -233,15 +252,19 @@ pub async fn run(
     let pool = Pool::start_observed(services, docker.clone(), probe, fleet, observers);
     let pool = Arc::new(pool);
     await_reaped(&pool, &stop).await;
+    let ready = match &predecessor {
+        Some(_) => handover::until_ready(&pool, &stop).await.map_err(AppError::NotReady),
+        None => Ok(()),
+    };
     if stop.drain.is_cancelled() {
         // Nobody should be sent here any more.
         pool.drain();
         return Ok(stopped(0, await_removed(&pool, &docker, guardian).await));
     }
 
-    let listeners: Result<Vec<_>, AppError> = settings.iter().map(|s| given.listener(s)).collect();
+    let listeners = ready.and_then(|()| settings.iter().map(|s| given.listener(s)).collect());
     given.close();
-    let listeners = match listeners {
+    let listeners: Vec<Listener> = match listeners {
         Ok(listeners) => listeners,
         Err(error) => {
             pool.drain();
@@ -275,6 +298,7 @@ pub async fn run(
         drains: Drains::default(),
         orders,
     };
+    let (admin_path, admin_listener) = admin_server::to_pass_on(&doors, &config.admin, &instance);
     let admin = AdminServer::serve(doors, run, told, &instance);
 
     let full = pool.clone();
@@ -285,9 +309,32 @@ pub async fn run(
     let registrar = Registrar::new(instance.name(), pool.clone());
     let mut server = Server::new((config, in_use), door, pool.clone(), followed, images, registrar);
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
+    // Before the word is said: the one before removes its path, if it is still its own.
+    admin.take_path();
+    let lives = match predecessor {
+        Some(predecessor) => predecessor.serving(server.registers()).await,
+        None => Lives::default(),
+    };
+    let (asks, asked) = mpsc::channel(1);
+    // What runs by a file can be run again by it.
+    let _giver = instance.lock().filter(|_| load.is_some()).map(|lock| {
+        let giver = Giver {
+            lock: lock.clone(),
+            boot: instance.boot().to_owned(),
+            docker: docker.clone(),
+            lives: lives.clone(),
+            admin: admin_path,
+            admin_listener,
+            admin_stop: admin.stop(),
+            asks,
+            drain: stop.drain.clone(),
+        };
+        AbortOnDropHandle::new(tokio::spawn(giver.run()))
+    });
+    let _ends = AbortOnDropHandle::new(tokio::spawn(lives.follow(docker.clone())));
     let _alive = notify::watchdog(pool.clone());
     notify::ready();
-    let cut = server.run(load, ordered, stop).await;
+    let cut = server.run(load, ordered, asked, stop).await;
     full.abort();
     let left = await_removed(&pool, &docker, guardian).await;
     admin.end().await;

@@ -92,6 +92,10 @@ enum Verb {
     Run {
         /// The configuration file, as with --config
         file: Option<PathBuf>,
+        /// Take the place of the process that runs as this instance, if there is one, as soon as
+        /// containers are ready: no client is refused, and it drains
+        #[arg(long)]
+        take_over: bool,
         /// How long the guardian watches an empty daemon, for tests that wait until it ends
         #[arg(long, hide = true, value_name = "DURATION", value_parser = humantime::parse_duration)]
         guardian_quiet: Option<Duration>,
@@ -234,10 +238,11 @@ fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, 
         Verb::Ask(verb) => {
             start_log(LogFormat::Text, &log).and_then(|()| block_on(ask::carry_out(verb, config)))
         }
-        Verb::Run { file, guardian_quiet } => {
+        Verb::Run { file, guardian_quiet, take_over } => {
             loaded(one(file, config)?).and_then(|(config, path)| {
                 start_log(config.log.format, &log)?;
-                block_on(run::run(config, &path, &log, guardian_quiet)).map_err(Failure::logged)
+                let run = run::run(config, &path, &log, guardian_quiet, take_over);
+                block_on(run).map_err(Failure::logged)
             })
         }
         Verb::Demo { docker, listen } => {

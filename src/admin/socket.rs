@@ -3,8 +3,8 @@
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -20,15 +20,29 @@ pub struct AdminSocket {
     pub(super) listener: UnixListener,
     /// None where the socket is somebody else's, who stays.
     pub(super) place: Option<SocketPlace>,
+    /// Where it is, and where it is to be.
+    beside: Option<SocketMove>,
+}
+
+/// A socket that listens beside another one, whose path it is to have.
+#[derive(Debug, Clone)]
+pub struct SocketMove {
+    from: PathBuf,
+    to: PathBuf,
 }
 
 /// An address that is listened on.
 #[derive(Debug)]
 pub struct AdminListener(pub(super) TcpListener);
 
-/// The path of a socket, which is removed when this is dropped.
+/// The paths that a socket may have, which are removed when this is dropped, as far as they are
+/// still its own: another process may have taken them over.
 #[derive(Debug)]
-pub(super) struct SocketPlace(PathBuf);
+pub(super) struct SocketPlace {
+    paths: Vec<PathBuf>,
+    /// The device and the number of its file.
+    file: (u64, u64),
+}
 
 /// Why there is no socket.
 #[derive(Debug, Error)]
@@ -91,11 +105,33 @@ impl AdminSocket {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        let place = SocketPlace(path.to_owned());
-        // Until now nobody but its user could write to it, unless the umask is a very open one.
-        fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed)?;
-        Ok(Self { listener, place: Some(place) })
+        let (listener, place) = listen(path, &[]).map_err(failed)?;
+        Ok(Self { listener, place: Some(place), beside: None })
+    }
+
+    /// Listens beside a path, which is another process's that is taken over from, and can be
+    /// [moved](AdminSocket::beside) there. What another one has left there is replaced: only one at
+    /// a time takes over.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn bind_beside(path: &Path) -> Result<Self, SocketError> {
+        let mut from = path.as_os_str().to_owned();
+        from.push(".next");
+        let from = PathBuf::from(from);
+        let failed = |source| SocketError::Made { path: from.clone(), source };
+        if fs::symlink_metadata(&from).is_ok_and(|there| there.file_type().is_socket()) {
+            fs::remove_file(&from).map_err(failed)?;
+        }
+        let (listener, place) = listen(&from, &[path]).map_err(failed)?;
+        let beside = Some(SocketMove { from, to: path.to_owned() });
+        Ok(Self { listener, place: Some(place), beside })
+    }
+
+    /// Where it is to be, if it is not there.
+    #[must_use]
+    pub fn beside(&self) -> Option<SocketMove> {
+        self.beside.clone()
     }
 
     /// Takes one over that listens at a path. The path is left to who has made it.
@@ -113,8 +149,25 @@ impl AdminSocket {
         }
         listener.set_nonblocking(true).map_err(failed)?;
         let listener = UnixListener::from_std(listener).map_err(failed)?;
-        Ok(Self { listener, place: None })
+        Ok(Self { listener, place: None, beside: None })
     }
+}
+
+/// Listens at a path; says what is to be removed, should it be moved to others, too.
+fn listen(path: &Path, others: &[&Path]) -> io::Result<(UnixListener, SocketPlace)> {
+    let listener = UnixListener::bind(path)?;
+    let paths = others.iter().copied().chain([path]).map(Path::to_owned).collect();
+    let file = file(path)?;
+    let place = SocketPlace { paths, file };
+    // Until now nobody but its user could write to it, unless the umask is a very open one.
+    fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    Ok((listener, place))
+}
+
+/// Which file a path names.
+fn file(path: &Path) -> io::Result<(u64, u64)> {
+    let there = fs::symlink_metadata(path)?;
+    Ok((there.dev(), there.ino()))
 }
 
 /// Whether somebody takes connections there, as far as can be told.
@@ -161,10 +214,30 @@ impl AdminListener {
         TcpListener::from_std(listener).map(Self).map_err(failed(found))
     }
 
+    /// Its descriptor, for another process.
+    ///
+    /// # Errors
+    /// As for dup(2).
+    pub fn to_pass_on(&self) -> io::Result<OwnedFd> {
+        self.0.as_fd().try_clone_to_owned()
+    }
+
     /// The address, with the port that the system chose.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.0.local_addr().ok()
+    }
+}
+
+// === impl SocketMove ===
+
+impl SocketMove {
+    /// Takes the path over: whoever connects there from now on comes to this socket.
+    ///
+    /// # Errors
+    /// As for rename(2).
+    pub fn carry_out(&self) -> io::Result<()> {
+        fs::rename(&self.from, &self.to)
     }
 }
 
@@ -173,6 +246,9 @@ impl AdminListener {
 impl Drop for SocketPlace {
     fn drop(&mut self) {
         // Whoever comes after us replaces it.
-        _ = fs::remove_file(&self.0);
+        for path in self.paths.iter().filter(|path| file(path).is_ok_and(|file| file == self.file))
+        {
+            _ = fs::remove_file(path);
+        }
     }
 }

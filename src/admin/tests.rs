@@ -289,6 +289,25 @@ async fn a_socket_is_its_group_s_and_goes_with_its_process() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_taken_over_is_not_removed_by_who_had_it() {
+    let dir = std::env::temp_dir().join(format!("ganger-beside-{}", std::process::id()));
+    let path = dir.join("a.sock");
+    let old = AdminSocket::bind(&path).unwrap();
+    // One that was killed has left this.
+    std::mem::forget(AdminSocket::bind_beside(&path).unwrap());
+    let new = AdminSocket::bind_beside(&path).unwrap();
+    assert!(old.beside().is_none());
+    new.beside().unwrap().carry_out().unwrap();
+    drop(old);
+    let (_client, met) =
+        tokio::join!(tokio::net::UnixStream::connect(&path), new.listener.accept());
+    met.unwrap();
+    drop(new);
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+    std::fs::remove_dir(dir).unwrap();
+}
+
+#[tokio::test]
 async fn by_tcp_it_answers_those_who_name_it_and_lets_nobody_change_anything() {
     let listener = AdminListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let address = listener.address().unwrap();

@@ -1,5 +1,5 @@
 //! Listening sockets that another process has opened for this one: the service manager, by the
-//! protocol of systemd's sd_listen_fds(3).
+//! protocol of systemd's sd_listen_fds(3), or the process that this one takes over from.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -23,6 +23,8 @@ pub struct GivenSockets(Vec<GivenSocket>);
 struct GivenSocket {
     /// What it is for: a service, or [`ADMIN`].
     name: String,
+    /// Its address as a configuration had it. Without one it is claimed by its name.
+    configured: Option<SocketAddr>,
     socket: OwnedFd,
 }
 
@@ -47,11 +49,27 @@ impl GivenSockets {
         let there = sd_notify::listen_fds();
         _ = there.map_err(|error| GivenError(error.to_string()))?;
         let given = sd_listen_fds::get().map_err(|error| GivenError(error.to_string()))?;
-        let given = given.into_iter().map(|(name, socket)| GivenSocket {
-            name: name.unwrap_or_default(),
-            socket: socket.into_std(),
+        let given = given.into_iter().map(|(name, socket)| {
+            let (name, socket) = (name.unwrap_or_default(), socket.into_std());
+            GivenSocket { name, configured: None, socket }
         });
         Ok(Self(given.collect()))
+    }
+
+    /// Adds one that listens where another process's configuration said, whoever that was for.
+    pub(super) fn add(&mut self, name: String, configured: SocketAddr, socket: OwnedFd) {
+        self.0.push(GivenSocket { name, configured: Some(configured), socket });
+    }
+
+    /// These, and others.
+    pub(super) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// A service's listening socket: one of these, or a new one.
@@ -73,7 +91,10 @@ impl GivenSockets {
         &mut self,
         listen: Option<SocketAddr>,
     ) -> Result<Option<AdminListener>, SocketError> {
-        let is_its = |given: &GivenSocket| given.name == ADMIN && address(&given.socket).is_some();
+        let is_its = |given: &GivenSocket| match given.configured {
+            Some(configured) => Some(configured) == listen,
+            None => given.name == ADMIN && address(&given.socket).is_some(),
+        };
         match self.remove(is_its) {
             Some(socket) => AdminListener::adopt(socket, listen).map(Some),
             None => Ok(None),
@@ -83,8 +104,8 @@ impl GivenSockets {
     /// The admin server's unix socket, if one of these is.
     pub(super) fn admin_socket(&mut self, path: &Path) -> Result<Option<AdminSocket>, SocketError> {
         let is_its = |given: &GivenSocket| {
-            let address = SockRef::from(&given.socket).local_addr();
-            given.name == ADMIN && address.is_ok_and(|address| address.is_unix())
+            let unnamed = given.configured.is_none() && given.name == ADMIN;
+            unnamed && SockRef::from(&given.socket).local_addr().is_ok_and(|its| its.is_unix())
         };
         match self.remove(is_its) {
             Some(socket) => AdminSocket::adopt(socket, path).map(Some),
@@ -92,11 +113,12 @@ impl GivenSockets {
         }
     }
 
-    /// The socket of who has this name.
+    /// The socket of who has this name, or this address.
     fn claim(&mut self, name: &str, listen: SocketAddr) -> Option<OwnedFd> {
-        let named = |given: &GivenSocket| given.name == name;
-        // Of several the one that is meant.
-        self.remove(|given| named(given) && address(&given.socket) == Some(listen))
+        let named = |given: &GivenSocket| given.configured.is_none() && given.name == name;
+        self.remove(|given| given.configured == Some(listen))
+            // Of several that have a name, the one that is meant.
+            .or_else(|| self.remove(|given| named(given) && address(&given.socket) == Some(listen)))
             .or_else(|| self.remove(named))
     }
 
@@ -144,7 +166,11 @@ mod tests {
     }
 
     fn named(sockets: Vec<(&str, OwnedFd)>) -> GivenSockets {
-        let given = |(name, socket): (&str, _)| GivenSocket { name: name.to_owned(), socket };
+        let given = |(name, socket): (&str, _)| GivenSocket {
+            name: name.to_owned(),
+            configured: None,
+            socket,
+        };
         GivenSockets(sockets.into_iter().map(given).collect())
     }
 
@@ -174,5 +200,16 @@ mod tests {
         assert!(given.admin_listener(Some(address)).unwrap().is_none());
         let error = named(vec![(ADMIN, again)]).admin_listener(Some(address)).unwrap_err();
         assert!(error.to_string().contains("`admin.listen` is 127.0.0.1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_a_process_had_goes_by_its_address_whatever_it_was_for() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let (socket, address) = listening();
+        let mut given = GivenSockets::default();
+        given.add("before".to_owned(), any, socket);
+        assert!(given.admin_listener(Some(address)).unwrap().is_none());
+        let listener = given.listener(&settings("now", any)).unwrap();
+        assert_eq!(listener.local_addr().unwrap(), address);
     }
 }

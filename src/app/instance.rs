@@ -4,11 +4,14 @@ mod lock;
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 pub use lock::Holder;
-use lock::{Lock, lock};
+use lock::lock;
+pub(super) use lock::{Lock, connect};
 
 /// Where random text comes from, without a random number generator of our own.
 const RANDOM: &str = "/proc/sys/kernel/random/uuid";
@@ -21,7 +24,7 @@ const RANDOM: &str = "/proc/sys/kernel/random/uuid";
 pub struct Instance {
     name: String,
     boot: String,
-    _lock: Option<Lock>,
+    lock: Option<Arc<Lock>>,
 }
 
 /// Why a process may not run as an instance.
@@ -80,7 +83,7 @@ impl Instance {
                     "a process of another user holds our instance name: where it is no Ganger, end \
                      it; another process of ours would not be kept out"
                 );
-                Ok(Self { name, boot: boot()?, _lock: None })
+                Ok(Self { name, boot: Self::new_boot()?, lock: None })
             }
             taken => taken,
         }
@@ -93,12 +96,33 @@ impl Instance {
     pub fn take_surely(name: &str) -> Result<Self, InstanceError> {
         let failed = |source| InstanceError::Lock { name: name.to_owned(), source };
         match lock(name).map_err(failed)? {
-            Ok(lock) => Ok(Self { name: name.to_owned(), boot: boot()?, _lock: Some(lock) }),
+            Ok(lock) => {
+                let (name, boot) = (name.to_owned(), Self::new_boot()?);
+                Ok(Self { name, boot, lock: Some(Arc::new(lock)) })
+            }
             Err(Some(holder)) if holder.is_foreign() => {
                 Err(InstanceError::Doubtful { name: name.to_owned(), holder })
             }
             Err(holder) => Err(InstanceError::Taken { name: name.to_owned(), holder }),
         }
+    }
+
+    /// The right that another process has passed on, by its lock. Both have it until the other
+    /// ends.
+    pub(super) fn succeeding(name: &str, boot: String, lock: OwnedFd) -> Self {
+        let lock = Some(Arc::new(Lock::from(lock)));
+        Self { name: name.to_owned(), boot, lock }
+    }
+
+    /// The lock, unless a process of another user holds its name.
+    pub(super) fn lock(&self) -> Option<&Arc<Lock>> {
+        self.lock.as_ref()
+    }
+
+    /// The name of a run that begins.
+    pub(super) fn new_boot() -> Result<String, InstanceError> {
+        let uuid = fs::read_to_string(RANDOM).map_err(InstanceError::Random)?;
+        Ok(uuid.chars().take(8).collect())
     }
 
     /// Its name.
@@ -112,11 +136,6 @@ impl Instance {
     pub fn boot(&self) -> &str {
         &self.boot
     }
-}
-
-fn boot() -> Result<String, InstanceError> {
-    let uuid = fs::read_to_string(RANDOM).map_err(InstanceError::Random)?;
-    Ok(uuid.chars().take(8).collect())
 }
 
 #[cfg(test)]

@@ -27,6 +27,16 @@ pub(super) fn reloading() {
     }
 }
 
+/// Where the service manager is told how this process is, if one wants to know.
+pub(super) fn manager() -> Option<String> {
+    std::env::var_os("NOTIFY_SOCKET").map(|path| path.to_string_lossy().into_owned())
+}
+
+/// Another process serves from now on: it is the one that the service is.
+pub(super) fn succeeded_by(pid: u32) {
+    tell(&[NotifyState::MainPid(pid)]);
+}
+
 /// The end begins.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);

@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ganger_pool::Pool;
 use ganger_pool::core::ServiceName;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -51,6 +52,13 @@ pub(super) struct Entry {
     instance: String,
     /// Where it listens.
     listens: SocketAddr,
+}
+
+/// What is registered with which agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RegisteredAt {
+    id: String,
+    agent: String,
 }
 
 struct Registered {
@@ -130,6 +138,22 @@ impl Registrar {
         _ = timeout(LEAVE, join_all(tasks)).await;
     }
 
+    /// Leaves these to another process, which registers them by the same names, and takes all
+    /// others out.
+    ///
+    /// # Cancel safety
+    /// As for [`Registrar::retire`].
+    pub(super) async fn hand_over(&mut self, to: &[RegisteredAt]) {
+        let mut tasks = Vec::new();
+        for (_, Registered { entry, end, task }) in std::mem::take(&mut self.known) {
+            let stays = to.contains(&entry.at());
+            // A task that has ended by itself has nobody to tell.
+            _ = end.send(if stays { End::HandOver } else { End::Leave });
+            tasks.push(task);
+        }
+        _ = timeout(LEAVE, join_all(tasks)).await;
+    }
+
     /// Begins to register those that are not yet.
     pub(super) fn begin(&mut self, wanted: BTreeMap<ServiceName, Entry>) {
         for (name, entry) in wanted {
@@ -187,6 +211,10 @@ impl Entry {
 
     fn client(&self) -> Client {
         client(&self.register)
+    }
+
+    pub(super) fn at(&self) -> RegisteredAt {
+        RegisteredAt { id: self.id.clone(), agent: self.client().url().to_string() }
     }
 
     /// Where clients are sent; empty is the agent's own address.

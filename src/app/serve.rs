@@ -4,12 +4,13 @@ mod ordered;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::core::{Policy, ServiceName, State};
 use ganger_pool::{Change, Pool, ServiceOptions};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,10 +19,11 @@ use tracing::{error, info, warn};
 use super::changes::{ChangedDaemon, Changes};
 use super::config_in_use::ConfigInUse;
 use super::fleet::Followed;
+use super::handover::{HandoverAsk, PassedOn};
 use super::notify;
 use super::orders::{self, SentOrder};
 use super::plan::Plan;
-use super::register::{Entry, Registrar};
+use super::register::{Entry, RegisteredAt, Registrar};
 use super::watch::{ImageWatch, Moved, Watched};
 use crate::admin::{NotOrdered, Ordered};
 use crate::config::{self, Config};
@@ -75,6 +77,8 @@ struct Front<S = Arc<Service<Pool<Docker>>>> {
     address: SocketAddr,
     /// Its socket is somebody else's as well, who accepts there after us.
     shared: bool,
+    /// The same socket, for a process that takes over.
+    to_pass_on: Option<OwnedFd>,
     /// How the next ones are treated.
     service: watch::Sender<S>,
     /// Dropped with it, which closes the door behind those who are in.
@@ -174,7 +178,9 @@ impl Server {
             }
         }
         let shared = listener.is_shared();
-        let front = Front { listen, address, shared, service, _close: close.drop_guard() };
+        let to_pass_on = listener.to_pass_on().ok();
+        let _close = close.drop_guard();
+        let front = Front { listen, address, shared, to_pass_on, service, _close };
         self.fronts.insert(name, front);
     }
 
@@ -184,15 +190,20 @@ impl Server {
         mut self,
         load: Option<Load>,
         mut orders: mpsc::Receiver<SentOrder>,
+        mut asks: mpsc::Receiver<HandoverAsk>,
         stop: Stop,
     ) -> u64 {
-        let open = self.fronts.iter().map(|(name, front)| (name, front.address));
-        self.registrar.begin(self.registrar.entries(&self.config, open));
-        loop {
+        self.registrar.begin(self.entries());
+        let successor = loop {
             tokio::select! {
                 // The end first.
                 biased;
-                () = stop.drain.cancelled() => break,
+                () = stop.drain.cancelled() => break None,
+                Some(ask) = asks.recv() => match ask {
+                    // Whoever has gone meanwhile does not hear it.
+                    HandoverAsk::Listeners(tell) => _ = tell.send(self.to_pass_on()),
+                    HandoverAsk::Serving { registered, done } => break Some((registered, done)),
+                },
                 () = stop.reload.notified() => if let Some(load) = &load {
                     _ = self.reload(load, &stop).await;
                 },
@@ -205,9 +216,26 @@ impl Server {
                 moved = self.images.next() => self.repin(moved),
                 Some(_) = self.listening.join_next() => {}
             }
-        }
+        };
         // Nobody waits for what will not be carried out.
-        drop(orders);
+        drop((orders, asks));
+        // Others accept who comes next: those who are in are served to their end.
+        let shared = successor.is_some() || self.fronts.values().any(|front| front.shared);
+        match successor {
+            Some((registered, done)) => self.leave(&registered, done, &stop).await,
+            None => self.retire(&stop).await,
+        }
+        self.fronts.clear();
+        if shared {
+            self.empty_stock();
+        } else {
+            self.pool.drain();
+        }
+        self.until_ended(&stop).await
+    }
+
+    /// Takes the services out of where clients look for them.
+    async fn retire(&mut self, stop: &Stop) {
         notify::stopping();
         let none = BTreeMap::new();
         tokio::select! {
@@ -216,14 +244,40 @@ impl Server {
             () = stop.now.cancelled() => {}
             () = self.registrar.retire(&none) => {}
         }
-        if self.fronts.values().any(|front| front.shared) {
-            // Those who are in are served to their end: nobody else is.
-            self.fronts.clear();
-            self.empty_stock();
-        } else {
-            self.fronts.clear();
-            self.pool.drain();
-        }
+    }
+
+    /// Leaves all who come to another process, which serves them already.
+    async fn leave(&mut self, to: &[RegisteredAt], done: oneshot::Sender<()>, stop: &Stop) {
+        self.leave.cancel();
+        self.fronts.clear();
+        // A signal to stop is the second one from here on.
+        stop.drain.cancel();
+        self.registrar.hand_over(to).await;
+        _ = done.send(());
+    }
+
+    /// What is registered while it serves.
+    fn entries(&self) -> BTreeMap<ServiceName, Entry> {
+        let open = self.fronts.iter().map(|(name, front)| (name, front.address));
+        self.registrar.entries(&self.config, open)
+    }
+
+    /// The same, for a process that has it registered before.
+    pub(super) fn registers(&self) -> Vec<RegisteredAt> {
+        self.entries().values().map(Entry::at).collect()
+    }
+
+    /// The listening sockets, for a process that takes over.
+    fn to_pass_on(&self) -> Vec<PassedOn> {
+        let copy = |(name, front): (&ServiceName, &Front)| {
+            let socket = front.to_pass_on.as_ref()?.try_clone().ok()?;
+            Some((name.to_string(), front.listen, socket))
+        };
+        self.fronts.iter().filter_map(copy).collect()
+    }
+
+    /// Waits until those who are in have ended; says how many were cut.
+    async fn until_ended(mut self, stop: &Stop) -> u64 {
         let deadline = Instant::now() + self.config.drain_timeout;
         let on_time = async { while self.listening.join_next().await.is_some() {} };
         tokio::select! {
@@ -490,7 +544,8 @@ mod tests {
         let front = |close: &CancellationToken| {
             let (service, _) = watch::channel(());
             let shared = false;
-            Front { listen: address, address, shared, service, _close: close.clone().drop_guard() }
+            let (to_pass_on, _close) = (None, close.clone().drop_guard());
+            Front { listen: address, address, shared, to_pass_on, service, _close }
         };
         let mut fronts = doors.iter().map(|(name, close)| (name.clone(), front(close))).collect();
         keep(&mut fronts, &settings);

@@ -17,11 +17,16 @@ pub(super) async fn run(
     path: &Path,
     log: &str,
     guardian_quiet: Option<Duration>,
+    take_over: bool,
 ) -> Result<Exit, Failure> {
     let given = GivenSockets::of_service_manager().map_err(failed)?;
     let stop = stop(HangUp::Reloads)?;
     let name = config.instance(path).map_err(|error| Failure::new(Exit::Config, error))?;
-    let instance = Instance::take(&name).map_err(failed)?;
+    let taken = if take_over { app::take_over(&name).await.map_err(failed)? } else { None };
+    let (instance, predecessor) = match taken {
+        Some((instance, predecessor)) => (instance, Some(predecessor)),
+        None => (Instance::take(&name).map_err(failed)?, None),
+    };
     let guardian = config.guardian.then(|| {
         let mut command = guard::command(config.log.format, log);
         if let Some(quiet) = guardian_quiet {
@@ -31,8 +36,13 @@ pub(super) async fn run(
     });
     let again = (path.to_owned(), name);
     let load: Load = Box::new(move || load(&again.0, &again.1));
-    let startup =
-        Startup { given, load: Some(load), guardian, ..Startup::new(config, instance, stop) };
+    let startup = Startup {
+        given,
+        predecessor,
+        load: Some(load),
+        guardian,
+        ..Startup::new(config, instance, stop)
+    };
     let ended = app::run(startup, |_| (), stocked).await;
     let ended = ended.map_err(failed)?;
     Ok(exit(&ended))

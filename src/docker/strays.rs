@@ -20,9 +20,20 @@ use super::sightings::Sightings;
 use super::view::Listed;
 use super::{Docker, Scope};
 
-/// The other runs of our instance that go on, by boot.
+/// The other runs of our instance.
 #[derive(Debug, Default)]
-pub(super) struct Others(Mutex<BTreeSet<String>>);
+pub(super) struct Others(Mutex<Runs>);
+
+/// What is known of runs, by boot.
+#[derive(Debug, Default)]
+struct Runs {
+    /// They go on.
+    living: BTreeSet<String>,
+    /// They are known to have ended, whatever their containers look like.
+    over: BTreeSet<String>,
+    /// Another process looks after all there are.
+    all: bool,
+}
 
 /// What is to become of a stray.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +46,48 @@ pub(super) enum Stray {
     Others,
 }
 
+// === impl Runs ===
+
+impl Runs {
+    fn goes_on(&self, boot: &str) -> bool {
+        self.all || self.living.contains(boot)
+    }
+
+    /// Takes note that a run seems to go on; `false` when more is known of it.
+    fn shows_life(&mut self, boot: &str) -> bool {
+        !self.all && !self.over.contains(boot) && self.living.insert(boot.to_owned())
+    }
+}
+
 // === impl Docker ===
 
 impl Docker {
+    /// A run of our instance goes on beside this one: what it has is left alone, and counts as
+    /// others' does, until it [is over](Docker::is_over).
+    pub fn leave_alone(&self, boot: &str) {
+        self.others.0.lock().living.insert(boot.to_owned());
+    }
+
+    /// A run has ended: what it has left is to be removed.
+    pub fn is_over(&self, boot: &str) {
+        let mut runs = self.others.0.lock();
+        runs.living.remove(boot);
+        runs.over.insert(boot.to_owned());
+    }
+
+    /// Another process looks after our instance from now on: this one removes what it made itself,
+    /// and nothing else.
+    pub fn leave_all(&self) {
+        self.others.0.lock().all = true;
+    }
+
     /// Takes note of a complete list, and leaves out of it what runs that go on have.
     pub(super) fn sort_out(&self, daemon: &Daemon, mut listed: Vec<Listed>) -> Vec<Listed> {
         let strays: Vec<_> = listed.iter().filter(|one| self.other_run(one).is_some()).collect();
         Sightings::update(&mut daemon.sightings.lock(), &strays);
         strays.iter().for_each(|stray| self.look_for_life(daemon, stray));
         let others = self.others.0.lock();
-        listed.retain(|one| self.other_run(one).is_none_or(|boot| !others.contains(boot)));
+        listed.retain(|one| self.other_run(one).is_none_or(|boot| !others.goes_on(boot)));
         listed
     }
 
@@ -54,7 +97,7 @@ impl Docker {
             return Stray::Left;
         };
         self.look_for_life(daemon, stray);
-        if self.others.0.lock().contains(boot) {
+        if self.others.0.lock().goes_on(boot) {
             return Stray::Others;
         }
         // A run that goes on has started it by then, or given it up.
@@ -71,7 +114,7 @@ impl Docker {
     fn look_for_life(&self, daemon: &Daemon, stray: &Listed) {
         let alive = daemon.sightings.lock().as_ref().is_some_and(|known| known.proves_life(stray));
         if let Some(boot) = self.other_run(stray).filter(|_| alive)
-            && self.others.0.lock().insert(boot.to_owned())
+            && self.others.0.lock().shows_life(boot)
         {
             tracing::warn!(
                 daemon = %daemon.name, instance = self.identity.instance,

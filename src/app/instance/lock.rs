@@ -5,22 +5,25 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use rustix::net::sockopt::socket_peercred;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustix::process::geteuid;
 
 use crate::netlink::{self, DUMP, Message, REQUEST, attribute, u32_at};
 
+/// How many may wait to be answered.
+const BACKLOG: i32 = 128;
 /// How often the lock is asked for when it is taken and nobody is found to have it.
 const TRIES: usize = 3;
 
 /// Held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
-    _listener: UnixListener,
+pub(in crate::app) struct Lock {
+    listener: UnixListener,
 }
 
 /// Who has a lock.
@@ -32,13 +35,25 @@ pub struct Holder {
     pub uid: Option<u32>,
 }
 
+fn path(name: &str) -> String {
+    format!("ganger/instance/{name}")
+}
+
+fn address(name: &str) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(path(name))
+}
+
+/// Connects to who has the lock of this name.
+pub(in crate::app) fn connect(name: &str) -> io::Result<UnixStream> {
+    UnixStream::connect_addr(&address(name)?)
+}
+
 /// The lock of this name, or who has it, if that can be told.
 pub(super) fn lock(name: &str) -> io::Result<Result<Lock, Option<Holder>>> {
-    let path = format!("ganger/instance/{name}");
-    let address = SocketAddr::from_abstract_name(&path)?;
+    let (path, address) = (path(name), address(name)?);
     for _ in 0..TRIES {
         match UnixListener::bind_addr(&address) {
-            Ok(listener) => return Ok(Ok(Lock { _listener: listener })),
+            Ok(listener) => return Ok(Ok(Lock { listener })),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 if let Some(holder) = holder(&path) {
                     return Ok(Err(Some(holder)));
@@ -67,7 +82,7 @@ fn asked(path: &str) -> Option<Holder> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
     let address = SocketAddrUnix::new_abstract_name(path.as_bytes()).ok()?;
-    connect(&socket, &address).ok()?;
+    net::connect(&socket, &address).ok()?;
     let peer = socket_peercred(&socket).ok()?;
     Some(Holder { pid: Some(peer.pid.as_raw_nonzero().get()), uid: Some(peer.uid.as_raw()) })
 }
@@ -124,6 +139,30 @@ fn user(message: &[u8]) -> Option<u32> {
     const UID: u16 = 7;
 
     attribute(message.get(MESSAGE..)?, UID).and_then(|uid| u32_at(uid, 0))
+}
+
+// === impl Lock ===
+
+impl Lock {
+    /// Those who connect. They are told that this process has the lock, also where it has it from
+    /// another.
+    pub(in crate::app) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
+        net::listen(&self.listener, BACKLOG)?;
+        self.listener.set_nonblocking(true)?;
+        tokio::net::UnixListener::from_std(self.listener.try_clone()?)
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Lock {
+    fn from(passed: OwnedFd) -> Self {
+        Self { listener: passed.into() }
+    }
 }
 
 // === impl Holder ===

@@ -15,7 +15,7 @@ use rustix::thread::set_thread_uid;
 use super::*;
 
 fn name() -> String {
-    format!("test-{}", boot().unwrap())
+    format!("test-{}", Instance::new_boot().unwrap())
 }
 
 fn path(name: &str) -> String {

@@ -174,3 +174,23 @@ async fn one_that_comes_after_a_run_asks_for_what_that_run_made_and_no_more() {
         assert!(list.line.contains("io.ganger.boot%3D3fa9c1d2"), "{}", list.line);
     }
 }
+
+#[tokio::test]
+async fn a_run_that_is_known_to_go_on_is_left_alone_until_it_is_over() {
+    let before = other("00000000", 'a', "running");
+    let bed = Bed::new(no_patience(), vec![before.clone()]).await;
+    assert_eq!(bed.list().await, "a");
+    bed.docker.leave_alone("00000000");
+    assert_eq!((bed.list().await.as_str(), bed.others().await), ("", 1));
+    assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Gone, 0));
+    // It starts more; that it did is no sign of life when it is known to have ended.
+    bed.now(vec![before, other("00000000", 'b', "running")]);
+    assert_eq!((bed.list().await.as_str(), bed.others().await), ("", 2));
+    bed.docker.is_over("00000000");
+    assert_eq!(bed.list().await, "ab");
+    assert_eq!((bed.remove('b').await, bed.removals()), (Removal::Gone, 1));
+    // Whoever comes after us sees to what is left.
+    bed.docker.leave_all();
+    assert_eq!((bed.list().await.as_str(), bed.others().await), ("", 1));
+    assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Gone, 1));
+}

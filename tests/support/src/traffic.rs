@@ -27,22 +27,23 @@ pub struct Traffic {
 // === impl Traffic ===
 
 impl Traffic {
-    /// Has clients come to a port for as long as `then` takes; returns what they met with.
+    /// Has clients come to a port for as long as `then` takes.
     ///
     /// # Panics
     /// When one was not served.
-    pub fn during(port: u16, then: impl FnOnce(&Self)) {
+    pub fn during<T>(port: u16, then: impl FnOnce(&Self) -> T) -> T {
         let this = Self::default();
         let began = Instant::now();
-        thread::scope(|scope| {
+        let done = thread::scope(|scope| {
             let _stop = StopOnDrop(&this.over);
             for _ in 0..MOST {
                 scope.spawn(|| this.visit(port, began));
             }
-            then(&this);
+            then(&this)
         });
         let failed = this.failed.lock();
         assert!(failed.is_empty(), "{failed:#?}");
+        done
     }
 
     /// Waits until so many more were served.

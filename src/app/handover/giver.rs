@@ -1,0 +1,260 @@
+//! The running process's side: gives what it has to the one that takes its place.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::channel::{Channel, DESCRIPTORS};
+use super::lives::Lives;
+use super::message::{Beginning, HandoverReply, HandoverRequest, Offer, PROTOCOL, ToldListener};
+use crate::app::instance::Lock;
+use crate::app::notify;
+use crate::app::register::RegisteredAt;
+use crate::docker::Docker;
+
+/// How long whoever connects has to say what it wants.
+const PROMPT: Duration = Duration::from_secs(5);
+/// How long nobody is listened to when the process is out of something.
+const PAUSE: Duration = Duration::from_millis(75);
+
+/// A listening socket, what it is for, and its address as configured.
+pub(in crate::app) type PassedOn = (String, SocketAddr, OwnedFd);
+
+/// What the server is asked for on behalf of another process.
+#[derive(Debug)]
+pub(in crate::app) enum HandoverAsk {
+    /// Its listening sockets.
+    Listeners(oneshot::Sender<Vec<PassedOn>>),
+    /// To take no more clients, for the other serves them, and has these registered. It is told
+    /// when that is so.
+    Serving { registered: Vec<RegisteredAt>, done: oneshot::Sender<()> },
+}
+
+/// What a running process hands over.
+#[derive(Clone)]
+pub(in crate::app) struct Giver {
+    pub(in crate::app) lock: Arc<Lock>,
+    pub(in crate::app) boot: String,
+    pub(in crate::app) docker: Arc<Docker>,
+    /// Those that this process was handed over from.
+    pub(in crate::app) lives: Lives,
+    /// The path of the admin socket.
+    pub(in crate::app) admin: Option<PathBuf>,
+    /// The address of the admin server, and its socket.
+    pub(in crate::app) admin_listener: Option<(SocketAddr, Arc<OwnedFd>)>,
+    /// Ends the admin server.
+    pub(in crate::app) admin_stop: CancellationToken,
+    pub(in crate::app) asks: mpsc::Sender<HandoverAsk>,
+    pub(in crate::app) drain: CancellationToken,
+}
+
+/// What can be had of it.
+#[derive(Clone)]
+struct Stage {
+    /// It accepts clients; else it only waits for those who are in.
+    serves: bool,
+    /// Cancelled when somebody else is the one to ask.
+    over: CancellationToken,
+}
+
+// === impl Giver ===
+
+impl Giver {
+    /// Answers those who ask who has the lock, and hands over to one of them. Goes on until it is
+    /// dropped: with it ends what tells the other that this process lives.
+    pub(in crate::app) async fn run(self) {
+        let mut stage = Stage { serves: true, over: self.drain.clone() };
+        loop {
+            if let Err(error) = self.listen(&stage).await {
+                warn!(error = error.to_string(), "this process cannot be taken over from");
+                return;
+            }
+            // Nobody has this process's place, and it is ending: what is left to pass on is the
+            // instance, and the knowledge that it lives.
+            stage = Stage { serves: false, over: CancellationToken::new() };
+        }
+    }
+
+    /// Answers until the stage is over, and nobody is there any more who was answered.
+    async fn listen(&self, stage: &Stage) -> io::Result<()> {
+        let listener = self.lock.listener()?;
+        let (mut asking, turn) = (JoinSet::new(), Arc::new(Semaphore::new(1)));
+        loop {
+            tokio::select! {
+                biased;
+                () = stage.over.cancelled() => break,
+                Some(_) = asking.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        let (this, turn, stage) = (self.clone(), turn.clone(), stage.clone());
+                        asking.spawn(async move { this.answer(stream, &turn, &stage).await });
+                    }
+                    Err(error) => {
+                        debug!(error = error.to_string(), "cannot accept who would take over");
+                        sleep(PAUSE).await;
+                    }
+                },
+            }
+        }
+        // Who connects from here on is for the process that comes after.
+        drop(listener);
+        while asking.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn answer(self, stream: UnixStream, turn: &Semaphore, stage: &Stage) {
+        let mut channel = Channel::new(stream);
+        let begin = match timeout(PROMPT, channel.hear()).await {
+            Ok(Ok(Some((HandoverRequest::Begin(begin), _)))) => begin,
+            // One that only asks who we are says nothing.
+            _ => return,
+        };
+        let turn = turn.try_acquire();
+        let refused = match (self.refusal(&channel, &begin), &turn) {
+            (Some(why), _) => Some(why),
+            (None, Err(_)) => Some("another process is taking over".to_owned()),
+            (None, Ok(_)) => None,
+        };
+        let Beginning { boot, version, .. } = begin;
+        if let Some(why) = refused {
+            warn!(boot, version, why, "a process that would take over is refused");
+            _ = channel.say(&HandoverReply::Refused(why), &[]).await;
+            return;
+        }
+        let pid = channel.pid();
+        info!(pid, boot, version, "a process gets ready to take over");
+        // Before it makes any container.
+        self.docker.leave_alone(&boot);
+        match self.hand_over(&mut channel, stage).await {
+            Ok(true) => {
+                info!(pid, boot, "handed over: running connections may end here");
+                // Nothing more is said: what comes is its end, or ours.
+                _ = channel.hear::<HandoverRequest>().await;
+                warn!(pid, boot, "the process that has taken over has ended");
+            }
+            Ok(false) => {
+                warn!(pid, boot, "it has gone before it served: this process goes on");
+                self.docker.is_over(&boot);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                warn!(pid, boot, error, "it cannot take over: this process goes on");
+                self.docker.is_over(&boot);
+            }
+        }
+    }
+
+    /// Why somebody may not take over.
+    fn refusal(&self, channel: &Channel, begin: &Beginning) -> Option<String> {
+        match channel.foreigner() {
+            Ok(None) => {}
+            Ok(Some(uid)) => return Some(format!("user {uid} may not take over")),
+            Err(error) => return Some(format!("nobody knows whose process it is: {error}")),
+        }
+        if begin.protocol != PROTOCOL {
+            let version = env!("CARGO_PKG_VERSION");
+            return Some(format!(
+                "it is of version {version}, which hands over in another way than {}: restart it",
+                begin.version
+            ));
+        }
+        // It would end what it does not know, or wait for a sign of life of us.
+        (begin.manager != notify::manager()).then(|| {
+            "a service manager runs it, or the new process, and would know nothing of the change: \
+             restart it by that, with listening sockets that it holds"
+                .to_owned()
+        })
+    }
+
+    /// Answers until the other serves; `false` when it has gone before.
+    async fn hand_over(&self, channel: &mut Channel, stage: &Stage) -> io::Result<bool> {
+        let listeners = if stage.serves { self.listeners().await } else { Some(Vec::new()) };
+        let Some(listeners) = listeners else {
+            let stopping = "it is stopping".to_owned();
+            channel.say(&HandoverReply::Refused(stopping), &[]).await?;
+            return Ok(false);
+        };
+        self.offer(channel, listeners.len()).await?;
+        loop {
+            match channel.hear().await? {
+                None => return Ok(false),
+                Some((HandoverRequest::Listeners { from }, _)) => {
+                    let some = listeners.iter().skip(from).take(DESCRIPTORS);
+                    let told = some.clone().map(|(name, listen, _)| ToldListener {
+                        name: name.clone(),
+                        listen: *listen,
+                    });
+                    let reply = HandoverReply::Listeners(told.collect());
+                    let sockets: Vec<_> = some.map(|(.., socket)| socket.as_fd()).collect();
+                    channel.say(&reply, &sockets).await?;
+                }
+                Some((HandoverRequest::Serving { registered }, _)) => {
+                    self.let_go(channel, registered, stage).await;
+                    return Ok(true);
+                }
+                Some((HandoverRequest::Begin(_), _)) => {
+                    return Err(io::Error::other("it begins twice"));
+                }
+            }
+        }
+    }
+
+    async fn offer(&self, channel: &Channel, listeners: usize) -> io::Result<()> {
+        let lives = self.lives.to_pass_on()?;
+        let offer = Offer {
+            boot: self.boot.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            admin: self.admin.clone(),
+            lives: lives.iter().map(|(boot, _)| boot.clone()).collect(),
+            listeners,
+        };
+        let lock = self.lock.as_fd();
+        let passed: Vec<_> =
+            std::iter::once(lock).chain(lives.iter().map(|l| l.1.as_fd())).collect();
+        channel.say(&HandoverReply::Offer(offer), &passed).await
+    }
+
+    /// All listening sockets; `None` when the process is stopping.
+    async fn listeners(&self) -> Option<Vec<PassedOn>> {
+        let (tell, told) = oneshot::channel();
+        self.asks.send(HandoverAsk::Listeners(tell)).await.ok()?;
+        let mut listeners = told.await.ok()?;
+        if let Some((listen, socket)) = &self.admin_listener
+            && let Ok(socket) = socket.as_fd().try_clone_to_owned()
+        {
+            listeners.push((crate::app::given::ADMIN.to_owned(), *listen, socket));
+        }
+        Some(listeners)
+    }
+
+    /// Has the process take no more clients, and leave everything to the other.
+    async fn let_go(&self, channel: &Channel, registered: Vec<RegisteredAt>, stage: &Stage) {
+        // What is not this run's is the other's to remove.
+        self.docker.leave_all();
+        if stage.serves {
+            let (done, is_done) = oneshot::channel();
+            let asked = self.asks.send(HandoverAsk::Serving { registered, done }).await;
+            if asked.is_err() || is_done.await.is_err() {
+                // It is stopping anyway; the other waits a while for the end of that.
+                return;
+            }
+        }
+        stage.over.cancel();
+        self.admin_stop.cancel();
+        if let Some(pid) = channel.pid() {
+            notify::succeeded_by(pid);
+        }
+        // Whoever is not there any more does not hear it.
+        _ = channel.say(&HandoverReply::Yours, &[]).await;
+    }
+}
