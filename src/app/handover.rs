@@ -62,8 +62,8 @@ pub enum HandoverError {
     Refused(String),
     /// It says nothing.
     #[error(
-        "the running process does not answer within {ANSWER:?}: it is of a version that cannot hand \
-         over; stop it and start this one"
+        "the running process does not answer within {ANSWER:?}: it is in the middle of a reload, so try \
+         again, or it cannot hand over, then stop it and start this one"
     )]
     Silent,
     /// What it says cannot be understood, or the connection is broken.

@@ -76,11 +76,11 @@ async fn ended(life: OwnedFd) -> io::Result<()> {
     let life = reactor::readable(life)?;
     loop {
         let mut ready = life.readable().await?;
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        match recv(life.get_ref(), &mut [0; 1], flags) {
+        match recv(life.get_ref(), &mut [0; 64], RecvFlags::DONTWAIT) {
             Ok((_, 0)) | Err(Errno::CONNRESET) => return Ok(()),
-            // Nobody says anything here.
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => ready.clear_ready(),
+            // An answer that nobody has waited for.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => ready.clear_ready(),
             Err(error) => return Err(error.into()),
         }
     }

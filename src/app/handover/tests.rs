@@ -157,6 +157,16 @@ async fn one_whose_successor_has_ended_gives_what_is_left() {
 }
 
 #[tokio::test]
+async fn an_answer_that_came_too_late_hides_no_end() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    Channel::new(theirs).say(&HandoverReply::Yours, &[]).await.unwrap();
+    let lives = Lives::default().with("a".to_owned(), Channel::new(ours).into_life().unwrap());
+    let identity = Identity { instance: name(), boot: "b".into() };
+    lives.clone().follow(Arc::new(Docker::new(identity, Vec::new()))).await;
+    assert_eq!(lives.boots().len(), 0);
+}
+
+#[tokio::test]
 async fn where_nobody_runs_there_is_nothing_to_take_over() {
     assert!(take_over(&name()).await.unwrap().is_none());
 }
