@@ -35,7 +35,7 @@ pub(super) use stock::until_ready;
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The process that runs, as long as this one gets ready to take its place. Dropped without
-/// [`Predecessor::serving`], it leaves everything as it was.
+/// `Predecessor::serving`, it leaves everything as it was.
 #[derive(Debug)]
 pub struct Predecessor {
     channel: Channel,
