@@ -288,6 +288,7 @@ pub async fn run(
     let config = Arc::new(config);
     let in_use = Arc::new(ConfigInUse::new(config.clone(), told.feed.clone()));
     let (orders, ordered) = mpsc::channel(1);
+    let drains = Arc::new(Drains::default());
     let run = Run {
         pool: pool.clone(),
         sessions: sessions.clone(),
@@ -295,7 +296,8 @@ pub async fn run(
         in_use: in_use.clone(),
         fleet: known,
         drain: stop.drain.clone(),
-        drains: Drains::default(),
+        drains: drains.clone(),
+        ordering: parking_lot::Mutex::default(),
         orders,
     };
     let (admin_path, admin_listener) = admin_server::to_pass_on(&doors, &config.admin, &instance);
@@ -335,6 +337,8 @@ pub async fn run(
     let _alive = notify::watchdog(pool.clone());
     notify::ready();
     let cut = server.run(load, ordered, asked, stop).await;
+    // Until now: deadlines hold for those whom a hand-over leaves here, too.
+    drop(drains);
     full.abort();
     let left = await_removed(&pool, &docker, guardian).await;
     admin.end().await;

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::access::Actor;
 use super::feed::Happening;
-use super::order::{AdminOrder, Ordered};
+use super::order::{AdminOrder, NotOrdered, Ordered};
 use super::problem::Problem;
 use super::query::{Params, Segment};
 use super::{AdminShared, ServerState};
@@ -224,10 +224,9 @@ pub(super) async fn cut(
 
 /// The same, for whoever asks by another way.
 pub(super) fn cut_connection(admin: &AdminShared, actor: Actor, id: &str) -> Result<(), Problem> {
-    let absent = || Problem::absent(format!("there is no connection {id:?}, or it has ended"));
-    let number = id.parse().map(ConnId).map_err(|_| absent())?;
+    let number = id.parse().map(ConnId).map_err(|_| Problem::no_connection(id))?;
     if !admin.subject.sessions().cut(number) {
-        return Err(absent());
+        return Err(Problem::no_connection(id));
     }
     let detail = format!("connection {number}, by {actor}");
     admin.feed.tell(Happening::new("connection-cut", false, Some(detail)));
@@ -238,8 +237,15 @@ pub(super) fn cut_connection(admin: &AdminShared, actor: Actor, id: &str) -> Res
 // === impl AdminShared ===
 
 impl AdminShared {
-    /// Has an order carried out, and says so where that changed something.
-    pub(super) async fn order(&self, actor: Actor, order: AdminOrder) -> Answer {
+    /// Has an order carried out, and says so where that changed something. Whoever leaves before the
+    /// answer leaves it to be carried out, and to be told of.
+    pub(super) async fn order(self: &Arc<Self>, actor: Actor, order: AdminOrder) -> Answer {
+        let this = Arc::clone(self);
+        let done = tokio::spawn(async move { this.carry_out(actor, order).await });
+        done.await.unwrap_or_else(|_| Err(NotOrdered::Stopping.into()))
+    }
+
+    async fn carry_out(&self, actor: Actor, order: AdminOrder) -> Answer {
         let (kind, subject) = (order.kind(), order.subject());
         let ordered = self.subject.order(order).await?;
         // Whoever has ordered something is told what it came to.

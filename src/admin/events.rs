@@ -111,7 +111,7 @@ impl Reader {
                 // At most so often, whatever happens.
                 tokio::select! {
                     () = self.admin.stop.cancelled() => return None,
-                    () = sleep(WINDOW) => {}
+                    () = sleep(WINDOW) => self.admin.show_states().await,
                 }
             }
         }

@@ -119,7 +119,7 @@ impl Feed {
         (log.last, log.states.values().cloned().collect())
     }
 
-    /// The number of the latest event, and news of later ones.
+    /// The number of the latest event, for whoever waits until it is another.
     pub(super) fn follow(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
     }

@@ -253,7 +253,7 @@ const fn tone(state: Condition) -> &'static str {
     }
 }
 
-/// A time of day, by UTC.
+/// A date and a time, by UTC.
 fn at(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }

@@ -98,6 +98,11 @@ impl Problem {
         Self::new(ProblemKind::Absent, detail)
     }
 
+    /// There is no such connection.
+    pub(super) fn no_connection(id: &str) -> Self {
+        Self::absent(format!("there is no connection {id:?}, or it has ended"))
+    }
+
     /// The path is there, and not for this method.
     pub(super) fn method() -> Self {
         Self::new(ProblemKind::Method, "this path is not asked like that")

@@ -325,9 +325,5 @@ async fn session(
 ) -> Result<Json<SessionStatus>, Problem> {
     let number = id.parse::<u64>().ok();
     let found = admin.sessions().into_iter().find(|session| Some(session.id) == number);
-    found.map(Json).ok_or_else(|| no_session(&id))
-}
-
-fn no_session(id: &str) -> Problem {
-    Problem::absent(format!("there is no connection {id:?}, or it has ended"))
+    found.map(Json).ok_or_else(|| Problem::no_connection(&id))
 }

@@ -45,10 +45,12 @@ impl ConfigInUse {
         self.scales.read().clone()
     }
 
-    /// One was read that cannot be used, for this reason.
-    pub(super) fn refused(&self, why: &str) {
+    /// One was read that cannot be used. The reason is in the log alone: it quotes the file, which may
+    /// hold what not everybody may read who may read events.
+    pub(super) fn refused(&self) {
         self.state.write().1 = ReloadResult { at: SystemTime::now(), taken: false };
-        self.feed.tell(Happening::new("config-refused", true, Some(why.to_owned())));
+        let detail = "the log says what is wrong with it".to_owned();
+        self.feed.tell(Happening::new("config-refused", true, Some(detail)));
     }
 
     /// How it was read last.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::core::{DaemonName, ServiceName};
+use ganger_pool::core::{DaemonName, ServiceName, Snapshot};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
@@ -31,19 +31,27 @@ pub(super) enum Drained {
 #[derive(Debug)]
 struct Deadline {
     at: Instant,
-    /// Cuts what is left then.
-    _task: AbortOnDropHandle<()>,
+    /// Cuts what is left then, and ends when nothing is drained there any more.
+    task: AbortOnDropHandle<()>,
 }
 
 // === impl Drains ===
 
 impl Drains {
     /// From then on nothing is left there. A deadline that it had before is forgotten.
-    pub(super) fn begin(&self, drained: Drained, deadline: Duration, sessions: &Arc<Sessions>) {
+    /// `is_drained` tells whether it still is: one that is used again, or was taken out and came
+    /// back, has no deadline.
+    pub(super) fn begin(
+        &self,
+        drained: Drained,
+        deadline: Duration,
+        sessions: &Arc<Sessions>,
+        is_drained: impl Fn(&Drained) -> bool + Send + Sync + 'static,
+    ) {
         let at = Instant::now() + deadline;
-        let cut = cut_at(at, drained.clone(), Arc::clone(sessions));
+        let cut = cut_at(at, drained.clone(), Arc::clone(sessions), is_drained);
         let task = AbortOnDropHandle::new(tokio::spawn(cut));
-        self.running.lock().insert(drained, Deadline { at, _task: task });
+        self.running.lock().insert(drained, Deadline { at, task });
     }
 
     /// It has no deadline any more.
@@ -53,14 +61,28 @@ impl Drains {
 
     /// When which leases are cut.
     pub(super) fn deadlines(&self) -> BTreeMap<Drained, Instant> {
-        let running = self.running.lock();
+        let mut running = self.running.lock();
+        running.retain(|_, deadline| !deadline.task.is_finished());
         running.iter().map(|(drained, deadline)| (drained.clone(), deadline.at)).collect()
     }
 }
 
-async fn cut_at(at: Instant, drained: Drained, sessions: Arc<Sessions>) {
-    sleep_until(at).await;
-    loop {
+async fn cut_at(
+    at: Instant,
+    drained: Drained,
+    sessions: Arc<Sessions>,
+    is_drained: impl Fn(&Drained) -> bool,
+) {
+    let patience = async {
+        while is_drained(&drained) {
+            sleep(AGAIN).await;
+        }
+    };
+    tokio::select! {
+        () = patience => return,
+        () = sleep_until(at) => {}
+    }
+    while is_drained(&drained) {
         let left: Vec<_> = sessions.list().into_iter().filter(|view| drained.has(view)).collect();
         if !left.is_empty() {
             info!(?drained, cut = left.len(), "the deadline of a drain has passed");
@@ -73,12 +95,48 @@ async fn cut_at(at: Instant, drained: Drained, sessions: Arc<Sessions>) {
 // === impl Drained ===
 
 impl Drained {
+    /// Whether the operator has it drained.
+    pub(super) fn is_so_in(&self, pool: &Snapshot) -> bool {
+        let state = match self {
+            Self::Service(name) => pool.service(name.as_str()).map(|service| service.admin),
+            Self::Daemon(name) => pool.daemon(name.as_str()).map(|daemon| daemon.admin),
+        };
+        state.is_some_and(|state| !state.is_ready())
+    }
+
     fn has(&self, session: &SessionView) -> bool {
         match self {
             Self::Service(name) => session.service == *name,
             Self::Daemon(name) => {
                 session.container.as_ref().is_some_and(|serving| serving.daemon == *name)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_used_again_has_no_deadline_any_more() {
+        let (drains, sessions) = (Drains::default(), Sessions::new(Vec::new()));
+        let is_drained = Arc::new(AtomicBool::new(true));
+        let drained = Drained::Service("echo".into());
+        let told = Arc::clone(&is_drained);
+        let deadline = Duration::from_secs(300);
+        drains.begin(drained, deadline, &sessions, move |_| told.load(Ordering::Relaxed));
+        for _ in 0..8 {
+            advance(AGAIN).await;
+        }
+        assert_eq!(drains.deadlines().len(), 1);
+        is_drained.store(false, Ordering::Relaxed);
+        while !drains.deadlines().is_empty() {
+            advance(AGAIN).await;
         }
     }
 }

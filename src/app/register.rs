@@ -122,7 +122,7 @@ impl Registrar {
     /// # Cancel safety
     /// Dropping the future leaves to Consul what was not taken out yet: it is
     /// critical after its `ttl`.
-    pub(super) async fn retire(&mut self, wanted: &BTreeMap<ServiceName, Entry>) {
+    pub(super) async fn deregister(&mut self, wanted: &BTreeMap<ServiceName, Entry>) {
         let stale = |(name, known): &(&ServiceName, &Registered)| {
             wanted.get(*name).is_none_or(|wanted| *wanted != known.entry)
         };

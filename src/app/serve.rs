@@ -222,7 +222,7 @@ impl Server {
         let shared = successor.is_some() || self.fronts.values().any(|front| front.shared);
         match successor {
             Some((registered, done)) => self.leave(&registered, done, &stop).await,
-            None => self.retire(&stop).await,
+            None => self.deregister(&stop).await,
         }
         self.fronts.clear();
         if shared {
@@ -254,7 +254,7 @@ impl Server {
                 // Line by line: what it shows is aligned.
                 why.lines().for_each(|line| error!("{line}"));
                 error!("the configuration is not reloaded: nothing has changed");
-                self.in_use.refused(&why);
+                self.in_use.refused();
                 Err(NotOrdered::Refused(why))
             }
         };
@@ -333,7 +333,7 @@ impl Server {
     /// Runs by it, and says what it changes.
     async fn apply(&mut self, next: Next) -> String {
         let registered = self.registered(&next);
-        self.registrar.retire(&registered).await;
+        self.registrar.deregister(&registered).await;
         let Next { config, plan, cap, mut listeners, following, access } = next;
         let Plan { services, fleet, settings } = plan;
         if let Some(following) = following {

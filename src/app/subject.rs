@@ -29,7 +29,10 @@ pub(super) struct Run {
     pub(super) in_use: Arc<ConfigInUse>,
     pub(super) fleet: FleetWatch<Site>,
     pub(super) drain: CancellationToken,
-    pub(super) drains: Drains,
+    /// Outlives the admin server, which a hand-over ends first.
+    pub(super) drains: Arc<Drains>,
+    /// A state and its deadline are set together.
+    pub(super) ordering: parking_lot::Mutex<()>,
     pub(super) orders: Orders,
 }
 
@@ -46,10 +49,12 @@ impl Run {
                 orders::send(&self.orders, ServerOrder::Reload { dry_run }).await
             }
             AdminOrder::ServiceState { service, state, deadline } => {
+                let _one_at_a_time = self.ordering.lock();
                 let changed = self.pool.set_service_state(&service, state)?;
                 Ok(self.drained(Drained::Service(service), state, deadline, changed))
             }
             AdminOrder::DaemonState { daemon, state, deadline } => {
+                let _one_at_a_time = self.ordering.lock();
                 let changed = self.pool.set_daemon_state(&daemon, state)?;
                 Ok(self.drained(Drained::Daemon(daemon), state, deadline, changed))
             }
@@ -90,8 +95,13 @@ impl Run {
         changed: bool,
     ) -> Ordered {
         let had = self.drains.deadlines().contains_key(&drained);
+        let deadline = deadline.filter(|_| !state.is_ready());
         match deadline {
-            Some(deadline) => self.drains.begin(drained, deadline, &self.sessions),
+            Some(deadline) => {
+                let pool = Arc::clone(&self.pool);
+                let is_drained = move |drained: &Drained| drained.is_so_in(&pool.snapshot());
+                self.drains.begin(drained, deadline, &self.sessions, is_drained);
+            }
             None => self.drains.end(&drained),
         }
         let changed = changed || had || deadline.is_some();

@@ -132,7 +132,7 @@ pub(super) enum AskVerb {
         #[command(flatten)]
         consent: Consent,
     },
-    /// Say whether clients are served: exit code 0 or 1, for a container's HEALTHCHECK
+    /// Say whether clients are served: exit code 0 or 1
     Health {
         /// Only this service
         #[arg(long, value_name = "NAME")]

@@ -30,7 +30,7 @@ fn a_running_ganger_tells_what_it_does_and_cuts_whom_it_is_told_to() {
     let fleet = Fleet::shared();
     let host = &fleet.hosts()[0];
     let fields = "warm: 1, max: 4, network: Sealed";
-    let config = Config::new("asked").daemon(host.daemon(8)).fixture("echo", fields, &[]);
+    let config = Config::new("asked").daemon(host.daemon(40)).fixture("echo", fields, &[]);
     let mut ganger = config.serve(GANGER, &fleet);
     let socket = format!("/run/ganger/{}.sock", config.instance());
 

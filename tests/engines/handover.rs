@@ -160,6 +160,10 @@ fn what_the_old_one_leaves_when_it_is_killed_is_removed_and_one_that_drains_is_l
         let of_second = clients(long, 2);
         let third = take_over(&config, &fleet);
         traffic.wait_for(50);
+        // Whoever it serves when it is killed is cut.
+        wait_until(DEADLINE, "the second one serves nobody but those who stay", || {
+            labelled(fleet.all(), &second.boot()).len() == of_second.len()
+        });
         second.kill();
         third.wait_for_line(DEADLINE, |line| has_ended(line, &second));
         wait_until(DEADLINE, "what it left is gone", || {

@@ -48,8 +48,7 @@ struct ConfirmPage {
 /// A number that may be given with an order.
 struct NumberField {
     name: &'static str,
-    label: &'static str,
-    value: String,
+    label: String,
 }
 
 pub(super) fn routes() -> Router<Arc<AdminShared>> {
@@ -149,19 +148,20 @@ impl FormOrder {
 
     /// What may be given with it, with what holds now.
     async fn fields(&self, admin: &AdminShared) -> Vec<NumberField> {
-        let field = |name, label, value: String| NumberField { name, label, value };
+        let field = |name, label| NumberField { name, label };
         match self.order.as_str() {
             "drain" | "maint" => {
-                let label = "Deadline in seconds; none if left empty";
-                vec![field("deadline", label, String::new())]
+                let label = "Deadline in seconds; none if left empty".to_owned();
+                vec![field("deadline", label)]
             }
             "scale" => {
                 let services = admin.services().await;
                 let now = services.into_iter().find(|s| Some(&s.name) == self.service.as_ref());
                 let (warm, max) = now.map_or((0, 0), |status| (status.target, status.max));
+                // Empty: what is not changed is not said. The target of now need not be the file's.
                 vec![
-                    field("warm", "Containers kept ready", warm.to_string()),
-                    field("max", "Containers at most", max.to_string()),
+                    field("warm", format!("Containers kept ready, now {warm}")),
+                    field("max", format!("Containers at most, now {max}")),
                 ]
             }
             _ => Vec::new(),

@@ -178,7 +178,7 @@ impl Giver {
 
     /// Answers until the other serves; `false` when it has gone before.
     async fn hand_over(&self, channel: &mut Channel, stage: &Stage) -> io::Result<bool> {
-        let listeners = if stage.serves { self.listeners().await } else { Some(Vec::new()) };
+        let listeners = self.listeners(stage.serves).await;
         let Some(listeners) = listeners else {
             let stopping = "it is stopping".to_owned();
             channel.say(&HandoverReply::Refused(stopping), &[]).await?;
@@ -224,11 +224,15 @@ impl Giver {
         channel.say(&HandoverReply::Offer(offer), &passed).await
     }
 
-    /// All listening sockets; `None` when the process is stopping.
-    async fn listeners(&self) -> Option<Vec<PassedOn>> {
-        let (tell, told) = oneshot::channel();
-        self.asks.send(HandoverAsk::Listeners(tell)).await.ok()?;
-        let mut listeners = told.await.ok()?;
+    /// The listening sockets: of services only while they are served, and the admin server's, which
+    /// listens to the end. `None` when the process is stopping.
+    async fn listeners(&self, serves: bool) -> Option<Vec<PassedOn>> {
+        let mut listeners = Vec::new();
+        if serves {
+            let (tell, told) = oneshot::channel();
+            self.asks.send(HandoverAsk::Listeners(tell)).await.ok()?;
+            listeners = told.await.ok()?;
+        }
         if let Some((listen, socket)) = &self.admin_listener
             && let Ok(socket) = socket.as_fd().try_clone_to_owned()
         {

@@ -18,14 +18,14 @@ use crate::shutdown::Stop;
 
 impl Server {
     /// Takes the services out of where clients look for them.
-    pub(super) async fn retire(&mut self, stop: &Stop) {
+    pub(super) async fn deregister(&mut self, stop: &Stop) {
         notify::stopping();
         let none = BTreeMap::new();
         tokio::select! {
             // Nobody is to be sent here any more once nobody is let in.
             biased;
             () = stop.now.cancelled() => {}
-            () = self.registrar.retire(&none) => {}
+            () = self.registrar.deregister(&none) => {}
         }
     }
 

@@ -79,7 +79,11 @@ pub(super) async fn drain(draining: Draining, config: Option<PathBuf>) -> Result
 async fn wait_for(remote: &Remote, path: &str, what: &str) -> Result<(), Failure> {
     let mut told = None;
     loop {
-        let DrainState { state, containers } = remote.get(path).await?;
+        let DrainState { state, containers } = match remote.get(path).await {
+            // It has left the fleet, or the configuration, once nothing was there any more.
+            Err(Failure { exit: Exit::Failed, .. }) if told.is_some() => return Ok(()),
+            found => found?,
+        };
         if !matches!(state, Condition::Drain | Condition::Maint | Condition::Leaving) {
             let message = format!("{what}: it is {state}: somebody has it used again");
             return Err(Failure::new(Exit::Failed, message));
@@ -106,18 +110,27 @@ async fn stop(remote: &Remote, wait: bool) -> Result<Exit, Failure> {
 
 /// Waits until the process has ended, and says how many connections it still has.
 async fn wait_for_end(remote: &Remote) -> Result<(), Failure> {
-    let mut told = None;
+    let (mut told, mut run) = (None, None);
     loop {
         match remote.get::<Status>("/api/v1/status").await {
+            // Another process answers in its place.
+            Ok(status)
+                if run.get_or_insert_with(|| status.about.boot.clone()) != &status.about.boot =>
+            {
+                say("it has ended, and another one runs");
+                return Ok(());
+            }
             Ok(status) if told != Some(status.sessions) => {
                 say(&counted(status.sessions, "session"));
                 told = Some(status.sessions);
             }
             Ok(_) => {}
-            Err(Failure { exit: Exit::Unreachable, .. }) => {
+            Err(Failure { exit: Exit::Unreachable, .. }) if !remote.is_there() => {
                 say("it has ended");
                 return Ok(());
             }
+            // It is there, and slow.
+            Err(Failure { exit: Exit::Unreachable, .. }) => {}
             Err(error) => return Err(error),
         }
         sleep(AGAIN).await;

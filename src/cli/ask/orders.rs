@@ -10,7 +10,7 @@ use super::super::{Exit, Failure};
 use super::AGAIN;
 use super::confirm::Consent;
 use super::remote::Remote;
-use crate::admin::ServiceStatus;
+use crate::admin::{Condition, ServiceStatus};
 use crate::http::escape;
 
 /// Has services and daemons used again.
@@ -73,6 +73,13 @@ async fn wait_for_roll(remote: &Remote, before: &ServiceStatus) -> Result<(), Fa
     let mut told = None;
     loop {
         let now: ServiceStatus = remote.get(&path).await?;
+        if matches!(now.state, Condition::Drain | Condition::Maint) {
+            let state = now.state;
+            let message = format!(
+                "service {service}: it is in {state}, and its rollout stands still meanwhile"
+            );
+            return Err(Failure::new(Exit::Failed, message));
+        }
         match now.rollout {
             Some(stage) if told.as_ref() != Some(&stage) => {
                 say(&format!("service {service}: {stage}"));

@@ -64,6 +64,11 @@ impl Asking {
 // === impl Remote ===
 
 impl Remote {
+    /// Whether anybody listens there.
+    pub(in crate::cli) fn is_there(&self) -> bool {
+        std::os::unix::net::UnixStream::connect(&self.socket).is_ok()
+    }
+
     /// What a path tells.
     pub(in crate::cli) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let answer = timeout(PATIENCE, self.transport.get(path)).await;

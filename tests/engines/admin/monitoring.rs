@@ -102,7 +102,7 @@ fn troubled(fleet: &Fleet, port: u16) -> Config {
         file("key.pem"),
     );
     Config::new("monitored")
-        .daemon(fleet.hosts()[0].daemon(8))
+        .daemon(fleet.hosts()[0].daemon(40))
         .daemon(gone)
         .fixture("echo", "warm: 1, max: 3, reuse: 0", &[])
         .fixture("reused", "warm: 1, max: 1, reuse: 1000", &[])

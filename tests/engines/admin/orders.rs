@@ -26,7 +26,7 @@ fn order(admin: &AdminClient, path: &str, body: &str) -> String {
 fn a_daemon_is_drained_worked_on_and_used_again() {
     let fleet = Fleet::shared();
     let [first, second] = [0, 1].map(|at| &fleet.hosts()[at]);
-    let config = Config::new("orders").daemon(first.daemon(6)).daemon(second.remote_daemon(6));
+    let config = Config::new("orders").daemon(first.daemon(40)).daemon(second.remote_daemon(40));
     let config = config.fixture("echo", "warm: 2, max: 6", &[]);
     let mut ganger = config.serve(GANGER, &fleet);
     ganger.wait_until_stocked("echo");
@@ -47,7 +47,8 @@ fn a_daemon_is_drained_worked_on_and_used_again() {
     });
     client.echo("a lease goes on");
     assert_eq!(on(), daemon.name);
-    assert_eq!(admin.get("/api/v1/daemons")[0]["state"].as_str().unwrap().len(), "drain".len());
+    let of_daemon = format!("/api/v1/daemons/{}", daemon.name);
+    assert_eq!(admin.get(&of_daemon)["state"], "drain");
     let (_, unchanged) = admin.order(&state, r#"{"state": "drain"}"#);
     assert_eq!(unchanged, "drain; leases go on until they end");
     assert_eq!(admin.ask("GET", "/readyz", "*/*", "").0, 200);
@@ -69,7 +70,7 @@ fn a_daemon_is_drained_worked_on_and_used_again() {
 #[test]
 fn a_service_is_scaled_rolled_drained_and_rid_of_one_container() {
     let fleet = Fleet::shared();
-    let config = Config::new("orders").daemon(fleet.hosts()[0].daemon(8));
+    let config = Config::new("orders").daemon(fleet.hosts()[0].daemon(40));
     let config = config.fixture("echo", "warm: 1, max: 6", &[]);
     let mut ganger = config.serve(GANGER, &fleet);
     ganger.wait_until_stocked("echo");

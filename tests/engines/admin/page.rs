@@ -25,7 +25,7 @@ impl Shown {
         let port = free_port();
         let admin =
             format!("admin: (listen: \"127.0.0.1:{port}\", token_file: \"{}\")", token.display());
-        let mut config = Config::new("shown").daemon(fleet.hosts()[0].daemon(8));
+        let mut config = Config::new("shown").daemon(fleet.hosts()[0].daemon(40));
         if !more.is_empty() {
             config = config.daemon(more.to_owned());
         }

@@ -81,7 +81,7 @@ impl Drop for Prometheus {
 fn prometheus_reads_what_pool_and_proxy_count() {
     let fleet = Fleet::shared();
     let port = free_port();
-    let config = Config::new("scraped").daemon(fleet.hosts()[0].daemon(6));
+    let config = Config::new("scraped").daemon(fleet.hosts()[0].daemon(40));
     let config = config.fixture("echo", "warm: 1, max: 4, reuse: 0", &[]);
     let config = config.with(&format!("admin: (listen: \"127.0.0.1:{port}\")"));
     let mut ganger = config.serve(GANGER, &fleet);

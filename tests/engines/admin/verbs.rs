@@ -28,7 +28,7 @@ impl Asked {
     fn serve(fields: &str) -> (Self, String) {
         let fleet = Fleet::shared();
         let host = &fleet.hosts()[0];
-        let config = Config::new("verbs").daemon(host.daemon(8)).fixture("echo", fields, &[]);
+        let config = Config::new("verbs").daemon(host.daemon(40)).fixture("echo", fields, &[]);
         let ganger = config.serve(GANGER, &fleet);
         ganger.wait_until_stocked("echo");
         let socket = format!("/run/ganger/{}.sock", config.instance());
