@@ -91,7 +91,7 @@ fn commit_files() -> Vec<String> {
     paths.filter(|path| Path::new(path).exists()).collect()
 }
 
-/// What `git` says of this checkout; nothing where it fails or is absent.
+/// Asks `git` about this checkout; `None` where it fails or is absent.
 fn git(args: &[&str]) -> Option<String> {
     let mut git = Command::new("git");
     // Set where a hook of some repository builds.

@@ -36,10 +36,10 @@ use trend::TrendMemory;
 use crate::proxy::{Counts, Sessions};
 
 pub use access::AccessRules;
-pub use engines::EngineMemory;
+pub use engines::DaemonMemory;
 pub use feed::{Feed, Happening};
 pub use latencies::{LatencyMemory, Percentiles};
-pub use metrics::{Exposition, MetricRow, Metrics, MetricsReading, ReloadResult, TlsFile, rows};
+pub use metrics::{Exposition, Metrics, MetricsReading, ReloadResult, TlsFile};
 pub use order::{AdminOrder, NotOrdered, OrderAnswer, Ordered};
 pub use routes::openapi_json;
 pub use socket::{AdminListener, AdminSocket, SocketError, SocketMove};
@@ -110,7 +110,7 @@ pub(crate) struct AdminShared {
     origin: Origin,
     last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
     feed: Arc<Feed>,
-    engines: Arc<EngineMemory>,
+    engines: Arc<DaemonMemory>,
     latencies: Arc<LatencyMemory>,
     trend: TrendMemory,
     /// Somebody who shows the token may change something.
@@ -133,7 +133,7 @@ pub struct Told {
     /// What readers of events follow.
     pub feed: Arc<Feed>,
     /// What is remembered of daemons.
-    pub engines: Arc<EngineMemory>,
+    pub engines: Arc<DaemonMemory>,
     /// How long clients waited lately.
     pub latencies: Arc<LatencyMemory>,
 }

@@ -13,13 +13,13 @@ const WEIGHT: f64 = 0.125;
 
 /// An observer that remembers.
 #[derive(Debug, Default)]
-pub struct EngineMemory {
-    daemons: Mutex<BTreeMap<DaemonName, EngineFacts>>,
+pub struct DaemonMemory {
+    daemons: Mutex<BTreeMap<DaemonName, KnownDaemon>>,
 }
 
 /// What is known of a daemon.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct EngineFacts {
+pub(super) struct KnownDaemon {
     /// The version of its engine, as of the last contact.
     pub(super) version: Option<Arc<str>>,
     /// How long a launch takes there until the container is ready: the mean, in which the latest count
@@ -29,20 +29,20 @@ pub(super) struct EngineFacts {
     pub(super) last_error: Option<Arc<str>>,
 }
 
-// === impl EngineMemory ===
+// === impl DaemonMemory ===
 
-impl EngineMemory {
+impl DaemonMemory {
     /// What is known of all daemons.
-    pub(super) fn facts(&self) -> BTreeMap<DaemonName, EngineFacts> {
+    pub(super) fn facts(&self) -> BTreeMap<DaemonName, KnownDaemon> {
         self.daemons.lock().clone()
     }
 
-    fn note(&self, daemon: &DaemonName, note: impl FnOnce(&mut EngineFacts)) {
+    fn note(&self, daemon: &DaemonName, note: impl FnOnce(&mut KnownDaemon)) {
         note(self.daemons.lock().entry(daemon.clone()).or_default());
     }
 }
 
-impl Observer for EngineMemory {
+impl Observer for DaemonMemory {
     fn observe(&self, event: &PoolEvent) {
         match &event.kind {
             EventKind::ContactMade { daemon, version, .. } => {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_daemon_is_remembered_until_it_holds_nothing_any_more() {
-        let memory = EngineMemory::default();
+        let memory = DaemonMemory::default();
         let told = |kind| {
             let at = tokio::time::Instant::now().into_std();
             memory.observe(&PoolEvent { number: 1, at, kind });

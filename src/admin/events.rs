@@ -19,7 +19,6 @@ use tokio::time::sleep;
 
 use super::feed::{FeedEvent, Happening, WINDOW};
 use super::problem::Problem;
-use super::view::{DaemonStatus, ServiceStatus};
 use super::{AdminShared, ServerState};
 
 /// How often a reader that is told nothing is shown that the stream is alive.
@@ -143,13 +142,10 @@ impl AdminShared {
         if before.is_some_and(|before| Arc::ptr_eq(&before, &snapshot)) {
             return;
         }
-        for service in &snapshot.services {
-            self.feed.show("service", service.name.as_str(), &ServiceStatus::from(service));
-        }
-        for daemon in &snapshot.daemons {
-            self.feed.show("daemon", daemon.name.as_str(), &DaemonStatus::from(daemon));
-        }
-        self.feed.keep("service", &snapshot.services.iter().map(|s| s.name.as_str()).collect());
-        self.feed.keep("daemon", &snapshot.daemons.iter().map(|d| d.name.as_str()).collect());
+        let (services, daemons) = (self.services().await, self.daemons().await);
+        services.iter().for_each(|service| self.feed.show("service", &service.name, service));
+        daemons.iter().for_each(|daemon| self.feed.show("daemon", &daemon.name, daemon));
+        self.feed.keep("service", &services.iter().map(|s| s.name.as_str()).collect());
+        self.feed.keep("daemon", &daemons.iter().map(|d| d.name.as_str()).collect());
     }
 }

@@ -50,12 +50,9 @@ struct Measured {
 
 impl LatencyMemory {
     /// Of a service, from accept to the lease, and from accept to the container's first byte.
-    pub(super) fn of(&self, service: &str) -> [Option<Percentiles>; 2] {
+    pub(super) fn of(&self, service: &ServiceName) -> [Option<Percentiles>; 2] {
         let mut services = self.services.lock();
-        let Some((_, latencies)) = services.iter_mut().find(|(name, _)| name.as_str() == service)
-        else {
-            return [None; 2];
-        };
+        let Some(latencies) = services.get_mut(service) else { return [None; 2] };
         latencies.turn();
         let both = |of: fn(&Measured) -> &Histogram<u64>| {
             let mut all = of(&latencies.now).clone();
@@ -142,13 +139,13 @@ mod tests {
             let record = ConnRecord::new(ConnId(1), "echo".into(), client);
             memory.ended(&ConnRecord { wait: Some(Duration::from_millis(millis)), ..record });
         };
-        let wait = || memory.of("echo")[0].map(|told| (told.p50_seconds, told.p99_seconds));
+        let wait = || memory.of(&"echo".into())[0].map(|told| (told.p50_seconds, told.p99_seconds));
         (0..99).for_each(|_| ended(1));
         ended(1000);
         ended(1000);
         let (p50, p99) = wait().unwrap();
         assert!((p50 - 0.001).abs() < 1e-4 && (p99 - 1.0).abs() < 0.02, "{p50} {p99}");
-        assert_eq!(memory.of("echo")[1], None);
+        assert_eq!(memory.of(&"echo".into())[1], None);
         advance(KEPT).await;
         assert!(wait().is_some());
         ended(5);

@@ -21,7 +21,7 @@ use prometheus_client::encoding::{
 use prometheus_client::registry::Registry;
 
 use happenings::Happenings;
-pub use state::{MetricRow, MetricsReading, ReloadResult, TlsFile, rows};
+pub use state::{MetricsReading, ReloadResult, TlsFile};
 
 /// The prefix of all names but those of the process.
 const PREFIX: &str = "ganger";

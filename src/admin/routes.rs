@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{self, Access, AccessRules};
-use super::engines::EngineFacts;
+use super::engines::KnownDaemon;
 use super::metrics::{Exposition, MetricsReading};
 use super::page;
 use super::problem::Problem;
@@ -93,7 +93,7 @@ impl AdminShared {
         let (snapshot, notes) = (self.snapshot().await, self.subject.notes());
         let told = |view: &ServiceView| {
             let mut status = ServiceStatus::from(view);
-            [status.wait, status.first_byte] = self.latencies.of(&status.name);
+            [status.wait, status.first_byte] = self.latencies.of(&view.name);
             status.is_scaled = notes.scaled.contains(&view.name);
             status.deadline_seconds = notes.service_deadlines.get(&view.name).map(left);
             status
@@ -106,7 +106,7 @@ impl AdminShared {
         let mut facts = self.engines.facts();
         let mut told = |view: &DaemonView| {
             let mut status = DaemonStatus::from(view);
-            let EngineFacts { version, start, last_error } =
+            let KnownDaemon { version, start, last_error } =
                 facts.remove(&view.name).unwrap_or_default();
             status.engine = version.map(|version| version.to_string());
             status.start_seconds = start.map(|start| start.as_secs_f64());
@@ -126,9 +126,9 @@ impl AdminShared {
     }
 }
 
-/// What is left until then, in seconds.
+/// How long it is until then, in whole seconds: readers of events are told of a change of it.
 fn left(deadline: &Instant) -> f64 {
-    deadline.saturating_duration_since(Instant::now()).as_secs_f64()
+    deadline.saturating_duration_since(Instant::now()).as_secs_f64().ceil()
 }
 
 /// That the process answers.

@@ -419,11 +419,11 @@ impl<S: Supply> Session<S> {
                 None => End::new(Who::Operator, Phase::Data, "cut by the operator"),
             };
         }
-        let Self { service, accepted, relay, entry, mut record, .. } = self;
+        let Self { accepted, relay, entry, mut record, .. } = self;
         record.first_byte = relay.first_byte().map(|then| then - accepted);
         record.bytes_in = relay.bytes_in();
         record.bytes_out = relay.bytes_out();
         entry.moved(record.bytes_in, record.bytes_out);
-        service.sessions.record(record.with_end(end, accepted.elapsed()));
+        entry.record(record.with_end(end, accepted.elapsed()));
     }
 }

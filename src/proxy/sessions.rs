@@ -209,10 +209,13 @@ impl Sessions {
         SessionEntry { sessions: Arc::clone(self), id, live }
     }
 
-    /// A connection has ended.
+    /// A connection has ended that was never among those that are there.
     pub(super) fn record(&self, record: ConnRecord) {
+        self.keep(record, None);
+    }
+
+    fn keep(&self, record: ConnRecord, live: Option<&Live>) {
         self.recorders.iter().for_each(|recorder| recorder.ended(&record));
-        let live = self.live.lock().get(&record.id).cloned();
         let mut new = EndedSession::new(record);
         let mut ended = self.ended.lock();
         // Under this lock, so that a container that is told of meanwhile is told in either place.
@@ -302,6 +305,11 @@ impl Traffic {
 // === impl SessionEntry ===
 
 impl SessionEntry {
+    /// Its connection has ended.
+    pub(super) fn record(&self, record: ConnRecord) {
+        self.sessions.keep(record, Some(&self.live));
+    }
+
     /// What ends this session, and all of them.
     pub(super) fn cut(&self) -> &CancellationToken {
         &self.live.cut

@@ -12,7 +12,7 @@ use crate::core::{
 use crate::events::EventKind;
 use crate::runtime::ContainerRuntime;
 
-/// So many containers are looked at each time that the lock is taken.
+/// The most containers that a reader is shown under one lock.
 const BATCH: usize = 256;
 
 // === impl Broker ===

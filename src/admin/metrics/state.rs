@@ -49,15 +49,15 @@ pub struct TlsFile {
 }
 
 /// A metric that is read when it is asked for.
-pub struct MetricRow {
+struct MetricRow {
     /// Its name; that of a counter without `_total`.
-    pub name: &'static str,
+    name: &'static str,
     /// It only rises.
-    pub is_counter: bool,
+    is_counter: bool,
     /// The names of its labels.
-    pub labels: &'static [&'static str],
+    labels: &'static [&'static str],
     /// What it is, for people.
-    pub help: &'static str,
+    help: &'static str,
     read: fn(&MetricsReading, &mut RowValues<'_>),
 }
 
@@ -106,12 +106,6 @@ impl From<SystemTime> for Number {
         let since = value.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self(since.as_secs_f64())
     }
-}
-
-/// All of them.
-#[must_use]
-pub fn rows() -> &'static [MetricRow] {
-    ROWS
 }
 
 const SERVICE: &[&str] = &["service"];
@@ -396,11 +390,5 @@ impl MetricRow {
         };
         (self.read)(reading, &mut RowValues { told: &mut told });
         written
-    }
-}
-
-impl fmt::Debug for MetricRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MetricRow").field("name", &self.name).finish_non_exhaustive()
     }
 }

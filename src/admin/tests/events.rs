@@ -36,6 +36,7 @@ async fn whoever_follows_is_told_how_all_is_and_what_happens_and_may_come_back()
     let mut follower = Follower::new(&bed, "").await;
     let told = follower.until("event: daemon").await;
     assert!(told.contains("text/event-stream") && told.contains("event: service"), "{told}");
+    assert!(told.contains("\"deadline_seconds\":60.0"), "as lists tell it: {told}");
     bed.feed.tell(Happening::new("config-reloaded", false, None));
     let told = follower.until("config-reloaded").await;
     let id = told.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap();
