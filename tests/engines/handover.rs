@@ -15,15 +15,24 @@ use rustix::process::Signal;
 use crate::GANGER;
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// A client whose container has to be launched after those of all others waits so long.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Each container serves one client after the other: 50 a second cannot have one each here.
 const SHARED: &str =
     "network: Sealed, reuse: 100000, warm: 3, queue: (length: 1000, timeout: \"60s\")";
 
-const LONG: &str = "network: Sealed, warm: 2, max: 40, queue: (length: 100, timeout: \"60s\")";
+const LONG: &str = "network: Sealed, warm: 2, max: 250, queue: (length: 250, timeout: \"300s\")";
+
+/// How many clients stay while one process follows the other: each has a container of its own.
+/// `GANGER_LONG_CLIENTS=200` has so many of them that it takes its time.
+fn stay() -> u32 {
+    let told = std::env::var("GANGER_LONG_CLIENTS").ok();
+    told.map_or(24, |count| count.parse().expect("GANGER_LONG_CLIENTS is a number"))
+}
 
 /// A service whose containers are shared, and one where each client has its own, on every host.
 fn shared_and_own(name: &str, fleet: &Fleet) -> Config {
-    let daemons = fleet.hosts().iter().map(|host| host.daemon(40));
+    let daemons = fleet.hosts().iter().map(|host| host.daemon(stay() + 40));
     daemons
         .fold(Config::new(name), Config::daemon)
         .fixture("echo", &format!("{SHARED}, max: 12"), &[])
@@ -51,8 +60,9 @@ fn has_ended(line: &str, process: &Ganger) -> bool {
     line.contains("the process before has ended") && line.contains(boot)
 }
 
-fn clients(port: u16, count: usize) -> Vec<Client> {
+fn clients(port: u16, count: u32) -> Vec<Client> {
     let mut clients: Vec<_> = (0..count).map(|_| Client::connect(port)).collect();
+    clients.iter().for_each(|client| client.patience(PATIENCE));
     clients.iter_mut().for_each(|client| client.echo("here"));
     clients
 }
@@ -71,7 +81,7 @@ fn another_process_takes_over_and_no_client_notices() {
     let next = config.clone().without("goes").fixture("comes", LONG, &[]);
     let mut first = config.serve(GANGER, &fleet);
     let (port, long, goes) = (config.port("echo"), config.port("long"), config.port("goes"));
-    let (old, leaving) = (clients(long, 24), clients(goes, 1));
+    let (old, leaving) = (clients(long, stay()), clients(goes, 1));
     let mut second = Traffic::during(port, |traffic| {
         traffic.wait_for(100);
         let second = take_over(&next, &fleet);
@@ -269,8 +279,8 @@ fn with_a_socket_of_the_service_manager_nobody_is_refused_during_a_restart() {
     fleet.load_images();
     let host = &fleet.hosts()[2];
     let config = Config::new("activated")
-        .daemon(host.daemon(40))
-        .fixture("echo", &format!("{SHARED}, max: 12"), &[])
+        .daemon(host.daemon(stay() + 40))
+        .fixture("echo", &format!("{SHARED}, max: {}", stay() + 12), &[])
         .with("drain_timeout: \"10m\"");
     let port = config.port("echo");
     // As systemd does: it stays open whatever becomes of the process.
@@ -278,18 +288,14 @@ fn with_a_socket_of_the_service_manager_nobody_is_refused_during_a_restart() {
     let mut first = config.start_activated(GANGER, &fleet, "echo", &socket);
     let mut second = None;
     Traffic::during(port, |traffic| {
-        let mut long: Vec<_> = (0..4).map(|_| Client::connect(port)).collect();
-        long.iter_mut().for_each(|client| client.echo("before"));
+        let long = clients(port, stay());
         traffic.wait_for(100);
         first.signal(Signal::TERM);
         first.wait_for_line(DEADLINE, |line| line.contains("stopping"));
         wait_until(DEADLINE, "only who is served has a container", || {
             labelled(fleet.all(), &first.label()).len() == long.len()
         });
-        for mut client in long {
-            client.echo("while it drains");
-            assert_eq!(client.finish(), Ending::Closed(Vec::new()));
-        }
+        finish(long);
         assert_eq!(first.wait(DEADLINE).code(), Some(0));
         first.assert_nothing_left();
         assert_eq!(first.count_ends(|end| end.field("end") != "--"), 0);
