@@ -50,7 +50,7 @@ use config_in_use::ConfigInUse;
 use drains::Drains;
 use fleet::Followed;
 use guardian::Guardian;
-use handover::{Giver, Lives};
+use handover::{Giver, Lives, Succession};
 use register::Registrar;
 use serve::{Door, Server};
 use stocked::StockWatch;
@@ -263,7 +263,7 @@ pub async fn run(
     }
 
     let listeners = ready.and_then(|()| settings.iter().map(|s| given.listener(s)).collect());
-    given.close();
+    let closed = given.close();
     let listeners: Vec<Listener> = match listeners {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -314,7 +314,9 @@ pub async fn run(
     // Before the word is said: the one before removes its path, if it is still its own.
     admin.take_path();
     let lives = match predecessor {
-        Some(predecessor) => predecessor.serving(server.registers()).await,
+        Some(predecessor) => {
+            predecessor.serving(Succession { registered: server.registers(), closed }).await
+        }
         None => Lives::default(),
     };
     let (asks, asked) = mpsc::channel(1);

@@ -25,7 +25,21 @@ struct GivenSocket {
     name: String,
     /// Its address as a configuration had it. Without one it is claimed by its name.
     configured: Option<SocketAddr>,
+    /// The service manager has it as well, who passes it on to whoever comes next.
+    shared: bool,
     socket: OwnedFd,
+}
+
+/// A listening socket of a process, for the one that takes its place.
+#[derive(Debug)]
+pub(super) struct PassedOn {
+    /// What it is for.
+    pub(super) name: String,
+    /// Its address as configured.
+    pub(super) listen: SocketAddr,
+    /// The service manager has it as well.
+    pub(super) shared: bool,
+    pub(super) socket: OwnedFd,
 }
 
 /// The service manager has passed on something that cannot be used.
@@ -51,14 +65,15 @@ impl GivenSockets {
         let given = sd_listen_fds::get().map_err(|error| GivenError(error.to_string()))?;
         let given = given.into_iter().map(|(name, socket)| {
             let (name, socket) = (name.unwrap_or_default(), socket.into_std());
-            GivenSocket { name, configured: None, socket }
+            GivenSocket { name, configured: None, shared: true, socket }
         });
         Ok(Self(given.collect()))
     }
 
     /// Adds one that listens where another process's configuration said, whoever that was for.
-    pub(super) fn add(&mut self, name: String, configured: SocketAddr, socket: OwnedFd) {
-        self.0.push(GivenSocket { name, configured: Some(configured), socket });
+    pub(super) fn add(&mut self, passed: PassedOn) {
+        let PassedOn { name, listen, shared, socket } = passed;
+        self.0.push(GivenSocket { name, configured: Some(listen), shared, socket });
     }
 
     /// These, and others.
@@ -75,13 +90,13 @@ impl GivenSockets {
     /// A service's listening socket: one of these, or a new one.
     pub(super) fn listener(&mut self, settings: &Settings) -> Result<Listener, super::AppError> {
         match self.claim(settings.name.as_str(), settings.listen) {
-            Some(socket) => Ok(self.adopted(settings, socket)?),
+            Some(given) => Ok(self.adopted(settings, given)?),
             None => Ok(proxy::bind(settings)?),
         }
     }
 
-    fn adopted(&self, settings: &Settings, socket: OwnedFd) -> Result<Listener, AdoptError> {
-        let listener = proxy::adopt(settings, socket)?;
+    fn adopted(&self, settings: &Settings, given: GivenSocket) -> Result<Listener, AdoptError> {
+        let listener = proxy::adopt(settings, given.socket, given.shared)?;
         info!(service = %settings.name, "its listening socket was open already");
         Ok(listener)
     }
@@ -96,7 +111,7 @@ impl GivenSockets {
             None => given.name == ADMIN && address(&given.socket).is_some(),
         };
         match self.remove(is_its) {
-            Some(socket) => AdminListener::adopt(socket, listen).map(Some),
+            Some(given) => AdminListener::adopt(given.socket, listen).map(Some),
             None => Ok(None),
         }
     }
@@ -108,13 +123,13 @@ impl GivenSockets {
             unnamed && SockRef::from(&given.socket).local_addr().is_ok_and(|its| its.is_unix())
         };
         match self.remove(is_its) {
-            Some(socket) => AdminSocket::adopt(socket, path).map(Some),
+            Some(given) => AdminSocket::adopt(given.socket, path).map(Some),
             None => Ok(None),
         }
     }
 
     /// The socket of who has this name, or this address.
-    fn claim(&mut self, name: &str, listen: SocketAddr) -> Option<OwnedFd> {
+    fn claim(&mut self, name: &str, listen: SocketAddr) -> Option<GivenSocket> {
         let named = |given: &GivenSocket| given.configured.is_none() && given.name == name;
         self.remove(|given| given.configured == Some(listen))
             // Of several that have a name, the one that is meant.
@@ -122,21 +137,25 @@ impl GivenSockets {
             .or_else(|| self.remove(named))
     }
 
-    fn remove(&mut self, is_it: impl Fn(&GivenSocket) -> bool) -> Option<OwnedFd> {
+    fn remove(&mut self, is_it: impl Fn(&GivenSocket) -> bool) -> Option<GivenSocket> {
         let position = self.0.iter().position(is_it)?;
-        Some(self.0.remove(position).socket)
+        Some(self.0.remove(position))
     }
 
-    /// Closes those that nobody has claimed, and says so.
-    pub(super) fn close(&mut self) {
-        for GivenSocket { name, socket, .. } in self.0.drain(..) {
+    /// Closes those that nobody has claimed, and says so. Returns what those were for that another
+    /// process has had.
+    pub(super) fn close(&mut self) -> Vec<String> {
+        let mut closed = Vec::new();
+        for GivenSocket { name, socket, configured, .. } in self.0.drain(..) {
             let address = address(&socket).map(|address| address.to_string());
             warn!(
                 name,
                 address,
                 "a listening socket that was passed on is for no service here: it is closed here"
             );
+            closed.extend(configured.map(|_| name));
         }
+        closed
     }
 }
 
@@ -169,6 +188,7 @@ mod tests {
         let given = |(name, socket): (&str, _)| GivenSocket {
             name: name.to_owned(),
             configured: None,
+            shared: true,
             socket,
         };
         GivenSockets(sockets.into_iter().map(given).collect())
@@ -185,7 +205,7 @@ mod tests {
         let expected = format!("it listens on {one}, and `listen` is {two}");
         assert!(error.contains("service echo cannot use") && error.contains(&expected), "{error}");
         assert_eq!(given.0.len(), 1);
-        given.close();
+        assert_eq!(given.close(), [""; 0]);
         assert!(given.0.is_empty());
         let own = given.listener(&settings("own", "127.0.0.1:0".parse().unwrap())).unwrap();
         assert!(!own.is_shared());
@@ -205,11 +225,15 @@ mod tests {
     #[tokio::test]
     async fn what_a_process_had_goes_by_its_address_whatever_it_was_for() {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let (socket, address) = listening();
+        let ((socket, address), (other, _)) = (listening(), listening());
         let mut given = GivenSockets::default();
-        given.add("before".to_owned(), any, socket);
+        for (name, socket) in [("before", socket), ("admin-before", other)] {
+            given.add(PassedOn { name: name.to_owned(), listen: any, shared: false, socket });
+        }
         assert!(given.admin_listener(Some(address)).unwrap().is_none());
         let listener = given.listener(&settings("now", any)).unwrap();
-        assert_eq!(listener.local_addr().unwrap(), address);
+        // Whoever had it accepts there no more.
+        assert_eq!((listener.local_addr().unwrap(), listener.is_shared()), (address, false));
+        assert_eq!(given.close(), ["admin-before"]);
     }
 }

@@ -20,14 +20,13 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::given::GivenSockets;
+use super::given::{GivenSockets, PassedOn};
 use super::instance::{Instance, InstanceError};
 use super::notify;
-use super::register::RegisteredAt;
 use channel::Channel;
-use message::{Beginning, HandoverReply, HandoverRequest, Offer, PROTOCOL};
+use message::{Beginning, HandoverReply, HandoverRequest, Offer, PROTOCOL, ToldListener};
 
-pub(super) use giver::{Giver, HandoverAsk, PassedOn};
+pub(super) use giver::{Giver, HandoverAsk, Succession};
 pub(super) use lives::Lives;
 pub(super) use stock::until_ready;
 
@@ -113,7 +112,10 @@ async fn ask(name: &str) -> Result<Option<(Instance, Predecessor)>, HandoverErro
             Some((HandoverReply::Listeners(told), passed)) if !told.is_empty() => {
                 count += told.len();
                 let pairs = told.into_iter().zip(passed);
-                pairs.for_each(|(told, socket)| given.add(told.name, told.listen, socket));
+                pairs.for_each(|(told, socket)| {
+                    let ToldListener { name, listen, shared } = told;
+                    given.add(PassedOn { name, listen, shared, socket });
+                });
             }
             answer => return Err(odd(answer).into()),
         }
@@ -147,12 +149,13 @@ impl Predecessor {
         self.admin.as_deref()
     }
 
-    /// Tells it that this process serves: it takes no more clients from here on. Returns those
-    /// that may still have containers, until they have ended.
-    pub(super) async fn serving(self, registered: Vec<RegisteredAt>) -> Lives {
+    /// Tells it that this process serves, and what: it takes no more clients from here on. Returns
+    /// those that may still have containers, until they have ended.
+    pub(super) async fn serving(self, successor: Succession) -> Lives {
+        let Succession { registered, closed } = successor;
         let Self { mut channel, boot, lives, .. } = self;
         let told = async {
-            channel.say(&HandoverRequest::Serving { registered }, &[]).await?;
+            channel.say(&HandoverRequest::Serving { registered, closed }, &[]).await?;
             channel.hear::<HandoverReply>().await
         };
         match timeout(ANSWER, told).await {

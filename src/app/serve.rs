@@ -33,6 +33,7 @@ use crate::proxy::{
     Threads,
 };
 use crate::shutdown::Stop;
+use leaving::Heir;
 
 /// Reads the configuration again, or says in lines why it cannot be used.
 pub type Load = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -53,8 +54,7 @@ pub(super) struct Server {
     fronts: BTreeMap<ServiceName, Front>,
     /// What listens, or has listened and has sessions.
     listening: JoinSet<()>,
-    /// Cancelled when another process accepts on the same sockets.
-    leave: CancellationToken,
+    heir: Heir,
     cut: CancellationToken,
 }
 
@@ -78,6 +78,8 @@ struct Front<S = Arc<Service<Pool<Docker>>>> {
     shared: bool,
     /// The same socket, for a process that takes over.
     to_pass_on: Option<OwnedFd>,
+    /// Cancelled when another process accepts there.
+    leave: CancellationToken,
     /// How the next ones are treated.
     service: watch::Sender<S>,
     /// Dropped with it, which closes the door behind those who are in.
@@ -135,7 +137,7 @@ impl Server {
         images: ImageWatch,
         registrar: Registrar,
     ) -> Self {
-        let (pins, dated, fronts, listening, leave, cut) = Default::default();
+        let (pins, dated, fronts, listening, heir, cut) = Default::default();
         let mut this = Self {
             config,
             in_use,
@@ -148,7 +150,7 @@ impl Server {
             dated,
             fronts,
             listening,
-            leave,
+            heir,
             cut,
         };
         this.watch_images();
@@ -161,9 +163,9 @@ impl Server {
         let address = listener.local_addr().unwrap_or(listen);
         let service = self.door.service(settings, &self.pool);
         let (service, current) = watch::channel(service);
-        let close = CancellationToken::new();
+        let (close, leave) = (CancellationToken::new(), CancellationToken::new());
         let shutdown =
-            Shutdown { drain: close.clone(), leave: self.leave.clone(), cut: self.cut.clone() };
+            Shutdown { drain: close.clone(), leave: leave.clone(), cut: self.cut.clone() };
         for acceptor in self.door.threads.acceptors() {
             match listener.try_clone() {
                 Ok(listener) => {
@@ -179,7 +181,7 @@ impl Server {
         let shared = listener.is_shared();
         let to_pass_on = listener.to_pass_on().ok();
         let _close = close.drop_guard();
-        let front = Front { listen, address, shared, to_pass_on, service, _close };
+        let front = Front { listen, address, shared, to_pass_on, leave, service, _close };
         self.fronts.insert(name, front);
     }
 
@@ -200,10 +202,15 @@ impl Server {
                 () = stop.drain.cancelled() => break None,
                 Some(ask) = asks.recv() => match ask {
                     // Whoever has gone meanwhile does not hear it.
-                    HandoverAsk::Listeners(tell) => _ = tell.send(self.to_pass_on()),
-                    HandoverAsk::Serving { registered, done } => break Some((registered, done)),
+                    HandoverAsk::Listeners { tell, over } => {
+                        self.heir.comes(over);
+                        _ = tell.send(self.to_pass_on());
+                    }
+                    HandoverAsk::Serving { successor, done } => break Some((successor, done)),
                 },
-                () = stop.reload.notified() => if let Some(load) = &load {
+                // What was put off for it.
+                () = self.heir.has_gone() => stop.reload.notify_one(),
+                () = stop.reload.notified() => if let Some(load) = &load && !self.heir.puts_off() {
                     _ = self.reload(load, &stop).await;
                 },
                 Some(SentOrder { order, answer }) = orders.recv() => {
@@ -221,7 +228,7 @@ impl Server {
         // Others accept who comes next: those who are in are served to their end.
         let shared = successor.is_some() || self.fronts.values().any(|front| front.shared);
         match successor {
-            Some((registered, done)) => self.leave(&registered, done, &stop).await,
+            Some((successor, done)) => self.leave(&successor, done, &stop).await,
             None => self.deregister(&stop).await,
         }
         self.fronts.clear();
@@ -473,8 +480,9 @@ mod tests {
         let front = |close: &CancellationToken| {
             let (service, _) = watch::channel(());
             let shared = false;
-            let (to_pass_on, _close) = (None, close.clone().drop_guard());
-            Front { listen: address, address, shared, to_pass_on, service, _close }
+            let (to_pass_on, leave, _close) =
+                (None, CancellationToken::new(), close.clone().drop_guard());
+            Front { listen: address, address, shared, to_pass_on, leave, service, _close }
         };
         let mut fronts = doors.iter().map(|(name, close)| (name.clone(), front(close))).collect();
         keep(&mut fronts, &settings);

@@ -99,11 +99,12 @@ pub fn bind(settings: &Settings) -> Result<Listener, BindError> {
 }
 
 /// Takes a listening socket that another process has opened for a service, and has it treat
-/// connections as one of ours does.
+/// connections as one of ours does. `shared` says that somebody has it who passes it on to whoever
+/// comes after us.
 ///
 /// # Errors
 /// See [`AdoptError`].
-pub fn adopt(settings: &Settings, socket: OwnedFd) -> Result<Listener, AdoptError> {
+pub fn adopt(settings: &Settings, socket: OwnedFd, shared: bool) -> Result<Listener, AdoptError> {
     let Settings { name, listen, session, .. } = settings;
     let fail = |why| AdoptError { service: name.clone(), why };
     let socket = Socket::from(socket);
@@ -114,7 +115,7 @@ pub fn adopt(settings: &Settings, socket: OwnedFd) -> Result<Listener, AdoptErro
     let prepared =
         prepare(&socket, *listen, session.keepalive).and_then(|()| socket.listen(BACKLOG));
     prepared.map_err(failed)?;
-    Ok(Listener { inner: socket.into(), shared: true })
+    Ok(Listener { inner: socket.into(), shared })
 }
 
 /// Why a socket is not the one that listens at an address, if it is not.

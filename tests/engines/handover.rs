@@ -27,7 +27,7 @@ const LONG: &str = "network: Sealed, warm: 2, max: 250, queue: (length: 250, tim
 /// `GANGER_LONG_CLIENTS=200` has so many of them that it takes its time.
 fn stay() -> u32 {
     let told = std::env::var("GANGER_LONG_CLIENTS").ok();
-    told.map_or(24, |count| count.parse().expect("GANGER_LONG_CLIENTS is a number"))
+    told.map_or(24, |count| count.parse().unwrap())
 }
 
 /// A service whose containers are shared, and one where each client has its own, on every host.
@@ -124,6 +124,7 @@ fn one_that_cannot_serve_or_is_killed_before_it_does_changes_nothing() {
     let sick = config.clone().changed("long", LONG, &["--exit", "3"]);
     let never = format!("{LONG}, ready: Log(\"never said\")");
     let never = config.clone().changed("long", &never, &[]);
+    let admin = AdminClient::of(config.instance());
     Traffic::during(config.port("echo"), |traffic| {
         let mut next = sick.start_with(GANGER, &fleet, &["--take-over"]);
         assert_eq!(next.wait(2 * DEADLINE).code(), Some(1));
@@ -138,16 +139,23 @@ fn one_that_cannot_serve_or_is_killed_before_it_does_changes_nothing() {
         assert_eq!(third.wait(DEADLINE).code(), Some(1));
         assert_eq!(third.count("another process is taking over"), 1, "{:#?}", third.lines());
         std::mem::forget(third);
+        // It has read the file already.
+        let (status, problem) = admin.order("/api/v1/reload", "");
+        assert_eq!(status, 409, "{problem}");
+        assert_eq!(admin.order("/api/v1/reload?dry_run=true", "").0, 200);
+        first.signal(Signal::HUP);
+        first.wait_for_line(DEADLINE, |line| line.contains("not reloaded: a process takes over"));
         next.kill();
         let gone = "it has gone before it served";
         wait_until(DEADLINE, "the old one knows", || first.count(gone) == 2);
+        first.wait_for_line(DEADLINE, |line| line.contains("the configuration is reloaded"));
         wait_until(2 * DEADLINE, "what it had is gone", || {
             labelled(fleet.all(), &next.boot()).is_empty()
         });
         std::mem::forget(next);
         traffic.wait_for(50);
     });
-    let told = AdminClient::of(config.instance()).get("/api/v1/version");
+    let told = admin.get("/api/v1/version");
     assert_eq!(told["pid"], first.pid(), "{told}");
     // And it can still be taken over from.
     let mut last = take_over(&config, &fleet);

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::channel::{Channel, DESCRIPTORS};
 use super::lives::Lives;
 use super::message::{Beginning, HandoverReply, HandoverRequest, Offer, PROTOCOL, ToldListener};
+use crate::app::given::PassedOn;
 use crate::app::instance::Lock;
 use crate::app::notify;
 use crate::app::register::RegisteredAt;
@@ -27,17 +28,23 @@ const PROMPT: Duration = Duration::from_secs(5);
 /// How long nobody is listened to when the process is out of something.
 const PAUSE: Duration = Duration::from_millis(75);
 
-/// A listening socket, what it is for, and its address as configured.
-pub(in crate::app) type PassedOn = (String, SocketAddr, OwnedFd);
-
 /// What the server is asked for on behalf of another process.
 #[derive(Debug)]
 pub(in crate::app) enum HandoverAsk {
-    /// Its listening sockets.
-    Listeners(oneshot::Sender<Vec<PassedOn>>),
-    /// To take no more clients, for the other serves them, and has these registered. It is told
+    /// Its listening sockets. What it is told of by `over` has gone, if it has not served before.
+    Listeners { tell: oneshot::Sender<Vec<PassedOn>>, over: oneshot::Receiver<()> },
+    /// To take no more clients, for the other serves them, and says what it has. The other is told
     /// when that is so.
-    Serving { registered: Vec<RegisteredAt>, done: oneshot::Sender<()> },
+    Serving { successor: Succession, done: oneshot::Sender<()> },
+}
+
+/// What the process that serves now has and has not.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::app) struct Succession {
+    /// It has these registered.
+    pub(in crate::app) registered: Vec<RegisteredAt>,
+    /// The services whose sockets it has closed: whoever waits there is nobody else's.
+    pub(in crate::app) closed: Vec<String>,
 }
 
 /// What a running process hands over.
@@ -178,7 +185,9 @@ impl Giver {
 
     /// Answers until the other serves; `false` when it has gone before.
     async fn hand_over(&self, channel: &mut Channel, stage: &Stage) -> io::Result<bool> {
-        let listeners = self.listeners(stage.serves).await;
+        // Until this returns nothing is changed that the other would not know.
+        let (_attempt, over) = oneshot::channel();
+        let listeners = self.listeners(stage.serves, over).await;
         let Some(listeners) = listeners else {
             let stopping = "it is stopping".to_owned();
             channel.say(&HandoverReply::Refused(stopping), &[]).await?;
@@ -190,16 +199,17 @@ impl Giver {
                 None => return Ok(false),
                 Some((HandoverRequest::Listeners { from }, _)) => {
                     let some = listeners.iter().skip(from).take(DESCRIPTORS);
-                    let told = some.clone().map(|(name, listen, _)| ToldListener {
-                        name: name.clone(),
-                        listen: *listen,
+                    let told = some.clone().map(|passed| ToldListener {
+                        name: passed.name.clone(),
+                        listen: passed.listen,
+                        shared: passed.shared,
                     });
                     let reply = HandoverReply::Listeners(told.collect());
-                    let sockets: Vec<_> = some.map(|(.., socket)| socket.as_fd()).collect();
+                    let sockets: Vec<_> = some.map(|passed| passed.socket.as_fd()).collect();
                     channel.say(&reply, &sockets).await?;
                 }
-                Some((HandoverRequest::Serving { registered }, _)) => {
-                    self.let_go(channel, registered, stage).await;
+                Some((HandoverRequest::Serving { registered, closed }, _)) => {
+                    self.let_go(channel, Succession { registered, closed }, stage).await;
                     return Ok(true);
                 }
                 Some((HandoverRequest::Begin(_), _)) => {
@@ -226,28 +236,29 @@ impl Giver {
 
     /// The listening sockets: of services only while they are served, and the admin server's, which
     /// listens to the end. `None` when the process is stopping.
-    async fn listeners(&self, serves: bool) -> Option<Vec<PassedOn>> {
+    async fn listeners(&self, serves: bool, over: oneshot::Receiver<()>) -> Option<Vec<PassedOn>> {
         let mut listeners = Vec::new();
         if serves {
             let (tell, told) = oneshot::channel();
-            self.asks.send(HandoverAsk::Listeners(tell)).await.ok()?;
+            self.asks.send(HandoverAsk::Listeners { tell, over }).await.ok()?;
             listeners = told.await.ok()?;
         }
         if let Some((listen, socket)) = &self.admin_listener
             && let Ok(socket) = socket.as_fd().try_clone_to_owned()
         {
-            listeners.push((crate::app::given::ADMIN.to_owned(), *listen, socket));
+            let name = crate::app::given::ADMIN.to_owned();
+            listeners.push(PassedOn { name, listen: *listen, shared: false, socket });
         }
         Some(listeners)
     }
 
     /// Has the process take no more clients, and leave everything to the other.
-    async fn let_go(&self, channel: &Channel, registered: Vec<RegisteredAt>, stage: &Stage) {
+    async fn let_go(&self, channel: &Channel, successor: Succession, stage: &Stage) {
         // What is not this run's is the other's to remove.
         self.docker.leave_all();
         if stage.serves {
             let (done, is_done) = oneshot::channel();
-            let asked = self.asks.send(HandoverAsk::Serving { registered, done }).await;
+            let asked = self.asks.send(HandoverAsk::Serving { successor, done }).await;
             if asked.is_err() || is_done.await.is_err() {
                 // It is stopping anyway; the other waits a while for the end of that.
                 return;

@@ -19,7 +19,11 @@ pub(super) enum HandoverRequest {
     /// It wants those listening sockets that come after so many.
     Listeners { from: usize },
     /// It accepts on them.
-    Serving { registered: Vec<RegisteredAt> },
+    Serving {
+        registered: Vec<RegisteredAt>,
+        /// What the sockets are for that it has closed: nobody else accepts there.
+        closed: Vec<String>,
+    },
 }
 
 /// Who wants to take over.
@@ -62,4 +66,6 @@ pub(super) struct Offer {
 pub(super) struct ToldListener {
     pub(super) name: String,
     pub(super) listen: SocketAddr,
+    /// The service manager has it as well.
+    pub(super) shared: bool,
 }

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -49,23 +50,30 @@ impl Old {
     }
 
     /// Answers what a server is asked for, with these.
-    async fn listeners(&mut self, listeners: Vec<PassedOn>) {
+    async fn listeners(&mut self, listeners: Vec<PassedOn>) -> oneshot::Receiver<()> {
         match self.asked.recv().await.unwrap() {
-            HandoverAsk::Listeners(tell) => tell.send(listeners).unwrap(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn serving(&mut self) -> Vec<RegisteredAt> {
-        match self.asked.recv().await.unwrap() {
-            HandoverAsk::Serving { registered, done } => {
-                self.drain.cancel();
-                done.send(()).unwrap();
-                registered
+            HandoverAsk::Listeners { tell, over } => {
+                tell.send(listeners).unwrap();
+                over
             }
             other => panic!("{other:?}"),
         }
     }
+
+    async fn serving(&mut self) -> Succession {
+        match self.asked.recv().await.unwrap() {
+            HandoverAsk::Serving { successor, done } => {
+                self.drain.cancel();
+                done.send(()).unwrap();
+                successor
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn nothing() -> Succession {
+    Succession { registered: Vec::new(), closed: Vec::new() }
 }
 
 fn inode(fd: impl AsFd) -> u64 {
@@ -95,17 +103,21 @@ async fn all_is_passed_on_and_with_the_word_the_other_lets_go() {
     let sockets: Vec<_> = (0..100).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let listeners = sockets.iter().enumerate().map(|(n, socket)| {
         let address = socket.local_addr().unwrap();
-        (format!("service-{n}"), address, socket.try_clone().unwrap().into())
+        let socket = socket.try_clone().unwrap().into();
+        PassedOn { name: format!("service-{n}"), listen: address, shared: false, socket }
     });
     let listeners = listeners.collect();
-    let (taken, ()) = tokio::join!(take_over(&name), old.listeners(listeners));
+    let (taken, mut over) = tokio::join!(take_over(&name), old.listeners(listeners));
     let (instance, mut new) = taken.unwrap().unwrap();
     assert_eq!(new.boots(), [old._instance.boot()]);
     assert_eq!(new.admin(), Some(Path::new("/run/a.sock")));
     assert_eq!(new.given().count(), 100);
     assert!(!old.admin_stop.is_cancelled());
 
-    let (lives, _) = tokio::join!(new.serving(Vec::new()), old.serving());
+    assert_eq!(over.try_recv(), Err(TryRecvError::Empty));
+    let said = || Succession { registered: Vec::new(), closed: vec!["service-7".to_owned()] };
+    let (lives, heard) = tokio::join!(new.serving(said()), old.serving());
+    assert_eq!(heard, said());
     assert!(old.admin_stop.is_cancelled());
     // The lock is whoever's has it.
     let Old { giver, _instance, .. } = old;
@@ -125,10 +137,12 @@ async fn all_is_passed_on_and_with_the_word_the_other_lets_go() {
 async fn who_goes_before_it_serves_leaves_its_turn_and_a_second_one_has_to_wait_for_it() {
     let name = name();
     let mut old = Old::new(&name);
-    let (first, ()) = tokio::join!(take_over(&name), old.listeners(Vec::new()));
+    let (first, over) = tokio::join!(take_over(&name), old.listeners(Vec::new()));
     let second = take_over(&name).await.unwrap_err().to_string();
     assert!(second.ends_with("another process is taking over"), "{second}");
     drop(first);
+    // What was put off for it is due.
+    assert!(over.await.is_err());
     loop {
         let again = async { take_over(&name).await };
         tokio::select! {
@@ -136,7 +150,7 @@ async fn who_goes_before_it_serves_leaves_its_turn_and_a_second_one_has_to_wait_
                 Ok(_) => break,
                 Err(error) => assert!(error.to_string().ends_with("taking over"), "{error}"),
             },
-            () = async { loop { old.listeners(Vec::new()).await } } => {}
+            () = async { loop { _ = old.listeners(Vec::new()).await } } => {}
         }
     }
     assert!(!old.drain.is_cancelled());
@@ -146,14 +160,14 @@ async fn who_goes_before_it_serves_leaves_its_turn_and_a_second_one_has_to_wait_
 async fn one_whose_successor_has_ended_gives_what_is_left() {
     let name = name();
     let mut old = Old::new(&name);
-    let (taken, ()) = tokio::join!(take_over(&name), old.listeners(Vec::new()));
+    let (taken, _) = tokio::join!(take_over(&name), old.listeners(Vec::new()));
     let (instance, new) = taken.unwrap().unwrap();
-    let (lives, _) = tokio::join!(new.serving(Vec::new()), old.serving());
+    let (lives, _) = tokio::join!(new.serving(nothing()), old.serving());
     // As long as it has one it is not asked.
     drop((lives, instance));
     let (_, next) = take_over(&name).await.unwrap().unwrap();
     assert_eq!(next.boots(), [old._instance.boot()]);
-    assert_eq!(next.serving(Vec::new()).await.boots().len(), 1);
+    assert_eq!(next.serving(nothing()).await.boots().len(), 1);
 }
 
 #[tokio::test]

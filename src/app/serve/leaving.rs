@@ -6,13 +6,65 @@ use std::time::Duration;
 use ganger_pool::core::{Policy, ServiceName};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 
 use super::{Front, Server};
-use crate::app::handover::PassedOn;
+use crate::app::given::PassedOn;
+use crate::app::handover::Succession;
 use crate::app::notify;
 use crate::app::plan::Plan;
 use crate::app::register::{Entry, RegisteredAt};
 use crate::shutdown::Stop;
+
+/// A process that gets ready to take our place: until it has gone nothing is changed that it would
+/// not know.
+#[derive(Default)]
+pub(super) struct Heir {
+    /// Told when it has gone.
+    over: Option<oneshot::Receiver<()>>,
+    /// The configuration is to be read again then.
+    reload: bool,
+}
+
+// === impl Heir ===
+
+impl Heir {
+    /// One comes, and has gone when `over` ends.
+    pub(super) fn comes(&mut self, over: oneshot::Receiver<()>) {
+        self.over = Some(over);
+    }
+
+    /// Whether one is there.
+    pub(super) fn is_there(&self) -> bool {
+        self.over.is_some()
+    }
+
+    /// Whether a reload has to wait for its end; remembers and says so.
+    pub(super) fn puts_off(&mut self) -> bool {
+        if self.is_there() {
+            self.reload = true;
+            warn!(
+                "the configuration is not reloaded: a process takes over, which may have read it \
+                 before; reload that one. Should it fail, the reload follows here"
+            );
+        }
+        self.is_there()
+    }
+
+    /// Returns when one has gone for which a reload was put off. Cancel safe.
+    pub(super) async fn has_gone(&mut self) {
+        loop {
+            match &mut self.over {
+                Some(over) => _ = over.await,
+                None => std::future::pending().await,
+            }
+            self.over = None;
+            if std::mem::take(&mut self.reload) {
+                return;
+            }
+        }
+    }
+}
 
 // === impl Server ===
 
@@ -30,17 +82,16 @@ impl Server {
     }
 
     /// Leaves all who come to another process, which serves them already.
-    pub(super) async fn leave(
-        &mut self,
-        to: &[RegisteredAt],
-        done: oneshot::Sender<()>,
-        stop: &Stop,
-    ) {
-        self.leave.cancel();
+    pub(super) async fn leave(&mut self, to: &Succession, done: oneshot::Sender<()>, stop: &Stop) {
+        // Who waits where nobody else accepts is still ours.
+        let accepts =
+            |name: &ServiceName| !to.closed.iter().any(|closed| *closed == *name.as_str());
+        let accepted = self.fronts.iter().filter(|(name, _)| accepts(name));
+        accepted.for_each(|(_, front)| front.leave.cancel());
         self.fronts.clear();
         // A signal to stop is the second one from here on.
         stop.drain.cancel();
-        self.registrar.hand_over(to).await;
+        self.registrar.hand_over(&to.registered).await;
         _ = done.send(());
     }
 
@@ -59,7 +110,8 @@ impl Server {
     pub(super) fn to_pass_on(&self) -> Vec<PassedOn> {
         let copy = |(name, front): (&ServiceName, &Front)| {
             let socket = front.to_pass_on.as_ref()?.try_clone().ok()?;
-            Some((name.to_string(), front.listen, socket))
+            let (name, listen, shared) = (name.to_string(), front.listen, front.shared);
+            Some(PassedOn { name, listen, shared, socket })
         };
         self.fronts.iter().filter_map(copy).collect()
     }
@@ -90,5 +142,37 @@ impl Server {
             (*warm, *auto, *surplus_after) = (0, None, Duration::ZERO);
         }
         self.pool.reload(services);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    /// Whether a reload is due that was put off.
+    fn is_due(heir: &mut Heir) -> bool {
+        pin!(heir.has_gone()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn a_reload_is_put_off_while_a_process_takes_over_and_follows_when_that_has_failed() {
+        let mut heir = Heir::default();
+        assert!(!heir.puts_off() && !is_due(&mut heir));
+        let (attempt, over) = oneshot::channel();
+        heir.comes(over);
+        assert!(heir.puts_off() && heir.puts_off() && !is_due(&mut heir));
+        drop(attempt);
+        assert!(is_due(&mut heir), "it is carried out once");
+        assert!(!heir.is_there() && !heir.puts_off() && !is_due(&mut heir));
+
+        // One for which nothing was put off.
+        let (attempt, over) = oneshot::channel();
+        heir.comes(over);
+        drop(attempt);
+        assert!(!is_due(&mut heir) && !heir.is_there());
     }
 }

@@ -36,6 +36,10 @@ impl Server {
         load: Option<&Load>,
         stop: &Stop,
     ) -> Result<Ordered, NotOrdered> {
+        if self.heir.is_there() && !matches!(order, ServerOrder::Reload { dry_run: true }) {
+            let why = "a process takes over, which would not know of it: order it from that one";
+            return Err(NotOrdered::Conflict(why.to_owned()));
+        }
         match (order, load) {
             (ServerOrder::Scale { service, scale }, _) => self.scale(&service, scale),
             (ServerOrder::Reload { dry_run: false }, Some(load)) => self.reload(load, stop).await,

@@ -62,7 +62,7 @@ async fn left_to_others(shutdown: impl FnOnce(&Shutdown), share: impl FnOnce(Own
 
 #[test]
 fn who_waits_at_a_socket_that_is_somebody_else_s_as_well_is_theirs() {
-    test(left_to_others(|_| {}, |socket| adopt(&Settings::sample(), socket).unwrap()));
+    test(left_to_others(|_| {}, |socket| adopt(&Settings::sample(), socket, true).unwrap()));
 }
 
 #[test]
