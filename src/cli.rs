@@ -3,6 +3,7 @@
 mod ask;
 mod bench;
 mod check;
+mod contained;
 mod demo;
 mod generate;
 mod guard;
@@ -239,8 +240,9 @@ fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, 
             start_log(LogFormat::Text, &log).and_then(|()| block_on(ask::carry_out(verb, config)))
         }
         Verb::Run { file, guardian_quiet, take_over } => {
-            loaded(one(file, config)?).and_then(|(config, path)| {
+            loaded(one(file, config)?).map_err(with_what_is_missing).and_then(|(config, path)| {
                 start_log(config.log.format, &log)?;
+                contained::missing(Some(&config)).iter().for_each(|what| tracing::warn!("{what}"));
                 let run = run::run(config, &path, &log, guardian_quiet, take_over);
                 block_on(run).map_err(Failure::logged)
             })
@@ -355,6 +357,13 @@ fn one(file: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<PathBuf>
 fn loaded(named: Option<PathBuf>) -> Result<(Config, PathBuf), Failure> {
     let path = config_path(named)?;
     Ok((Config::load(&path).map_err(refused)?, path))
+}
+
+/// A failure, and what else this container lacks.
+fn with_what_is_missing(mut failure: Failure) -> Failure {
+    let missing = contained::missing(None);
+    missing.iter().for_each(|what| failure.message.push_str(&format!("\n{what}")));
+    failure
 }
 
 /// The configuration that is named, or found where one usually is.

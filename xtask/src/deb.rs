@@ -19,8 +19,8 @@ const PROGRAM: &str = "/usr/bin/ganger";
 const COMPLETIONS: [(&str, &str); 3] =
     [("bash", "ganger"), ("zsh", "_ganger"), ("fish", "ganger.fish")];
 
-/// Makes the package, and says where it is.
-pub(crate) fn run(maintainer: Option<&str>) -> Result<()> {
+/// Makes the package, says what is in it, and returns where it is.
+pub(crate) fn run(maintainer: Option<&str>) -> Result<PathBuf> {
     let packer = cargo_deb()?;
     command::run(&mut cargo(&["build", "--release", "--locked", "--package", "ganger"]))?;
     let epoch = epoch()?;
@@ -37,7 +37,7 @@ pub(crate) fn run(maintainer: Option<&str>) -> Result<()> {
     command::say(&command::output("dpkg-deb", &["--info", package])?);
     command::say(&command::output("dpkg-deb", &["--contents", package])?);
     command::say(package);
-    Ok(())
+    Ok(std::path::absolute(package)?)
 }
 
 /// cargo-deb, which is installed below target/ where it is not there.

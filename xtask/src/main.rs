@@ -215,7 +215,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         #[cfg(target_os = "linux")]
         Verb::Images => drop(images::Images::ensure(&child::Interrupts::take()?)?),
         #[cfg(target_os = "linux")]
-        Verb::Deb { maintainer } => deb::run(maintainer.as_deref())?,
+        Verb::Deb { maintainer } => deb::run(maintainer.as_deref()).map(drop)?,
         Verb::Ci => return checks::ci(),
         Verb::Sim(args) => return checks::sim(&args),
         #[cfg(target_os = "linux")]

@@ -12,7 +12,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use self::inside::Case;
 pub(crate) use self::inside::run as inside;
 use crate::child::Interrupts;
 use crate::command;
@@ -45,7 +44,7 @@ pub(crate) fn run(filter: Option<String>) -> Result<ExitCode> {
         command::say("waiting for another `cargo xtask vm`");
         lock.lock().context("lock on the virtual machine")?;
     }
-    let payload = payload::build(&dir, filter, cases.iter().any(Case::is_test))?;
+    let payload = payload::build(&dir, filter, &cases)?;
     let interrupts = Interrupts::take()?;
     let result = system::ensure(&dir.join("system"), &interrupts).and_then(|system| {
         interrupts.check()?;

@@ -3,6 +3,8 @@
 mod demo;
 mod engine;
 mod host;
+mod image;
+mod package;
 mod unit;
 
 use std::fs::{self, File, OpenOptions};
@@ -23,6 +25,10 @@ const PORT: &str = "/dev/ttyS1";
 const DEADLINE: Duration = Duration::from_secs(240);
 /// Between two looks, each of which starts a program.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Where the cases of the Debian package are.
+const PACKAGE: &str = "package";
+/// Where those of the image are.
+const IMAGE: &str = "image";
 /// The label that containers of every instance have.
 const INSTANCE: &str = "label=io.ganger.instance";
 
@@ -64,6 +70,16 @@ impl Case {
     pub(super) fn is_test(&self) -> bool {
         matches!(self.what, What::Test(_))
     }
+
+    /// Whether it needs the Debian package.
+    pub(super) fn is_of_package(&self) -> bool {
+        self.name.starts_with(PACKAGE)
+    }
+
+    /// Whether it needs a program that is linked statically.
+    pub(super) fn is_of_image(&self) -> bool {
+        self.name.starts_with(IMAGE)
+    }
 }
 
 /// The cases that the filter leaves, in the order in which they run.
@@ -75,6 +91,8 @@ pub(super) fn selected(filter: Option<&str>) -> Vec<Case> {
     let mut cases: Vec<_> = host::CHECKS.iter().map(|it| check("host", it)).collect();
     cases.extend(demo::CHECKS.iter().map(|it| check("demo", it)));
     cases.extend(unit::CHECKS.iter().map(|it| check("unit", it)));
+    cases.extend(package::CHECKS.iter().map(|it| check(PACKAGE, it)));
+    cases.extend(image::CHECKS.iter().map(|it| check(IMAGE, it)));
     cases.extend(
         engine::TESTS
             .iter()

@@ -8,10 +8,16 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::inside::Case;
 use super::plan::Plan;
 use super::system;
 use crate::checks::ENGINE_TARGET;
 use crate::command::{self, cargo};
+use crate::deb;
+
+/// What a statically linked program is built for. Named, so that its flags are not those of programs
+/// that run during the build.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Links what is on it to its places, and goes on with ourselves.
 const START: &str = "\
@@ -21,12 +27,12 @@ cp -rs /payload/files/. /
 exec /payload/xtask vm-inside /payload/plan.json
 ";
 
-/// Builds the program, the tests on real engines if they are wanted, and the disk.
-pub(super) fn build(dir: &Path, filter: Option<String>, with_tests: bool) -> Result<PathBuf> {
+/// Builds what these cases need, and the disk.
+pub(super) fn build(dir: &Path, filter: Option<String>, cases: &[Case]) -> Result<PathBuf> {
     command::say("building ganger and tests: some minutes the first time");
     command::run(&mut cargo(&["build", "--release", "--package", "ganger"]))?;
     let mut files = Vec::new();
-    let tests = if with_tests {
+    let tests = if cases.iter().any(Case::is_test) {
         files.push(fixture()?);
         let (program, tests) = build_tests()?;
         files.push(program);
@@ -34,14 +40,19 @@ pub(super) fn build(dir: &Path, filter: Option<String>, with_tests: bool) -> Res
     } else {
         None
     };
+    let of_image = cases.iter().any(Case::is_of_image);
+    let of_package = cases.iter().any(Case::is_of_package);
     let plan = Plan {
         filter,
         ganger: std::path::absolute(command::target().join("release/ganger"))?,
+        static_ganger: of_image.then(build_static).transpose()?,
+        package: of_package.then(|| deb::run(None)).transpose()?,
         unit: command::root().join("deploy/systemd/ganger.service"),
+        socket: command::root().join("deploy/systemd/ganger.socket"),
         tests,
     };
-    files.extend([plan.ganger.clone(), plan.unit.clone()]);
-    files.extend(plan.tests.clone());
+    files.extend([plan.ganger.clone(), plan.unit.clone(), plan.socket.clone()]);
+    files.extend([&plan.tests, &plan.static_ganger, &plan.package].into_iter().flatten().cloned());
 
     let content = dir.join("payload");
     if content.exists() {
@@ -71,6 +82,13 @@ fn copy(file: &Path, place: &Path) -> Result<u64> {
     let dir = place.parent().context("a file in a directory")?;
     fs::create_dir_all(dir)?;
     fs::copy(file, place).with_context(|| format!("copy of {}", file.display()))
+}
+
+/// Builds the program as an image of it has to have it.
+fn build_static() -> Result<PathBuf> {
+    let mut build = cargo(&["build", "--release", "--package", "ganger", "--target", TARGET]);
+    command::run(build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    Ok(std::path::absolute(command::target().join(TARGET).join("release/ganger"))?)
 }
 
 /// Builds the fixture as the tests do that find no cargo inside.

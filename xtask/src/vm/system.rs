@@ -21,6 +21,7 @@ const PACKAGES: &[&str] = &[
     "ca-certificates",
     "dbus",
     "docker-cli",
+    "docker-compose",
     "docker.io",
     "initramfs-tools",
     "iproute2",

@@ -4,13 +4,17 @@ mod service;
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
-use self::service::{CONFIG, Client, DROP_IN, NAME, UNIT, systemctl, with};
-pub(super) use self::service::{PORT, echo};
+use self::service::{CONFIG, DROP_IN, NAME, SOCKET, UNIT, with};
+pub(super) use self::service::{Client, PORT, echo, systemctl};
 use super::{Check, containers, said, wait_until};
 use crate::vm::plan::Plan;
+use crate::wait;
 
 /// What is tried.
 pub(super) const CHECKS: &[Check] = &[
@@ -22,6 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("what_a_killed_one_had_is_gone_without_another_start", kill_without_restart),
     ("one_that_stands_still_is_started_again", watchdog),
     ("a_restart_serves_again_with_containers_of_its_own", restart),
+    ("a_restart_with_a_socket_of_systemd_s_refuses_nobody", restart_with_socket),
     ("a_stop_leaves_nothing", stop),
     ("a_stop_that_cuts_a_connection_is_no_failure", stop_with_a_client),
     ("a_configuration_with_mistakes_is_tried_once", mistakes),
@@ -30,6 +35,9 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// Numbers of the unit's CapabilityBoundingSet.
 const CAPABILITIES: [u8; 5] = [1, 10, 19, 21, 24];
+/// That many are in turn, so that 50 clients a second come as long as none has to wait.
+const CLIENTS: u32 = 25;
+const PACE: Duration = Duration::from_millis(20);
 /// The most that systemd-analyze may say the unit is exposed, in tenths: below is "OK".
 const EXPOSURE: &str = "--threshold=49";
 
@@ -160,6 +168,65 @@ fn restart(plan: &Plan) -> Result<()> {
         ensure!(service.property("MainPID")? != pid, "it is the same process");
         echo(PORT)?;
         service.restocked(&before)?;
+        Ok(())
+    })
+}
+
+/// 50 clients a second come, and some stay until after the stop has begun.
+fn restart_with_socket(plan: &Plan) -> Result<()> {
+    with(plan, |service| {
+        systemctl(&["stop", NAME])?;
+        let shared = "port: 7000, reuse: 100000,";
+        fs::write(CONFIG, fs::read_to_string(CONFIG)?.replace("port: 7000,", shared))?;
+        let unit =
+            |program: &Path| said("install", &["-m", "644", &program.to_string_lossy(), SOCKET]);
+        unit(&plan.socket)?;
+        systemctl(&["daemon-reload"])?;
+        systemctl(&["start", "ganger.socket"])?;
+        // Who comes starts it.
+        let stay: Vec<_> = (0..8).map(|_| Client::hold(PORT)).collect::<Result<_>>()?;
+        let before = service.property("MainPID")?;
+        let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let failed = thread::scope(|scope| {
+            let come = || {
+                // One after the other until it is over, with half a second between two.
+                while wait::until(CLIENTS * PACE, || over.load(Ordering::Relaxed).then_some(()))
+                    .is_none()
+                {
+                    echo(PORT)?;
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            };
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(come)).collect();
+            let restart = || {
+                let more = |count: usize| {
+                    let until = served.load(Ordering::Relaxed) + count;
+                    wait_until("more are served", || served.load(Ordering::Relaxed) >= until)
+                };
+                more(100)?;
+                systemctl(&["restart", "--no-block", NAME])?;
+                wait_until("it stops", || {
+                    service.property("ActiveState").is_ok_and(|state| state == "deactivating")
+                })?;
+                stay.into_iter().try_for_each(Client::finish)?;
+                wait_until("another process runs", || {
+                    service.property("ActiveState").is_ok_and(|state| state == "active")
+                        && service.property("MainPID").is_ok_and(|pid| pid != before)
+                })?;
+                more(100)
+            };
+            let restarted = restart();
+            over.store(true, Ordering::Relaxed);
+            let came = clients.into_iter().map(|client| match client.join() {
+                Ok(came) => came,
+                Err(_) => bail!("a client has panicked"),
+            });
+            came.chain([restarted]).filter_map(Result::err).collect::<Vec<_>>()
+        });
+        ensure!(failed.is_empty(), "{failed:#?}");
+        let log = service.log(&[])?;
+        ensure!(!log.contains("end=C") && !log.contains("refused"), "not all ended well");
         Ok(())
     })
 }

@@ -1,8 +1,8 @@
 //! The unit installed and running, for as long as a case takes.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -19,6 +19,8 @@ pub(super) const NAME: &str = "ganger.service";
 const PROGRAM: &str = "/usr/local/bin/ganger";
 pub(super) const CONFIG: &str = "/etc/ganger/ganger.ron";
 pub(super) const UNIT: &str = "/etc/systemd/system/ganger.service";
+/// Where a unit of a listening socket is, while a case has one.
+pub(super) const SOCKET: &str = "/run/systemd/system/ganger.socket";
 /// What a case adds to the unit, until the machine ends or the case does.
 pub(super) const DROP_IN: &str = "/run/systemd/system/ganger.service.d";
 /// Of the log of a case that failed, in lines.
@@ -40,7 +42,7 @@ pub(super) fn with(plan: &Plan, case: impl FnOnce(&Service) -> Result<()>) -> Re
     })
 }
 
-pub(super) fn systemctl(args: &[&str]) -> Result<String> {
+pub(in crate::vm::inside) fn systemctl(args: &[&str]) -> Result<String> {
     said("systemctl", args)
 }
 
@@ -50,14 +52,12 @@ pub(in crate::vm::inside) fn echo(port: u16) -> Result<()> {
 }
 
 /// A connection that has been answered.
-pub(super) struct Client(
-    #[expect(dead_code, reason = "it is open as long as this is there")] TcpStream,
-);
+pub(in crate::vm::inside) struct Client(TcpStream);
 
 // === impl Client ===
 
 impl Client {
-    pub(super) fn hold(port: u16) -> Result<Self> {
+    pub(in crate::vm::inside) fn hold(port: u16) -> Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).context("connect")?;
         stream.set_read_timeout(Some(DEADLINE))?;
         (&stream).write_all(b"hello\n").context("send")?;
@@ -65,6 +65,14 @@ impl Client {
         BufReader::new(&stream).read_line(&mut line).context("receive")?;
         ensure!(line == "hello\n", "a client has got {line:?}");
         Ok(Self(stream))
+    }
+
+    /// Says that it has said all, and hears the end.
+    pub(super) fn finish(self) -> Result<()> {
+        self.0.shutdown(Shutdown::Write)?;
+        let rest = (&self.0).read_to_end(&mut Vec::new()).context("a client that stayed")?;
+        ensure!(rest == 0, "a client that stayed has got {rest} more bytes");
+        Ok(())
     }
 }
 
@@ -144,6 +152,8 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         // The next case installs it anew, and says what is wrong then.
+        let _ = systemctl(&["stop", "ganger.socket"]);
+        let _ = fs::remove_file(SOCKET);
         let _ = systemctl(&["disable", "--now", NAME]);
         let _ = systemctl(&["reset-failed", NAME]);
         let _ = fs::remove_dir_all(DROP_IN);
