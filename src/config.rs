@@ -7,6 +7,7 @@ mod consul;
 mod daemon;
 mod decode;
 mod defaults;
+mod effective;
 mod fleet;
 mod image;
 mod include;
@@ -39,6 +40,7 @@ use thiserror::Error;
 pub use admin::Admin;
 pub use daemon::Daemon;
 pub(crate) use decode::{Values, similar};
+pub use effective::{Effective, EffectiveKey, EffectivePart, EffectiveValue, FilePlace};
 pub use fleet::Daemons;
 pub use image::ImageRef;
 pub use name::Name;
@@ -83,6 +85,8 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// What can be used and looks wrong, or will not be right for long.
     pub warnings: Vec<Remark>,
+    /// Every key with the value that holds, to be told: no secret is in it.
+    pub effective: Effective,
     /// The value of each key at the top.
     pub(crate) values: Values,
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::decode::{Cx, Decode, Fields, Flaw};
-use super::keys::{keys, optional};
+use super::keys::{Tell, keys, optional};
 use super::report::Mistake;
 use super::tree::Node;
 use super::value::FilePath;
@@ -80,6 +80,7 @@ impl Admin {
 
 impl Decode for Admin {
     const WHAT: &'static str = "settings in brackets";
+    const TELL: Tell = Tell::Keys(&[("", ADMIN_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "`admin`", |f| {
@@ -124,6 +125,7 @@ impl Admin {
 
 impl Decode for SiteNames {
     const WHAT: &'static str = "a list of names `[\"ganger.example.com\"]`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let names = cx.list::<SiteName>(node, Self::WHAT)?;

@@ -2,7 +2,7 @@
 //! reached.
 
 use super::decode::{Cx, Decode, Fields, Flaw, Spanned};
-use super::keys::{Key, keys, optional, or, required};
+use super::keys::{Key, Tell, keys, optional, or, required};
 use super::report::Mistake;
 use super::tree::Node;
 use super::value::{Containers, Text};
@@ -40,7 +40,8 @@ keys! {
     service: Text = required(
         "\"docker\"",
         "The service whose instances are the daemons: those that pass their checks.",
-    );
+    )
+    .open();
     max_containers: Containers = required(
         "10",
         "The most containers on a daemon that has no key `max_containers` in its meta and no tag `max_containers:N`.",
@@ -95,6 +96,7 @@ impl Decode for Consul {
 
 impl Decode for Consistency {
     const WHAT: &'static str = "`Stale`, `Default` or `Consistent`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.choice(
@@ -110,6 +112,7 @@ pub(super) struct Datacenters(Vec<String>);
 
 impl Decode for Datacenters {
     const WHAT: &'static str = "a list of datacenters `[\"eu\", \"us\"]`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let names = cx.list::<Text>(node, Self::WHAT)?;
@@ -128,6 +131,7 @@ pub(super) struct Servers(Vec<Spanned<Server>>);
 
 impl Decode for Servers {
     const WHAT: &'static str = "a list of urls `[\"http://127.0.0.1:8500\"]`";
+    const TELL: Tell = Tell::Url;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let servers = cx.list::<Server>(node, Self::WHAT)?;
@@ -143,6 +147,7 @@ impl Decode for Servers {
 
 impl Decode for Server {
     const WHAT: &'static str = "a url such as \"http://127.0.0.1:8500\"";
+    const TELL: Tell = Tell::Url;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {
@@ -198,6 +203,7 @@ pub(super) fn secured(
 
 impl Decode for TokenFile {
     const WHAT: &'static str = "the path of a file that holds a token";
+    const TELL: Tell = Tell::Path;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let name = cx.decode::<Text>(node)?;

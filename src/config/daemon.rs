@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::decode::{Cx, Decode, Fields, Flaw, Spanned, Values};
-use super::keys::{keys, optional, or, required};
+use super::keys::{Tell, keys, optional, or, required};
 use super::name::Name;
 use super::report::{Mistake, Span};
 use super::tree::Node;
@@ -154,6 +154,7 @@ fn check_publish(f: &mut Fields<'_, '_, '_>, ip: IpAddr, place: &Span) {
 
 impl Decode for Endpoint {
     const WHAT: &'static str = "a url such as \"unix:///var/run/docker.sock\"";
+    const TELL: Tell = Tell::Url;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {

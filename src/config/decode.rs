@@ -21,6 +21,7 @@ pub(crate) use values::Values;
 pub(crate) use words::similar;
 use words::{listed, quoted};
 
+use super::keys::{KeyKind, Tell};
 use super::report::{Mistake, Span};
 use super::source_text::SourceText;
 use super::tree::{Item, Node, Shape, parse};
@@ -32,6 +33,11 @@ pub(super) trait Decode: Clone + PartialEq + Send + Sync + 'static {
     const WHAT: &'static str;
     /// Whether `None` is one of its values. Otherwise it is as if the key were left out.
     const TAKES_NONE: bool = false;
+    /// What may be told of it to those who may not read the file.
+    const TELL: Tell = Tell::Nothing;
+    /// All that, for the tables of keys.
+    const KIND: KeyKind =
+        KeyKind { what: Self::WHAT, tell: Self::TELL, takes_none: Self::TAKES_NONE };
 
     /// Reads it. `None` when that is impossible and the reason is reported.
     /// Call [`Cx::decode`] instead, which accepts `Some(…)` too.
@@ -342,6 +348,7 @@ impl<T: PartialEq> PartialEq for Spanned<T> {
 
 impl<T: Decode> Decode for Spanned<T> {
     const WHAT: &'static str = T::WHAT;
+    const TELL: Tell = T::TELL;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         Some(Self { value: T::decode(node, cx)?, span: node.span.clone() })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::consul::CONSUL_ROWS;
 use super::daemon::{Daemon, FoundDaemon};
 use super::decode::{Cx, Decode, Spanned};
-use super::keys::Row;
+use super::keys::{Row, Tell};
 use super::report::Mistake;
 use super::swarm::SWARM_ROWS;
 use super::tree::Node;
@@ -51,6 +51,7 @@ impl SourceKind {
 impl Decode for FoundDaemons {
     const WHAT: &'static str =
         "Static([(name: \"local\", url: \"unix:///var/run/docker.sock\", max_containers: 20)])";
+    const TELL: Tell = Tell::Keys(&[("Consul", CONSUL_ROWS), ("Swarm", SWARM_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let sources = SOURCES.iter().map(|source| source.name);

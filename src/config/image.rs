@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::decode::{Cx, Decode, Flaw};
+use super::keys::Tell;
 use super::tree::Node;
 use crate::registry::is_registry;
 
@@ -68,6 +69,7 @@ impl fmt::Display for ImageRef {
 
 impl Decode for ImageRef {
     const WHAT: &'static str = "the name of an image such as \"postgres:16\"";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use glob::{MatchOptions, Pattern, glob_with};
 
 use super::decode::{Cx, Decode, Spanned};
+use super::keys::Tell;
 use super::report::{Mistake, Span};
 use super::source_text::SourceText;
 use super::tree::{Item, Node, Shape, parse};
@@ -21,6 +22,7 @@ pub(super) struct Includes(Vec<Spanned<Text>>);
 
 impl Decode for Includes {
     const WHAT: &'static str = "a list of files or patterns such as [\"services/*.ron\"]";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.list(node, Self::WHAT).map(Self)

@@ -27,6 +27,38 @@ pub(super) struct Row {
     pub(super) example: &'static str,
     /// The keys of the struct that it takes.
     pub(super) within: &'static [Row],
+    /// What may be told of its values.
+    pub(super) tell: Tell,
+    /// Whether `None` is one of its values, rather than a way to leave it out.
+    pub(super) takes_none: bool,
+}
+
+/// What a type says of itself to the keys that take it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyKind {
+    pub(super) what: &'static str,
+    pub(super) tell: Tell,
+    pub(super) takes_none: bool,
+}
+
+/// What may be told of values to whoever may ask how a running Ganger is configured. Nothing, unless
+/// their type, or the row of a key, says that they hold no secret.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Tell {
+    /// Nothing: they may hold a secret.
+    Nothing,
+    /// All, as it stands in the file.
+    Whole,
+    /// The paths of files, and nothing of what is in them.
+    Path,
+    /// Urls, without who asks and what is asked.
+    Url,
+    /// What stands before the colons of a map.
+    Names,
+    /// What each key in their brackets may tell; by the word before the bracket, which is told as well.
+    Keys(&'static [(&'static str, &'static [Row])]),
+    /// The same of each element of a list or a map, none of which has a word before its bracket.
+    Each(&'static [Row]),
 }
 
 /// What holds where a key is left out.
@@ -60,7 +92,9 @@ pub(super) const fn optional(
 }
 
 const fn row(without: Without, about: &'static str) -> Row {
-    Row { name: "", at: 0, what: "", without, about, more: "", example: "", within: &[] }
+    let (name, what, more, example, within) = ("", "", "", "", &[]);
+    let (at, tell, takes_none) = (0, Tell::Nothing, false);
+    Row { name, at, what, without, about, more, example, within, tell, takes_none }
 }
 
 // === impl Row ===
@@ -74,6 +108,16 @@ impl Row {
     /// With a sentence that only the reference has.
     pub(super) const fn see(self, more: &'static str) -> Self {
         Self { more, ..self }
+    }
+
+    /// With values that hold no secret, though others of their type may.
+    pub(super) const fn open(self) -> Self {
+        Self { tell: Tell::Whole, ..self }
+    }
+
+    /// With values that are paths of files, though their type is not.
+    pub(super) const fn path(self) -> Self {
+        Self { tell: Tell::Path, ..self }
     }
 
     /// With the keys of the struct that it takes.
@@ -121,9 +165,15 @@ impl<T> Clone for Key<T> {
 impl<T> Copy for Key<T> {}
 
 impl<T> Key<T> {
-    /// `what` it takes is of the type that reads it, and `at` is its place in its table.
-    pub(super) const fn new(name: &'static str, at: usize, what: &'static str, row: Row) -> Self {
-        Self { row: Row { name, at, what, ..row }, of: PhantomData }
+    /// `kind` is of the type that reads it, and `at` is its place in its table.
+    pub(super) const fn new(name: &'static str, at: usize, kind: KeyKind, row: Row) -> Self {
+        let KeyKind { what, tell, takes_none } = kind;
+        // A row may open what its type keeps closed, and closes nothing.
+        let tell = match row.tell {
+            Tell::Nothing => tell,
+            opened => opened,
+        };
+        Self { row: Row { name, at, what, tell, takes_none, ..row }, of: PhantomData }
     }
 }
 
@@ -144,7 +194,7 @@ macro_rules! keys {
                 $($name: $crate::config::keys::Key::new(
                     stringify!($name),
                     Position::$name as usize,
-                    <$of as Decode>::WHAT,
+                    <$of as Decode>::KIND,
                     $row,
                 ),)+
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::decode::{Cx, Decode, Flaw};
+use super::keys::Tell;
 use super::tree::Node;
 
 /// The name of a service, daemon, instance or network: 1 to 63 letters, digits,
@@ -59,6 +60,7 @@ impl fmt::Display for Name {
 
 impl Decode for Name {
     const WHAT: &'static str = "a name such as \"echo\"";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |name: String| Self::new(name).map_err(Flaw::new))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 use super::decode::{Cx, Decode, Flaw};
+use super::keys::Tell;
 use super::tree::Node;
 
 /// The longest time that can be set. Sums of times are never near an overflow.
@@ -24,6 +25,7 @@ pub(super) struct Size(pub(super) u64);
 
 impl Decode for Duration {
     const WHAT: &'static str = "a time such as \"30s\"";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, duration)
@@ -32,6 +34,7 @@ impl Decode for Duration {
 
 impl Decode for Positive {
     const WHAT: &'static str = Duration::WHAT;
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| match duration(text)? {
@@ -43,6 +46,7 @@ impl Decode for Positive {
 
 impl Decode for Size {
     const WHAT: &'static str = "a size such as \"16MiB\"";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {

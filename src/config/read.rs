@@ -7,9 +7,10 @@ use super::admin::ADMIN_ROWS;
 use super::daemon::DAEMON_ROWS;
 use super::decode::{Cx, Decode, Entry, Fields, Spanned};
 use super::defaults::{Defaults, spread};
+use super::effective::Effective;
 use super::fleet::FoundDaemons;
 use super::include::{Includes, include, merge};
-use super::keys::{keys, optional, or, required};
+use super::keys::{Tell, keys, optional, or, required};
 use super::name::Name;
 use super::report::{Mistake, Span};
 use super::service::{Found, SERVICE_ROWS, service};
@@ -29,9 +30,14 @@ pub(super) fn config(sources: &mut SourceText) -> Result<(Config, Vec<Mistake>),
         included.iter().for_each(|included| merge(tree, included, &mut cx));
         spread(cx.sources.text(), tree);
     }
-    let config = tree.and_then(|tree| cx.fields(&tree, "the configuration", top).flatten());
-    match config {
-        Some(config) if cx.mistakes.is_empty() => Ok((config, cx.warnings)),
+    let read = tree
+        .as_ref()
+        .and_then(|tree| Some((tree, cx.fields(tree, "the configuration", top).flatten()?)));
+    match read {
+        Some((tree, config)) if cx.mistakes.is_empty() => {
+            let effective = Effective::of(tree, cx.sources, &config, TOP_ROWS);
+            Ok((Config { effective, ..config }, cx.warnings))
+        }
         _ => {
             debug_assert!(!cx.mistakes.is_empty(), "nothing was read and nothing reported");
             Err(cx.mistakes)
@@ -65,7 +71,7 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
     if let Daemons::Static(_) = &daemons {
         f.comes_to(TOP.daemons, ());
     }
-    let (warnings, values) = (Vec::new(), f.values());
+    let (warnings, effective, values) = (Vec::new(), Effective::default(), f.values());
     let config = Config {
         daemons,
         services,
@@ -77,6 +83,7 @@ fn top(f: &mut Fields<'_, '_, '_>) -> Option<Config> {
         admin,
         access_log,
         warnings,
+        effective,
         values,
     };
     Some(config)
@@ -180,6 +187,7 @@ impl Decode for Services {
 
 impl Decode for Log {
     const WHAT: &'static str = "settings in brackets";
+    const TELL: Tell = Tell::Keys(&[("", LOG_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "`log`", |f| Self { format: f.or(LOG.format), begin: f.or(LOG.begin) })
@@ -188,6 +196,7 @@ impl Decode for Log {
 
 impl Decode for LogFormat {
     const WHAT: &'static str = "`Text` or `Json`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.choice(node, &[("Text", Self::Text), ("Json", Self::Json)])

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ganger_pool::probe::CHECK;
 
 use super::decode::{Cx, Decode, Fields, Flaw, within};
-use super::keys::{Key, keys, optional, or, required};
+use super::keys::{Key, Tell, keys, optional, or, required};
 use super::quantity::Positive;
 use super::report::Mistake;
 use super::tree::Node;
@@ -82,6 +82,13 @@ keys! {
 
 impl Decode for Ready {
     const WHAT: &'static str = "`Tcp` or another sign of readiness";
+    const TELL: Tell = Tell::Keys(&[
+        ("Tcp", TCP_ROWS),
+        ("Exchange", EXCHANGE_ROWS),
+        ("Http", HTTP_ROWS),
+        ("Healthcheck", HEALTHCHECK_ROWS),
+        ("Log", LOGGED_ROWS),
+    ]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let known = ["Tcp", "Banner", "Exchange", "Http", "Healthcheck", "Log", "Exec", "Started"];
@@ -239,6 +246,7 @@ impl Decode for HttpPath {
 
 impl Decode for Status {
     const WHAT: &'static str = "an HTTP status such as 200";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |status: i64| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::consul::{Server, secured};
 use super::decode::{Cx, Decode, Fields, Spanned};
-use super::keys::{Key, keys, optional, or};
+use super::keys::{Key, Tell, keys, optional, or};
 use super::name::Name;
 use super::report::{Mistake, Span};
 use super::tree::Node;
@@ -86,6 +86,7 @@ impl Register {
 
 impl Decode for Register {
     const WHAT: &'static str = "Consul(agent: \"http://127.0.0.1:8500\")";
+    const TELL: Tell = Tell::Keys(&[("Consul", REGISTER_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.variant(node, &["Consul"])?;
@@ -150,6 +151,7 @@ pub(super) struct Tags(Vec<String>);
 
 impl Decode for Tags {
     const WHAT: &'static str = "a list of tags `[\"edge\"]`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let tags = cx.list::<Text>(node, Self::WHAT)?;

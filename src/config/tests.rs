@@ -1,6 +1,7 @@
 //! Tests of the configuration: what is accepted, and what is said of the rest.
 
 mod consul;
+mod effective;
 mod env_file;
 mod include;
 mod mutated;

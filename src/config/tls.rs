@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::decode::{Cx, Decode, Fields, Spanned};
-use super::keys::{keys, optional, required};
+use super::keys::{Tell, keys, optional, required};
 use super::report::{Mistake, Span};
 use super::tree::Node;
 use super::value::Text;
@@ -19,13 +19,14 @@ struct Named {
 keys! {
     /// The keys of `tls`.
     TLS, TlsKeys, TLS_ROWS;
-    ca: Text = required("\"ca.pem\"", "The file with the certificates of who signs the other side's. Paths are relative to the file that they stand in.");
-    cert: Text = optional("none", "\"cert.pem\"", "The file with the certificate that is shown.");
-    key: Text = optional("none", "\"key.pem\"", "The file with its key.");
+    ca: Text = required("\"ca.pem\"", "The file with the certificates of who signs the other side's. Paths are relative to the file that they stand in.").path();
+    cert: Text = optional("none", "\"cert.pem\"", "The file with the certificate that is shown.").path();
+    key: Text = optional("none", "\"key.pem\"", "The file with its key.").path();
 }
 
 impl Decode for Files {
     const WHAT: &'static str = "(ca: \"ca.pem\", cert: \"cert.pem\", key: \"key.pem\")";
+    const TELL: Tell = Tell::Keys(&[("", TLS_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let named = cx.fields(node, "`tls`", |f| {

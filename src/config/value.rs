@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::decode::{Cx, Decode, Flaw, within};
+use super::keys::Tell;
 use super::tree::Node;
 
 /// A number from 1 on.
@@ -52,6 +53,7 @@ pub(super) struct AbsolutePath(pub(super) String);
 
 impl Decode for bool {
     const WHAT: &'static str = "`true` or `false`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, Ok)
@@ -60,6 +62,7 @@ impl Decode for bool {
 
 impl Decode for u32 {
     const WHAT: &'static str = "a whole number such as 4";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         whole(node, cx, Self::WHAT, 0..=u32::MAX.into())
@@ -81,6 +84,7 @@ fn whole<T: TryFrom<i64>>(
 
 impl Decode for f64 {
     const WHAT: &'static str = "a number such as 0.5";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, Ok)
@@ -89,6 +93,7 @@ impl Decode for f64 {
 
 impl Decode for Count {
     const WHAT: &'static str = "a whole number such as 4";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         whole(node, cx, Self::WHAT, 1..=u32::MAX.into()).map(Self)
@@ -97,6 +102,7 @@ impl Decode for Count {
 
 impl Decode for Containers {
     const WHAT: &'static str = Count::WHAT;
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         whole(node, cx, Self::WHAT, 1..=100_000).map(Self)
@@ -105,6 +111,7 @@ impl Decode for Containers {
 
 impl Decode for Launches {
     const WHAT: &'static str = Count::WHAT;
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         whole(node, cx, Self::WHAT, 1..=32).map(Self)
@@ -113,6 +120,7 @@ impl Decode for Launches {
 
 impl Decode for Waiting {
     const WHAT: &'static str = u32::WHAT;
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         whole(node, cx, Self::WHAT, 0..=500_000).map(Self)
@@ -121,6 +129,7 @@ impl Decode for Waiting {
 
 impl Decode for Share {
     const WHAT: &'static str = "a share such as 0.1";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |share: f64| {
@@ -133,6 +142,7 @@ impl Decode for Share {
 
 impl Decode for Port {
     const WHAT: &'static str = "a port number such as 7000";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         whole(node, cx, Self::WHAT, 1..=u16::MAX.into()).map(Self)
@@ -178,6 +188,7 @@ impl Decode for Bytes {
 
 impl Decode for AbsolutePath {
     const WHAT: &'static str = "an absolute path such as \"/srv/data\"";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| absolute(text).map(Self))
@@ -186,6 +197,7 @@ impl Decode for AbsolutePath {
 
 impl Decode for FilePath {
     const WHAT: &'static str = "the path of a file in quotes";
+    const TELL: Tell = Tell::Path;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let name = Text::decode(node, cx)?;
@@ -223,6 +235,7 @@ fn no_nul(text: String) -> Result<String, Flaw> {
 
 impl Decode for SocketAddr {
     const WHAT: &'static str = "an address and port such as \"127.0.0.1:5454\"";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {
@@ -249,6 +262,7 @@ impl Decode for SocketAddr {
 
 impl Decode for IpAddr {
     const WHAT: &'static str = "an IP address such as \"192.0.2.7\"";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {

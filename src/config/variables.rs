@@ -1,5 +1,6 @@
 //! Variables of the environment in texts: `${NAME}` and `${NAME:-default}`.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 
 /// What is wrong with a variable, and what to do.
@@ -65,6 +66,17 @@ pub(super) fn expand(
     Ok(expanded)
 }
 
+/// The names of the variables in a text that can be expanded, in its order.
+pub(super) fn names(text: &str) -> Vec<String> {
+    let names = RefCell::new(Vec::new());
+    // What comes of it does not matter.
+    _ = expand(text, |name| {
+        names.borrow_mut().push(name.to_owned());
+        Some(OsString::new())
+    });
+    names.into_inner()
+}
+
 // === impl Unexpanded ===
 
 impl Unexpanded {
@@ -98,6 +110,7 @@ mod tests {
         ] {
             assert_eq!(with(text).as_deref(), Ok(expanded), "{text}");
         }
+        assert_eq!(names("${HOME}$${NONE}${EMPTY:-${}"), ["HOME", "EMPTY"]);
         for (text, why) in [
             ("${NONE}", "the variable NONE is not set"),
             ("${HOME", "`${HOME` is not closed"),

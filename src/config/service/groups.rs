@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::decode::{Cx, Decode, Fields};
-use crate::config::keys::{keys, optional, or};
+use crate::config::keys::{Tell, keys, optional, or};
 use crate::config::quantity::{Positive, Size};
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
@@ -106,6 +106,7 @@ keys! {
 
 impl Decode for Queue {
     const WHAT: &'static str = "settings in brackets";
+    const TELL: Tell = Tell::Keys(&[("", QUEUE_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "`queue`", |f| Self {
@@ -117,6 +118,7 @@ impl Decode for Queue {
 
 impl Decode for Connect {
     const WHAT: &'static str = "settings in brackets";
+    const TELL: Tell = Tell::Keys(&[("", CONNECT_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "`connect`", |f| Self {
@@ -138,6 +140,7 @@ fn replay(f: &mut Fields<'_, '_, '_>) -> usize {
 
 impl Decode for Client {
     const WHAT: &'static str = "settings in brackets";
+    const TELL: Tell = Tell::Keys(&[("", CLIENT_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "`client`", |f| {
@@ -155,6 +158,7 @@ impl Decode for Client {
 
 impl Decode for Timeouts {
     const WHAT: &'static str = "settings in brackets";
+    const TELL: Tell = Tell::Keys(&[("", TIMEOUTS_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "`timeouts`", |f| Self {
@@ -173,6 +177,7 @@ fn limit(time: Duration) -> Option<Duration> {
 
 impl Decode for Limits {
     const WHAT: &'static str = "settings in brackets";
+    const TELL: Tell = Tell::Keys(&[("", LIMITS_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.fields(node, "`limits`", |f| Self {

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::config::decode::{Cx, Decode, Flaw, Spanned};
-use crate::config::keys::{keys, or, required};
+use crate::config::keys::{Tell, keys, or, required};
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::{Node, Shape};
@@ -29,6 +29,7 @@ keys! {
 
 impl Decode for Volumes {
     const WHAT: &'static str = "a map such as {\"/cache\": \"npm-cache\"}";
+    const TELL: Tell = Tell::Each(VOLUME_ROWS);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let entries = cx.map::<AbsolutePath>(node, Self::WHAT)?;
@@ -62,6 +63,7 @@ impl Decode for Volume {
 
 impl Decode for Devices {
     const WHAT: &'static str = "a list such as [\"/dev/kvm\", \"/dev/sdb:/dev/disk:r\"]";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let devices = cx.list::<Device>(node, Self::WHAT)?;
@@ -103,6 +105,7 @@ impl Decode for Device {
 
 impl Decode for Gpus {
     const WHAT: &'static str = "`All`, `Count(1)` or `Ids([\"0\"])`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         match cx.variant(node, &["All", "Count", "Ids"])? {

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::tmpfs::TmpfsOptions;
 use crate::config::decode::{Cx, Decode, Flaw, Spanned};
-use crate::config::keys::{keys, or, required};
+use crate::config::keys::{Tell, keys, or, required};
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
@@ -63,6 +63,7 @@ keys! {
 
 impl Decode for Pull {
     const WHAT: &'static str = "`IfMissing`, `Always` or `Never`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let known =
@@ -73,6 +74,7 @@ impl Decode for Pull {
 
 impl Decode for Preconnect {
     const WHAT: &'static str = "`Off`, `Tcp` or `Banner`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let known = [("Off", Self::Off), ("Tcp", Self::Tcp), ("Banner", Self::Banner)];
@@ -82,6 +84,7 @@ impl Decode for Preconnect {
 
 impl Decode for Sandbox {
     const WHAT: &'static str = "`Fresh` or `Pooled`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.choice(node, &[("Fresh", Self::Fresh), ("Pooled", Self::Pooled)])
@@ -90,6 +93,7 @@ impl Decode for Sandbox {
 
 impl Decode for Reach {
     const WHAT: &'static str = "`Auto`, `Namespace` or `Published`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let known =
@@ -100,6 +104,7 @@ impl Decode for Reach {
 
 impl Decode for Publish {
     const WHAT: &'static str = "`Own` or `Any`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.choice(node, &[("Own", Self::Own), ("Any", Self::Any)])
@@ -108,6 +113,7 @@ impl Decode for Publish {
 
 impl Decode for Network {
     const WHAT: &'static str = "`Isolated`, `Bridge`, `Sealed` or `Named(\"net\")`";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         if cx.variant(node, &["Isolated", "Bridge", "Sealed", "Named"])? != "Named" {
@@ -157,6 +163,7 @@ impl Decode for Arguments {
 
 impl Decode for Variables {
     const WHAT: &'static str = "a map such as {\"KEY\": \"value\"}";
+    const TELL: Tell = Tell::Names;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let all = cx.pairs::<EnvKey, String>(node, Self::WHAT)?;
@@ -166,6 +173,7 @@ impl Decode for Variables {
 
 impl Decode for EnvFile {
     const WHAT: &'static str = "the path of a file with lines KEY=value";
+    const TELL: Tell = Tell::Path;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let path = cx.decode::<FilePath>(node)?.0;
@@ -206,6 +214,7 @@ fn variables(text: &str) -> Result<Env, String> {
 
 impl Decode for Mounts {
     const WHAT: &'static str = "a list such as [(source: \"/srv/data\", target: \"/data\")]";
+    const TELL: Tell = Tell::Each(MOUNT_ROWS);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let mounts = cx.list::<FoundMount>(node, Self::WHAT)?;
@@ -215,6 +224,7 @@ impl Decode for Mounts {
 
 impl Decode for MemoryFiles {
     const WHAT: &'static str = "a map such as {\"/tmp\": \"size=16m\"}";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let entries = cx.map::<AbsolutePath>(node, Self::WHAT)?;
@@ -249,6 +259,7 @@ impl Decode for EnvKey {
 
 impl Decode for User {
     const WHAT: &'static str = "a user such as \"65534:65534\"";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {

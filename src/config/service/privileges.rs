@@ -1,7 +1,7 @@
 //! Reads what a service's processes may do: `privileges`, and `cap_add`, its short form.
 
 use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned, similar};
-use crate::config::keys::{Key, keys, or};
+use crate::config::keys::{Key, Tell, keys, or};
 use crate::config::report::Mistake;
 use crate::config::tree::{Node, Shape};
 
@@ -125,6 +125,7 @@ pub(super) fn capabilities(
 impl Decode for Privileges {
     const WHAT: &'static str = "`Standard`, `None` or (add: [\"SYS_NICE\"], drop: [\"KILL\"])";
     const TAKES_NONE: bool = true;
+    const TELL: Tell = Tell::Keys(&[("", PRIVILEGES_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         if let Shape::Struct { name: None, .. } = node.shape {
@@ -142,6 +143,7 @@ impl Decode for Privileges {
 
 impl Decode for Capabilities {
     const WHAT: &'static str = "a list such as [\"NET_BIND_SERVICE\"]";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.list(node, Self::WHAT).map(Self)

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use indexmap::IndexMap;
 
 use crate::config::decode::{Cx, Decode};
+use crate::config::keys::Tell;
 use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
@@ -20,6 +21,7 @@ const LARGEST: u64 = 500 << 10;
 
 impl Decode for Secrets {
     const WHAT: &'static str = "a map such as {\"db-password\": \"/etc/ganger/db-password\"}";
+    const TELL: Tell = Tell::Path;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let mut files = IndexMap::new();

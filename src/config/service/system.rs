@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use indexmap::IndexMap;
 
 use crate::config::decode::{Cx, Decode, Flaw, similar, within};
-use crate::config::keys::{keys, required};
+use crate::config::keys::{Tell, keys, required};
 use crate::config::report::Mistake;
 use crate::config::tree::{Node, Shape};
 use crate::config::value::Text;
@@ -87,6 +87,7 @@ keys! {
 
 impl Decode for HostName {
     const WHAT: &'static str = "a host name such as \"db\"";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |text: String| {
@@ -109,6 +110,7 @@ impl Decode for HostName {
 
 impl Decode for NameServers {
     const WHAT: &'static str = "a list of addresses such as [\"192.0.2.53\"]";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let servers = cx.list::<IpAddr>(node, Self::WHAT)?;
@@ -118,6 +120,7 @@ impl Decode for NameServers {
 
 impl Decode for Hosts {
     const WHAT: &'static str = "a map such as {\"db\": \"192.0.2.7\"}";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let hosts = cx.pairs::<HostName, HostAddress>(node, Self::WHAT)?;
@@ -141,6 +144,7 @@ impl Decode for HostAddress {
 
 impl Decode for Sysctls {
     const WHAT: &'static str = "a map such as {\"net.core.somaxconn\": 1024}";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let all = cx.pairs::<Sysctl, SysctlValue>(node, Self::WHAT)?;
@@ -175,6 +179,7 @@ impl Decode for SysctlValue {
 
 impl Decode for Ulimits {
     const WHAT: &'static str = "a map such as {\"nofile\": 4096}";
+    const TELL: Tell = Tell::Each(ULIMIT_ROWS);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let all = cx.pairs::<Resource, Ulimit>(node, Self::WHAT)?;
@@ -222,6 +227,7 @@ impl Decode for Ulimit {
 
 impl Decode for ResourceLimit {
     const WHAT: &'static str = "a number such as 4096; -1 is no limit";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, bound).map(Self)

@@ -3,7 +3,7 @@
 use ganger_pool::core::Auto;
 
 use crate::config::decode::{Cx, Decode, Fields, Flaw, Spanned};
-use crate::config::keys::{Key, keys, optional, or};
+use crate::config::keys::{Key, Tell, keys, optional, or};
 use crate::config::report::{Mistake, Span};
 use crate::config::tree::{Node, Shape};
 use crate::config::value::Containers;
@@ -93,6 +93,7 @@ keys! {
 
 impl Decode for Warm {
     const WHAT: &'static str = "a whole number such as 4, or `Auto(hit_rate: 0.999)`";
+    const TELL: Tell = Tell::Keys(&[("Auto", AUTO_ROWS)]);
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         let word = match &node.shape {
@@ -117,6 +118,7 @@ impl Decode for Warm {
 
 impl Decode for HitRate {
     const WHAT: &'static str = "a share such as 0.999";
+    const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.scalar(node, Self::WHAT, |rate: f64| {
