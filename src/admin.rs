@@ -5,6 +5,7 @@
 
 mod access;
 mod changes;
+mod config_status;
 mod engines;
 mod events;
 mod feed;
@@ -36,6 +37,7 @@ use trend::TrendMemory;
 use crate::proxy::{Counts, Sessions};
 
 pub use access::AccessRules;
+pub use config_status::{ConfigKey, ConfigOrigin, ConfigPart, ConfigStatus, LastRead};
 pub use engines::DaemonMemory;
 pub use feed::{Feed, Happening};
 pub use latencies::{LatencyMemory, Percentiles};
@@ -65,6 +67,8 @@ pub trait AdminSubject: Send + Sync + 'static {
     fn counts(&self) -> BTreeMap<ServiceName, Counts>;
     /// How the configuration was read last.
     fn last_reload(&self) -> ReloadResult;
+    /// The configuration in use, as it may be told. Makes a text for each key.
+    fn config(&self) -> ConfigStatus;
     /// The certificates that engines are reached with. Reads files.
     fn certificates(&self) -> Vec<TlsFile>;
 

@@ -30,7 +30,7 @@ use super::problem::{Problem, ProblemKind};
 struct AdminApi;
 
 /// What may go wrong with an operation besides what its form says.
-pub(super) const OWN: [(&str, &[ProblemKind]); 7] = [
+pub(super) const OWN: [(&str, &[ProblemKind]); 8] = [
     ("scale", &[ProblemKind::Conflict, ProblemKind::Stopping]),
     ("service_state", &[ProblemKind::Stopping]),
     ("daemon_state", &[ProblemKind::Stopping]),
@@ -38,6 +38,7 @@ pub(super) const OWN: [(&str, &[ProblemKind]); 7] = [
     ("roll_back", &[ProblemKind::Conflict, ProblemKind::Stopping]),
     ("reload", &[ProblemKind::Conflict, ProblemKind::ConfigRefused, ProblemKind::Stopping]),
     ("events", &[ProblemKind::TooManyReaders]),
+    ("config", &[ProblemKind::Absent]),
 ];
 
 /// What the description begins with.

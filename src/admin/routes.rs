@@ -25,7 +25,7 @@ use super::timeline;
 use super::view::{
     About, ContainerCounts, ContainerStatus, DaemonStatus, ServiceStatus, SessionStatus, Status,
 };
-use super::{AdminShared, ServerState, changes, events, openapi};
+use super::{AdminShared, ServerState, changes, config_status, events, openapi};
 
 /// The largest body of a request, in bytes.
 pub(super) const LARGEST: usize = 64 << 10;
@@ -61,6 +61,7 @@ fn described() -> OpenApiRouter<Arc<AdminShared>> {
         .routes(routes!(version))
         .routes(routes!(status))
         .routes(routes!(events::events))
+        .routes(routes!(config_status::config))
         .routes(routes!(services))
         .routes(routes!(service))
         .routes(routes!(daemons))

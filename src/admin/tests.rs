@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 mod changes;
+mod config_status;
 mod events;
 mod openapi;
 mod page;
@@ -112,6 +113,12 @@ impl AdminSubject for FakeRun {
 
     fn last_reload(&self) -> ReloadResult {
         ReloadResult { at: SystemTime::UNIX_EPOCH, taken: false }
+    }
+
+    fn config(&self) -> ConfigStatus {
+        let text = crate::config::Config::default_text();
+        let config = crate::config::Config::parse(&text, "ganger.ron").unwrap();
+        ConfigStatus::new(&config.effective, SystemTime::UNIX_EPOCH, self.last_reload())
     }
 
     fn certificates(&self) -> Vec<TlsFile> {

@@ -8,15 +8,23 @@ use ganger_pool::core::ServiceName;
 use parking_lot::RwLock;
 
 use super::orders::StockScale;
-use crate::admin::{Feed, Happening, ReloadResult};
+use crate::admin::{ConfigStatus, Feed, Happening, ReloadResult};
 use crate::config::Config;
 
 /// The configuration as of now, and what the operator has ordered since it was read.
 #[derive(Debug)]
 pub(super) struct ConfigInUse {
-    state: RwLock<(Arc<Config>, ReloadResult)>,
-    scales: RwLock<BTreeMap<ServiceName, StockScale>>,
+    state: RwLock<InUse>,
     feed: Arc<Feed>,
+}
+
+/// What changes together.
+#[derive(Debug)]
+struct InUse {
+    config: Arc<Config>,
+    since: SystemTime,
+    last: ReloadResult,
+    scales: BTreeMap<ServiceName, StockScale>,
 }
 
 // === impl ConfigInUse ===
@@ -24,37 +32,118 @@ pub(super) struct ConfigInUse {
 impl ConfigInUse {
     /// That of the start.
     pub(super) fn new(config: Arc<Config>, feed: Arc<Feed>) -> Self {
-        let reload = ReloadResult { at: SystemTime::now(), taken: true };
-        Self { state: RwLock::new((config, reload)), scales: RwLock::default(), feed }
+        Self { state: RwLock::new(InUse::from_now_on(config)), feed }
     }
 
     /// This one is used from now on.
     pub(super) fn took(&self, config: Arc<Config>) {
-        *self.state.write() = (config, ReloadResult { at: SystemTime::now(), taken: true });
-        self.scales.write().clear();
+        let before = std::mem::replace(&mut *self.state.write(), InUse::from_now_on(config));
+        drop(before);
         self.feed.tell(Happening::new("config-reloaded", false, None));
     }
 
     /// A service has so many containers until the next reload.
     pub(super) fn scaled(&self, service: ServiceName, scale: StockScale) {
-        self.scales.write().insert(service, scale);
+        self.state.write().scales.insert(service, scale);
     }
 
     /// How many containers services have, whatever the configuration says.
     pub(super) fn scales(&self) -> BTreeMap<ServiceName, StockScale> {
-        self.scales.read().clone()
+        self.state.read().scales.clone()
     }
 
     /// One was read that cannot be used. The reason is in the log alone: it quotes the file, which may
     /// hold what not everybody may read who may read events.
     pub(super) fn refused(&self) {
-        self.state.write().1 = ReloadResult { at: SystemTime::now(), taken: false };
+        self.state.write().last = ReloadResult { at: SystemTime::now(), taken: false };
         let detail = "the log says what is wrong with it".to_owned();
         self.feed.tell(Happening::new("config-refused", true, Some(detail)));
     }
 
     /// How it was read last.
     pub(super) fn last_reload(&self) -> ReloadResult {
-        self.state.read().1
+        self.state.read().last
+    }
+
+    /// What is used, as it may be told, with what was ordered.
+    pub(super) fn status(&self) -> ConfigStatus {
+        let (config, since, last, scales) = {
+            let state = self.state.read();
+            (Arc::clone(&state.config), state.since, state.last, state.scales.clone())
+        };
+        let mut status = ConfigStatus::new(&config.effective, since, last);
+        for (service, StockScale { warm, max }) in scales {
+            for (key, count) in [("warm", warm), ("max", max)] {
+                if let Some(count) = count {
+                    status.order(service.as_str(), key, count);
+                }
+            }
+        }
+        status
+    }
+}
+
+// === impl InUse ===
+
+impl InUse {
+    /// Nothing is ordered yet.
+    fn from_now_on(config: Arc<Config>) -> Self {
+        let (since, scales) = (SystemTime::now(), BTreeMap::new());
+        Self { config, since, last: ReloadResult { at: since, taken: true }, scales }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::{ConfigKey, ConfigOrigin};
+
+    fn config(stock: &str) -> Arc<Config> {
+        let text = format!(
+            "(daemons: Static([(name: \"d\", url: \"unix:///d.sock\", max_containers: 99)]),
+services: {{\"s\": (listen: \"127.0.0.1:1\", image: \"i:1\", port: 1, {stock})}})"
+        );
+        Arc::new(Config::parse(&text, "t.ron").unwrap())
+    }
+
+    fn keys(in_use: &ConfigInUse, name: &str) -> Vec<ConfigKey> {
+        let mut keys = in_use.status().services.remove(0).keys;
+        keys.retain(|key| key.key.split('.').next() == Some(name));
+        keys
+    }
+
+    #[test]
+    fn what_was_ordered_holds_until_the_next_reload_and_a_refused_one_changes_nothing() {
+        let in_use = ConfigInUse::new(config("warm: Auto(min: 2), max: 8"), Arc::default());
+        let told = |name| {
+            let told = |key: ConfigKey| (key.key, key.value.unwrap_or_default(), key.origin);
+            keys(&in_use, name).into_iter().map(told).collect::<Vec<_>>()
+        };
+        let one = |key: &str, value: &str, origin| (key.to_owned(), value.to_owned(), origin);
+        let auto = [
+            one("warm", "Auto", ConfigOrigin::File),
+            one("warm.hit_rate", "0.999", ConfigOrigin::Default),
+            one("warm.min", "2", ConfigOrigin::File),
+            one("warm.max", "", ConfigOrigin::Default),
+        ];
+        assert_eq!(told("warm"), auto);
+        assert_eq!(told("max"), [one("max", "8", ConfigOrigin::File)]);
+        in_use.scaled("s".into(), StockScale { warm: Some(5), max: None });
+        assert_eq!(told("warm"), [one("warm", "5", ConfigOrigin::Operator)]);
+        assert_eq!(told("max"), [one("max", "8", ConfigOrigin::File)]);
+        in_use.scaled("s".into(), StockScale { warm: Some(5), max: Some(9) });
+        assert_eq!(told("max"), [one("max", "9", ConfigOrigin::Operator)]);
+        let before = in_use.status();
+        assert!(before.last_read.taken && before.last_read.at == before.since);
+
+        in_use.refused();
+        let after = in_use.status();
+        assert!(!after.last_read.taken);
+        assert_eq!((after.services, after.since), (before.services, before.since));
+
+        in_use.took(config("warm: 3"));
+        assert_eq!(told("warm"), [one("warm", "3", ConfigOrigin::File)]);
+        assert_eq!(told("max"), [one("max", "16", ConfigOrigin::Default)]);
+        assert!(in_use.status().last_read.taken);
     }
 }

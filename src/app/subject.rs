@@ -13,8 +13,8 @@ use super::config_in_use::ConfigInUse;
 use super::drains::{Drained, Drains};
 use super::orders::{self, Orders, ServerOrder, StockScale};
 use crate::admin::{
-    AdminOrder, AdminSubject, ContainerStatus, NotOrdered, Notes, OrderAnswer, Ordered,
-    ReloadResult, TlsFile,
+    AdminOrder, AdminSubject, ConfigStatus, ContainerStatus, NotOrdered, Notes, OrderAnswer,
+    Ordered, ReloadResult, TlsFile,
 };
 use crate::docker::{Docker, Site};
 use crate::proxy::{Admission, Counts, Sessions};
@@ -133,6 +133,10 @@ impl AdminSubject for Run {
 
     fn last_reload(&self) -> ReloadResult {
         self.in_use.last_reload()
+    }
+
+    fn config(&self) -> ConfigStatus {
+        self.in_use.status()
     }
 
     fn certificates(&self) -> Vec<TlsFile> {
