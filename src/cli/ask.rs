@@ -1,5 +1,6 @@
 //! Verbs that ask a running Ganger by its admin socket, or give it orders.
 
+mod configuration;
 mod confirm;
 mod drain;
 mod events;
@@ -57,6 +58,8 @@ pub(super) enum AskVerb {
         #[command(flatten)]
         showing: Showing,
     },
+    /// Say which configuration a running Ganger uses: every key, and who says so; secrets are left out
+    Config(configuration::Configuration),
     /// Say what happened lately in a running Ganger, or what happens
     Events(events::EventsArguments),
     /// Use services or daemons of a running Ganger no more; leases go on until they end
@@ -171,6 +174,7 @@ pub(super) async fn carry_out(verb: AskVerb, config: Option<PathBuf>) -> Result<
             let path = format!("/api/v1/sessions/{id}/timeline");
             showing.show(&path, config, explain::text).await
         }
+        AskVerb::Config(asked) => configuration::configuration(&asked, config).await,
         AskVerb::Events(arguments) => events::events(&arguments, config).await,
         AskVerb::Drain(draining) => drain::drain(draining, config).await,
         AskVerb::Resume { which, asking } => {

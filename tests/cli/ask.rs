@@ -15,6 +15,8 @@ const VERBS: &[&[&str]] = &[
     &["daemons"],
     &["sessions"],
     &["explain", "7"],
+    &["config"],
+    &["config", "--service", "echo", "--set"],
     &["events"],
     &["events", "--follow"],
     &["drain", "--service", "echo", "--yes"],

@@ -152,12 +152,19 @@ fn orders_are_given_by_verbs() {
     assert_eq!(said, "service echo: warm 3, max 7, until the next reload\n");
     assert!(events.wait_for(|line| line.contains("ordered")).contains("scale of echo"));
     wait_until(DEADLINE, "three are ready", || asked.launches("ready").len() == 3);
+    let origin = || {
+        let told = asked.json(&["config", "--service", "echo"]);
+        let keys = told["services"][0]["keys"].as_array().unwrap().clone();
+        keys.into_iter().find(|key| key["key"] == "warm").unwrap()["origin"].clone()
+    };
+    assert_eq!(origin(), "operator");
     let (code, why) = asked.refuse(&["scale", "echo", "--warm", "1"]);
     assert_eq!(code, 2);
     assert!(why.contains("less than now (warm 3, max 7)"), "{why}");
     asked.say(&["scale", "echo", "--warm", "2", "--yes"]);
     assert_eq!(asked.say(&["reload", "--dry-run"]), "would change: nothing\n");
     asked.say(&["reload"]);
+    assert_eq!(origin(), "file");
     assert_eq!(asked.json(&["status"])["services"][0]["max"], 6);
 
     let before = asked.launches("ready");
