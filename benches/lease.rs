@@ -5,6 +5,8 @@
 
 #[path = "support/costs.rs"]
 mod costs;
+#[path = "support/watched.rs"]
+mod watched;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,17 +17,25 @@ use ganger_pool::discovery::{DaemonSpec, fixed};
 use ganger_pool::testing::FakeEngine;
 use ganger_pool::{History, Lease, Observer, Pool, ServiceOptions};
 use tokio::runtime::{Builder, Runtime};
+use watched::Watch;
 
-const WARM: u32 = 16;
+const WARM: u32 = SIZES[0].0 * SIZES[0].1;
 /// How often a lease is timed for its median.
 const TIMED: u32 = 100_000;
 const MEDIAN: Duration = Duration::from_micros(5);
 const A_SECOND: f64 = 100_000.0;
+/// Daemons, and containers on each: alone, and with as many that are leased as a large one has.
+const SIZES: [(u32, u32); 2] = [(4, 4), (1000, 11)];
+/// How often one that is watched and one that is not are timed, in turns. Longer than a scrape each.
+const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(1500);
+/// What being watched may cost.
+const WATCHED: f64 = 1.03;
 
 fn main() {
     let mut criterion = costs::criterion();
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (pool, service) = stocked(&runtime, Vec::new());
+    let (pool, service) = stocked(&runtime, SIZES[0], Vec::new());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
     let lease = async || pool.lease(&service, deadline).await.expect("the stock is full");
 
@@ -70,11 +80,72 @@ fn main() {
         &format!("{rate:.0}"),
         target,
     );
-    let (observed, service) = stocked(&runtime, vec![Arc::new(History::default())]);
+    let (observed, service) = stocked(&runtime, SIZES[0], vec![Arc::new(History::default())]);
     let (median, rate) = runtime.block_on(times(&observed, &service));
     costs::row("a lease from stock, with a history kept, p50", &format!("{median:?}"), None);
     costs::row("leases a second, with a history kept", &format!("{rate:.0}"), None);
+    SIZES.iter().for_each(|size| compare_watched(&runtime, *size));
     criterion.final_summary();
+}
+
+/// What it costs that metrics are fed and read every second, with all but some containers leased.
+fn compare_watched(runtime: &Runtime, size: (u32, u32)) {
+    let watch = Watch::default();
+    let pools = [Vec::new(), watch.observers()].map(|observers| {
+        let (pool, service) = stocked(runtime, size, observers);
+        (Arc::new(pool), service)
+    });
+    let (daemons, containers) = (size.0, size.0 * size.1);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
+    let mut held = Vec::new();
+    for (pool, service) in &pools {
+        runtime.block_on(async {
+            for _ in SIZES[0].0 * SIZES[0].1..containers {
+                held.push(pool.lease(service, deadline).await.expect("the stock is full"));
+            }
+        });
+    }
+    // By round: the median of one that is watched, in terms of one that is not; and so on.
+    let mut ratios = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        let [plain, watched] = [0, 1].map(|which| {
+            let (pool, service) = &pools[which];
+            let _scrapes = (which == 1).then(|| watch.scrapes(pool));
+            runtime.block_on(percentiles(pool, service))
+        });
+        for (ratios, (watched, plain)) in ratios.iter_mut().zip(watched.into_iter().zip(plain)) {
+            ratios.push(watched / plain);
+        }
+    }
+    for (name, mut ratios) in ["p50", "p99"].into_iter().zip(ratios) {
+        ratios.sort_by(f64::total_cmp);
+        let median = ratios[ROUNDS / 2];
+        let what = format!(
+            "a lease with metrics that are read every second, of {containers} containers on {daemons} \
+             daemons / the same without, {name}"
+        );
+        let spread = format!("{median:.2} ({:.2} to {:.2})", ratios[0], ratios[ROUNDS - 1]);
+        costs::row(&what, &spread, Some((format!("<= {WATCHED}"), median <= WATCHED)));
+    }
+    held.into_iter().for_each(|lease| Lease::finish(lease, Outcome::Unused));
+}
+
+/// The 50th and the 99th percentile of leases, in seconds, one after the other for a while, each
+/// returned unused.
+async fn percentiles(pool: &Pool<FakeEngine>, service: &ServiceName) -> [f64; 2] {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
+    let (end, mut times) = (Instant::now() + ROUND, Vec::new());
+    loop {
+        let start = Instant::now();
+        if start >= end {
+            break;
+        }
+        let lease = pool.lease(service, deadline).await.expect("the stock is full");
+        times.push(start.elapsed());
+        Lease::finish(lease, Outcome::Unused);
+    }
+    times.sort_unstable();
+    [50, 99].map(|percent| times[times.len() * percent / 100].as_secs_f64())
 }
 
 /// The median time of a lease, and how many there are in a second, one after the other, each
@@ -94,26 +165,28 @@ async fn times(pool: &Pool<FakeEngine>, service: &ServiceName) -> (Duration, f64
     (times[times.len() / 2], rate)
 }
 
-/// A pool that launches nothing any more, and who is told what happens in it.
+/// A pool that launches nothing any more, and who is told what happens in it. All that it may have
+/// is in stock.
 fn stocked(
     runtime: &Runtime,
+    (daemons, containers): (u32, u32),
     observers: Vec<Arc<dyn Observer>>,
 ) -> (Pool<FakeEngine>, ServiceName) {
-    let service = ServiceName::from("echo");
+    let (service, warm) = (ServiceName::from("echo"), daemons * containers);
     let options = ServiceOptions {
         name: service.clone(),
-        policy: Policy { warm: WARM, max: WARM, ..Policy::default() },
+        policy: Policy { warm, max: warm, ..Policy::default() },
         spec: Arc::new(1),
         start_timeout: Duration::from_secs(30),
     };
     let daemon = |n: u32| DaemonSpec {
         name: format!("d{n}").into(),
         endpoint: 0,
-        max_containers: WARM,
+        max_containers: containers,
         tier: 0,
         max_launches: None,
     };
-    let fleet = fixed((0..4).map(daemon).collect());
+    let fleet = fixed((0..daemons).map(daemon).collect());
     let engine = FakeEngine::new(7);
     runtime.block_on(async {
         let pool =

@@ -7,6 +7,8 @@
 mod costs;
 #[path = "support/proxied.rs"]
 mod proxied;
+#[path = "support/watched.rs"]
+mod watched;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,8 +19,11 @@ use costs::Costs;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ganger::proxy::Acceptor;
 use proxied::proxy_to;
+use watched::Watch;
 
 const BULK: usize = 16 << 20;
+/// What it may cost that metrics are fed, and read every second.
+const WATCHED: f64 = 1.03;
 
 fn main() {
     let mut criterion = costs::criterion();
@@ -32,11 +37,14 @@ fn main() {
         .expect("a runtime");
 
     let [many, one] = [&many, &one].map(|runtime| Acceptor::alone(runtime.handle().clone()));
+    let watch = Watch::default();
+    let _scrapes = watch.scrapes_alone();
     let mut bench = |name: &str, bytes: usize, backend: SocketAddr, measure: Measure| {
         let ways = [
             ("direct", backend),
-            ("proxied by many threads", proxy_to([&many], backend, false)),
-            ("proxied by one thread", proxy_to([&one], backend, false)),
+            ("proxied by many threads", proxy_to([&many], backend, false, Vec::new())),
+            ("proxied by one thread", proxy_to([&one], backend, false, Vec::new())),
+            ("proxied and watched", proxy_to([&one], backend, false, watch.recorders())),
         ];
         compare(&mut criterion, &mut costs, name, bytes, &ways, measure);
     };
@@ -71,6 +79,11 @@ fn compare(
         });
     }
     group.finish();
+    costs.compare(
+        &format!("{name} proxied and watched"),
+        &format!("{name} proxied by one thread"),
+        Some(WATCHED),
+    );
     for (way, _) in &ways[1..] {
         costs.compare(&format!("{name} {way}"), &format!("{name} direct"), None);
     }

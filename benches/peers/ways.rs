@@ -225,7 +225,7 @@ fn free_port() -> u16 {
 pub(crate) fn ganger(backend: SocketAddr, hot: bool) {
     let threads = Threads::start().expect("threads");
     proxied::raise_files();
-    println!("{}", proxy_to(threads.acceptors(), backend, hot));
+    println!("{}", proxy_to(threads.acceptors(), backend, hot, Vec::new()));
     // It ends with its input, and so do the threads.
     let _ = std::io::stdin().read_line(&mut String::new());
 }

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use ganger::proxy::{
-    self, Acceptor, Admission, Leased, Outcome, Refusal, Service, Sessions, Settings, Shutdown,
-    StartKind, Supply,
+    self, Acceptor, Admission, Leased, Outcome, Recorder, Refusal, Service, Sessions, Settings,
+    Shutdown, StartKind, Supply,
 };
 use ganger::reach::{self, Backend, Between, Fate};
 use ganger::spec::{Connect, SessionSettings};
@@ -53,6 +53,7 @@ pub(crate) fn proxy_to<'a>(
     acceptors: impl IntoIterator<Item = &'a Acceptor>,
     backend: SocketAddr,
     preconnect: bool,
+    recorders: Vec<Arc<dyn Recorder>>,
 ) -> SocketAddr {
     let settings = Settings {
         name: "bench".into(),
@@ -76,7 +77,7 @@ pub(crate) fn proxy_to<'a>(
         thread::spawn(move || direct.keep_hot());
     }
     let supply = Arc::new(Only { backend: direct, daemon: "local".into() });
-    let service = Service::new(settings, supply, Admission::new(20_000), Sessions::new(Vec::new()));
+    let service = Service::new(settings, supply, Admission::new(20_000), Sessions::new(recorders));
     let service = tokio::sync::watch::channel(service).1;
     for acceptor in acceptors {
         let listener = listener.try_clone().expect("a descriptor");

@@ -248,7 +248,7 @@ impl fmt::Display for Condition {
 
 impl ContainerCounts {
     /// One more, of the state with this word.
-    pub(super) fn add(&mut self, word: &str) {
+    pub fn add(&mut self, word: &str) {
         let count = match word {
             "starting" => &mut self.starting,
             "ready" => &mut self.ready,

@@ -1,0 +1,72 @@
+//! What a program has that is watched: its metrics are fed, and read every second as `GET /metrics`
+//! does it.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use ganger::admin::{ContainerCounts, ContainerStatus, Exposition, MetricsReading, Told};
+use ganger::proxy::Recorder;
+use ganger_pool::testing::FakeEngine;
+use ganger_pool::{Observer, Pool};
+
+/// Between two scrapes.
+const SCRAPE: Duration = Duration::from_secs(1);
+
+/// Those who are told what happens, as `ganger run` has them.
+#[derive(Default)]
+pub(crate) struct Watch {
+    told: Told,
+}
+
+/// Scrapes go on until it is dropped.
+pub(crate) struct Scrapes {
+    _go_on: Sender<()>,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    pub(crate) fn observers(&self) -> Vec<Arc<dyn Observer>> {
+        let Told { metrics, feed, engines, .. } = self.told.clone();
+        vec![metrics, feed, engines]
+    }
+
+    pub(crate) fn recorders(&self) -> Vec<Arc<dyn Recorder>> {
+        let Told { metrics, latencies, .. } = self.told.clone();
+        vec![metrics, latencies]
+    }
+
+    /// Reads all there is of a pool, and of those who were told.
+    pub(crate) fn scrapes(&self, pool: &Arc<Pool<FakeEngine>>) -> Scrapes {
+        let pool = Arc::clone(pool);
+        self.scraping(move || {
+            let mut containers = BTreeMap::<_, ContainerCounts>::new();
+            for view in pool.containers() {
+                let status = ContainerStatus::from(view);
+                containers.entry((status.service, status.daemon)).or_default().add(&status.state);
+            }
+            let pool = Arc::new(pool.snapshot());
+            MetricsReading { pool, containers, ..MetricsReading::default() }
+        })
+    }
+
+    /// The same without a pool.
+    pub(crate) fn scrapes_alone(&self) -> Scrapes {
+        self.scraping(MetricsReading::default)
+    }
+
+    fn scraping(&self, read: impl Fn() -> MetricsReading + Send + 'static) -> Scrapes {
+        let metrics = self.told.metrics.clone();
+        let (stop, stopped): (_, Receiver<()>) = channel();
+        thread::spawn(move || {
+            while stopped.recv_timeout(SCRAPE) == Err(RecvTimeoutError::Timeout) {
+                assert!(!metrics.encode(read(), Exposition::OpenMetrics).is_empty());
+            }
+        });
+        Scrapes { _go_on: stop }
+    }
+}
