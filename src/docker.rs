@@ -57,7 +57,7 @@ use std::sync::Arc;
 use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
 use ganger_pool::runtime::{
     Autopsy, CallError, ContainerKey, ContainerRuntime, DaemonFacts, Fault, LaunchError,
-    LaunchOrder, Listing, Owned, Removal, RuntimeEvent, Target,
+    LaunchOrder, LaunchPhase, Listing, Owned, Removal, RuntimeEvent, Target,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -237,14 +237,22 @@ impl ContainerRuntime for Docker {
     }
 
     async fn launch(&self, order: &LaunchOrder<Spec>) -> Result<Arc<Container>, LaunchError> {
-        self.start_container(order).await.map_err(|error| match error.fault {
-            Fault::Service => LaunchError { fault: self.fault_of(order.launch), ..error },
-            Fault::Daemon | Fault::Unprepared => {
-                // Whoever is to blame: the sandbox is not used again.
-                _ = self.fault_of(order.launch);
-                error
-            }
-            _ => error,
+        let mut begun = LaunchPhase::Create;
+        let started = self.start_container(order, &mut begun).await;
+        started.map_err(|error| {
+            let fault = match error.fault {
+                Fault::Service => self.fault_of(order.launch),
+                fault @ (Fault::Daemon | Fault::Unprepared) => {
+                    // Whoever is to blame: the sandbox is not used again.
+                    _ = self.fault_of(order.launch);
+                    fault
+                }
+                fault => fault,
+            };
+            // Until it is started, an error says itself whether it is one of the pull.
+            let phase = if begun == LaunchPhase::Create { error.phase } else { begun };
+            let container = self.calls.id(order.launch);
+            LaunchError { fault, phase, container, ..error }
         })
     }
 

@@ -19,7 +19,9 @@ use crate::events::EventKind;
 use crate::nudge::Nudges;
 use crate::orders::Order;
 use crate::probe::{CHECK, NotYet, Probe};
-use crate::runtime::{Autopsy, ContainerRuntime, LaunchError, LaunchOrder, Target};
+use crate::runtime::{
+    Autopsy, ContainerRuntime, LaunchError, LaunchFindings, LaunchOrder, LaunchPhase, Target,
+};
 use crate::services::Services;
 
 pub(crate) struct Launcher<R: ContainerRuntime, P> {
@@ -28,6 +30,15 @@ pub(crate) struct Launcher<R: ContainerRuntime, P> {
     pub(crate) probe: Arc<P>,
     pub(crate) services: Arc<Services<R::Spec>>,
     pub(crate) nudges: Arc<Nudges>,
+}
+
+/// A launch that failed.
+struct FailedLaunch {
+    fault: Fault,
+    /// Why, for people: all of it in one text.
+    reason: Arc<str>,
+    /// The same in parts.
+    findings: Arc<LaunchFindings>,
 }
 
 // === impl Launcher ===
@@ -89,11 +100,11 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         let outcome = caught("a launch", self.start(&order, start, &interrupt)).await;
         let outcome = outcome.unwrap_or_else(|message| {
             // It would on any daemon.
-            Err(Some(LaunchError { fault: Fault::Service, message }))
+            Err(Some(FailedLaunch::new(LaunchError::new(Fault::Service, message), None)))
         });
         let took = began.elapsed();
         let LaunchOrder { service, daemon, .. } = order;
-        let (fault, reason) = match outcome {
+        let FailedLaunch { fault, reason, findings } = match outcome {
             Ok(()) => {
                 self.broker.events.tell(EventKind::LaunchReady { launch, service, daemon, took });
                 self.broker.tell(Event::Ready { launch });
@@ -106,15 +117,16 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 self.broker.tell(Event::LaunchFailed { launch, fault, reason });
                 return Some(launch);
             }
-            Err(Some(LaunchError { fault, message })) => (fault, Arc::<str>::from(message)),
+            Err(Some(failed)) => failed,
         };
         match fault {
             Fault::Service | Fault::Unwanted => {}
             Fault::Daemon | Fault::Full => self.nudges.look(&daemon),
             Fault::Unprepared => self.nudges.prepare(&daemon, &service),
         }
+        let told = reason.clone();
         let failed =
-            EventKind::LaunchFailed { launch, service, daemon, fault, reason: reason.clone() };
+            EventKind::LaunchFailed { launch, service, daemon, fault, reason: told, findings };
         self.broker.events.tell(failed);
         self.broker.tell(Event::LaunchFailed { launch, fault, reason });
         Some(launch)
@@ -132,16 +144,15 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         order: &LaunchOrder<R::Spec>,
         start: Duration,
         interrupt: &CancellationToken,
-    ) -> Result<(), Option<LaunchError>> {
+    ) -> Result<(), Option<FailedLaunch>> {
         let handle = match self.runtime.launch(order).await {
             Ok(handle) => handle,
             Err(error) if error.fault == Fault::Service => {
                 // One that ended at once has said why, if it has said anything.
                 let autopsy = self.autopsy(order).await;
-                let said = autopsy.map_or_else(String::new, |autopsy| autopsy.said());
-                return Err(Some(LaunchError { message: error.message + &said, ..error }));
+                return Err(Some(FailedLaunch::new(error, autopsy)));
             }
-            Err(error) => return Err(Some(error)),
+            Err(error) => return Err(Some(FailedLaunch::new(error, None))),
         };
         self.broker.started(order.launch, handle.clone());
         // From here: how long the daemon took is not the service's fault.
@@ -165,10 +176,12 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             },
         };
         let autopsy = self.autopsy(order).await;
-        if autopsy.as_ref().is_some_and(|autopsy| autopsy.removed) {
+        if let Some(autopsy) = autopsy.as_ref().filter(|autopsy| autopsy.removed) {
             let LaunchOrder { launch, service, daemon, .. } = order;
             let (launch, service, daemon) = (*launch, service.clone(), daemon.clone());
-            self.broker.events.tell(EventKind::RemovedBeforeReady { launch, service, daemon });
+            let container = autopsy.container.as_deref().map(Arc::from);
+            let kind = EventKind::RemovedBeforeReady { launch, service, daemon, container };
+            self.broker.events.tell(kind);
             return Err(None);
         }
         let may_run = autopsy.as_ref().is_none_or(|autopsy| autopsy.exit_code.is_none());
@@ -177,11 +190,10 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             None => "ended before it was ready".to_owned(),
             Some(why) => why,
         };
-        let message = match autopsy {
-            Some(autopsy) => format!("the container {why}; {autopsy}"),
-            None => format!("the container {why}"),
-        };
-        Err(Some(LaunchError { fault: self.runtime.fault_of(order.launch), message }))
+        let fault = self.runtime.fault_of(order.launch);
+        let error = LaunchError::new(fault, format!("the container {why}"));
+        let error = LaunchError { phase: LaunchPhase::Ready, ..error };
+        Err(Some(FailedLaunch::new(error, autopsy)))
     }
 
     /// What is left of a container that failed.
@@ -210,5 +222,21 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         }
         self.broker.tell(Event::Checked { launch, proof: checked.ok() });
         None
+    }
+}
+
+// === impl FailedLaunch ===
+
+impl FailedLaunch {
+    /// With what the container has left behind: of one that was to get ready how it is, too, which
+    /// other errors say themselves.
+    fn new(error: LaunchError, autopsy: Option<Autopsy>) -> Self {
+        let left = autopsy.as_ref().map(|autopsy| match error.phase {
+            LaunchPhase::Ready => format!("; {autopsy}"),
+            _ => autopsy.said(),
+        });
+        let reason = error.message.clone() + &left.unwrap_or_default();
+        let findings = Arc::new(LaunchFindings::new(&error, autopsy));
+        Self { fault: error.fault, reason: reason.into(), findings }
     }
 }

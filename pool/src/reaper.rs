@@ -131,8 +131,10 @@ impl<R: ContainerRuntime> Reaper<R> {
         };
         let autopsy = timeout(POST_MORTEM, self.runtime.autopsy(target)).await.ok().flatten();
         let (target, service) = (target.clone(), service.clone());
-        let reason = how_it_ended(why, autopsy).into();
-        self.broker.events.tell(EventKind::EndedInStock { target, service, reason, untold });
+        let (reason, autopsy) = how_it_ended(why, autopsy);
+        let (reason, autopsy) = (reason.into(), autopsy.map(Arc::new));
+        let kind = EventKind::EndedInStock { target, service, reason, autopsy, untold };
+        self.broker.events.tell(kind);
     }
 
     fn lane(&self, daemon: &DaemonName) -> Arc<Semaphore> {
@@ -152,15 +154,17 @@ impl<R: ContainerRuntime> Reaper<R> {
     }
 }
 
-/// How a container that was retired in stock ended, for people. It was retired by an event:
-/// at that of memory its first process may still run, and the engine not know of it yet.
-fn how_it_ended(why: RetireReason, autopsy: Option<Autopsy>) -> String {
+/// How a container that was retired in stock ended, for people, and what was left of it. It was
+/// retired by an event: at that of memory its first process may still run, and the engine not
+/// know of it yet.
+fn how_it_ended(why: RetireReason, autopsy: Option<Autopsy>) -> (String, Option<Autopsy>) {
     let out_of_memory = why == RetireReason::OutOfMemory;
-    match autopsy {
-        Some(autopsy) if out_of_memory => Autopsy { out_of_memory, ..autopsy }.to_string(),
-        Some(autopsy) => autopsy.to_string(),
-        None => format!("{why}, and its daemon does not say more"),
-    }
+    let autopsy = autopsy.map(|autopsy| Autopsy {
+        out_of_memory: autopsy.out_of_memory || out_of_memory,
+        ..autopsy
+    });
+    let said = autopsy.as_ref().map(ToString::to_string);
+    (said.unwrap_or_else(|| format!("{why}, and its daemon does not say more")), autopsy)
 }
 
 #[cfg(test)]
@@ -182,7 +186,9 @@ mod tests {
             (Died, Some(Autopsy { removed: true, ..Autopsy::default() }), "somebody removed it"),
         ];
         for (why, autopsy, told) in rows {
-            assert_eq!(how_it_ended(why, autopsy), told);
+            let (said, left) = how_it_ended(why, autopsy);
+            assert_eq!(said, told);
+            assert!(why != OutOfMemory || left.is_none_or(|left| left.out_of_memory), "{told}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The port to container engines: what the pool asks of an adapter.
 
+mod findings;
+
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use tokio::sync::mpsc;
 
 pub use crate::core::{ContainerKey, Fault, Owned};
 use crate::core::{DaemonName, Generation, LaunchId, ServiceName};
+pub use findings::{LaunchFindings, LaunchPhase};
 
 /// Runs containers on daemons.
 ///
@@ -215,6 +218,8 @@ pub enum RuntimeEvent {
 /// What is left of a container that failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Autopsy {
+    /// The engine's id of it, where that is known.
+    pub container: Option<String>,
     /// Exit code of its process; `None` while it runs.
     pub exit_code: Option<i64>,
     /// The kernel killed a process of it for memory: while it runs, not its first one.
@@ -232,20 +237,23 @@ pub struct Autopsy {
 
 impl fmt::Display for Autopsy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.exit_code {
-            _ if self.removed => f.write_str("somebody removed it")?,
-            Some(code) => write!(f, "exited with code {code}")?,
-            None if self.paused => f.write_str("paused")?,
-            None => f.write_str("still running")?,
-        }
-        if self.out_of_memory {
-            f.write_str(", out of memory")?;
-        }
-        f.write_str(&self.said())
+        write!(f, "{}{}", self.how(), self.said())
     }
 }
 
 impl Autopsy {
+    /// How the container ended, or is, for people.
+    #[must_use]
+    pub fn how(&self) -> String {
+        let how = match self.exit_code {
+            _ if self.removed => "somebody removed it".to_owned(),
+            Some(code) => format!("exited with code {code}"),
+            None if self.paused => "paused".to_owned(),
+            None => "still running".to_owned(),
+        };
+        if self.out_of_memory { how + ", out of memory" } else { how }
+    }
+
     /// The last log lines and the setting to look at, to stand behind how the container ended. May
     /// be empty.
     pub(crate) fn said(&self) -> String {
@@ -297,4 +305,18 @@ pub struct LaunchError {
     pub fault: Fault,
     /// What was wrong, with the setting that is the likely cause where there is one.
     pub message: String,
+    /// What it was doing.
+    pub phase: LaunchPhase,
+    /// The setting to look at, or what is wrong with the daemon, by what the engine has said.
+    pub hint: Option<String>,
+    /// The engine's id of the container, if that was created.
+    pub container: Option<String>,
+}
+
+impl LaunchError {
+    /// A failure to create the container, of which nothing else is known.
+    pub fn new(fault: Fault, message: impl Into<String>) -> Self {
+        let (phase, hint, container) = (LaunchPhase::Create, None, None);
+        Self { fault, message: message.into(), phase, hint, container }
+    }
 }

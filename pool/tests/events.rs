@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bed::{Bed, clean, daemon, options, service};
-use ganger_pool::core::{LaunchId, Outcome, Policy, Refusal};
+use ganger_pool::core::{LaunchId, Outcome, Policy, Refusal, State};
 use ganger_pool::discovery::fixed;
+use ganger_pool::runtime::LaunchPhase;
 use ganger_pool::testing::{FakeEngine, Gate, Op};
 use ganger_pool::{Change, EventKind, History, Lease, Observer, Pool, PoolEvent};
 use parking_lot::Mutex;
@@ -161,4 +162,35 @@ async fn contact_and_refusals_are_told_whoever_refuses() {
         notes.all().iter().find(|event| event.kind.service() == Some(&service())).unwrap().kind,
         EventKind::ServiceChanged { change: Change::Added, .. }
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_in_parts_and_in_one_text() {
+    let (bed, notes, _) = observed(Policy { warm: 1, ..Policy::default() });
+    bed.engine.gate("d1", Op::Ready, Gate::Err);
+    bed.until(|s| s.services[0].failing.is_some()).await;
+    let kinds = || notes.all().into_iter().map(|event| event.kind);
+    let failed = kinds().find_map(|kind| match kind {
+        EventKind::LaunchFailed { reason, findings, .. } => Some((reason, findings)),
+        _ => None,
+    });
+    let (reason, findings) = failed.unwrap();
+    assert_eq!(findings.phase, LaunchPhase::Ready);
+    let autopsy = findings.autopsy.as_ref().unwrap();
+    assert_eq!(autopsy.log, ["last words"]);
+    assert_eq!(*reason, *format!("{}; {autopsy}", findings.error));
+    assert!(!findings.error.contains("last words"), "{}", findings.error);
+
+    bed.engine.gate("d1", Op::Ready, Gate::Ok);
+    bed.stocked().await;
+    let idle = bed.pool.containers().into_iter().find(|it| it.state == State::Idle).unwrap();
+    bed.engine.kill(&bed.pool.handle(idle.launch).unwrap(), true);
+    bed.until(|s| !s.stocked()).await;
+    bed.stocked().await;
+    let ended = kinds().find_map(|kind| match kind {
+        EventKind::EndedInStock { autopsy, .. } => autopsy,
+        _ => None,
+    });
+    let autopsy = ended.unwrap();
+    assert_eq!((autopsy.exit_code, &autopsy.log[..]), (Some(3), &["last words".to_owned()][..]));
 }

@@ -28,11 +28,16 @@ impl Docker {
             ContainerKey::Stray(_) => return None,
         };
         let deadline = daemon.deadlines.autopsy;
+        let known = match &target.key {
+            ContainerKey::Launch(launch) => self.calls.id(*launch),
+            ContainerKey::Stray(id) => Some(id.clone()),
+        };
         let Some(seen) = timeout(deadline, daemon.inspect(&container)).await.ok()?.ok()? else {
-            return Some(Autopsy { removed: true, ..Autopsy::default() });
+            return Some(Autopsy { container: known, removed: true, ..Autopsy::default() });
         };
         let log = last_lines(&daemon, &container).await;
         Some(Autopsy {
+            container: known.or_else(|| is_id(&seen.id).then_some(seen.id)),
             exit_code: (!seen.state.running).then_some(seen.state.exit_code),
             out_of_memory: seen.state.oom_killed,
             paused: seen.state.paused,

@@ -117,6 +117,11 @@ impl Calls {
         self.launches.lock().get(&launch).is_some_and(|known| !known.known && known.running == 0)
     }
 
+    /// The id of a launch's container, if an engine has said that it has made it.
+    pub(super) fn id(&self, launch: LaunchId) -> Option<String> {
+        self.launches.lock().get(&launch)?.made.as_ref().map(|made| made.id.clone())
+    }
+
     /// The name that [`Calls::register`] noted.
     pub(super) fn name(&self, launch: LaunchId) -> Option<String> {
         self.launches.lock().get(&launch).map(|known| known.name.clone())

@@ -147,40 +147,52 @@ pub(super) fn launch_error(
         Operation::Create => "create",
         Operation::Start => "start",
     };
-    let error = match failure {
-        Failure::Late(deadline) => return daemon(late(endpoint, what, *deadline)),
-        Failure::Engine(error) => error,
+    let (error, hint) = match failure {
+        Failure::Late(deadline) => (daemon(late(endpoint, what, *deadline)), None),
+        Failure::Engine(error) => said(operation, what, error, &explain(endpoint, error)),
     };
-    let text = explain(endpoint, error);
+    LaunchError { hint: hint.map(str::to_owned), ..error }
+}
+
+/// What an engine's answer means to the pool, and which setting or what of the daemon it is about.
+fn said(
+    operation: Operation,
+    what: &str,
+    error: &Error,
+    text: &str,
+) -> (LaunchError, Option<&'static str>) {
     let Error::DockerResponseServerError { status_code, message } = error else {
-        return daemon(format!("{what} failed: {text}"));
+        return (daemon(format!("{what} failed: {text}")), None);
     };
     let lower = message.to_lowercase();
     // Podman says so in the words of storage that fails.
     if lower.contains("storage-opt is supported only") {
-        let cause = "see `storage`: the daemon's storage driver knows no limit";
-        return service(format!("{what} failed, {cause}: {text}"));
+        let setting = "`storage`: the daemon's storage driver knows no limit";
+        return (service(format!("{what} failed, see {setting}: {text}")), Some(setting));
     }
     if let Some((_, cause)) = DAEMON.iter().find(|(part, _)| lower.contains(part)) {
-        return daemon(format!("{what} failed, {cause}: {text}"));
+        return (daemon(format!("{what} failed, {cause}: {text}")), Some(cause));
     }
     if operation == Operation::Network {
-        return daemon(format!("{what} failed: {text}"));
+        return (daemon(format!("{what} failed: {text}")), None);
     }
     if *status_code == 404 && lower.contains("no such container") {
-        return unwanted(format!("{what} failed, somebody removed the container: {text}"));
+        let error = unwanted(format!("{what} failed, somebody removed the container: {text}"));
+        return (error, None);
     }
     // Also a 404 of create in some engines, where it could be taken for the image.
     if lower.contains("network") && lower.contains("not found") {
-        return service(format!("{what} failed, see `network`: the daemon has none so: {text}"));
+        let setting = "`network`: the daemon has none so";
+        return (service(format!("{what} failed, see {setting}: {text}")), Some(setting));
     }
     if let Some((_, setting)) = SERVICE.iter().find(|(part, _)| lower.contains(part)) {
-        return service(format!("{what} failed, see {setting}: {text}"));
+        return (service(format!("{what} failed, see {setting}: {text}")), Some(setting));
     }
-    match status_code {
+    let error = match status_code {
         400 | 403 | 406 | 422 => service(format!("{what} failed: {text}")),
         _ => daemon(format!("{what} failed: {text}")),
-    }
+    };
+    (error, None)
 }
 
 /// The daemon's failure to answer a call that a launch needs.
@@ -189,21 +201,21 @@ pub(super) fn of_call(error: CallError) -> LaunchError {
 }
 
 pub(super) fn daemon(message: String) -> LaunchError {
-    LaunchError { fault: Fault::Daemon, message }
+    LaunchError::new(Fault::Daemon, message)
 }
 
 /// The daemon lacks what it was prepared with.
 pub(super) fn unprepared(message: String) -> LaunchError {
-    LaunchError { fault: Fault::Unprepared, message }
+    LaunchError::new(Fault::Unprepared, message)
 }
 
 /// Nobody's fault: somebody removed the container before it was ready.
 pub(super) fn unwanted(message: String) -> LaunchError {
-    LaunchError { fault: Fault::Unwanted, message }
+    LaunchError::new(Fault::Unwanted, message)
 }
 
 pub(super) fn service(message: String) -> LaunchError {
-    LaunchError { fault: Fault::Service, message }
+    LaunchError::new(Fault::Service, message)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
 use ganger_pool::core::{LaunchId, ServiceName};
-use ganger_pool::runtime::{CallError, Fault, LaunchError, LaunchOrder};
+use ganger_pool::runtime::{CallError, Fault, LaunchError, LaunchOrder, LaunchPhase};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -39,9 +39,11 @@ struct Given<'a> {
 // === impl Docker ===
 
 impl Docker {
+    /// Creates and starts a container. What it has begun to do is noted in `begun`.
     pub(super) async fn start_container(
         &self,
         order: &LaunchOrder<Spec>,
+        begun: &mut LaunchPhase,
     ) -> Result<Arc<Container>, LaunchError> {
         // First of all: from here on the container can be found and removed.
         let launch = self.identity.launch(order.launch);
@@ -81,6 +83,7 @@ impl Docker {
         }
         self.find_room(&daemon, order.capacity).await?;
         done("room");
+        *begun = LaunchPhase::Start;
         let client = contact.client.clone();
         let started = id.clone();
         let start =
@@ -292,6 +295,7 @@ impl Docker {
                 Err(fault::unprepared(format!("{absent} any more and is being fetched again")))
             }
         }
+        .map_err(|error| LaunchError { phase: LaunchPhase::Pull, ..error })
     }
 
     /// Whether there is room for a container that has been created. Two who share a
@@ -307,7 +311,7 @@ impl Docker {
             daemon.endpoint,
             all.len()
         );
-        Err(LaunchError { fault: Fault::Full, message })
+        Err(LaunchError::new(Fault::Full, message))
     }
 
     /// Why a started container could not be reached by namespace.

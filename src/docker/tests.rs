@@ -171,6 +171,9 @@ async fn a_refused_start_names_the_setting_and_leaves_removal_to_the_pool() {
     let error = docker.launch(&order(spec())).await.unwrap_err();
     assert_eq!(error.fault, Fault::Service);
     assert!(error.message.contains("`network`"), "{}", error.message);
+    assert_eq!(error.phase, LaunchPhase::Start);
+    assert_eq!(error.hint.as_deref(), Some("`network`: the daemon has none so"));
+    assert_eq!(error.container, Some("c".repeat(64)));
     assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Gone);
     let removal = &engine.requests("DELETE")[0].line;
     assert!(removal.starts_with("DELETE /containers/ganger-echo-3fa9c1d2-7?"), "{removal}");

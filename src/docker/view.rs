@@ -50,6 +50,7 @@ impl Listed {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Inspected {
+    pub(crate) id: String,
     pub(crate) state: State,
     pub(crate) network_settings: NetworkSettings,
     pub(super) host_config: HostConfig,

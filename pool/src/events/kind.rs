@@ -8,7 +8,7 @@ use crate::core::{
     ServiceName, Stage, StartKind, State,
 };
 use crate::options::Change;
-use crate::runtime::Target;
+use crate::runtime::{Autopsy, LaunchFindings, Target};
 
 /// An occurrence in a pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +55,10 @@ pub enum EventKind {
         daemon: DaemonName,
         /// Who is at fault.
         fault: Fault,
-        /// Why, for people.
+        /// Why, for people: all of it in one text.
         reason: Arc<str>,
+        /// The same in parts.
+        findings: Arc<LaunchFindings>,
     },
     /// A launch was given up, because its container is not wanted or not there any more.
     LaunchInterrupted {
@@ -75,6 +77,8 @@ pub enum EventKind {
         service: ServiceName,
         /// The daemon that it was on.
         daemon: DaemonName,
+        /// The engine's id of it, where that is known.
+        container: Option<Arc<str>>,
     },
     /// A container that came back from a lease cannot serve again, or does not show that it can.
     CheckFailed {
@@ -91,6 +95,8 @@ pub enum EventKind {
         service: ServiceName,
         /// How it ended, for people.
         reason: Arc<str>,
+        /// What was left of it; `None` when its daemon cannot tell.
+        autopsy: Option<Arc<Autopsy>>,
         /// How many others of the service ended so before it and were not told of, because
         /// they came faster than one in a second.
         untold: u32,

@@ -20,7 +20,7 @@ pub(super) fn write(kind: &EventKind) {
         EventKind::LaunchReady { launch, service, daemon, took } => {
             debug!(%launch, %service, %daemon, ?took, "ready");
         }
-        EventKind::LaunchFailed { launch, service, daemon, fault, reason } => match fault {
+        EventKind::LaunchFailed { launch, service, daemon, fault, reason, .. } => match fault {
             Fault::Full => debug!(%launch, %service, %daemon, reason = &**reason, "no room"),
             Fault::Service | Fault::Daemon | Fault::Unprepared | Fault::Unwanted => {
                 warn!(%launch, %service, %daemon, error = &**reason, "launch failed");
@@ -29,13 +29,13 @@ pub(super) fn write(kind: &EventKind) {
         EventKind::LaunchInterrupted { launch, service, daemon } => {
             debug!(%launch, %service, %daemon, "launch not wanted any more, or its container is not there any more");
         }
-        EventKind::RemovedBeforeReady { launch, service, daemon } => {
+        EventKind::RemovedBeforeReady { launch, service, daemon, .. } => {
             warn!(%launch, %service, %daemon, "the container was removed before it was ready");
         }
         EventKind::CheckFailed { launch, reason } => {
             debug!(%launch, error = &**reason, "not fit to be leased again");
         }
-        EventKind::EndedInStock { target, service, reason, untold } => {
+        EventKind::EndedInStock { target, service, reason, untold, .. } => {
             let (launch, daemon) = (&target.key, &target.daemon);
             warn!(%service, %launch, %daemon, untold, reason = &**reason, "a container ended in stock");
         }

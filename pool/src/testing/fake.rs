@@ -242,16 +242,13 @@ impl ContainerRuntime for FakeEngine {
         let key = ContainerKey::Launch(order.launch);
         self.world.lock().launched += 1;
         let gate = self.gate_of(&order.daemon, Op::Launch);
-        let failed = |message: &str| LaunchError { fault: Fault::Daemon, message: message.into() };
+        let failed = |message: &str| LaunchError::new(Fault::Daemon, message);
         self.pass(&order.daemon, Op::Launch).await.map_err(|error| {
             let fault = if error.unreachable { Fault::Daemon } else { Fault::Service };
-            LaunchError { fault, message: error.message }
+            LaunchError::new(fault, error.message)
         })?;
         match gate {
-            Gate::Unprepared => {
-                let fault = Fault::Unprepared;
-                Err(LaunchError { fault, message: "the image is gone".into() })
-            }
+            Gate::Unprepared => Err(LaunchError::new(Fault::Unprepared, "the image is gone")),
             Gate::Lost => {
                 self.world.lock().create(&order.daemon, key);
                 Err(failed("the reply was lost"))
@@ -271,8 +268,7 @@ impl ContainerRuntime for FakeEngine {
                 let mut world = self.world.lock();
                 world.create(&order.daemon, key);
                 if world.on(&order.daemon) > order.capacity {
-                    let message = "others were faster".into();
-                    return Err(LaunchError { fault: Fault::Full, message });
+                    return Err(LaunchError::new(Fault::Full, "others were faster"));
                 }
                 drop(world);
                 let (launch, daemon, spec) = (order.launch, order.daemon.clone(), *order.spec);

@@ -36,7 +36,9 @@ fn busy() -> Metrics {
     };
     let (launch, reason) = (ganger_pool::core::LaunchId(1), "no space left on device".into());
     let (service, daemon, fault) = ("echo".into(), "local".into(), Fault::Daemon);
-    told(1, EventKind::LaunchFailed { launch, service, daemon, fault, reason });
+    let error = ganger_pool::runtime::LaunchError::new(fault, "no space left on device");
+    let findings = Arc::new(ganger_pool::runtime::LaunchFindings::new(&error, None));
+    told(1, EventKind::LaunchFailed { launch, service, daemon, fault, reason, findings });
     let (generation, why) = (Generation(2), GivenUp::Failed);
     let (service, reason) = ("echo".into(), "it fails".into());
     told(2, EventKind::RolledBack { service, generation, why, reason });

@@ -34,6 +34,7 @@ async fn the_end_of_a_container_is_told_with_its_last_words() {
         let autopsy = docker.autopsy(&target).await.unwrap();
         assert_eq!((autopsy.exit_code, autopsy.out_of_memory), (Some(3), true));
         assert!(!autopsy.removed);
+        assert_eq!(autopsy.container, Some("c".repeat(64)));
         assert_eq!(autopsy.log, ["two", "three", "four", "five", "six"]);
     }
     let asked = engine.requests("").len();

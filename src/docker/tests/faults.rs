@@ -105,4 +105,5 @@ async fn an_image_that_a_launch_finds_absent_is_the_daemon_s_to_get() {
     let error = docker.launch(&order).await.unwrap_err();
     assert_eq!(error.fault, Fault::Unprepared, "{}", error.message);
     assert!(error.message.contains("docker pull demo"), "{}", error.message);
+    assert_eq!((error.phase, error.container), (LaunchPhase::Pull, None));
 }

@@ -1,0 +1,68 @@
+//! A launch that failed, in parts: for whoever shows them, and is not to read a text for them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Autopsy, LaunchError};
+
+/// What a launch was doing when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LaunchPhase {
+    /// Fetching the image.
+    Pull,
+    /// Creating the container, and what it needs beside it.
+    Create,
+    /// Starting it.
+    Start,
+    /// Waiting until it can serve.
+    Ready,
+}
+
+/// What is known of a launch that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchFindings {
+    /// What it was doing.
+    pub phase: LaunchPhase,
+    /// What went wrong, in words, without what the container has left behind.
+    pub error: Arc<str>,
+    /// The setting to look at, or what is wrong with the daemon.
+    pub hint: Option<Arc<str>>,
+    /// The engine's id of the container, if that was created.
+    pub container: Option<Arc<str>>,
+    /// What was left of the container, if it was looked at.
+    pub autopsy: Option<Autopsy>,
+}
+
+// === impl LaunchPhase ===
+
+impl fmt::Display for LaunchPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pull => "pull",
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Ready => "ready",
+        })
+    }
+}
+
+// === impl LaunchFindings ===
+
+impl LaunchFindings {
+    /// That of an error, and of what the container has left behind.
+    #[must_use]
+    pub fn new(error: &LaunchError, autopsy: Option<Autopsy>) -> Self {
+        let seen = autopsy.as_ref();
+        let hint = error.hint.as_deref().or(seen.and_then(|seen| seen.hint.as_deref()));
+        let container =
+            error.container.as_deref().or(seen.and_then(|seen| seen.container.as_deref()));
+        Self {
+            phase: error.phase,
+            error: error.message.as_str().into(),
+            hint: hint.map(Arc::from),
+            container: container.map(Arc::from),
+            autopsy,
+        }
+    }
+}
