@@ -39,7 +39,7 @@ pub use admission::{Admission, Counts, Ticket};
 pub use end::{EndCode, Phase, Who};
 pub use limits::{TooFewFiles, connection_cap, raise_open_files};
 pub use listen::{AdoptError, BindError, Listener, Shutdown, adopt, bind, run};
-pub use record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
+pub use record::{ConnId, ConnRecord, ContainerRemains, Recorder, ReplacedContainer};
 pub use sessions::{ServingContainer, SessionView, Sessions};
 pub use supply::{Leased, Outcome, Refusal, StartKind, Supply};
 pub use threads::{Acceptor, Threads};

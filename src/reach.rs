@@ -79,6 +79,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn last_lines(&self) -> impl Future<Output = Vec<String>> + Send {
         std::future::ready(Vec::new())
     }
+
+    /// The setting to look at when it has ended after these lines, or after the kernel has killed a
+    /// process of it for memory, for people. `None` where nothing is known.
+    fn hint(&self, lines: &[String], out_of_memory: bool) -> Option<String> {
+        _ = (lines, out_of_memory);
+        None
+    }
 }
 
 /// What has become of a container.
@@ -92,6 +99,10 @@ pub enum Fate {
     Died {
         /// What happened, for the log.
         reason: String,
+        /// The exit code of its process, where that is known.
+        exit_code: Option<i64>,
+        /// The kernel has killed it for memory.
+        out_of_memory: bool,
     },
 }
 

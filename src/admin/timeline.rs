@@ -181,10 +181,12 @@ mod tests {
             service: "echo".into(),
             client,
             container: None,
+            launch: None,
             daemon: Some("one".into()),
             after: Duration::from_millis(20),
             end: record.end,
             reason: Some("it hangs".to_owned()),
+            remains: None,
         };
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(3);
         let trace =

@@ -24,6 +24,7 @@ use super::autopsy::last_lines;
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::explain::{self, explain};
+use super::hints::hint;
 use super::view::{End, Inspected};
 use crate::reach::hot::{Connect, Hot};
 use crate::reach::neighbour::Neighbour;
@@ -282,6 +283,10 @@ impl Backend for Container {
         last_lines(&self.daemon, &self.id).await
     }
 
+    fn hint(&self, lines: &[String], out_of_memory: bool) -> Option<String> {
+        hint(lines, out_of_memory)
+    }
+
     /// By namespace the answer is the kernel's, and at once while the container
     /// lives. A published connection may end before the engine has seen its
     /// container's end, so that a second look is taken after 50 ms: an end that
@@ -333,6 +338,12 @@ impl Backend for Container {
 fn fate(end: End) -> Fate {
     match end {
         End::Exited { code: 0, .. } => Fate::Finished,
-        end => Fate::Died { reason: end.to_string() },
+        end => {
+            let (exit_code, out_of_memory) = match end {
+                End::Exited { code, out_of_memory } => (Some(code), out_of_memory),
+                End::Removed | End::Unknown => (None, false),
+            };
+            Fate::Died { reason: end.to_string(), exit_code, out_of_memory }
+        }
     }
 }

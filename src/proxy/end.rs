@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ganger_pool::runtime::{Autopsy, LastLines};
+
 use super::supply::Refusal;
 
 /// Who ended a connection, and in which phase, after HAProxy. Displays as two letters.
@@ -81,6 +83,8 @@ pub(super) struct End {
     pub(super) code: EndCode,
     /// What happened, in words. None for a normal end.
     pub(super) reason: Option<String>,
+    /// What is known of the container that failed. Boxed: a session is as large as its ends.
+    pub(super) autopsy: Option<Box<Autopsy>>,
 }
 
 // === impl EndCode ===
@@ -156,10 +160,18 @@ impl fmt::Display for EndCode {
 // === impl End ===
 
 impl End {
-    pub(super) const NORMAL: Self = Self { code: EndCode::NORMAL, reason: None };
+    pub(super) const NORMAL: Self = Self { code: EndCode::NORMAL, reason: None, autopsy: None };
 
     pub(super) fn new(who: Who, phase: Phase, reason: impl Into<String>) -> Self {
-        Self { code: EndCode::new(who, phase), reason: Some(reason.into()) }
+        Self { code: EndCode::new(who, phase), reason: Some(reason.into()), autopsy: None }
+    }
+
+    /// The reason, with what the container has logged last.
+    pub(super) fn told(&self) -> Option<String> {
+        let reason = self.reason.as_ref()?;
+        let log = self.autopsy.as_ref().map_or(&[][..], |autopsy| &autopsy.log);
+        let lines = (!log.is_empty()).then(|| format!("; {}", LastLines(log)));
+        Some(format!("{reason}{}", lines.unwrap_or_default()))
     }
 
     pub(super) fn is_normal(&self) -> bool {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::runtime::LastLines;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -40,10 +39,13 @@ pub(super) async fn give_back<L: Leased>(
             () = cut.cancelled() => Vec::new(),
             lines = timeout(PATIENCE, backend.last_lines()) => lines.unwrap_or_default(),
         };
-        if let Some(reason) = &mut end.reason
-            && !lines.is_empty()
-        {
-            *reason = format!("{reason}; {}", LastLines(&lines));
+        if !lines.is_empty() || end.autopsy.is_some() {
+            let autopsy = end.autopsy.get_or_insert_default();
+            // Of one that may run on, its log says nothing of an end.
+            if autopsy.exit_code.is_some() {
+                autopsy.hint = backend.hint(&lines, autopsy.out_of_memory);
+            }
+            autopsy.log = lines;
         }
     }
     lease.finish(outcome);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
+use ganger_pool::runtime::Autopsy;
 
 use super::end::{End, EndCode};
 use super::supply::StartKind;
@@ -51,8 +52,19 @@ pub struct ConnRecord {
     pub bytes_out: u64,
     /// Who ended it, and in which phase.
     pub end: EndCode,
-    /// What happened, in words. `None` for a normal end.
+    /// What happened, in words, with what the container has logged last. `None` for a normal end.
     pub reason: Option<String>,
+    /// The same in parts, where something is known of the container that failed.
+    pub remains: Option<Box<ContainerRemains>>,
+}
+
+/// What is known of a container that failed under its client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerRemains {
+    /// What happened, in words, without what the container has logged.
+    pub reason: String,
+    /// How it ended, and what it has logged last.
+    pub autopsy: Autopsy,
 }
 
 /// A container that failed before its first byte, in whose place another was asked for.
@@ -66,6 +78,8 @@ pub struct ReplacedContainer {
     pub client: SocketAddr,
     /// The container's id, as the engine gives it.
     pub container: Option<Arc<str>>,
+    /// The launch that it came of.
+    pub launch: Option<LaunchId>,
     /// The daemon that it was on.
     pub daemon: Option<DaemonName>,
     /// From accept to its failure.
@@ -74,6 +88,8 @@ pub struct ReplacedContainer {
     pub end: EndCode,
     /// What happened, in words, with what the container has logged last.
     pub reason: Option<String>,
+    /// The same in parts, where something is known of the container.
+    pub remains: Option<Box<ContainerRemains>>,
 }
 
 /// Is told how connections ended: the log, metrics, a benchmark.
@@ -126,12 +142,14 @@ impl ConnRecord {
             bytes_out: 0,
             end: EndCode::NORMAL,
             reason: None,
+            remains: None,
         }
     }
 
     /// It ended like that, so long after it was accepted.
     pub(super) fn with_end(self, end: End, total: Duration) -> Self {
-        Self { total, end: end.code, reason: end.reason, ..self }
+        let (code, reason) = (end.code, end.told());
+        Self { total, end: code, reason, remains: ContainerRemains::of(end), ..self }
     }
 
     /// The container that it has had so far, which failed like that, so long after accept.
@@ -141,10 +159,21 @@ impl ConnRecord {
             service: self.service.clone(),
             client: self.client,
             container: self.container.clone(),
+            launch: self.launch,
             daemon: self.daemon.clone(),
             after,
             end: end.code,
-            reason: end.reason,
+            reason: end.told(),
+            remains: ContainerRemains::of(end),
         }
+    }
+}
+
+// === impl ContainerRemains ===
+
+impl ContainerRemains {
+    fn of(end: End) -> Option<Box<Self>> {
+        let (reason, autopsy) = (end.reason?, end.autopsy?);
+        Some(Box::new(Self { reason, autopsy: *autopsy }))
     }
 }

@@ -247,8 +247,8 @@ impl<S: Supply> Session<S> {
                         self.relay.pass_end(&self.client);
                         return Tried::Over(End::NORMAL);
                     }
-                    Fate::Died { reason } => {
-                        return Tried::Failed(died(&reason));
+                    Fate::Died { reason, exit_code, out_of_memory } => {
+                        return Tried::Failed(died(&reason, exit_code, out_of_memory));
                     }
                 },
                 Ok(Event::Broken { side, error }) => {
@@ -361,9 +361,9 @@ impl<S: Supply> Session<S> {
 
         // A container that is killed may reset or end; the log is to tell why.
         if end.code == RESET
-            && let Fate::Died { reason } = self.fate().await
+            && let Fate::Died { reason, exit_code, out_of_memory } = self.fate().await
         {
-            end = died(&reason);
+            end = died(&reason, exit_code, out_of_memory);
         }
         if let Some(container) = self.container.take()
             && !end.is_normal()

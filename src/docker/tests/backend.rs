@@ -84,7 +84,7 @@ async fn the_kernel_s_word_on_a_process_of_this_machine_comes_before_the_engine_
         notices.store(true, Ordering::Relaxed);
     };
     let (fate, ()) = tokio::join!(container.fate(), told);
-    assert!(matches!(&fate, Fate::Died { reason } if reason.contains("137")), "{fate:?}");
+    assert!(matches!(&fate, Fate::Died { reason, .. } if reason.contains("137")), "{fate:?}");
 }
 
 #[tokio::test]
@@ -179,7 +179,9 @@ async fn a_published_container_runs_as_long_as_its_engine_says_nothing_else() {
     assert!(container.runs().await);
     *state.lock() = None;
     assert!(container.runs().await, "no word on the container");
-    let Fate::Died { reason } = container.fate().await else { panic!("its daemon may be gone") };
+    let Fate::Died { reason, .. } = container.fate().await else {
+        panic!("its daemon may be gone")
+    };
     assert!(!reason.is_empty());
     *state.lock() = Some(false);
     assert!(!container.runs().await);

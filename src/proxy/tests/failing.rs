@@ -14,7 +14,7 @@ use crate::proxy::{ConnId, Outcome, Refusal, Settings};
 use crate::reach::Fate;
 
 fn killed() -> Fate {
-    Fate::Died { reason: "exit code 137".into() }
+    Fate::Died { reason: "exit code 137".into(), exit_code: Some(137), out_of_memory: false }
 }
 
 /// A container that reads some and then resets.
@@ -517,7 +517,14 @@ fn a_reset_by_a_container_that_was_killed_is_logged_as_its_death() {
         client.write_all(b"x").await.unwrap();
         assert_reset(&read_all(&mut client).await.1);
         let said = ["end=DD", "exit code 137; last log lines: the cause | last words"];
-        proxy.end().await.line(&said);
+        let ended = proxy.end().await;
+        ended.line(&said);
+        let [record] = &ended.records[..] else { panic!("{:?}", ended.records) };
+        let remains = record.remains.as_ref().unwrap();
+        assert_eq!(remains.reason, "the container died: exit code 137");
+        assert_eq!(remains.autopsy.exit_code, Some(137));
+        assert_eq!(remains.autopsy.log, ["the cause", "last words"]);
+        assert_eq!(remains.autopsy.hint.as_deref(), Some("`memory`"));
     });
 }
 

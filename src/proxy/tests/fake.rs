@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tracing::subscriber::DefaultGuard;
 
 use crate::proxy::{
-    Acceptor, Admission, Counts, Leased, Listener, Outcome, Refusal, Service, Sessions, Settings,
-    Shutdown, StartKind, Supply, bind, run,
+    Acceptor, Admission, ConnRecord, Counts, Leased, Listener, Outcome, Refusal, Service, Sessions,
+    Settings, Shutdown, StartKind, Supply, bind, run,
 };
 use crate::reach::{Backend, Fate, tune};
 use crate::spec::{Connect, SessionSettings};
@@ -225,6 +225,10 @@ impl Backend for FakeBackend {
         }
         vec!["the cause".to_owned(), "last words".to_owned()]
     }
+
+    fn hint(&self, lines: &[String], _: bool) -> Option<String> {
+        lines.contains(&"the cause".to_owned()).then(|| "`memory`".to_owned())
+    }
 }
 
 // === impl Proxy ===
@@ -292,7 +296,8 @@ impl Proxy {
         self.task.await.unwrap();
         let counts = self.admission.counts().remove(&"echo".into()).unwrap();
         assert_eq!(counts.open, 0);
-        Ended { log: self.log.text(), counts, notes: self.notes }
+        let records = self.sessions.ended();
+        Ended { log: self.log.text(), counts, records, notes: self.notes }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -304,6 +309,7 @@ impl Proxy {
 pub(super) struct Ended {
     pub(super) log: String,
     pub(super) counts: Counts,
+    pub(super) records: Vec<Arc<ConnRecord>>,
     notes: mpsc::UnboundedReceiver<Note>,
 }
 

@@ -68,7 +68,14 @@ fn one_that_was_heard_and_waits_for_another_container_stays_until_it_resets() {
                     stream.read_exact(&mut [0; 2]).await.unwrap();
                 }
             });
-            Give::Container(address.await, Fate::Died { reason: "exit code 137".into() })
+            Give::Container(
+                address.await,
+                Fate::Died {
+                    reason: "exit code 137".into(),
+                    exit_code: Some(137),
+                    out_of_memory: false,
+                },
+            )
         };
         let mut proxy = Proxy::start([died(true).await, Give::Wait, died(false).await, Give::Wait]);
         let mut stays = proxy.connect().await;

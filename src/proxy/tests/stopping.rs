@@ -171,7 +171,11 @@ fn a_delivery_that_is_cut_is_counted() {
         let address = container(move |mut stream| async move {
             stream.write_all(&sent).await.unwrap();
         });
-        let killed = Fate::Died { reason: "exit code 137".into() };
+        let killed = Fate::Died {
+            reason: "exit code 137".into(),
+            exit_code: Some(137),
+            out_of_memory: false,
+        };
         let mut proxy = Proxy::start([Give::Container(address.await, killed)]);
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
