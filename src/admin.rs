@@ -8,6 +8,7 @@ mod changes;
 mod config_status;
 mod engines;
 mod events;
+mod failures;
 mod feed;
 mod latencies;
 mod metrics;
@@ -39,6 +40,7 @@ use crate::proxy::{Counts, Sessions};
 pub use access::AccessRules;
 pub use config_status::{ConfigKey, ConfigOrigin, ConfigPart, ConfigStatus, LastRead};
 pub use engines::DaemonMemory;
+pub use failures::{FailureBundle, FailureLimits, FailureMemory, FailurePhase};
 pub use feed::{Feed, Happening};
 pub use latencies::{LatencyMemory, Percentiles};
 pub use metrics::{Exposition, Metrics, MetricsReading, ReloadResult, TlsFile};
@@ -116,6 +118,7 @@ pub(crate) struct AdminShared {
     feed: Arc<Feed>,
     engines: Arc<DaemonMemory>,
     latencies: Arc<LatencyMemory>,
+    failures: Arc<FailureMemory>,
     trend: TrendMemory,
     /// Somebody who shows the token may change something.
     can_login: bool,
@@ -140,6 +143,8 @@ pub struct Told {
     pub engines: Arc<DaemonMemory>,
     /// How long clients waited lately.
     pub latencies: Arc<LatencyMemory>,
+    /// What is known of what failed lately.
+    pub failures: Arc<FailureMemory>,
 }
 
 /// The facts of a process that never change.
@@ -164,7 +169,7 @@ impl AdminShared {
         stop: CancellationToken,
     ) -> Self {
         let trend = TrendMemory::default();
-        let Told { metrics, feed, engines, latencies } = told;
+        let Told { metrics, feed, engines, latencies, failures } = told;
         let (last, shown, readers) =
             (Mutex::default(), parking_lot::Mutex::default(), Arc::new(Semaphore::new(READERS)));
         Self {
@@ -175,6 +180,7 @@ impl AdminShared {
             feed,
             engines,
             latencies,
+            failures,
             trend,
             can_login,
             shown,

@@ -223,7 +223,11 @@ pub async fn run(
 
     serve::warn_of(&config);
     let told = Told::default();
-    recorders.extend([told.metrics.clone() as Arc<dyn Recorder>, told.latencies.clone()]);
+    let told_of_ends: [Arc<dyn Recorder>; 3] =
+        [told.metrics.clone(), told.latencies.clone(), told.failures.clone()];
+    recorders.extend(told_of_ends);
+    // Before anything is launched that may fail.
+    told.failures.set_limits(config_in_use::limits(&config));
     engines.push(told.metrics.clone());
     let docker = Docker::new(identity.clone(), builtin()).observed_by(engines);
     let docker = Arc::new(docker);
@@ -247,8 +251,13 @@ pub async fn run(
     let known = fleet.clone();
     let images = ImageWatch::new(docker.clone());
     let (stocks, probe) = (Arc::new(StockWatch::default()), Arc::new(Prober));
-    let observers: Vec<Arc<dyn Observer>> =
-        vec![stocks.clone(), told.metrics.clone(), told.feed.clone(), told.engines.clone()];
+    let observers: Vec<Arc<dyn Observer>> = vec![
+        stocks.clone(),
+        told.metrics.clone(),
+        told.failures.clone(),
+        told.feed.clone(),
+        told.engines.clone(),
+    ];
     let pool = Pool::start_observed(services, docker.clone(), probe, fleet, observers);
     let pool = Arc::new(pool);
     await_reaped(&pool, &stop).await;
@@ -286,7 +295,7 @@ pub async fn run(
     let running = Running { services, pool: pool.clone(), sessions: sessions.clone(), page };
     started(&running);
     let config = Arc::new(config);
-    let in_use = Arc::new(ConfigInUse::new(config.clone(), told.feed.clone()));
+    let in_use = Arc::new(ConfigInUse::new(config.clone(), &told));
     let (orders, ordered) = mpsc::channel(1);
     let drains = Arc::new(Drains::default());
     let run = Run {

@@ -21,6 +21,7 @@ use prometheus_client::encoding::{
 use prometheus_client::registry::Registry;
 
 use happenings::Happenings;
+pub(super) use happenings::fault_word;
 pub use state::{MetricsReading, ReloadResult, TlsFile};
 
 /// The prefix of all names but those of the process.

@@ -23,6 +23,7 @@ use super::problem::{Problem, ProblemKind};
         (name = "daemons", description = "The engines that containers are on"),
         (name = "sessions", description = "Connections that are there"),
         (name = "containers", description = "All containers of this process"),
+        (name = "failures", description = "What is known of what failed lately"),
         (name = "process", description = "The process, and its configuration"),
     ),
     components(schemas(Problem)),

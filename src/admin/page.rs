@@ -18,6 +18,7 @@ use ganger_pool::core::short_id;
 use sha2::{Digest, Sha256};
 
 use super::access::{Access, Actor};
+use super::failures::{FailureBundle, FailureLimits};
 use super::feed::Happening;
 use super::latencies::Percentiles;
 use super::problem::Problem;
@@ -25,8 +26,9 @@ use super::view::{About, Condition, DaemonStatus, ServiceStatus, SessionStatus};
 use super::{AdminShared, ServerState};
 use crate::chart;
 
-/// The most sessions, and events, that the page shows.
+/// The most sessions, failures and events that the page shows.
 const SESSIONS: usize = 200;
+const FAILURES: usize = 20;
 const EVENTS: usize = 50;
 
 const STYLE: &str = include_str!("page/page.css");
@@ -49,6 +51,8 @@ struct StatusPage {
     daemons: Vec<DaemonRow>,
     sessions: Vec<SessionRow>,
     more_sessions: usize,
+    failures: Vec<FailureRow>,
+    more_failures: usize,
     events: Vec<Happening>,
     reload_at: String,
     reload_taken: bool,
@@ -85,6 +89,11 @@ struct SessionRow {
     age: String,
     received: String,
     sent: String,
+}
+
+struct FailureRow {
+    bundle: FailureBundle,
+    limits: Option<String>,
 }
 
 /// A file that the page loads, under a name that changes when it does.
@@ -163,6 +172,9 @@ impl StatusPage {
         let mut sessions = admin.sessions();
         let more_sessions = sessions.len().saturating_sub(SESSIONS);
         sessions.truncate(SESSIONS);
+        let mut failures = admin.failures.latest();
+        let more_failures = failures.len().saturating_sub(FAILURES);
+        failures.truncate(FAILURES);
         let events = admin.feed.happenings().into_iter().rev().take(EVENTS).collect();
         Self {
             up: coarse(about.uptime_seconds),
@@ -177,6 +189,8 @@ impl StatusPage {
             daemons,
             sessions: sessions.into_iter().map(SessionRow::of).collect(),
             more_sessions,
+            failures: failures.into_iter().map(FailureRow::of).collect(),
+            more_failures,
             events,
             reload_at: at(reload.at),
             reload_taken: reload.taken,
@@ -239,6 +253,23 @@ impl SessionRow {
             sent: bytes(status.out_bytes),
             status,
         }
+    }
+}
+
+// === impl FailureRow ===
+
+impl FailureRow {
+    fn of(bundle: FailureBundle) -> Self {
+        let limits = bundle.limits.map(|FailureLimits { memory_bytes, cpus, pids }| {
+            let memory = memory_bytes.map(|bytes| ByteSize(bytes).display().iec().to_string());
+            let words = [
+                memory.map(|memory| format!("memory {memory}")),
+                cpus.map(|cpus| format!("cpus {cpus}")),
+                pids.map(|pids| format!("pids {pids}")),
+            ];
+            words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        });
+        Self { limits: limits.filter(|limits| !limits.is_empty()), bundle }
     }
 }
 

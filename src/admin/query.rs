@@ -27,7 +27,7 @@ pub(super) struct ListQuery {
     service: Option<String>,
     /// Only those of this daemon.
     daemon: Option<String>,
-    /// Only those in this state.
+    /// Only those in this state; of failures, only those in this phase.
     state: Option<String>,
     /// The most at a time. Where there are more, the header `Link` leads on.
     #[param(minimum = 1, maximum = 4294967295_u32)]

@@ -25,7 +25,7 @@ use super::timeline;
 use super::view::{
     About, ContainerCounts, ContainerStatus, DaemonStatus, ServiceStatus, SessionStatus, Status,
 };
-use super::{AdminShared, ServerState, changes, config_status, events, openapi};
+use super::{AdminShared, ServerState, changes, config_status, events, failures, openapi};
 
 /// The largest body of a request, in bytes.
 pub(super) const LARGEST: usize = 64 << 10;
@@ -71,6 +71,8 @@ fn described() -> OpenApiRouter<Arc<AdminShared>> {
         .routes(routes!(timeline::timeline))
         .routes(routes!(containers))
         .routes(routes!(container))
+        .routes(routes!(failures::failures))
+        .routes(routes!(failures::failure))
         .merge(changes::described())
 }
 

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 mod changes;
 mod config_status;
 mod events;
+mod failures;
 mod openapi;
 mod page;
 
@@ -40,6 +41,7 @@ struct Bed {
     path: PathBuf,
     transport: Transport,
     feed: Arc<Feed>,
+    failures: Arc<FailureMemory>,
     stop: CancellationToken,
     server: tokio::task::JoinHandle<()>,
 }
@@ -177,10 +179,10 @@ impl Bed {
         let (instance, boot) = ("edge-1".into(), "3fa9c1d2".into());
         let origin = Origin { instance, boot, since: SystemTime::now() };
         let told = Told::default();
-        let feed = Arc::clone(&told.feed);
+        let (feed, failures) = (Arc::clone(&told.feed), Arc::clone(&told.failures));
         let server = tokio::spawn(serve(doors, subject, told, origin, stop.clone()));
         let transport = Transport::new(Endpoint::Unix(path.clone()));
-        Self { fake, path, transport, feed, stop, server }
+        Self { fake, path, transport, feed, failures, stop, server }
     }
 
     async fn text(&self, path: &str) -> Result<String, HttpError> {
@@ -244,6 +246,8 @@ async fn what_is_not_there_is_a_problem() {
         ("GET", "/api/v1/sessions/7", 404, "there is no connection \\\"7\\\", or it has ended"),
         ("DELETE", "/api/v1/sessions/7", 404, "there is no connection \\\"7\\\", or it has ended"),
         ("DELETE", "/api/v1/sessions/x", 404, "there is no connection \\\"x\\\", or it has ended"),
+        ("GET", "/api/v1/failures/7", 404, "there is no failure \\\"7\\\", or it is not kept"),
+        ("GET", "/api/v1/failures/x", 404, "there is no failure \\\"x\\\", or it is not kept"),
         ("GET", "/x", 404, "there is nothing at this path"),
         ("POST", "/api/v1/status", 405, "this path is not asked like that"),
         ("GET", "/readyz/x", 404, "there is no service \\\"x\\\""),

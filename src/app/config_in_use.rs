@@ -8,7 +8,9 @@ use ganger_pool::core::ServiceName;
 use parking_lot::RwLock;
 
 use super::orders::StockScale;
-use crate::admin::{ConfigStatus, Feed, Happening, ReloadResult};
+use crate::admin::{
+    ConfigStatus, FailureLimits, FailureMemory, Feed, Happening, ReloadResult, Told,
+};
 use crate::config::Config;
 
 /// The configuration as of now, and what the operator has ordered since it was read.
@@ -16,6 +18,7 @@ use crate::config::Config;
 pub(super) struct ConfigInUse {
     state: RwLock<InUse>,
     feed: Arc<Feed>,
+    failures: Arc<FailureMemory>,
 }
 
 /// What changes together.
@@ -30,13 +33,15 @@ struct InUse {
 // === impl ConfigInUse ===
 
 impl ConfigInUse {
-    /// That of the start.
-    pub(super) fn new(config: Arc<Config>, feed: Arc<Feed>) -> Self {
-        Self { state: RwLock::new(InUse::from_now_on(config)), feed }
+    /// That of the start. What changes in it is told.
+    pub(super) fn new(config: Arc<Config>, told: &Told) -> Self {
+        let (feed, failures) = (Arc::clone(&told.feed), Arc::clone(&told.failures));
+        Self { state: RwLock::new(InUse::from_now_on(config)), feed, failures }
     }
 
     /// This one is used from now on.
     pub(super) fn took(&self, config: Arc<Config>) {
+        self.failures.set_limits(limits(&config));
         let before = std::mem::replace(&mut *self.state.write(), InUse::from_now_on(config));
         drop(before);
         self.feed.tell(Happening::new("config-reloaded", false, None));
@@ -114,7 +119,7 @@ services: {{\"s\": (listen: \"127.0.0.1:1\", image: \"i:1\", port: 1, {stock})}}
 
     #[test]
     fn what_was_ordered_holds_until_the_next_reload_and_a_refused_one_changes_nothing() {
-        let in_use = ConfigInUse::new(config("warm: Auto(min: 2), max: 8"), Arc::default());
+        let in_use = ConfigInUse::new(config("warm: Auto(min: 2), max: 8"), &Told::default());
         let told = |name| {
             let told = |key: ConfigKey| (key.key, key.value.unwrap_or_default(), key.origin);
             keys(&in_use, name).into_iter().map(told).collect::<Vec<_>>()
@@ -146,4 +151,10 @@ services: {{\"s\": (listen: \"127.0.0.1:1\", image: \"i:1\", port: 1, {stock})}}
         assert_eq!(told("max"), [one("max", "16", ConfigOrigin::Default)]);
         assert!(in_use.status().last_read.taken);
     }
+}
+
+/// What a container of each service may use.
+pub(super) fn limits(config: &Config) -> BTreeMap<String, FailureLimits> {
+    let services = config.services.iter();
+    services.map(|service| (service.name.to_string(), (&service.spec.limits).into())).collect()
 }

@@ -173,6 +173,17 @@ pub(super) const fn start_word(start: StartKind) -> &'static str {
     }
 }
 
+/// Who is at fault, in a word.
+pub(in crate::admin) const fn fault_word(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Service => "service",
+        Fault::Daemon => "daemon",
+        Fault::Unprepared => "unprepared",
+        Fault::Full => "full",
+        _ => "unwanted",
+    }
+}
+
 // === impl Metrics ===
 
 impl Recorder for Metrics {
@@ -204,13 +215,7 @@ impl Observer for Metrics {
         match &event.kind {
             EventKind::LaunchReady { took, .. } => self.happenings.phase("total", *took),
             EventKind::LaunchFailed { service, fault, .. } => {
-                let fault = match fault {
-                    Fault::Service => "service",
-                    Fault::Daemon => "daemon",
-                    Fault::Unprepared => "unprepared",
-                    Fault::Full => "full",
-                    _ => "unwanted",
-                };
+                let fault = fault_word(*fault);
                 let labels = ByFault { service: ServiceLabel(service.clone()), fault };
                 self.happenings.start_failures.get_or_create(&labels).inc();
             }

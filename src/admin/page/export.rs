@@ -21,6 +21,7 @@ async fn export(State(admin): ServerState, Path(file): Path<String>) -> Result<R
         "daemons.csv" => daemons(&admin).await,
         "sessions.csv" => sessions(&admin),
         "containers.csv" => containers(&admin),
+        "failures.csv" => failures(&admin),
         _ => return Err(Problem::absent(format!("there is no file {file:?}"))),
     };
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -135,6 +136,36 @@ fn containers(admin: &AdminShared) -> Rows {
         row.extend([c.generation.to_string(), c.daemon, c.state]);
         row.extend([c.state_seconds.to_string(), c.age_seconds.to_string(), c.uses.to_string()]);
         row.push(perhaps(c.retire_reason));
+        row
+    });
+    with_head(&head, rows)
+}
+
+fn failures(admin: &AdminShared) -> Rows {
+    let head = [
+        "id",
+        "at",
+        "first_at",
+        "count",
+        "service",
+        "daemon",
+        "launch",
+        "container",
+        "phase",
+        "fault",
+        "end",
+        "exit_code",
+        "out_of_memory",
+        "error",
+        "hint",
+        "log",
+    ];
+    let rows = admin.failures.all().into_iter().map(|f| {
+        let mut row = vec![f.id.to_string(), f.at, f.first_at, f.count.to_string(), f.service];
+        row.extend([perhaps(f.daemon), perhaps(f.launch), perhaps(f.container)]);
+        row.extend([f.phase.to_string(), perhaps(f.fault), perhaps(f.end)]);
+        row.extend([perhaps(f.exit_code), f.out_of_memory.to_string(), f.error]);
+        row.extend([perhaps(f.hint), f.log.join("\n")]);
         row
     });
     with_head(&head, rows)
