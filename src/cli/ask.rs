@@ -5,6 +5,7 @@ mod confirm;
 mod drain;
 mod events;
 mod explain;
+mod failures;
 mod health;
 mod lists;
 mod orders;
@@ -62,6 +63,15 @@ pub(super) enum AskVerb {
     Config(configuration::Configuration),
     /// Say what happened lately in a running Ganger, or what happens
     Events(events::EventsArguments),
+    /// Say what is known of the launches, containers in stock and leases that failed lately in a running
+    /// Ganger
+    Failures {
+        /// All of one failure: its number, as the table says it
+        #[arg(value_name = "N", conflicts_with_all = ["quiet", "service", "daemon", "state", "wide"])]
+        id: Option<u64>,
+        #[command(flatten)]
+        listing: lists::Listing,
+    },
     /// Use services or daemons of a running Ganger no more; leases go on until they end
     Drain(drain::Draining),
     /// Use services or daemons again that were drained
@@ -176,6 +186,8 @@ pub(super) async fn carry_out(verb: AskVerb, config: Option<PathBuf>) -> Result<
         }
         AskVerb::Config(asked) => configuration::configuration(&asked, config).await,
         AskVerb::Events(arguments) => events::events(&arguments, config).await,
+        AskVerb::Failures { id: None, listing } => failures::all(&listing, config).await,
+        AskVerb::Failures { id: Some(id), listing } => failures::one(&listing, id, config).await,
         AskVerb::Drain(draining) => drain::drain(draining, config).await,
         AskVerb::Resume { which, asking } => {
             let places = which.places();

@@ -18,6 +18,8 @@ const VERBS: &[&[&str]] = &[
     &["config"],
     &["config", "--service", "echo", "--set"],
     &["events"],
+    &["failures"],
+    &["failures", "7", "--json"],
     &["events", "--follow"],
     &["drain", "--service", "echo", "--yes"],
     &["drain", "--process", "--yes"],
@@ -114,7 +116,42 @@ fn orders_that_make_no_sense_are_wrong_command_lines() {
         (&["retire"], "N"),
         (&["cut", "x"], "invalid value"),
         (&["status", "--wide", "--json"], "cannot be used with"),
+        (&["failures", "x"], "invalid value"),
+        (&["failures", "1", "--service", "echo"], "cannot be used with"),
     ] {
         dir.ganger(verb).expect(2, &[said]);
     }
+}
+
+#[test]
+fn clients_who_got_no_container_are_a_failure_that_is_counted() {
+    let dir = Dir::new();
+    let socket = dir.0.join("admin.sock").display().to_string();
+    let config = absent("unserved").with(&format!("admin: (socket: {socket:?})"));
+    let (instance, text) = (config.instance(), config.to_string());
+    let mut ganger = Ganger::start_alone(GANGER, instance, &text, &["run"]);
+    ganger.wait_for_line(DEADLINE, |line| line.contains("listening"));
+    for _ in 0..2 {
+        assert_ne!(Client::connect(config.port("echo")).finish(), Ending::Closed(Vec::new()));
+    }
+    let failures = |args: &[&str]| {
+        let asked = dir.ganger(&[&["failures", "--socket", &socket], args].concat());
+        asked.expect(0, &[]);
+        asked.out
+    };
+    wait_until(DEADLINE, "both are told of", || failures(&["1"]).contains("2 times, from "));
+    let whole = failures(&["1"]);
+    for said in ["failure 1 of echo: ", "phase      lease", "fault      daemon", "end        DQ"] {
+        assert!(whole.contains(said), "{whole}");
+    }
+    assert!(whole.contains(NOWHERE), "why there is no container: {whole}");
+    let table = failures(&["--service", "echo"]);
+    assert!(table.starts_with("ID  AGO") && table.contains("echo     lease  daemon"), "{table}");
+    assert_eq!(failures(&["-q", "--state", "lease"]), "1\n");
+    assert_eq!(failures(&["-q", "--daemon", "local"]), "", "none had been chosen");
+    let told = failures(&["--json"]);
+    assert!(told.contains("\"count\": 2") && told.contains("\"limits\": {"), "{told}");
+    let absent = dir.ganger(&["failures", "7", "--socket", &socket]);
+    absent.expect(1, &["there is no failure \"7\", or it is not kept any more"]);
+    assert_eq!(ganger.stop(), 0);
 }

@@ -17,10 +17,10 @@ use crate::http::escape;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Listing {
     #[command(flatten)]
-    showing: Showing,
+    pub(super) showing: Showing,
     /// Numbers only, as other verbs take them
     #[arg(long, short)]
-    quiet: bool,
+    pub(super) quiet: bool,
     /// Only those of this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Listing {
     #[arg(long, value_name = "NAME")]
     daemon: Option<String>,
     /// Only those that are so: a container starting, ready, leased, checking, unknown or stopping; a
-    /// session waiting or served
+    /// session waiting or served; a failure in the phase pull, create, start, ready, stock or lease
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
 }
@@ -72,7 +72,8 @@ pub(super) async fn daemons(
 // === impl Listing ===
 
 impl Listing {
-    fn path(&self, list: &str) -> String {
+    /// The path of a list, with what is asked for of it.
+    pub(super) fn path(&self, list: &str) -> String {
         let Self { service, daemon, state, .. } = self;
         path(list, &[("service", service), ("daemon", daemon), ("state", state)])
     }
@@ -86,7 +87,7 @@ fn path(list: &str, filters: &[(&str, &Option<String>)]) -> String {
     format!("/api/v1/{list}?{}", filters.collect::<Vec<_>>().join("&"))
 }
 
-fn ids(ids: impl Iterator<Item = impl ToString>) -> String {
+pub(super) fn ids(ids: impl Iterator<Item = impl ToString>) -> String {
     ids.map(|id| id.to_string()).collect::<Vec<_>>().join("\n")
 }
 
