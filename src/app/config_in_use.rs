@@ -30,6 +30,12 @@ struct InUse {
     scales: BTreeMap<ServiceName, StockScale>,
 }
 
+/// What a container of each service may use.
+pub(super) fn limits(config: &Config) -> BTreeMap<String, FailureLimits> {
+    let services = config.services.iter();
+    services.map(|service| (service.name.to_string(), (&service.spec.limits).into())).collect()
+}
+
 // === impl ConfigInUse ===
 
 impl ConfigInUse {
@@ -151,10 +157,4 @@ services: {{\"s\": (listen: \"127.0.0.1:1\", image: \"i:1\", port: 1, {stock})}}
         assert_eq!(told("max"), [one("max", "16", ConfigOrigin::Default)]);
         assert!(in_use.status().last_read.taken);
     }
-}
-
-/// What a container of each service may use.
-pub(super) fn limits(config: &Config) -> BTreeMap<String, FailureLimits> {
-    let services = config.services.iter();
-    services.map(|service| (service.name.to_string(), (&service.spec.limits).into())).collect()
 }

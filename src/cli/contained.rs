@@ -13,8 +13,8 @@ const MARKS: [&str; 2] = [".dockerenv", "run/.containerenv"];
 /// Where an engine's socket is, as the default configuration has it.
 const SOCKET: &str = "/var/run/docker.sock";
 
-/// What there is around this process.
-struct Surroundings<'a> {
+/// The container that this process is in, if it is in one.
+struct Enclosure<'a> {
     root: &'a Path,
     /// It may enter namespaces.
     may_enter: bool,
@@ -24,7 +24,7 @@ struct Surroundings<'a> {
 /// of a container. `None` stands for a configuration that cannot be read.
 pub(super) fn missing(config: Option<&Config>) -> Vec<String> {
     let may_enter = can_enter_namespaces().is_ok();
-    Surroundings { root: Path::new("/"), may_enter }.missing(config)
+    Enclosure { root: Path::new("/"), may_enter }.missing(config)
 }
 
 /// The sockets of engines that a configuration names.
@@ -38,9 +38,9 @@ fn sockets(config: Option<&Config>) -> Vec<PathBuf> {
     daemons.iter().filter_map(|daemon| of(&daemon.url)).collect()
 }
 
-// === impl Surroundings ===
+// === impl Enclosure ===
 
-impl Surroundings<'_> {
+impl Enclosure<'_> {
     fn missing(&self, config: Option<&Config>) -> Vec<String> {
         if !MARKS.iter().any(|mark| self.root.join(mark).exists()) {
             return Vec::new();
@@ -91,7 +91,7 @@ mod tests {
         let root = std::env::temp_dir().join(format!("ganger-contained-{}", std::process::id()));
         fs::create_dir_all(&root).unwrap();
         let told = |may_enter, config: Option<&Config>| {
-            let missing = Surroundings { root: &root, may_enter }.missing(config);
+            let missing = Enclosure { root: &root, may_enter }.missing(config);
             // The option that would help.
             let hint = |text: &String| text.split_once("(--").unwrap().1[..3].to_owned();
             missing.iter().map(hint).collect::<Vec<_>>()
