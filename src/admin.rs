@@ -43,7 +43,9 @@ pub use engines::DaemonMemory;
 pub use failures::{FailureBundle, FailureLimits, FailureMemory, FailurePhase};
 pub use feed::{Feed, Happening};
 pub use latencies::{LatencyMemory, Percentiles};
-pub use metrics::{Exposition, Metrics, MetricsReading, ReloadResult, TlsFile};
+pub use metrics::{
+    Exposition, Metrics, MetricsReading, ReloadResult, SourceNow, SourceReading, TlsFile,
+};
 pub use order::{AdminOrder, NotOrdered, OrderAnswer, Ordered};
 pub use routes::openapi_json;
 pub use socket::{AdminListener, AdminSocket, SocketError, SocketMove};
@@ -71,6 +73,8 @@ pub trait AdminSubject: Send + Sync + 'static {
     fn last_reload(&self) -> ReloadResult;
     /// The configuration in use, as it may be told. Makes a text for each key.
     fn config(&self) -> ConfigStatus;
+    /// Who lists, or has listed, the daemons.
+    fn sources(&self) -> Vec<SourceReading>;
     /// The certificates that engines are reached with. Reads files.
     fn certificates(&self) -> Vec<TlsFile>;
 

@@ -304,6 +304,7 @@ pub async fn run(
         admission: admission.clone(),
         in_use: in_use.clone(),
         fleet: known,
+        sources: followed.sources(),
         drain: stop.drain.clone(),
         drains: drains.clone(),
         ordering: parking_lot::Mutex::default(),

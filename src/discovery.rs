@@ -1,11 +1,13 @@
 //! Where the fleet comes from, when not from the file alone.
 
 pub mod consul;
+mod health;
 mod members;
 pub mod swarm;
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,11 +17,15 @@ use tokio::task::JoinSet;
 use crate::dyn_eq::DynEq;
 use crate::endpoint::Site;
 pub use consul::{Consistency, Consul};
+pub use health::{SourceAnswers, SourceHealth};
 pub use swarm::Swarm;
 
 /// A service that lists the daemons of a fleet. A new source is a file here, a file in `config` that
 /// decodes its keys, an entry in `config::fleet::SOURCES`, and a section of docs/discovery.md.
 pub trait FleetSource: DynEq + fmt::Debug + Send + Sync {
+    /// Its name in metrics, in one word.
+    fn kind(&self) -> &'static str;
+
     /// Where the daemons come from, for people, as in "from Consul".
     fn origin(&self) -> &'static str;
 
@@ -64,6 +70,8 @@ pub struct Following {
     pub fleet: FleetWatch<Site>,
     /// Dropping them ends it.
     pub tasks: JoinSet<Infallible>,
+    /// How its source answers.
+    pub health: Arc<SourceHealth>,
     /// Whether all who were asked have answered in time. If not, the fleet is not
     /// known, or not all of it.
     pub answered: bool,

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 
 use happenings::Happenings;
 pub(super) use happenings::fault_word;
-pub use state::{MetricsReading, ReloadResult, TlsFile};
+pub use state::{MetricsReading, ReloadResult, SourceNow, SourceReading, TlsFile};
 
 /// The prefix of all names but those of the process.
 const PREFIX: &str = "ganger";

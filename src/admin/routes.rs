@@ -205,6 +205,7 @@ async fn metrics(State(admin): ServerState, headers: HeaderMap) -> Response {
         pool: admin.snapshot().await,
         containers,
         proxy: admin.subject.counts(),
+        sources: admin.subject.sources(),
         reload: Some(admin.subject.last_reload()),
         certificates: admin.subject.certificates(),
     };

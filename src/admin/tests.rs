@@ -123,6 +123,10 @@ impl AdminSubject for FakeRun {
         ConfigStatus::new(&config.effective, SystemTime::UNIX_EPOCH, self.last_reload())
     }
 
+    fn sources(&self) -> Vec<SourceReading> {
+        Vec::new()
+    }
+
     fn certificates(&self) -> Vec<TlsFile> {
         Vec::new()
     }

@@ -1,8 +1,8 @@
 //! Where the fleet comes from: the file, or who the file says.
 
 mod naming;
+mod sources;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::config::{self, Daemons};
-use crate::discovery::{Discovered, FleetSource, Following};
+use crate::discovery::{Discovered, FleetSource, Following, SourceHealth};
 use crate::docker::{Docker, Site};
 use naming::Names;
+pub(super) use sources::FleetSources;
 
 /// How long a start waits for discovery. What is found later is used then.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +46,7 @@ pub(super) struct Followed {
 struct Teller {
     docker: Arc<Docker>,
     names: Mutex<Names>,
+    sources: Arc<FleetSources>,
     known: watch::Sender<Arc<[DaemonSpec<Site>]>>,
 }
 
@@ -73,9 +75,18 @@ impl Fleet {
     async fn follow(&self) -> Following {
         match self {
             Self::Fixed(daemons) => {
-                Following { fleet: fixed(daemons.clone()), tasks: JoinSet::new(), answered: true }
+                let (fleet, health) = (fixed(daemons.clone()), Arc::new(SourceHealth::known()));
+                Following { fleet, tasks: JoinSet::new(), health, answered: true }
             }
             Self::Source(source) => source.follow(PATIENCE).await,
+        }
+    }
+
+    /// Who lists it, in one word.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Fixed(_) => "config",
+            Self::Source(source) => source.kind(),
         }
     }
 
@@ -104,14 +115,20 @@ impl Followed {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub(super) async fn start(fleet: Fleet, docker: Arc<Docker>) -> (Self, FleetWatch<Site>) {
-        let Following { fleet: source, tasks, answered } = fleet.follow().await;
-        if !answered {
+        let following = fleet.follow().await;
+        if !following.answered {
             warn!("discovery has not answered, or not all of it; starting with what is known");
         }
         let (known, watch) = watch::channel(Arc::from(Vec::new()));
-        let teller = Arc::new(Teller { docker, names: Mutex::default(), known });
-        let forward = teller.forward(source, tasks);
+        let (names, sources) = Default::default();
+        let teller = Arc::new(Teller { docker, names, sources, known });
+        let forward = teller.forward(fleet.kind(), following);
         (Self { fleet, teller, forward }, watch)
+    }
+
+    /// What its sources have answered.
+    pub(super) fn sources(&self) -> Arc<FleetSources> {
+        Arc::clone(&self.teller.sources)
     }
 
     /// Begins to follow another one, if it is another one; nothing is changed by that.
@@ -135,6 +152,13 @@ impl Followed {
         }
     }
 
+    /// The file was read again, and names the same one.
+    pub(super) fn confirm(&self) {
+        if let Fleet::Fixed(_) = self.fleet {
+            self.teller.sources.confirm();
+        }
+    }
+
     /// Follows that one from now on.
     ///
     /// # Cancel safety
@@ -144,7 +168,7 @@ impl Followed {
         // Over before the next begins: it may be about to tell what does not hold any more.
         self.forward.abort();
         _ = (&mut self.forward).await;
-        self.forward = self.teller.forward(following.fleet, following.tasks);
+        self.forward = self.teller.forward(self.fleet.kind(), following);
     }
 }
 
@@ -154,9 +178,11 @@ impl Teller {
     /// Passes a fleet on, and what becomes of it.
     fn forward(
         self: &Arc<Self>,
-        mut source: FleetWatch<Site>,
-        tasks: JoinSet<Infallible>,
+        kind: &'static str,
+        following: Following,
     ) -> AbortOnDropHandle<()> {
+        let Following { fleet: mut source, tasks, health, .. } = following;
+        self.sources.follow(kind, health);
         self.tell(&source.borrow_and_update());
         let this = Arc::clone(self);
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -170,11 +196,13 @@ impl Teller {
 
     fn tell(&self, listed: &[DaemonSpec<Site>]) {
         let fleet = self.names.lock().assign(listed, |name| self.docker.knows(name));
-        self.known.send_if_modified(|known| {
+        let daemons = fleet.len();
+        let changed = self.known.send_if_modified(|known| {
             let changed = **known != *fleet;
             *known = fleet;
             changed
         });
+        self.sources.told(daemons, changed);
     }
 }
 
@@ -191,6 +219,7 @@ fn daemon(daemon: &config::Daemon) -> DaemonSpec<Site> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::SourceReading;
     use crate::docker::Identity;
 
     fn fixed_at(places: &[(&str, u16)]) -> Fleet {
@@ -226,5 +255,12 @@ mod tests {
             followed.change(fleet, following).await;
             assert_eq!(names(&mut told), expected);
         }
+        let read = followed.sources().read();
+        let [SourceReading { source: "config", updates: 5, failures: 0, now: Some(now) }] =
+            &read[..]
+        else {
+            panic!("{read:?}")
+        };
+        assert!(now.is_up && now.daemons == 1 && now.answered.is_some(), "{now:?}");
     }
 }

@@ -345,6 +345,8 @@ impl Server {
         let Plan { services, fleet, settings } = plan;
         if let Some(following) = following {
             self.followed.change(fleet, following).await;
+        } else {
+            self.followed.confirm();
         }
         self.door.access.set(access);
         self.door.admission.resize(cap);

@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::config_in_use::ConfigInUse;
 use super::drains::{Drained, Drains};
+use super::fleet::FleetSources;
 use super::orders::{self, Orders, ServerOrder, StockScale};
 use crate::admin::{
     AdminOrder, AdminSubject, ConfigStatus, ContainerStatus, NotOrdered, Notes, OrderAnswer,
-    Ordered, ReloadResult, TlsFile,
+    Ordered, ReloadResult, SourceReading, TlsFile,
 };
 use crate::docker::{Docker, Site};
 use crate::proxy::{Admission, Counts, Sessions};
@@ -28,6 +29,7 @@ pub(super) struct Run {
     pub(super) admission: Arc<Admission>,
     pub(super) in_use: Arc<ConfigInUse>,
     pub(super) fleet: FleetWatch<Site>,
+    pub(super) sources: Arc<FleetSources>,
     pub(super) drain: CancellationToken,
     /// Outlives the admin server, which a hand-over ends first.
     pub(super) drains: Arc<Drains>,
@@ -137,6 +139,10 @@ impl AdminSubject for Run {
 
     fn config(&self) -> ConfigStatus {
         self.in_use.status()
+    }
+
+    fn sources(&self) -> Vec<SourceReading> {
+        self.sources.read()
     }
 
     fn certificates(&self) -> Vec<TlsFile> {

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::members::Members;
-use super::{Discovered, FleetSource, Following};
+use super::{Discovered, FleetSource, Following, SourceHealth};
 use crate::consul::{self, AskError, Client};
 use crate::endpoint::{Endpoint, Site};
 use crate::http::{self, HttpError};
@@ -85,6 +85,8 @@ struct Found {
     members: Mutex<Vec<Option<Members>>>,
     /// What was complained of, so that it is said once.
     unfit: Mutex<BTreeSet<String>>,
+    /// A part for each tier.
+    health: Arc<SourceHealth>,
     fleet: watch::Sender<Arc<[DaemonSpec<Site>]>>,
 }
 
@@ -97,6 +99,10 @@ struct Answer {
 // === impl Consul ===
 
 impl FleetSource for Consul {
+    fn kind(&self) -> &'static str {
+        "consul"
+    }
+
     fn origin(&self) -> &'static str {
         "from Consul"
     }
@@ -131,7 +137,9 @@ impl FleetSource for Consul {
             let datacenters = consul.datacenters();
             let members = Mutex::new(datacenters.iter().map(|_| None).collect());
             let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));
-            let found = Arc::new(Found { members, unfit: Mutex::default(), fleet });
+            let health = Arc::new(SourceHealth::of_parts(datacenters.len()));
+            let (unfit, its) = (Mutex::default(), Arc::clone(&health));
+            let found = Arc::new(Found { members, unfit, health: its, fleet });
             let mut tasks = JoinSet::new();
             for (tier, datacenter) in (0..).zip(datacenters) {
                 let (consul, found) = (Arc::clone(&consul), Arc::clone(&found));
@@ -140,7 +148,7 @@ impl FleetSource for Consul {
             let asked = async { while !found.complete() && watch.changed().await.is_ok() {} };
             let answered = timeout(patience, asked).await.is_ok();
             watch.mark_changed();
-            Following { fleet: watch, tasks, answered }
+            Following { fleet: watch, tasks, health, answered }
         })
     }
 }
@@ -259,6 +267,7 @@ impl Follower {
                         info!(service = %self, "Consul answers again");
                     }
                     failures = 0;
+                    self.found.health.answered(self.tier);
                     let restarted = answer.index < newest;
                     if restarted {
                         info!(service = %self, "Consul's index went backwards; asking anew");
@@ -274,6 +283,7 @@ impl Follower {
                 // The next one answers at once with what there is.
                 index = 0;
                 failures += 1;
+                self.found.health.failed(self.tier, failures >= clients.len());
                 debug!(service = %self, server = client.url(), error = error.to_string(), "no answer");
                 // A refusal is said before that another one is away.
                 if last.as_ref().is_none_or(|(_, last): &(_, AskError)| !last.is_refusal()) {

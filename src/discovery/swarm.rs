@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::members::Members;
-use super::{Discovered, FleetSource, Following};
+use super::{Discovered, FleetSource, Following, SourceHealth};
 use crate::endpoint::{Endpoint, Site};
 use crate::http::{HttpError, Transport};
 use crate::tls;
@@ -92,6 +92,10 @@ struct ManagerStatus {
 // === impl Swarm ===
 
 impl FleetSource for Swarm {
+    fn kind(&self) -> &'static str {
+        "swarm"
+    }
+
     fn origin(&self) -> &'static str {
         "from a Swarm"
     }
@@ -120,16 +124,21 @@ impl FleetSource for Swarm {
         Box::pin(async move {
             let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));
             let mut tasks = JoinSet::new();
-            tasks.spawn(self.clone().run(fleet));
+            let health = Arc::new(SourceHealth::of_parts(1));
+            tasks.spawn(self.clone().run(fleet, Arc::clone(&health)));
             let answered = timeout(patience, watch.changed()).await.is_ok();
             watch.mark_changed();
-            Following { fleet: watch, tasks, answered }
+            Following { fleet: watch, tasks, health, answered }
         })
     }
 }
 
 impl Swarm {
-    async fn run(self, fleet: watch::Sender<Arc<[DaemonSpec<Site>]>>) -> Infallible {
+    async fn run(
+        self,
+        fleet: watch::Sender<Arc<[DaemonSpec<Site>]>>,
+        health: Arc<SourceHealth>,
+    ) -> Infallible {
         let transport = Transport::new(self.manager.clone());
         let (mut members, mut failures, mut first) = (Members::default(), 0_u32, true);
         let mut told = BTreeSet::new();
@@ -140,6 +149,7 @@ impl Swarm {
                         info!(manager = %self.manager, "the Swarm's manager answers again");
                     }
                     failures = 0;
+                    health.answered(0);
                     let Discovered { daemons, unfit } = self.sorted(&nodes);
                     for why in unfit.into_iter().filter(|why| told.insert(why.clone())) {
                         warn!(why, "a node of the Swarm cannot be a daemon");
@@ -155,6 +165,7 @@ impl Swarm {
                 }
                 Err(error) => {
                     failures += 1;
+                    health.failed(0, true);
                     let error = error.to_string();
                     if failures == 1 {
                         warn!(

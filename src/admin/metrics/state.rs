@@ -24,6 +24,8 @@ pub struct MetricsReading {
     pub containers: BTreeMap<(String, String), ContainerCounts>,
     /// The proxy, by service.
     pub proxy: BTreeMap<ServiceName, Counts>,
+    /// Who lists, or has listed, the daemons.
+    pub sources: Vec<SourceReading>,
     /// The last time that the configuration was read.
     pub reload: Option<ReloadResult>,
     /// The certificates that Ganger shows and trusts.
@@ -37,6 +39,30 @@ pub struct ReloadResult {
     pub at: SystemTime,
     /// It is used now.
     pub taken: bool,
+}
+
+/// A source of the fleet: what it has answered since the process started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceReading {
+    /// Its kind, in one word.
+    pub source: &'static str,
+    /// Answers that have changed the fleet.
+    pub updates: u64,
+    /// Questions that failed.
+    pub failures: u64,
+    /// How it is; `None` where it is not followed any more.
+    pub now: Option<SourceNow>,
+}
+
+/// How a source is that is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceNow {
+    /// It answers.
+    pub is_up: bool,
+    /// How many daemons it names.
+    pub daemons: usize,
+    /// When it answered last; `None` where it never has.
+    pub answered: Option<SystemTime>,
 }
 
 /// A file of certificates.
@@ -110,6 +136,7 @@ impl From<SystemTime> for Number {
 
 const SERVICE: &[&str] = &["service"];
 const DAEMON: &[&str] = &["daemon"];
+const SOURCE: &[&str] = &["source"];
 
 const fn counter(
     name: &'static str,
@@ -146,6 +173,19 @@ fn by_daemon(
 ) {
     for daemon in &reading.pool.daemons {
         series.add(&[daemon.name.as_str()], of(daemon));
+    }
+}
+
+/// Of sources that are followed.
+fn by_source(
+    reading: &MetricsReading,
+    series: &mut RowValues<'_>,
+    of: impl Fn(&SourceNow) -> Option<Number>,
+) {
+    for SourceReading { source, now, .. } in &reading.sources {
+        if let Some(value) = now.as_ref().and_then(&of) {
+            series.add(&[source], value);
+        }
     }
 }
 
@@ -332,6 +372,33 @@ static ROWS: &[MetricRow] = &[
         DAEMON,
         "The most launches at a time on a daemon, as far as was learnt",
         |r, s| by_daemon(r, s, |daemon| daemon.launch_limit.into()),
+    ),
+    gauge(
+        "ganger_discovery_up",
+        SOURCE,
+        "1 while all who are asked for the daemons answer, 0 from the first time that one does not",
+        |r, s| by_source(r, s, |now| Some(now.is_up.into())),
+    ),
+    gauge("ganger_discovery_daemons", SOURCE, "Daemons that a source names now", |r, s| {
+        by_source(r, s, |now| Some((now.daemons as u64).into()));
+    }),
+    counter(
+        "ganger_discovery_updates",
+        SOURCE,
+        "Answers of a source that have changed the fleet",
+        |r, s| r.sources.iter().for_each(|it| s.add(&[it.source], it.updates)),
+    ),
+    counter(
+        "ganger_discovery_failures",
+        SOURCE,
+        "Questions to a source that have failed",
+        |r, s| r.sources.iter().for_each(|it| s.add(&[it.source], it.failures)),
+    ),
+    gauge(
+        "ganger_discovery_last_success_timestamp_seconds",
+        SOURCE,
+        "When a source answered last, or the file was read that names the daemons",
+        |r, s| by_source(r, s, |now| now.answered.map(Into::into)),
     ),
     gauge(
         "ganger_config_last_reload_success",

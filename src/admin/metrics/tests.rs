@@ -62,6 +62,15 @@ fn reading() -> MetricsReading {
             ContainerCounts { ready: 3, ..ContainerCounts::default() },
         )]),
         proxy: BTreeMap::from([("echo".into(), counts)]),
+        sources: vec![
+            SourceReading {
+                source: "config",
+                updates: 1,
+                failures: 0,
+                now: Some(SourceNow { is_up: true, daemons: 4, answered: Some(at) }),
+            },
+            SourceReading { source: "swarm", updates: 3, failures: 7, now: None },
+        ],
         reload: Some(ReloadResult { at, taken: true }),
         certificates: vec![TlsFile { path: "/etc/ganger/tls/cert.pem".into(), expires: at }],
     }
@@ -127,11 +136,19 @@ fn counters_and_gauges_say_what_was_read_and_histograms_what_happened() {
         "ganger_container_start_failures_total{service=\"echo\",fault=\"daemon\"} 1",
         "ganger_rollouts_total{service=\"echo\",result=\"failed\"} 1",
         "ganger_engine_request_seconds_count{op=\"container_create\",outcome=\"ok\"} 1",
+        "ganger_discovery_up{source=\"config\"} 1",
+        "ganger_discovery_daemons{source=\"config\"} 4",
+        "ganger_discovery_updates_total{source=\"config\"} 1",
+        "ganger_discovery_failures_total{source=\"config\"} 0",
+        "ganger_discovery_last_success_timestamp_seconds{source=\"config\"} 1800000000",
+        "ganger_discovery_failures_total{source=\"swarm\"} 7",
         "ganger_config_last_reload_success 1",
         "ganger_tls_certificate_expiry_timestamp_seconds{file=\"/etc/ganger/tls/cert.pem\"} 1800000000",
     ] {
         assert!(text.lines().any(|said| said.trim_end_matches(".0") == line), "{line}\n{text}");
     }
+    let gone = "ganger_discovery_up{source=\"swarm\"}";
+    assert!(!text.contains(gone), "a source that a reload has removed: {text}");
 }
 
 #[test]

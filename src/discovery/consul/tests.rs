@@ -106,6 +106,19 @@ async fn one_that_does_not_answer_is_told_from_one_that_lists_nothing() {
 }
 
 #[tokio::test]
+async fn one_is_up_from_its_answer_to_its_first_failure() {
+    let (consul, mut asks) = server(vec![Some((7, &["a"])), None]).await;
+    let followed = consul.follow(NEVER).await;
+    let answers = followed.health.answers();
+    assert!(answers.is_up && answers.last.is_some(), "{answers:?}");
+    for _ in 0..3 {
+        asks.recv().await.unwrap();
+    }
+    let answers = followed.health.answers();
+    assert_eq!((answers.is_up, answers.failures), (false, 1));
+}
+
+#[tokio::test]
 async fn what_a_consul_forgot_while_it_was_away_is_kept() {
     let fleet = after(vec![Some((9, &["a", "b"])), None, Some((3, &["b"])), Some((3, &["b"]))]);
     assert_eq!(fleet.await, ["n.a", "n.b"]);

@@ -16,13 +16,14 @@ use super::prometheus::Prometheus;
 use crate::GANGER;
 
 /// Alerts whose expressions have a value only when something is wrong that is not done here.
-const QUIET: [(&str, &str); 7] = [
+const QUIET: [(&str, &str); 8] = [
     ("GangerRestarts", "the process is not killed"),
     ("GangerFileDescriptorsRunOut", "there are few connections"),
     ("GangerWaitsAreLong", "nobody waits for longer than a launch takes"),
     ("GangerQueueStuck", "likewise"),
     ("GangerNoDaemonAnswers", "one of two answers"),
     ("GangerDaemonDegraded", "the daemon that answers launches"),
+    ("GangerDiscoveryFails", "the file names the daemons"),
     ("GangerFleetNearlyFull", "there is room"),
 ];
 
