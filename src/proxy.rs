@@ -43,7 +43,7 @@ pub use record::{ConnId, ConnRecord, ContainerRemains, Recorder, ReplacedContain
 pub use sessions::{ServingContainer, SessionView, Sessions};
 pub use supply::{Leased, Outcome, Refusal, StartKind, Supply};
 pub use threads::{Acceptor, Threads};
-pub use trace::SessionTrace;
+pub use trace::{QueuePlace, SessionTrace};
 
 /// Where one service's connections come in, and how they are treated.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -92,7 +92,12 @@ pub(crate) fn proxy_to<'a>(
 impl Supply for Only {
     type Lease = Self;
 
-    async fn lease(&self, _: &ServiceName, _: tokio::time::Instant) -> Result<Self, Refusal> {
+    async fn lease(
+        &self,
+        _: &ServiceName,
+        _: tokio::time::Instant,
+        _: &(dyn Fn(u32) + Send + Sync),
+    ) -> Result<Self, Refusal> {
         Ok(self.clone())
     }
 }

@@ -150,15 +150,22 @@ impl<R: ContainerRuntime> Broker<R> {
         self.inner.lock().handles.get(&launch).cloned()
     }
 
-    /// Gets a container for a connection, at once or when its turn comes.
+    /// Gets a container for a connection, at once or when its turn comes. One that has to wait is
+    /// told its place in the queue.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the queue at once.
-    pub(crate) async fn lease(&self, service: &ServiceName, deadline: Instant) -> Answer<R> {
-        let (waiter, mut receiver) = self.ask(service, deadline);
+    pub(crate) async fn lease(
+        &self,
+        service: &ServiceName,
+        deadline: Instant,
+        queued: impl Fn(u32),
+    ) -> Answer<R> {
+        let (waiter, mut receiver, place) = self.ask(service, deadline);
         if let Ok(answer) = receiver.try_recv() {
             return answer;
         }
+        place.into_iter().for_each(queued);
         let mut waiting = Waiting { broker: self, waiter, answer: receiver, answered: false };
         let answer = (&mut waiting.answer).await;
         waiting.answered = true;
@@ -170,7 +177,7 @@ impl<R: ContainerRuntime> Broker<R> {
         &self,
         service: &ServiceName,
         deadline: Instant,
-    ) -> (WaiterId, oneshot::Receiver<Answer<R>>) {
+    ) -> (WaiterId, oneshot::Receiver<Answer<R>>, Option<u32>) {
         let (sender, receiver) = oneshot::channel();
         let mut outbox = self.outbox();
         let mut inner = self.inner.lock();
@@ -180,8 +187,9 @@ impl<R: ContainerRuntime> Broker<R> {
         let event = Event::Lease { waiter, service: service.clone(), deadline };
         let rearm = inner.handle(event, &mut outbox);
         drop(inner);
+        let place = outbox.place;
         self.send(outbox, rearm);
-        (waiter, receiver)
+        (waiter, receiver, place)
     }
 
     /// A waiter gave up. One that was answered meanwhile is not known any more;
@@ -321,6 +329,7 @@ impl<R: ContainerRuntime> Inner<R> {
                 self.note(outbox, EventKind::Retiring { target: target.clone(), reason });
                 outbox.removals.push(Removal { target, reason, ended_in_stock });
             }
+            Action::Queued { place, .. } => outbox.place = Some(place),
             Action::Grant { waiter, launch, daemon, start, uses } => {
                 let handle = self.handles.get(&launch).cloned();
                 if let (Some(sender), Some(handle)) = (self.waiters.remove(&waiter), handle) {

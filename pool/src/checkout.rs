@@ -1,5 +1,6 @@
 //! Checking one container out of the stock, as `deadpool`'s manager.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
@@ -10,9 +11,17 @@ use crate::core::{Outcome, Refusal, ServiceName};
 use crate::runtime::ContainerRuntime;
 
 tokio::task_local! {
-    /// Until when the checkout in this task may wait: `Manager::create` has no
-    /// argument to pass it in.
-    pub(crate) static DEADLINE: Instant;
+    /// What the checkout in this task is asked: `Manager::create` has no argument to pass
+    /// it in.
+    pub(crate) static ASKED: Asked;
+}
+
+/// One checkout, as its desk and the manager share it.
+pub(crate) struct Asked {
+    /// Until when it may wait.
+    pub(crate) deadline: Instant,
+    /// Its place in the queue, from when it waits until the desk has told it; else 0.
+    pub(crate) place: Cell<u32>,
 }
 
 /// Checks containers out of the stock of one service.
@@ -35,8 +44,9 @@ impl<R: ContainerRuntime> managed::Manager for Checkout<R> {
     type Error = Refusal;
 
     async fn create(&self) -> Result<Held<R>, Refusal> {
-        let deadline = DEADLINE.with(|deadline| *deadline);
-        let grant = self.broker.lease(&self.service, deadline.into_std()).await?;
+        let deadline = ASKED.with(|asked| asked.deadline).into_std();
+        let queued = |place| ASKED.with(|asked| asked.place.set(place));
+        let grant = self.broker.lease(&self.service, deadline, queued).await?;
         Ok(Held { grant, outcome: Outcome::Unused, broker: self.broker.clone() })
     }
 

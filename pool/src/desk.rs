@@ -7,6 +7,9 @@
 //! whatever becomes of its holder, and no more of them after `close`. The order
 //! of those who wait, and the end of their waiting, are the ledger's.
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +17,7 @@ use deadpool::managed::{self, PoolError, Timeouts};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::checkout::{Checkout, DEADLINE};
+use crate::checkout::{ASKED, Asked, Checkout};
 use crate::core::{Policy, Refusal, ServiceName};
 use crate::lease::Lease;
 use crate::runtime::ContainerRuntime;
@@ -40,12 +43,31 @@ impl<R: ContainerRuntime> Desk<R> {
         Self { pool, max_uses: policy.reuse.saturating_add(1) }
     }
 
+    /// Tells whoever has to wait its place in the queue.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves the queue at once.
-    pub(crate) async fn lease(&self, deadline: Instant) -> Result<Lease<R>, Refusal> {
+    pub(crate) async fn lease(
+        &self,
+        deadline: Instant,
+        queued: &(dyn Fn(u32) + Send + Sync),
+    ) -> Result<Lease<R>, Refusal> {
         // Nobody waits for a place: the queue is the ledger's.
         let timeouts = Timeouts { wait: Some(Duration::ZERO), create: None, recycle: None };
-        let object = DEADLINE.scope(deadline, self.pool.timeout_get(&timeouts)).await;
+        let got = async {
+            let mut got = pin!(self.pool.timeout_get(&timeouts));
+            poll_fn(|cx| {
+                let polled = got.as_mut().poll(cx);
+                // What is there at once has no place.
+                if polled.is_pending() {
+                    let place = ASKED.with(|asked| asked.place.take());
+                    Some(place).filter(|place| *place > 0).into_iter().for_each(queued);
+                }
+                polled
+            })
+            .await
+        };
+        let object = ASKED.scope(Asked { deadline, place: Cell::new(0) }, got).await;
         match object {
             Ok(object) => Ok(Lease::new(object, self.max_uses)),
             Err(PoolError::Backend(refusal)) => Err(refusal),

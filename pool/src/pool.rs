@@ -145,9 +145,26 @@ impl<R: ContainerRuntime> Pool<R> {
         service: &ServiceName,
         deadline: Instant,
     ) -> Result<Lease<R>, Refusal> {
+        self.lease_in_line(service, deadline, &|_| {}).await
+    }
+
+    /// The same; a request that has to wait is told its place in the queue, once: 1 is the next
+    /// to be served.
+    ///
+    /// # Errors
+    /// As those of [`Pool::lease`].
+    ///
+    /// # Cancel safety
+    /// As that of [`Pool::lease`].
+    pub async fn lease_in_line(
+        &self,
+        service: &ServiceName,
+        deadline: Instant,
+        queued: &(dyn Fn(u32) + Send + Sync),
+    ) -> Result<Lease<R>, Refusal> {
         let desk = self.desks.read().get(service).cloned();
         match desk {
-            Some(desk) => desk.lease(deadline).await,
+            Some(desk) => desk.lease(deadline, queued).await,
             None => Err(self.broker.refused(service, Refusal::UnknownService)),
         }
     }

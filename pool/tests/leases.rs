@@ -10,6 +10,7 @@ use bed::{Bed, clean, service};
 use ganger_pool::Lease;
 use ganger_pool::core::{Outcome, Policy, Refusal, StartKind, State};
 use ganger_pool::testing::{FakeEngine, Gate, Op};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 fn policy() -> Policy {
@@ -34,6 +35,33 @@ async fn a_lease_from_stock_does_not_wait_for_a_daemon_that_hangs() {
     let before = tokio::time::Instant::now();
     let _lease = bed.lease().await.unwrap();
     assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_to_wait_is_told_its_place_and_nobody_else() {
+    let bed = Bed::new(Policy { warm: 1, max: 1, ..policy() }, &[10]);
+    bed.stocked().await;
+    let (told, mut places) = mpsc::unbounded_channel();
+    let ask = || {
+        let (pool, told) = (bed.pool.clone(), told.clone());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        tokio::spawn(async move {
+            let queued = |place| told.send(place).unwrap();
+            pool.lease_in_line(&service(), deadline, &queued).await
+        })
+    };
+    let lease = ask().await.unwrap().unwrap();
+    let first = ask();
+    assert_eq!(places.recv().await, Some(1), "the first who waits is the next");
+    let second = ask();
+    assert_eq!(places.recv().await, Some(2));
+    clean(lease);
+    let third = ask();
+    assert_eq!(places.recv().await, Some(3));
+    clean(first.await.unwrap().unwrap());
+    clean(second.await.unwrap().unwrap());
+    clean(third.await.unwrap().unwrap());
+    assert!(places.try_recv().is_err(), "each is told once");
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::ServerState;
 use super::problem::Problem;
 use super::query::Segment;
-use crate::proxy::{ConnId, ConnRecord, ReplacedContainer, SessionTrace};
+use crate::proxy::{ConnId, ConnRecord, QueuePlace, ReplacedContainer, SessionTrace};
 
 /// A connection, from accept to now or to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -53,7 +53,7 @@ pub struct SessionTimeline {
 pub struct TimelineStep {
     /// From accept until then.
     pub after_seconds: f64,
-    /// One of `accepted`, `leased`, `connected`, `replaced`, `first-byte`, `ended`, `now`.
+    /// One of `accepted`, `queued`, `leased`, `connected`, `replaced`, `first-byte`, `ended`, `now`.
     pub what: String,
     /// The same for people, with what else is known.
     pub detail: String,
@@ -105,13 +105,16 @@ impl From<&SessionTrace> for SessionTimeline {
 }
 
 fn steps(trace: &SessionTrace) -> Vec<TimelineStep> {
-    let SessionTrace { record, replaced, ended } = trace;
+    let SessionTrace { record, queued, replaced, ended } = trace;
     let step = |after: Duration, what: &str, detail: String| {
         let what = what.to_owned();
         TimelineStep { after_seconds: after.as_secs_f64(), what, detail }
     };
     let accepted = format!("accepted for {}", record.service);
     let mut steps = vec![step(Duration::ZERO, "accepted", accepted)];
+    steps.extend(queued.iter().map(|QueuePlace { after, place }| {
+        step(*after, "queued", format!("queue: place {place} of {place}"))
+    }));
     steps.extend(replaced.iter().map(|it| step(it.after, "replaced", failure(it))));
     if let Some(after) = record.leased {
         steps.push(step(after, "leased", lease(record)));
@@ -189,14 +192,18 @@ mod tests {
             remains: None,
         };
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(3);
-        let trace =
-            SessionTrace { record: Arc::new(record), replaced: vec![failed], ended: Some(at) };
+        let place = |millis, place| QueuePlace { after: Duration::from_millis(millis), place };
+        let queued = vec![place(1, 3), place(21, 1)];
+        let (record, replaced) = (Arc::new(record), vec![failed]);
+        let trace = SessionTrace { record, queued, replaced, ended: Some(at) };
         let timeline = SessionTimeline::from(&trace);
         assert_eq!(timeline.accepted, "1970-01-01T00:00:01.000Z");
         let steps: Vec<_> = timeline.steps.iter().map(|step| step.what.as_str()).collect();
-        assert_eq!(steps, ["accepted", "replaced", "leased", "first-byte", "ended"]);
+        let (waited, replaced) = (["accepted", "queued"], ["replaced", "queued"]);
+        assert_eq!(steps, [&waited[..], &replaced, &["leased", "first-byte", "ended"]].concat());
+        assert_eq!(timeline.steps[1].detail, "queue: place 3 of 3");
         assert!(
-            timeline.steps[1].detail.ends_with("on one failed before its first byte: --: it hangs")
+            timeline.steps[2].detail.ends_with("on one failed before its first byte: --: it hangs")
         );
         let now = SessionTimeline::from(&SessionTrace { ended: None, ..trace });
         assert_eq!((now.end, now.steps.last().unwrap().what.as_str()), (None, "now"));

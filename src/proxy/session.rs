@@ -22,6 +22,7 @@ use super::sessions::{ServingContainer, SessionEntry};
 use super::socket::{self, Delivery, DeliveryLimits};
 use super::supply::{Leased, Outcome, Refusal, Supply};
 use super::threads::Place;
+use super::trace::QueuePlace;
 use crate::reach::{Backend, Fate, unacknowledged};
 use crate::spec::SessionSettings;
 
@@ -151,11 +152,13 @@ impl<S: Supply> Session<S> {
 
     async fn take_lease(&mut self, deadline: Instant) -> Result<(), Unserved> {
         let Service { supply, settings, .. } = &*self.service;
+        let queued =
+            |place| self.entry.queued(QueuePlace { after: self.accepted.elapsed(), place });
         // The lease first: from stock it is there at once, and the client's
         // socket need not be asked.
         let lease = tokio::select! {
             biased;
-            lease = supply.lease(&settings.name, deadline) => lease.map_err(Unserved::Refused)?,
+            lease = supply.lease(&settings.name, deadline, &queued) => lease.map_err(Unserved::Refused)?,
             how = socket::left(&self.client, self.relay.bytes_in() > 0) => {
                 return Err(Unserved::Left(how));
             }

@@ -16,7 +16,7 @@ use super::access_log::{AccessLog, ConnLines};
 use super::admission::Counters;
 use super::record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
 use super::supply::StartKind;
-use super::trace::{EndedSession, SessionTrace};
+use super::trace::{EndedSession, QueuePlace, SessionTrace};
 
 /// The latest connections that have ended of which the records are kept.
 const KEPT: usize = 256;
@@ -80,6 +80,8 @@ struct Live {
     bytes_out: Traffic,
     /// From accept to the container's first byte, in nanoseconds; 0 before it.
     first_byte: AtomicU64,
+    /// Each time that it had to wait.
+    queued: Mutex<Vec<QueuePlace>>,
     /// Containers that failed before their first byte.
     replaced: Mutex<Vec<ReplacedContainer>>,
     counters: Arc<Counters>,
@@ -201,6 +203,7 @@ impl Sessions {
             bytes_in: Traffic::default(),
             bytes_out: Traffic::default(),
             first_byte: AtomicU64::new(0),
+            queued: Mutex::default(),
             replaced: Mutex::default(),
             counters,
             cut,
@@ -221,6 +224,7 @@ impl Sessions {
         // Under this lock, so that a container that is told of meanwhile is told in either place.
         if let Some(live) = live {
             new.replaced = std::mem::take(&mut *live.replaced.lock());
+            new.queued = std::mem::take(&mut *live.queued.lock());
         }
         let oldest = if ended.len() == KEPT { ended.pop_front() } else { None };
         ended.push_back(new);
@@ -281,7 +285,8 @@ impl Live {
         record.bytes_in = self.bytes_in.moved.load(Relaxed);
         record.bytes_out = self.bytes_out.moved.load(Relaxed);
         record.total = self.accepted.elapsed();
-        SessionTrace { record: Arc::new(record), replaced, ended: None }
+        let queued = self.queued.lock().clone();
+        SessionTrace { record: Arc::new(record), queued, replaced, ended: None }
     }
 
     /// Tells the service's counters what they do not know yet.
@@ -313,6 +318,11 @@ impl SessionEntry {
     /// What ends this session, and all of them.
     pub(super) fn cut(&self) -> &CancellationToken {
         &self.live.cut
+    }
+
+    /// It has begun to wait for a container.
+    pub(super) fn queued(&self, place: QueuePlace) {
+        self.live.queued.lock().push(place);
     }
 
     /// From now on it is served by this container, or by none.

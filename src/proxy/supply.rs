@@ -16,7 +16,8 @@ pub trait Supply: Send + Sync + 'static {
     /// What it hands out.
     type Lease: Leased;
 
-    /// Waits for a container of a service, in order of arrival.
+    /// Waits for a container of a service, in order of arrival. Whoever has to wait is told its
+    /// place in the queue, by `queued`: 1 is the next to be served.
     ///
     /// # Errors
     /// See [`Refusal`]. At the latest at `deadline`.
@@ -27,6 +28,7 @@ pub trait Supply: Send + Sync + 'static {
         &self,
         service: &ServiceName,
         deadline: Instant,
+        queued: &(dyn Fn(u32) + Send + Sync),
     ) -> impl Future<Output = Result<Self::Lease, Refusal>> + Send;
 }
 
@@ -54,8 +56,13 @@ pub trait Leased: Send + 'static {
 impl<R: ContainerRuntime<Handle: Backend>> Supply for Pool<R> {
     type Lease = Lease<R>;
 
-    async fn lease(&self, service: &ServiceName, deadline: Instant) -> Result<Lease<R>, Refusal> {
-        Self::lease(self, service, deadline).await
+    async fn lease(
+        &self,
+        service: &ServiceName,
+        deadline: Instant,
+        queued: &(dyn Fn(u32) + Send + Sync),
+    ) -> Result<Lease<R>, Refusal> {
+        self.lease_in_line(service, deadline, queued).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is known of one connection, for whoever asks what became of it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::record::{ConnRecord, ReplacedContainer};
 
@@ -10,16 +10,28 @@ use super::record::{ConnRecord, ReplacedContainer};
 pub struct SessionTrace {
     /// Its record; of one that is there, as far as it has come.
     pub record: Arc<ConnRecord>,
+    /// Each time that it had to wait for a container, in order.
+    pub queued: Vec<QueuePlace>,
     /// The containers that failed before their first byte, in order.
     pub replaced: Vec<ReplacedContainer>,
     /// When it ended; `None` when it is there.
     pub ended: Option<SystemTime>,
 }
 
+/// A connection's place in the queue of its service when it began to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueuePlace {
+    /// From accept until then.
+    pub after: Duration,
+    /// 1 is the next to be served. Nobody was behind it yet, so that so many waited.
+    pub place: u32,
+}
+
 /// A connection that has ended.
 #[derive(Debug)]
 pub(super) struct EndedSession {
     pub(super) record: Arc<ConnRecord>,
+    pub(super) queued: Vec<QueuePlace>,
     pub(super) replaced: Vec<ReplacedContainer>,
     at: SystemTime,
 }
@@ -29,13 +41,14 @@ pub(super) struct EndedSession {
 impl EndedSession {
     /// It has ended just now.
     pub(super) fn new(record: ConnRecord) -> Self {
-        Self { record: Arc::new(record), replaced: Vec::new(), at: SystemTime::now() }
+        let (queued, replaced) = Default::default();
+        Self { record: Arc::new(record), queued, replaced, at: SystemTime::now() }
     }
 }
 
 impl From<&EndedSession> for SessionTrace {
     fn from(ended: &EndedSession) -> Self {
         let (record, replaced) = (Arc::clone(&ended.record), ended.replaced.clone());
-        Self { record, replaced, ended: Some(ended.at) }
+        Self { record, queued: ended.queued.clone(), replaced, ended: Some(ended.at) }
     }
 }

@@ -13,6 +13,8 @@ use crate::runtime::ContainerRuntime;
 /// What is to be told after the lock is released.
 pub(super) struct Outbox<R: ContainerRuntime> {
     pub(super) answers: Vec<(oneshot::Sender<Answer<R>>, Answer<R>)>,
+    /// Where in the queue the one stands who has asked for a container, if it has to wait.
+    pub(super) place: Option<u32>,
     pub(super) orders: Vec<Order>,
     pub(super) removals: Vec<Removal>,
     pub(super) emptied: Vec<DaemonName>,
@@ -36,6 +38,7 @@ impl<R: ContainerRuntime> Outbox<R> {
         Self {
             detailed,
             answers: Vec::new(),
+            place: None,
             orders: Vec::new(),
             removals: Vec::new(),
             emptied: Vec::new(),

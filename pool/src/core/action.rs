@@ -46,6 +46,13 @@ pub enum Action {
         /// Whose stock it was in, if it ended there by itself.
         ended_in_stock: Option<ServiceName>,
     },
+    /// A waiter begins to wait.
+    Queued {
+        /// Who.
+        waiter: WaiterId,
+        /// Its place: 1 is the next to be served. Nobody is behind it yet.
+        place: u32,
+    },
     /// A waiter gets a container.
     Grant {
         /// Who.

@@ -32,19 +32,20 @@ impl Queue {
         self.0.values().next().map(|wait| wait.since)
     }
 
-    /// Adds a waiter that comes `now`, unless `limit` wait already.
+    /// Adds a waiter that comes `now`, unless `limit` wait already. Says its place: 1 is the next
+    /// to be served.
     pub(super) fn push(
         &mut self,
         now: Instant,
         waiter: WaiterId,
         deadline: Instant,
         limit: u32,
-    ) -> bool {
-        let fits = self.len() < limit;
-        if fits {
+    ) -> Option<u32> {
+        let before = self.len();
+        (before < limit).then(|| {
             self.0.insert(waiter, Wait { since: now, deadline });
-        }
-        fits
+            before + 1
+        })
     }
 
     /// Takes a waiter out; its deadline when it was there.

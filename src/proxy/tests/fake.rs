@@ -118,7 +118,12 @@ impl Settings {
 impl Supply for FakeSupply {
     type Lease = FakeLease;
 
-    async fn lease(&self, _: &ServiceName, _: Instant) -> Result<FakeLease, Refusal> {
+    async fn lease(
+        &self,
+        _: &ServiceName,
+        _: Instant,
+        queued: &(dyn Fn(u32) + Send + Sync),
+    ) -> Result<FakeLease, Refusal> {
         struct Guard(mpsc::UnboundedSender<Note>);
         impl Drop for Guard {
             fn drop(&mut self) {
@@ -140,6 +145,7 @@ impl Supply for FakeSupply {
             }
             Give::Refuse(refusal) => return Err(refusal),
             Give::Wait => {
+                queued(3);
                 let _ = self.notes.send(Note::Waiting);
                 let _guard = Guard(self.notes.clone());
                 pending().await

@@ -1,10 +1,12 @@
 //! Before there is a container: waiting, leaving, being refused.
 
+use std::sync::Arc;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::fake::*;
-use crate::proxy::{Acceptor, Outcome, Refusal};
+use crate::proxy::{Acceptor, ConnId, Outcome, Refusal};
 use crate::reach::Fate;
 
 #[test]
@@ -16,6 +18,27 @@ fn a_client_that_hangs_up_leaves_the_queue() {
         drop(client);
         assert_eq!(proxy.note().await, Note::Abandoned);
         proxy.end().await.line(&["wait=-", "end=CQ", "reason=\"the client hung up\""]);
+    });
+}
+
+#[test]
+fn the_place_of_a_client_that_waits_is_known_then_and_after_its_end() {
+    test(async {
+        let mut proxy = Proxy::start([Give::Wait, echo().await]);
+        let waits = proxy.connect().await;
+        assert_eq!(proxy.note().await, Note::Waiting);
+        let mut served = proxy.connect().await;
+        served.write_all(b"x").await.unwrap();
+        served.read_exact(&mut [0]).await.unwrap();
+        let sessions = Arc::clone(&proxy.sessions);
+        let places = |id| {
+            let places = sessions.trace(ConnId(id)).unwrap().queued.into_iter();
+            places.map(|queued| queued.place).collect::<Vec<_>>()
+        };
+        assert_eq!((places(1), places(2)), (vec![3], vec![]));
+        drop((served, waits));
+        proxy.end().await;
+        assert_eq!((places(1), places(2)), (vec![3], vec![]));
     });
 }
 

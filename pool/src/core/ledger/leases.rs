@@ -38,6 +38,7 @@ impl Ledger {
         } else {
             self.hopeless(index).map(|reason| Refusal::NoDaemon { reason })
         };
+        let mut place = 0;
         let refusal = refusal.or_else(|| {
             // One for whom there is or will be a launch does not wait for others;
             // the daemons are asked only where that matters.
@@ -47,13 +48,17 @@ impl Ledger {
                 limit = limit.saturating_add(service.launchable(self.room_for(index)));
             }
             let (_, service) = self.services.get_index_mut(index)?;
-            let queued = service.queue.push(now, waiter, deadline, limit);
-            service.totals.waited += u64::from(queued);
-            (!queued).then_some(Refusal::QueueFull)
+            let Some(queued) = service.queue.push(now, waiter, deadline, limit) else {
+                return Some(Refusal::QueueFull);
+            };
+            service.totals.waited += 1;
+            place = queued;
+            None
         });
         match refusal {
             Some(refusal) => self.refuse(index, waiter, refusal),
             None => {
+                self.actions.push(Action::Queued { waiter, place });
                 self.waiting.insert(waiter, index);
                 self.timers.insert((deadline, Timer::Waiter(waiter)));
                 self.touch(now, index);

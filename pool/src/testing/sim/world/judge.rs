@@ -73,6 +73,7 @@ impl World {
                 self.removals.push((daemon, key));
                 Ok(())
             }
+            Action::Queued { waiter, place } => self.queued(waiter, place),
             Action::Grant { waiter, launch, uses, .. } => self.granted(waiter, launch, uses),
             Action::Refuse { waiter, refusal, .. } => self.refused(waiter, &refusal),
             Action::Forget { daemon } => {
@@ -147,6 +148,17 @@ impl World {
         };
         self.containers.insert(launch, record);
         Ok(())
+    }
+
+    fn queued(&self, waiter: WaiterId, place: u32) -> Checked {
+        let Some((service, _)) = self.waiters.get(&waiter) else {
+            return Err(format!("I4: {waiter:?} waits after it was answered"));
+        };
+        let all = self.waiters.values().filter(|(its, _)| its == service).count();
+        match all == place as usize {
+            true => Ok(()),
+            false => Err(format!("I4: {waiter:?} is told place {place}, and {all} wait")),
+        }
     }
 
     pub(super) fn granted(&mut self, waiter: WaiterId, launch: LaunchId, uses: u32) -> Checked {
