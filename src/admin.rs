@@ -4,6 +4,7 @@
 //! pool's state that is a moment old at most, however many ask.
 
 mod access;
+mod aside;
 mod changes;
 mod config_status;
 mod engines;
@@ -33,6 +34,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use aside::Aside;
 use trend::TrendMemory;
 
 use crate::proxy::{Counts, Sessions};
@@ -75,7 +77,7 @@ pub trait AdminSubject: Send + Sync + 'static {
     fn config(&self) -> ConfigStatus;
     /// Who lists, or has listed, the daemons.
     fn sources(&self) -> Vec<SourceReading>;
-    /// The certificates that engines are reached with. Reads files.
+    /// The certificates that engines are reached with. Reads files, which may take any time.
     fn certificates(&self) -> Vec<TlsFile>;
 
     /// All containers. May take some milliseconds where there are very many.
@@ -124,6 +126,7 @@ pub(crate) struct AdminShared {
     latencies: Arc<LatencyMemory>,
     failures: Arc<FailureMemory>,
     trend: TrendMemory,
+    certificates: Aside<Vec<TlsFile>>,
     /// Somebody who shows the token may change something.
     can_login: bool,
     /// The copy that the feed has shown last.
@@ -172,7 +175,7 @@ impl AdminShared {
         can_login: bool,
         stop: CancellationToken,
     ) -> Self {
-        let trend = TrendMemory::default();
+        let (trend, certificates) = Default::default();
         let Told { metrics, feed, engines, latencies, failures } = told;
         let (last, shown, readers) =
             (Mutex::default(), parking_lot::Mutex::default(), Arc::new(Semaphore::new(READERS)));
@@ -186,6 +189,7 @@ impl AdminShared {
             latencies,
             failures,
             trend,
+            certificates,
             can_login,
             shown,
             readers,
@@ -230,7 +234,7 @@ pub async fn serve(
         doors.rules.token.is_some(),
         stop.clone(),
     ));
-    let app = routes::routes(Arc::clone(&admin), Arc::new(doors.rules));
+    let app = routes::routes(Arc::clone(&admin), doors.rules);
     let sampled = async {
         let mut ticks = tokio::time::interval(trend::EVERY);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {

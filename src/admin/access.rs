@@ -19,6 +19,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::aside::{Aside, PATIENCE};
 use super::problem::Problem;
 use crate::token::TokenFile;
 
@@ -49,6 +50,13 @@ pub struct AccessRules {
     pub hosts: Vec<String>,
     /// Nothing is told without the token: the address is not of this machine alone.
     pub is_public: bool,
+}
+
+/// Holds requests against the rules.
+#[derive(Debug)]
+pub(super) struct Gate {
+    rules: AccessRules,
+    tokens: Aside<Result<HeaderValue, String>>,
 }
 
 /// Who is at the other end of a connection.
@@ -127,20 +135,26 @@ impl Access {
     }
 }
 
-// === impl AccessRules ===
+// === impl Gate ===
 
-impl AccessRules {
-    fn judge(&self, caller: Caller, request: &Request) -> Result<Access, Problem> {
+impl Gate {
+    /// One that lets pass whoever these let pass.
+    pub(super) fn of(rules: AccessRules) -> Self {
+        Self { rules, tokens: Aside::default() }
+    }
+
+    async fn judge(&self, caller: Caller, request: &Parts) -> Result<Access, Problem> {
         if let Caller::Socket { .. } = caller {
             return Ok(Access { caller, refused: None });
         }
-        let (headers, path) = (request.headers(), request.uri().path());
-        let host = self.host(headers)?;
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let Self { rules, .. } = self;
+        let (headers, path) = (&request.headers, request.uri.path());
+        let host = rules.host(headers)?;
+        if !matches!(request.method, Method::GET | Method::HEAD) {
             from_here(headers, host)?;
         }
-        let refused = match (&self.token, shown(headers)) {
-            (Some(file), Some(shown)) => match file.read() {
+        let refused = match (&rules.token, shown(headers)) {
+            (Some(file), Some(shown)) => match self.token(file).await {
                 Ok(token) if is_same(token.as_bytes(), &shown) => None,
                 Ok(_) => return Err(Problem::unauthorized()),
                 Err(why) => {
@@ -148,7 +162,7 @@ impl AccessRules {
                     return Err(Problem::no_token_file());
                 }
             },
-            (Some(_), None) if self.is_public && !OPEN.contains(&path) => {
+            (Some(_), None) if rules.is_public && !OPEN.contains(&path) => {
                 return Err(Problem::unauthorized());
             }
             (Some(_), None) => Some(Refused::NoToken),
@@ -157,6 +171,18 @@ impl AccessRules {
         Ok(Access { caller, refused })
     }
 
+    /// The token as it is in the file now.
+    async fn token(&self, file: &TokenFile) -> Result<HeaderValue, String> {
+        let file = file.clone();
+        let read = self.tokens.read(move || file.read()).await;
+        let late = || format!("no answer within {PATIENCE:?}: its file system may be away");
+        read.unwrap_or_else(|| Err(late()))
+    }
+}
+
+// === impl AccessRules ===
+
+impl AccessRules {
     /// The host that a request is for, which has to be this server.
     fn host<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Problem> {
         let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -204,20 +230,16 @@ fn is_same(token: &[u8], shown: &[u8]) -> bool {
 }
 
 /// Lets a request pass, or not, and tells browsers what pages of this server may do.
-pub(super) async fn admit(
-    State(rules): State<Arc<AccessRules>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let caller = request.extensions().get::<Caller>().copied();
-    let access = match caller {
-        Some(caller) => rules.judge(caller, &request),
+pub(super) async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let access = match parts.extensions.get::<Caller>().copied() {
+        Some(caller) => gate.judge(caller, &parts).await,
         None => Err(Problem::read_only()),
     };
     let mut response = match access {
         Ok(access) => {
-            request.extensions_mut().insert(access);
-            next.run(request).await
+            parts.extensions.insert(access);
+            next.run(Request::from_parts(parts, body)).await
         }
         Err(problem) => problem.into_response(),
     };

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{self, Access, AccessRules};
+use super::access::{self, Access, AccessRules, Gate};
 use super::engines::KnownDaemon;
 use super::metrics::{Exposition, MetricsReading};
 use super::page;
@@ -39,7 +39,7 @@ pub fn openapi_json() -> String {
 }
 
 /// All paths that there are, as they are described.
-pub(super) fn routes(admin: Arc<AdminShared>, rules: Arc<AccessRules>) -> Router {
+pub(super) fn routes(admin: Arc<AdminShared>, rules: AccessRules) -> Router {
     let (paths, _) = described().split_for_parts();
     paths
         .merge(page::routes())
@@ -47,7 +47,7 @@ pub(super) fn routes(admin: Arc<AdminShared>, rules: Arc<AccessRules>) -> Router
         .method_not_allowed_fallback(async || Problem::method())
         .with_state(admin)
         .layer(DefaultBodyLimit::max(LARGEST))
-        .layer(from_fn_with_state(rules, access::admit))
+        .layer(from_fn_with_state(Arc::new(Gate::of(rules)), access::admit))
 }
 
 /// All paths of the interface, each with its description: what is not here is not answered.
@@ -201,13 +201,18 @@ async fn metrics(State(admin): ServerState, headers: HeaderMap) -> Response {
     for it in admin.containers() {
         containers.entry((it.service, it.daemon)).or_default().add(&it.state);
     }
+    let asked = Arc::clone(&admin);
+    let certificates = admin.certificates.read(move || asked.subject.certificates()).await;
+    if certificates.is_none() {
+        tracing::warn!("the files of certificates cannot be read in time: metrics leave them out");
+    }
     let reading = MetricsReading {
         pool: admin.snapshot().await,
         containers,
         proxy: admin.subject.counts(),
         sources: admin.subject.sources(),
         reload: Some(admin.subject.last_reload()),
-        certificates: admin.subject.certificates(),
+        certificates: certificates.unwrap_or_default(),
     };
     let said = admin.metrics.encode(reading, exposition);
     ([(CONTENT_TYPE, exposition.media_type())], said).into_response()

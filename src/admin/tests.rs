@@ -93,7 +93,7 @@ fn bare_app() -> axum::Router {
     let origin = Origin { instance: "edge-1".into(), boot: "3f".into(), since: SystemTime::now() };
     let shared =
         AdminShared::new(subject, Told::default(), origin, false, CancellationToken::new());
-    routes::routes(Arc::new(shared), Arc::default())
+    routes::routes(Arc::new(shared), AccessRules::default())
 }
 
 impl AdminSubject for FakeRun {

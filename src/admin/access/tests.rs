@@ -15,9 +15,15 @@ fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> Request {
     all.body(Body::empty()).unwrap()
 }
 
+fn judge(rules: &AccessRules, caller: Caller, request: Request) -> Result<Access, Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (gate, (parts, _)) = (Gate::of(rules.clone()), request.into_parts());
+    runtime.block_on(gate.judge(caller, &parts))
+}
+
 /// What becomes of a request: the status of its problem, else whether it may change something.
 fn judged(rules: &AccessRules, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, bool) {
-    match rules.judge(TCP, &request(method, path, headers)) {
+    match judge(rules, TCP, request(method, path, headers)) {
         Ok(access) => (200, access.may_act()),
         Err(problem) => (problem.into_response().status().as_u16(), false),
     }
@@ -41,7 +47,7 @@ fn a_request_has_to_name_this_server() {
         assert_eq!(status(host), 403, "{host}");
     }
     let bare = Request::builder().uri("/").body(Body::empty()).unwrap();
-    assert!(rules.judge(TCP, &bare).is_err(), "without a host");
+    assert!(judge(&rules, TCP, bare).is_err(), "without a host");
 }
 
 #[test]
@@ -96,7 +102,27 @@ fn on_a_public_address_only_health_is_told_without_the_token() {
 #[test]
 fn whoever_may_write_to_the_socket_may_change_something() {
     let caller = Caller::Socket { uid: Some(0), pid: None };
-    let access = AccessRules::default().judge(caller, &request("POST", "/", &[("host", "x")]));
+    let access = judge(&AccessRules::default(), caller, request("POST", "/", &[("host", "x")]));
     assert!(access.unwrap().may_act());
     assert_eq!(caller.to_string(), "uid 0 pid ?");
+}
+
+#[tokio::test]
+async fn a_token_whose_file_system_is_away_lets_nobody_in_and_holds_up_nobody_else() {
+    let tokens = Aside::new(std::time::Duration::from_millis(20));
+    let gate = Gate { rules: with_token(), tokens };
+    let (go_on, gone_on) = std::sync::mpsc::channel();
+    let hangs = move || {
+        _ = gone_on.recv();
+        Err("late".to_owned())
+    };
+    assert!(gate.tokens.read(hangs).await.is_none());
+    let ask = async |headers: &[(&str, &str)]| {
+        let (parts, _) = request("GET", "/", headers).into_parts();
+        gate.judge(TCP, &parts).await.map(|access| access.may_act())
+    };
+    let late = ask(&[("authorization", "Bearer hunter2")]).await.unwrap_err();
+    assert_eq!(late.into_response().status().as_u16(), 500);
+    assert!(!ask(&[]).await.unwrap(), "whoever shows none does not wait");
+    go_on.send(()).unwrap();
 }
