@@ -5,6 +5,7 @@
 
 mod access;
 mod aside;
+mod body;
 mod changes;
 mod config_status;
 mod engines;

@@ -290,10 +290,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = axum::body::Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-            _ => Problem::invalid(error.body_text()),
-        })?;
+        let bytes = bytes.map_err(|error| Problem::invalid(error.body_text()))?;
         let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
         // A struct would be made of an array, too.
         if !text.trim_ascii_start().starts_with(b"{") {

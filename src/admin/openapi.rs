@@ -101,7 +101,7 @@ fn complete(method: &str, operation: &mut Value) {
 /// What may be wrong with a request for an operation.
 fn problems(changes: bool, operation: &Value) -> BTreeSet<ProblemKind> {
     use ProblemKind::{
-        Absent, ForeignHost, ForeignOrigin, Invalid, ReadOnly, TokenUnreadable, TooLarge,
+        Absent, ForeignHost, ForeignOrigin, Invalid, Late, ReadOnly, TokenUnreadable, TooLarge,
         Unauthorized,
     };
     let mut kinds = BTreeSet::from([Unauthorized, ForeignHost, TokenUnreadable]);
@@ -117,7 +117,7 @@ fn problems(changes: bool, operation: &Value) -> BTreeSet<ProblemKind> {
         }
     }
     if operation["requestBody"].is_object() {
-        kinds.extend([Invalid, TooLarge]);
+        kinds.extend([Invalid, TooLarge, Late]);
     }
     let own = OWN.iter().filter(|(id, _)| operation["operationId"] == *id);
     kinds.extend(own.flat_map(|(_, kinds)| kinds.iter().copied()));

@@ -1,6 +1,8 @@
 //! Answers to requests that cannot be carried out: problem details, RFC 9457.
 
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use std::time::Duration;
+
+use axum::http::header::{CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -28,6 +30,7 @@ pub(super) enum ProblemKind {
     Method,
     Invalid,
     TooLarge,
+    Late,
     ForeignHost,
     ForeignOrigin,
     Unauthorized,
@@ -53,6 +56,7 @@ impl ProblemKind {
                 (StatusCode::BAD_REQUEST, "invalid", "What is asked for makes no sense")
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::Late => (StatusCode::REQUEST_TIMEOUT, "late", "The request takes too long"),
             Self::ForeignHost => {
                 (StatusCode::FORBIDDEN, "foreign-host", "The request is for another server")
             }
@@ -118,6 +122,11 @@ impl Problem {
         Self::new(ProblemKind::TooLarge, "the body has more than 64 KiB")
     }
 
+    /// The body is not there in time.
+    pub(super) fn late(limit: Duration) -> Self {
+        Self::new(ProblemKind::Late, format!("the body is to be there within {limit:?}"))
+    }
+
     /// The request names another server.
     pub(super) fn foreign_host(host: &str) -> Self {
         let detail =
@@ -177,6 +186,10 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"Ganger\", charset=\"UTF-8\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        if status == StatusCode::REQUEST_TIMEOUT {
+            // What is left of the body is not waited for.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
-use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
 use ganger_pool::core::{DaemonView, ServiceView};
@@ -16,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{self, Access, AccessRules, Gate};
+use super::body;
 use super::engines::KnownDaemon;
 use super::metrics::{Exposition, MetricsReading};
 use super::page;
@@ -26,9 +27,6 @@ use super::view::{
     About, ContainerCounts, ContainerStatus, DaemonStatus, ServiceStatus, SessionStatus, Status,
 };
 use super::{AdminShared, ServerState, changes, config_status, events, failures, openapi};
-
-/// The largest body of a request, in bytes.
-pub(super) const LARGEST: usize = 64 << 10;
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::written(described().into_openapi()));
 
@@ -46,7 +44,7 @@ pub(super) fn routes(admin: Arc<AdminShared>, rules: AccessRules) -> Router {
         .fallback(async || Problem::absent("there is nothing at this path".to_owned()))
         .method_not_allowed_fallback(async || Problem::method())
         .with_state(admin)
-        .layer(DefaultBodyLimit::max(LARGEST))
+        .layer(from_fn(body::in_time))
         .layer(from_fn_with_state(Arc::new(Gate::of(rules)), access::admit))
 }
 

@@ -24,7 +24,7 @@ use crate::reach::{GIVEN_UP_AFTER, tune};
 /// The most connections at a time, on each door: what is more waits in the kernel.
 const MOST: usize = 256;
 /// The longest that the head of a request may take, and that a connection is kept without one.
-const HEAD: Duration = Duration::from_secs(30);
+const HEAD: Duration = Duration::from_secs(10);
 /// How long nothing is accepted when the process or machine is out of something.
 const PAUSE: Duration = Duration::from_millis(75);
 
@@ -111,4 +111,55 @@ pub(super) async fn run(door: impl ConnectionSource, app: Router, stop: Cancella
     }
     drop(door);
     graceful.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use parking_lot::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Brings one connection.
+    struct One(Mutex<Option<DuplexStream>>);
+
+    impl ConnectionSource for One {
+        type Stream = DuplexStream;
+
+        async fn accept(&self) -> io::Result<(DuplexStream, Caller)> {
+            let taken = self.0.lock().take();
+            match taken {
+                Some(stream) => Ok((stream, Caller::Socket { uid: None, pid: None })),
+                None => pending().await,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_holds_its_place_for_a_while_and_no_longer() {
+        let (mut client, server) = duplex(4096);
+        let door = One(Mutex::new(Some(server)));
+        tokio::spawn(run(door, Router::new(), CancellationToken::new()));
+        let began = Instant::now();
+        let mut answer = Vec::new();
+        let (mut reader, mut writer) = tokio::io::split(&mut client);
+        let writing = async {
+            writer.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                if writer.write_all(b"A: b\r\n").await.is_err() {
+                    pending::<()>().await;
+                }
+            }
+        };
+        tokio::select! {
+            _ = reader.read_to_end(&mut answer) => {}
+            () = writing => {}
+        }
+        let after = began.elapsed();
+        assert!((HEAD..HEAD * 2).contains(&after), "{after:?}");
+    }
 }

@@ -88,7 +88,7 @@ pub(super) fn sample_daemon() -> DaemonView {
 }
 
 /// All paths, with nobody at a door.
-fn bare_app() -> axum::Router {
+pub(super) fn bare_app() -> axum::Router {
     let subject = Box::new(FakeRun(Arc::default(), Sessions::new(Vec::new())));
     let origin = Origin { instance: "edge-1".into(), boot: "3f".into(), since: SystemTime::now() };
     let shared =

@@ -3,7 +3,7 @@
 use http_body_util::Full;
 
 use super::*;
-use crate::admin::routes::LARGEST;
+use crate::admin::body::LARGEST;
 
 // === impl Bed ===
 
