@@ -7,7 +7,9 @@ use ganger_pool::ServiceOptions;
 use ganger_pool::core::{Policy, ServiceName};
 use tokio::sync::{mpsc, oneshot};
 
+use super::plan::Plan;
 use crate::admin::{NotOrdered, Ordered};
+use crate::proxy;
 
 /// An order, and who waits for what comes of it.
 #[derive(Debug)]
@@ -87,9 +89,52 @@ pub(super) fn scale<S>(
     }
 }
 
+/// How many connections may be there at a time beside all that is planned, under a limit on open
+/// files.
+///
+/// # Errors
+/// The daemons do not hold what is to be kept ready, or the files do not suffice: as a
+/// configuration is refused that asks for it.
+pub(super) fn fitting(plan: &Plan, files: u64) -> Result<usize, String> {
+    let kept = plan.services.iter().map(|options| u64::from(options.policy.warm));
+    let (warm, room) = (kept.sum::<u64>(), plan.fleet.capacity());
+    if let Some(room) = room.filter(|room| warm > *room) {
+        return Err(format!(
+            "the services would keep {warm} containers warm, but the daemons hold {room} together: \
+             keep fewer ready, raise `max_containers`, or add a daemon"
+        ));
+    }
+    let cap = proxy::connection_cap(files, plan.containers(), plan.daemons());
+    cap.map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_scale_has_to_fit_on_the_daemons_and_under_the_limit_on_open_files() {
+        let text = "(daemons: Static([(name: \"d\", url: \"unix:///d.sock\", max_containers: 20)]), \
+                    services: {\"a\": (listen: \"127.0.0.1:5001\", image: \"i:1\", port: 1, warm: 8, max: 10), \
+                    \"b\": (listen: \"127.0.0.1:5002\", image: \"i:1\", port: 1, warm: 8, max: 10)})";
+        let config = Config::parse(text, "test").unwrap();
+        let fits = |warm, max, files| {
+            let mut plan = Plan::new(&config);
+            let scale_a = StockScale { warm, max };
+            scale(&mut plan.services, &BTreeMap::from([("a".into(), scale_a)]));
+            fitting(&plan, files)
+        };
+        let before = fits(None, None, 1024).unwrap();
+        assert_eq!(fits(Some(12), Some(12), 1024), Ok(before), "there is no room for more");
+        assert!(fits(None, Some(9), 1024).unwrap() > before);
+        let error = fits(Some(13), Some(13), 1024).unwrap_err();
+        assert!(error.contains("keep 21 containers warm, but the daemons hold 20"), "{error}");
+        let few = 256 + 4 * 18 + 64 + 2;
+        assert!(fits(None, Some(8), few).is_ok());
+        let error = fits(None, Some(9), few).unwrap_err();
+        assert!(error.contains("the limit on open files is"), "{error}");
+    }
 
     #[test]
     fn a_scale_changes_what_it_says_and_has_to_make_sense() {

@@ -3,7 +3,7 @@
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot, State};
 use tracing::info;
 
-use super::super::orders::{ServerOrder, StockScale};
+use super::super::orders::{self, ServerOrder, StockScale};
 use super::super::plan::Plan;
 use super::{Changes, Load, Server};
 use crate::admin::{NotOrdered, Ordered};
@@ -53,18 +53,31 @@ impl Server {
     /// Has a service keep other numbers of containers until the next reload.
     fn scale(&self, service: &ServiceName, scale: StockScale) -> Result<Ordered, NotOrdered> {
         let absent = || NotOrdered::Absent(format!("there is no service {service}"));
-        let services = Plan::new(&self.config).services;
-        let options = services.iter().find(|options| options.name == *service);
+        let mut plan = Plan::new(&self.config);
+        let options = plan.services.iter().find(|options| options.name == *service);
         let options = options.ok_or_else(absent)?;
-        let before = self.in_use.scales().get(service).copied().unwrap_or_default();
+        let mut scales = self.in_use.scales();
+        let before = scales.get(service).copied().unwrap_or_default();
         let scale = before.then(scale);
         let policy = scale.applied(&options.policy).map_err(NotOrdered::Conflict)?;
-        let detail = format!("warm {}, max {}, until the next reload", policy.warm, policy.max);
+        let mut detail = format!("warm {}, max {}, until the next reload", policy.warm, policy.max);
         if scale == before {
             return Ok(Ordered::unchanged(detail));
         }
+        orders::scale(&mut plan.services, &scales);
+        let cap_before = orders::fitting(&plan, self.door.files).map_err(NotOrdered::Conflict)?;
+        scales.insert(service.clone(), scale);
+        orders::scale(&mut plan.services, &scales);
+        let cap = orders::fitting(&plan, self.door.files).map_err(NotOrdered::Conflict)?;
+        if cap < cap_before {
+            detail.push_str(&format!(
+                "; the limit on open files leaves room for {cap} connections at a time, no longer \
+                 for {cap_before}"
+            ));
+        }
+        self.door.admission.resize(cap);
         self.in_use.scaled(service.clone(), scale);
-        self.run_services(services);
+        self.run_services(Plan::new(&self.config).services);
         Ok(Ordered::changed(detail))
     }
 
