@@ -271,7 +271,7 @@ pub async fn run(
         return Ok(stopped(0, await_removed(&pool, &docker, guardian).await));
     }
 
-    let listeners = ready.and_then(|()| settings.iter().map(|s| given.listener(s)).collect());
+    let listeners = ready.and_then(|()| given.listeners(&settings));
     let closed = given.close();
     let listeners: Vec<Listener> = match listeners {
         Ok(listeners) => listeners,

@@ -87,18 +87,19 @@ impl GivenSockets {
         self.0.len()
     }
 
-    /// A service's listening socket: one of these, or a new one.
-    pub(super) fn listener(&mut self, settings: &Settings) -> Result<Listener, super::AppError> {
-        match self.claim(settings.name.as_str(), settings.listen) {
-            Some(given) => Ok(self.adopted(settings, given)?),
+    /// The services' listening sockets, each one of these or a new one.
+    pub(super) fn listeners(&mut self, all: &[Settings]) -> Result<Vec<Listener>, super::AppError> {
+        // With port 0 several may have one address, each with a port of its own: what a service had
+        // itself is its own before others may have it.
+        let own = |settings| self.own(settings);
+        let own: Vec<_> = all.iter().map(own).collect();
+        let listener = |(settings, own): (&Settings, Option<GivenSocket>)| match own
+            .or_else(|| self.claim(settings.name.as_str(), settings.listen))
+        {
+            Some(given) => Ok(adopted(settings, given)?),
             None => Ok(proxy::bind(settings)?),
-        }
-    }
-
-    fn adopted(&self, settings: &Settings, given: GivenSocket) -> Result<Listener, AdoptError> {
-        let listener = proxy::adopt(settings, given.socket, given.shared)?;
-        info!(service = %settings.name, "its listening socket was open already");
-        Ok(listener)
+        };
+        all.iter().zip(own).map(listener).collect()
     }
 
     /// The admin server's address, if one of these has it.
@@ -110,7 +111,8 @@ impl GivenSockets {
             Some(configured) => Some(configured) == listen,
             None => given.name == ADMIN && address(&given.socket).is_some(),
         };
-        match self.remove(is_its) {
+        let own = |given: &GivenSocket| given.name == ADMIN && is_its(given);
+        match self.remove(own).or_else(|| self.remove(is_its)) {
             Some(given) => AdminListener::adopt(given.socket, listen).map(Some),
             None => Ok(None),
         }
@@ -126,6 +128,13 @@ impl GivenSockets {
             Some(given) => AdminSocket::adopt(given.socket, path).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The socket that another process had for the service of this name and address.
+    fn own(&mut self, settings: &Settings) -> Option<GivenSocket> {
+        self.remove(|given| {
+            given.configured == Some(settings.listen) && given.name == settings.name.as_str()
+        })
     }
 
     /// The socket of who has this name, or this address.
@@ -159,6 +168,12 @@ impl GivenSockets {
     }
 }
 
+fn adopted(settings: &Settings, given: GivenSocket) -> Result<Listener, AdoptError> {
+    let listener = proxy::adopt(settings, given.socket, given.shared)?;
+    info!(service = %settings.name, "its listening socket was open already");
+    Ok(listener)
+}
+
 /// Where a TCP socket listens.
 fn address(socket: &OwnedFd) -> Option<SocketAddr> {
     SockRef::from(socket).local_addr().ok()?.as_socket()
@@ -184,6 +199,10 @@ mod tests {
         Settings { name: name.into(), listen, ..settings }
     }
 
+    fn claimed(given: &mut GivenSockets, of: Settings) -> Result<Listener, crate::app::AppError> {
+        given.listeners(&[of]).map(|mut listeners| listeners.remove(0))
+    }
+
     fn named(sockets: Vec<(&str, OwnedFd)>) -> GivenSockets {
         let given = |(name, socket): (&str, _)| GivenSocket {
             name: name.to_owned(),
@@ -199,15 +218,15 @@ mod tests {
         let ((first, one), (second, two), (other, _)) = (listening(), listening(), listening());
         let mut given = named(vec![("echo", first), ("other", other), ("echo", second)]);
         // Of two the one that is meant.
-        let listener = given.listener(&settings("echo", two)).unwrap();
+        let listener = claimed(&mut given, settings("echo", two)).unwrap();
         assert_eq!((listener.local_addr().unwrap(), listener.is_shared()), (two, true));
-        let error = given.listener(&settings("echo", two)).unwrap_err().to_string();
+        let error = claimed(&mut given, settings("echo", two)).unwrap_err().to_string();
         let expected = format!("it listens on {one}, and `listen` is {two}");
         assert!(error.contains("service echo cannot use") && error.contains(&expected), "{error}");
         assert_eq!(given.0.len(), 1);
         assert_eq!(given.close(), [""; 0]);
         assert!(given.0.is_empty());
-        let own = given.listener(&settings("own", "127.0.0.1:0".parse().unwrap())).unwrap();
+        let own = claimed(&mut given, settings("own", "127.0.0.1:0".parse().unwrap())).unwrap();
         assert!(!own.is_shared());
     }
 
@@ -231,9 +250,27 @@ mod tests {
             given.add(PassedOn { name: name.to_owned(), listen: any, shared: false, socket });
         }
         assert!(given.admin_listener(Some(address)).unwrap().is_none());
-        let listener = given.listener(&settings("now", any)).unwrap();
+        let listener = claimed(&mut given, settings("now", any)).unwrap();
         // Whoever had it accepts there no more.
         assert_eq!((listener.local_addr().unwrap(), listener.is_shared()), (address, false));
         assert_eq!(given.close(), ["admin-before"]);
+    }
+
+    #[tokio::test]
+    async fn of_those_at_one_address_each_goes_to_who_had_it() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let sockets = [listening(), listening(), listening(), listening()];
+        let mut given = GivenSockets::default();
+        let mut addresses = Vec::new();
+        for (name, (socket, address)) in ["a", "b", "gone", ADMIN].into_iter().zip(sockets) {
+            given.add(PassedOn { name: name.to_owned(), listen: any, shared: false, socket });
+            addresses.push(address);
+        }
+        let admin = given.admin_listener(Some(any)).unwrap().unwrap();
+        assert_eq!(admin.address(), Some(addresses[3]));
+        let all = ["new", "b", "a"].map(|name| settings(name, any));
+        let listeners = given.listeners(&all).unwrap();
+        let found: Vec<_> = listeners.iter().map(|it| it.local_addr().unwrap()).collect();
+        assert_eq!(found, [addresses[2], addresses[1], addresses[0]]);
     }
 }
