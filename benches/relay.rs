@@ -18,12 +18,14 @@ use std::time::{Duration, Instant};
 use costs::Costs;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ganger::proxy::Acceptor;
-use proxied::proxy_to;
-use watched::Watch;
+use proxied::{counted, proxy_to};
+use watched::{Scrapes, Watch};
 
 const BULK: usize = 16 << 20;
 /// What it may cost that metrics are fed, and read every second.
-const WATCHED: f64 = 1.03;
+const MOST: f64 = 1.03;
+/// The way by which connections go meanwhile.
+const WATCHED: &str = "proxied by one thread and watched";
 
 fn main() {
     let mut criterion = costs::criterion();
@@ -38,15 +40,16 @@ fn main() {
 
     let [many, one] = [&many, &one].map(|runtime| Acceptor::alone(runtime.handle().clone()));
     let watch = Watch::default();
-    let _scrapes = watch.scrapes_alone();
+    let seen = counted(watch.recorders());
     let mut bench = |name: &str, bytes: usize, backend: SocketAddr, measure: Measure| {
         let ways = [
             ("direct", backend),
-            ("proxied by many threads", proxy_to([&many], backend, false, Vec::new())),
-            ("proxied by one thread", proxy_to([&one], backend, false, Vec::new())),
-            ("proxied and watched", proxy_to([&one], backend, false, watch.recorders())),
+            ("proxied by many threads", proxy_to([&many], backend, false, counted(Vec::new()))),
+            ("proxied by one thread", proxy_to([&one], backend, false, counted(Vec::new()))),
+            (WATCHED, proxy_to([&one], backend, false, seen.clone())),
         ];
-        compare(&mut criterion, &mut costs, name, bytes, &ways, measure);
+        let scrape = || watch.scrapes_of(&seen.0, &seen.1);
+        compare(&mut criterion, &mut costs, name, bytes, &ways, measure, scrape);
     };
     let echo = serve(echo);
     bench("set-up", 0, echo, set_up);
@@ -64,6 +67,7 @@ fn compare(
     bytes: usize,
     ways: &[(&str, SocketAddr)],
     measure: Measure,
+    scrape: impl Fn() -> Scrapes,
 ) {
     let mut group = criterion.benchmark_group("relay");
     group.throughput(match bytes {
@@ -71,6 +75,7 @@ fn compare(
         bytes => Throughput::Bytes(bytes as u64),
     });
     for (way, address) in ways {
+        let _scrapes = (*way == WATCHED).then(&scrape);
         group.bench_function(BenchmarkId::new(name, way), |bencher| {
             bencher.iter_custom(|iterations| {
                 let time = measure(*address, iterations).expect("a connection");
@@ -80,9 +85,9 @@ fn compare(
     }
     group.finish();
     costs.compare(
-        &format!("{name} proxied and watched"),
+        &format!("{name} {WATCHED}"),
         &format!("{name} proxied by one thread"),
-        Some(WATCHED),
+        Some(MOST),
     );
     for (way, _) in &ways[1..] {
         costs.compare(&format!("{name} {way}"), &format!("{name} direct"), None);

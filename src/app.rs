@@ -52,7 +52,7 @@ use fleet::Followed;
 use guardian::Guardian;
 use handover::{Giver, Lives, Succession};
 use register::Registrar;
-use serve::{Door, Server};
+use serve::{Door, Server, Successor};
 use stocked::StockWatch;
 use subject::Run;
 use watch::ImageWatch;
@@ -298,6 +298,7 @@ pub async fn run(
     let in_use = Arc::new(ConfigInUse::new(config.clone(), &told));
     let (orders, ordered) = mpsc::channel(1);
     let drains = Arc::new(Drains::default());
+    let successor = Successor::default();
     let run = Run {
         pool: pool.clone(),
         sessions: sessions.clone(),
@@ -309,6 +310,7 @@ pub async fn run(
         drains: drains.clone(),
         ordering: parking_lot::Mutex::default(),
         orders,
+        successor: successor.is_there(),
     };
     let (admin_path, admin_listener) = admin_server::to_pass_on(&doors, &config.admin, &instance);
     let admin = AdminServer::serve(doors, run, told, &instance);
@@ -319,13 +321,15 @@ pub async fn run(
     });
     let door = Door { files, admission, sessions, access: access.clone(), threads };
     let registrar = Registrar::new(instance.name(), pool.clone());
-    let mut server = Server::new((config, in_use), door, pool.clone(), followed, images, registrar);
+    let mut server =
+        Server::new((config, in_use), door, pool.clone(), followed, images, registrar, successor);
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
     // Before the word is said: the one before removes its path, if it is still its own.
     admin.take_path();
     let lives = match predecessor {
         Some(predecessor) => {
-            predecessor.serving(Succession { registered: server.registers(), closed }).await
+            let succession = Succession { registered: server.registers(), closed };
+            predecessor.serving(succession, &stop.reload).await
         }
         None => Lives::default(),
     };

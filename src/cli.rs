@@ -17,6 +17,7 @@ mod trial;
 
 use std::env;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -240,7 +241,7 @@ fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, 
             start_log(LogFormat::Text, &log).and_then(|()| block_on(ask::carry_out(verb, config)))
         }
         Verb::Run { file, guardian_quiet, take_over } => {
-            loaded(one(file, config)?).map_err(with_what_is_missing).and_then(|(config, path)| {
+            found(one(file, config)?).and_then(|(config, path)| {
                 start_log(config.log.format, &log)?;
                 contained::missing(Some(&config)).iter().for_each(|what| tracing::warn!("{what}"));
                 let run = run::run(config, &path, &log, guardian_quiet, take_over);
@@ -354,16 +355,22 @@ fn one(file: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<PathBuf>
     Ok(file.or(config))
 }
 
+/// The configuration to be run. Where there is none, what else this container lacks is said as well.
+fn found(named: Option<PathBuf>) -> Result<(Config, PathBuf), Failure> {
+    let path = config_path(named)?;
+    let is_absent = |error: &ConfigError| matches!(error, ConfigError::Unreadable { source, .. } if source.kind() == ErrorKind::NotFound);
+    let config = Config::load(&path).map_err(|error| {
+        let missing = if is_absent(&error) { contained::missing(None) } else { Vec::new() };
+        let mut failure = refused(error);
+        missing.iter().for_each(|what| failure.message.push_str(&format!("\n{what}")));
+        failure
+    })?;
+    Ok((config, path))
+}
+
 fn loaded(named: Option<PathBuf>) -> Result<(Config, PathBuf), Failure> {
     let path = config_path(named)?;
     Ok((Config::load(&path).map_err(refused)?, path))
-}
-
-/// A failure, and what else this container lacks.
-fn with_what_is_missing(mut failure: Failure) -> Failure {
-    let missing = contained::missing(None);
-    missing.iter().for_each(|what| failure.message.push_str(&format!("\n{what}")));
-    failure
 }
 
 /// The configuration that is named, or found where one usually is.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use ganger::proxy::Threads;
 
-use crate::proxied::{self, proxy_to};
+use crate::proxied::{self, counted, proxy_to};
 
 const DOCKER_PROXY: &str = "docker-proxy";
 const HAPROXY_SPLICE: &str = "HAProxy splice";
@@ -225,7 +225,7 @@ fn free_port() -> u16 {
 pub(crate) fn ganger(backend: SocketAddr, hot: bool) {
     let threads = Threads::start().expect("threads");
     proxied::raise_files();
-    println!("{}", proxy_to(threads.acceptors(), backend, hot, Vec::new()));
+    println!("{}", proxy_to(threads.acceptors(), backend, hot, counted(Vec::new())));
     // It ends with its input, and so do the threads.
     let _ = std::io::stdin().read_line(&mut String::new());
 }

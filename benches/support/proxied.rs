@@ -42,6 +42,14 @@ const AHEAD: usize = 64;
 const HOT: usize = 512;
 const QUIET: Duration = Duration::from_millis(20);
 
+/// What counts connections, and keeps those that are there.
+pub(crate) type Counted = (Arc<Admission>, Arc<Sessions>);
+
+/// For connections of whose ends these are told.
+pub(crate) fn counted(recorders: Vec<Arc<dyn Recorder>>) -> Counted {
+    (Admission::new(20_000), Sessions::new(recorders))
+}
+
 /// Lets this process have as many files open as it may.
 pub(crate) fn raise_files() {
     proxy::raise_open_files().expect("the limit can be raised");
@@ -53,7 +61,7 @@ pub(crate) fn proxy_to<'a>(
     acceptors: impl IntoIterator<Item = &'a Acceptor>,
     backend: SocketAddr,
     preconnect: bool,
-    recorders: Vec<Arc<dyn Recorder>>,
+    (admission, sessions): Counted,
 ) -> SocketAddr {
     let settings = Settings {
         name: "bench".into(),
@@ -77,7 +85,7 @@ pub(crate) fn proxy_to<'a>(
         thread::spawn(move || direct.keep_hot());
     }
     let supply = Arc::new(Only { backend: direct, daemon: "local".into() });
-    let service = Service::new(settings, supply, Admission::new(20_000), Sessions::new(recorders));
+    let service = Service::new(settings, supply, admission, sessions);
     let service = tokio::sync::watch::channel(service).1;
     for acceptor in acceptors {
         let listener = listener.try_clone().expect("a descriptor");

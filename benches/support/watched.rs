@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use ganger::admin::{ContainerCounts, ContainerStatus, Exposition, MetricsReading, Told};
-use ganger::proxy::Recorder;
+use ganger::proxy::{Admission, Recorder, Sessions};
 use ganger_pool::testing::FakeEngine;
 use ganger_pool::{Observer, Pool};
 
@@ -31,13 +31,13 @@ pub(crate) struct Scrapes {
 
 impl Watch {
     pub(crate) fn observers(&self) -> Vec<Arc<dyn Observer>> {
-        let Told { metrics, feed, engines, .. } = self.told.clone();
-        vec![metrics, feed, engines]
+        let Told { metrics, feed, engines, failures, .. } = self.told.clone();
+        vec![metrics, feed, engines, failures]
     }
 
     pub(crate) fn recorders(&self) -> Vec<Arc<dyn Recorder>> {
-        let Told { metrics, latencies, .. } = self.told.clone();
-        vec![metrics, latencies]
+        let Told { metrics, latencies, failures, .. } = self.told.clone();
+        vec![metrics, latencies, failures]
     }
 
     /// Reads all there is of a pool, and of those who were told.
@@ -54,9 +54,17 @@ impl Watch {
         })
     }
 
-    /// The same without a pool.
-    pub(crate) fn scrapes_alone(&self) -> Scrapes {
-        self.scraping(MetricsReading::default)
+    /// Reads all there is of a proxy, and of those who were told.
+    pub(crate) fn scrapes_of(
+        &self,
+        admission: &Arc<Admission>,
+        sessions: &Arc<Sessions>,
+    ) -> Scrapes {
+        let (admission, sessions) = (Arc::clone(admission), Arc::clone(sessions));
+        self.scraping(move || {
+            sessions.count_traffic();
+            MetricsReading { proxy: admission.counts(), ..MetricsReading::default() }
+        })
     }
 
     fn scraping(&self, read: impl Fn() -> MetricsReading + Send + 'static) -> Scrapes {

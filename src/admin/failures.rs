@@ -74,7 +74,9 @@ impl FailureMemory {
 
     /// All that are kept, what happened last first.
     pub(super) fn latest(&self) -> Vec<FailureBundle> {
-        self.ring.lock().latest().cloned().collect()
+        // Whoever has to note one waits for no texts.
+        let kept: Vec<_> = self.ring.lock().latest().cloned().collect();
+        kept.iter().map(|kept| FailureBundle::clone(kept)).collect()
     }
 
     fn note(&self, found: Option<FailureBundle>) {

@@ -113,7 +113,7 @@ fn steps(trace: &SessionTrace) -> Vec<TimelineStep> {
     let accepted = format!("accepted for {}", record.service);
     let mut steps = vec![step(Duration::ZERO, "accepted", accepted)];
     steps.extend(queued.iter().map(|QueuePlace { after, place }| {
-        step(*after, "queued", format!("queue: place {place} of {place}"))
+        step(*after, "queued", format!("queue: place {place}"))
     }));
     steps.extend(replaced.iter().map(|it| step(it.after, "replaced", failure(it))));
     if let Some(after) = record.leased {
@@ -201,7 +201,7 @@ mod tests {
         let steps: Vec<_> = timeline.steps.iter().map(|step| step.what.as_str()).collect();
         let (waited, replaced) = (["accepted", "queued"], ["replaced", "queued"]);
         assert_eq!(steps, [&waited[..], &replaced, &["leased", "first-byte", "ended"]].concat());
-        assert_eq!(timeline.steps[1].detail, "queue: place 3 of 3");
+        assert_eq!(timeline.steps[1].detail, "queue: place 3");
         assert!(
             timeline.steps[2].detail.ends_with("on one failed before its first byte: --: it hangs")
         );

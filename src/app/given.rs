@@ -112,7 +112,9 @@ impl GivenSockets {
             None => given.name == ADMIN && address(&given.socket).is_some(),
         };
         let own = |given: &GivenSocket| given.name == ADMIN && is_its(given);
-        match self.remove(own).or_else(|| self.remove(is_its)) {
+        // Of several with port 0 one is a service's, and has a port of its own.
+        let is_one = listen.is_none_or(|listen| listen.port() != 0);
+        match self.remove(own).or_else(|| is_one.then(|| self.remove(is_its)).flatten()) {
             Some(given) => AdminListener::adopt(given.socket, listen).map(Some),
             None => Ok(None),
         }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -149,18 +150,23 @@ impl Predecessor {
         self.admin.as_deref()
     }
 
-    /// Tells it that this process serves, and what: it takes no more clients from here on. Returns
-    /// those that may still have containers, until they have ended.
-    pub(super) async fn serving(self, successor: Succession) -> Lives {
-        let Succession { registered, closed } = successor;
+    /// Tells it that this process serves, and what: it takes no more clients from here on. Notifies
+    /// `reload` when it was told to reload meanwhile. Returns those that may still have containers,
+    /// until they have ended.
+    pub(super) async fn serving(self, succession: Succession, reload: &Notify) -> Lives {
+        let Succession { registered, closed } = succession;
         let Self { mut channel, boot, lives, .. } = self;
         let told = async {
             channel.say(&HandoverRequest::Serving { registered, closed }, &[]).await?;
             channel.hear::<HandoverReply>().await
         };
         match timeout(ANSWER, told).await {
-            Ok(Ok(Some((HandoverReply::Yours, _)))) => {
+            Ok(Ok(Some((HandoverReply::Yours { reload: is_due }, _)))) => {
                 info!(boot, "taken over: the process before takes no more clients and drains");
+                if is_due {
+                    info!("it was told to reload meanwhile: this process reads its file again");
+                    reload.notify_one();
+                }
             }
             Ok(Ok(None) | Err(_)) => warn!(boot, "the process before has ended meanwhile"),
             Ok(answer) => warn!(boot, ?answer, "the process before answers oddly"),

@@ -33,7 +33,7 @@ use crate::proxy::{
     Threads,
 };
 use crate::shutdown::Stop;
-use leaving::Heir;
+pub(super) use leaving::Successor;
 
 /// Reads the configuration again, or says in lines why it cannot be used.
 pub type Load = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -54,7 +54,7 @@ pub(super) struct Server {
     fronts: BTreeMap<ServiceName, Front>,
     /// What listens, or has listened and has sessions.
     listening: JoinSet<()>,
-    heir: Heir,
+    successor: Successor,
     cut: CancellationToken,
 }
 
@@ -136,8 +136,9 @@ impl Server {
         followed: Followed,
         images: ImageWatch,
         registrar: Registrar,
+        successor: Successor,
     ) -> Self {
-        let (pins, dated, fronts, listening, heir, cut) = Default::default();
+        let (pins, dated, fronts, listening, cut) = Default::default();
         let mut this = Self {
             config,
             in_use,
@@ -150,7 +151,7 @@ impl Server {
             dated,
             fronts,
             listening,
-            heir,
+            successor,
             cut,
         };
         this.watch_images();
@@ -195,22 +196,24 @@ impl Server {
         stop: Stop,
     ) -> u64 {
         self.registrar.begin(self.entries());
-        let successor = loop {
+        let mut succession = loop {
             tokio::select! {
                 // The end first.
                 biased;
                 () = stop.drain.cancelled() => break None,
                 Some(ask) = asks.recv() => match ask {
                     // Whoever has gone meanwhile does not hear it.
-                    HandoverAsk::Listeners { tell, over } => {
-                        self.heir.comes(over);
+                    HandoverAsk::Listeners { tell, pid, over } => {
+                        self.successor.comes(pid, over);
                         _ = tell.send(self.to_pass_on());
                     }
-                    HandoverAsk::Serving { successor, done } => break Some((successor, done)),
+                    HandoverAsk::Serving { succession, done } => break Some((succession, done)),
                 },
                 // What was put off for it.
-                () = self.heir.has_gone() => stop.reload.notify_one(),
-                () = stop.reload.notified() => if let Some(load) = &load && !self.heir.puts_off() {
+                () = self.successor.has_gone() => stop.reload.notify_one(),
+                () = stop.reload.notified() => if let Some(load) = &load
+                    && !self.successor.puts_off()
+                {
                     _ = self.reload(load, &stop).await;
                 },
                 Some(SentOrder { order, answer }) = orders.recv() => {
@@ -223,12 +226,18 @@ impl Server {
                 Some(_) = self.listening.join_next() => {}
             }
         };
+        // One that serves already is not to lose clients to a stop at the same moment.
+        if let (None, Ok(HandoverAsk::Serving { succession: its, done })) =
+            (&succession, asks.try_recv())
+        {
+            succession = Some((its, done));
+        }
         // Nobody waits for what will not be carried out.
         drop((orders, asks));
         // Others accept who comes next: those who are in are served to their end.
-        let shared = successor.is_some() || self.fronts.values().any(|front| front.shared);
-        match successor {
-            Some((successor, done)) => self.leave(&successor, done, &stop).await,
+        let shared = succession.is_some() || self.fronts.values().any(|front| front.shared);
+        match succession {
+            Some((succession, done)) => self.leave(&succession, done, &stop).await,
             None => self.deregister(&stop).await,
         }
         self.fronts.clear();

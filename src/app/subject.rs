@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ganger_pool::Pool;
@@ -36,12 +37,35 @@ pub(super) struct Run {
     /// A state and its deadline are set together.
     pub(super) ordering: parking_lot::Mutex<()>,
     pub(super) orders: Orders,
+    /// Another process gets ready to take over.
+    pub(super) successor: Arc<AtomicBool>,
+}
+
+/// Whether a process that takes over would have to know of an order, and does not.
+fn is_for_successor(order: &AdminOrder) -> bool {
+    match order {
+        AdminOrder::Scale { .. }
+        | AdminOrder::Reload { dry_run: false }
+        | AdminOrder::ServiceState { .. }
+        | AdminOrder::DaemonState { .. }
+        | AdminOrder::Roll { .. }
+        | AdminOrder::RollBack { .. } => true,
+        // Of what this process has, or is.
+        AdminOrder::Reload { dry_run: true } | AdminOrder::Retire { .. } | AdminOrder::Drain => {
+            false
+        }
+    }
 }
 
 // === impl Run ===
 
 impl Run {
     async fn carry_out(&self, order: AdminOrder) -> Result<Ordered, NotOrdered> {
+        if self.successor.load(Ordering::Relaxed) && is_for_successor(&order) {
+            let why =
+                "a process takes over, which would not know of it: order it again when that serves";
+            return Err(NotOrdered::Conflict(why.to_owned()));
+        }
         match order {
             AdminOrder::Scale { service, warm, max } => {
                 let scale = StockScale { warm, max };

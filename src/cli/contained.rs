@@ -21,7 +21,7 @@ struct Enclosure<'a> {
 }
 
 /// What is missing here for this configuration, in sentences that say what to do. Nothing outside
-/// of a container. `None` stands for a configuration that cannot be read.
+/// of a container. `None` stands for a configuration that is not there.
 pub(super) fn missing(config: Option<&Config>) -> Vec<String> {
     let may_enter = can_enter_namespaces().is_ok();
     Enclosure { root: Path::new("/"), may_enter }.missing(config)
@@ -38,6 +38,17 @@ fn sockets(config: Option<&Config>) -> Vec<PathBuf> {
     daemons.iter().filter_map(|daemon| of(&daemon.url)).collect()
 }
 
+/// Whether containers may be reached by namespace: else nothing more is needed than ports that engines
+/// publish. Engines that are asked over the network are elsewhere.
+fn enters(config: &Config) -> bool {
+    let here = !sockets(Some(config)).is_empty();
+    config.services.iter().any(|service| match service.spec.reach {
+        Reach::Namespace => true,
+        Reach::Auto => here,
+        Reach::Published => false,
+    })
+}
+
 // === impl Enclosure ===
 
 impl Enclosure<'_> {
@@ -51,9 +62,7 @@ impl Enclosure<'_> {
             let socket = socket.display();
             format!("the engine's socket {socket} is not there: mount it (--volume {socket}:{socket})")
         }).collect();
-        // Through ports that engines publish nothing more is needed.
-        let enters =
-            config.is_none_or(|c| c.services.iter().any(|s| s.spec.reach != Reach::Published));
+        let enters = config.is_none_or(enters);
         if enters && !self.may_enter {
             missing.push(
                 "the container has no CAP_SYS_ADMIN, with which containers are reached by namespace: \
@@ -99,13 +108,16 @@ mod tests {
         let text = Config::default_text();
         let published = text.replace("port: 7000,", "port: 7000, reach: Published,");
         let config = |text: &str| Config::parse(text, "test").unwrap();
-        let (config, published) = (config(&text), config(&published));
+        let remote = "url: \"tcp://192.0.2.1:2375\", insecure: true";
+        let remote = text.replace("url: \"unix:///var/run/docker.sock\"", remote);
+        let (config, published, remote) = (config(&text), config(&published), config(&remote));
 
         assert_eq!(told(false, None), [""; 0], "outside of a container");
         fs::write(root.join(".dockerenv"), "").unwrap();
         assert_eq!(told(false, None), ["vol", "cap", "pid"]);
         assert_eq!(told(true, Some(&config)), ["vol", "pid"]);
         assert_eq!(told(false, Some(&published)), ["vol"]);
+        assert_eq!(told(false, Some(&remote)), [""; 0]);
 
         for (path, content) in [("var/run/docker.sock", ""), ("proc/2/comm", "kthreadd\n")] {
             let path = root.join(path);

@@ -27,6 +27,13 @@ pub(super) async fn run(
         Some((instance, predecessor)) => (instance, Some(predecessor)),
         None => (Instance::take(&name).map_err(failed)?, None),
     };
+    let config = match predecessor {
+        // What has changed until then it would have read; from then on it waits for this process.
+        Some(_) if !is_stdin(path) => {
+            load(path, &name).map_err(|why| Failure::new(Exit::Config, why))?
+        }
+        _ => config,
+    };
     let guardian = config.guardian.then(|| {
         let mut command = guard::command(config.log.format, log);
         if let Some(quiet) = guardian_quiet {

@@ -140,11 +140,20 @@ fn one_that_cannot_serve_or_is_killed_before_it_does_changes_nothing() {
         assert_eq!(third.count("another process is taking over"), 1, "{:#?}", third.lines());
         std::mem::forget(third);
         // It has read the file already.
-        let (status, problem) = admin.order("/api/v1/reload", "");
-        assert_eq!(status, 409, "{problem}");
+        for (path, body) in [
+            ("/api/v1/reload", ""),
+            ("/api/v1/services/long/scale", r#"{"warm": 1}"#),
+            ("/api/v1/services/long/state", r#"{"state": "maint"}"#),
+            ("/api/v1/services/long/roll", ""),
+        ] {
+            let (status, problem) = admin.order(path, body);
+            assert_eq!(status, 409, "{path}: {problem}");
+        }
         assert_eq!(admin.order("/api/v1/reload?dry_run=true", "").0, 200);
         first.signal(Signal::HUP);
-        first.wait_for_line(DEADLINE, |line| line.contains("not reloaded: a process takes over"));
+        first.wait_for_line(DEADLINE, |line| {
+            line.contains("not reloaded yet: a process takes over")
+        });
         next.kill();
         let gone = "it has gone before it served";
         wait_until(DEADLINE, "the old one knows", || first.count(gone) == 2);

@@ -2,6 +2,7 @@
 //! however many others there are.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::bundle::{FailureBundle, FailureLimits};
 
@@ -22,7 +23,7 @@ pub(super) struct FailureRing {
     /// The number of the latest.
     last: u64,
     /// What happened last is last.
-    kept: VecDeque<FailureBundle>,
+    kept: VecDeque<Arc<FailureBundle>>,
     /// What containers of each service may use.
     limits: BTreeMap<String, FailureLimits>,
 }
@@ -35,7 +36,7 @@ impl FailureRing {
     }
 
     /// What happened last is first.
-    pub(super) fn latest(&self) -> impl Iterator<Item = &FailureBundle> {
+    pub(super) fn latest(&self) -> impl Iterator<Item = &Arc<FailureBundle>> {
         self.kept.iter().rev()
     }
 
@@ -47,7 +48,7 @@ impl FailureRing {
         let again = beside.filter(|at| self.kept[*at].is_like(&new));
         if let Some(before) = again.and_then(|at| self.kept.remove(at)) {
             new.id = before.id;
-            new.first_at = before.first_at;
+            new.first_at.clone_from(&before.first_at);
             new.count = new.count.saturating_add(before.count);
         } else {
             self.make_room(&new.service);
@@ -55,7 +56,7 @@ impl FailureRing {
             new.id = self.last;
             new.first_at.clone_from(&new.at);
         }
-        self.kept.push_back(new);
+        self.kept.push_back(Arc::new(new));
     }
 
     /// Drops what has to make room for a failure of this service.
@@ -186,7 +187,7 @@ mod tests {
             let mut ring = FailureRing::default();
             ring.add(found, "1".into());
             let kept = ring.latest().next().unwrap();
-            let text = serde_json::to_string(kept).unwrap();
+            let text = serde_json::to_string(&**kept).unwrap();
             assert!(text.len() < 6 << 10, "{}", text.len());
             assert!(kept.error.ends_with('…') && kept.log.ends_with(&["the last".to_owned()]));
             let is_plain = |text: &str| text.chars().all(|c| !c.is_control() && c != '\u{202e}');

@@ -1,5 +1,6 @@
 //! The tables of the page as files for spreadsheets.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -26,12 +27,23 @@ async fn export(State(admin): ServerState, Path(file): Path<String>) -> Result<R
     };
     let mut writer = csv::Writer::from_writer(Vec::new());
     // A vector takes all.
-    let written = table.iter().try_for_each(|row| writer.write_record(row));
+    let written = table
+        .iter()
+        .try_for_each(|row| writer.write_record(row.iter().map(|it| text_only(it).into_owned())));
     let text = written.ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default();
     let name = format!("attachment; filename=\"{file}\"");
     let headers =
         [(CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (CONTENT_DISPOSITION, name)];
     Ok((headers, text).into_response())
+}
+
+/// A cell that no spreadsheet takes for a formula, whatever a container has written.
+fn text_only(cell: &str) -> Cow<'_, str> {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        Cow::Owned(format!("'{cell}"))
+    } else {
+        Cow::Borrowed(cell)
+    }
 }
 
 type Rows = Vec<Vec<String>>;
@@ -169,4 +181,15 @@ fn failures(admin: &AdminShared) -> Rows {
         row
     });
     with_head(&head, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        let cells = ["=HYPERLINK(1)", "+1", "-", "@x", "a=b", ""].map(text_only);
+        assert_eq!(cells, ["'=HYPERLINK(1)", "'+1", "'-", "'@x", "a=b", ""]);
+    }
 }

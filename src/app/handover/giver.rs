@@ -31,11 +31,17 @@ const PAUSE: Duration = Duration::from_millis(75);
 /// What the server is asked for on behalf of another process.
 #[derive(Debug)]
 pub(in crate::app) enum HandoverAsk {
-    /// Its listening sockets. What it is told of by `over` has gone, if it has not served before.
-    Listeners { tell: oneshot::Sender<Vec<PassedOn>>, over: oneshot::Receiver<()> },
-    /// To take no more clients, for the other serves them, and says what it has. The other is told
-    /// when that is so.
-    Serving { successor: Succession, done: oneshot::Sender<()> },
+    /// Its listening sockets, for a process that gets ready.
+    Listeners {
+        tell: oneshot::Sender<Vec<PassedOn>>,
+        /// The process, as far as it is known.
+        pid: Option<u32>,
+        /// Ends when that process has gone, or serves.
+        over: oneshot::Receiver<()>,
+    },
+    /// To take no more clients, for the other serves them, and says what it has. It is told when
+    /// that is so, and whether a reload was put off for it.
+    Serving { succession: Succession, done: oneshot::Sender<bool> },
 }
 
 /// What the process that serves now has and has not.
@@ -187,7 +193,7 @@ impl Giver {
     async fn hand_over(&self, channel: &mut Channel, stage: &Stage) -> io::Result<bool> {
         // Until this returns nothing is changed that the other would not know.
         let (_attempt, over) = oneshot::channel();
-        let listeners = self.listeners(stage.serves, over).await;
+        let listeners = self.listeners(stage.serves, channel.pid(), over).await;
         let Some(listeners) = listeners else {
             let stopping = "it is stopping".to_owned();
             channel.say(&HandoverReply::Refused(stopping), &[]).await?;
@@ -236,11 +242,16 @@ impl Giver {
 
     /// The listening sockets: of services only while they are served, and the admin server's, which
     /// listens to the end. `None` when the process is stopping.
-    async fn listeners(&self, serves: bool, over: oneshot::Receiver<()>) -> Option<Vec<PassedOn>> {
+    async fn listeners(
+        &self,
+        serves: bool,
+        pid: Option<u32>,
+        over: oneshot::Receiver<()>,
+    ) -> Option<Vec<PassedOn>> {
         let mut listeners = Vec::new();
         if serves {
             let (tell, told) = oneshot::channel();
-            self.asks.send(HandoverAsk::Listeners { tell, over }).await.ok()?;
+            self.asks.send(HandoverAsk::Listeners { tell, pid, over }).await.ok()?;
             listeners = told.await.ok()?;
         }
         if let Some((listen, socket)) = &self.admin_listener
@@ -253,16 +264,18 @@ impl Giver {
     }
 
     /// Has the process take no more clients, and leave everything to the other.
-    async fn let_go(&self, channel: &Channel, successor: Succession, stage: &Stage) {
+    async fn let_go(&self, channel: &Channel, succession: Succession, stage: &Stage) {
         // What is not this run's is the other's to remove.
         self.docker.leave_all();
+        let mut reload = false;
         if stage.serves {
             let (done, is_done) = oneshot::channel();
-            let asked = self.asks.send(HandoverAsk::Serving { successor, done }).await;
-            if asked.is_err() || is_done.await.is_err() {
+            let asked = self.asks.send(HandoverAsk::Serving { succession, done }).await;
+            reload = match is_done.await {
+                Ok(reload) if asked.is_ok() => reload,
                 // It is stopping anyway; the other waits a while for the end of that.
-                return;
-            }
+                _ => return,
+            };
         }
         stage.over.cancel();
         self.admin_stop.cancel();
@@ -270,6 +283,6 @@ impl Giver {
             notify::succeeded_by(pid);
         }
         // Whoever is not there any more does not hear it.
-        _ = channel.say(&HandoverReply::Yours, &[]).await;
+        _ = channel.say(&HandoverReply::Yours { reload }, &[]).await;
     }
 }

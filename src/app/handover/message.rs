@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::register::RegisteredAt;
 
 /// The version of this. A process of another is refused.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// What the new process says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,7 +45,10 @@ pub(super) enum HandoverReply {
     /// Some listening sockets, with their descriptors.
     Listeners(Vec<ToldListener>),
     /// It takes no more clients.
-    Yours,
+    Yours {
+        /// It was told to reload meanwhile, which is now the other's to do.
+        reload: bool,
+    },
     /// It does not hand over, and why.
     Refused(String),
 }

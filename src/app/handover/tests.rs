@@ -5,9 +5,10 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -52,7 +53,7 @@ impl Old {
     /// Answers what a server is asked for, with these.
     async fn listeners(&mut self, listeners: Vec<PassedOn>) -> oneshot::Receiver<()> {
         match self.asked.recv().await.unwrap() {
-            HandoverAsk::Listeners { tell, over } => {
+            HandoverAsk::Listeners { tell, over, .. } => {
                 tell.send(listeners).unwrap();
                 over
             }
@@ -62,10 +63,10 @@ impl Old {
 
     async fn serving(&mut self) -> Succession {
         match self.asked.recv().await.unwrap() {
-            HandoverAsk::Serving { successor, done } => {
+            HandoverAsk::Serving { succession, done } => {
                 self.drain.cancel();
-                done.send(()).unwrap();
-                successor
+                done.send(true).unwrap();
+                succession
             }
             other => panic!("{other:?}"),
         }
@@ -115,9 +116,12 @@ async fn all_is_passed_on_and_with_the_word_the_other_lets_go() {
     assert!(!old.admin_stop.is_cancelled());
 
     assert_eq!(over.try_recv(), Err(TryRecvError::Empty));
+    let reload = Notify::new();
     let said = || Succession { registered: Vec::new(), closed: vec!["service-7".to_owned()] };
-    let (lives, heard) = tokio::join!(new.serving(said()), old.serving());
+    let (lives, heard) = tokio::join!(new.serving(said(), &reload), old.serving());
     assert_eq!(heard, said());
+    // It had put one off.
+    assert_eq!(reload.notified().now_or_never(), Some(()));
     assert!(old.admin_stop.is_cancelled());
     // The lock is whoever's has it.
     let Old { giver, _instance, .. } = old;
@@ -162,18 +166,19 @@ async fn one_whose_successor_has_ended_gives_what_is_left() {
     let mut old = Old::new(&name);
     let (taken, _) = tokio::join!(take_over(&name), old.listeners(Vec::new()));
     let (instance, new) = taken.unwrap().unwrap();
-    let (lives, _) = tokio::join!(new.serving(nothing()), old.serving());
+    let reload = Notify::new();
+    let (lives, _) = tokio::join!(new.serving(nothing(), &reload), old.serving());
     // As long as it has one it is not asked.
     drop((lives, instance));
     let (_, next) = take_over(&name).await.unwrap().unwrap();
     assert_eq!(next.boots(), [old._instance.boot()]);
-    assert_eq!(next.serving(nothing()).await.boots().len(), 1);
+    assert_eq!(next.serving(nothing(), &Notify::new()).await.boots().len(), 1);
 }
 
 #[tokio::test]
 async fn an_answer_that_came_too_late_hides_no_end() {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    Channel::new(theirs).say(&HandoverReply::Yours, &[]).await.unwrap();
+    Channel::new(theirs).say(&HandoverReply::Yours { reload: false }, &[]).await.unwrap();
     let lives = Lives::default().with("a".to_owned(), Channel::new(ours).into_life().unwrap());
     let identity = Identity { instance: name(), boot: "b".into() };
     lives.clone().follow(Arc::new(Docker::new(identity, Vec::new()))).await;

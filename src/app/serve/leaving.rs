@@ -1,6 +1,8 @@
 //! The end of serving: for good, or because another process serves in our place.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ganger_pool::core::{Policy, ServiceName};
@@ -16,49 +18,68 @@ use crate::app::plan::Plan;
 use crate::app::register::{Entry, RegisteredAt};
 use crate::shutdown::Stop;
 
+/// How long a process that gets ready is waited for with orders: more than it has for all that may
+/// take a while, the containers of an earlier run and a first stock.
+const READY: Duration = Duration::from_secs(240);
+
 /// A process that gets ready to take our place: until it has gone nothing is changed that it would
 /// not know.
 #[derive(Default)]
-pub(super) struct Heir {
-    /// Told when it has gone.
-    over: Option<oneshot::Receiver<()>>,
+pub(in crate::app) struct Successor {
+    /// Ends when it has gone; and when it is not waited for any more.
+    over: Option<(oneshot::Receiver<()>, Instant)>,
+    pid: Option<u32>,
     /// The configuration is to be read again then.
     reload: bool,
+    /// For those who are given orders.
+    is_there: Arc<AtomicBool>,
 }
 
-// === impl Heir ===
+// === impl Successor ===
 
-impl Heir {
+impl Successor {
     /// One comes, and has gone when `over` ends.
-    pub(super) fn comes(&mut self, over: oneshot::Receiver<()>) {
-        self.over = Some(over);
+    pub(super) fn comes(&mut self, pid: Option<u32>, over: oneshot::Receiver<()>) {
+        self.over = Some((over, Instant::now() + READY));
+        self.pid = pid;
+        self.is_there.store(true, Ordering::Relaxed);
     }
 
-    /// Whether one is there.
-    pub(super) fn is_there(&self) -> bool {
-        self.over.is_some()
+    /// Whether one is there, now and later.
+    pub(in crate::app) fn is_there(&self) -> Arc<AtomicBool> {
+        self.is_there.clone()
     }
 
     /// Whether a reload has to wait for its end; remembers and says so.
     pub(super) fn puts_off(&mut self) -> bool {
-        if self.is_there() {
+        if self.over.is_some() {
             self.reload = true;
             warn!(
-                "the configuration is not reloaded: a process takes over, which may have read it \
-                 before; reload that one. Should it fail, the reload follows here"
+                pid = self.pid,
+                "the configuration is not reloaded yet: a process takes over, and reads its file \
+                 again when it has; if it fails, this one does"
             );
         }
-        self.is_there()
+        self.over.is_some()
     }
 
     /// Returns when one has gone for which a reload was put off. Cancel safe.
     pub(super) async fn has_gone(&mut self) {
         loop {
             match &mut self.over {
-                Some(over) => _ = over.await,
+                Some((over, until)) => {
+                    if timeout_at(*until, over).await.is_err() {
+                        warn!(
+                            pid = self.pid,
+                            "the process that would take over is not ready after {READY:?}: orders \
+                             are carried out again"
+                        );
+                    }
+                }
                 None => std::future::pending().await,
             }
             self.over = None;
+            self.is_there.store(false, Ordering::Relaxed);
             if std::mem::take(&mut self.reload) {
                 return;
             }
@@ -82,7 +103,12 @@ impl Server {
     }
 
     /// Leaves all who come to another process, which serves them already.
-    pub(super) async fn leave(&mut self, to: &Succession, done: oneshot::Sender<()>, stop: &Stop) {
+    pub(super) async fn leave(
+        &mut self,
+        to: &Succession,
+        done: oneshot::Sender<bool>,
+        stop: &Stop,
+    ) {
         // Who waits where nobody else accepts is still ours.
         let accepts =
             |name: &ServiceName| !to.closed.iter().any(|closed| *closed == *name.as_str());
@@ -92,7 +118,7 @@ impl Server {
         // A signal to stop is the second one from here on.
         stop.drain.cancel();
         self.registrar.hand_over(&to.registered).await;
-        _ = done.send(());
+        _ = done.send(self.successor.reload);
     }
 
     /// What is registered while it serves.
@@ -147,32 +173,45 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Waker};
+    use futures_util::FutureExt;
 
     use super::*;
 
     /// Whether a reload is due that was put off.
-    fn is_due(heir: &mut Heir) -> bool {
-        pin!(heir.has_gone()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    fn is_due(successor: &mut Successor) -> bool {
+        successor.has_gone().now_or_never().is_some()
     }
 
-    #[test]
-    fn a_reload_is_put_off_while_a_process_takes_over_and_follows_when_that_has_failed() {
-        let mut heir = Heir::default();
-        assert!(!heir.puts_off() && !is_due(&mut heir));
+    #[tokio::test]
+    async fn a_reload_is_put_off_while_a_process_takes_over_and_follows_when_that_has_failed() {
+        let mut successor = Successor::default();
+        let is_there = successor.is_there();
+        let is_there = || is_there.load(Ordering::Relaxed);
+        assert!(!successor.puts_off() && !is_due(&mut successor) && !is_there());
         let (attempt, over) = oneshot::channel();
-        heir.comes(over);
-        assert!(heir.puts_off() && heir.puts_off() && !is_due(&mut heir));
+        successor.comes(Some(7), over);
+        assert!(successor.puts_off() && successor.puts_off() && !is_due(&mut successor));
+        assert!(is_there());
         drop(attempt);
-        assert!(is_due(&mut heir), "it is carried out once");
-        assert!(!heir.is_there() && !heir.puts_off() && !is_due(&mut heir));
+        assert!(is_due(&mut successor), "it is carried out");
+        assert!(!is_there() && !successor.puts_off() && !is_due(&mut successor), "once");
 
         // One for which nothing was put off.
         let (attempt, over) = oneshot::channel();
-        heir.comes(over);
+        successor.comes(None, over);
         drop(attempt);
-        assert!(!is_due(&mut heir) && !heir.is_there());
+        assert!(!is_due(&mut successor) && !is_there());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_hangs_is_not_waited_for_without_end() {
+        let mut successor = Successor::default();
+        let (_attempt, over) = oneshot::channel();
+        successor.comes(None, over);
+        assert!(successor.puts_off());
+        let began = Instant::now();
+        successor.has_gone().await;
+        assert_eq!(began.elapsed(), READY);
+        assert!(!successor.puts_off());
     }
 }

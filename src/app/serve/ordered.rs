@@ -36,10 +36,6 @@ impl Server {
         load: Option<&Load>,
         stop: &Stop,
     ) -> Result<Ordered, NotOrdered> {
-        if self.heir.is_there() && !matches!(order, ServerOrder::Reload { dry_run: true }) {
-            let why = "a process takes over, which would not know of it: order it from that one";
-            return Err(NotOrdered::Conflict(why.to_owned()));
-        }
         match (order, load) {
             (ServerOrder::Scale { service, scale }, _) => self.scale(&service, scale),
             (ServerOrder::Reload { dry_run: false }, Some(load)) => self.reload(load, stop).await,
@@ -60,21 +56,13 @@ impl Server {
         let before = scales.get(service).copied().unwrap_or_default();
         let scale = before.then(scale);
         let policy = scale.applied(&options.policy).map_err(NotOrdered::Conflict)?;
-        let mut detail = format!("warm {}, max {}, until the next reload", policy.warm, policy.max);
+        let detail = format!("warm {}, max {}, until the next reload", policy.warm, policy.max);
         if scale == before {
             return Ok(Ordered::unchanged(detail));
         }
-        orders::scale(&mut plan.services, &scales);
-        let cap_before = orders::fitting(&plan, self.door.files).map_err(NotOrdered::Conflict)?;
         scales.insert(service.clone(), scale);
         orders::scale(&mut plan.services, &scales);
         let cap = orders::fitting(&plan, self.door.files).map_err(NotOrdered::Conflict)?;
-        if cap < cap_before {
-            detail.push_str(&format!(
-                "; the limit on open files leaves room for {cap} connections at a time, no longer \
-                 for {cap_before}"
-            ));
-        }
         self.door.admission.resize(cap);
         self.in_use.scaled(service.clone(), scale);
         self.run_services(Plan::new(&self.config).services);

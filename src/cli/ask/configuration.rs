@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::super::{Exit, Failure};
 use super::show::Showing;
-use super::status::line;
 use super::table::{Grid, Shown};
 use crate::admin::{ConfigKey, ConfigOrigin, ConfigPart, ConfigStatus};
 use crate::http::escape;
@@ -62,7 +61,7 @@ fn table(keys: &[&ConfigKey], wide: bool) -> String {
         .with("KEY", Shown::Always, keys, |key| key.key.clone())
         .with("VALUE", Shown::Always, keys, |key| match (&key.value, &key.without) {
             (None, Some(without)) => format!("({without})"),
-            (value, _) => line(value.as_deref()),
+            (value, _) => value.clone().unwrap_or_default(),
         })
         .with("FROM", Shown::Always, keys, |key| origin(key))
         .lines()

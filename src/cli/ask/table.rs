@@ -49,7 +49,7 @@ impl Grid {
         rows: &[T],
         cell: impl Fn(&T) -> String,
     ) -> Self {
-        let cells: Vec<_> = rows.iter().map(cell).collect();
+        let cells: Vec<_> = rows.iter().map(|row| legible(&cell(row))).collect();
         let is_shown = match shown {
             Shown::Always => true,
             Shown::Filled => cells.iter().any(|cell| cell != "-"),
@@ -106,6 +106,15 @@ impl Column {
     }
 }
 
+/// A text of which a terminal obeys nothing: names and values may be anybody's.
+fn legible(text: &str) -> String {
+    let mut legible = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { legible.extend(c.escape_debug()) } else { legible.push(c) }
+    }
+    legible
+}
+
 /// No more letters than these, with a sign where some are left out.
 pub(in crate::cli) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -117,6 +126,13 @@ pub(in crate::cli) fn cut(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_what_is_in_it() {
+        let rows = ["\x1b[2J\u{9b}x  y\n"];
+        let table = Grid::new(true).with("NAME", Shown::Always, &rows, ToString::to_string).lines();
+        assert_eq!(table, "NAME\n\\u{1b}[2J\\u{9b}x  y\\n");
+    }
 
     #[test]
     fn a_table_is_as_wide_as_it_may_be() {

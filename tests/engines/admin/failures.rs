@@ -16,7 +16,9 @@ fn a_container_that_exits_leaves_a_bundle_with_its_code_and_its_last_line() {
         .daemon(host.daemon(40))
         .fixture("echo", "warm: 1, max: 2, network: Sealed", &[])
         .fixture("broken", fields, &["--log-start", said, "--exit", "3"]);
-    let mut ganger = config.serve(GANGER, &fleet);
+    fleet.load_images();
+    let mut ganger = config.start(GANGER, &fleet);
+    ganger.wait_until_stocked("echo");
     let socket = format!("/run/ganger/{}.sock", config.instance());
     let failures = |args: &[&str]| -> Value {
         let (code, out, err) = ask(&socket, &[&["failures"], args, &["--json"]].concat());
@@ -53,7 +55,7 @@ fn a_container_that_exits_leaves_a_bundle_with_its_code_and_its_last_line() {
     assert_eq!(failures(&["--service", "echo"]), serde_json::json!([]));
 
     // Its clients get nothing, which is a failure of their leases.
-    _ = Client::connect(config.port("broken")).finish();
+    let _waits = Client::connect(config.port("broken"));
     wait_until(DEADLINE, "a lease has failed", || {
         let told = failures(&["--state", "lease"]);
         told.as_array().unwrap().iter().any(|told| told["end"] == "DL")
