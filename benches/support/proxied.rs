@@ -125,6 +125,9 @@ impl Leased for Only {
     fn start(&self) -> StartKind {
         StartKind::Reused
     }
+    fn ready(&self) -> u32 {
+        1
+    }
     fn uses(&self) -> u32 {
         1
     }

@@ -58,6 +58,7 @@ pub(crate) struct Grant<R: ContainerRuntime> {
     pub(crate) handle: Arc<R::Handle>,
     pub(crate) start: StartKind,
     pub(crate) uses: u32,
+    pub(crate) ready: u32,
 }
 
 pub(crate) type Answer<R> = Result<Grant<R>, Refusal>;
@@ -330,13 +331,13 @@ impl<R: ContainerRuntime> Inner<R> {
                 outbox.removals.push(Removal { target, reason, ended_in_stock });
             }
             Action::Queued { place, .. } => outbox.place = Some(place),
-            Action::Grant { waiter, launch, daemon, start, uses } => {
+            Action::Grant { waiter, launch, daemon, start, uses, ready } => {
                 let handle = self.handles.get(&launch).cloned();
                 if let (Some(sender), Some(handle)) = (self.waiters.remove(&waiter), handle) {
                     if outbox.detailed {
                         self.note(outbox, EventKind::Granted { launch, start, uses });
                     }
-                    let grant = Grant { launch, daemon, handle, start, uses };
+                    let grant = Grant { launch, daemon, handle, start, uses, ready };
                     outbox.answers.push((sender, Ok(grant)));
                 } else {
                     self.note(outbox, EventKind::GrantedToNobody { launch });

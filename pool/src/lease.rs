@@ -55,6 +55,12 @@ impl<R: ContainerRuntime> Lease<R> {
         self.grant.uses
     }
 
+    /// How many containers were ready when it was given this one, which is among them: the newest
+    /// generation goes first, then what was used most, then the oldest.
+    pub fn ready(&self) -> u32 {
+        self.grant.ready
+    }
+
     /// How many leases a container of this service may have.
     pub fn max_uses(&self) -> u32 {
         self.max_uses

@@ -153,6 +153,11 @@ fn lease(record: &ConnRecord) -> String {
     if let Some((uses, most)) = record.uses {
         detail += &format!(", use {uses} of {most}");
     }
+    match record.ready {
+        None => {}
+        Some(0 | 1) => detail += "; no other was ready",
+        Some(ready) => detail += &format!("; first of {ready} that were ready"),
+    }
     detail
 }
 

@@ -34,6 +34,8 @@ pub struct ConnRecord {
     pub start: Option<StartKind>,
     /// Which lease of the container it was, and the most that a container may have.
     pub uses: Option<(u32, u32)>,
+    /// How many containers were ready when that one was chosen, which is among them.
+    pub ready: Option<u32>,
     /// Containers that failed before their first byte, and in whose place another was asked for.
     pub replaced: u32,
     /// From accept to the first lease.
@@ -131,6 +133,7 @@ impl ConnRecord {
             launch: None,
             daemon: None,
             start: None,
+            ready: None,
             uses: None,
             replaced: 0,
             wait: None,

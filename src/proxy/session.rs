@@ -174,6 +174,7 @@ impl<S: Supply> Session<S> {
         let (uses, start) = (lease.uses(), lease.start());
         self.record.start = Some(start);
         self.record.uses = Some((uses, lease.max_uses()));
+        self.record.ready = Some(lease.ready());
         let serving = ServingContainer { id, launch, daemon, uses, start, after, dial: None };
         self.entry.served_by(Some(serving));
         self.lease = Some(lease);

@@ -49,6 +49,8 @@ pub trait Leased: Send + 'static {
     fn uses(&self) -> u32;
     /// The most leases it may have.
     fn max_uses(&self) -> u32;
+    /// How many were ready when this one was chosen, which is among them.
+    fn ready(&self) -> u32;
     /// Ends the lease.
     fn finish(self, outcome: Outcome);
 }
@@ -91,6 +93,10 @@ impl<R: ContainerRuntime<Handle: Backend>> Leased for Lease<R> {
 
     fn max_uses(&self) -> u32 {
         self.max_uses()
+    }
+
+    fn ready(&self) -> u32 {
+        self.ready()
     }
 
     fn finish(self, outcome: Outcome) {

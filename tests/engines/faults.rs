@@ -14,6 +14,8 @@ use crate::GANGER;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const QUEUE: Duration = Duration::from_secs(15);
+/// The same where the program stands still while an engine is stopped and started.
+const ASLEEP: Duration = Duration::from_secs(120);
 
 /// A sealed service on the first two hosts.
 fn two(name: &str, fleet: &Fleet) -> Config {
@@ -109,11 +111,11 @@ fn of_a_daemon_that_comes_back_as_another_one_nothing_is_taken_to_be_there() {
         .daemon(hosts[0].daemon(8))
         .fixture(
             "id",
-            "warm: 2, max: 6, network: Sealed, queue: (length: 32, timeout: \"40s\")",
+            "warm: 2, max: 6, network: Sealed, queue: (length: 32, timeout: \"120s\")",
             STRICT,
         )
         .fixture("still", "warm: 1, max: 2, network: Sealed", &[]);
-    Ride::run(GANGER, &fleet, &config, Duration::from_secs(40), |ride| {
+    Ride::run(GANGER, &fleet, &config, ASLEEP, |ride| {
         let mut held = ride.hold(hosts, 1).remove(0);
         let (host, first) = ride.stocked("still", None);
         // Without a word: events tell nothing, only lists do.
@@ -161,11 +163,11 @@ fn a_program_that_is_stopped_for_a_while_serves_on_as_if_nothing_had_been() {
     let config = config
         .fixture(
             "id",
-            "warm: 4, max: 10, network: Sealed, queue: (length: 32, timeout: \"40s\")",
+            "warm: 4, max: 10, network: Sealed, queue: (length: 32, timeout: \"120s\")",
             STRICT,
         )
         .fixture("still", "warm: 1, max: 2, network: Sealed", &[]);
-    Ride::run(GANGER, &fleet, &config, Duration::from_secs(40), |ride| {
+    Ride::run(GANGER, &fleet, &config, ASLEEP, |ride| {
         let mut held = ride.hold(hosts, 1);
         let (host, dead) = ride.stocked("still", None);
         ride.ganger.signal(Signal::STOP);

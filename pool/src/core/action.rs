@@ -65,6 +65,8 @@ pub enum Action {
         start: StartKind,
         /// Which lease of this container it is; 1 is the first.
         uses: u32,
+        /// How many were ready, this one included.
+        ready: u32,
     },
     /// A waiter gets nothing.
     Refuse {

@@ -31,6 +31,8 @@ pub(in crate::app) struct Successor {
     pid: Option<u32>,
     /// The configuration is to be read again then.
     reload: bool,
+    /// It was not waited for any more: it may know less than this process.
+    is_late: bool,
     /// For those who are given orders.
     is_there: Arc<AtomicBool>,
 }
@@ -41,7 +43,7 @@ impl Successor {
     /// One comes, and has gone when `over` ends.
     pub(super) fn comes(&mut self, pid: Option<u32>, over: oneshot::Receiver<()>) {
         self.over = Some((over, Instant::now() + READY));
-        self.pid = pid;
+        (self.pid, self.is_late) = (pid, false);
         self.is_there.store(true, Ordering::Relaxed);
     }
 
@@ -63,12 +65,18 @@ impl Successor {
         self.over.is_some()
     }
 
+    /// Whether it has to read its file again when it serves.
+    fn has_to_reload(&self) -> bool {
+        self.reload || self.is_late
+    }
+
     /// Returns when one has gone for which a reload was put off. Cancel safe.
     pub(super) async fn has_gone(&mut self) {
         loop {
             match &mut self.over {
                 Some((over, until)) => {
-                    if timeout_at(*until, over).await.is_err() {
+                    self.is_late = timeout_at(*until, over).await.is_err();
+                    if self.is_late {
                         warn!(
                             pid = self.pid,
                             "the process that would take over is not ready after {READY:?}: orders \
@@ -118,7 +126,7 @@ impl Server {
         // A signal to stop is the second one from here on.
         stop.drain.cancel();
         self.registrar.hand_over(&to.registered).await;
-        _ = done.send(self.successor.reload);
+        _ = done.send(self.successor.has_to_reload());
     }
 
     /// What is registered while it serves.
@@ -193,7 +201,9 @@ mod tests {
         assert!(successor.puts_off() && successor.puts_off() && !is_due(&mut successor));
         assert!(is_there());
         drop(attempt);
+        assert!(successor.has_to_reload());
         assert!(is_due(&mut successor), "it is carried out");
+        assert!(!successor.has_to_reload());
         assert!(!is_there() && !successor.puts_off() && !is_due(&mut successor), "once");
 
         // One for which nothing was put off.
@@ -213,5 +223,7 @@ mod tests {
         successor.has_gone().await;
         assert_eq!(began.elapsed(), READY);
         assert!(!successor.puts_off());
+        // Should it serve after all, the file may be another one.
+        assert!(successor.has_to_reload());
     }
 }

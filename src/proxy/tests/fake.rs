@@ -176,6 +176,9 @@ impl Leased for FakeLease {
     fn start(&self) -> StartKind {
         StartKind::Warm
     }
+    fn ready(&self) -> u32 {
+        1
+    }
     fn uses(&self) -> u32 {
         1
     }

@@ -16,6 +16,8 @@ use crate::poll::{StopOnDrop, step, wait_until};
 pub const STRICT: &[&str] = &["identify", "--lazy"];
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// A client hears something within this, if only that it is refused: longer than any queue here.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two clients while nobody waits for them: each costs a container, and an engine needs
 /// 0.2 s of a processor for one, which tests beside it want as well.
 const PACE: Duration = Duration::from_secs(2);
@@ -89,6 +91,7 @@ impl Crowd {
     /// When it hears something else, or the container is another one's.
     pub fn enter(&self, port: u16) -> io::Result<(Client, String)> {
         let mut client = Client::connect(port);
+        client.patience(PATIENCE);
         client.try_send("hello\n")?;
         let line = client.try_line()?;
         let id = line.strip_suffix(" 1").unwrap_or_else(|| panic!("{line}: it was used before"));

@@ -183,7 +183,9 @@ impl Ledger {
     fn grant(&mut self, now: Instant, waiter: WaiterId, launch: LaunchId, waited: bool) {
         let Some(container) = self.containers.get(&launch) else { return };
         let (index, generation) = (container.service, container.generation);
+        let mut ready = 0;
         if let Some((_, service)) = self.services.get_index_mut(index) {
+            ready = service.stock.len();
             service.lease_given(generation);
         }
         self.transit(now, launch, State::Leased);
@@ -203,7 +205,7 @@ impl Ledger {
         if !young {
             self.served(now, (index, generation));
         }
-        self.actions.push(Action::Grant { waiter, launch, daemon, start, uses });
+        self.actions.push(Action::Grant { waiter, launch, daemon, start, uses, ready });
     }
 
     pub(super) fn refuse(&mut self, index: usize, waiter: WaiterId, refusal: Refusal) {
