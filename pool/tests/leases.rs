@@ -23,6 +23,7 @@ async fn a_lease_from_stock_is_warm_and_the_stock_is_refilled() {
     bed.stocked().await;
     let lease = bed.lease().await.unwrap();
     assert_eq!((lease.start(), lease.uses(), lease.max_uses()), (StartKind::Warm, 1, 1));
+    assert_eq!(lease.ready(), 2, "it was one of the whole stock");
     let snapshot = bed.until(|s| s.stocked()).await;
     assert_eq!(snapshot.services[0].counts[State::Leased], 1);
 }

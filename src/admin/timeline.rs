@@ -182,6 +182,7 @@ mod tests {
         record.container = Some("0123456789abcdef".into());
         record.daemon = Some("two".into());
         record.leased = Some(Duration::from_millis(30));
+        record.ready = Some(3);
         record.total = Duration::from_secs(2);
         record.first_byte = Some(Duration::from_millis(40));
         let failed = ReplacedContainer {
@@ -210,6 +211,7 @@ mod tests {
         assert!(
             timeline.steps[2].detail.ends_with("on one failed before its first byte: --: it hangs")
         );
+        assert!(timeline.steps[4].detail.ends_with("; first of 3 that were ready"));
         let now = SessionTimeline::from(&SessionTrace { ended: None, ..trace });
         assert_eq!((now.end, now.steps.last().unwrap().what.as_str()), (None, "now"));
     }

@@ -74,7 +74,9 @@ impl World {
                 Ok(())
             }
             Action::Queued { waiter, place } => self.queued(waiter, place),
-            Action::Grant { waiter, launch, uses, .. } => self.granted(waiter, launch, uses),
+            Action::Grant { waiter, launch, uses, ready, .. } => {
+                self.granted(waiter, launch, (uses, ready))
+            }
             Action::Refuse { waiter, refusal, .. } => self.refused(waiter, &refusal),
             Action::Forget { daemon } => {
                 if let Some(engine) = self.daemons.get_mut(&daemon) {
@@ -161,7 +163,12 @@ impl World {
         }
     }
 
-    pub(super) fn granted(&mut self, waiter: WaiterId, launch: LaunchId, uses: u32) -> Checked {
+    pub(super) fn granted(
+        &mut self,
+        waiter: WaiterId,
+        launch: LaunchId,
+        (uses, ready): (u32, u32),
+    ) -> Checked {
         self.report.leases += 1;
         let Some((service, deadline)) = self.waiters.remove(&waiter) else {
             return Err(format!("I4: {waiter:?} was answered twice, or was gone"));
@@ -177,6 +184,12 @@ impl World {
         let on = self.containers.get(&launch).map(|container| container.daemon.clone());
         if on.is_some_and(|daemon| self.is_drained(&daemon, &service)) {
             return Err(format!("I11: {launch:?} of {service} was leased though drained"));
+        }
+        let in_stock = self.containers.values().filter(|c| c.service == service);
+        let in_stock = in_stock.filter(|c| c.phase == Phase::Stock).count();
+        // Of some nobody knows at the moment whether they can serve.
+        if !(1..=in_stock).contains(&(ready as usize)) {
+            return Err(format!("{launch:?} was one of {ready} that were ready, of {in_stock}"));
         }
         let Some(container) = self.containers.get_mut(&launch) else {
             return Err(format!("I5: {launch:?} was leased and is gone"));
