@@ -47,6 +47,8 @@ pub struct NetNs {
     spare: Mutex<Option<Socket>>,
     candidates: Vec<SocketAddr>,
     found: OnceLock<SocketAddr>,
+    /// Where it has listened while it did not at those before: it may have begun meanwhile.
+    found_once: OnceLock<SocketAddr>,
 }
 
 // === impl Dialer ===
@@ -175,6 +177,7 @@ impl NetNs {
             spare: Mutex::default(),
             candidates: candidates.into_iter().flatten().map(|ip| (ip, port).into()).collect(),
             found: OnceLock::new(),
+            found_once: OnceLock::new(),
         };
         // Shows that it can be entered, too.
         namespace.prepare().await?;
@@ -212,8 +215,12 @@ impl NetNs {
         for address in &self.candidates {
             match self.connect(*address).await {
                 Ok(stream) => {
-                    // Another dial may have been faster, and found the same.
-                    let _ = self.found.set(*address);
+                    // It may have begun to listen everywhere after the first was tried: one that is
+                    // not the first has to be found twice. Another dial may have found the same.
+                    let is_first = first.is_none();
+                    if is_first || self.found_once.set(*address).is_err() {
+                        let _ = self.found.set(*address);
+                    }
                     return Ok(stream);
                 }
                 Err(error) => first = first.or(Some(error)),
@@ -338,6 +345,20 @@ mod tests {
         let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
         assert_ne!(namespace.listens().await.unwrap_or(Listens::Yes), Listens::V6);
         assert!(namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv6());
+    }
+
+    #[tokio::test]
+    #[ignore = "needs root"]
+    async fn a_service_that_begins_to_listen_between_two_dials_is_found_at_loopback_afterwards() {
+        let early = tokio::net::TcpListener::bind("[::1]:0").await.expect("IPv6 on loopback");
+        let port = early.local_addr().unwrap().port();
+        let dialer = Arc::new(Dialer::default());
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+        let is_v4 = async || namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv4();
+        assert!(!is_v4().await);
+        let _late = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        assert!(is_v4().await && is_v4().await);
     }
 
     #[tokio::test]
