@@ -54,7 +54,7 @@ fn a_daemon_is_drained_worked_on_and_used_again() {
     assert_eq!(admin.ask("GET", "/readyz", "*/*", "").0, 200);
 
     order(&admin, &state, r#"{"state": "maint", "deadline_seconds": 0}"#);
-    assert!(matches!(client.finish(), Ending::Reset(_)), "cut at the deadline");
+    assert!(matches!(client.ending(), Ending::Reset(_)), "cut at the deadline");
     wait_until(DEADLINE, "nothing is left there", || {
         containers(&admin, &format!("daemon={}", daemon.name)).is_empty()
     });

@@ -212,7 +212,7 @@ fn services_daemons_and_the_process_are_drained() {
     client.echo("before");
     let said = asked.say(&["drain", "--daemon", &host, "--maint", "--deadline", "1ms", "--yes"]);
     assert!(said.starts_with(&format!("daemon {host}: maint; ")), "{said}");
-    assert!(matches!(client.finish(), Ending::Reset(_)), "cut at the deadline");
+    assert!(matches!(client.ending(), Ending::Reset(_)), "cut at the deadline");
     assert_eq!(asked.say(&["daemons", "-q", "--state", "maint"]), format!("{host}\n"));
     let mut waiting = asked.follow(&["drain", "--daemon", &host, "--yes", "--wait"]);
     waiting.wait_for(|line| line.ends_with(": 0 leased"));
