@@ -29,7 +29,7 @@ const SIZES: [(u32, u32); 2] = [(4, 4), (1000, 11)];
 /// How often one that is watched and one that is not are timed, in turns. Longer than a scrape each.
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(1500);
-/// What being watched may cost.
+/// The most that a lease may cost with metrics, in terms of one without.
 const WATCHED: f64 = 1.03;
 
 fn main() {
@@ -88,7 +88,8 @@ fn main() {
     criterion.final_summary();
 }
 
-/// What it costs that metrics are fed and read every second, with all but some containers leased.
+/// Compares leases of a pool whose metrics are fed and read every second with those of one without
+/// metrics. All but 16 containers are leased meanwhile.
 fn compare_watched(runtime: &Runtime, size: (u32, u32)) {
     let watch = Watch::default();
     let pools = [Vec::new(), watch.observers()].map(|observers| {

@@ -22,7 +22,7 @@ use proxied::{counted, proxy_to};
 use watched::{Scrapes, Watch};
 
 const BULK: usize = 16 << 20;
-/// What it may cost that metrics are fed, and read every second.
+/// The most that a connection may cost with metrics, in terms of one without.
 const MOST: f64 = 1.03;
 /// The way by which connections go meanwhile.
 const WATCHED: &str = "proxied by one thread and watched";

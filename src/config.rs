@@ -44,6 +44,7 @@ pub use effective::{Effective, EffectiveKey, EffectivePart, EffectiveValue, File
 pub use fleet::Daemons;
 pub use image::ImageRef;
 pub use name::Name;
+pub(crate) use read::no_room;
 pub use reference::{KeyEntry, KeyGroup, KeyReference};
 pub use register::Register;
 pub use report::{Remark, Report};

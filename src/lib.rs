@@ -14,6 +14,7 @@ pub mod dyn_eq;
 pub mod endpoint;
 mod http;
 pub mod image;
+mod legible;
 mod netlink;
 pub mod probe;
 pub mod proxy;

@@ -42,10 +42,10 @@ const AHEAD: usize = 64;
 const HOT: usize = 512;
 const QUIET: Duration = Duration::from_millis(20);
 
-/// What counts connections, and keeps those that are there.
+/// The counters of a proxy, and its list of sessions.
 pub(crate) type Counted = (Arc<Admission>, Arc<Sessions>);
 
-/// For connections of whose ends these are told.
+/// New ones, with recorders that are told of the end of each connection.
 pub(crate) fn counted(recorders: Vec<Arc<dyn Recorder>>) -> Counted {
     (Admission::new(20_000), Sessions::new(recorders))
 }

@@ -1,5 +1,5 @@
-//! What a program has that is watched: its metrics are fed, and read every second as `GET /metrics`
-//! does it.
+//! The metrics of a running Ganger: fed by the pool and the proxy, and read every second as
+//! `GET /metrics` reads them.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use ganger_pool::{Observer, Pool};
 /// Between two scrapes.
 const SCRAPE: Duration = Duration::from_secs(1);
 
-/// Those who are told what happens, as `ganger run` has them.
+/// The observers and recorders that `ganger run` has.
 #[derive(Default)]
 pub(crate) struct Watch {
     told: Told,

@@ -51,7 +51,7 @@ pub(super) async fn failure(
     State(admin): ServerState,
     Segment(id): Segment,
 ) -> Result<Json<FailureBundle>, Problem> {
-    let found = admin.failures.all().into_iter().find(|failure| failure.id.to_string() == id);
+    let found = id.parse().ok().and_then(|id| admin.failures.get(id));
     let absent =
         || Problem::absent(format!("there is no failure {id:?}, or it is not kept any more"));
     found.map(Json).ok_or_else(absent)
@@ -70,6 +70,12 @@ impl FailureMemory {
         let mut all = self.latest();
         all.sort_unstable_by_key(|failure| failure.id);
         all
+    }
+
+    /// One that is kept.
+    fn get(&self, id: u64) -> Option<FailureBundle> {
+        let kept = self.ring.lock().latest().find(|kept| kept.id == id).cloned();
+        kept.map(|kept| FailureBundle::clone(&kept))
     }
 
     /// All that are kept, what happened last first.

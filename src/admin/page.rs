@@ -18,7 +18,7 @@ use ganger_pool::core::short_id;
 use sha2::{Digest, Sha256};
 
 use super::access::{Access, Actor};
-use super::failures::{FailureBundle, FailureLimits};
+use super::failures::FailureBundle;
 use super::feed::Happening;
 use super::latencies::Percentiles;
 use super::problem::Problem;
@@ -51,7 +51,7 @@ struct StatusPage {
     daemons: Vec<DaemonRow>,
     sessions: Vec<SessionRow>,
     more_sessions: usize,
-    failures: Vec<FailureRow>,
+    failures: Vec<FailureBundle>,
     more_failures: usize,
     events: Vec<Happening>,
     reload_at: String,
@@ -89,11 +89,6 @@ struct SessionRow {
     age: String,
     received: String,
     sent: String,
-}
-
-struct FailureRow {
-    bundle: FailureBundle,
-    limits: Option<String>,
 }
 
 /// A file that the page loads, under a name that changes when it does.
@@ -189,7 +184,7 @@ impl StatusPage {
             daemons,
             sessions: sessions.into_iter().map(SessionRow::of).collect(),
             more_sessions,
-            failures: failures.into_iter().map(FailureRow::of).collect(),
+            failures,
             more_failures,
             events,
             reload_at: at(reload.at),
@@ -253,23 +248,6 @@ impl SessionRow {
             sent: bytes(status.out_bytes),
             status,
         }
-    }
-}
-
-// === impl FailureRow ===
-
-impl FailureRow {
-    fn of(bundle: FailureBundle) -> Self {
-        let limits = bundle.limits.map(|FailureLimits { memory_bytes, cpus, pids }| {
-            let memory = memory_bytes.map(|bytes| ByteSize(bytes).display().iec().to_string());
-            let words = [
-                memory.map(|memory| format!("memory {memory}")),
-                cpus.map(|cpus| format!("cpus {cpus}")),
-                pids.map(|pids| format!("pids {pids}")),
-            ];
-            words.into_iter().flatten().collect::<Vec<_>>().join(", ")
-        });
-        Self { limits: limits.filter(|limits| !limits.is_empty()), bundle }
     }
 }
 

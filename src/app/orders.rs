@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::plan::Plan;
 use crate::admin::{NotOrdered, Ordered};
+use crate::config;
 use crate::proxy;
 
 /// An order, and who waits for what comes of it.
@@ -99,10 +100,8 @@ pub(super) fn fitting(plan: &Plan, files: u64) -> Result<usize, String> {
     let kept = plan.services.iter().map(|options| u64::from(options.policy.warm));
     let (warm, room) = (kept.sum::<u64>(), plan.fleet.capacity());
     if let Some(room) = room.filter(|room| warm > *room) {
-        return Err(format!(
-            "the services would keep {warm} containers warm, but the daemons hold {room} together: \
-             keep fewer ready, raise `max_containers`, or add a daemon"
-        ));
+        let why = config::no_room(warm, room);
+        return Err(format!("{why}: lower `warm`, raise `max_containers`, or add a daemon"));
     }
     let cap = proxy::connection_cap(files, plan.containers(), plan.daemons());
     cap.map_err(|error| error.to_string())

@@ -233,6 +233,11 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (x == y || covers(x, y) || covers(y, x))
 }
 
+/// What is wrong where more is to be kept warm than the daemons hold.
+pub(crate) fn no_room(warm: u64, room: u64) -> String {
+    format!("the services keep {warm} containers warm, but the daemons hold {room} together")
+}
+
 /// All that is to be kept warm has to fit on the daemons, where they are known.
 fn check_capacity(daemons: &Daemons, services: &[Found], cx: &mut Cx<'_>) {
     let Daemons::Static(daemons) = daemons else { return };
@@ -247,11 +252,8 @@ fn check_capacity(daemons: &Daemons, services: &[Found], cx: &mut Cx<'_>) {
         }
     }
     if let Some(span) = last {
-        let title = format!(
-            "the services keep {warm} containers warm, but the daemons hold {room} together"
-        );
         cx.report(
-            Mistake::new(span, title)
+            Mistake::new(span, no_room(warm, room))
                 .label("from here on there is no room")
                 .help("lower `warm`, raise `max_containers`, or add a daemon"),
         );

@@ -9,6 +9,7 @@ use super::Docker;
 use super::daemon::Daemon;
 use super::hints::hint;
 use super::naming::is_id;
+use crate::legible::legible;
 
 /// How many log lines are shown: the cause of an end often stands before the last.
 const LINES: usize = 5;
@@ -74,14 +75,8 @@ async fn read_lines(daemon: &Daemon, container: &str, log: &mut Vec<String>) {
 pub(super) fn readable(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let clean = |line: &str| {
-        let mut clean = String::new();
-        for c in line.trim_end().chars().take(WIDTH + 1) {
-            match c {
-                '\'' | '"' | '\\' => clean.push(c),
-                '\t' => clean.push(' '),
-                _ => clean.extend(c.escape_debug()),
-            }
-        }
+        let start: String = line.trim_end().chars().take(WIDTH + 1).collect();
+        let clean = legible(&start);
         match clean.char_indices().nth(WIDTH) {
             Some((end, _)) => format!("{}…", &clean[..end]),
             None => clean,

@@ -26,6 +26,7 @@ const APP: &[(&str, u32)] = &[
     ("image", 25),
     ("registry", 25),
     ("token", 25),
+    ("legible", 25),
     ("chart", 25),
     ("config", 30),
     ("docker", 30),

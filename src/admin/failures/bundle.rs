@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -69,7 +70,7 @@ pub enum FailurePhase {
 }
 
 /// What a container may use. What is `null` is not limited.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FailureLimits {
     /// Bytes of memory, without any swap.
     pub memory_bytes: Option<u64>,
@@ -153,6 +154,19 @@ impl fmt::Display for FailurePhase {
 }
 
 // === impl FailureLimits ===
+
+impl fmt::Display for FailureLimits {
+    /// Those that there are: `memory 64.0 MiB, pids 32`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { memory_bytes, cpus, pids } = self;
+        let said = [
+            memory_bytes.map(|bytes| format!("memory {}", ByteSize(bytes).display().iec())),
+            cpus.map(|cpus| format!("cpus {cpus}")),
+            pids.map(|pids| format!("pids {pids}")),
+        ];
+        f.pad(&said.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
 
 impl From<&Limits> for FailureLimits {
     fn from(limits: &Limits) -> Self {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::bundle::{FailureBundle, FailureLimits};
+use crate::legible::legible;
 
 /// The failures that are kept.
 pub(super) const KEPT: usize = 64;
@@ -43,6 +44,7 @@ impl FailureRing {
     /// Something has failed, now.
     pub(super) fn add(&mut self, found: FailureBundle, now: String) {
         let limits = self.limits.get(&found.service).copied();
+        let limits = limits.filter(|limits| *limits != FailureLimits::default());
         let mut new = FailureBundle { at: now, limits, ..bounded(found) };
         let beside = self.kept.iter().rposition(|kept| kept.is_beside(&new));
         let again = beside.filter(|at| self.kept[*at].is_like(&new));
@@ -99,23 +101,15 @@ fn bounded(found: FailureBundle) -> FailureBundle {
     }
 }
 
-/// A text in one line, with what a terminal would obey as text, and cut to so many bytes.
+/// A text of which a terminal obeys nothing, in one line, cut to so many bytes.
 fn plain(text: &str, most: usize) -> String {
     const CUT: char = '…';
-    let mut plain = String::new();
-    for c in text.trim_end().chars() {
-        let before = plain.len();
-        match c {
-            '\'' | '"' | '\\' => plain.push(c),
-            '\t' => plain.push(' '),
-            c => plain.extend(c.escape_debug()),
-        }
-        if plain.len() > most {
-            plain.truncate(before.min(most));
-            while plain.len() + CUT.len_utf8() > most && plain.pop().is_some() {}
-            plain.push(CUT);
-            break;
-        }
+    let mut plain = legible(text.trim_end());
+    if plain.len() > most {
+        let most = most - CUT.len_utf8();
+        let end = plain.char_indices().map(|(at, _)| at).take_while(|at| *at <= most).last();
+        plain.truncate(end.unwrap_or_default());
+        plain.push(CUT);
     }
     plain
 }

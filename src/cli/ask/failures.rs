@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::super::{Exit, Failure};
 use super::lists::{Listing, ids};
 use super::table::{Grid, Shown};
-use super::words::{age, none, size};
-use crate::admin::{FailureBundle, FailureLimits};
+use super::words::{age, none};
+use crate::admin::FailureBundle;
 
 /// Says what failed, a line for each failure.
 pub(super) async fn all(listing: &Listing, config: Option<PathBuf>) -> Result<Exit, Failure> {
@@ -78,7 +78,7 @@ fn whole(failure: &FailureBundle) -> String {
         ("container", container.as_ref()),
         ("error", Some(&failure.error)),
         ("exit code", exit.as_ref()),
-        ("limits", failure.limits.as_ref().map(limits).as_ref()),
+        ("limits", failure.limits.map(|limits| limits.to_string()).as_ref()),
         ("see", failure.hint.as_ref()),
     ] {
         if let Some(value) = value {
@@ -91,19 +91,6 @@ fn whole(failure: &FailureBundle) -> String {
         name = "";
     }
     text
-}
-
-fn limits(limits: &FailureLimits) -> String {
-    let FailureLimits { memory_bytes, cpus, pids } = limits;
-    let said: Vec<_> = [
-        memory_bytes.map(|bytes| format!("memory {}", size(bytes))),
-        cpus.map(|cpus| format!("cpus {cpus}")),
-        pids.map(|pids| format!("pids {pids}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    if said.is_empty() { none() } else { said.join(", ") }
 }
 
 #[cfg(test)]
@@ -139,7 +126,7 @@ mod tests {
             "failure 7 of echo: 3 times, from 2026-01-02T03:04:01.000Z to 2026-01-02T03:04:05.678Z"
         );
         assert!(
-            whole.contains("exit code  137, out of memory\nlimits     memory 64.0M, cpus 0.5\n")
+            whole.contains("exit code  137, out of memory\nlimits     memory 64.0 MiB, cpus 0.5\n")
         );
         assert!(
             whole.ends_with("see        `limits.memory`\nlog        before\n           the cause")
