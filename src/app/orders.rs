@@ -59,12 +59,17 @@ impl StockScale {
     pub(super) fn applied(self, policy: &Policy) -> Result<Policy, String> {
         let mut scaled = policy.clone();
         if let Some(max) = self.max {
+            if let Some(auto) = &mut scaled.auto {
+                // One that is as high as `max` goes with it; a lower one is to stay.
+                auto.max = if auto.max == scaled.max { max } else { auto.max.min(max) };
+            }
             scaled.max = max;
         }
         if let Some(warm) = self.warm {
             (scaled.warm, scaled.auto) = (warm, None);
         }
-        let (warm, max) = (scaled.auto.map_or(scaled.warm, |auto| auto.max), scaled.max);
+        // Of `Auto` it is the least.
+        let (warm, max) = (scaled.warm, scaled.max);
         if max == 0 {
             return Err(
                 "`max` is at least 1: to serve nobody, set the service to `drain`".to_owned()
@@ -109,6 +114,8 @@ pub(super) fn fitting(plan: &Plan, files: u64) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    use ganger_pool::core::Auto;
+
     use super::*;
     use crate::config::Config;
 
@@ -148,6 +155,17 @@ mod tests {
         assert!(scaled(Some(9), None).unwrap_err().contains("of at most 8"));
         assert!(scaled(None, Some(1)).unwrap_err().contains("2 containers"));
         assert!(scaled(Some(0), Some(0)).unwrap_err().contains("at least 1"));
+        let auto = |min, most, max| {
+            let auto = Auto { misses: 1000, min, max: most };
+            let policy = Policy { warm: min, max: 8, auto: Some(auto), ..Policy::default() };
+            let scaled = StockScale { warm: None, max: Some(max) }.applied(&policy);
+            scaled.map(|policy| policy.auto.map(|auto| (auto.min, auto.max)))
+        };
+        assert_eq!(auto(2, 8, 20), Ok(Some((2, 20))), "what follows `max` has not");
+        assert_eq!(auto(2, 8, 4), Ok(Some((2, 4))));
+        assert_eq!(auto(2, 6, 20), Ok(Some((2, 6))), "what was lower is to stay");
+        assert_eq!(auto(2, 6, 4), Ok(Some((2, 4))));
+        assert!(auto(2, 6, 1).unwrap_err().contains("2 containers"));
         let first = StockScale { warm: Some(1), max: None };
         let both = first.then(StockScale { warm: None, max: Some(4) });
         assert_eq!(both, StockScale { warm: Some(1), max: Some(4) });
