@@ -4,7 +4,6 @@
 //! pool's state that is a moment old at most, however many ask.
 
 mod access;
-mod aside;
 mod body;
 mod changes;
 mod config_status;
@@ -35,9 +34,9 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use aside::Aside;
 use trend::TrendMemory;
 
+use crate::aside::Aside;
 use crate::proxy::{Counts, Sessions};
 
 pub use access::AccessRules;

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod app;
+mod aside;
 pub mod bench;
 mod chart;
 pub mod cli;

@@ -6,13 +6,17 @@ use std::path::PathBuf;
 
 use hyper::header::HeaderValue;
 
+use crate::aside::Aside;
+
 /// The longest token, in bytes. Those of Consul have 36.
 const TOKEN: u64 = 4096;
 
-/// A file that holds a token. It is read for each request, so what is in it may be replaced; the
-/// token itself is kept nowhere.
+/// A file that holds a token. It is read for each request, so what is in it may be replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFile(pub PathBuf);
+
+/// A token, or why there is none: in words that do not show what is in the file.
+pub(crate) type TokenResult = Result<HeaderValue, String>;
 
 // === impl TokenFile ===
 
@@ -21,8 +25,8 @@ impl TokenFile {
     /// not show it.
     ///
     /// # Errors
-    /// Why there is none: in words that do not show what is in the file.
-    pub(crate) fn read(&self) -> Result<HeaderValue, String> {
+    /// Why there is none.
+    pub(crate) fn read(&self) -> TokenResult {
         let path = self.0.display();
         let mut text = String::new();
         let read = fs::metadata(&self.0).and_then(|file| match file.is_file() {
@@ -45,6 +49,20 @@ impl TokenFile {
             }
             _ => Err(format!("{path} holds something else than one token")),
         }
+    }
+
+    /// The same, for who must not wait for a file system.
+    ///
+    /// # Errors
+    /// As of [`TokenFile::read`], and that the file system does not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a reading that has begun to the thread.
+    pub(crate) async fn read_aside(&self, tokens: &Aside<TokenResult>) -> TokenResult {
+        let file = self.clone();
+        tokens.read(move || file.read()).await.unwrap_or_else(|| {
+            Err(format!("cannot read {}: its file system does not answer", self.0.display()))
+        })
     }
 }
 

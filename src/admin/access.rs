@@ -19,9 +19,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::aside::{Aside, PATIENCE};
 use super::problem::Problem;
-use crate::token::TokenFile;
+use crate::aside::Aside;
+use crate::token::{TokenFile, TokenResult};
 
 /// What browsers are told of every answer.
 const HEADERS: [(&str, &str); 6] = [
@@ -56,7 +56,7 @@ pub struct AccessRules {
 #[derive(Debug)]
 pub(super) struct Gate {
     rules: AccessRules,
-    tokens: Aside<Result<HeaderValue, String>>,
+    tokens: Aside<TokenResult>,
 }
 
 /// Who is at the other end of a connection.
@@ -154,7 +154,7 @@ impl Gate {
             from_here(headers, host)?;
         }
         let refused = match (&rules.token, shown(headers)) {
-            (Some(file), Some(shown)) => match self.token(file).await {
+            (Some(file), Some(shown)) => match file.read_aside(&self.tokens).await {
                 Ok(token) if is_same(token.as_bytes(), &shown) => None,
                 Ok(_) => return Err(Problem::unauthorized()),
                 Err(why) => {
@@ -169,14 +169,6 @@ impl Gate {
             (None, _) => Some(Refused::ReadOnly),
         };
         Ok(Access { caller, refused })
-    }
-
-    /// The token as it is in the file now.
-    async fn token(&self, file: &TokenFile) -> Result<HeaderValue, String> {
-        let file = file.clone();
-        let read = self.tokens.read(move || file.read()).await;
-        let late = || format!("no answer within {PATIENCE:?}: its file system may be away");
-        read.unwrap_or_else(|| Err(late()))
     }
 }
 

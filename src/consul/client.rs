@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use crate::aside::Aside;
 use crate::endpoint::Endpoint;
 use crate::http::{self, HttpError, Transport};
-use crate::token::TokenFile;
+use crate::token::{TokenFile, TokenResult};
 
 /// How often a request is sent again of which nothing was sent, for the connection had
 /// ended. One that does not take our certificate ends it as soon as it is made, now and
@@ -27,6 +28,7 @@ const UNSENT: u32 = 3;
 pub(crate) struct Client {
     transport: Transport,
     token: Option<TokenFile>,
+    tokens: Aside<TokenResult>,
     /// The rights that the token has to have, for people.
     needs: String,
 }
@@ -58,7 +60,7 @@ struct Right {
 impl Client {
     /// Does nothing yet. `needs` are the rights that its token has to have, for people.
     pub(crate) fn new(server: Endpoint, token: Option<TokenFile>, needs: String) -> Self {
-        Self { transport: Transport::new(server), token, needs }
+        Self { transport: Transport::new(server), token, tokens: Aside::default(), needs }
     }
 
     /// Where it is, as the configuration has it.
@@ -151,7 +153,7 @@ impl Client {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         if let Some(token) = &self.token {
-            let token = token.read().map_err(AskError::Token)?;
+            let token = token.read_aside(&self.tokens).await.map_err(AskError::Token)?;
             request.headers_mut().insert("x-consul-token", token);
         }
         let asked = async {

@@ -15,6 +15,7 @@ const POOL_REST: u32 = 2;
 const APP: &[(&str, u32)] = &[
     ("tls", 24),
     ("dyn_eq", 24),
+    ("aside", 24),
     ("reactor", 24),
     ("netlink", 24),
     ("reach", 25),
