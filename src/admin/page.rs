@@ -65,10 +65,11 @@ struct ServiceRow {
     deadline: Option<String>,
     oldest: Option<String>,
     leases: u64,
-    hit_rate: String,
-    wait: String,
-    first_byte: String,
+    hit_rate: SortedCell,
+    wait: SortedCell,
+    first_byte: SortedCell,
     refused: u64,
+    latest_rate: f64,
     spark: String,
 }
 
@@ -78,7 +79,7 @@ struct DaemonRow {
     is_used: bool,
     deadline: Option<String>,
     containers: u32,
-    start: String,
+    start: SortedCell,
     /// What failed last, where the reason of its state is another.
     last_error: Option<String>,
 }
@@ -89,6 +90,13 @@ struct SessionRow {
     age: String,
     received: String,
     sent: String,
+}
+
+/// What is told in words, and the number that its column is sorted by. Both are empty where nothing is known.
+#[derive(Default)]
+struct SortedCell {
+    text: String,
+    value: String,
 }
 
 /// A file that the page loads, under a name that changes when it does.
@@ -214,6 +222,7 @@ impl ServiceRow {
             wait: both(status.wait),
             first_byte: both(status.first_byte),
             refused: status.refused.values().sum(),
+            latest_rate: latest,
             spark: chart::spark(&rates, &words),
             status,
         }
@@ -229,10 +238,18 @@ impl DaemonRow {
             is_used: !matches!(status.state, Condition::Drain | Condition::Maint),
             deadline: status.deadline_seconds.map(coarse),
             containers: status.containers.by_word().iter().map(|(_, count)| count).sum(),
-            start: status.start_seconds.map_or_else(String::new, fine),
+            start: status.start_seconds.map(|s| SortedCell::new(fine(s), s)).unwrap_or_default(),
             last_error: status.last_error.clone().filter(|_| status.last_error != status.reason),
             status,
         }
+    }
+}
+
+// === impl SortedCell ===
+
+impl SortedCell {
+    fn new(text: String, value: f64) -> Self {
+        Self { text, value: value.to_string() }
     }
 }
 
@@ -281,13 +298,18 @@ fn fine(seconds: f64) -> String {
     }
 }
 
-fn both(percentiles: Option<Percentiles>) -> String {
-    percentiles.map_or_else(String::new, |of| {
-        format!("{}, {}", fine(of.p50_seconds), fine(of.p99_seconds))
-    })
+/// Both, to be sorted by the first.
+fn both(percentiles: Option<Percentiles>) -> SortedCell {
+    let cell = |of: Percentiles| {
+        let text = format!("{}, {}", fine(of.p50_seconds), fine(of.p99_seconds));
+        SortedCell::new(text, of.p50_seconds)
+    };
+    percentiles.map(cell).unwrap_or_default()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share with one decimal")]
-fn share(of: u64, all: u64) -> String {
-    if all == 0 { String::new() } else { format!("{:.1} %", of as f64 / all as f64 * 100.0) }
+fn share(of: u64, all: u64) -> SortedCell {
+    let share = of as f64 / all as f64;
+    let known = (all > 0).then(|| SortedCell::new(format!("{:.1} %", share * 100.0), share));
+    known.unwrap_or_default()
 }

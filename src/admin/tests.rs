@@ -42,6 +42,8 @@ struct Bed {
     transport: Transport,
     feed: Arc<Feed>,
     failures: Arc<FailureMemory>,
+    engines: Arc<DaemonMemory>,
+    latencies: Arc<LatencyMemory>,
     stop: CancellationToken,
     server: tokio::task::JoinHandle<()>,
 }
@@ -183,10 +185,10 @@ impl Bed {
         let (instance, boot) = ("edge-1".into(), "3fa9c1d2".into());
         let origin = Origin { instance, boot, since: SystemTime::now() };
         let told = Told::default();
-        let (feed, failures) = (Arc::clone(&told.feed), Arc::clone(&told.failures));
-        let server = tokio::spawn(serve(doors, subject, told, origin, stop.clone()));
+        let server = tokio::spawn(serve(doors, subject, told.clone(), origin, stop.clone()));
+        let Told { feed, failures, engines, latencies, .. } = told;
         let transport = Transport::new(Endpoint::Unix(path.clone()));
-        Self { fake, path, transport, feed, failures, stop, server }
+        Self { fake, path, transport, feed, failures, engines, latencies, stop, server }
     }
 
     async fn text(&self, path: &str) -> Result<String, HttpError> {

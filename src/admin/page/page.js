@@ -8,10 +8,20 @@
   let wanted = false;
   let running = false;
 
+  // A number is what a cell says it is worth, or the whole text of one in a column of numbers: addresses,
+  // ids and times may begin like numbers, or look like one.
   const value = (cell) => {
-    const text = cell ? cell.dataset.value ?? cell.textContent.trim() : "";
-    const number = Number.parseFloat(text);
-    return Number.isNaN(number) ? text : number;
+    const worth = cell?.dataset.value;
+    const text = worth ?? cell?.textContent.trim() ?? "";
+    const number = worth !== undefined || cell?.classList.contains("n") ? Number(text) : Number.NaN;
+    return text === "" || Number.isNaN(number) ? text : number;
+  };
+
+  // What is not known comes first, then numbers, then texts.
+  const kind = (it) => (it === "" ? 0 : typeof it === "number" ? 1 : 2);
+  const compare = (x, y) => {
+    if (kind(x) !== kind(y)) return kind(x) - kind(y);
+    return typeof x === "number" ? x - y : x.localeCompare(y, undefined, { numeric: true });
   };
 
   // Rows of notes stay behind the row that they are about.
@@ -31,8 +41,7 @@
     const body = table.tBodies[0];
     const all = groups(body);
     all.sort(([a], [b]) => {
-      const [x, y] = [value(a.cells[column]), value(b.cells[column])];
-      const order = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
+      const order = compare(value(a.cells[column]), value(b.cells[column]));
       return falling ? -order : order;
     });
     body.append(...all.flat());
@@ -40,6 +49,8 @@
 
   for (const table of document.querySelectorAll("table[data-sort]")) {
     [...table.tHead.rows[0].cells].forEach((head, column) => {
+      // What can be ordered has no order.
+      if (head.classList.contains("acts")) return;
       const button = document.createElement("button");
       button.type = "button";
       button.append(...head.childNodes);

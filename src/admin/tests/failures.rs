@@ -18,7 +18,7 @@ pub(super) fn unfit(bed: &Bed, service: &str, why: &str) {
 }
 
 /// A container has printed this, and ended with code 3 before it was ready.
-fn ended(bed: &Bed, printed: &str) {
+pub(super) fn ended(bed: &Bed, printed: &str) {
     let error = LaunchError::new(Fault::Service, "the container did not get ready: it exited");
     let error = LaunchError { phase: LaunchPhase::Ready, ..error };
     let autopsy = Autopsy {

@@ -1,6 +1,10 @@
 //! The status page, as it is sent.
 
+use ganger_pool::core::LaunchId;
+use ganger_pool::{EventKind, Observer, PoolEvent};
+
 use super::*;
+use crate::proxy::{ConnId, ConnRecord, Recorder};
 
 #[tokio::test]
 async fn the_page_says_what_there_is_and_what_it_loads_is_there() {
@@ -28,6 +32,33 @@ async fn what_others_say_is_text_to_the_page() {
     let page = bed.text("/").await.unwrap();
     assert!(!page.contains("<script>alert"), "{page}");
     assert!(page.contains("alert(1)"), "{page}");
+}
+
+#[tokio::test]
+async fn what_is_told_in_words_is_sorted_by_what_it_is_worth() {
+    let bed = Bed::new();
+    let page = bed.text("/").await.unwrap();
+    for unknown in ["data-value=\"\"></td>", "data-value=\"0\">0, 0</td>"] {
+        assert!(page.contains(unknown), "{unknown}: {page}");
+    }
+    let record = ConnRecord::new(ConnId(1), "echo".into(), ([192, 0, 2, 1], 9).into());
+    let (wait, first_byte) = (Some(Duration::from_micros(500)), Some(Duration::from_secs(2)));
+    bed.latencies.ended(&ConnRecord { wait, first_byte, ..record });
+    let (launch, service, daemon) = (LaunchId(1), "echo".into(), "local".into());
+    let took = Duration::from_millis(20);
+    let kind = EventKind::LaunchReady { launch, service, daemon, took };
+    bed.engines.observe(&PoolEvent { number: 1, at: Instant::now().into_std(), kind });
+    failures::ended(&bed, "the cause");
+    let page = bed.text("/").await.unwrap();
+    let worth = |words: &str| {
+        let cell = page.split("data-value=\"").find(|cell| cell.contains(words));
+        let value = cell.and_then(|cell| cell.split('"').next()?.parse::<f64>().ok());
+        value.unwrap_or_else(|| panic!("{words} is worth nothing: {cell:?}"))
+    };
+    assert!((worth(" µs, ") - 5e-4).abs() < 1e-5, "the time until the lease");
+    assert!((worth(" s, ") - 2.0).abs() < 0.02, "the time until the first byte");
+    assert!((worth("20.0 ms</td>") - 0.02).abs() < 1e-9, "the start on the daemon");
+    assert!((worth("out of memory") - 3.0).abs() < 1e-9, "the exit code");
 }
 
 #[tokio::test]

@@ -105,6 +105,20 @@ fn numbers_move_under_load_and_nothing_is_wrong_with_the_page() {
     // By a column: the daemons by their capacity, and the other way round.
     let first =
         || browser.run("return document.querySelector('#daemons-rows th').textContent", &json!([]));
+    // The one that has started nothing is before the one whose starts are known, and then behind it.
+    let start = "#daemons thead th:nth-child(10) button";
+    browser.click(start);
+    assert_eq!(first(), "dead");
+    browser.click(start);
+    assert_eq!(first(), fleet.hosts()[0].name.as_str());
+    // Clients are apart in their ports alone.
+    let mut ports = clients.each_ref().map(Client::port);
+    ports.sort_unstable();
+    browser.click("#sessions thead th:nth-child(3) button");
+    let shown_clients = "return [...document.querySelectorAll('#sessions-rows td:nth-child(3)')]
+        .map(cell => cell.textContent)";
+    let in_order = ports.map(|port| format!("127.0.0.1:{port}"));
+    assert_eq!(browser.run(shown_clients, &json!([])), json!(in_order));
     let capacity = "#daemons thead th:nth-child(5) button";
     browser.click(capacity);
     assert_eq!(first(), "dead");
