@@ -1,7 +1,6 @@
 //! The paths by which something is changed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
@@ -23,9 +22,6 @@ use super::{AdminShared, ServerState};
 use crate::proxy::ConnId;
 
 type Answer = Result<Json<Ordered>, Problem>;
-
-/// The longest that leases may be given to end: what is longer is no deadline.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A body in JSON; an empty one is an empty object.
 struct Body<T>(T);
@@ -117,15 +113,7 @@ async fn scale(
     Segment(service): Segment,
     Body(ScaleBody { warm, max }): Body<ScaleBody>,
 ) -> Answer {
-    if warm.is_none() && max.is_none() {
-        return Err(Problem::invalid("say `warm`, `max`, or both".to_owned()));
-    }
-    if max == Some(0) {
-        let detail = "`max` is at least 1: to serve nobody, set the service to `drain`";
-        return Err(Problem::invalid(detail.to_owned()));
-    }
-    let service = service.as_str().into();
-    admin.order(actor, AdminOrder::Scale { service, warm, max }).await
+    admin.order(actor, AdminOrder::scale(service.as_str().into(), warm, max)?).await
 }
 
 /// Has a service used, drained, or drained and worked on.
@@ -137,11 +125,10 @@ async fn service_state(
     State(admin): ServerState,
     actor: Actor,
     Segment(service): Segment,
-    Body(wanted): Body<NewState>,
+    Body(NewState { state, deadline_seconds }): Body<NewState>,
 ) -> Answer {
-    let (state, deadline) = wanted.checked()?;
     let service = service.as_str().into();
-    admin.order(actor, AdminOrder::ServiceState { service, state, deadline }).await
+    admin.order(actor, AdminOrder::service_state(service, state.into(), deadline_seconds)?).await
 }
 
 /// Has a daemon used, drained, or drained and worked on.
@@ -153,11 +140,10 @@ async fn daemon_state(
     State(admin): ServerState,
     actor: Actor,
     Segment(daemon): Segment,
-    Body(wanted): Body<NewState>,
+    Body(NewState { state, deadline_seconds }): Body<NewState>,
 ) -> Answer {
-    let (state, deadline) = wanted.checked()?;
     let daemon = daemon.as_str().into();
-    admin.order(actor, AdminOrder::DaemonState { daemon, state, deadline }).await
+    admin.order(actor, AdminOrder::daemon_state(daemon, state.into(), deadline_seconds)?).await
 }
 
 /// Replaces every container of a service by a new one that runs the same, without a gap.
@@ -261,25 +247,15 @@ impl AdminShared {
     }
 }
 
-// === impl NewState ===
+// === impl StateWord ===
 
-impl NewState {
-    fn checked(self) -> Result<(AdminState, Option<Duration>), Problem> {
-        let state = match self.state {
-            StateWord::Ready => AdminState::Ready,
-            StateWord::Drain => AdminState::Drain,
-            StateWord::Maint => AdminState::Maint,
-        };
-        if state.is_ready() && self.deadline_seconds.is_some() {
-            let detail = "`deadline_seconds` is for `drain` and `maint`";
-            return Err(Problem::invalid(detail.to_owned()));
+impl From<StateWord> for AdminState {
+    fn from(word: StateWord) -> Self {
+        match word {
+            StateWord::Ready => Self::Ready,
+            StateWord::Drain => Self::Drain,
+            StateWord::Maint => Self::Maint,
         }
-        let seconds = |seconds: f64| {
-            let found = Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= LONGEST);
-            let detail = || format!("`deadline_seconds` is 0 to {}", LONGEST.as_secs());
-            found.ok_or_else(|| Problem::invalid(detail()))
-        };
-        Ok((state, self.deadline_seconds.map(seconds).transpose()?))
     }
 }
 

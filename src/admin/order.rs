@@ -1,5 +1,6 @@
 //! What an operator orders, and what comes of it.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -8,7 +9,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-/// Something that an operator wants changed.
+/// The longest that leases may be given to end: what is longer is no deadline.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Something that an operator wants changed. What is asked for in words or numbers goes through the
+/// functions that make one, which check it, whichever way it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdminOrder {
     /// Keep so many containers ready, and have so many at most, until the next reload.
@@ -18,7 +23,7 @@ pub enum AdminOrder {
         /// Ready containers; `None` leaves it as it is.
         warm: Option<u32>,
         /// All containers; `None` leaves it as it is.
-        max: Option<u32>,
+        max: Option<NonZeroU32>,
     },
     /// Use a service, or do not.
     ServiceState {
@@ -114,6 +119,51 @@ impl Ordered {
 // === impl AdminOrder ===
 
 impl AdminOrder {
+    /// Keep so many containers ready, and have so many at most.
+    ///
+    /// # Errors
+    /// Neither is said, or that nobody is to be served.
+    pub(super) fn scale(
+        service: ServiceName,
+        warm: Option<u32>,
+        max: Option<u32>,
+    ) -> Result<Self, NotOrdered> {
+        if warm.is_none() && max.is_none() {
+            return Err(NotOrdered::Invalid("say `warm`, `max`, or both".to_owned()));
+        }
+        let max = max.map(|max| {
+            let detail = "`max` is at least 1: to serve nobody, set the service to `drain`";
+            NonZeroU32::new(max).ok_or_else(|| NotOrdered::Invalid(detail.to_owned()))
+        });
+        Ok(Self::Scale { service, warm, max: max.transpose()? })
+    }
+
+    /// Use a service, or do not.
+    ///
+    /// # Errors
+    /// The deadline is none.
+    pub(super) fn service_state(
+        service: ServiceName,
+        state: AdminState,
+        deadline_seconds: Option<f64>,
+    ) -> Result<Self, NotOrdered> {
+        let deadline = deadline(state, deadline_seconds)?;
+        Ok(Self::ServiceState { service, state, deadline })
+    }
+
+    /// Use a daemon, or do not.
+    ///
+    /// # Errors
+    /// The deadline is none.
+    pub(super) fn daemon_state(
+        daemon: DaemonName,
+        state: AdminState,
+        deadline_seconds: Option<f64>,
+    ) -> Result<Self, NotOrdered> {
+        let deadline = deadline(state, deadline_seconds)?;
+        Ok(Self::DaemonState { daemon, state, deadline })
+    }
+
     /// One word for events and the log.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -144,6 +194,18 @@ impl AdminOrder {
     }
 }
 
+/// How long leases may go on.
+fn deadline(state: AdminState, seconds: Option<f64>) -> Result<Option<Duration>, NotOrdered> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    if state.is_ready() {
+        let detail = "a deadline is for `drain` and `maint`: leave it out";
+        return Err(NotOrdered::Invalid(detail.to_owned()));
+    }
+    let deadline = Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= LONGEST);
+    let detail = || format!("a deadline is 0 to {} seconds", LONGEST.as_secs());
+    deadline.map(Some).ok_or_else(|| NotOrdered::Invalid(detail()))
+}
+
 // === impl NotOrdered ===
 
 impl From<OrderError> for NotOrdered {
@@ -154,6 +216,31 @@ impl From<OrderError> for NotOrdered {
             }
             OrderError::Draining => Self::Stopping,
             _ => Self::Conflict(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_no_order() {
+        let scale = |warm, max| AdminOrder::scale("s".into(), warm, max).map(|_| ());
+        let state = |state, seconds| AdminOrder::daemon_state("d".into(), state, seconds);
+        assert_eq!([scale(Some(0), None), scale(None, Some(1))], [Ok(()), Ok(())]);
+        let (ready, drain) = (AdminState::Ready, AdminState::Drain);
+        assert!(state(ready, None).is_ok() && state(drain, Some(2_592_000.0)).is_ok());
+        for (wrong, said) in [
+            (scale(None, None), "`warm`, `max`, or both"),
+            (scale(Some(1), Some(0)), "`max` is at least 1"),
+            (state(ready, Some(0.0)).map(|_| ()), "for `drain` and `maint`"),
+            (state(drain, Some(2_592_000.1)).map(|_| ()), "0 to 2592000 seconds"),
+            (state(drain, Some(-1.0)).map(|_| ()), "0 to 2592000 seconds"),
+            (state(drain, Some(f64::NAN)).map(|_| ()), "0 to 2592000 seconds"),
+        ] {
+            let Err(NotOrdered::Invalid(detail)) = wrong else { panic!("{wrong:?}") };
+            assert!(detail.contains(said), "{detail}");
         }
     }
 }

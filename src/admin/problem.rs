@@ -97,6 +97,11 @@ impl Problem {
         &self.detail
     }
 
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST)
+    }
+
     /// There is no such thing.
     pub(super) fn absent(detail: String) -> Self {
         Self::new(ProblemKind::Absent, detail)
@@ -179,7 +184,7 @@ impl From<NotOrdered> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = self.status();
         let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response =
             (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();

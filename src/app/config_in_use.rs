@@ -1,6 +1,7 @@
 //! The configuration that is used now, and how it was read last, for those who ask.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -84,7 +85,7 @@ impl ConfigInUse {
         };
         let mut status = ConfigStatus::new(&config.effective, since, last);
         for (service, StockScale { warm, max }) in scales {
-            for (key, count) in [("warm", warm), ("max", max)] {
+            for (key, count) in [("warm", warm), ("max", max.map(NonZeroU32::get))] {
                 if let Some(count) = count {
                     status.order(service.as_str(), key, count);
                 }
@@ -142,7 +143,7 @@ services: {{\"s\": (listen: \"127.0.0.1:1\", image: \"i:1\", port: 1, {stock})}}
         in_use.scaled("s".into(), StockScale { warm: Some(5), max: None });
         assert_eq!(told("warm"), [one("warm", "5", ConfigOrigin::Operator)]);
         assert_eq!(told("max"), [one("max", "8", ConfigOrigin::File)]);
-        in_use.scaled("s".into(), StockScale { warm: Some(5), max: Some(9) });
+        in_use.scaled("s".into(), StockScale { warm: Some(5), max: NonZeroU32::new(9) });
         assert_eq!(told("max"), [one("max", "9", ConfigOrigin::Operator)]);
         let before = in_use.status();
         assert!(before.last_read.taken && before.last_read.at == before.since);

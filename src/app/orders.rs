@@ -2,6 +2,7 @@
 //! whoever carries those out.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use ganger_pool::ServiceOptions;
 use ganger_pool::core::{Policy, ServiceName};
@@ -30,7 +31,7 @@ pub(super) enum ServerOrder {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct StockScale {
     pub(super) warm: Option<u32>,
-    pub(super) max: Option<u32>,
+    pub(super) max: Option<NonZeroU32>,
 }
 
 /// Where orders are sent to.
@@ -58,7 +59,7 @@ impl StockScale {
     /// They do not fit together.
     pub(super) fn applied(self, policy: &Policy) -> Result<Policy, String> {
         let mut scaled = policy.clone();
-        if let Some(max) = self.max {
+        if let Some(max) = self.max.map(NonZeroU32::get) {
             if let Some(auto) = &mut scaled.auto {
                 // One that is as high as `max` goes with it; a lower one is to stay.
                 auto.max = if auto.max == scaled.max { max } else { auto.max.min(max) };
@@ -70,11 +71,6 @@ impl StockScale {
         }
         // Of `Auto` it is the least.
         let (warm, max) = (scaled.warm, scaled.max);
-        if max == 0 {
-            return Err(
-                "`max` is at least 1: to serve nobody, set the service to `drain`".to_owned()
-            );
-        }
         if warm > max {
             return Err(format!("{warm} containers cannot be kept ready of at most {max}"));
         }
@@ -119,6 +115,10 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
+    fn stock_scale(warm: Option<u32>, max: Option<u32>) -> StockScale {
+        StockScale { warm, max: max.and_then(NonZeroU32::new) }
+    }
+
     #[test]
     fn a_scale_has_to_fit_on_the_daemons_and_under_the_limit_on_open_files() {
         let text = "(daemons: Static([(name: \"d\", url: \"unix:///d.sock\", max_containers: 20)]), \
@@ -127,7 +127,7 @@ mod tests {
         let config = Config::parse(text, "test").unwrap();
         let fits = |warm, max, files| {
             let mut plan = Plan::new(&config);
-            let scale_a = StockScale { warm, max };
+            let scale_a = stock_scale(warm, max);
             scale(&mut plan.services, &BTreeMap::from([("a".into(), scale_a)]));
             fitting(&plan, files)
         };
@@ -146,7 +146,7 @@ mod tests {
     fn a_scale_changes_what_it_says_and_has_to_make_sense() {
         let policy = Policy { warm: 2, max: 8, ..Policy::default() };
         let scaled = |warm, max| {
-            let scaled = StockScale { warm, max }.applied(&policy);
+            let scaled = stock_scale(warm, max).applied(&policy);
             scaled.map(|policy| (policy.warm, policy.max))
         };
         assert_eq!(scaled(Some(5), None), Ok((5, 8)));
@@ -154,11 +154,10 @@ mod tests {
         assert_eq!(scaled(Some(0), Some(1)), Ok((0, 1)));
         assert!(scaled(Some(9), None).unwrap_err().contains("of at most 8"));
         assert!(scaled(None, Some(1)).unwrap_err().contains("2 containers"));
-        assert!(scaled(Some(0), Some(0)).unwrap_err().contains("at least 1"));
         let auto = |min, most, max| {
             let auto = Auto { misses: 1000, min, max: most };
             let policy = Policy { warm: min, max: 8, auto: Some(auto), ..Policy::default() };
-            let scaled = StockScale { warm: None, max: Some(max) }.applied(&policy);
+            let scaled = stock_scale(None, Some(max)).applied(&policy);
             scaled.map(|policy| policy.auto.map(|auto| (auto.min, auto.max)))
         };
         assert_eq!(auto(2, 8, 20), Ok(Some((2, 20))), "what follows `max` has not");
@@ -166,8 +165,7 @@ mod tests {
         assert_eq!(auto(2, 6, 20), Ok(Some((2, 6))), "what was lower is to stay");
         assert_eq!(auto(2, 6, 4), Ok(Some((2, 4))));
         assert!(auto(2, 6, 1).unwrap_err().contains("2 containers"));
-        let first = StockScale { warm: Some(1), max: None };
-        let both = first.then(StockScale { warm: None, max: Some(4) });
-        assert_eq!(both, StockScale { warm: Some(1), max: Some(4) });
+        let both = stock_scale(Some(1), None).then(stock_scale(None, Some(4)));
+        assert_eq!(both, stock_scale(Some(1), Some(4)));
     }
 }

@@ -1,13 +1,14 @@
 //! What the page changes: each order is asked for once more, and answered, on a page of its own, so that
 //! it works without a script.
 
+use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use askama::Template;
 use axum::Router;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use ganger_pool::core::AdminState;
@@ -75,11 +76,20 @@ async fn carry_out(
         Some(session) => {
             changes::cut_connection(&admin, actor, &session).map(|()| "It is cut.".to_owned())
         }
-        None => admin.order(actor, form.order()?).await.map(|ordered| ordered.detail.clone()),
+        None => match form.order() {
+            Ok(order) => admin.order(actor, order).await.map(|ordered| ordered.detail.clone()),
+            Err(problem) => Err(problem),
+        },
     };
-    let answer =
-        said.unwrap_or_else(|problem| format!("Nothing was changed: {}", problem.detail()));
-    Ok(rendered(&form.page(Some(answer))?))
+    let (status, answer) = match said {
+        Ok(said) => (StatusCode::OK, said),
+        Err(no) => (no.status(), format!("Nothing was changed: {}", no.detail())),
+    };
+    let mut response = rendered(&form.page(Some(answer))?);
+    if response.status().is_success() {
+        *response.status_mut() = status;
+    }
+    Ok(response)
 }
 
 // === impl FormOrder ===
@@ -179,17 +189,18 @@ impl FormOrder {
             "ready" => Some(AdminState::Ready),
             _ => None,
         };
-        let deadline = number(self.deadline.as_deref())?.map(|n| Duration::from_secs(n.into()));
-        let (warm, max) = (number(self.warm.as_deref())?, number(self.max.as_deref())?);
+        let deadline = number(self.deadline.as_deref(), "a number")?;
+        let whole = |text| number(text, "a whole number");
+        let (warm, max) = (whole(self.warm.as_deref())?, whole(self.max.as_deref())?);
         let service = self.service.as_deref().map(Into::into);
         Ok(match (self.order.as_str(), state, service, self.daemon.as_deref()) {
             (_, Some(state), Some(service), _) => {
-                AdminOrder::ServiceState { service, state, deadline }
+                AdminOrder::service_state(service, state, deadline)?
             }
             (_, Some(state), None, Some(daemon)) => {
-                AdminOrder::DaemonState { daemon: daemon.into(), state, deadline }
+                AdminOrder::daemon_state(daemon.into(), state, deadline)?
             }
-            ("scale", _, Some(service), _) => AdminOrder::Scale { service, warm, max },
+            ("scale", _, Some(service), _) => AdminOrder::scale(service, warm, max)?,
             ("roll", _, Some(service), _) => AdminOrder::Roll { service },
             ("rollback", _, Some(service), _) => AdminOrder::RollBack { service },
             ("reload", ..) => AdminOrder::Reload { dry_run: false },
@@ -202,10 +213,9 @@ impl FormOrder {
 }
 
 /// What a field of a form holds; nothing where it was left empty.
-fn number(text: Option<&str>) -> Result<Option<u32>, Problem> {
+fn number<T: FromStr>(text: Option<&str>, what: &str) -> Result<Option<T>, Problem> {
     let text = text.map(str::trim).filter(|text| !text.is_empty());
-    let number = text.map(|text| {
-        text.parse().map_err(|_| Problem::invalid(format!("{text:?} is not a whole number")))
-    });
+    let number = text
+        .map(|text| text.parse().map_err(|_| Problem::invalid(format!("{text:?} is not {what}"))));
     number.transpose()
 }

@@ -2,6 +2,7 @@
 
 use ganger_pool::core::LaunchId;
 use ganger_pool::{EventKind, Observer, PoolEvent};
+use http_body_util::BodyExt;
 
 use super::*;
 use crate::proxy::{ConnId, ConnRecord, Recorder};
@@ -72,23 +73,31 @@ async fn an_order_is_asked_for_once_more_and_answered() {
             .body(http_body_util::Full::new(Bytes::from(body)))
             .unwrap()
     };
-    let answer = async |body| match bed.transport.fetch("/confirm", form(body)).await {
-        Ok((_, page)) => String::from_utf8(page.to_vec()).unwrap(),
-        Err(HttpError::Status { code, message }) => format!("{code} {message}"),
-        Err(error) => panic!("{error}"),
+    let answer = async |body| {
+        let (head, body) = bed.transport.send("/confirm", form(body)).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        format!("{} {}", head.status.as_u16(), String::from_utf8_lossy(&body))
     };
     let done = answer("order=drain&service=echo&deadline=5").await;
     assert!(done.contains("state: Drain, deadline: Some(5s)"), "{done}");
     let done = answer("order=ready&daemon=local&deadline=").await;
     assert!(done.contains("state: Ready, deadline: None"), "{done}");
     let done = answer("order=roll&service=echo").await;
-    assert!(done.contains("Nothing was changed: rolling already"), "{done}");
+    assert!(done.starts_with("409") && done.contains("changed: rolling already"), "{done}");
     let done = answer("order=cut&session=9").await;
-    assert!(done.contains("Nothing was changed: there is no connection"), "{done}");
-    for wrong in
-        ["order=drain", "order=explode&service=echo", "order=scale&service=echo&warm=x", ""]
-    {
-        assert!(answer(wrong).await.starts_with("400"), "{wrong}");
+    assert!(done.starts_with("404") && done.contains("changed: there is no conn"), "{done}");
+    for wrong in [
+        "order=drain",
+        "order=explode&service=echo",
+        "order=scale&service=echo&warm=x",
+        "order=scale&service=echo&warm=&max=",
+        "order=scale&service=echo&max=0",
+        "order=ready&service=echo&deadline=5",
+        "order=drain&daemon=local&deadline=2592001",
+        "",
+    ] {
+        let said = answer(wrong).await;
+        assert!(said.starts_with("400"), "{wrong}: {said}");
     }
 }
 
