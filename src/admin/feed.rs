@@ -1,9 +1,10 @@
 //! What happens, for those who watch: a bounded log of events, each with a number from which a reader
 //! can go on.
 //!
-//! A reader pulls; nothing is queued for it. It looks at most every 250 ms, and until then what happens
-//! again to the same subject takes the place of what happened before, with a count. What it was too slow
-//! for it is told as a gap.
+//! A reader pulls; nothing is queued for it. It looks at most every 250 ms, and what happens again to the
+//! same subject within that time takes the place of what happened before, with a count. A reader who was
+//! told the first of it is told how often it happened since, so that no reader counts anything twice. What
+//! it was too slow for it is told as a gap.
 
 mod happening;
 
@@ -64,8 +65,14 @@ struct FeedLog {
 
 #[derive(Debug)]
 struct Kept {
+    /// When it happened first.
+    since: Instant,
+    /// When it happened last: later ones follow.
     at: Instant,
+    /// The number of each time that it happened.
+    numbers: Vec<u64>,
     happening: Happening,
+    /// All of it, as JSON.
     data: Arc<str>,
 }
 
@@ -129,11 +136,7 @@ impl Feed {
         let log = self.log.lock();
         let number = if number > log.last { 0 } else { number };
         let happenings = log.happenings.iter().filter(|kept| kept.happening.id > number);
-        let happenings = happenings.map(|kept| FeedEvent {
-            id: kept.happening.id,
-            name: "happening",
-            data: Arc::clone(&kept.data),
-        });
+        let happenings = happenings.map(|kept| kept.told_after(number));
         let states = log.states.values().filter(|state| state.id > number).cloned();
         let mut events: Vec<_> = happenings.chain(states).collect();
         events.sort_unstable_by_key(|event| event.id);
@@ -169,22 +172,41 @@ impl Observer for Feed {
 impl FeedLog {
     fn happened(&mut self, mut happening: Happening, now: Instant) {
         let young = self.happenings.iter().rev().take_while(|kept| now - kept.at < WINDOW);
-        let same = young.enumerate().find(|(_, kept)| kept.happening.is_like(&happening));
-        let mut since = now;
+        // Of those that follow each other for ever there is one in each window.
+        let is_same = |kept: &Kept| now - kept.since < WINDOW && kept.happening.is_like(&happening);
+        let same = young.enumerate().find(|(_, kept)| is_same(kept));
+        let (mut since, mut numbers) = (now, Vec::new());
         if let Some((from_end, _)) = same
             && let Some(kept) = self.happenings.remove(self.happenings.len() - 1 - from_end)
         {
             happening.count += kept.happening.count;
-            // Of those that follow each other for ever there is one in each window.
-            since = kept.at;
+            (since, numbers) = (kept.since, kept.numbers);
         }
         if self.happenings.len() == KEPT
             && let Some(oldest) = self.happenings.pop_front()
         {
             self.dropped = oldest.happening.id;
         }
+        numbers.push(happening.id);
         let data = json(&happening).into();
-        self.happenings.push_back(Kept { at: since, happening, data });
+        self.happenings.push_back(Kept { since, at: now, numbers, happening, data });
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// The event for a reader who was told what there was up to a number: what it knows is not counted.
+    fn told_after(&self, number: u64) -> FeedEvent {
+        let known = self.numbers.partition_point(|known| *known <= number);
+        let data = if known == 0 {
+            Arc::clone(&self.data)
+        } else {
+            let known = u32::try_from(known).unwrap_or(u32::MAX);
+            let count = self.happening.count.saturating_sub(known);
+            json(&Happening { count, ..self.happening.clone() }).into()
+        };
+        FeedEvent { id: self.happening.id, name: "happening", data }
     }
 }
 

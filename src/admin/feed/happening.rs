@@ -30,7 +30,8 @@ pub struct Happening {
     /// Why, or what, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// How often it happened within a quarter of a second; the detail is of the last time.
+    /// How often it happened within a quarter of a second; the detail is of the last time. A reader of the
+    /// stream who was told of some of these times already is told the number of the others.
     pub count: u32,
 }
 

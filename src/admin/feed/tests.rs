@@ -39,6 +39,41 @@ async fn what_happens_again_within_the_window_is_one_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_in_the_middle_of_the_window_counts_nothing_twice() {
+    let feed = Feed::new();
+    let now = || *feed.follow().borrow();
+    let line = |text: &str, count| (text.to_owned(), count);
+    let begin = now();
+    feed.tell(told("lost", "a"));
+    let first = now();
+    assert_eq!(seen(&feed, begin), [line("lost a", 1)]);
+    feed.tell(told("lost", "b"));
+    feed.tell(told("lost", "a"));
+    let second = now();
+    assert_eq!(seen(&feed, first), [line("lost b", 1), line("lost a", 1)]);
+    feed.tell(told("lost", "a"));
+    feed.tell(told("lost", "a"));
+    assert_eq!(seen(&feed, second), [line("lost a", 2)]);
+    assert_eq!(seen(&feed, first), [line("lost b", 1), line("lost a", 3)]);
+    assert_eq!(seen(&feed, begin), [line("lost b", 1), line("lost a", 4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_hides_nothing_that_is_younger() {
+    let feed = Feed::new();
+    let begin = *feed.follow().borrow();
+    feed.tell(told("lost", "a"));
+    advance(WINDOW - Duration::from_millis(10)).await;
+    feed.tell(told("lost", "b"));
+    feed.tell(told("lost", "a"));
+    advance(Duration::from_millis(20)).await;
+    feed.tell(told("lost", "b"));
+    feed.tell(told("lost", "a"));
+    let expected = [("lost a", 2), ("lost b", 2), ("lost a", 1)];
+    assert_eq!(seen(&feed, begin), expected.map(|(line, count)| (line.to_owned(), count)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_was_too_slow_is_told_so_and_nothing_grows() {
     let feed = Feed::new();
     let before = *feed.follow().borrow();
