@@ -38,6 +38,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use admin::Admin;
+pub(crate) use admin::BESIDE;
 pub use daemon::Daemon;
 pub(crate) use decode::{Values, similar};
 pub use effective::{Effective, EffectiveKey, EffectivePart, EffectiveValue, FilePlace};

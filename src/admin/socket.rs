@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::config::BESIDE;
+
 /// Its user and its group may ask.
 const MODE: u32 = 0o660;
 
@@ -117,7 +119,7 @@ impl AdminSocket {
     /// It cannot be made.
     pub fn bind_beside(path: &Path) -> Result<Self, SocketError> {
         let mut from = path.as_os_str().to_owned();
-        from.push(".next");
+        from.push(BESIDE);
         let from = PathBuf::from(from);
         let failed = |source| SocketError::Made { path: from.clone(), source };
         if fs::symlink_metadata(&from).is_ok_and(|there| there.file_type().is_socket()) {

@@ -10,8 +10,12 @@ use super::tree::Node;
 use super::value::FilePath;
 use crate::token::TokenFile;
 
-/// The longest path of a unix socket, in bytes, that the kernel takes.
-const LONGEST: usize = 107;
+/// The longest path of the socket, in bytes. The kernel takes 107, of which a take-over needs some for
+/// the socket that it makes beside this one.
+const LONGEST: usize = 107 - BESIDE.len();
+
+/// What is at the end of the path of a socket until it takes the place of another process's.
+pub(crate) const BESIDE: &str = ".next";
 
 /// Where a running Ganger is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,7 +107,9 @@ impl Admin {
         if let (Some(place), true) = (f.place(ADMIN.socket), self.socket.as_ref().is_some_and(long))
         {
             let title = format!("the path of a socket has at most {LONGEST} bytes");
-            f.cx.report(Mistake::new(&place, title).help("name a shorter one"));
+            let help =
+                format!("name a shorter one: a take-over makes another with `{BESIDE}` at its end");
+            f.cx.report(Mistake::new(&place, title).help(help));
         }
         if let (Some(place), true) =
             (f.place(ADMIN.listen), self.is_public() && self.token_file.is_none())

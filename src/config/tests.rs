@@ -663,6 +663,21 @@ fn a_fleet_may_be_in_consul() {
 }
 
 #[test]
+fn a_take_over_can_make_a_socket_beside_the_longest() {
+    let path = |bytes: usize| {
+        let admin = format!("admin: (socket: \"/{}\")", "s".repeat(bytes - 1));
+        let text = whole(DAEMON, &format!("\"s\": ({SERVICE})"), &admin);
+        Config::parse(&text, "test.ron").map(|config| config.admin.socket)
+    };
+    let longest = path(102).unwrap().unwrap();
+    let beside = format!("{}{}", longest.display(), super::BESIDE);
+    assert!(std::os::unix::net::SocketAddr::from_pathname(&beside).is_ok(), "the kernel takes it");
+    let report = path(103).unwrap_err().to_string();
+    assert!(report.contains("the path of a socket has at most 102 bytes"), "{report}");
+    assert!(report.contains("`.next`"), "{report}");
+}
+
+#[test]
 fn the_whole_that_makes_no_sense() {
     let s = format!("\"s\": ({SERVICE})");
     let warm = |name, port| {
