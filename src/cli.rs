@@ -324,6 +324,7 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 /// Why a verb did not do what it was asked to.
+#[derive(Debug)]
 struct Failure {
     exit: Exit,
     message: String,

@@ -27,6 +27,7 @@ use super::view::{
     About, ContainerCounts, ContainerStatus, DaemonStatus, ServiceStatus, SessionStatus, Status,
 };
 use super::{AdminShared, ServerState, changes, config_status, events, failures, openapi};
+use crate::legible::legible;
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::written(described().into_openapi()));
 
@@ -183,7 +184,8 @@ fn code(ready: bool) -> StatusCode {
 fn line(service: &ServiceStatus) -> String {
     let mut line = format!("{} {}", service.name, service.state);
     if let Some(reason) = &service.reason {
-        _ = write!(line, ": {reason}");
+        // Whoever reads it takes a line for a service.
+        _ = write!(line, ": {}", legible(reason));
     }
     line.push('\n');
     line

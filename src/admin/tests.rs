@@ -102,7 +102,7 @@ impl AdminSubject for FakeRun {
     fn snapshot(&self) -> Snapshot {
         self.0.copies.fetch_add(1, Ordering::Relaxed);
         let refusing = self.0.refusing.load(Ordering::Relaxed);
-        let refusing = refusing.then(|| "no daemon answers".into());
+        let refusing = refusing.then(|| "no daemon\nanswers".into());
         let service = ServiceView { refusing, ..sample_service() };
         Snapshot { services: vec![service], daemons: vec![sample_daemon()], draining: false }
     }
@@ -277,7 +277,7 @@ async fn who_asks_is_told_when_nobody_is_to_be_sent_here() {
 
     let bed = Bed::new();
     bed.fake.refusing.store(true, Ordering::Relaxed);
-    let refusing = "echo refusing: no daemon answers".to_owned();
+    let refusing = "echo refusing: no daemon\\nanswers".to_owned();
     assert_eq!(bed.problem("GET", "/readyz").await, (503, refusing.clone()));
     assert_eq!(bed.problem("GET", "/readyz/echo").await, (503, refusing));
     assert_eq!(bed.text("/livez").await.unwrap(), "ok\n");

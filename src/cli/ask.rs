@@ -6,6 +6,8 @@ mod drain;
 mod events;
 mod explain;
 mod failures;
+#[cfg(test)]
+mod fake;
 mod health;
 mod lists;
 mod orders;

@@ -78,7 +78,9 @@ impl Docker {
         if let Ready::Log { .. } = order.spec.ready {
             output = attach(&daemon, &contact, &id)
                 .await
-                .inspect_err(|error| tracing::debug!(id, %error, "its log is read instead"))
+                .inspect_err(|error| {
+                    tracing::debug!(id, error = error.to_string(), "its log is read instead")
+                })
                 .ok();
         }
         self.find_room(&daemon, order.capacity).await?;

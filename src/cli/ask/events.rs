@@ -42,7 +42,9 @@ pub(super) async fn events(
     if arguments.json && arguments.follow {
         return arguments.follow_all(&remote).await;
     }
-    let happened: Vec<Happening> = remote.get("/api/v1/events").await?;
+    let path = "/api/v1/events";
+    let happened: Vec<Happening> =
+        if arguments.json { remote.get_as_told(path).await? } else { remote.get(path).await? };
     let last = happened.last().map(|happening| happening.id);
     let wanted: Vec<_> = happened.into_iter().filter(|it| arguments.wants(it)).collect();
     if arguments.json {
@@ -128,4 +130,24 @@ fn line(happening: &Happening) -> String {
         line += &format!(" ({count} times)");
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_an_engine_says_an_event_is_one_line_that_steers_nothing() {
+        let told = json!({
+            "id": 7, "at": "2026-01-02T03:04:05.678Z", "kind": "launch-failed", "is_bad": true,
+            "service": "echo", "detail": "\x1b[2Jno\n2026-01-02T03:04:06.000Z   ordered", "count": 2,
+        });
+        let (name, id, data) = ("happening".to_owned(), Some(7), told.to_string());
+        let happening = StreamedEvent { name, id, data }.happening().unwrap();
+        assert_eq!(
+            line(&happening),
+            "2026-01-02T03:04:05.678Z ! launch-failed service=echo: \\u{1b}[2Jno\\n2026-01-02T03:04:06.000Z   \
+             ordered (2 times)"
+        );
+    }
 }

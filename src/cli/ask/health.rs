@@ -6,6 +6,7 @@ use super::super::out::say;
 use super::super::{Exit, Failure};
 use super::remote::{Remote, detail};
 use crate::http::escape;
+use crate::legible::legible_lines;
 
 /// Says what there is to say of all services, or of one. Whatever is wrong, also that nobody answers,
 /// is exit code 1: engines know no other.
@@ -18,11 +19,11 @@ pub(super) async fn health(remote: &Remote, service: Option<&str>) -> Result<Exi
     let (status, text) = asked.map_err(|error| Failure { exit: Exit::Failed, ..error })?;
     match status {
         StatusCode::OK => {
-            say(text.trim_end());
+            say(&legible_lines(&text));
             Ok(Exit::Ok)
         }
         StatusCode::SERVICE_UNAVAILABLE => {
-            say(text.trim_end());
+            say(&legible_lines(&text));
             Ok(Exit::Failed)
         }
         _ => Err(Failure::new(Exit::Failed, detail(&text))),

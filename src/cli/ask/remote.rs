@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use http_body_util::{BodyExt, Empty, Full, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::{Request, StatusCode, body::Bytes};
 use serde::de::DeserializeOwned;
@@ -16,11 +16,12 @@ use crate::admin::Ordered;
 use crate::config::Admin;
 use crate::endpoint::Endpoint;
 use crate::http::{HttpError, Lines, SendError, Transport};
+use crate::legible::{legible_lines, legible_value};
 
 /// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest answer that is read whole, in bytes.
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 64 << 20;
 
 /// Whom to ask.
 #[derive(Debug, Args)]
@@ -56,26 +57,37 @@ impl Asking {
                 }
             }
         };
-        let transport = Transport::new(Endpoint::Unix(socket.clone()));
-        Ok(Remote { transport, socket })
+        Ok(Remote::new(socket))
     }
 }
 
 // === impl Remote ===
 
 impl Remote {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        let transport = Transport::new(Endpoint::Unix(socket.clone()));
+        Self { transport, socket }
+    }
+
     /// Whether anybody listens there.
     pub(in crate::cli) fn is_there(&self) -> bool {
         std::os::unix::net::UnixStream::connect(&self.socket).is_ok()
     }
 
-    /// What a path tells.
+    /// What a path tells, for people: a terminal obeys nothing of it, and every text is in one line.
     pub(in crate::cli) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let answer = timeout(PATIENCE, self.transport.get(path)).await;
-        answer.unwrap_or(Err(HttpError::Late(PATIENCE))).map_err(|error| self.failure(&error))
+        let told = legible_value(self.get_as_told(path).await?);
+        serde_json::from_value(told).map_err(|error| self.failure(&error.into()))
     }
 
-    /// Gives an order, with a body in JSON or none.
+    /// What a path tells, for programs.
+    pub(super) async fn get_as_told<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let answer = self.answer(path, Request::new(Full::default()), PATIENCE).await;
+        let told = answer.and_then(|body| Ok(serde_json::from_slice(&body)?));
+        told.map_err(|error| self.failure(&error))
+    }
+
+    /// Gives an order, with a body in JSON or none; what came of it, for people.
     pub(in crate::cli) async fn order(
         &self,
         path: &str,
@@ -85,36 +97,26 @@ impl Remote {
         let request = Request::post("/").header(CONTENT_TYPE, "application/json");
         let request = request.body(Full::<Bytes>::from(body));
         let request = request.map_err(|error| Failure::new(Exit::Failed, error))?;
-        let answer = timeout(PATIENCE, self.transport.fetch(path, request)).await;
-        let answer = answer.unwrap_or(Err(HttpError::Late(PATIENCE)));
-        let (_, body) = answer.map_err(|error| self.failure(&error))?;
-        serde_json::from_slice(&body).map_err(|error| self.failure(&error.into()))
+        let answer = self.answer(path, request, PATIENCE).await;
+        let ordered = answer.and_then(|body| {
+            Ok(serde_json::from_value(legible_value(serde_json::from_slice(&body)?))?)
+        });
+        ordered.map_err(|error| self.failure(&error))
     }
 
     /// Removes what is at a path.
     pub(in crate::cli) async fn delete(&self, path: &str) -> Result<(), Failure> {
-        let request = Request::delete("/").body(Empty::<Bytes>::new());
+        let request = Request::delete("/").body(Full::default());
         let request = request.map_err(|error| Failure::new(Exit::Failed, error))?;
-        let answer = timeout(PATIENCE, self.transport.fetch(path, request)).await;
-        let answer = answer.unwrap_or(Err(HttpError::Late(PATIENCE)));
+        let answer = self.answer(path, request, PATIENCE).await;
         answer.map(drop).map_err(|error| self.failure(&error))
     }
 
-    /// The status and the text at a path, whatever they are.
+    /// The status and the text at a path, whatever they are, for people.
     pub(super) async fn text(&self, path: &str) -> Result<(StatusCode, String), Failure> {
-        let asked = async {
-            let sent = self.transport.send(path, Request::new(Empty::<Bytes>::new())).await;
-            let response = sent.map_err(|error| match error {
-                SendError::Connect(error) => HttpError::Connect(error),
-                error @ SendError::Broken(_) => HttpError::Broken(error.to_string()),
-            })?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, LONGEST).collect().await;
-            let body = body.map_err(|error| HttpError::Broken(error.to_string()))?.to_bytes();
-            Ok((head.status, String::from_utf8_lossy(&body).into_owned()))
-        };
-        let answer = timeout(PATIENCE, asked).await.unwrap_or(Err(HttpError::Late(PATIENCE)));
-        answer.map_err(|error| self.failure(&error))
+        let answer = self.ask(path, Request::new(Full::default()), PATIENCE).await;
+        let (status, body) = answer.map_err(|error| self.failure(&error))?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
     /// The stream of events, after the event of this number.
@@ -123,11 +125,48 @@ impl Remote {
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
-        let request = request.body(Empty::<Bytes>::new());
+        let request = request.body(Full::<Bytes>::default());
         let request = request.map_err(|error| Failure::new(Exit::Failed, error))?;
         let begun = timeout(PATIENCE, self.transport.exchange("/api/v1/events", request)).await;
         let begun = begun.unwrap_or(Err(HttpError::Late(PATIENCE)));
         begun.map(Lines::of).map_err(|error| self.failure(&error))
+    }
+
+    /// An answer that says yes.
+    async fn answer(
+        &self,
+        path: &str,
+        request: Request<Full<Bytes>>,
+        patience: Duration,
+    ) -> Result<Bytes, HttpError> {
+        let (status, body) = self.ask(path, request, patience).await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        let message = String::from_utf8_lossy(&body).into_owned();
+        Err(HttpError::Status { code: status.as_u16(), message })
+    }
+
+    /// An answer, whatever it is.
+    async fn ask(
+        &self,
+        path: &str,
+        request: Request<Full<Bytes>>,
+        patience: Duration,
+    ) -> Result<(StatusCode, Bytes), HttpError> {
+        let asked = async {
+            let sent = self.transport.send(path, request).await;
+            let (head, body) = sent
+                .map_err(|error| match error {
+                    SendError::Connect(error) => HttpError::Connect(error),
+                    error @ SendError::Broken(_) => HttpError::Broken(error.to_string()),
+                })?
+                .into_parts();
+            let body = Limited::new(body, LONGEST).collect().await;
+            let body = body.map_err(|error| HttpError::Broken(error.to_string()))?;
+            Ok((head.status, body.to_bytes()))
+        };
+        timeout(patience, asked).await.unwrap_or(Err(HttpError::Late(patience)))
     }
 
     /// Why there is no answer, or none that says yes.
@@ -151,5 +190,34 @@ impl Remote {
 pub(super) fn detail(problem: &str) -> String {
     let problem: Option<Value> = serde_json::from_str(problem).ok();
     let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
-    detail.unwrap_or("the answer is no, and does not say why").to_owned()
+    legible_lines(detail.unwrap_or("the answer is no, and does not say why"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fake::{FakeGanger, reply};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_terminal_obeys_nothing_that_is_answered() {
+        let detail = format!("\x1b[2J{}\nline 2", "x".repeat(1000));
+        let told = json!({"reason": "\x1b[2Jno\nb: yes"}).to_string();
+        let ordered = json!({"changed": true, "detail": "\x1b[2Jdone\nb: done"}).to_string();
+        let problem = json!({"code": "config-refused", "detail": detail}).to_string();
+        let answers = [(200, &told), (200, &told), (200, &ordered), (422, &problem)];
+        let fake = FakeGanger::start(answers.map(|(status, body)| reply(status, body)));
+        let remote = fake.remote();
+        let told = remote.get::<Value>("/api/v1/a").await.unwrap();
+        assert_eq!(told["reason"], "\\u{1b}[2Jno\\nb: yes");
+        let told = remote.get_as_told::<Value>("/api/v1/a").await.unwrap();
+        assert_eq!(told["reason"], "\x1b[2Jno\nb: yes", "programs are told what is so");
+        let ordered = remote.order("/api/v1/a", None).await.unwrap();
+        assert_eq!(ordered.detail, "\\u{1b}[2Jdone\\nb: done");
+        let Failure { exit, message } = remote.order("/api/v1/a", None).await.unwrap_err();
+        assert_eq!(exit, Exit::Failed);
+        // A report has lines, however long it is.
+        assert_eq!(message, format!("\\u{{1b}}[2J{}\nline 2", "x".repeat(1000)));
+    }
 }

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::super::out::{is_read, print, say};
 use super::super::{Exit, Failure};
-use super::remote::Asking;
+use super::remote::{Asking, Remote};
 
 /// How often what is watched is asked for.
 const OFTEN: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ impl Showing {
     ) -> Result<Exit, Failure> {
         let remote = self.asking.remote(config)?;
         if !self.watch {
-            let told: T = remote.get(path).await?;
+            let told = self.ask(&remote, path).await?;
             return self.once(&told, text);
         }
         let mut ticks = interval(OFTEN);
@@ -56,7 +56,7 @@ impl Showing {
         let mut shown = None;
         while is_read() {
             ticks.tick().await;
-            let told: T = remote.get(path).await?;
+            let told = self.ask(&remote, path).await?;
             if self.json {
                 let now = lasting(json(&told)?);
                 if shown.as_ref() != Some(&now) {
@@ -70,6 +70,11 @@ impl Showing {
             }
         }
         Ok(Exit::Ok)
+    }
+
+    /// What a path tells, for whom it is shown to.
+    async fn ask<T: DeserializeOwned>(&self, remote: &Remote, path: &str) -> Result<T, Failure> {
+        if self.json { remote.get_as_told(path).await } else { remote.get(path).await }
     }
 
     fn once<T: Serialize>(

@@ -4,6 +4,7 @@ use super::super::super::Failure;
 use super::super::remote::Remote;
 use crate::admin::Happening;
 use crate::http::Lines;
+use crate::legible::legible_value;
 
 /// A stream that is followed.
 pub(in crate::cli) struct EventStream(Lines);
@@ -62,10 +63,10 @@ impl StreamedEvent {
         false
     }
 
-    /// What happened, if that is what it tells.
+    /// What happened, for people, if that is what it tells.
     pub(in crate::cli) fn happening(&self) -> Option<Happening> {
         let data = (self.name == "happening").then_some(&self.data)?;
-        serde_json::from_str(data).ok()
+        serde_json::from_value(legible_value(serde_json::from_str(data).ok()?)).ok()
     }
 }
 

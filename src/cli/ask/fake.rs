@@ -1,0 +1,73 @@
+//! A Ganger that verbs are tested against: it answers with what was written before.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ganger_test_support::unique;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::remote::Remote;
+
+/// One that listens until it has given all its answers, one on each connection.
+pub(super) struct FakeGanger {
+    pub(super) path: PathBuf,
+    _answers: AbortOnDropHandle<()>,
+}
+
+// === impl FakeGanger ===
+
+impl FakeGanger {
+    /// Whoever asks it.
+    pub(super) fn remote(&self) -> Remote {
+        Remote::new(self.path.clone())
+    }
+
+    /// An empty answer is none: the connection stays open.
+    pub(super) fn start(answers: impl IntoIterator<Item = String>) -> Self {
+        let path = std::env::temp_dir().join(unique("ganger-fake"));
+        let listener = UnixListener::bind(&path).unwrap();
+        let given = give(listener, path.clone(), answers.into_iter().collect());
+        Self { path, _answers: AbortOnDropHandle::new(tokio::spawn(given)) }
+    }
+}
+
+impl Drop for FakeGanger {
+    fn drop(&mut self) {
+        // It goes with the last answer.
+        _ = fs::remove_file(&self.path);
+    }
+}
+
+async fn give(listener: UnixListener, path: impl AsRef<Path>, mut answers: VecDeque<String>) {
+    let mut open = Vec::new();
+    while let Some(answer) = answers.pop_front() {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (mut head, mut part) = (Vec::new(), [0; 4096]);
+        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            let length = stream.read(&mut part).await.unwrap();
+            assert!(length > 0, "a request ended early: {head:?}");
+            head.extend_from_slice(&part[..length]);
+        }
+        if answers.is_empty() && !answer.is_empty() {
+            // Whoever has the last answer finds nobody there any more.
+            fs::remove_file(&path).unwrap();
+        }
+        match answer.is_empty() {
+            true => open.push(stream),
+            // Who asked may have left.
+            false => _ = stream.write_all(answer.as_bytes()).await,
+        }
+    }
+    if !open.is_empty() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// A whole answer.
+pub(super) fn reply(status: u16, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+}
