@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ganger_test_support::unique;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,9 +21,9 @@ pub(super) struct FakeGanger {
 // === impl FakeGanger ===
 
 impl FakeGanger {
-    /// Whoever asks it.
-    pub(super) fn remote(&self) -> Remote {
-        Remote::new(self.path.clone())
+    /// Whoever asks it; an order is waited for so long.
+    pub(super) fn remote(&self, order_patience: Duration) -> Remote {
+        Remote::new(self.path.clone(), order_patience)
     }
 
     /// An empty answer is none: the connection stays open.

@@ -20,6 +20,9 @@ use crate::legible::{legible_lines, legible_value};
 
 /// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that an order may take: it may wait for another one, and a reload for who lists the
+/// daemons and for where services are registered.
+const ORDER_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest answer that is read whole, in bytes.
 const LONGEST: usize = 64 << 20;
 
@@ -36,6 +39,7 @@ pub(in crate::cli) struct Asking {
 pub(in crate::cli) struct Remote {
     transport: Transport,
     socket: PathBuf,
+    order_patience: Duration,
 }
 
 // === impl Asking ===
@@ -57,16 +61,16 @@ impl Asking {
                 }
             }
         };
-        Ok(Remote::new(socket))
+        Ok(Remote::new(socket, ORDER_PATIENCE))
     }
 }
 
 // === impl Remote ===
 
 impl Remote {
-    pub(super) fn new(socket: PathBuf) -> Self {
+    pub(super) fn new(socket: PathBuf, order_patience: Duration) -> Self {
         let transport = Transport::new(Endpoint::Unix(socket.clone()));
-        Self { transport, socket }
+        Self { transport, socket, order_patience }
     }
 
     /// Whether anybody listens there.
@@ -97,19 +101,19 @@ impl Remote {
         let request = Request::post("/").header(CONTENT_TYPE, "application/json");
         let request = request.body(Full::<Bytes>::from(body));
         let request = request.map_err(|error| Failure::new(Exit::Failed, error))?;
-        let answer = self.answer(path, request, PATIENCE).await;
+        let answer = self.answer(path, request, self.order_patience).await;
         let ordered = answer.and_then(|body| {
             Ok(serde_json::from_value(legible_value(serde_json::from_slice(&body)?))?)
         });
-        ordered.map_err(|error| self.failure(&error))
+        ordered.map_err(|error| self.not_ordered(&error))
     }
 
     /// Removes what is at a path.
     pub(in crate::cli) async fn delete(&self, path: &str) -> Result<(), Failure> {
         let request = Request::delete("/").body(Full::default());
         let request = request.map_err(|error| Failure::new(Exit::Failed, error))?;
-        let answer = self.answer(path, request, PATIENCE).await;
-        answer.map(drop).map_err(|error| self.failure(&error))
+        let answer = self.answer(path, request, self.order_patience).await;
+        answer.map(drop).map_err(|error| self.not_ordered(&error))
     }
 
     /// The status and the text at a path, whatever they are, for people.
@@ -184,6 +188,21 @@ impl Remote {
             error => Failure::new(Exit::Unreachable, format!("{socket}: {error}")),
         }
     }
+
+    /// The same of an order, which whoever has it carries out although nobody waits any more.
+    fn not_ordered(&self, error: &HttpError) -> Failure {
+        let Failure { exit, message } = self.failure(error);
+        let exit = match error {
+            HttpError::Late(_) => Exit::Failed,
+            HttpError::Broken(_) => exit,
+            _ => return Failure { exit, message },
+        };
+        let message = format!(
+            "{message}; the order may still be carried out: `ganger events` and `ganger status` \
+             show whether it is"
+        );
+        Failure { exit, message }
+    }
 }
 
 /// What a problem says in detail, for people.
@@ -208,7 +227,7 @@ mod tests {
         let problem = json!({"code": "config-refused", "detail": detail}).to_string();
         let answers = [(200, &told), (200, &told), (200, &ordered), (422, &problem)];
         let fake = FakeGanger::start(answers.map(|(status, body)| reply(status, body)));
-        let remote = fake.remote();
+        let remote = fake.remote(PATIENCE);
         let told = remote.get::<Value>("/api/v1/a").await.unwrap();
         assert_eq!(told["reason"], "\\u{1b}[2Jno\\nb: yes");
         let told = remote.get_as_told::<Value>("/api/v1/a").await.unwrap();
@@ -219,5 +238,22 @@ mod tests {
         assert_eq!(exit, Exit::Failed);
         // A report has lines, however long it is.
         assert_eq!(message, format!("\\u{{1b}}[2J{}\nline 2", "x".repeat(1000)));
+    }
+
+    #[tokio::test]
+    async fn an_order_that_is_not_answered_may_still_be_carried_out() {
+        let fake = FakeGanger::start([String::new(), String::new()]);
+        let remote = fake.remote(Duration::from_millis(50));
+        let late = [
+            remote.order("/api/v1/reload", None).await.map(drop),
+            remote.delete("/api/v1/sessions/1").await,
+        ];
+        for late in late {
+            let Failure { exit, message } = late.unwrap_err();
+            assert_eq!(exit, Exit::Failed);
+            assert!(message.contains("no answer within 50ms; the order may still be"), "{message}");
+            assert!(message.contains("`ganger events` and `ganger status`"), "{message}");
+        }
+        drop(fake);
     }
 }
