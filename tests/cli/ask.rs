@@ -1,7 +1,7 @@
 //! Verbs for a running Ganger, where there is none: what is refused, and what is said.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -154,4 +154,34 @@ fn clients_who_got_no_container_are_a_failure_that_is_counted() {
     let absent = dir.ganger(&["failures", "7", "--socket", &socket]);
     absent.expect(1, &["there is no failure \"7\", or it is not kept any more"]);
     assert_eq!(ganger.stop(), 0);
+}
+
+#[test]
+fn events_are_followed_from_one_process_to_the_next() {
+    let dir = Dir::new();
+    let socket = dir.0.join("admin.sock").display().to_string();
+    let config = absent("followed").with(&format!("admin: (socket: {socket:?})"));
+    let (instance, text) = (config.instance(), config.to_string());
+    let start = || {
+        let ganger = Ganger::start_alone(GANGER, instance, &text, &["run"]);
+        ganger.wait_for_line(DEADLINE, |line| line.contains("listening"));
+        ganger
+    };
+    let mut first = start();
+    let mut follow = dir.command(&["events", "--follow", "--socket", &socket]);
+    let mut follow = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = BufReader::new(follow.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("contact-failed")));
+    assert_eq!(first.stop(), 0);
+    let mut second = start();
+    assert_eq!(said.next().as_deref(), Some("another process answers: its events follow"));
+    let failed = lines.find(|line| {
+        assert!(!line.contains("than is kept"), "of the second nothing is left out");
+        line.contains("contact-failed")
+    });
+    assert!(failed.is_some());
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    assert_eq!(second.stop(), 0);
 }

@@ -1,5 +1,6 @@
 //! `ganger events`: what happened lately, and what happens.
 
+mod follow;
 mod stream;
 
 use std::path::PathBuf;
@@ -7,11 +8,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::out::{is_read, say};
+use super::super::out::{complain, is_read, say};
 use super::super::{Exit, Failure};
 use super::remote::{Asking, Remote};
 use crate::admin::Happening;
 
+use follow::{EventFollower, FollowNews};
 pub(in crate::cli) use stream::{EventStream, StreamedEvent};
 
 /// What is told of events.
@@ -79,12 +81,16 @@ impl EventsArguments {
 
     /// A line of JSON for each event.
     async fn follow_all(&self, remote: &Remote) -> Result<Exit, Failure> {
-        let mut stream = EventStream::open(remote, None).await?;
+        let mut follower = EventFollower::begin(remote, None).await?;
         while is_read() {
-            let Some(event) = stream.next(remote).await? else { break };
-            if self.wants_event(&event) {
-                let data = serde_json::from_str(&event.data).unwrap_or(Value::Null);
-                say(&json!({"event": event.name, "id": event.id, "data": data}).to_string());
+            match follower.next().await? {
+                Some(FollowNews::Event(event)) if self.wants_event(&event) => {
+                    let data = serde_json::from_str(&event.data).unwrap_or(Value::Null);
+                    say(&json!({"event": event.name, "id": event.id, "data": data}).to_string());
+                }
+                Some(FollowNews::Event(_)) => {}
+                Some(FollowNews::Again { is_other }) => complain(again(is_other)),
+                None => break,
             }
         }
         Ok(Exit::Ok)
@@ -92,16 +98,32 @@ impl EventsArguments {
 
     /// A line for each happening after the last that was told.
     async fn follow(&self, remote: &Remote, last: Option<u64>) -> Result<Exit, Failure> {
-        let mut stream = EventStream::open(remote, last).await?;
+        // Of what has happened since it was asked nothing is left out.
+        let mut follower = EventFollower::begin(remote, last.or(Some(0))).await?;
         while is_read() {
-            let Some(event) = stream.next(remote).await? else { break };
-            if event.name == "gap" {
-                say("(more has happened than is kept)");
-            } else if let Some(happening) = event.happening().filter(|it| self.wants(it)) {
-                say(&line(&happening));
+            match follower.next().await? {
+                Some(FollowNews::Event(event)) if event.name == "gap" => {
+                    say("(more has happened than is kept)");
+                }
+                Some(FollowNews::Event(event)) => {
+                    if let Some(happening) = event.happening().filter(|it| self.wants(it)) {
+                        say(&line(&happening));
+                    }
+                }
+                Some(FollowNews::Again { is_other }) => complain(again(is_other)),
+                None => break,
             }
         }
         Ok(Exit::Ok)
+    }
+}
+
+/// What is said where the stream has begun again.
+const fn again(is_other: bool) -> &'static str {
+    if is_other {
+        "another process answers: its events follow"
+    } else {
+        "the stream of events broke off, and goes on"
     }
 }
 

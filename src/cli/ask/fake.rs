@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_test_support::unique;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -15,6 +17,8 @@ use super::remote::Remote;
 /// One that listens until it has given all its answers, one on each connection.
 pub(super) struct FakeGanger {
     pub(super) path: PathBuf,
+    /// The heads of the requests.
+    pub(super) asked: Arc<Mutex<Vec<String>>>,
     _answers: AbortOnDropHandle<()>,
 }
 
@@ -30,8 +34,9 @@ impl FakeGanger {
     pub(super) fn start(answers: impl IntoIterator<Item = String>) -> Self {
         let path = std::env::temp_dir().join(unique("ganger-fake"));
         let listener = UnixListener::bind(&path).unwrap();
-        let given = give(listener, path.clone(), answers.into_iter().collect());
-        Self { path, _answers: AbortOnDropHandle::new(tokio::spawn(given)) }
+        let (asked, answers) = (Arc::default(), answers.into_iter().collect());
+        let given = give(listener, path.clone(), Arc::clone(&asked), answers);
+        Self { path, asked, _answers: AbortOnDropHandle::new(tokio::spawn(given)) }
     }
 }
 
@@ -42,7 +47,12 @@ impl Drop for FakeGanger {
     }
 }
 
-async fn give(listener: UnixListener, path: impl AsRef<Path>, mut answers: VecDeque<String>) {
+async fn give(
+    listener: UnixListener,
+    path: impl AsRef<Path>,
+    asked: Arc<Mutex<Vec<String>>>,
+    mut answers: VecDeque<String>,
+) {
     let mut open = Vec::new();
     while let Some(answer) = answers.pop_front() {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -52,6 +62,7 @@ async fn give(listener: UnixListener, path: impl AsRef<Path>, mut answers: VecDe
             assert!(length > 0, "a request ended early: {head:?}");
             head.extend_from_slice(&part[..length]);
         }
+        asked.lock().push(String::from_utf8(head).unwrap());
         if answers.is_empty() && !answer.is_empty() {
             // Whoever has the last answer finds nobody there any more.
             fs::remove_file(&path).unwrap();
@@ -71,4 +82,11 @@ async fn give(listener: UnixListener, path: impl AsRef<Path>, mut answers: VecDe
 pub(super) fn reply(status: u16, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+/// A stream of events, which ends as a process that stops ends it, or breaks off.
+pub(super) fn stream(events: &str, is_whole: bool) -> String {
+    let head = "HTTP/1.1 200 X\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let end = if is_whole { "0\r\n\r\n" } else { "" };
+    format!("{head}{:x}\r\n{events}\r\n{end}", events.len())
 }

@@ -72,9 +72,10 @@ async fn follow(remote: &Remote, updates: &UnboundedSender<Update>) -> Result<()
     // Nobody is told when the verb has ended, and this task with it.
     let told = |happening| _ = updates.send(Update::Happened(happening));
     let known: Vec<Happening> = remote.get("/api/v1/events").await?;
-    let after = known.last().map(|happening| happening.id);
+    // Of what has happened since it was asked nothing is left out.
+    let after = known.last().map_or(0, |happening| happening.id);
     known.into_iter().for_each(told);
-    let mut stream = EventStream::open(remote, after).await?;
+    let mut stream = EventStream::open(remote, Some(after)).await?;
     while let Some(event) = stream.next(remote).await? {
         event.happening().into_iter().for_each(told);
     }

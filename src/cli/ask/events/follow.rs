@@ -1,0 +1,155 @@
+//! Events that are followed for as long as somebody tells them, from one process to the next.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::super::super::{Exit, Failure};
+use super::super::AGAIN;
+use super::super::remote::Remote;
+use super::{EventStream, StreamedEvent};
+
+/// How long a new process is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The stream of events, which is begun again where it ended.
+pub(super) struct EventFollower<'a> {
+    remote: &'a Remote,
+    stream: EventStream,
+    /// The largest number of what this process told.
+    last: Option<u64>,
+    /// The run of the process that tells.
+    boot: String,
+    patience: Duration,
+    pause: Duration,
+}
+
+/// What is told next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FollowNews {
+    Event(StreamedEvent),
+    /// The stream ended, and has begun again: of the same process or of another.
+    Again {
+        is_other: bool,
+    },
+}
+
+// === impl EventFollower ===
+
+impl<'a> EventFollower<'a> {
+    /// Begins with what comes after the event of this number, or with how all is now.
+    pub(super) async fn begin(remote: &'a Remote, last: Option<u64>) -> Result<Self, Failure> {
+        let boot = boot(remote).await?;
+        let stream = EventStream::open(remote, last).await?;
+        Ok(Self { remote, stream, last, boot, patience: PATIENCE, pause: AGAIN })
+    }
+
+    /// What is told next; `None` where the process has stopped in order, and no other came.
+    pub(super) async fn next(&mut self) -> Result<Option<FollowNews>, Failure> {
+        let is_orderly = match self.stream.next(self.remote).await {
+            Ok(Some(event)) => {
+                self.last = self.last.max(event.id);
+                return Ok(Some(FollowNews::Event(event)));
+            }
+            Ok(None) => true,
+            // It broke off: whoever told it was killed.
+            Err(_) => false,
+        };
+        match self.again().await {
+            Ok(news) => Ok(Some(news)),
+            Err(Failure { exit: Exit::Unreachable, .. }) if is_orderly => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins again; why not, once a new process was waited for.
+    async fn again(&mut self) -> Result<FollowNews, Failure> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            sleep(self.pause).await;
+            match self.open().await {
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(_) => {}
+                Ok(is_other) => return Ok(FollowNews::Again { is_other }),
+            }
+        }
+    }
+
+    /// Opens the stream of whoever answers; true if that is another process.
+    async fn open(&mut self) -> Result<bool, Failure> {
+        let boot = boot(self.remote).await?;
+        let is_other = boot != self.boot;
+        // The numbers of another are its own, and of what it has kept nothing was told.
+        let last = if is_other { Some(0) } else { self.last };
+        self.stream = EventStream::open(self.remote, last).await?;
+        (self.boot, self.last) = (boot, last);
+        Ok(is_other)
+    }
+}
+
+/// The run of the process that answers.
+async fn boot(remote: &Remote) -> Result<String, Failure> {
+    let about: Value = remote.get("/api/v1/version").await?;
+    Ok(about["boot"].as_str().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fake::{FakeGanger, reply, stream};
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn told(id: u64) -> String {
+        format!("id: {id}\nevent: about\ndata: {{}}\n\n")
+    }
+
+    fn version(boot: &str) -> String {
+        reply(200, &format!("{{\"boot\": \"{boot}\"}}"))
+    }
+
+    /// The numbers of what is told, and what becomes of the stream.
+    async fn followed(fake: &FakeGanger) -> (Vec<String>, Result<(), Exit>) {
+        let remote = fake.remote(PATIENCE);
+        let mut follower = EventFollower::begin(&remote, Some(3)).await.unwrap();
+        (follower.patience, follower.pause) = (MOMENT, MOMENT);
+        let mut seen = Vec::new();
+        loop {
+            match follower.next().await {
+                Ok(Some(FollowNews::Event(event))) => seen.push(event.id.unwrap().to_string()),
+                Ok(Some(again)) => seen.push(format!("{again:?}")),
+                Ok(None) => return (seen, Ok(())),
+                Err(Failure { exit, .. }) => return (seen, Err(exit)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn it_goes_on_where_it_ended_also_with_another_process() {
+        let fake = FakeGanger::start([
+            version("a"),
+            stream(&(told(9) + &told(7)), false),
+            version("a"),
+            stream(&told(10), true),
+            version("b"),
+            stream(&told(4), true),
+            version("b"),
+            stream(&told(5), true),
+        ]);
+        let (seen, end) = followed(&fake).await;
+        let (same, other) = ("Again { is_other: false }", "Again { is_other: true }");
+        assert_eq!(seen, ["9", "7", same, "10", other, "4", same, "5"]);
+        assert_eq!(end, Ok(()), "it has stopped in order");
+        let asked = fake.asked.lock();
+        let after = asked.iter().filter_map(|head| head.split("last-event-id: ").nth(1));
+        let after: Vec<_> = after.filter_map(|rest| rest.lines().next()).collect();
+        assert_eq!(after, ["3", "9", "0", "4"]);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_killed_and_has_no_successor_is_a_failure() {
+        let fake = FakeGanger::start([version("a"), stream(&told(4), false)]);
+        assert_eq!(followed(&fake).await, (vec!["4".to_owned()], Err(Exit::Unreachable)));
+    }
+}
