@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ganger_pool::core::{DaemonName, ServiceName, Snapshot};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +71,8 @@ pub trait AdminSubject: Send + Sync + 'static {
     fn sessions(&self) -> &Sessions;
     /// What the proxy has counted until now, by service.
     fn counts(&self) -> BTreeMap<ServiceName, Counts>;
+    /// The most connections at a time, of all services together.
+    fn connections_max(&self) -> usize;
     /// How the configuration was read last.
     fn last_reload(&self) -> ReloadResult;
     /// The configuration in use, as it may be told. Makes a text for each key.
@@ -120,7 +122,8 @@ pub(crate) struct AdminShared {
     subject: Box<dyn AdminSubject>,
     metrics: Arc<Metrics>,
     origin: Origin,
-    last: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    pool: AdminCopy<Snapshot>,
+    containers: AdminCopy<Vec<ContainerStatus>>,
     feed: Arc<Feed>,
     engines: Arc<DaemonMemory>,
     latencies: Arc<LatencyMemory>,
@@ -135,6 +138,9 @@ pub(crate) struct AdminShared {
     readers: Arc<Semaphore>,
     stop: CancellationToken,
 }
+
+/// Something that was looked at under the lock that leases take, for all who ask soon after.
+struct AdminCopy<T>(Mutex<Option<(Instant, Arc<T>)>>);
 
 /// What handlers have it as.
 type ServerState = axum::extract::State<Arc<AdminShared>>;
@@ -175,15 +181,15 @@ impl AdminShared {
         can_login: bool,
         stop: CancellationToken,
     ) -> Self {
-        let (trend, certificates) = Default::default();
+        let (trend, certificates, pool, containers) = Default::default();
         let Told { metrics, feed, engines, latencies, failures } = told;
-        let (last, shown, readers) =
-            (Mutex::default(), parking_lot::Mutex::default(), Arc::new(Semaphore::new(READERS)));
+        let (shown, readers) = (parking_lot::Mutex::default(), Arc::new(Semaphore::new(READERS)));
         Self {
             subject,
             metrics,
             origin,
-            last,
+            pool,
+            containers,
             feed,
             engines,
             latencies,
@@ -198,61 +204,83 @@ impl AdminShared {
     }
 
     /// Has the next reader see what there is now.
-    async fn forget_copy(&self) {
-        *self.last.lock().await = None;
+    async fn forget_copies(&self) {
+        self.pool.forget().await;
+        self.containers.forget().await;
     }
 
     /// The pool as it was a moment ago.
     async fn snapshot(&self) -> Arc<Snapshot> {
-        let mut last = self.last.lock().await;
-        match &*last {
-            Some((taken, snapshot)) if taken.elapsed() < FRESH => Arc::clone(snapshot),
-            _ => {
-                let snapshot = Arc::new(self.subject.snapshot());
-                *last = Some((Instant::now(), Arc::clone(&snapshot)));
-                snapshot
-            }
-        }
+        self.pool.get(|| self.subject.snapshot()).await
+    }
+
+    /// The containers as they were a moment ago.
+    async fn containers(&self) -> Arc<Vec<ContainerStatus>> {
+        self.containers.get(|| self.subject.containers()).await
     }
 }
 
-/// Answers those who come by the doors, until it is told to stop; then the socket is removed.
+// === impl AdminCopy ===
+
+impl<T> AdminCopy<T> {
+    async fn get(&self, take: impl FnOnce() -> T) -> Arc<T> {
+        let mut last = self.0.lock().await;
+        match &*last {
+            Some((taken, copy)) if taken.elapsed() < FRESH => Arc::clone(copy),
+            _ => {
+                let copy = Arc::new(take());
+                *last = Some((Instant::now(), Arc::clone(&copy)));
+                copy
+            }
+        }
+    }
+
+    async fn forget(&self) {
+        *self.0.lock().await = None;
+    }
+}
+
+impl<T> Default for AdminCopy<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+/// Answers those who come by the doors, until it is told to stop; then the socket is removed. Until
+/// there is a `subject` they are told that the process starts.
 ///
 /// # Cancel safety
 /// Dropping the future breaks off what is being answered.
 pub async fn serve(
     doors: Doors,
-    subject: Box<dyn AdminSubject>,
-    told: Told,
     origin: Origin,
+    subject: oneshot::Receiver<(Box<dyn AdminSubject>, Told)>,
     stop: CancellationToken,
 ) {
-    let admin = Arc::new(AdminShared::new(
-        subject,
-        told,
-        origin,
-        doors.rules.token.is_some(),
-        stop.clone(),
-    ));
-    let app = routes::routes(Arc::clone(&admin), doors.rules);
-    let sampled = async {
+    let Doors { socket, listener, rules } = doors;
+    let (begun, app) = watch::channel(routes::starting(rules.clone()));
+    let begins = async {
+        let Ok((subject, told)) = subject.await else { return };
+        let can_login = rules.token.is_some();
+        let admin = Arc::new(AdminShared::new(subject, told, origin, can_login, stop.clone()));
+        drop(begun.send_replace(routes::routes(Arc::clone(&admin), rules)));
         let mut ticks = tokio::time::interval(trend::EVERY);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             admin.trend.sample(&*admin.snapshot().await);
         }
     };
     let by_socket = async {
-        if let Some(AdminSocket { listener, place, .. }) = doors.socket {
+        if let Some(AdminSocket { listener, place, .. }) = socket {
             server::run(listener, app.clone(), stop.clone()).await;
             drop(place);
         }
     };
     let by_tcp = async {
-        if let Some(AdminListener(listener)) = doors.listener {
+        if let Some(AdminListener(listener)) = listener {
             server::run(listener, app.clone(), stop.clone()).await;
         }
     };
-    tokio::join!(by_socket, by_tcp, sampled);
+    tokio::join!(by_socket, by_tcp, begins);
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use crate::admin::{AdminListener, SocketError, Told};
+use crate::admin::{SocketError, Told};
 use crate::config::{Config, LogFormat};
 use crate::docker::{Builtin, Docker, EngineObserver, Identity};
 use crate::image;
@@ -66,7 +66,7 @@ pub use plan::Plan;
 pub use push::{Held, Pushed, Source, ask_for, push};
 pub use reap::{Found, reap};
 pub use register::admitted;
-pub use serve::Load;
+pub use serve::{Load, NotLoaded};
 
 /// How long the start waits for what an earlier boot left. What takes longer is
 /// removed while clients are served.
@@ -196,21 +196,39 @@ pub fn builtin() -> Vec<Builtin> {
 /// # Errors
 /// It could not begin to serve. Containers that were launched are removed.
 pub async fn run(
+    mut startup: Startup,
+    started: impl FnOnce(&Running),
+    stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
+) -> Result<Ended, AppError> {
+    let Startup { config, instance, given, predecessor, .. } = &mut startup;
+    if let Some(predecessor) = predecessor {
+        given.extend(predecessor.given());
+    }
+    let taken = predecessor.as_ref().and_then(Predecessor::admin);
+    let doors = admin_server::bind(&config.admin, instance.name(), given, taken).await?;
+    let mut admin = AdminServer::new(doors, &config.admin, instance);
+    // Until this one serves, the one before answers whoever asks.
+    if predecessor.is_none() {
+        admin.open();
+    }
+    let ended = run_asked(startup, &mut admin, started, stocked).await;
+    admin.end().await;
+    ended
+}
+
+/// The same, while it can be asked.
+async fn run_asked(
     startup: Startup,
+    admin: &mut AdminServer,
     started: impl FnOnce(&Running),
     mut stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
-    let Startup { config, instance, mut given, mut predecessor, stop, load, .. } = startup;
+    let Startup { config, instance, mut given, predecessor, stop, load, .. } = startup;
     let Startup { guardian, mut recorders, mut engines, .. } = startup;
     let access = Arc::new(AccessFile::default());
     access.set(config.access_log.as_deref().map(AccessWriter::open).transpose()?);
     recorders.push(access.clone());
     let plan = Plan::new(&config);
-    if let Some(predecessor) = &mut predecessor {
-        given.extend(predecessor.given());
-    }
-    let taken = predecessor.as_ref().and_then(Predecessor::admin);
-    let doors = admin_server::bind(&config.admin, instance.name(), &mut given, taken).await?;
     let machine = |what| move |source| AppError::Machine { what, source };
     let raised = proxy::raise_open_files();
     let files = raised.map_err(machine("cannot raise the limit of open files"))?;
@@ -291,7 +309,7 @@ pub async fn run(
     let lines =
         ConnLines { is_json: config.log.format == LogFormat::Json, begin: config.log.begin };
     let (admission, sessions) = (Admission::new(cap), Sessions::logging(lines, recorders));
-    let page = doors.listener.as_ref().and_then(AdminListener::address);
+    let page = admin.page();
     let running = Running { services, pool: pool.clone(), sessions: sessions.clone(), page };
     started(&running);
     let config = Arc::new(config);
@@ -312,8 +330,7 @@ pub async fn run(
         orders,
         successor: successor.is_there(),
     };
-    let (admin_path, admin_listener) = admin_server::to_pass_on(&doors, &config.admin, &instance);
-    let admin = AdminServer::serve(doors, run, told, &instance);
+    admin.serve(run, told);
 
     let full = pool.clone();
     let full = tokio::spawn(async move {
@@ -341,8 +358,7 @@ pub async fn run(
             boot: instance.boot().to_owned(),
             docker: docker.clone(),
             lives: lives.clone(),
-            admin: admin_path,
-            admin_listener,
+            admin: admin.to_pass_on(),
             admin_stop: admin.stop(),
             asks,
             drain: stop.drain.clone(),
@@ -357,7 +373,6 @@ pub async fn run(
     drop(drains);
     full.abort();
     let left = await_removed(&pool, &docker, guardian).await;
-    admin.end().await;
     if !access.close(LAST_RECORDS) {
         warn!("records of connections are not written: the disk does not take them");
     }

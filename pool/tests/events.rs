@@ -183,8 +183,9 @@ async fn a_failure_is_told_in_parts_and_in_one_text() {
 
     bed.engine.gate("d1", Op::Ready, Gate::Ok);
     bed.stocked().await;
-    let idle = bed.pool.containers().into_iter().find(|it| it.state == State::Idle).unwrap();
-    bed.engine.kill(&bed.pool.handle(idle.launch).unwrap(), true);
+    let mut all = bed.pool.containers_and_handles().into_iter();
+    let (_, handle) = all.find(|(it, _)| it.state == State::Idle).unwrap();
+    bed.engine.kill(&handle.unwrap(), true);
     bed.until(|s| !s.stocked()).await;
     bed.stocked().await;
     let ended = kinds().find_map(|kind| match kind {

@@ -48,7 +48,7 @@ pub struct AccessRules {
     pub token: Option<TokenFile>,
     /// The names of this server, besides `localhost` and IP addresses.
     pub hosts: Vec<String>,
-    /// Nothing is told without the token: the address is not of this machine alone.
+    /// Nothing is told without the token: others than this machine's may ask.
     pub is_public: bool,
 }
 
@@ -87,6 +87,8 @@ enum Refused {
     ReadOnly,
     /// The token was not shown.
     NoToken,
+    /// Likewise, by somebody who is told no more than whether clients can be sent here.
+    Stranger,
 }
 
 // === impl Caller ===
@@ -121,7 +123,7 @@ impl<S: Sync> FromRequestParts<S> for Actor {
         match access.refused {
             None => Ok(Self(access.caller)),
             Some(Refused::ReadOnly) => Err(Problem::read_only()),
-            Some(Refused::NoToken) => Err(Problem::unauthorized()),
+            Some(Refused::NoToken | Refused::Stranger) => Err(Problem::unauthorized()),
         }
     }
 }
@@ -132,6 +134,11 @@ impl Access {
     /// Whether its caller may change something.
     pub(super) fn may_act(&self) -> bool {
         self.refused.is_none()
+    }
+
+    /// Whether its caller may learn what there is.
+    pub(super) fn may_look(&self) -> bool {
+        self.refused != Some(Refused::Stranger)
     }
 }
 
@@ -162,9 +169,10 @@ impl Gate {
                     return Err(Problem::no_token_file());
                 }
             },
-            (Some(_), None) if rules.is_public && !OPEN.contains(&path) => {
-                return Err(Problem::unauthorized());
-            }
+            (Some(_), None) if rules.is_public => match OPEN.contains(&path) {
+                true => Some(Refused::Stranger),
+                false => return Err(Problem::unauthorized()),
+            },
             (Some(_), None) => Some(Refused::NoToken),
             (None, _) => Some(Refused::ReadOnly),
         };

@@ -235,7 +235,7 @@ impl AdminShared {
         let (kind, subject) = (order.kind(), order.subject());
         let ordered = self.subject.order(order).await?;
         // Whoever has ordered something is told what it came to.
-        self.forget_copy().await;
+        self.forget_copies().await;
         if ordered.changed {
             let on = subject.map_or_else(String::new, |subject| format!(" of {subject}"));
             let detail = format!("{kind}{on}: {}, by {actor}", ordered.detail);

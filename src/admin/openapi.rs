@@ -101,12 +101,16 @@ fn complete(method: &str, operation: &mut Value) {
 /// What may be wrong with a request for an operation.
 fn problems(changes: bool, operation: &Value) -> BTreeSet<ProblemKind> {
     use ProblemKind::{
-        Absent, ForeignHost, ForeignOrigin, Invalid, Late, ReadOnly, TokenUnreadable, TooLarge,
-        Unauthorized,
+        Absent, ForeignHost, ForeignOrigin, Invalid, Late, ReadOnly, Starting, TokenUnreadable,
+        TooLarge, Unauthorized,
     };
     let mut kinds = BTreeSet::from([Unauthorized, ForeignHost, TokenUnreadable]);
     if changes {
         kinds.extend([ForeignOrigin, ReadOnly]);
+    }
+    // These say so in their own words.
+    if !["livez", "readyz"].map(Value::from).contains(&operation["operationId"]) {
+        kinds.insert(Starting);
     }
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
         match parameter["in"].as_str() {

@@ -208,6 +208,16 @@ fn deadline(state: AdminState, seconds: Option<f64>) -> Result<Option<Duration>,
 
 // === impl NotOrdered ===
 
+impl NotOrdered {
+    /// A process that takes over would have to know of it.
+    #[must_use]
+    pub fn taken_over() -> Self {
+        let why =
+            "a process takes over, which would not know of it: order it again when that serves";
+        Self::Conflict(why.to_owned())
+    }
+}
+
 impl From<OrderError> for NotOrdered {
     fn from(error: OrderError) -> Self {
         match error {

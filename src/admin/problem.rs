@@ -36,6 +36,7 @@ pub(super) enum ProblemKind {
     Unauthorized,
     ReadOnly,
     TooManyReaders,
+    Starting,
     TokenUnreadable,
     Conflict,
     ConfigRefused,
@@ -70,6 +71,7 @@ impl ProblemKind {
                 "too-many-readers",
                 "Too many readers follow events",
             ),
+            Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting", "It is starting"),
             Self::TokenUnreadable => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "token-unreadable", "The token cannot be read")
             }
@@ -161,6 +163,12 @@ impl Problem {
     pub(super) fn too_many_readers() -> Self {
         let detail = "come again when one has left; the other paths answer";
         Self::new(ProblemKind::TooManyReaders, detail)
+    }
+
+    /// Nobody is served yet.
+    pub(super) fn starting() -> Self {
+        let detail = "it looks for daemons, or removes what an earlier run has left: come again";
+        Self::new(ProblemKind::Starting, detail)
     }
 
     /// The token cannot be read.

@@ -49,6 +49,15 @@ pub(super) fn routes(admin: Arc<AdminShared>, rules: AccessRules) -> Router {
         .layer(from_fn_with_state(Arc::new(Gate::of(rules)), access::admit))
 }
 
+/// What there is before there is anything to ask.
+pub(super) fn starting(rules: AccessRules) -> Router {
+    Router::new()
+        .route("/livez", axum::routing::get(livez))
+        .route("/readyz", axum::routing::get(async || (code(false), "starting\n")))
+        .fallback(async || Problem::starting())
+        .layer(from_fn_with_state(Arc::new(Gate::of(rules)), access::admit))
+}
+
 /// All paths of the interface, each with its description: what is not here is not answered.
 fn described() -> OpenApiRouter<Arc<AdminShared>> {
     OpenApiRouter::with_openapi(openapi::head())
@@ -119,10 +128,6 @@ impl AdminShared {
         snapshot.daemons.iter().map(&mut told).collect()
     }
 
-    pub(super) fn containers(&self) -> Vec<ContainerStatus> {
-        self.subject.containers()
-    }
-
     pub(super) fn sessions(&self) -> Vec<SessionStatus> {
         self.subject.sessions().list().into_iter().map(SessionStatus::from).collect()
     }
@@ -141,15 +146,23 @@ async fn livez() -> &'static str {
 }
 
 /// Whether everybody can be sent here: 503 as soon as it was told to stop, and where a service
-/// refuses that nobody has drained. With `?verbose` a line for each service.
+/// refuses that nobody has drained. With `?verbose` a line for each service. Who may not learn what there
+/// is hears `ok` or `not ready`.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     params(("verbose" = Option<String>, Query, description = "Tell each service, however it is")),
     responses((status = 200, description = "Everybody is served", body = String, content_type = "text/plain"),
         (status = 503, description = "It is stopping, or a service refuses", body = String, content_type = "text/plain")))]
-async fn readyz(State(admin): ServerState, RawQuery(query): RawQuery) -> (StatusCode, String) {
+async fn readyz(
+    State(admin): ServerState,
+    Extension(access): Extension<Access>,
+    RawQuery(query): RawQuery,
+) -> (StatusCode, String) {
     let services = admin.services().await;
     let stopping = admin.subject.is_stopping();
     let ready = !stopping && !services.iter().any(ServiceStatus::is_refusing);
+    if !access.may_look() {
+        return (code(ready), if ready { "ok\n" } else { "not ready\n" }.to_owned());
+    }
     let mut said = String::new();
     let verbose = query.is_some_and(|query| query.split('&').any(|word| word == "verbose"));
     for service in services.iter().filter(|service| verbose || service.is_refusing()) {
@@ -198,8 +211,9 @@ async fn metrics(State(admin): ServerState, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let exposition = Exposition::accepted(accept);
     let mut containers = BTreeMap::<_, ContainerCounts>::new();
-    for it in admin.containers() {
-        containers.entry((it.service, it.daemon)).or_default().add(&it.state);
+    for it in admin.containers().await.iter() {
+        let of = (it.service.clone(), it.daemon.clone());
+        containers.entry(of).or_default().add(&it.state);
     }
     let asked = Arc::clone(&admin);
     let certificates = admin.certificates.read(move || asked.subject.certificates()).await;
@@ -210,6 +224,7 @@ async fn metrics(State(admin): ServerState, headers: HeaderMap) -> Response {
         pool: admin.snapshot().await,
         containers,
         proxy: admin.subject.counts(),
+        connections_max: admin.subject.connections_max(),
         sources: admin.subject.sources(),
         reload: Some(admin.subject.last_reload()),
         certificates: certificates.unwrap_or_default(),
@@ -237,7 +252,9 @@ async fn version(State(admin): ServerState, Extension(access): Extension<Access>
     responses((status = 200, description = "All at a glance", body = Status)))]
 async fn status(State(admin): ServerState, Extension(access): Extension<Access>) -> Json<Status> {
     let (services, daemons) = (admin.services().await, admin.daemons().await);
-    Json(Status { about: admin.about(access), services, daemons, sessions: admin.sessions().len() })
+    let (sessions, sessions_max) =
+        (admin.subject.sessions().count(), admin.subject.connections_max());
+    Json(Status { about: admin.about(access), services, daemons, sessions, sessions_max })
 }
 
 /// All services, or some of them.
@@ -298,7 +315,7 @@ async fn containers(
     State(admin): ServerState,
     Params(which): Params<ListQuery>,
 ) -> Result<Response, Problem> {
-    which.of("/api/v1/containers", admin.containers())
+    which.of("/api/v1/containers", admin.containers().await.to_vec())
 }
 
 /// One container.
@@ -309,8 +326,12 @@ async fn container(
     State(admin): ServerState,
     Segment(launch): Segment,
 ) -> Result<Json<ContainerStatus>, Problem> {
-    let found = admin.containers().into_iter().find(|it| it.launch.to_string() == launch);
-    found.map(Json).ok_or_else(|| Problem::absent(format!("there is no container {launch:?}")))
+    let all = admin.containers().await;
+    let found = all.iter().find(|it| it.launch.to_string() == launch);
+    found
+        .cloned()
+        .map(Json)
+        .ok_or_else(|| Problem::absent(format!("there is no container {launch:?}")))
 }
 
 /// All connections, or some of them.

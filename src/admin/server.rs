@@ -13,8 +13,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
@@ -25,6 +26,8 @@ use crate::reach::{GIVEN_UP_AFTER, tune};
 const MOST: usize = 256;
 /// The longest that the head of a request may take, and that a connection is kept without one.
 const HEAD: Duration = Duration::from_secs(10);
+/// How long a client may take none of its answer.
+const STALLED: Duration = Duration::from_secs(30);
 /// How long nothing is accepted when the process or machine is out of something.
 const PAUSE: Duration = Duration::from_millis(75);
 
@@ -59,17 +62,21 @@ impl ConnectionSource for TcpListener {
 
     async fn accept(&self) -> io::Result<(Self::Stream, Caller)> {
         let (stream, address) = Self::accept(self).await?;
-        // Whoever reads nothing for so long is gone, or might as well be.
+        // Whoever is gone without a word is found while nothing is sent.
         tune(&stream, Some(GIVEN_UP_AFTER))?;
         Ok((stream, Caller::Tcp(address)))
     }
 }
 
-/// Answers those who come to a door, until it is told to stop and the last answer is sent.
+/// Answers those who come to a door by what is current, until it is told to stop and the last answer is sent.
 ///
 /// # Cancel safety
 /// Dropping the future closes the door; connections end with the runtime, or by themselves.
-pub(super) async fn run(door: impl ConnectionSource, app: Router, stop: CancellationToken) {
+pub(super) async fn run(
+    door: impl ConnectionSource,
+    app: watch::Receiver<Router>,
+    stop: CancellationToken,
+) {
     let (graceful, places) = (GracefulShutdown::new(), Arc::new(Semaphore::new(MOST)));
     loop {
         let accepted = async {
@@ -91,16 +98,18 @@ pub(super) async fn run(door: impl ConnectionSource, app: Router, stop: Cancella
         let app = app.clone();
         let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(caller);
-            let mut app = app.clone();
+            let mut app = app.borrow().clone();
             async move {
                 let answer = app.call(request).await;
                 Ok::<_, Infallible>(answer.unwrap_or_else(|never: Infallible| match never {}))
             }
         });
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(STALLED));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), answer);
+            .serve_connection(TokioIo::new(Box::pin(stream)), answer);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -138,11 +147,15 @@ mod tests {
         }
     }
 
+    fn always(app: Router) -> watch::Receiver<Router> {
+        watch::channel(app).1
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_end_holds_its_place_for_a_while_and_no_longer() {
         let (mut client, server) = duplex(4096);
         let door = One(Mutex::new(Some(server)));
-        tokio::spawn(run(door, Router::new(), CancellationToken::new()));
+        tokio::spawn(run(door, always(Router::new()), CancellationToken::new()));
         let began = Instant::now();
         let mut answer = Vec::new();
         let (mut reader, mut writer) = tokio::io::split(&mut client);
@@ -161,5 +174,27 @@ mod tests {
         }
         let after = began.elapsed();
         assert!((HEAD..HEAD * 2).contains(&after), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_none_of_an_answer_is_cut_and_who_takes_a_little_is_not() {
+        const ANSWER: usize = 4 * 64;
+        let whole = async |pause| {
+            let (mut client, server) = duplex(64);
+            let app = Router::new().fallback(async || "x".repeat(ANSWER));
+            let door = One(Mutex::new(Some(server)));
+            tokio::spawn(run(door, always(app), CancellationToken::new()));
+            client.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
+            let (mut taken, mut part) = (Vec::new(), [0; 64]);
+            loop {
+                sleep(pause).await;
+                match client.read(&mut part).await.unwrap() {
+                    0 => break taken.ends_with(&[b'x'; ANSWER]),
+                    count => taken.extend_from_slice(&part[..count]),
+                }
+            }
+        };
+        assert!(whole(STALLED / 2).await);
+        assert!(!whole(STALLED * 2).await);
     }
 }

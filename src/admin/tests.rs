@@ -13,6 +13,7 @@ use hyper::Request;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower_service::Service;
 
 mod changes;
 mod config_status;
@@ -24,6 +25,7 @@ mod page;
 use super::*;
 use crate::endpoint::Endpoint;
 use crate::http::{HttpError, Transport};
+use crate::token::TokenFile;
 
 /// What is asked, and how often its pool was copied.
 #[derive(Default)]
@@ -91,11 +93,15 @@ pub(super) fn sample_daemon() -> DaemonView {
 
 /// All paths, with nobody at a door.
 pub(super) fn bare_app() -> axum::Router {
-    let subject = Box::new(FakeRun(Arc::default(), Sessions::new(Vec::new())));
+    app_of(Arc::default(), AccessRules::default())
+}
+
+fn app_of(fake: Arc<Fake>, rules: AccessRules) -> axum::Router {
+    let subject = Box::new(FakeRun(fake, Sessions::new(Vec::new())));
     let origin = Origin { instance: "edge-1".into(), boot: "3f".into(), since: SystemTime::now() };
     let shared =
         AdminShared::new(subject, Told::default(), origin, false, CancellationToken::new());
-    routes::routes(Arc::new(shared), AccessRules::default())
+    routes::routes(Arc::new(shared), rules)
 }
 
 impl AdminSubject for FakeRun {
@@ -113,6 +119,10 @@ impl AdminSubject for FakeRun {
 
     fn counts(&self) -> BTreeMap<ServiceName, Counts> {
         BTreeMap::from([("echo".into(), Counts { accepted: 4, ..Counts::default() })])
+    }
+
+    fn connections_max(&self) -> usize {
+        4000
     }
 
     fn last_reload(&self) -> ReloadResult {
@@ -172,6 +182,13 @@ impl AdminSubject for FakeRun {
     }
 }
 
+/// One that is there from the start.
+fn begun(subject: Box<FakeRun>, told: Told) -> oneshot::Receiver<(Box<dyn AdminSubject>, Told)> {
+    let (begins, begun) = oneshot::channel();
+    assert!(begins.send((subject as Box<dyn AdminSubject>, told)).is_ok());
+    begun
+}
+
 // === impl Bed ===
 
 impl Bed {
@@ -185,7 +202,7 @@ impl Bed {
         let (instance, boot) = ("edge-1".into(), "3fa9c1d2".into());
         let origin = Origin { instance, boot, since: SystemTime::now() };
         let told = Told::default();
-        let server = tokio::spawn(serve(doors, subject, told.clone(), origin, stop.clone()));
+        let server = tokio::spawn(serve(doors, origin, begun(subject, told.clone()), stop.clone()));
         let Told { feed, failures, engines, latencies, .. } = told;
         let transport = Transport::new(Endpoint::Unix(path.clone()));
         Self { fake, path, transport, feed, failures, engines, latencies, stop, server }
@@ -281,6 +298,30 @@ async fn who_asks_is_told_when_nobody_is_to_be_sent_here() {
     assert_eq!(bed.problem("GET", "/readyz").await, (503, refusing.clone()));
     assert_eq!(bed.problem("GET", "/readyz/echo").await, (503, refusing));
     assert_eq!(bed.text("/livez").await.unwrap(), "ok\n");
+    // Of one that was removed the socket is closed, however long somebody stays.
+    let leaving = ServiceStatus::from(&ServiceView { leaving: true, ..sample_service() });
+    assert!(!leaving.is_serving() && !leaving.is_refusing());
+}
+
+#[tokio::test]
+async fn a_stranger_at_a_public_address_is_not_told_which_services_there_are() {
+    let rules = || AccessRules {
+        token: Some(TokenFile("/absent".into())),
+        is_public: true,
+        ..AccessRules::default()
+    };
+    for refusing in [false, true] {
+        let fake = Fake { refusing: refusing.into(), ..Fake::default() };
+        let mut app = app_of(Arc::new(fake), rules());
+        for path in ["/readyz", "/readyz?verbose"] {
+            let mut request = Request::builder().uri(path).header("host", "192.0.2.7:5455");
+            let caller = access::Caller::Tcp(([198, 51, 100, 1], 9).into());
+            request.extensions_mut().unwrap().insert(caller);
+            let answer = app.call(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+            let body = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
+            assert_eq!(&body[..], if refusing { b"not ready\n" as &[u8] } else { b"ok\n" });
+        }
+    }
 }
 
 #[tokio::test]
@@ -332,7 +373,8 @@ async fn by_tcp_it_answers_those_who_name_it_and_lets_nobody_change_anything() {
     let subject = Box::new(FakeRun(Arc::default(), Sessions::new(Vec::new())));
     let origin = Origin { instance: "edge-1".into(), boot: "3f".into(), since: SystemTime::now() };
     let stop = CancellationToken::new();
-    let server = tokio::spawn(serve(doors, subject, Told::default(), origin, stop.clone()));
+    let (begins, subject_comes) = oneshot::channel();
+    let server = tokio::spawn(serve(doors, origin, subject_comes, stop.clone()));
     let ask = async |request: String| {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -343,6 +385,15 @@ async fn by_tcp_it_answers_those_who_name_it_and_lets_nobody_change_anything() {
     let get = async |host: &str, path: &str| {
         ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
     };
+    for (path, status) in [("/livez", "200"), ("/readyz", "503"), ("/", "503"), ("/metrics", "503")]
+    {
+        let told = get("localhost", path).await;
+        assert!(told.starts_with(&format!("HTTP/1.1 {status}")), "{path} at the start: {told}");
+        assert_eq!(told.contains("starting"), status == "503", "{path}: {told}");
+    }
+    assert!(get("evil.example.com", "/livez").await.starts_with("HTTP/1.1 403"));
+    let subject: Box<dyn AdminSubject> = subject;
+    assert!(begins.send((subject, Told::default())).is_ok());
     let told = get("localhost", "/api/v1/version").await;
     assert!(told.starts_with("HTTP/1.1 200") && told.contains("\"may_act\":false"), "{told}");
     assert!(told.contains("content-security-policy: default-src 'none';"), "{told}");

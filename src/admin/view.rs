@@ -45,6 +45,8 @@ pub struct Status {
     pub daemons: Vec<DaemonStatus>,
     /// Connections that are there.
     pub sessions: usize,
+    /// The most that may be there at a time.
+    pub sessions_max: usize,
 }
 
 /// Containers by what they do. All of them count against capacity.
@@ -291,7 +293,8 @@ impl From<Counts> for ContainerCounts {
 impl ServiceStatus {
     /// Whether clients are served, as far as is known.
     pub(super) fn is_serving(&self) -> bool {
-        !matches!(self.state, Condition::Refusing | Condition::Drain | Condition::Maint)
+        use Condition::{Drain, Leaving, Maint, Refusing};
+        !matches!(self.state, Refusing | Drain | Maint | Leaving)
     }
 
     /// Whether clients are refused that should be served: nobody has asked for it.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,8 @@ use super::Instance;
 use super::given::GivenSockets;
 use super::subject::Run;
 use crate::admin::{
-    self, AccessRules, AdminListener, AdminSocket, Doors, Origin, SocketError, SocketMove, Told,
+    self, AccessRules, AdminListener, AdminSocket, AdminSubject, Doors, Origin, SocketError,
+    SocketMove, Told,
 };
 use crate::config::Admin;
 
@@ -25,8 +27,28 @@ const LAST: Duration = Duration::from_secs(1);
 /// The admin server of a run.
 pub(super) struct AdminServer {
     stop: CancellationToken,
-    server: JoinHandle<()>,
+    origin: Origin,
+    /// Those where nobody is accepted yet.
+    closed: Option<Doors>,
+    server: Option<OpenServer>,
     moves: Option<SocketMove>,
+    /// Where browsers come.
+    page: Option<SocketAddr>,
+    to_pass_on: AdminPassedOn,
+}
+
+/// One that answers.
+struct OpenServer {
+    task: JoinHandle<()>,
+    /// Who is told what it is to answer.
+    begins: Option<oneshot::Sender<(Box<dyn AdminSubject>, Told)>>,
+}
+
+/// The path of the socket, and the address with its socket, for a process that takes over.
+#[derive(Debug, Clone, Default)]
+pub(in crate::app) struct AdminPassedOn {
+    pub(super) path: Option<PathBuf>,
+    pub(super) listener: Option<(SocketAddr, Arc<OwnedFd>)>,
 }
 
 /// Listens where the configuration says. Where it says nothing of a socket, what does not work there
@@ -74,28 +96,60 @@ fn at(path: &Path, taken: Option<&Path>) -> Result<AdminSocket, SocketError> {
     }
 }
 
-/// The path of the socket, and the address with its socket, for a process that takes over.
-pub(super) fn to_pass_on(
-    doors: &Doors,
-    config: &Admin,
-    instance: &Instance,
-) -> (Option<PathBuf>, Option<(SocketAddr, Arc<OwnedFd>)>) {
-    let usual = || Admin::usual_socket(instance.name());
-    let path = doors.socket.is_some().then(|| config.socket.clone().unwrap_or_else(usual));
-    let socket = doors.listener.as_ref().and_then(|listener| listener.to_pass_on().ok());
-    (path, config.listen.zip(socket.map(Arc::new)))
+// === impl AdminPassedOn ===
+
+impl AdminPassedOn {
+    fn of(doors: &Doors, config: &Admin, instance: &Instance) -> Self {
+        let usual = || Admin::usual_socket(instance.name());
+        let path = doors.socket.is_some().then(|| config.socket.clone().unwrap_or_else(usual));
+        let socket = doors.listener.as_ref().and_then(|listener| listener.to_pass_on().ok());
+        Self { path, listener: config.listen.zip(socket.map(Arc::new)) }
+    }
 }
 
 // === impl AdminServer ===
 
 impl AdminServer {
-    pub(super) fn serve(doors: Doors, run: Run, told: Told, instance: &Instance) -> Self {
-        let (instance, boot) = (instance.name().to_owned(), instance.boot().to_owned());
-        let origin = Origin { instance, boot, since: SystemTime::now() };
-        let stop = CancellationToken::new();
-        let moves = doors.socket.as_ref().and_then(AdminSocket::beside);
-        let server = tokio::spawn(admin::serve(doors, Box::new(run), told, origin, stop.clone()));
-        Self { stop, server, moves }
+    /// Accepts nobody yet.
+    pub(super) fn new(doors: Doors, config: &Admin, instance: &Instance) -> Self {
+        let (name, boot) = (instance.name().to_owned(), instance.boot().to_owned());
+        Self {
+            stop: CancellationToken::new(),
+            origin: Origin { instance: name, boot, since: SystemTime::now() },
+            moves: doors.socket.as_ref().and_then(AdminSocket::beside),
+            page: doors.listener.as_ref().and_then(AdminListener::address),
+            to_pass_on: AdminPassedOn::of(&doors, config, instance),
+            closed: Some(doors),
+            server: None,
+        }
+    }
+
+    /// Tells whoever asks that the process starts.
+    pub(super) fn open(&mut self) {
+        if let Some(doors) = self.closed.take() {
+            let (begins, subject) = oneshot::channel();
+            let serve = admin::serve(doors, self.origin.clone(), subject, self.stop.clone());
+            self.server = Some(OpenServer { task: tokio::spawn(serve), begins: Some(begins) });
+        }
+    }
+
+    /// Answers by what runs.
+    pub(super) fn serve(&mut self, run: Run, told: Told) {
+        self.open();
+        if let Some(begins) = self.server.as_mut().and_then(|server| server.begins.take()) {
+            // It has stopped, or hears it.
+            _ = begins.send((Box::new(run), told));
+        }
+    }
+
+    /// Where the status page is, if it has an address.
+    pub(super) fn page(&self) -> Option<SocketAddr> {
+        self.page
+    }
+
+    /// What a process has that takes over.
+    pub(super) fn to_pass_on(&self) -> AdminPassedOn {
+        self.to_pass_on.clone()
     }
 
     /// What ends it.
@@ -111,12 +165,14 @@ impl AdminServer {
     }
 
     /// Ends it: whoever asks from now on finds nobody.
-    pub(super) async fn end(mut self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
-        if timeout(LAST, &mut self.server).await.is_err() {
-            self.server.abort();
+        if let Some(OpenServer { mut task, .. }) = self.server
+            && timeout(LAST, &mut task).await.is_err()
+        {
+            task.abort();
             // Its socket is removed with it.
-            _ = self.server.await;
+            _ = task.await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod leaving;
 mod ordered;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,24 +20,19 @@ use super::changes::{ChangedDaemon, Changes};
 use super::config_in_use::ConfigInUse;
 use super::fleet::Followed;
 use super::handover::HandoverAsk;
-use super::notify;
 use super::orders::{self, SentOrder};
 use super::plan::Plan;
 use super::register::{Entry, Registrar};
 use super::watch::{ImageWatch, Moved, Watched};
-use crate::admin::{NotOrdered, Ordered};
 use crate::config::{self, Config};
-use crate::discovery::Following;
 use crate::docker::{Docker, Spec};
 use crate::proxy::{
-    self, AccessFile, AccessWriter, Admission, Listener, Service, Sessions, Settings, Shutdown,
-    Threads,
+    self, AccessFile, Admission, Listener, Service, Sessions, Settings, Shutdown, Threads,
 };
 use crate::shutdown::Stop;
 pub(super) use leaving::Successor;
-
-/// Reads the configuration again, or says in lines why it cannot be used.
-pub type Load = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
+use reload::{ConfigReading, Next};
+pub use reload::{Load, NotLoaded};
 
 /// All that clients come in by, and what it is run with.
 pub(super) struct Server {
@@ -55,6 +51,7 @@ pub(super) struct Server {
     /// What listens, or has listened and has sessions.
     listening: JoinSet<()>,
     successor: Successor,
+    reading: ConfigReading,
     cut: CancellationToken,
 }
 
@@ -84,19 +81,6 @@ struct Front<S = Arc<Service<Pool<Docker>>>> {
     service: watch::Sender<S>,
     /// Dropped with it, which closes the door behind those who are in.
     _close: DropGuard,
-}
-
-/// A configuration that can be used, with all that could fail done.
-struct Next {
-    config: Config,
-    plan: Plan,
-    cap: usize,
-    /// For those services that need one.
-    listeners: BTreeMap<ServiceName, Listener>,
-    /// Another fleet, if it is another one.
-    following: Option<Following>,
-    /// The file for records of connections, opened anew.
-    access: Option<AccessWriter>,
 }
 
 /// Logs what a configuration is warned of.
@@ -138,7 +122,7 @@ impl Server {
         registrar: Registrar,
         successor: Successor,
     ) -> Self {
-        let (pins, dated, fronts, listening, cut) = Default::default();
+        let (pins, dated, fronts, listening, reading, cut) = Default::default();
         let mut this = Self {
             config,
             in_use,
@@ -152,6 +136,7 @@ impl Server {
             fronts,
             listening,
             successor,
+            reading,
             cut,
         };
         this.watch_images();
@@ -249,103 +234,6 @@ impl Server {
         self.until_ended(&stop).await
     }
 
-    /// Reads the configuration again and runs by it, all of it or nothing.
-    async fn reload(&mut self, load: &Load, stop: &Stop) -> Result<Ordered, NotOrdered> {
-        notify::reloading();
-        let prepared = async {
-            match load() {
-                Ok(config) => self.prepare(config).await,
-                Err(why) => Err(why),
-            }
-        };
-        let prepared = tokio::select! {
-            // What is stopped anyway does not wait for discovery.
-            biased;
-            () = stop.drain.cancelled() => return Err(NotOrdered::Stopping),
-            prepared = prepared => prepared,
-        };
-        let done = match prepared {
-            Ok(next) => Ok(Ordered::changed(self.apply(next).await)),
-            Err(why) => {
-                // Line by line: what it shows is aligned.
-                why.lines().for_each(|line| error!("{line}"));
-                error!("the configuration is not reloaded: nothing has changed");
-                self.in_use.refused();
-                Err(NotOrdered::Refused(why))
-            }
-        };
-        notify::ready();
-        done
-    }
-
-    /// Whether a configuration can take the place of the one in use, as far as that can be told without
-    /// doing anything.
-    fn check(&self, config: &Config) -> Result<(), String> {
-        for (what, same) in [
-            ("log", config.log == self.config.log),
-            ("guardian", config.guardian == self.config.guardian),
-            ("admin", config.admin == self.config.admin),
-        ] {
-            if !same {
-                return Err(format!(
-                    "`{what}` cannot be changed while it runs: change it back, or restart"
-                ));
-            }
-        }
-        for service in &config.services {
-            // All that ran here before: containers of a generation that was not replaced, or
-            // that are leased, may be as old as that.
-            let before = self.dated.iter().chain(&self.config.services);
-            let mut before = before.filter(|before| before.name == service.name);
-            if before.any(|before| !service.keeps_deadlines_of(before)) {
-                return Err(format!(
-                    "service {}: with these settings containers that are there may be in use when \
-                     their deadline passes: while it runs, `overdue_after` cannot become longer or \
-                     be left out, nor the times longer that containers are in use; change them \
-                     back, or restart",
-                    service.name
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Does what may fail.
-    async fn prepare(&self, config: Config) -> Result<Next, String> {
-        self.check(&config)?;
-        let plan = Plan::new(&config);
-        let cap = proxy::connection_cap(self.door.files, plan.containers(), plan.daemons());
-        let cap = cap.map_err(|error| error.to_string())?;
-        // Before anything listens: it may take a while.
-        let following = self.followed.prepare(&plan.fleet).await?;
-        let moved = |settings: &&Settings| {
-            self.fronts.get(&settings.name).is_none_or(|front| front.listen != settings.listen)
-        };
-        let bind = |settings: &Settings| {
-            let listener = proxy::bind(settings);
-            let listener = listener.map_err(|error| match self.holder_of(settings) {
-                Some(ours) => format!(
-                    "{error}. Service {ours} of this process listens there: move it away with one \
-                     reload, and this one there with the next"
-                ),
-                None => error.to_string(),
-            })?;
-            Ok((settings.name.clone(), listener))
-        };
-        let listeners = plan.settings.iter().filter(moved).map(bind).collect::<Result<_, String>>();
-        let listeners = listeners?;
-        // Last: it may create the file.
-        let access = config.access_log.as_deref().map(AccessWriter::open).transpose();
-        let access = access.map_err(|error| error.to_string())?;
-        Ok(Next { listeners, config, plan, cap, following, access })
-    }
-
-    /// The service that listens where another one is to.
-    fn holder_of(&self, settings: &Settings) -> Option<&ServiceName> {
-        let same = |front: &Front| front.listen.port() == settings.listen.port();
-        self.fronts.iter().find(|(_, front)| same(front)).map(|(name, _)| name)
-    }
-
     /// Runs by it, and says what it changes.
     async fn apply(&mut self, next: Next) -> String {
         let registered = self.registered(&next);
@@ -362,7 +250,7 @@ impl Server {
         keep(&mut self.fronts, &settings);
         let changes = Changes::between(&self.config, &config);
         self.tell_of(&changes);
-        let before = std::mem::replace(&mut self.config, Arc::new(config));
+        let before = std::mem::replace(&mut self.config, config);
         self.in_use.took(self.config.clone());
         for service in before.services.iter().filter(|s| s.spec.overdue_after.is_some()) {
             if !self.dated.contains(service) {

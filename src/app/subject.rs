@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ganger_pool::Pool;
-use ganger_pool::core::{AdminState, ContainerView, Retirement, ServiceName, Snapshot};
+use ganger_pool::core::{AdminState, Retirement, ServiceName, Snapshot};
 use ganger_pool::discovery::FleetWatch;
 use tokio_util::sync::CancellationToken;
 
@@ -62,9 +62,7 @@ fn is_for_successor(order: &AdminOrder) -> bool {
 impl Run {
     async fn carry_out(&self, order: AdminOrder) -> Result<Ordered, NotOrdered> {
         if self.successor.load(Ordering::Relaxed) && is_for_successor(&order) {
-            let why =
-                "a process takes over, which would not know of it: order it again when that serves";
-            return Err(NotOrdered::Conflict(why.to_owned()));
+            return Err(NotOrdered::taken_over());
         }
         match order {
             AdminOrder::Scale { service, warm, max } => {
@@ -157,6 +155,10 @@ impl AdminSubject for Run {
         self.admission.counts()
     }
 
+    fn connections_max(&self) -> usize {
+        self.admission.cap()
+    }
+
     fn last_reload(&self) -> ReloadResult {
         self.in_use.last_reload()
     }
@@ -184,13 +186,12 @@ impl AdminSubject for Run {
     }
 
     fn containers(&self) -> Vec<ContainerStatus> {
-        let views = self.pool.containers().into_iter();
-        let told = |view: ContainerView| {
-            let handle = self.pool.handle(view.launch);
+        let all = self.pool.containers_and_handles().into_iter();
+        all.map(|(view, handle)| {
             let id = handle.map(|handle| handle.id().to_owned());
             ContainerStatus { id, ..view.into() }
-        };
-        views.map(told).collect()
+        })
+        .collect()
     }
 
     fn notes(&self) -> Notes {

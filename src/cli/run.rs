@@ -1,13 +1,16 @@
 //! `ganger run`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::core::{ServiceView, State};
 use tracing::info;
 
 use super::{Exit, Failure, guard};
-use crate::app::{self, AppError, Ended, GivenSockets, Instance, Load, Running, Startup};
+use crate::app::{
+    self, AppError, Ended, GivenSockets, Instance, Load, NotLoaded, Running, Startup,
+};
 use crate::config::{Config, ConfigError, is_stdin};
 use crate::shutdown::{HangUp, Stop};
 use crate::telemetry;
@@ -30,7 +33,7 @@ pub(super) async fn run(
     let config = match predecessor {
         // What has changed until then it would have read; from then on it waits for this process.
         Some(_) if !is_stdin(path) => {
-            load(path, &name).map_err(|why| Failure::new(Exit::Config, why))?
+            load(path, &name).map_err(|why| Failure::new(Exit::Config, why.render()))?
         }
         _ => config,
     };
@@ -42,7 +45,7 @@ pub(super) async fn run(
         command
     });
     let again = (path.to_owned(), name);
-    let load: Load = Box::new(move || load(&again.0, &again.1));
+    let load: Load = Arc::new(move || load(&again.0, &again.1));
     let startup = Startup {
         given,
         predecessor,
@@ -56,24 +59,24 @@ pub(super) async fn run(
 }
 
 /// Reads the configuration again, for a process that runs as this instance.
-fn load(path: &Path, instance: &str) -> Result<Config, String> {
+fn load(path: &Path, instance: &str) -> Result<Config, NotLoaded> {
     if is_stdin(path) {
         let why = "the configuration came from standard input and cannot be read again: restart to \
                    change it, or name a file";
-        return Err(why.to_owned());
+        return Err(NotLoaded::Other(why.to_owned()));
     }
     let config = Config::load(path).map_err(|error| match error {
-        ConfigError::Invalid(report) => report.render(false),
-        error => error.to_string(),
+        ConfigError::Invalid(report) => NotLoaded::Mistakes(report),
+        error => NotLoaded::Other(error.to_string()),
     })?;
     match config.instance(path) {
         Ok(name) if name == instance => Ok(config),
-        Ok(name) => Err(format!(
+        Ok(name) => Err(NotLoaded::Other(format!(
             "{}: `instance` is {name} now, and this process runs as {instance}, whose containers it \
              has: change it back, or restart",
             path.display()
-        )),
-        Err(error) => Err(error.to_string()),
+        ))),
+        Err(error) => Err(NotLoaded::Other(error.to_string())),
     }
 }
 

@@ -61,8 +61,8 @@ keys! {
     hosts: SiteNames = optional(
         "`localhost` and IP addresses",
         "[\"ganger.example.com\"]",
-        "More names that browsers may call `listen` by. Requests for another are refused, so that a foreign page \
-         cannot ask in its reader's name.",
+        "More names that `listen` may be asked by, such as that of a proxy before it. Requests for another are refused, so that a \
+         foreign page cannot ask in its reader's name. With such names nothing is told without the token.",
     );
 }
 
@@ -75,10 +75,10 @@ impl Admin {
         PathBuf::from(format!("/run/ganger/{instance}.sock"))
     }
 
-    /// Whether everybody on other machines could come to its address.
+    /// Whether others than this machine's may come to its address: from other machines, or by a proxy.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        self.listen.is_some_and(|listen| !listen.ip().is_loopback())
+        self.listen.is_some_and(|listen| !listen.ip().is_loopback() || !self.hosts.is_empty())
     }
 }
 
@@ -115,7 +115,7 @@ impl Admin {
             (f.place(ADMIN.listen), self.is_public() && self.token_file.is_none())
         {
             let title = "whoever reaches this address could see all clients and containers";
-            let help = "add `token_file`, or listen on 127.0.0.1 and come by SSH";
+            let help = "add `token_file`, or listen on 127.0.0.1 without `hosts` and come by SSH";
             f.cx.report(Mistake::new(&place, title).help(help));
         }
         for place in [f.place(ADMIN.token_file), f.place(ADMIN.hosts)].into_iter().flatten() {

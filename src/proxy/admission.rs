@@ -80,6 +80,12 @@ impl Admission {
         self.places.cap.store(cap, Relaxed);
     }
 
+    /// How many it lets in at a time.
+    #[must_use]
+    pub fn cap(&self) -> usize {
+        self.places.cap.load(Relaxed)
+    }
+
     /// All services' counters.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<ServiceName, Counts> {

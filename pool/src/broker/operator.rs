@@ -2,6 +2,7 @@
 //! an operator asks before.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use super::outbox::Outbox;
 use super::{Broker, Inner};
@@ -102,14 +103,21 @@ impl<R: ContainerRuntime> Broker<R> {
         retirement
     }
 
-    /// Every container, [`BATCH`] by [`BATCH`]: a lease waits for no more than one of these.
-    pub(crate) fn containers(&self) -> Vec<ContainerView> {
+    /// Every container, and its handle once it was started, [`BATCH`] by [`BATCH`]: a lease waits
+    /// for no more than one of these.
+    pub(crate) fn containers(&self) -> Vec<(ContainerView, Option<Arc<R::Handle>>)> {
         let mut all = Vec::new();
         loop {
-            let last = all.last().map(|view: &ContainerView| view.launch);
-            let batch = self.inner.lock().ledger.containers(last, BATCH);
+            let last = all.last().map(|(view, _): &(ContainerView, _)| view.launch);
+            let inner = self.inner.lock();
+            let batch = inner.ledger.containers(last, BATCH);
             let is_last = batch.len() < BATCH;
-            all.extend(batch);
+            let with_handle = |view: ContainerView| {
+                let handle = inner.handles.get(&view.launch).cloned();
+                (view, handle)
+            };
+            all.extend(batch.into_iter().map(with_handle));
+            drop(inner);
             if is_last {
                 return all;
             }

@@ -87,13 +87,13 @@ impl<R: ContainerRuntime> Pool<R> {
     /// in the answer once.
     #[must_use]
     pub fn containers(&self) -> Vec<ContainerView> {
-        self.broker.containers()
+        self.broker.containers().into_iter().map(|(view, _)| view).collect()
     }
 
-    /// The handle of a container, once it was started and as long as it is there.
+    /// The same, each with its handle once it was started.
     #[must_use]
-    pub fn handle(&self, launch: LaunchId) -> Option<Arc<R::Handle>> {
-        self.broker.handle_of(launch)
+    pub fn containers_and_handles(&self) -> Vec<(ContainerView, Option<Arc<R::Handle>>)> {
+        self.broker.containers()
     }
 
     /// Retires one container, and says what comes of it. It is not leased any more; one that is

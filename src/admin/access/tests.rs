@@ -97,6 +97,10 @@ fn on_a_public_address_only_health_is_told_without_the_token() {
     assert_eq!(status("/readyz", &[]), (200, false));
     assert_eq!(status("/readyz/echo", &[]), (401, false));
     assert_eq!(status("/metrics", &[("authorization", "Bearer hunter2")]), (200, true));
+    let may_look =
+        |headers| judge(&rules, TCP, request("GET", "/readyz", headers)).unwrap().may_look();
+    assert!(!may_look(&[]) && may_look(&[("authorization", "Bearer hunter2")]));
+    assert!(judge(&with_token(), TCP, request("GET", "/", &[])).unwrap().may_look());
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct MetricsReading {
     pub containers: BTreeMap<(String, String), ContainerCounts>,
     /// The proxy, by service.
     pub proxy: BTreeMap<ServiceName, Counts>,
+    /// The most connections at a time.
+    pub connections_max: usize,
     /// Who lists, or has listed, the daemons.
     pub sources: Vec<SourceReading>,
     /// The last time that the configuration was read.
@@ -215,6 +217,12 @@ static ROWS: &[MetricRow] = &[
             by_door(r, s, |counts| counts.open);
         },
     ),
+    gauge(
+        "ganger_connections_max",
+        &[],
+        "The most connections at a time, of all services together: what the limit on open files leaves",
+        |r, s| s.add(&[], r.connections_max as u64),
+    ),
     counter(
         "ganger_connections_rejected",
         &["service", "reason"],
@@ -304,7 +312,12 @@ static ROWS: &[MetricRow] = &[
         "ganger_service_serving",
         SERVICE,
         "1 where clients are served, 0 where they are refused, as far as is known",
-        |r, s| by_service(r, s, |service| service.refusing.is_none().into()),
+        |r, s| {
+            // One that leaves is neither: nobody comes any more.
+            for service in r.pool.services.iter().filter(|service| !service.leaving) {
+                s.add(&[service.name.as_str()], service.refusing.is_none());
+            }
+        },
     ),
     gauge(
         "ganger_service_enabled",

@@ -62,6 +62,7 @@ fn reading() -> MetricsReading {
             ContainerCounts { ready: 3, ..ContainerCounts::default() },
         )]),
         proxy: BTreeMap::from([("echo".into(), counts)]),
+        connections_max: 4000,
         sources: vec![
             SourceReading {
                 source: "config",
@@ -119,6 +120,7 @@ fn counters_and_gauges_say_what_was_read_and_histograms_what_happened() {
     for line in [
         "ganger_connections_total{service=\"echo\"} 9",
         "ganger_connections_active{service=\"echo\"} 2",
+        "ganger_connections_max 4000",
         "ganger_connections_rejected_total{service=\"echo\",reason=\"queue_full\"} 1",
         "ganger_leases_total{service=\"echo\",start=\"warm\"} 7",
         "ganger_leases_total{service=\"echo\",start=\"cold\"} 0",

@@ -21,7 +21,7 @@ async fn export(State(admin): ServerState, Path(file): Path<String>) -> Result<R
         "services.csv" => services(&admin).await,
         "daemons.csv" => daemons(&admin).await,
         "sessions.csv" => sessions(&admin),
-        "containers.csv" => containers(&admin),
+        "containers.csv" => containers(&admin).await,
         "failures.csv" => failures(&admin),
         _ => return Err(Problem::absent(format!("there is no file {file:?}"))),
     };
@@ -130,7 +130,7 @@ fn sessions(admin: &AdminShared) -> Rows {
     with_head(&head, rows)
 }
 
-fn containers(admin: &AdminShared) -> Rows {
+async fn containers(admin: &AdminShared) -> Rows {
     let head = [
         "launch",
         "id",
@@ -143,7 +143,8 @@ fn containers(admin: &AdminShared) -> Rows {
         "uses",
         "retire_reason",
     ];
-    let rows = admin.containers().into_iter().map(|c| {
+    let all = admin.containers().await;
+    let rows = all.iter().cloned().map(|c| {
         let mut row = vec![c.launch.to_string(), perhaps(c.id), c.service];
         row.extend([c.generation.to_string(), c.daemon, c.state]);
         row.extend([c.state_seconds.to_string(), c.age_seconds.to_string(), c.uses.to_string()]);

@@ -1,9 +1,7 @@
 //! The running process's side: gives what it has to the one that takes its place.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use tracing::{debug, info, warn};
 use super::channel::{Channel, DESCRIPTORS};
 use super::lives::Lives;
 use super::message::{Beginning, HandoverReply, HandoverRequest, Offer, PROTOCOL, ToldListener};
+use crate::app::admin_server::AdminPassedOn;
 use crate::app::given::PassedOn;
 use crate::app::instance::Lock;
 use crate::app::notify;
@@ -61,10 +60,7 @@ pub(in crate::app) struct Giver {
     pub(in crate::app) docker: Arc<Docker>,
     /// Those that this process was handed over from.
     pub(in crate::app) lives: Lives,
-    /// The path of the admin socket.
-    pub(in crate::app) admin: Option<PathBuf>,
-    /// The address of the admin server, and its socket.
-    pub(in crate::app) admin_listener: Option<(SocketAddr, Arc<OwnedFd>)>,
+    pub(in crate::app) admin: AdminPassedOn,
     /// Ends the admin server.
     pub(in crate::app) admin_stop: CancellationToken,
     pub(in crate::app) asks: mpsc::Sender<HandoverAsk>,
@@ -230,7 +226,7 @@ impl Giver {
         let offer = Offer {
             boot: self.boot.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            admin: self.admin.clone(),
+            admin: self.admin.path.clone(),
             lives: lives.iter().map(|(boot, _)| boot.clone()).collect(),
             listeners,
         };
@@ -254,7 +250,7 @@ impl Giver {
             self.asks.send(HandoverAsk::Listeners { tell, pid, over }).await.ok()?;
             listeners = told.await.ok()?;
         }
-        if let Some((listen, socket)) = &self.admin_listener
+        if let Some((listen, socket)) = &self.admin.listener
             && let Ok(socket) = socket.as_fd().try_clone_to_owned()
         {
             let name = crate::app::given::ADMIN.to_owned();

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
+use crate::app::admin_server::AdminPassedOn;
 use crate::docker::{Docker, Identity};
 
 fn name() -> String {
@@ -40,8 +41,7 @@ impl Old {
             boot,
             docker: Arc::new(Docker::new(identity, Vec::new())),
             lives: Lives::default(),
-            admin: Some("/run/a.sock".into()),
-            admin_listener: None,
+            admin: AdminPassedOn { path: Some("/run/a.sock".into()), listener: None },
             admin_stop: admin_stop.clone(),
             asks,
             drain: drain.clone(),

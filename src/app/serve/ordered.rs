@@ -1,11 +1,13 @@
 //! What the server does by order of the operator.
 
+use std::sync::atomic::Ordering;
+
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot, State};
 use tracing::info;
 
 use super::super::orders::{self, ServerOrder, StockScale};
 use super::super::plan::Plan;
-use super::{Changes, Load, Server};
+use super::{Load, Server};
 use crate::admin::{NotOrdered, Ordered};
 use crate::shutdown::Stop;
 
@@ -36,10 +38,15 @@ impl Server {
         load: Option<&Load>,
         stop: &Stop,
     ) -> Result<Ordered, NotOrdered> {
+        let is_for_successor = !matches!(order, ServerOrder::Reload { dry_run: true });
+        // One may have come since the order was given.
+        if is_for_successor && self.successor.is_there().load(Ordering::Relaxed) {
+            return Err(NotOrdered::taken_over());
+        }
         match (order, load) {
             (ServerOrder::Scale { service, scale }, _) => self.scale(&service, scale),
             (ServerOrder::Reload { dry_run: false }, Some(load)) => self.reload(load, stop).await,
-            (ServerOrder::Reload { dry_run: true }, Some(load)) => self.compare(load).await,
+            (ServerOrder::Reload { dry_run: true }, Some(load)) => self.compare(load, stop).await,
             (ServerOrder::Reload { .. }, None) => {
                 Err(NotOrdered::Conflict("it runs without a file that could be read".to_owned()))
             }
@@ -67,13 +74,5 @@ impl Server {
         self.in_use.scaled(service.clone(), scale);
         self.run_services(Plan::new(&self.config).services);
         Ok(Ordered::changed(detail))
-    }
-
-    /// Says what the configuration would change, and changes nothing.
-    async fn compare(&self, load: &Load) -> Result<Ordered, NotOrdered> {
-        let config = load().map_err(NotOrdered::Refused)?;
-        self.check(&config).map_err(NotOrdered::Refused)?;
-        let changes = Changes::between(&self.config, &config);
-        Ok(Ordered::unchanged(format!("would change: {changes}")))
     }
 }

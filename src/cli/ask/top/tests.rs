@@ -41,7 +41,7 @@ fn seen(daemon_state: &str) -> Update {
         "about": {"version": "0.1.0", "instance": "edge-1", "boot": "b", "pid": 7,
                   "uptime_seconds": 65.0, "stopping": false, "may_act": true},
         "services": [service("echo", "ready", 0), service("web", "refusing", 3)],
-        "daemons": [daemon(daemon_state)], "sessions": 1
+        "daemons": [daemon(daemon_state)], "sessions": 1, "sessions_max": 4000
     });
     let sessions = json!([{
         "id": 17, "service": "echo", "client": "192.0.2.1:5000", "age_seconds": 3.0,
