@@ -1,5 +1,6 @@
 //! A running Ganger is asked, and told, by its admin socket.
 
+mod crowd;
 mod failures;
 mod monitoring;
 mod openapi;
