@@ -86,8 +86,8 @@ enum Verb {
     /// cannot be run beside: the systemd unit, the demo, chosen tests on its engine; needs root.
     #[cfg(target_os = "linux")]
     Vm {
-        /// Only what has this in its name.
-        filter: Option<String>,
+        /// Only what has one of these in its name.
+        filters: Vec<String>,
     },
     /// What `vm` runs in the machine.
     #[cfg(target_os = "linux")]
@@ -223,7 +223,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         #[cfg(target_os = "linux")]
         Verb::Soak(args) => return soak::run(&args),
         #[cfg(target_os = "linux")]
-        Verb::Vm { filter } => return vm::run(filter),
+        Verb::Vm { filters } => return vm::run(filters),
         #[cfg(target_os = "linux")]
         Verb::VmInside { plan } => return vm::inside(&plan),
     }

@@ -19,7 +19,7 @@ use crate::fleet::is_root;
 use crate::packages;
 
 /// Runs it; returns 1 when something failed there, or nothing was heard of its end.
-pub(crate) fn run(filter: Option<String>) -> Result<ExitCode> {
+pub(crate) fn run(filters: Vec<String>) -> Result<ExitCode> {
     let obstacle = match () {
         // What runs in it is built for this one.
         () if !cfg!(target_arch = "x86_64") => Some("this machine is not x86-64"),
@@ -29,12 +29,9 @@ pub(crate) fn run(filter: Option<String>) -> Result<ExitCode> {
     if let Some(obstacle) = obstacle {
         bail!("{obstacle}, so no virtual machine can be made");
     }
-    let cases = inside::selected(filter.as_deref());
+    let cases = inside::selected(&filters);
     if cases.is_empty() {
-        bail!(
-            "nothing of what runs in the machine has {:?} in its name",
-            filter.unwrap_or_default()
-        );
+        bail!("nothing of what runs in the machine has one of {filters:?} in its name");
     }
     packages::ensure_machine()?;
     let dir = std::path::absolute(command::target().join("vm"))?;
@@ -44,7 +41,7 @@ pub(crate) fn run(filter: Option<String>) -> Result<ExitCode> {
         command::say("waiting for another `cargo xtask vm`");
         lock.lock().context("lock on the virtual machine")?;
     }
-    let payload = payload::build(&dir, filter, &cases)?;
+    let payload = payload::build(&dir, filters, &cases)?;
     let interrupts = Interrupts::take()?;
     let result = system::ensure(&dir.join("system"), &interrupts).and_then(|system| {
         interrupts.check()?;

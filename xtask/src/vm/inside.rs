@@ -82,8 +82,8 @@ impl Case {
     }
 }
 
-/// The cases that the filter leaves, in the order in which they run.
-pub(super) fn selected(filter: Option<&str>) -> Vec<Case> {
+/// The cases that the filters leave, in the order in which they run.
+pub(super) fn selected(filters: &[String]) -> Vec<Case> {
     let check = |room: &str, &(name, check): &Check| Case {
         name: format!("{room}::{name}"),
         what: What::Check(check),
@@ -98,7 +98,9 @@ pub(super) fn selected(filter: Option<&str>) -> Vec<Case> {
             .iter()
             .map(|test| Case { name: format!("engine::{}", test.name), what: What::Test(*test) }),
     );
-    cases.retain(|case| filter.is_none_or(|filter| case.name.contains(filter)));
+    cases.retain(|case| {
+        filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter))
+    });
     cases
 }
 
@@ -118,7 +120,7 @@ fn run_all(plan: &Path, port: &mut File) -> Result<ExitCode> {
     let plan: Plan = serde_json::from_str(&plan).context("the plan")?;
     writeln!(port, "in the virtual machine: {}", host::describe()?)?;
     let (mut passed, mut failed) = (0, 0);
-    for case in selected(plan.filter.as_deref()) {
+    for case in selected(&plan.filters) {
         let since = Instant::now();
         let result = match case.what {
             What::Check(check) => check(&plan),
@@ -166,17 +168,21 @@ mod tests {
 
     #[test]
     fn a_filter_leaves_what_has_it_in_its_name() {
-        let all = selected(None);
-        assert_eq!(selected(Some("")).len(), all.len());
-        let unit = selected(Some("unit::"));
+        let of = |filters: &[&str]| {
+            selected(&filters.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let all = of(&[]);
+        assert_eq!(of(&[""]).len(), all.len());
+        let unit = of(&["unit::"]);
         assert!(!unit.is_empty() && unit.len() < all.len());
         assert!(!unit.iter().any(Case::is_test));
-        assert!(selected(Some("nothing is called that")).is_empty());
+        assert_eq!(of(&["unit::", "image::"]).len(), unit.len() + of(&["image::"]).len());
+        assert!(of(&["nothing is called that"]).is_empty());
     }
 
     #[test]
     fn every_test_that_is_chosen_is_there() {
-        for case in selected(None) {
+        for case in selected(&[]) {
             let What::Test(engine::Test { name, .. }) = case.what else { continue };
             let (module, name) = name.split_once("::").unwrap();
             let path = command::root().join(format!("tests/engines/{module}.rs"));

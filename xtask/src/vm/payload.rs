@@ -28,7 +28,7 @@ exec /payload/xtask vm-inside /payload/plan.json
 ";
 
 /// Builds what these cases need, and the disk.
-pub(super) fn build(dir: &Path, filter: Option<String>, cases: &[Case]) -> Result<PathBuf> {
+pub(super) fn build(dir: &Path, filters: Vec<String>, cases: &[Case]) -> Result<PathBuf> {
     command::say("building ganger and tests: some minutes the first time");
     command::run(&mut cargo(&["build", "--release", "--package", "ganger"]))?;
     let mut files = Vec::new();
@@ -43,7 +43,7 @@ pub(super) fn build(dir: &Path, filter: Option<String>, cases: &[Case]) -> Resul
     let of_image = cases.iter().any(Case::is_of_image);
     let of_package = cases.iter().any(Case::is_of_package);
     let plan = Plan {
-        filter,
+        filters,
         ganger: std::path::absolute(command::target().join("release/ganger"))?,
         static_ganger: of_image.then(build_static).transpose()?,
         package: of_package.then(|| deb::run(None)).transpose()?,

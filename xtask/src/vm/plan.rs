@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// What is to be done inside, and with what.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Plan {
-    pub(super) filter: Option<String>,
+    /// Only what has one of these in its name, if there are any.
+    pub(super) filters: Vec<String>,
     /// The program as it is released.
     pub(super) ganger: PathBuf,
     /// The same, linked statically, when an image of it is to be made.
