@@ -26,9 +26,11 @@ const MEDIAN: Duration = Duration::from_micros(5);
 const A_SECOND: f64 = 100_000.0;
 /// Daemons, and containers on each: alone, and with as many that are leased as a large one has.
 const SIZES: [(u32, u32); 2] = [(4, 4), (1000, 11)];
-/// How often one that is watched and one that is not are timed, in turns. Longer than a scrape each.
+/// How often one that is watched and one that is not are compared, each time over three scrapes.
 const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(1500);
+const ROUND: Duration = Duration::from_secs(3);
+/// How long each has its turn within a round: shorter than the machine changes its pace.
+const TURN: Duration = Duration::from_millis(10);
 /// The most that a lease may cost with metrics, in terms of one without.
 const WATCHED: f64 = 1.03;
 
@@ -108,11 +110,17 @@ fn compare_watched(runtime: &Runtime, size: (u32, u32)) {
     }
     // By round: the median of one that is watched, in terms of one that is not; and so on.
     let mut ratios = [Vec::new(), Vec::new()];
+    let _scrapes = watch.scrapes(&pools[1].0);
     for _ in 0..ROUNDS {
-        let [plain, watched] = [0, 1].map(|which| {
-            let (pool, service) = &pools[which];
-            let _scrapes = (which == 1).then(|| watch.scrapes(pool));
-            runtime.block_on(percentiles(pool, service))
+        let (end, mut times) = (Instant::now() + ROUND, [Vec::new(), Vec::new()]);
+        while Instant::now() < end {
+            for ((pool, service), times) in pools.iter().zip(&mut times) {
+                runtime.block_on(turn(pool, service, times));
+            }
+        }
+        let [plain, watched] = times.map(|mut times| {
+            times.sort_unstable();
+            [50, 99].map(|percent| times[times.len() * percent / 100].as_secs_f64())
         });
         for (ratios, (watched, plain)) in ratios.iter_mut().zip(watched.into_iter().zip(plain)) {
             ratios.push(watched / plain);
@@ -131,11 +139,10 @@ fn compare_watched(runtime: &Runtime, size: (u32, u32)) {
     held.into_iter().for_each(|lease| Lease::finish(lease, Outcome::Unused));
 }
 
-/// The 50th and the 99th percentile of leases, in seconds, one after the other for a while, each
-/// returned unused.
-async fn percentiles(pool: &Pool<FakeEngine>, service: &ServiceName) -> [f64; 2] {
+/// Times leases, one after the other for a turn, each returned unused.
+async fn turn(pool: &Pool<FakeEngine>, service: &ServiceName, times: &mut Vec<Duration>) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
-    let (end, mut times) = (Instant::now() + ROUND, Vec::new());
+    let end = Instant::now() + TURN;
     loop {
         let start = Instant::now();
         if start >= end {
@@ -145,8 +152,6 @@ async fn percentiles(pool: &Pool<FakeEngine>, service: &ServiceName) -> [f64; 2]
         times.push(start.elapsed());
         Lease::finish(lease, Outcome::Unused);
     }
-    times.sort_unstable();
-    [50, 99].map(|percent| times[times.len() * percent / 100].as_secs_f64())
 }
 
 /// The median time of a lease, and how many there are in a second, one after the other, each
