@@ -176,8 +176,9 @@ fn restart(plan: &Plan) -> Result<()> {
 fn restart_with_socket(plan: &Plan) -> Result<()> {
     with(plan, |service| {
         systemctl(&["stop", NAME])?;
-        let shared = "port: 7000, reuse: 100000,";
-        fs::write(CONFIG, fs::read_to_string(CONFIG)?.replace("port: 7000,", shared))?;
+        let (config, strict) = (fs::read_to_string(CONFIG)?, "reuse: 0,");
+        ensure!(config.contains(strict), "the configuration does not say {strict:?}");
+        fs::write(CONFIG, config.replace(strict, "reuse: 100000,"))?;
         let unit =
             |program: &Path| said("install", &["-m", "644", &program.to_string_lossy(), SOCKET]);
         unit(&plan.socket)?;
