@@ -47,7 +47,7 @@ fn serves(plan: &Plan) -> Result<()> {
     let case = || {
         wait_until("clients are served", || echo(PORT).is_ok())?;
         (0..3).try_for_each(|_| echo(PORT))?;
-        let log = said("docker", &["logs", CONTAINER])?;
+        let log = Composed::log()?;
         ensure!(log.contains("containers are reached by namespace"), "reached otherwise");
         // Where the machine has its socket, and in it.
         let status = said("docker", &["exec", CONTAINER, "ganger", "status"])?;
@@ -98,8 +98,14 @@ impl Composed {
         Ok(Self)
     }
 
+    /// What it has logged: to standard error, as everywhere.
+    fn log() -> Result<String> {
+        let logs = Command::new("docker").args(["logs", CONTAINER]).output();
+        Ok(String::from_utf8_lossy(&logs.context("docker logs")?.stderr).into_owned())
+    }
+
     fn with_log(&self, error: &anyhow::Error) -> anyhow::Error {
-        let log = said("docker", &["logs", CONTAINER]).unwrap_or_else(|error| format!("{error:#}"));
+        let log = Self::log().unwrap_or_else(|error| format!("{error:#}"));
         anyhow!("{error:#}; its log:\n{log}")
     }
 }
