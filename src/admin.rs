@@ -260,7 +260,7 @@ pub async fn serve(
     let Doors { socket, listener, rules } = doors;
     let (begun, app) = watch::channel(routes::starting(rules.clone()));
     let begins = async {
-        let Ok((subject, told)) = subject.await else { return };
+        let Some(Ok((subject, told))) = stop.run_until_cancelled(subject).await else { return };
         let can_login = rules.token.is_some();
         let admin = Arc::new(AdminShared::new(subject, told, origin, can_login, stop.clone()));
         drop(begun.send_replace(routes::routes(Arc::clone(&admin), rules)));

@@ -211,12 +211,14 @@ pub async fn run(
     if predecessor.is_none() {
         admin.open();
     }
+    // The next process of this instance makes its admin socket where this one had its own.
+    let _lock = instance.lock().cloned();
     let ended = run_asked(startup, &mut admin, started, stocked).await;
     admin.end().await;
     ended
 }
 
-/// The same, while it can be asked.
+/// Runs a configuration until it is stopped, with an admin server that another has made.
 async fn run_asked(
     startup: Startup,
     admin: &mut AdminServer,

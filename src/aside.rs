@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 /// How long a reading may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One kind of reading, of which one at a time is under way: one that is not answered holds one
 /// thread, however many ask. Those who ask meanwhile share the next one.
@@ -36,8 +36,8 @@ impl<T: Clone + Send + 'static> Aside<T> {
         Self { patience, begun: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
-    /// What a reading brings that begins after this is called, on a thread where that may take
-    /// time; `None` when it takes too long.
+    /// Returns the result of a reading that began after this call, on a thread that may block;
+    /// `None` where the reading takes too long.
     ///
     /// # Cancel safety
     /// Dropping the future leaves a reading that has begun to the thread.

@@ -87,7 +87,8 @@ enum Refused {
     ReadOnly,
     /// The token was not shown.
     NoToken,
-    /// Likewise, by somebody who is told no more than whether clients can be sent here.
+    /// The token was not shown at a public address: the caller learns only whether clients can be
+    /// sent here.
     Stranger,
 }
 

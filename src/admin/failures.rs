@@ -72,7 +72,7 @@ impl FailureMemory {
         all
     }
 
-    /// One that is kept.
+    /// The failure with this number, if it is kept.
     fn get(&self, id: u64) -> Option<FailureBundle> {
         let kept = self.ring.lock().latest().find(|kept| kept.id == id).cloned();
         kept.map(|kept| FailureBundle::clone(&kept))

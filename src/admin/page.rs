@@ -92,7 +92,7 @@ struct SessionRow {
     sent: String,
 }
 
-/// What is told in words, and the number that its column is sorted by. Both are empty where nothing is known.
+/// The text of a cell, and the number that its column is sorted by. Both are empty where nothing is known.
 #[derive(Default)]
 struct SortedCell {
     text: String,

@@ -49,7 +49,7 @@ pub(super) fn routes(admin: Arc<AdminShared>, rules: AccessRules) -> Router {
         .layer(from_fn_with_state(Arc::new(Gate::of(rules)), access::admit))
 }
 
-/// What there is before there is anything to ask.
+/// The paths that are answered while the process starts.
 pub(super) fn starting(rules: AccessRules) -> Router {
     Router::new()
         .route("/livez", axum::routing::get(livez))
@@ -197,7 +197,7 @@ fn code(ready: bool) -> StatusCode {
 fn line(service: &ServiceStatus) -> String {
     let mut line = format!("{} {}", service.name, service.state);
     if let Some(reason) = &service.reason {
-        // Whoever reads it takes a line for a service.
+        // A line break in a reason would look like another service.
         _ = write!(line, ": {}", legible(reason));
     }
     line.push('\n');

@@ -62,13 +62,14 @@ impl ConnectionSource for TcpListener {
 
     async fn accept(&self) -> io::Result<(Self::Stream, Caller)> {
         let (stream, address) = Self::accept(self).await?;
-        // Whoever is gone without a word is found while nothing is sent.
+        // Keepalive finds a client that is gone while nothing is sent to it.
         tune(&stream, Some(GIVEN_UP_AFTER))?;
         Ok((stream, Caller::Tcp(address)))
     }
 }
 
-/// Answers those who come to a door by what is current, until it is told to stop and the last answer is sent.
+/// Has the current `app` answer those who come to a door, until it is told to stop and the last answer
+/// is sent.
 ///
 /// # Cancel safety
 /// Dropping the future closes the door; connections end with the runtime, or by themselves.

@@ -182,7 +182,7 @@ impl AdminSubject for FakeRun {
     }
 }
 
-/// One that is there from the start.
+/// A subject that is there from the start.
 fn begun(subject: Box<FakeRun>, told: Told) -> oneshot::Receiver<(Box<dyn AdminSubject>, Told)> {
     let (begins, begun) = oneshot::channel();
     assert!(begins.send((subject as Box<dyn AdminSubject>, told)).is_ok());
@@ -363,6 +363,16 @@ async fn a_path_that_is_taken_over_is_not_removed_by_who_had_it() {
     drop(new);
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
     std::fs::remove_dir(dir).unwrap();
+}
+
+#[tokio::test]
+async fn one_that_is_stopped_while_the_process_starts_ends_at_once() {
+    let origin = Origin { instance: "edge-1".into(), boot: "3f".into(), since: SystemTime::now() };
+    let ((_subject, comes), stop) = (oneshot::channel(), CancellationToken::new());
+    stop.cancel();
+    let server = serve(Doors::default(), origin, comes, stop);
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), server).await;
+    assert!(ended.is_ok(), "it waits for something to answer for");
 }
 
 #[tokio::test]

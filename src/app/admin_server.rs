@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -27,21 +29,16 @@ const LAST: Duration = Duration::from_secs(1);
 /// The admin server of a run.
 pub(super) struct AdminServer {
     stop: CancellationToken,
-    origin: Origin,
-    /// Those where nobody is accepted yet.
-    closed: Option<Doors>,
-    server: Option<OpenServer>,
+    /// The server, until it is opened.
+    closed: Option<BoxFuture<'static, ()>>,
+    /// The server, once it is open.
+    task: Option<JoinHandle<()>>,
+    /// Where the run is sent that the server is to answer for.
+    subject: Option<oneshot::Sender<(Box<dyn AdminSubject>, Told)>>,
     moves: Option<SocketMove>,
-    /// Where browsers come.
+    /// The address of the status page.
     page: Option<SocketAddr>,
     to_pass_on: AdminPassedOn,
-}
-
-/// One that answers.
-struct OpenServer {
-    task: JoinHandle<()>,
-    /// Who is told what it is to answer.
-    begins: Option<oneshot::Sender<(Box<dyn AdminSubject>, Told)>>,
 }
 
 /// The path of the socket, and the address with its socket, for a process that takes over.
@@ -113,32 +110,29 @@ impl AdminServer {
     /// Accepts nobody yet.
     pub(super) fn new(doors: Doors, config: &Admin, instance: &Instance) -> Self {
         let (name, boot) = (instance.name().to_owned(), instance.boot().to_owned());
-        Self {
-            stop: CancellationToken::new(),
-            origin: Origin { instance: name, boot, since: SystemTime::now() },
-            moves: doors.socket.as_ref().and_then(AdminSocket::beside),
-            page: doors.listener.as_ref().and_then(AdminListener::address),
-            to_pass_on: AdminPassedOn::of(&doors, config, instance),
-            closed: Some(doors),
-            server: None,
-        }
+        let origin = Origin { instance: name, boot, since: SystemTime::now() };
+        let moves = doors.socket.as_ref().and_then(AdminSocket::beside);
+        let page = doors.listener.as_ref().and_then(AdminListener::address);
+        let to_pass_on = AdminPassedOn::of(&doors, config, instance);
+        let (stop, (subject, comes)) = (CancellationToken::new(), oneshot::channel());
+        let closed = Some(admin::serve(doors, origin, comes, stop.clone()).boxed());
+        let subject = Some(subject);
+        Self { stop, closed, task: None, subject, moves, page, to_pass_on }
     }
 
     /// Tells whoever asks that the process starts.
     pub(super) fn open(&mut self) {
-        if let Some(doors) = self.closed.take() {
-            let (begins, subject) = oneshot::channel();
-            let serve = admin::serve(doors, self.origin.clone(), subject, self.stop.clone());
-            self.server = Some(OpenServer { task: tokio::spawn(serve), begins: Some(begins) });
+        if let Some(server) = self.closed.take() {
+            self.task = Some(tokio::spawn(server));
         }
     }
 
-    /// Answers by what runs.
+    /// Answers for a run.
     pub(super) fn serve(&mut self, run: Run, told: Told) {
         self.open();
-        if let Some(begins) = self.server.as_mut().and_then(|server| server.begins.take()) {
-            // It has stopped, or hears it.
-            _ = begins.send((Box::new(run), told));
+        if let Some(subject) = self.subject.take() {
+            // A server that was stopped needs none.
+            _ = subject.send((Box::new(run), told));
         }
     }
 
@@ -167,7 +161,7 @@ impl AdminServer {
     /// Ends it: whoever asks from now on finds nobody.
     pub(super) async fn end(self) {
         self.stop.cancel();
-        if let Some(OpenServer { mut task, .. }) = self.server
+        if let Some(mut task) = self.task
             && timeout(LAST, &mut task).await.is_err()
         {
             task.abort();

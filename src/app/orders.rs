@@ -69,7 +69,7 @@ impl StockScale {
         if let Some(warm) = self.warm {
             (scaled.warm, scaled.auto) = (warm, None);
         }
-        // Of `Auto` it is the least.
+        // With `Auto`, `warm` is its `min`.
         let (warm, max) = (scaled.warm, scaled.max);
         if warm > max {
             return Err(format!("{warm} containers cannot be kept ready of at most {max}"));

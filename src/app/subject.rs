@@ -41,19 +41,17 @@ pub(super) struct Run {
     pub(super) successor: Arc<AtomicBool>,
 }
 
-/// Whether a process that takes over would have to know of an order, and does not.
+/// Whether the pool carries out an order that a process which takes over would have to know of.
 fn is_for_successor(order: &AdminOrder) -> bool {
     match order {
-        AdminOrder::Scale { .. }
-        | AdminOrder::Reload { dry_run: false }
-        | AdminOrder::ServiceState { .. }
+        AdminOrder::ServiceState { .. }
         | AdminOrder::DaemonState { .. }
         | AdminOrder::Roll { .. }
         | AdminOrder::RollBack { .. } => true,
-        // Of what this process has, or is.
-        AdminOrder::Reload { dry_run: true } | AdminOrder::Retire { .. } | AdminOrder::Drain => {
-            false
-        }
+        // The server looks for itself when the turn of these comes.
+        AdminOrder::Scale { .. } | AdminOrder::Reload { .. } => false,
+        // These are about this process alone.
+        AdminOrder::Retire { .. } | AdminOrder::Drain => false,
     }
 }
 

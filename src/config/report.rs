@@ -165,6 +165,17 @@ impl Report {
         self.mistakes.iter().map(|mistake| mistake.remark(&self.sources))
     }
 
+    /// As [`Report::remarks`], but no more than `Display` shows.
+    pub fn shown(&self) -> impl Iterator<Item = Remark> {
+        self.remarks().take(SHOWN)
+    }
+
+    /// How many mistakes `Display` leaves out.
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        self.count().saturating_sub(SHOWN)
+    }
+
     /// The report as `Display` gives it, with colours for a terminal when asked.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
@@ -183,8 +194,8 @@ impl Report {
             1 => "1 mistake".to_owned(),
             n => format!("{n} mistakes"),
         };
-        let hidden = self.count().saturating_sub(SHOWN);
-        let shown = if hidden > 0 { format!(", the first {SHOWN} shown") } else { String::new() };
+        let shown =
+            if self.hidden() > 0 { format!(", the first {SHOWN} shown") } else { String::new() };
         let mut files: Vec<_> =
             self.mistakes.iter().map(|mistake| self.sources.file_at(&mistake.span)).collect();
         files.dedup();

@@ -156,7 +156,7 @@ impl fmt::Display for FailurePhase {
 // === impl FailureLimits ===
 
 impl fmt::Display for FailureLimits {
-    /// Those that there are: `memory 64.0 MiB, pids 32`.
+    /// The limits that are set: `memory 64.0 MiB, pids 32`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { memory_bytes, cpus, pids } = self;
         let said = [

@@ -313,7 +313,7 @@ static ROWS: &[MetricRow] = &[
         SERVICE,
         "1 where clients are served, 0 where they are refused, as far as is known",
         |r, s| {
-            // One that leaves is neither: nobody comes any more.
+            // A service that is being removed is neither: its listening socket is closed.
             for service in r.pool.services.iter().filter(|service| !service.leaving) {
                 s.add(&[service.name.as_str()], service.refusing.is_none());
             }

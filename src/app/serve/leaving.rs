@@ -52,9 +52,14 @@ impl Successor {
         self.is_there.clone()
     }
 
+    /// Whether one is there now.
+    pub(super) fn is_coming(&self) -> bool {
+        self.over.is_some()
+    }
+
     /// Whether a reload has to wait for its end; remembers and says so.
     pub(super) fn puts_off(&mut self) -> bool {
-        if self.over.is_some() {
+        if self.is_coming() {
             self.reload = true;
             warn!(
                 pid = self.pid,
@@ -62,7 +67,7 @@ impl Successor {
                  again when it has; if it fails, this one does"
             );
         }
-        self.over.is_some()
+        self.is_coming()
     }
 
     /// Whether it has to read its file again when it serves.

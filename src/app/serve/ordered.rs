@@ -1,7 +1,5 @@
 //! What the server does by order of the operator.
 
-use std::sync::atomic::Ordering;
-
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot, State};
 use tracing::info;
 
@@ -38,9 +36,8 @@ impl Server {
         load: Option<&Load>,
         stop: &Stop,
     ) -> Result<Ordered, NotOrdered> {
-        let is_for_successor = !matches!(order, ServerOrder::Reload { dry_run: true });
-        // One may have come since the order was given.
-        if is_for_successor && self.successor.is_there().load(Ordering::Relaxed) {
+        let changes = !matches!(order, ServerOrder::Reload { dry_run: true });
+        if changes && self.successor.is_coming() {
             return Err(NotOrdered::taken_over());
         }
         match (order, load) {

@@ -22,8 +22,6 @@ use crate::shutdown::Stop;
 
 /// How long a file system may take for the configuration and all that it includes.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most mistakes that whoever orders a reload is told of.
-const TOLD: usize = 30;
 
 /// Reads the configuration again, or says why it cannot be used.
 pub type Load = Arc<dyn Fn() -> Result<Config, NotLoaded> + Send + Sync>;
@@ -66,7 +64,8 @@ async fn access_writer(path: PathBuf) -> Result<AccessWriter, String> {
 // === impl NotLoaded ===
 
 impl NotLoaded {
-    /// It in lines as people like it, with the places in the file.
+    /// All of it with the text of the file at each place, in lines, for the log and for whoever
+    /// starts the process.
     #[must_use]
     pub fn render(&self) -> String {
         match self {
@@ -78,8 +77,11 @@ impl NotLoaded {
     fn log(&self, format: LogFormat) {
         match self {
             Self::Mistakes(report) if format == LogFormat::Json => {
-                for Remark { file, line, column, message, help } in report.remarks() {
+                for Remark { file, line, column, message, help } in report.shown() {
                     error!(file, line, column, help, "{message}");
+                }
+                if report.hidden() > 0 {
+                    error!(mistakes = report.hidden(), "the configuration has more mistakes");
                 }
             }
             // Line by line: what it shows is aligned.
@@ -95,10 +97,10 @@ impl fmt::Display for NotLoaded {
             Self::Mistakes(report) => report,
             Self::Other(why) => return f.write_str(why),
         };
-        for (number, remark) in report.remarks().take(TOLD).enumerate() {
+        for (number, remark) in report.shown().enumerate() {
             write!(f, "{}{remark}", if number > 0 { "\n" } else { "" })?;
         }
-        match report.count().saturating_sub(TOLD) {
+        match report.hidden() {
             0 => Ok(()),
             more => write!(f, "\nand {more} more"),
         }
@@ -270,7 +272,7 @@ mod tests {
         assert!(!told.contains("hunter2") && why.render().contains("hunter2"), "{told}");
         let many: Vec<_> = (0..40).map(|n| format!("\"s{n}\": 1")).collect();
         let told = mistakes(&many.join(", ")).to_string();
-        assert!(told.lines().count() == TOLD + 1 && told.contains("and "), "{told}");
+        assert!(told.lines().count() == 31 && told.ends_with(" more"), "{told}");
     }
 
     #[tokio::test]
