@@ -26,13 +26,6 @@ const MEDIAN: Duration = Duration::from_micros(5);
 const A_SECOND: f64 = 100_000.0;
 /// Daemons, and containers on each: alone, and with as many that are leased as a large one has.
 const SIZES: [(u32, u32); 2] = [(4, 4), (1000, 11)];
-/// How often one that is watched and one that is not are compared, each time over three scrapes.
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_secs(3);
-/// How long each has its turn within a round: shorter than the machine changes its pace.
-const TURN: Duration = Duration::from_millis(10);
-/// The most that a lease may cost with metrics, in terms of one without.
-const WATCHED: f64 = 1.03;
 
 fn main() {
     let mut criterion = costs::criterion();
@@ -108,41 +101,23 @@ fn compare_watched(runtime: &Runtime, size: (u32, u32)) {
             }
         });
     }
-    // By round: the median of one that is watched, in terms of one that is not; and so on.
-    let mut ratios = [Vec::new(), Vec::new()];
     let _scrapes = watch.scrapes(&pools[1].0);
-    for _ in 0..ROUNDS {
-        let (end, mut times) = (Instant::now() + ROUND, [Vec::new(), Vec::new()]);
-        while Instant::now() < end {
-            for ((pool, service), times) in pools.iter().zip(&mut times) {
-                runtime.block_on(turn(pool, service, times));
-            }
-        }
-        let [plain, watched] = times.map(|mut times| {
-            times.sort_unstable();
-            [50, 99].map(|percent| times[times.len() * percent / 100].as_secs_f64())
-        });
-        for (ratios, (watched, plain)) in ratios.iter_mut().zip(watched.into_iter().zip(plain)) {
-            ratios.push(watched / plain);
-        }
-    }
-    for (name, mut ratios) in ["p50", "p99"].into_iter().zip(ratios) {
-        ratios.sort_by(f64::total_cmp);
-        let median = ratios[ROUNDS / 2];
-        let what = format!(
-            "a lease with metrics that are read every second, of {containers} containers on {daemons} \
-             daemons / the same without, {name}"
-        );
-        let spread = format!("{median:.2} ({:.2} to {:.2})", ratios[0], ratios[ROUNDS - 1]);
-        costs::row(&what, &spread, Some((format!("<= {WATCHED}"), median <= WATCHED)));
-    }
+    let what = format!("a lease, of {containers} containers on {daemons} daemons,");
+    watched::compare(&what, &[50, 99], |who, end, times| {
+        let (pool, service) = &pools[who];
+        runtime.block_on(turn(pool, service, end, times));
+    });
     held.into_iter().for_each(|lease| Lease::finish(lease, Outcome::Unused));
 }
 
-/// Times leases, one after the other for a turn, each returned unused.
-async fn turn(pool: &Pool<FakeEngine>, service: &ServiceName, times: &mut Vec<Duration>) {
+/// Times leases, one after the other until the turn ends, each returned unused.
+async fn turn(
+    pool: &Pool<FakeEngine>,
+    service: &ServiceName,
+    end: Instant,
+    times: &mut Vec<Duration>,
+) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(3600);
-    let end = Instant::now() + TURN;
     loop {
         let start = Instant::now();
         if start >= end {

@@ -19,13 +19,9 @@ use costs::Costs;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ganger::proxy::Acceptor;
 use proxied::{counted, proxy_to};
-use watched::{Scrapes, Watch};
+use watched::Watch;
 
 const BULK: usize = 16 << 20;
-/// The most that a connection may cost with metrics, in terms of one without.
-const MOST: f64 = 1.03;
-/// The way by which connections go meanwhile.
-const WATCHED: &str = "proxied by one thread and watched";
 
 fn main() {
     let mut criterion = costs::criterion();
@@ -41,20 +37,27 @@ fn main() {
     let [many, one] = [&many, &one].map(|runtime| Acceptor::alone(runtime.handle().clone()));
     let watch = Watch::default();
     let seen = counted(watch.recorders());
-    let mut bench = |name: &str, bytes: usize, backend: SocketAddr, measure: Measure| {
+    // Each name with how many there are of it in a connection that is timed.
+    let mut bench = |(name, many_of): (&str, u64), bytes: usize, backend, measure: Measure| {
         let ways = [
             ("direct", backend),
             ("proxied by many threads", proxy_to([&many], backend, false, counted(Vec::new()))),
             ("proxied by one thread", proxy_to([&one], backend, false, counted(Vec::new()))),
-            (WATCHED, proxy_to([&one], backend, false, seen.clone())),
         ];
-        let scrape = || watch.scrapes_of(&seen.0, &seen.1);
-        compare(&mut criterion, &mut costs, name, bytes, &ways, measure, scrape);
+        compare(&mut criterion, &mut costs, name, bytes, &ways, measure);
+        let plain = ways[2].1;
+        let addresses = [plain, proxy_to([&one], backend, false, seen.clone())];
+        let _scrapes = watch.scrapes_of(&seen.0, &seen.1);
+        watched::compare(name, &[50], |who, end, times| {
+            while Instant::now() < end {
+                times.push(measure(addresses[who], many_of).expect("a connection"));
+            }
+        });
     };
     let echo = serve(echo);
-    bench("set-up", 0, echo, set_up);
-    bench("ping-pong of 64 B", 64, echo, ping_pong);
-    bench("bulk of 16 MiB", BULK, serve(source), bulk);
+    bench(("set-up", 1), 0, echo, set_up);
+    bench(("ping-pong of 64 B", 100), 64, echo, ping_pong);
+    bench(("bulk of 16 MiB", 1), BULK, serve(source), bulk);
     criterion.final_summary();
 }
 
@@ -67,7 +70,6 @@ fn compare(
     bytes: usize,
     ways: &[(&str, SocketAddr)],
     measure: Measure,
-    scrape: impl Fn() -> Scrapes,
 ) {
     let mut group = criterion.benchmark_group("relay");
     group.throughput(match bytes {
@@ -75,7 +77,6 @@ fn compare(
         bytes => Throughput::Bytes(bytes as u64),
     });
     for (way, address) in ways {
-        let _scrapes = (*way == WATCHED).then(&scrape);
         group.bench_function(BenchmarkId::new(name, way), |bencher| {
             bencher.iter_custom(|iterations| {
                 let time = measure(*address, iterations).expect("a connection");
@@ -84,11 +85,6 @@ fn compare(
         });
     }
     group.finish();
-    costs.compare(
-        &format!("{name} {WATCHED}"),
-        &format!("{name} proxied by one thread"),
-        Some(MOST),
-    );
     for (way, _) in &ways[1..] {
         costs.compare(&format!("{name} {way}"), &format!("{name} direct"), None);
     }
