@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -47,8 +48,9 @@ pub struct NetNs {
     spare: Mutex<Option<Socket>>,
     candidates: Vec<SocketAddr>,
     found: OnceLock<SocketAddr>,
-    /// Where it has listened while it did not at those before: it may have begun meanwhile.
-    found_once: OnceLock<SocketAddr>,
+    /// Where it has listened while it did not at those before, and when that was seen: it may have
+    /// begun meanwhile.
+    found_once: Mutex<Option<(SocketAddr, Instant)>>,
 }
 
 // === impl Dialer ===
@@ -177,7 +179,7 @@ impl NetNs {
             spare: Mutex::default(),
             candidates: candidates.into_iter().flatten().map(|ip| (ip, port).into()).collect(),
             found: OnceLock::new(),
-            found_once: OnceLock::new(),
+            found_once: Mutex::default(),
         };
         // Shows that it can be entered, too.
         namespace.prepare().await?;
@@ -211,14 +213,12 @@ impl NetNs {
         if let Some(address) = self.found.get() {
             return self.connect(*address).await;
         }
-        let mut first = None;
+        let (began, mut first) = (Instant::now(), None);
         for address in &self.candidates {
             match self.connect(*address).await {
                 Ok(stream) => {
-                    // It may have begun to listen everywhere after the first was tried: one that is
-                    // not the first has to be found twice. Another dial may have found the same.
-                    let is_first = first.is_none();
-                    if is_first || self.found_once.set(*address).is_err() {
+                    if first.is_none() || self.is_found_again(*address, began) {
+                        // Another dial may have found the same.
                         let _ = self.found.set(*address);
                     }
                     return Ok(stream);
@@ -227,6 +227,19 @@ impl NetNs {
             }
         }
         Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+    }
+
+    /// Whether it listens at this address, and not at those before, also for a dial that began after
+    /// that was seen first: it may have begun to listen everywhere between two connects.
+    fn is_found_again(&self, address: SocketAddr, began: Instant) -> bool {
+        let mut once = self.found_once.lock();
+        match *once {
+            Some((before, seen)) if before == address => seen <= began,
+            _ => {
+                *once = Some((address, Instant::now()));
+                false
+            }
+        }
     }
 
     /// Whether a dial would find the service, without connecting to it: a
@@ -307,79 +320,4 @@ impl fmt::Debug for NetNs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    // Our own namespace stands in for a container's: what differs is tried on
-    // real engines.
-    #[tokio::test]
-    #[ignore = "needs root"]
-    async fn dials_loopback_and_is_refused_exactly() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let dialer = Arc::new(Dialer::default());
-        let pid = i32::try_from(std::process::id()).unwrap();
-        let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
-        for _ in 0..3 {
-            let stream = namespace.dial().await.unwrap();
-            assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
-        }
-        let listens = async || match namespace.listens().await {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
-            listens => Some(listens.unwrap()),
-        };
-        assert_ne!(listens().await, Some(Listens::No));
-        drop(listener);
-        assert_ne!(listens().await, Some(Listens::Yes));
-        let refused = namespace.dial().await.unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-    }
-
-    #[tokio::test]
-    #[ignore = "needs root"]
-    async fn finds_a_service_on_the_other_loopback() {
-        let listener = tokio::net::TcpListener::bind("[::1]:0").await.expect("IPv6 on loopback");
-        let port = listener.local_addr().unwrap().port();
-        let dialer = Arc::new(Dialer::default());
-        let pid = i32::try_from(std::process::id()).unwrap();
-        let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
-        assert_ne!(namespace.listens().await.unwrap_or(Listens::Yes), Listens::V6);
-        assert!(namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv6());
-    }
-
-    #[tokio::test]
-    #[ignore = "needs root"]
-    async fn a_service_that_begins_to_listen_between_two_dials_is_found_at_loopback_afterwards() {
-        let early = tokio::net::TcpListener::bind("[::1]:0").await.expect("IPv6 on loopback");
-        let port = early.local_addr().unwrap().port();
-        let dialer = Arc::new(Dialer::default());
-        let pid = i32::try_from(std::process::id()).unwrap();
-        let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
-        let is_v4 = async || namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv4();
-        assert!(!is_v4().await);
-        let _late = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        assert!(is_v4().await && is_v4().await);
-    }
-
-    #[tokio::test]
-    #[ignore = "needs root"]
-    async fn a_connection_to_an_address_that_can_be_taken_away_is_watched() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let dialer = Arc::new(Dialer::default());
-        let pid = i32::try_from(std::process::id()).unwrap();
-        // The second stands in for one of an interface: it leads to loopback, and does not say so.
-        for (ip, watched) in [("127.0.0.1", false), ("::ffff:127.0.0.1", true)] {
-            let mut namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
-            namespace.candidates = vec![(ip.parse::<std::net::IpAddr>().unwrap(), port).into()];
-            let stream = namespace.dial().await.unwrap();
-            assert_eq!(socket2::SockRef::from(&stream).keepalive().unwrap(), watched, "{ip}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_process_that_is_not_there_has_no_namespace() {
-        let dialer = Arc::new(Dialer::default());
-        assert!(NetNs::open(&dialer, i32::MAX, 1, None).await.is_err());
-    }
-}
+mod tests;
