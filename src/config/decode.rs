@@ -128,9 +128,14 @@ impl<'t> Cx<'t> {
     /// Reports a value of the wrong type.
     pub(super) fn expected<T>(&mut self, node: &Node, what: &str) -> Option<T> {
         let text = self.source(&node.span);
+        // What is to be any text may be a secret, and a title is told to more than the file is.
+        let may_be_secret = what == String::WHAT;
         let found = match &node.shape {
             Shape::Bad => return None,
             Shape::Atom if text.contains('"') => "text".to_owned(),
+            Shape::Atom if may_be_secret => "a number".to_owned(),
+            Shape::Name if may_be_secret => "a word".to_owned(),
+            Shape::Struct { name: Some(_), .. } if may_be_secret => "a word and `( )`".to_owned(),
             Shape::Atom => format!("the number {text}"),
             Shape::Name => format!("the word `{text}`"),
             Shape::Struct { name: Some(name), .. } => format!("`{}( )`", self.source(name)),
