@@ -160,6 +160,16 @@ pub struct Told {
     pub failures: Arc<FailureMemory>,
 }
 
+/// What the server begins to answer for.
+pub struct AdminBeginning {
+    /// The process that is asked.
+    pub subject: Box<dyn AdminSubject>,
+    /// Those who were told what happened to it.
+    pub told: Told,
+    /// Told when whoever asks is answered by it.
+    pub begun: oneshot::Sender<()>,
+}
+
 /// The facts of a process that never change.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -247,23 +257,26 @@ impl<T> Default for AdminCopy<T> {
 }
 
 /// Answers those who come by the doors, until it is told to stop; then the socket is removed. Until
-/// there is a `subject` they are told that the process starts.
+/// there is a `beginning` they are told that the process starts.
 ///
 /// # Cancel safety
 /// Dropping the future breaks off what is being answered.
 pub async fn serve(
     doors: Doors,
     origin: Origin,
-    subject: oneshot::Receiver<(Box<dyn AdminSubject>, Told)>,
+    beginning: oneshot::Receiver<AdminBeginning>,
     stop: CancellationToken,
 ) {
     let Doors { socket, listener, rules } = doors;
-    let (begun, app) = watch::channel(routes::starting(rules.clone()));
+    let (current, app) = watch::channel(routes::starting(rules.clone()));
     let begins = async {
-        let Some(Ok((subject, told))) = stop.run_until_cancelled(subject).await else { return };
+        let Some(Ok(beginning)) = stop.run_until_cancelled(beginning).await else { return };
+        let AdminBeginning { subject, told, begun } = beginning;
         let can_login = rules.token.is_some();
         let admin = Arc::new(AdminShared::new(subject, told, origin, can_login, stop.clone()));
-        drop(begun.send_replace(routes::routes(Arc::clone(&admin), rules)));
+        drop(current.send_replace(routes::routes(Arc::clone(&admin), rules)));
+        // Who has begun it may have stopped meanwhile.
+        _ = begun.send(());
         let mut ticks = tokio::time::interval(trend::EVERY);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             admin.trend.sample(&*admin.snapshot().await);

@@ -41,8 +41,8 @@ use crate::docker::{Builtin, Docker, EngineObserver, Identity};
 use crate::image;
 use crate::probe::Prober;
 use crate::proxy::{
-    self, AccessFile, AccessWriter, Admission, AdoptError, BindError, ConnLines, Listener,
-    Recorder, Sessions, Threads,
+    self, AccessFile, Admission, AdoptError, BindError, ConnLines, Listener, Recorder, Sessions,
+    Threads,
 };
 use crate::shutdown::Stop;
 use admin_server::AdminServer;
@@ -52,7 +52,7 @@ use fleet::Followed;
 use guardian::Guardian;
 use handover::{Giver, Lives, Succession};
 use register::Registrar;
-use serve::{Door, Server, Successor};
+use serve::{AccessOpening, Door, Server, Successor};
 use stocked::StockWatch;
 use subject::Run;
 use watch::ImageWatch;
@@ -66,7 +66,7 @@ pub use plan::Plan;
 pub use push::{Held, Pushed, Source, ask_for, push};
 pub use reap::{Found, reap};
 pub use register::admitted;
-pub use serve::{Load, NotLoaded};
+pub use serve::{Load, NotLoaded, OpeningError};
 
 /// How long the start waits for what an earlier boot left. What takes longer is
 /// removed while clients are served.
@@ -155,7 +155,7 @@ pub enum AppError {
     Admin(#[from] SocketError),
     /// The file for records of connections cannot be opened.
     #[error(transparent)]
-    AccessLog(#[from] proxy::AccessLogError),
+    AccessLog(#[from] OpeningError),
     /// Something the process needs of its machine.
     #[error("{what}: {source}")]
     Machine {
@@ -213,7 +213,9 @@ pub async fn run(
     }
     // The next process of this instance makes its admin socket where this one had its own.
     let _lock = instance.lock().cloned();
-    let ended = run_asked(startup, &mut admin, started, stocked).await;
+    // Whoever asks for that lock is answered until then.
+    let mut giver = None;
+    let ended = run_asked(startup, &mut admin, &mut giver, started, stocked).await;
     admin.end().await;
     ended
 }
@@ -222,13 +224,20 @@ pub async fn run(
 async fn run_asked(
     startup: Startup,
     admin: &mut AdminServer,
+    giver: &mut Option<AbortOnDropHandle<()>>,
     started: impl FnOnce(&Running),
     mut stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
     let Startup { config, instance, mut given, predecessor, stop, load, .. } = startup;
     let Startup { guardian, mut recorders, mut engines, .. } = startup;
     let access = Arc::new(AccessFile::default());
-    access.set(config.access_log.as_deref().map(AccessWriter::open).transpose()?);
+    let opening = AccessOpening::default();
+    access.set(tokio::select! {
+        // Nothing was begun yet.
+        biased;
+        () = stop.drain.cancelled() => return Ok(stopped(0, Vec::new())),
+        opened = opening.open(config.access_log.as_deref()) => opened?,
+    });
     recorders.push(access.clone());
     let plan = Plan::new(&config);
     let machine = |what| move |source| AppError::Machine { what, source };
@@ -303,17 +312,14 @@ async fn run_asked(
         }
     };
     let address = |(settings, listener): (&proxy::Settings, &Listener)| {
-        let address = listener.local_addr().unwrap_or(settings.listen);
-        info!(service = %settings.name, %address, "listening");
-        (settings.name.clone(), address)
+        (settings.name.clone(), listener.local_addr().unwrap_or(settings.listen))
     };
-    let services = settings.iter().zip(&listeners).map(address).collect();
+    let services: Vec<_> = settings.iter().zip(&listeners).map(address).collect();
     let lines =
         ConnLines { is_json: config.log.format == LogFormat::Json, begin: config.log.begin };
     let (admission, sessions) = (Admission::new(cap), Sessions::logging(lines, recorders));
     let page = admin.page();
     let running = Running { services, pool: pool.clone(), sessions: sessions.clone(), page };
-    started(&running);
     let config = Arc::new(config);
     let in_use = Arc::new(ConfigInUse::new(config.clone(), &told));
     let (orders, ordered) = mpsc::channel(1);
@@ -332,13 +338,18 @@ async fn run_asked(
         orders,
         successor: successor.is_there(),
     };
-    admin.serve(run, told);
+    // Whoever reads that it listens may ask it at once.
+    admin.serve(run, told).await;
+    for (service, address) in &running.services {
+        info!(%service, %address, "listening");
+    }
+    started(&running);
 
     let full = pool.clone();
     let full = tokio::spawn(async move {
         stocks.tell_of_full(&*full, |service| stocked(service, &running)).await
     });
-    let door = Door { files, admission, sessions, access: access.clone(), threads };
+    let door = Door { files, admission, sessions, access: access.clone(), opening, threads };
     let registrar = Registrar::new(instance.name(), pool.clone());
     let mut server =
         Server::new((config, in_use), door, pool.clone(), followed, images, registrar, successor);
@@ -354,7 +365,7 @@ async fn run_asked(
     };
     let (asks, asked) = mpsc::channel(1);
     // What runs by a file can be run again by it.
-    let _giver = instance.lock().filter(|_| load.is_some()).map(|lock| {
+    *giver = instance.lock().filter(|_| load.is_some()).map(|lock| {
         let giver = Giver {
             lock: lock.clone(),
             boot: instance.boot().to_owned(),

@@ -38,6 +38,8 @@ const HEADERS: [(&str, &str); 6] = [
 ];
 /// What says from where a browser asks.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// What proxies say of whom they pass on.
+const FORWARDED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host"];
 /// What everybody may ask: whoever spreads load has no token.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
@@ -161,6 +163,8 @@ impl Gate {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             from_here(headers, host)?;
         }
+        // From this machine, and for anybody.
+        let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
         let refused = match (&rules.token, shown(headers)) {
             (Some(file), Some(shown)) => match file.read_aside(&self.tokens).await {
                 Ok(token) if is_same(token.as_bytes(), &shown) => None,
@@ -170,9 +174,10 @@ impl Gate {
                     return Err(Problem::no_token_file());
                 }
             },
-            (Some(_), None) if rules.is_public => match OPEN.contains(&path) {
-                true => Some(Refused::Stranger),
-                false => return Err(Problem::unauthorized()),
+            (token, _) if rules.is_public || is_forwarded => match token {
+                _ if OPEN.contains(&path) => Some(Refused::Stranger),
+                Some(_) => return Err(Problem::unauthorized()),
+                None => return Err(Problem::forwarded()),
             },
             (Some(_), None) => Some(Refused::NoToken),
             (None, _) => Some(Refused::ReadOnly),

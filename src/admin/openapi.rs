@@ -101,15 +101,15 @@ fn complete(method: &str, operation: &mut Value) {
 /// What may be wrong with a request for an operation.
 fn problems(changes: bool, operation: &Value) -> BTreeSet<ProblemKind> {
     use ProblemKind::{
-        Absent, ForeignHost, ForeignOrigin, Invalid, Late, ReadOnly, Starting, TokenUnreadable,
-        TooLarge, Unauthorized,
+        Absent, ForeignHost, ForeignOrigin, Forwarded, Invalid, Late, ReadOnly, Starting,
+        TokenUnreadable, TooLarge, Unauthorized,
     };
-    let mut kinds = BTreeSet::from([Unauthorized, ForeignHost, TokenUnreadable]);
+    let mut kinds = BTreeSet::from([Unauthorized, ForeignHost, Forwarded, TokenUnreadable]);
     if changes {
         kinds.extend([ForeignOrigin, ReadOnly]);
     }
     // Health checks are answered in plain text during the start, too.
-    if !["livez", "readyz"].map(Value::from).contains(&operation["operationId"]) {
+    if !["livez", "readyz", "service_readyz"].map(Value::from).contains(&operation["operationId"]) {
         kinds.insert(Starting);
     }
     for parameter in operation["parameters"].as_array().into_iter().flatten() {

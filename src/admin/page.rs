@@ -33,6 +33,7 @@ const EVENTS: usize = 50;
 
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
+const STARTING: &str = include_str!("page/starting.html");
 const ICON: &str = include_str!("page/icon.svg");
 
 #[derive(Template)]
@@ -118,6 +119,11 @@ pub(super) fn routes() -> Router<Arc<AdminShared>> {
 
 async fn page(State(admin): ServerState, Extension(access): Extension<Access>) -> Response {
     rendered(&StatusPage::of(&admin, access).await)
+}
+
+/// What a browser shows while the process starts.
+pub(super) async fn starting() -> (StatusCode, Html<&'static str>) {
+    (StatusCode::SERVICE_UNAVAILABLE, Html(STARTING))
 }
 
 /// A browser shows the token from now on, once it was asked for it here.

@@ -33,6 +33,7 @@ pub(super) enum ProblemKind {
     Late,
     ForeignHost,
     ForeignOrigin,
+    Forwarded,
     Unauthorized,
     ReadOnly,
     TooManyReaders,
@@ -63,6 +64,9 @@ impl ProblemKind {
             }
             Self::ForeignOrigin => {
                 (StatusCode::FORBIDDEN, "foreign-origin", "A page of another server asks")
+            }
+            Self::Forwarded => {
+                (StatusCode::FORBIDDEN, "forwarded", "A proxy has passed the request on")
             }
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "The token is needed"),
             Self::ReadOnly => (StatusCode::FORBIDDEN, "read-only", "Nothing can be changed here"),
@@ -145,6 +149,13 @@ impl Problem {
     pub(super) fn foreign_origin() -> Self {
         let detail = "changes are asked for by pages of this server, or by none";
         Self::new(ProblemKind::ForeignOrigin, detail)
+    }
+
+    /// A proxy has passed the request on, and nobody here could show a token.
+    pub(super) fn forwarded() -> Self {
+        let detail = "a proxy has passed this on, and so anybody may ask: with `admin.token_file` whoever \
+                      has the token is answered, and `admin.hosts` is what browsers call the proxy";
+        Self::new(ProblemKind::Forwarded, detail)
     }
 
     /// The token is not shown, or another one.

@@ -53,7 +53,9 @@ pub(super) fn routes(admin: Arc<AdminShared>, rules: AccessRules) -> Router {
 pub(super) fn starting(rules: AccessRules) -> Router {
     Router::new()
         .route("/livez", axum::routing::get(livez))
-        .route("/readyz", axum::routing::get(async || (code(false), "starting\n")))
+        .route("/readyz", axum::routing::get(not_ready))
+        .route("/readyz/{service}", axum::routing::get(not_ready))
+        .route("/", axum::routing::get(page::starting))
         .fallback(async || Problem::starting())
         .layer(from_fn_with_state(Arc::new(Gate::of(rules)), access::admit))
 }
@@ -188,6 +190,10 @@ async fn service_readyz(
     let service = service_of(&admin, &name).await?;
     let ready = service.is_serving() && !admin.subject.is_stopping();
     Ok((code(ready), line(&service)))
+}
+
+async fn not_ready() -> (StatusCode, &'static str) {
+    (code(false), "starting\n")
 }
 
 fn code(ready: bool) -> StatusCode {

@@ -183,10 +183,11 @@ impl AdminSubject for FakeRun {
 }
 
 /// A subject that is there from the start.
-fn begun(subject: Box<FakeRun>, told: Told) -> oneshot::Receiver<(Box<dyn AdminSubject>, Told)> {
-    let (begins, begun) = oneshot::channel();
-    assert!(begins.send((subject as Box<dyn AdminSubject>, told)).is_ok());
-    begun
+fn begun(subject: Box<FakeRun>, told: Told) -> oneshot::Receiver<AdminBeginning> {
+    let (begins, beginning) = oneshot::channel();
+    let begun = oneshot::channel().0;
+    assert!(begins.send(AdminBeginning { subject, told, begun }).is_ok());
+    beginning
 }
 
 // === impl Bed ===
@@ -395,15 +396,21 @@ async fn by_tcp_it_answers_those_who_name_it_and_lets_nobody_change_anything() {
     let get = async |host: &str, path: &str| {
         ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
     };
-    for (path, status) in [("/livez", "200"), ("/readyz", "503"), ("/", "503"), ("/metrics", "503")]
-    {
+    for (path, status, said) in [
+        ("/livez", "200", "ok\n"),
+        ("/readyz", "503", "\r\n\r\nstarting\n"),
+        ("/readyz/echo", "503", "\r\n\r\nstarting\n"),
+        ("/", "503", "<meta http-equiv=\"refresh\" content=\"5\">"),
+        ("/metrics", "503", "\"code\":\"starting\""),
+    ] {
         let told = get("localhost", path).await;
         assert!(told.starts_with(&format!("HTTP/1.1 {status}")), "{path} at the start: {told}");
-        assert_eq!(told.contains("starting"), status == "503", "{path}: {told}");
+        assert!(told.contains(said), "{path}: {told}");
     }
     assert!(get("evil.example.com", "/livez").await.starts_with("HTTP/1.1 403"));
-    let subject: Box<dyn AdminSubject> = subject;
-    assert!(begins.send((subject, Told::default())).is_ok());
+    let (begun, has_begun) = oneshot::channel();
+    assert!(begins.send(AdminBeginning { subject, told: Told::default(), begun }).is_ok());
+    has_begun.await.unwrap();
     let told = get("localhost", "/api/v1/version").await;
     assert!(told.starts_with("HTTP/1.1 200") && told.contains("\"may_act\":false"), "{told}");
     assert!(told.contains("content-security-policy: default-src 'none';"), "{told}");

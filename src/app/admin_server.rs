@@ -18,7 +18,7 @@ use super::Instance;
 use super::given::GivenSockets;
 use super::subject::Run;
 use crate::admin::{
-    self, AccessRules, AdminListener, AdminSocket, AdminSubject, Doors, Origin, SocketError,
+    self, AccessRules, AdminBeginning, AdminListener, AdminSocket, Doors, Origin, SocketError,
     SocketMove, Told,
 };
 use crate::config::Admin;
@@ -34,7 +34,7 @@ pub(super) struct AdminServer {
     /// The server, once it is open.
     task: Option<JoinHandle<()>>,
     /// Where the run is sent that the server is to answer for.
-    subject: Option<oneshot::Sender<(Box<dyn AdminSubject>, Told)>>,
+    subject: Option<oneshot::Sender<AdminBeginning>>,
     moves: Option<SocketMove>,
     /// The address of the status page.
     page: Option<SocketAddr>,
@@ -127,12 +127,15 @@ impl AdminServer {
         }
     }
 
-    /// Answers for a run.
-    pub(super) fn serve(&mut self, run: Run, told: Told) {
+    /// Answers for a run, from the end of the future on.
+    pub(super) async fn serve(&mut self, run: Run, told: Told) {
         self.open();
+        let (begun, has_begun) = oneshot::channel();
+        let beginning = AdminBeginning { subject: Box::new(run), told, begun };
         if let Some(subject) = self.subject.take() {
-            // A server that was stopped needs none.
-            _ = subject.send((Box::new(run), told));
+            // A server that was stopped needs none, and says nothing.
+            _ = subject.send(beginning);
+            _ = has_begun.await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Serves: listeners, their sessions, and reloads of the configuration.
 
+mod access;
 mod leaving;
 mod ordered;
 mod reload;
@@ -30,6 +31,8 @@ use crate::proxy::{
     self, AccessFile, Admission, Listener, Service, Sessions, Settings, Shutdown, Threads,
 };
 use crate::shutdown::Stop;
+pub(super) use access::AccessOpening;
+pub use access::OpeningError;
 pub(super) use leaving::Successor;
 use reload::{ConfigReading, Next};
 pub use reload::{Load, NotLoaded};
@@ -62,6 +65,7 @@ pub(super) struct Door {
     pub(super) admission: Arc<Admission>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) access: Arc<AccessFile>,
+    pub(super) opening: AccessOpening,
     pub(super) threads: Threads,
 }
 

@@ -104,6 +104,22 @@ fn on_a_public_address_only_health_is_told_without_the_token() {
 }
 
 #[test]
+fn what_a_proxy_passes_on_is_told_without_the_token_as_little_as_at_a_public_address() {
+    let by_proxy = |name| [("host", "127.0.0.1:5455"), (name, "192.0.2.7")];
+    for name in ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host"] {
+        let headers = by_proxy(name);
+        for (rules, status) in [(AccessRules::default(), 403), (with_token(), 401)] {
+            assert_eq!(
+                judged(&rules, "GET", "/api/v1/status", &headers),
+                (status, false),
+                "{name}"
+            );
+            assert_eq!(judged(&rules, "GET", "/readyz", &headers), (200, false), "{name}");
+        }
+    }
+}
+
+#[test]
 fn whoever_may_write_to_the_socket_may_change_something() {
     let caller = Caller::Socket { uid: Some(0), pid: None };
     let access = judge(&AccessRules::default(), caller, request("POST", "/", &[("host", "x")]));

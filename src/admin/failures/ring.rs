@@ -104,7 +104,9 @@ fn bounded(found: FailureBundle) -> FailureBundle {
 /// A text of which a terminal obeys nothing, in one line, cut to so many bytes.
 fn plain(text: &str, most: usize) -> String {
     const CUT: char = '…';
-    let mut plain = legible(text.trim_end());
+    // What is longer is cut anyway: each is a byte at least.
+    let beginning: String = text.trim_end().chars().take(most + 1).collect();
+    let mut plain = legible(&beginning);
     if plain.len() > most {
         let most = most - CUT.len_utf8();
         let end = plain.char_indices().map(|(at, _)| at).take_while(|at| *at <= most).last();

@@ -100,9 +100,17 @@
     live.textContent = on ? "live" : `stopped ${age} s ago`;
   };
 
-  const stream = new EventSource("/api/v1/events");
-  stream.addEventListener("open", refresh);
-  for (const name of ["service", "daemon", "about", "happening", "gap"]) stream.addEventListener(name, refresh);
+  let stream;
+  const follow = () => {
+    stream = new EventSource("/api/v1/events");
+    stream.addEventListener("open", refresh);
+    for (const name of ["service", "daemon", "about", "happening", "gap"]) stream.addEventListener(name, refresh);
+    // Any other answer ends it for good, such as that of a process that starts.
+    stream.addEventListener("error", () => {
+      if (stream.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
+    });
+  };
+  follow();
   // Ages and deadlines go on where nothing happens.
   setInterval(refresh, 5000);
   setInterval(show, 1000);

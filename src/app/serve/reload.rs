@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::core::ServiceName;
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 use tracing::error;
 
 use super::{Changes, Front, Plan, Server};
@@ -20,8 +17,9 @@ use crate::discovery::Following;
 use crate::proxy::{self, AccessWriter, Listener, Settings};
 use crate::shutdown::Stop;
 
-/// How long a file system may take for the configuration and all that it includes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a file system may take for the configuration and all that it includes: nothing is
+/// ordered meanwhile, and nobody takes over.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the configuration again, or says why it cannot be used.
 pub type Load = Arc<dyn Fn() -> Result<Config, NotLoaded> + Send + Sync>;
@@ -50,15 +48,6 @@ pub(super) struct Next {
     pub(super) following: Option<Following>,
     /// The file for records of connections, opened anew.
     pub(super) access: Option<AccessWriter>,
-}
-
-/// Opens the file for records away from the runtime.
-async fn access_writer(path: PathBuf) -> Result<AccessWriter, String> {
-    let late = format!("the file system of the `access_log` {} does not answer", path.display());
-    match timeout(PATIENCE, spawn_blocking(move || AccessWriter::open(&path))).await {
-        Ok(Ok(opened)) => opened.map_err(|error| error.to_string()),
-        _ => Err(late),
-    }
 }
 
 // === impl NotLoaded ===
@@ -241,10 +230,8 @@ impl Server {
         let listeners = plan.settings.iter().filter(moved).map(bind).collect::<Result<_, String>>();
         let listeners = listeners?;
         // Last: it may create the file.
-        let access = match &config.access_log {
-            Some(path) => Some(access_writer(path.clone()).await?),
-            None => None,
-        };
+        let access = self.door.opening.open(config.access_log.as_deref()).await;
+        let access = access.map_err(|error| error.to_string())?;
         Ok(Next { listeners, config, plan, cap, following, access })
     }
 
@@ -266,10 +253,17 @@ mod tests {
 
     #[test]
     fn whoever_orders_a_reload_is_told_each_mistake_and_nothing_of_the_text() {
-        let why = mistakes("\"echo\": (env: {\"PASSWORD\": \"hunter2\"}, warn: 2)");
-        let told = why.to_string();
-        assert!(told.contains("ganger.ron:1:") && told.contains("`warn`"), "{told}");
-        assert!(!told.contains("hunter2") && why.render().contains("hunter2"), "{told}");
+        for secret in ["\"hunter2\"", "hunter2", "2711", "hunter2(1)", "hun ter2", "\"${hunter2"] {
+            let why = mistakes(&format!("\"echo\": (env: {{\"PASSWORD\": {secret}}}, warn: 2)"));
+            let told = why.to_string();
+            assert!(told.contains("ganger.ron:1:"), "{told}");
+            for part in ["hunter2", "2711", "ter2"] {
+                assert!(!told.contains(part), "{secret}: {told}");
+            }
+            assert!(why.render().contains(secret), "{}", why.render());
+        }
+        let told = mistakes("\"echo\": (env: {\"PASSWORD\": \"hunter2\"}, warn: 2)").to_string();
+        assert!(told.contains("`warn`"), "{told}");
         let many: Vec<_> = (0..40).map(|n| format!("\"s{n}\": 1")).collect();
         let told = mistakes(&many.join(", ")).to_string();
         assert!(told.lines().count() == 31 && told.ends_with(" more"), "{told}");

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::super::out::say;
 use super::super::{Exit, Failure};
 use super::confirm::Consent;
-use super::remote::{Asking, Remote};
+use super::remote::{Asking, Lookup, Remote};
 use super::words::counted;
 use super::{AGAIN, Drainable};
 use crate::admin::{Condition, ContainerCounts, Status};
@@ -79,10 +79,18 @@ pub(super) async fn drain(draining: Draining, config: Option<PathBuf>) -> Result
 async fn wait_for(remote: &Remote, path: &str, what: &str) -> Result<(), Failure> {
     let mut told = None;
     loop {
-        let DrainState { state, containers } = match remote.get(path).await {
+        let DrainState { state, containers } = match remote.find(path).await? {
+            Lookup::There(found) => found,
             // It has left the fleet, or the configuration, once nothing was there any more.
-            Err(Failure { exit: Exit::Failed, .. }) if told.is_some() => return Ok(()),
-            found => found?,
+            Lookup::Absent(_) if told.is_some() => return Ok(()),
+            Lookup::Absent(why) => return Err(why),
+            Lookup::Starting(_) => {
+                let message = format!(
+                    "{what}: the process that was to drain it has ended; another one starts, and \
+                     will use it"
+                );
+                return Err(Failure::new(Exit::Failed, message));
+            }
         };
         if !matches!(state, Condition::Drain | Condition::Maint | Condition::Leaving) {
             let message = format!("{what}: it is {state}: somebody has it used again");
@@ -112,19 +120,24 @@ async fn stop(remote: &Remote, wait: bool) -> Result<Exit, Failure> {
 async fn wait_for_end(remote: &Remote) -> Result<(), Failure> {
     let (mut told, mut run) = (None, None);
     loop {
-        match remote.get::<Status>("/api/v1/status").await {
+        match remote.find::<Status>("/api/v1/status").await {
             // Another process answers in its place.
-            Ok(status)
+            Ok(Lookup::Starting(_)) => {
+                say("it has ended, and another one starts");
+                return Ok(());
+            }
+            Ok(Lookup::There(status))
                 if run.get_or_insert_with(|| status.about.boot.clone()) != &status.about.boot =>
             {
                 say("it has ended, and another one runs");
                 return Ok(());
             }
-            Ok(status) if told != Some(status.sessions) => {
+            Ok(Lookup::There(status)) if told != Some(status.sessions) => {
                 say(&counted(status.sessions, "session"));
                 told = Some(status.sessions);
             }
-            Ok(_) => {}
+            Ok(Lookup::There(_)) => {}
+            Ok(Lookup::Absent(why)) => return Err(why),
             Err(Failure { exit: Exit::Unreachable, .. }) if !remote.is_there() => {
                 say("it has ended");
                 return Ok(());
@@ -134,5 +147,45 @@ async fn wait_for_end(remote: &Remote) -> Result<(), Failure> {
             Err(error) => return Err(error),
         }
         sleep(AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{FakeGanger, reply};
+    use super::*;
+
+    fn draining(leased: u32) -> String {
+        let containers = ContainerCounts { leased, ..ContainerCounts::default() };
+        let told = json!({"state": "drain", "containers": containers});
+        reply(200, &told.to_string())
+    }
+
+    fn problem(status: u16, code: &str) -> String {
+        reply(status, &json!({"code": code, "detail": "why"}).to_string())
+    }
+
+    async fn waited(answers: [String; 2]) -> Result<(), Failure> {
+        let fake = FakeGanger::start(answers);
+        let remote = fake.remote(Duration::from_secs(10));
+        wait_for(&remote, "/api/v1/daemons/a", "daemon a").await
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_has_left_the_fleet_is_drained() {
+        waited([draining(1), problem(404, "not-found")]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_process_was_to_drain_is_not_drained_when_another_one_starts() {
+        let why = waited([draining(1), problem(503, "starting")]).await.unwrap_err();
+        assert_eq!(why.exit, Exit::Failed);
+        assert!(why.message.contains("has ended; another one starts"), "{}", why.message);
+    }
+
+    #[tokio::test]
+    async fn a_process_whose_successor_starts_has_ended() {
+        let fake = FakeGanger::start([problem(503, "starting")]);
+        wait_for_end(&fake.remote(Duration::from_secs(10))).await.unwrap();
     }
 }

@@ -34,6 +34,16 @@ pub(in crate::cli) struct Asking {
     socket: Option<PathBuf>,
 }
 
+/// What is at a path.
+#[derive(Debug)]
+pub(super) enum Lookup<T> {
+    There(T),
+    /// There is no such thing.
+    Absent(Failure),
+    /// Whoever answers is starting, and tells nothing yet.
+    Starting(Failure),
+}
+
 /// A running Ganger.
 #[derive(Debug)]
 pub(in crate::cli) struct Remote {
@@ -65,6 +75,26 @@ impl Asking {
     }
 }
 
+// === impl Lookup ===
+
+impl<T> Lookup<T> {
+    /// What is there, or why nothing is.
+    pub(super) fn there(self) -> Result<T, Failure> {
+        match self {
+            Self::There(found) => Ok(found),
+            Self::Absent(why) | Self::Starting(why) => Err(why),
+        }
+    }
+
+    pub(super) fn map<U>(self, found: impl FnOnce(T) -> U) -> Lookup<U> {
+        match self {
+            Self::There(it) => Lookup::There(found(it)),
+            Self::Absent(why) => Lookup::Absent(why),
+            Self::Starting(why) => Lookup::Starting(why),
+        }
+    }
+}
+
 // === impl Remote ===
 
 impl Remote {
@@ -80,8 +110,29 @@ impl Remote {
 
     /// What a path tells, for people: a terminal obeys nothing of it, and every text is in one line.
     pub(in crate::cli) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let told = legible_value(self.get_as_told(path).await?);
-        serde_json::from_value(told).map_err(|error| self.failure(&error.into()))
+        self.find(path).await?.there()
+    }
+
+    /// The same, for who asks again.
+    pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Lookup<T>, Failure> {
+        let answer = self.answer(path, Request::new(Full::default()), PATIENCE).await;
+        let told = answer.and_then(|body| {
+            Ok(serde_json::from_value(legible_value(serde_json::from_slice(&body)?))?)
+        });
+        let error = match told {
+            Ok(told) => return Ok(Lookup::There(told)),
+            Err(error) => error,
+        };
+        let failure = self.failure(&error);
+        match &error {
+            HttpError::Status { message, .. } if has_code(message, "not-found") => {
+                Ok(Lookup::Absent(failure))
+            }
+            HttpError::Status { message, .. } if has_code(message, "starting") => {
+                Ok(Lookup::Starting(failure))
+            }
+            _ => Err(failure),
+        }
     }
 
     /// What a path tells, for programs.
@@ -203,6 +254,11 @@ impl Remote {
         );
         Failure { exit, message }
     }
+}
+
+/// Whether a problem is of this kind.
+fn has_code(problem: &str, code: &str) -> bool {
+    serde_json::from_str::<Value>(problem).is_ok_and(|problem| problem["code"] == code)
 }
 
 /// What a problem says in detail, for people.

@@ -13,7 +13,8 @@ use crate::GANGER;
 const READERS: usize = 1000;
 /// So many may follow the events at a time.
 const PLACES: usize = 64;
-/// In KiB: 256 for each reader that has a place.
+/// What so many readers who were let in may cost, in KiB: 256 for each that has a place. That nothing is
+/// kept for each of them, however much happens, is tested where events are kept.
 const GROWTH: usize = 256 * PLACES;
 const LEASES: usize = 10;
 

@@ -1,6 +1,9 @@
 //! The status page in a real browser.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ganger_test_support::{
     Browser, BrowserKind, Client, Config, Fleet, Ganger, free_port, unique, wait_until,
@@ -81,6 +84,8 @@ fn cell(browser: &Browser, place: u32) -> String {
     found.as_str().unwrap_or_default().split_whitespace().next().unwrap_or_default().to_owned()
 }
 
+/// How long a connection may be there without a request.
+const SILENT: Duration = Duration::from_secs(2);
 const READY: u32 = 3;
 const LEASED: u32 = 4;
 const LEASES: u32 = 7;
@@ -138,10 +143,40 @@ fn numbers_move_under_load_and_nothing_is_wrong_with_the_page() {
     assert_eq!(browser.errors(), [""; 0]);
 
     drop(clients);
+    let url = shown.url.clone();
     shown.end();
     wait_until(DEADLINE, "the page says that it stopped", || {
         browser.text("#live").starts_with("stopped")
     });
+    let starting = TcpListener::bind(&url).unwrap();
+    starting.set_nonblocking(true).unwrap();
+    let mut streams = 0;
+    wait_until(DEADLINE, "the page asks for events again after it was refused them", || {
+        streams += refuse_all(&starting);
+        streams > 1
+    });
+}
+
+/// Answers those who wait at a listener as a process that starts does; returns how many wanted to
+/// follow events.
+fn refuse_all(listener: &TcpListener) -> usize {
+    let mut streams = 0;
+    while let Ok((mut stream, _)) = listener.accept() {
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(SILENT)).unwrap();
+        let (mut head, mut part) = (Vec::new(), [0; 4096]);
+        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            match stream.read(&mut part) {
+                // A browser connects ahead, too, and asks for nothing yet.
+                Ok(0) | Err(_) => break,
+                Ok(count) => head.extend_from_slice(&part[..count]),
+            }
+        }
+        streams += usize::from(head.starts_with(b"GET /api/v1/events "));
+        let answer = "HTTP/1.1 503 X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        _ = stream.write_all(answer.as_bytes());
+    }
+    streams
 }
 
 #[test]

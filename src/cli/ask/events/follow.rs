@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 
 use super::super::super::{Exit, Failure};
 use super::super::AGAIN;
-use super::super::remote::Remote;
+use super::super::remote::{Lookup, Remote};
 use super::{EventStream, StreamedEvent};
 
-/// How long a new process is waited for.
+/// How long a new process is waited for that answers. One that starts is waited for until it has.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The stream of events, which is begun again where it ended.
@@ -40,7 +40,7 @@ pub(super) enum FollowNews {
 impl<'a> EventFollower<'a> {
     /// Begins with what comes after the event of this number, or with how all is now.
     pub(super) async fn begin(remote: &'a Remote, last: Option<u64>) -> Result<Self, Failure> {
-        let boot = boot(remote).await?;
+        let boot = boot(remote).await?.there()?;
         let stream = EventStream::open(remote, last).await?;
         Ok(Self { remote, stream, last, boot, patience: PATIENCE, pause: AGAIN })
     }
@@ -65,33 +65,37 @@ impl<'a> EventFollower<'a> {
 
     /// Begins again; why not, once a new process was waited for.
     async fn again(&mut self) -> Result<FollowNews, Failure> {
-        let deadline = Instant::now() + self.patience;
+        let mut deadline = Instant::now() + self.patience;
         loop {
             sleep(self.pause).await;
             match self.open().await {
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => {}
-                Ok(is_other) => return Ok(FollowNews::Again { is_other }),
+                Ok(Lookup::There(is_other)) => return Ok(FollowNews::Again { is_other }),
+                Ok(Lookup::Starting(_)) => deadline = Instant::now() + self.patience,
+                Ok(Lookup::Absent(error)) | Err(error) if Instant::now() >= deadline => {
+                    return Err(error);
+                }
+                Ok(Lookup::Absent(_)) | Err(_) => {}
             }
         }
     }
 
     /// Opens the stream of whoever answers; true if that is another process.
-    async fn open(&mut self) -> Result<bool, Failure> {
-        let boot = boot(self.remote).await?;
+    async fn open(&mut self) -> Result<Lookup<bool>, Failure> {
+        let found = boot(self.remote).await?;
+        let Lookup::There(boot) = found else { return Ok(found.map(|_| false)) };
         let is_other = boot != self.boot;
         // The numbers of another are its own, and of what it has kept nothing was told.
         let last = if is_other { Some(0) } else { self.last };
         self.stream = EventStream::open(self.remote, last).await?;
         (self.boot, self.last) = (boot, last);
-        Ok(is_other)
+        Ok(Lookup::There(is_other))
     }
 }
 
 /// The run of the process that answers.
-async fn boot(remote: &Remote) -> Result<String, Failure> {
-    let about: Value = remote.get("/api/v1/version").await?;
-    Ok(about["boot"].as_str().unwrap_or_default().to_owned())
+async fn boot(remote: &Remote) -> Result<Lookup<String>, Failure> {
+    let about = remote.find::<Value>("/api/v1/version").await?;
+    Ok(about.map(|about| about["boot"].as_str().unwrap_or_default().to_owned()))
 }
 
 #[cfg(test)]
@@ -145,6 +149,20 @@ mod tests {
         let after = asked.iter().filter_map(|head| head.split("last-event-id: ").nth(1));
         let after: Vec<_> = after.filter_map(|rest| rest.lines().next()).collect();
         assert_eq!(after, ["3", "9", "0", "4"]);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_starts_is_waited_for() {
+        let starting = || reply(503, "{\"code\": \"starting\", \"detail\": \"come again\"}");
+        let killed = stream(&told(4), false);
+        let begun = [version("a"), killed].into_iter();
+        // More of them than there is patience for.
+        let starts = std::iter::repeat_with(starting).take(20);
+        let fake =
+            FakeGanger::start(begun.chain(starts).chain([version("b"), stream(&told(1), true)]));
+        let (seen, end) = followed(&fake).await;
+        assert_eq!(seen, ["4", "Again { is_other: true }", "1"]);
+        assert_eq!(end, Ok(()));
     }
 
     #[tokio::test]
