@@ -245,7 +245,8 @@ fn stop_with_a_client(plan: &Plan) -> Result<()> {
         fs::write(
             CONFIG,
             fs::read_to_string(CONFIG)?
-                .replace("services: {", "drain_timeout: \"1s\",\n    services: {"),
+                // There are comments that have it, too.
+                .replacen("services: {", "drain_timeout: \"1s\",\n    services: {", 1),
         )?;
         systemctl(&["restart", NAME])?;
         service.stocked()?;

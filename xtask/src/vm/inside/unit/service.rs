@@ -17,6 +17,7 @@ pub(in crate::vm::inside) const PORT: u16 = 5454;
 const STOCK: usize = 2;
 pub(super) const NAME: &str = "ganger.service";
 const PROGRAM: &str = "/usr/local/bin/ganger";
+const DIRECTORY: &str = "/etc/ganger";
 pub(super) const CONFIG: &str = "/etc/ganger/ganger.ron";
 pub(super) const UNIT: &str = "/etc/systemd/system/ganger.service";
 /// Where a unit of a listening socket is, while a case has one.
@@ -86,7 +87,7 @@ impl Service {
         };
         install("755", &plan.ganger, PROGRAM)?;
         install("644", &plan.unit, UNIT)?;
-        fs::create_dir_all("/etc/ganger")?;
+        fs::create_dir_all(DIRECTORY)?;
         // As `init` has it, but with time for a machine as slow as this.
         let patience = "port: 7000, timeouts: (start: \"5m\"), queue: (timeout: \"5m\"),";
         let config = command::output(PROGRAM, &["init"])?.replace("port: 7000,", patience);
@@ -151,11 +152,17 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // The next case installs it anew, and says what is wrong then.
+        // The next case is to find the machine as it was, and says what is wrong then.
         let _ = systemctl(&["stop", "ganger.socket"]);
         let _ = fs::remove_file(SOCKET);
         let _ = systemctl(&["disable", "--now", NAME]);
         let _ = systemctl(&["reset-failed", NAME]);
-        let _ = fs::remove_dir_all(DROP_IN);
+        for directory in [DROP_IN, DIRECTORY] {
+            let _ = fs::remove_dir_all(directory);
+        }
+        for file in [UNIT, PROGRAM] {
+            let _ = fs::remove_file(file);
+        }
+        let _ = systemctl(&["daemon-reload"]);
     }
 }
