@@ -31,6 +31,8 @@ fn main() -> ExitCode {
                 total.refusals += report.refusals;
                 total.switchovers += report.switchovers;
                 total.rollbacks += report.rollbacks;
+                // Each at its place.
+                total.digest = total.digest.rotate_left(1) ^ report.digest;
             }
             Err(violation) => {
                 eprintln!("{violation}replay: cargo xtask sim --first {seed} --seeds 1");
@@ -38,10 +40,12 @@ fn main() -> ExitCode {
             }
         }
     }
-    let sim::Report { events, launches, hedges, leases, refusals, switchovers, rollbacks } = total;
+    let sim::Report { events, launches, hedges, leases, refusals, switchovers, rollbacks, digest } =
+        total;
     println!(
         "{seeds} seeds from {first}: {events} events, {launches} launches ({hedges} hedges), {leases} leases, \
-         {refusals} refusals, {switchovers} switchovers, {rollbacks} rollbacks; invariants I1 to I11 hold"
+         {refusals} refusals, {switchovers} switchovers, {rollbacks} rollbacks; invariants I1 to I11 hold; actions \
+         {digest:016x}"
     );
     ExitCode::SUCCESS
 }

@@ -28,6 +28,9 @@ pub struct Report {
     pub switchovers: u64,
     /// Generations that were rolled back.
     pub rollbacks: u64,
+    /// A hash of all that the ledger ordered, in order: of one version of Rust the same for the
+    /// same actions.
+    pub digest: u64,
 }
 
 /// An invariant that did not hold.

@@ -7,6 +7,7 @@ mod services;
 mod spread;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use super::{Report, Rng};
@@ -39,6 +40,7 @@ pub(super) struct World {
     draining: bool,
     report: Report,
     recent: VecDeque<String>,
+    digest: DefaultHasher,
 }
 
 /// A daemon as it really is.
@@ -122,13 +124,14 @@ impl World {
             draining: false,
             report: Report::default(),
             recent: VecDeque::new(),
+            digest: DefaultHasher::new(),
         }
     }
 
     pub(super) fn report(&self) -> Report {
         let services = self.ledger.snapshot().services;
         let hedges = services.iter().map(|service| service.totals.hedged).sum();
-        Report { hedges, ..self.report }
+        Report { hedges, digest: self.digest.finish(), ..self.report }
     }
 
     pub(super) fn history(&self) -> Vec<String> {
@@ -454,7 +457,9 @@ impl World {
         self.report.events += 1;
         let actions = self.ledger.handle(self.now, event);
         for action in actions {
-            self.recent.push_back(format!("  => {action:?}"));
+            let said = format!("  => {action:?}");
+            self.digest.write(said.as_bytes());
+            self.recent.push_back(said);
             self.take(action)?;
         }
         self.asked = None;
