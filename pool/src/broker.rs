@@ -14,6 +14,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::caught::caught_at_once;
 use crate::core::{
     Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName,
     ServiceView, Snapshot, StartKind, WaiterId,
@@ -295,8 +296,7 @@ impl<R: ContainerRuntime> Broker<R> {
 impl<R: ContainerRuntime> Inner<R> {
     /// Whether the timer must be woken.
     fn handle(&mut self, event: Event, outbox: &mut Outbox<R>) -> bool {
-        let now = tokio::time::Instant::now().into_std();
-        for action in self.ledger.handle(now, event) {
+        for action in self.told(event) {
             self.carry_out(action, outbox);
         }
         let next = self.ledger.next_deadline();
@@ -305,6 +305,25 @@ impl<R: ContainerRuntime> Inner<R> {
             self.armed = next;
         }
         rearm
+    }
+
+    /// What the ledger orders. A mistake of its own costs what the event was about, and not the pool;
+    /// in a debug build it is not hidden.
+    fn told(&mut self, event: Event) -> Vec<Action> {
+        let now = tokio::time::Instant::now().into_std();
+        if cfg!(debug_assertions) {
+            return self.ledger.handle(now, event);
+        }
+        let asks = match &event {
+            Event::Lease { waiter, .. } => Some(*waiter),
+            _ => None,
+        };
+        caught_at_once("the ledger", || self.ledger.handle(now, event)).unwrap_or_else(|_| {
+            // Nobody would ever answer it.
+            asks.and_then(|waiter| self.waiters.remove(&waiter));
+            // What was ordered before comes with what is ordered next.
+            Vec::new()
+        })
     }
 
     fn carry_out(&mut self, action: Action, outbox: &mut Outbox<R>) {

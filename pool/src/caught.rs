@@ -24,11 +24,12 @@ pub(crate) async fn caught<T>(what: &str, work: impl Future<Output = T>) -> Resu
         Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
         Err(panic) => Poll::Ready(Err(panic)),
     });
-    outcome.await.map_err(|panic| {
-        let message = format!("a mistake in the program: {what} panicked: {}", said(&*panic));
-        error!("{message}");
-        message
-    })
+    outcome.await.map_err(|panic| logged(what, &*panic))
+}
+
+/// The same for what is done at once.
+pub(crate) fn caught_at_once<T>(what: &str, work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| logged(what, &*panic))
 }
 
 /// The same for a call to a daemon: a panic is a refusal.
@@ -37,6 +38,12 @@ pub(crate) async fn called<T>(
     call: impl Future<Output = Result<T, CallError>>,
 ) -> Result<T, CallError> {
     caught(what, call).await.unwrap_or_else(|message| Err(CallError::refused(message)))
+}
+
+fn logged(what: &str, panic: &(dyn Any + Send)) -> String {
+    let message = format!("a mistake in the program: {what} panicked: {}", said(panic));
+    error!("{message}");
+    message
 }
 
 fn said(panic: &(dyn Any + Send)) -> &str {

@@ -53,6 +53,26 @@ name! {
     DaemonName
 }
 
+/// A service, within the ledger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ServiceId(u32);
+
+/// A daemon, within the ledger, from when it joined until it is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DaemonId(u32);
+
+impl From<u32> for ServiceId {
+    fn from(number: u32) -> Self {
+        Self(number)
+    }
+}
+
+impl From<u32> for DaemonId {
+    fn from(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// One launch and the container that comes of it.
 ///
 /// Chosen before the engine is asked for anything, so that a lost reply can be

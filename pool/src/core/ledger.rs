@@ -1,5 +1,6 @@
 //! The ledger: every container, every waiter, and what is to be done next.
 
+mod arena;
 mod canary;
 mod container;
 mod daemon;
@@ -31,13 +32,13 @@ mod audit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use indexmap::IndexMap;
-
+use super::id::{DaemonId, ServiceId};
 use super::placement::Placement;
 use super::{
     Action, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Proof, RetireReason,
     ServiceName, State, WaiterId,
 };
+use arena::{Arena, NamedArena};
 use container::{Container, Vouched};
 use daemon::{Contact, Daemon};
 pub use inventory::ContainerView;
@@ -47,8 +48,8 @@ use timer::Timer;
 pub use totals::Totals;
 pub use view::{DaemonView, RolloutView, ServiceView, Snapshot};
 
-/// What is launched: a service, by its index, and a version of its spec.
-type Lane = (usize, Generation);
+/// What is launched: a service, and a version of its spec.
+type Lane = (ServiceId, Generation);
 
 /// The state of the whole pool.
 ///
@@ -56,12 +57,12 @@ type Lane = (usize, Generation);
 /// each event *wanted* is compared with *have* and the difference is launched.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    services: IndexMap<ServiceName, Service>,
-    daemons: BTreeMap<DaemonName, Daemon>,
-    containers: BTreeMap<LaunchId, Container>,
+    services: NamedArena<ServiceName, ServiceId, Service>,
+    daemons: NamedArena<DaemonName, DaemonId, Daemon>,
+    containers: Arena<LaunchId, Container>,
     /// Containers that the last list of another daemon than theirs has shown, and that daemon:
     /// the same engine under two names.
-    elsewhere: BTreeMap<LaunchId, DaemonName>,
+    elsewhere: BTreeMap<LaunchId, DaemonId>,
     /// The daemons with room for a launch.
     placement: Placement,
     /// What lacks containers.
@@ -74,11 +75,11 @@ pub struct Ledger {
     awaiting: BTreeMap<Lane, Hold>,
     spread: Spread,
     /// The services whose waiters may have lost their last hope in this event.
-    doubtful: BTreeSet<usize>,
+    doubtful: BTreeSet<ServiceId>,
     /// Those on their way to another generation.
-    rolling: BTreeSet<usize>,
+    rolling: BTreeSet<ServiceId>,
     /// Where each waiter waits.
-    waiting: BTreeMap<WaiterId, usize>,
+    waiting: BTreeMap<WaiterId, ServiceId>,
     timers: BTreeSet<(Instant, Timer)>,
     launches: u64,
     draining: bool,
@@ -174,7 +175,7 @@ impl Ledger {
     }
 
     fn tick(&mut self, now: Instant) {
-        while let Some((at, timer)) = self.timers.first().cloned()
+        while let Some((at, timer)) = self.timers.first().copied()
             && at <= now
         {
             self.timers.pop_first();
@@ -186,26 +187,22 @@ impl Ledger {
                 Timer::Surplus(service) => self.shrink(now, service),
                 Timer::Demand(service) => self.review(now, service),
                 Timer::Lane((service, generation)) => {
-                    let known = self.services.get_index_mut(service);
-                    if let Some(trouble) = known.and_then(|(_, s)| s.trouble(generation)) {
+                    if let Some(trouble) = self.services[service].trouble(generation) {
                         trouble.retry_at = None;
                     }
                     self.spread.changed = true;
                     self.touch(now, service);
                 }
                 Timer::Stock((service, generation)) => {
-                    let known = self.services.get_index_mut(service);
-                    if let Some(trouble) = known.and_then(|(_, s)| s.trouble(generation)) {
+                    if let Some(trouble) = self.services[service].trouble(generation) {
                         trouble.losses.retry_at = None;
                     }
                     self.spread.changed = true;
                     self.touch(now, service);
                 }
-                Timer::Daemon(name) => {
-                    if let Some(daemon) = self.daemons.get_mut(&name) {
-                        daemon.retry_at = None;
-                    }
-                    self.replace(&name);
+                Timer::Daemon(daemon) => {
+                    self.daemons[daemon].retry_at = None;
+                    self.replace(daemon);
                 }
                 Timer::Hold(lane) => _ = self.awaiting.remove(&lane),
                 Timer::Spread => self.spread(now),

@@ -12,6 +12,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::id::ServiceId;
+
 /// A launch that takes so many times what one takes alone shows that there are too many.
 const TOLERANCE: f64 = 3.0;
 /// What is left of the limit then.
@@ -45,7 +47,7 @@ pub(super) struct Limit {
     /// So many at once have failed, and not been tried again.
     failed: Option<u32>,
     /// What a launch takes alone, in seconds, by service: their images and networks differ.
-    alone: BTreeMap<usize, f64>,
+    alone: BTreeMap<ServiceId, f64>,
     /// So many more launches were in flight at the last decrease: they show the same.
     before: u32,
 }
@@ -73,7 +75,7 @@ impl Limit {
 
     /// A launch of a service took so long. Was it `alone` all along? So many were in flight
     /// at its end, itself included.
-    pub(super) fn took(&mut self, service: usize, time: Duration, alone: bool, in_flight: u32) {
+    pub(super) fn took(&mut self, service: ServiceId, time: Duration, alone: bool, in_flight: u32) {
         let Launches::Learnt { most, .. } = self.launches else { return };
         let time = time.as_secs_f64();
         let known = self.alone.entry(service).or_insert(time);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::DaemonName;
+use super::id::DaemonId;
 
 /// On what terms a daemon is used, as discovery gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +26,15 @@ pub struct Load {
 /// Tier, then share of the capacity in use.
 pub(super) type Place = (u32, u64);
 
-/// Tier, then share of the capacity in use, then containers, then name.
-type Rank = (u32, u64, u32, DaemonName);
+/// Tier, then share of the capacity in use, then containers, then name; and which it is.
+type Rank = (u32, u64, u32, DaemonName, DaemonId);
 
 /// The daemons that have room, by tier, least utilised first. Finding one and changing
 /// one both cost O(log n).
 #[derive(Debug, Default)]
 pub(super) struct Placement {
     order: BTreeSet<Rank>,
-    ranks: BTreeMap<DaemonName, (u32, u64, u32)>,
+    ranks: BTreeMap<DaemonId, Rank>,
 }
 
 // === impl Load ===
@@ -60,31 +61,27 @@ impl Load {
 // === impl Placement ===
 
 impl Placement {
-    /// Notes a daemon's load; `None` takes it out of the choice. Whether that changes
-    /// anything.
-    pub(super) fn set(&mut self, daemon: &DaemonName, load: Option<Load>) -> bool {
-        let rank = load.map(|load| (load.terms.tier, load.share(), load.used));
-        if self.ranks.get(daemon).copied() == rank {
+    /// Notes the load of a daemon. Whether that changes anything.
+    pub(super) fn set(&mut self, daemon: DaemonId, name: &DaemonName, load: Load) -> bool {
+        let rank = (load.terms.tier, load.share(), load.used, name.clone(), daemon);
+        if self.ranks.get(&daemon) == Some(&rank) {
             return false;
         }
-        if let Some((tier, share, used)) = self.ranks.remove(daemon) {
-            self.order.remove(&(tier, share, used, daemon.clone()));
+        if let Some(before) = self.ranks.insert(daemon, rank.clone()) {
+            self.order.remove(&before);
         }
-        if let Some((tier, share, used)) = rank {
-            self.ranks.insert(daemon.clone(), (tier, share, used));
-            self.order.insert((tier, share, used, daemon.clone()));
-        }
-        true
+        self.order.insert(rank)
+    }
+
+    /// Takes a daemon out of the choice. Whether it was in it.
+    pub(super) fn take_out(&mut self, daemon: DaemonId) -> bool {
+        self.ranks.remove(&daemon).is_some_and(|rank| self.order.remove(&rank))
     }
 
     /// The least utilised daemon that will do, of the lowest tier that has one, among the
     /// first `most`.
-    pub(super) fn pick(
-        &self,
-        most: usize,
-        will_do: impl Fn(&DaemonName) -> bool,
-    ) -> Option<&DaemonName> {
-        self.order.iter().map(|rank| &rank.3).take(most).find(|name| will_do(name))
+    pub(super) fn pick(&self, most: usize, will_do: impl Fn(DaemonId) -> bool) -> Option<DaemonId> {
+        self.order.iter().map(|rank| rank.4).take(most).find(|daemon| will_do(*daemon))
     }
 
     /// The same among those that are less utilised than this, or of a lower tier. Where there
@@ -92,10 +89,10 @@ impl Placement {
     pub(super) fn pick_below(
         &self,
         place: Place,
-        will_do: impl Fn(&DaemonName) -> bool,
-    ) -> Option<&DaemonName> {
+        will_do: impl Fn(DaemonId) -> bool,
+    ) -> Option<DaemonId> {
         let below = self.order.iter().take_while(|rank| (rank.0, rank.1) < place);
-        below.map(|rank| &rank.3).find(|name| will_do(name))
+        below.map(|rank| rank.4).find(|daemon| will_do(*daemon))
     }
 }
 
@@ -109,8 +106,8 @@ mod tests {
 
     fn order(loads: &[(&str, u32, u32)]) -> Vec<String> {
         let mut placement = Placement::default();
-        for (name, used, capacity) in loads {
-            placement.set(&DaemonName::from(*name), Some(load(*used, *capacity, 0)));
+        for (n, (name, used, capacity)) in (0..).zip(loads) {
+            placement.set(DaemonId::from(n), &DaemonName::from(*name), load(*used, *capacity, 0));
         }
         placement.order.iter().map(|rank| rank.3.to_string()).collect()
     }
@@ -136,21 +133,21 @@ mod tests {
     #[test]
     fn a_later_tier_is_used_only_when_the_first_has_no_room() {
         let mut placement = Placement::default();
-        let (near, far) = (DaemonName::from("near"), DaemonName::from("far"));
-        placement.set(&far, Some(load(0, 9, 1)));
-        placement.set(&near, Some(load(8, 9, 0)));
-        assert_eq!(placement.pick(9, |_| true), Some(&near));
-        placement.set(&near, None);
-        assert_eq!(placement.pick(9, |_| true), Some(&far));
+        let (near, far) = (DaemonId::from(0), DaemonId::from(1));
+        placement.set(far, &DaemonName::from("far"), load(0, 9, 1));
+        placement.set(near, &DaemonName::from("near"), load(8, 9, 0));
+        assert_eq!(placement.pick(9, |_| true), Some(near));
+        placement.take_out(near);
+        assert_eq!(placement.pick(9, |_| true), Some(far));
     }
 
     #[test]
-    fn a_daemon_without_load_is_not_picked() {
+    fn a_daemon_that_was_taken_out_is_not_picked() {
         let mut placement = Placement::default();
-        let name = DaemonName::from("a");
-        placement.set(&name, Some(load(0, 1, 0)));
-        assert_eq!(placement.pick(9, |_| true), Some(&name));
-        placement.set(&name, None);
+        let (a, name) = (DaemonId::from(0), DaemonName::from("a"));
+        assert!(placement.set(a, &name, load(0, 1, 0)) && !placement.set(a, &name, load(0, 1, 0)));
+        assert_eq!(placement.pick(9, |_| true), Some(a));
+        assert!(placement.take_out(a) && !placement.take_out(a));
         assert_eq!(placement.pick(9, |_| true), None);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::super::Counts;
 use super::spread::Hold;
-use super::{Contact, Container, Daemon, Lane, LaunchId, Ledger, State, Timer, Vouched};
+use super::{Contact, Container, Lane, LaunchId, Ledger, ServiceId, State, Timer, Vouched};
 
 // === impl Ledger ===
 
@@ -26,24 +26,21 @@ impl Ledger {
     /// # Errors
     /// The first invariant that does not hold, by its number in ARCHITECTURE.md.
     pub fn audit(&self) -> Result<(), String> {
-        let mut by_service = vec![Counts::default(); self.services.len()];
+        let mut by_service: BTreeMap<ServiceId, Counts> = BTreeMap::new();
         let mut by_daemon: BTreeMap<_, Counts> = BTreeMap::new();
-        let mut rolled_out: BTreeMap<usize, Counts> = BTreeMap::new();
-        let mut late: BTreeMap<usize, u32> = BTreeMap::new();
-        for (launch, container) in &self.containers {
+        let mut rolled_out: BTreeMap<ServiceId, Counts> = BTreeMap::new();
+        let mut late: BTreeMap<ServiceId, u32> = BTreeMap::new();
+        for (launch, container) in self.containers.iter() {
             if container.state == State::Removed {
                 return Err(format!("I1: {launch:?} is kept though it is gone"));
             }
-            if let Some(counts) = by_service.get_mut(container.service) {
-                counts.shift(State::Removed, container.state);
-            }
-            by_daemon.entry(&container.daemon).or_default().shift(State::Removed, container.state);
+            by_service.entry(container.service).or_default().shift(State::Removed, container.state);
+            by_daemon.entry(container.daemon).or_default().shift(State::Removed, container.state);
             self.audit_word(*launch, container)?;
             if container.late && container.state.is_launch() {
                 *late.entry(container.service).or_default() += 1;
             }
-            let service = self.services.get_index(container.service);
-            let rollout = service.and_then(|(_, service)| service.rollout.as_ref());
+            let rollout = self.services[container.service].rollout.as_ref();
             if rollout.is_some_and(|rollout| rollout.to == container.generation) {
                 rolled_out
                     .entry(container.service)
@@ -51,18 +48,20 @@ impl Ledger {
                     .shift(State::Removed, container.state);
             }
         }
-        for (index, ((name, service), counts)) in self.services.iter().zip(by_service).enumerate() {
+        for (id, service) in self.services.iter() {
+            let (id, name) = (*id, &service.name);
+            let counts = by_service.remove(&id).unwrap_or_default();
             if service.counts != counts || service.stock.len() != counts[State::Idle] {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", service.counts));
             }
-            if service.hedges.late != late.remove(&index).unwrap_or_default() {
+            if service.hedges.late != late.remove(&id).unwrap_or_default() {
                 return Err(format!("I1: {name} counts {} late launches", service.hedges.late));
             }
-            let of_rollout = rolled_out.remove(&index).unwrap_or_default();
+            let of_rollout = rolled_out.remove(&id).unwrap_or_default();
             if service.rollout.as_ref().is_some_and(|rollout| rollout.counts != of_rollout) {
                 return Err(format!("I1: {name} is rolled out to {of_rollout:?}"));
             }
-            if service.rollout.is_some() != self.rolling.contains(&index) {
+            if service.rollout.is_some() != self.rolling.contains(&id) {
                 return Err(format!("{name} is rolled out behind the ledger's back"));
             }
             let rollout = service.rollout.as_ref().map(|r| (r.to, &r.trouble));
@@ -70,12 +69,12 @@ impl Ledger {
                 rollout.into_iter().chain([(service.generation, &service.trouble)])
             {
                 if let Some(at) = trouble.retry_at
-                    && !self.timers.contains(&(at, Timer::Lane((index, generation))))
+                    && !self.timers.contains(&(at, Timer::Lane((id, generation))))
                 {
                     return Err(format!("{name} pauses for ever: generation {generation}"));
                 }
                 if let Some(at) = trouble.losses.retry_at
-                    && !self.timers.contains(&(at, Timer::Stock((index, generation))))
+                    && !self.timers.contains(&(at, Timer::Stock((id, generation))))
                 {
                     return Err(format!("{name} has no stock for ever: generation {generation}"));
                 }
@@ -85,12 +84,12 @@ impl Ledger {
                 if !(auto.min..=auto.max).contains(&warm) {
                     return Err(format!("{name} keeps {warm} ready, not {auto:?}"));
                 }
-                let looks = self.timers.iter().any(|(_, timer)| *timer == Timer::Demand(index));
+                let looks = self.timers.iter().any(|(_, timer)| *timer == Timer::Demand(id));
                 if warm > auto.min && !looks && !service.leaving && !self.draining {
                     return Err(format!("{name} keeps {warm} ready for ever"));
                 }
             }
-            let lacks = |lane: &&Lane| lane.0 == index && service.deficit(lane.1) == 0;
+            let lacks = |lane: &&Lane| lane.0 == id && service.deficit(lane.1) == 0;
             if let Some(lane) = self.hungry.iter().find(lacks) {
                 return Err(format!("{name} is to be launched for nobody: {lane:?}"));
             }
@@ -98,7 +97,7 @@ impl Ledger {
                 return Err(format!("I3: {name} has waiters and stock"));
             }
             if service.queue.len() > 0
-                && let Some(reason) = self.hopeless(index)
+                && let Some(reason) = self.hopeless(id)
             {
                 return Err(format!("I3: {name} has waiters and no hope: {reason}"));
             }
@@ -106,29 +105,30 @@ impl Ledger {
                 return Err(format!("I6: {name} has waiters or stock though draining"));
             }
         }
-        for (name, daemon) in &self.daemons {
-            let counts = by_daemon.remove(name).unwrap_or_default();
+        for (id, daemon) in self.daemons.iter() {
+            let (name, counts) = (&daemon.name, by_daemon.remove(id).unwrap_or_default());
             if daemon.counts != counts {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", daemon.counts));
             }
         }
         for lane in &self.stuck {
-            let can = |name: &_| self.daemons.get(name).is_some_and(|d| d.can_launch(*lane));
-            if let Some(name) = self.placement.pick(usize::MAX, can) {
+            let can = |daemon| self.daemons[daemon].can_launch(*lane);
+            if let Some(daemon) = self.placement.pick(usize::MAX, can) {
+                let name = &self.daemons[daemon].name;
                 return Err(format!("{lane:?} is stuck though {name} is open"));
             }
         }
         self.audit_drained()?;
         self.audit_spread()?;
         match by_daemon.keys().next() {
-            Some(name) => Err(format!("I1: containers on {name}, which is not there")),
+            Some(daemon) => Err(format!("I1: containers on {daemon:?}, which is not there")),
             None => Ok(()),
         }
     }
 
     /// I11: nothing is in stock, launched or waited for where the operator has it drained.
     fn audit_drained(&self) -> Result<(), String> {
-        for (launch, container) in &self.containers {
+        for (launch, container) in self.containers.iter() {
             let stays = match container.state {
                 State::Idle | State::Checking | State::Unknown => true,
                 State::Probing => container.condemned.is_none(),
@@ -138,13 +138,14 @@ impl Ledger {
                 return Err(format!("I11: {launch:?} is {} though drained", container.state));
             }
         }
-        let drained = |daemon: &Daemon| !daemon.admin.is_ready();
-        let open = |name: &_| self.daemons.get(name).is_some_and(drained);
-        if let Some(name) = self.placement.pick(usize::MAX, open) {
+        let drained = |daemon| !self.daemons[daemon].admin.is_ready();
+        if let Some(daemon) = self.placement.pick(usize::MAX, drained) {
+            let name = &self.daemons[daemon].name;
             return Err(format!("I11: {name} is open though drained"));
         }
-        for (index, (name, service)) in self.services.iter().enumerate() {
-            let hungry = self.hungry.iter().any(|lane| lane.0 == index);
+        for (id, service) in self.services.iter() {
+            let hungry = self.hungry.iter().any(|lane| lane.0 == *id);
+            let name = &service.name;
             if !service.admin.is_ready() && (hungry || service.queue.len() > 0) {
                 return Err(format!("I11: {name} is waited or launched for though drained"));
             }
@@ -180,7 +181,7 @@ impl Ledger {
 
     /// What is in stock without contact has a time to prove itself again.
     fn audit_word(&self, launch: LaunchId, container: &Container) -> Result<(), String> {
-        let contact = self.daemons.get(&container.daemon).map(|daemon| &daemon.contact);
+        let contact = &self.daemons[container.daemon].contact;
         match container.vouched {
             Vouched::Until(_) if container.state != State::Idle => {
                 Err(format!("{launch:?} is {} and vouches for itself", container.state))
@@ -189,7 +190,7 @@ impl Ledger {
                 Err(format!("{launch:?} vouches for itself for ever"))
             }
             Vouched::Until(_) => Ok(()),
-            _ if container.state == State::Idle && contact != Some(&Contact::Up) => {
+            _ if container.state == State::Idle && *contact != Contact::Up => {
                 Err(format!("{launch:?} is in stock and nobody vouches for it"))
             }
             _ => Ok(()),

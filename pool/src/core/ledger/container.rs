@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::super::stock::Stocked;
 use super::daemon::Contact;
 use super::{
-    Action, ContainerKey, DaemonName, Generation, LaunchId, Ledger, Proof, RetireReason, State,
-    Timer,
+    Action, ContainerKey, DaemonId, Generation, LaunchId, Ledger, Proof, RetireReason, ServiceId,
+    State, Timer,
 };
 
 /// A container that ends unused, or fails of itself in a lease, within this time
@@ -16,9 +16,8 @@ const YOUNG: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Container {
-    /// Index into the services.
-    pub(super) service: usize,
-    pub(super) daemon: DaemonName,
+    pub(super) service: ServiceId,
+    pub(super) daemon: DaemonId,
     pub(super) generation: Generation,
     /// Written by `Ledger::transit` alone.
     pub(super) state: State,
@@ -68,8 +67,8 @@ pub(super) enum Vouched {
 
 impl Container {
     pub(super) fn new(
-        service: usize,
-        daemon: DaemonName,
+        service: ServiceId,
+        daemon: DaemonId,
         generation: Generation,
         born: Instant,
     ) -> Self {
@@ -115,56 +114,51 @@ impl Ledger {
     /// The one place where a container changes its state, with all that hangs
     /// on it: counters, stock, age timer, placement, and what is wanted.
     pub(super) fn transit(&mut self, now: Instant, launch: LaunchId, to: State) {
-        let Some(container) = self.containers.get_mut(&launch) else {
-            return;
-        };
+        let container = &mut self.containers[launch];
         let from = std::mem::replace(&mut container.state, to);
         debug_assert!(
             from.may_become(to) || (from == State::Removed && to == State::Launching),
             "{launch:?} cannot go from {from} to {to}"
         );
         container.since = now;
-        let generation = container.generation;
         let stocked = container.stocked(launch);
         let over = !to.is_launch();
         let (late, hedge) = (over && container.late, over && container.hedge);
         container.late &= !late;
         container.hedge &= !hedge;
-        let vouched = container.vouched;
+        let Container { service: id, daemon: on, generation, vouched, expires: age, .. } =
+            *container;
         let returned = from == State::Checking && vouched == Vouched::Listed;
-        let (index, name, age) = (container.service, container.daemon.clone(), container.expires);
-        if let Some((_, service)) = self.services.get_index_mut(index) {
-            if from == State::Idle {
-                service.stock.remove(stocked);
-            }
-            if to == State::Idle {
-                service.stock.add(stocked);
-            }
-            if to == State::Idle
-                && (from == State::Leased || returned)
-                && let Some(learning) = &mut service.learning
-            {
-                learning.demand.came_back();
-            }
-            service.hedges.late -= u32::from(late);
-            service.hedges.under_way -= u32::from(hedge);
-            service.counts.shift(from, to);
-            if let Some(rollout) = service.rollout.as_mut().filter(|r| r.to == generation) {
-                rollout.counts.shift(from, to);
-            }
-            // It may have been the last one that somebody waited for.
-            let taken = matches!(to, State::Leased | State::Retiring | State::Unknown);
-            if taken && service.queue.len() > 0 {
-                self.doubtful.insert(index);
-            }
+        let service = &mut self.services[id];
+        if from == State::Idle {
+            service.stock.remove(stocked);
         }
-        if let Some(daemon) = self.daemons.get_mut(&name) {
-            daemon.counts.shift(from, to);
-            match to {
-                State::Launching => _ = daemon.containers.insert(launch),
-                State::Removed => _ = daemon.containers.remove(&launch),
-                _ => {}
-            }
+        if to == State::Idle {
+            service.stock.add(stocked);
+        }
+        if to == State::Idle
+            && (from == State::Leased || returned)
+            && let Some(learning) = &mut service.learning
+        {
+            learning.demand.came_back();
+        }
+        service.hedges.late -= u32::from(late);
+        service.hedges.under_way -= u32::from(hedge);
+        service.counts.shift(from, to);
+        if let Some(rollout) = service.rollout.as_mut().filter(|r| r.to == generation) {
+            rollout.counts.shift(from, to);
+        }
+        // It may have been the last one that somebody waited for.
+        let taken = matches!(to, State::Leased | State::Retiring | State::Unknown);
+        if taken && service.queue.len() > 0 {
+            self.doubtful.insert(id);
+        }
+        let daemon = &mut self.daemons[on];
+        daemon.counts.shift(from, to);
+        match to {
+            State::Launching => _ = daemon.containers.insert(launch),
+            State::Removed => _ = daemon.containers.remove(&launch),
+            _ => {}
         }
         if let Some(age) = age {
             if from == State::Idle {
@@ -184,30 +178,25 @@ impl Ledger {
         if to == State::Removed {
             self.containers.remove(&launch);
             if let Some(other) = self.elsewhere.remove(&launch) {
-                if let Some(other) = self.daemons.get_mut(&other) {
-                    other.others = other.others.saturating_sub(1);
-                }
-                self.replace(&other);
+                let there = &mut self.daemons[other];
+                there.others = there.others.saturating_sub(1);
+                self.replace(other);
             }
         }
         self.actions.push(Action::Moved { launch, from, to });
-        self.touch(now, index);
-        self.replace(&name);
+        self.touch(now, id);
+        self.replace(on);
     }
 
     pub(super) fn retire(&mut self, now: Instant, launch: LaunchId, reason: RetireReason) {
-        let Some(container) = self.containers.get_mut(&launch) else {
-            return;
-        };
+        let container = &mut self.containers[launch];
         container.condemned = Some(reason);
-        let daemon = container.daemon.clone();
+        let daemon = self.daemons[container.daemon].name.clone();
         let in_stock = matches!(container.state, State::Idle | State::Unknown);
         let ended = matches!(reason, RetireReason::Died | RetireReason::OutOfMemory);
-        let mut ended_in_stock = None;
-        if let Some((name, service)) = self.services.get_index_mut(container.service) {
-            *service.totals.retired.entry(reason).or_default() += 1;
-            ended_in_stock = (in_stock && ended).then(|| name.clone());
-        }
+        let service = &mut self.services[container.service];
+        *service.totals.retired.entry(reason).or_default() += 1;
+        let ended_in_stock = (in_stock && ended).then(|| service.name.clone());
         self.transit(now, launch, State::Retiring);
         let key = ContainerKey::Launch(launch);
         self.actions.push(Action::Retire { daemon, key, reason, ended_in_stock });
@@ -219,8 +208,8 @@ impl Ledger {
         if let Some(reason) = self.unwanted(now, launch) {
             return self.retire(now, launch, reason);
         }
-        let Some(container) = self.containers.get(&launch) else { return };
-        let index = container.service;
+        let container = &self.containers[launch];
+        let id = container.service;
         let vouched = match self.proved_until(now, launch, proof) {
             None => Vouched::Listed,
             Some(until) if until > now => Vouched::Until(until),
@@ -229,7 +218,7 @@ impl Ledger {
         };
         self.transit(now, launch, State::Idle);
         self.vouch(launch, vouched);
-        self.serve(now, index);
+        self.serve(now, id);
     }
 
     /// Until when a container that has proved itself is leased; `None` while its daemon
@@ -240,14 +229,12 @@ impl Ledger {
         launch: LaunchId,
         proof: Proof,
     ) -> Option<Instant> {
-        let container = self.containers.get(&launch)?;
-        let contact = self.daemons.get(&container.daemon).map(|daemon| &daemon.contact);
-        let service = self.services.get_index(container.service);
-        let proved = service.map_or(Duration::ZERO, |(_, s)| s.policy.proved_for(launch));
-        match (contact, proof) {
-            (Some(Contact::Up), _) => None,
+        let container = &self.containers[launch];
+        let proved = self.services[container.service].policy.proved_for(launch);
+        match (&self.daemons[container.daemon].contact, proof) {
+            (Contact::Up, _) => None,
             // The address may have gone over to another by now.
-            (Some(Contact::Down(_, since)), Proof::Address) => Some(*since + proved),
+            (Contact::Down(_, since), Proof::Address) => Some(*since + proved),
             (_, Proof::Address) => Some(now),
             (_, Proof::Itself) => Some(now + proved),
         }
@@ -255,16 +242,15 @@ impl Ledger {
 
     /// Whether the daemon of a container is unreachable, or was not reached yet.
     pub(super) fn out_of_contact(&self, launch: LaunchId) -> bool {
-        let daemon = self.containers.get(&launch).and_then(|c| self.daemons.get(&c.daemon));
-        daemon.is_none_or(|daemon| daemon.contact != Contact::Up)
+        self.daemons[self.containers[launch].daemon].contact != Contact::Up
     }
 
     /// Why a container must not go to stock, if so.
     pub(super) fn unwanted(&self, now: Instant, launch: LaunchId) -> Option<RetireReason> {
-        let container = self.containers.get(&launch)?;
-        let (_, service) = self.services.get_index(container.service)?;
-        let daemon = self.daemons.get(&container.daemon);
-        if self.draining || !service.in_service() || daemon.is_none_or(|d| !d.in_service()) {
+        let container = &self.containers[launch];
+        let service = &self.services[container.service];
+        let daemon = &self.daemons[container.daemon];
+        if self.draining || !service.in_service() || !daemon.in_service() {
             Some(RetireReason::Drain)
         } else if !service.keeps(container.generation) {
             Some(RetireReason::Generation)
@@ -279,9 +265,8 @@ impl Ledger {
 
     /// Without contact a container has to prove itself, if that is ever enough.
     pub(super) fn doubt(&mut self, now: Instant, launch: LaunchId) {
-        let Some(container) = self.containers.get(&launch) else { return };
-        let service = self.services.get_index(container.service);
-        if service.is_none_or(|(_, service)| service.policy.stale_after.is_zero()) {
+        let service = &self.services[self.containers[launch].service];
+        if service.policy.stale_after.is_zero() {
             return self.transit(now, launch, State::Unknown);
         }
         self.transit(now, launch, State::Checking);
@@ -292,7 +277,7 @@ impl Ledger {
     /// The one place where `Container::vouched` is written, with its timer and its place in
     /// the stock.
     pub(super) fn vouch(&mut self, launch: LaunchId, by: Vouched) {
-        let Some(container) = self.containers.get_mut(&launch) else { return };
+        let container = &mut self.containers[launch];
         let before = container.stocked(launch);
         if let Vouched::Until(at) = std::mem::replace(&mut container.vouched, by) {
             self.timers.remove(&(at, Timer::Stale(launch)));
@@ -300,11 +285,10 @@ impl Ledger {
         if let Vouched::Until(at) = by {
             self.timers.insert((at, Timer::Stale(launch)));
         }
-        if container.state == State::Idle
-            && let Some((_, service)) = self.services.get_index_mut(container.service)
-        {
-            service.stock.remove(before);
-            service.stock.add(container.stocked(launch));
+        if container.state == State::Idle {
+            let stock = &mut self.services[container.service].stock;
+            stock.remove(before);
+            stock.add(container.stocked(launch));
         }
     }
 }

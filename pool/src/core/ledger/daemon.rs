@@ -8,10 +8,11 @@ use super::super::limit::Limit;
 use super::super::placement::{Load, Terms};
 use super::super::{AdminState, Counts, Launches};
 use super::gone::Gone;
-use super::{ContainerKey, Lane, LaunchId, State};
+use super::{ContainerKey, DaemonName, Lane, LaunchId, State};
 
 #[derive(Debug)]
 pub(super) struct Daemon {
+    pub(super) name: DaemonName,
     pub(super) terms: Terms,
     pub(super) limit: Limit,
     pub(super) contact: Contact,
@@ -57,8 +58,9 @@ pub(super) enum Contact {
 // === impl Daemon ===
 
 impl Daemon {
-    pub(super) fn new(terms: Terms) -> Self {
+    pub(super) fn new(name: DaemonName, terms: Terms) -> Self {
         Self {
+            name,
             terms,
             limit: Limit::new(Launches::Fixed(1)),
             contact: Contact::Joining,

@@ -2,66 +2,63 @@
 
 use std::time::Instant;
 
-use super::{Action, Ledger, Timer};
+use super::{Action, Ledger, ServiceId, Timer};
 
 // === impl Ledger ===
 
 impl Ledger {
     /// Somebody wants a container of a service, and found one or waits for one.
-    pub(super) fn arrived(&mut self, now: Instant, index: usize, found: bool) {
-        if let Some((_, service)) = self.services.get_index_mut(index)
-            && let (Some(auto), Some(learning)) = (&service.policy.auto, &mut service.learning)
-        {
+    pub(super) fn arrived(&mut self, now: Instant, id: ServiceId, found: bool) {
+        let service = &mut self.services[id];
+        if let (Some(auto), Some(learning)) = (&service.policy.auto, &mut service.learning) {
             // No stock helps where there may be no more containers.
             if found || service.counts.total() < service.policy.max {
                 learning.demand.met(found, auto);
             }
             if learning.demand.arrived(now) {
-                self.review(now, index);
+                self.review(now, id);
             }
         }
     }
 
     /// Compares the stock of a service with its demand.
-    pub(super) fn review(&mut self, now: Instant, index: usize) {
+    pub(super) fn review(&mut self, now: Instant, id: ServiceId) {
         if self.draining {
             return;
         }
-        let Some((name, service)) = self.services.get_index_mut(index) else { return };
+        let service = &mut self.services[id];
         if let (Some(auto), Some(learning)) = (&service.policy.auto, &mut service.learning)
             && !service.leaving
         {
             let (warm, hold) = (service.policy.warm, service.policy.surplus_after);
             service.policy.warm = learning.demand.wanted(now, auto, warm, hold);
             if warm != service.policy.warm {
-                let (service, warm) = (name.clone(), service.policy.warm);
+                let (service, warm) = (service.name.clone(), service.policy.warm);
                 self.actions.push(Action::Resized { service, warm });
-                return self.resized(now, index);
+                return self.resized(now, id);
             }
         }
-        self.look_later(now, index);
+        self.look_later(now, id);
     }
 
     /// What is wanted of a service has changed, though nothing has happened to it.
-    pub(super) fn resized(&mut self, now: Instant, index: usize) {
-        self.look_later(now, index);
-        if let Some((_, service)) = self.services.get_index_mut(index) {
-            service.note_wanted(None);
-        }
-        self.touch(now, index);
+    pub(super) fn resized(&mut self, now: Instant, id: ServiceId) {
+        self.look_later(now, id);
+        self.services[id].note_wanted(None);
+        self.touch(now, id);
     }
 
     /// Sets the timer for the next look, which a stock at its least does without.
-    fn look_later(&mut self, now: Instant, index: usize) {
-        let Some((_, service)) = self.services.get_index_mut(index) else { return };
+    fn look_later(&mut self, now: Instant, id: ServiceId) {
+        let service = &mut self.services[id];
         let above = service.policy.auto.is_some_and(|auto| service.policy.warm > auto.min);
         let Some(learning) = &mut service.learning else { return };
         if let Some(at) = learning.review.take() {
-            self.timers.remove(&(at, Timer::Demand(index)));
+            self.timers.remove(&(at, Timer::Demand(id)));
         }
         if above && !service.leaving && !self.draining {
             let at = now + learning.demand.look_after();
-            self.timers.insert((at, Timer::Demand(index)));
+            self.timers.insert((at, Timer::Demand(id)));
             learning.review = Some(at);
         }
         if service.policy.auto.is_none() {

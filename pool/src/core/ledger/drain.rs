@@ -11,8 +11,8 @@ impl Ledger {
     pub(super) fn drain(&mut self, now: Instant) {
         self.draining = true;
         self.hungry.clear();
-        for index in 0..self.services.len() {
-            self.refuse_all(now, index, &Refusal::Draining);
+        for id in self.service_ids() {
+            self.refuse_all(now, id, &Refusal::Draining);
         }
         let launches: Vec<_> = self.containers.iter().map(|(id, c)| (*id, c.state)).collect();
         for (launch, state) in launches {
@@ -22,7 +22,7 @@ impl Ledger {
                 _ => {}
             }
         }
-        let names: Vec<_> = self.daemons.keys().cloned().collect();
-        names.iter().for_each(|name| self.replace(name));
+        let daemons: Vec<_> = self.daemons.keys().copied().collect();
+        daemons.into_iter().for_each(|daemon| self.replace(daemon));
     }
 }

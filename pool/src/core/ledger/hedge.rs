@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::super::sizing;
-use super::{Daemon, LaunchId, Ledger, Timer};
+use super::{Container, Daemon, DaemonId, LaunchId, Ledger, ServiceId, Timer};
 
 /// Of so many launches it is known how long they took.
 const KEPT: usize = 64;
@@ -52,8 +52,8 @@ impl Hedges {
 
 impl Ledger {
     /// A launch was ordered: it is looked at when it takes unusually long.
-    pub(super) fn expect(&mut self, now: Instant, launch: LaunchId, index: usize) {
-        let Some((_, service)) = self.services.get_index(index) else { return };
+    pub(super) fn expect(&mut self, now: Instant, launch: LaunchId, id: ServiceId) {
+        let service = &self.services[id];
         if let Some(usual) = service.hedges.usual(service.policy.hedge_after) {
             // A launch that takes just as long is usual.
             let unusual = usual + Duration::from_nanos(1);
@@ -68,13 +68,12 @@ impl Ledger {
             return;
         }
         container.late = true;
-        let (index, generation) = (container.service, container.generation);
-        let slow = container.daemon.clone();
-        let Some((_, service)) = self.services.get_index_mut(index) else { return };
+        let Container { service: id, generation, daemon: slow, .. } = *container;
+        let service = &mut self.services[id];
         service.hedges.late += 1;
         let under_way = sizing::on_their_way(&service.counts);
         let coming = under_way.saturating_sub(service.hedges.late);
-        let lane = (index, generation);
+        let lane = (id, generation);
         let wanted = generation == service.current()
             && service.queue.len() > coming
             && service.counts.total() < service.policy.max
@@ -84,16 +83,13 @@ impl Ledger {
             return;
         }
         let able = |daemon: &Daemon| daemon.is_sound() && daemon.can_launch(lane);
-        let will_do = |name: &_| *name != slow && self.daemons.get(name).is_some_and(able);
-        let other = self.placement.pick(LOOKED_AT, will_do).cloned();
-        let Some(launch) = other.and_then(|other| self.launch(now, lane, other)) else { return };
-        if let Some(container) = self.containers.get_mut(&launch) {
-            container.hedge = true;
-        }
-        if let Some((_, service)) = self.services.get_index_mut(index) {
-            service.hedges.under_way += 1;
-            service.totals.hedged += 1;
-        }
+        let will_do = |other: DaemonId| other != slow && able(&self.daemons[other]);
+        let Some(other) = self.placement.pick(LOOKED_AT, will_do) else { return };
+        let launch = self.launch(now, lane, other);
+        self.containers[launch].hedge = true;
+        let service = &mut self.services[id];
+        service.hedges.under_way += 1;
+        service.totals.hedged += 1;
     }
 }
 

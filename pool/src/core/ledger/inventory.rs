@@ -37,19 +37,16 @@ impl Ledger {
     pub fn containers(&self, after: Option<LaunchId>, most: usize) -> Vec<ContainerView> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.containers.range((from, Bound::Unbounded)).take(most);
-        let views = next.filter_map(|(launch, container)| {
-            let (service, _) = self.services.get_index(container.service)?;
-            Some(ContainerView {
-                launch: *launch,
-                service: service.clone(),
-                generation: container.generation,
-                daemon: container.daemon.clone(),
-                state: container.state,
-                uses: container.uses,
-                launched: container.born,
-                since: container.since,
-                retire_reason: container.condemned,
-            })
+        let views = next.map(|(launch, container)| ContainerView {
+            launch: *launch,
+            service: self.services[container.service].name.clone(),
+            generation: container.generation,
+            daemon: self.daemons[container.daemon].name.clone(),
+            state: container.state,
+            uses: container.uses,
+            launched: container.born,
+            since: container.since,
+            retire_reason: container.condemned,
         });
         views.collect()
     }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::super::Refusal;
 use super::{
-    Action, ContainerKey, DaemonName, Fault, Lane, LaunchId, Ledger, Proof, RetireReason, State,
-    Timer, Vouched,
+    Action, Container, ContainerKey, DaemonId, DaemonName, Fault, Lane, LaunchId, Ledger, Proof,
+    RetireReason, State, Timer, Vouched,
 };
 use crate::backoff::Backoff;
 
@@ -24,17 +24,15 @@ impl Ledger {
             return;
         }
         container.seen = Some(now);
-        let service = self.services.get_index(container.service);
-        let on = container.daemon.clone();
-        let alone = container.alone;
-        let doomed = container.condemned.is_some() || service.is_none_or(|(_, s)| s.leaving);
-        if let Some(daemon) = self.daemons.get_mut(&on) {
-            daemon.failures = 0;
-            let (in_flight, time) = (daemon.counts[State::Launching], now - container.born);
-            daemon.limit.took(container.service, time, alone == Some(daemon.ordered), in_flight);
-            if daemon.degraded.take().is_some() {
-                self.actions.push(Action::Recovered { daemon: on });
-            }
+        let service = container.service;
+        let doomed = container.condemned.is_some() || self.services[service].leaving;
+        let daemon = &mut self.daemons[container.daemon];
+        daemon.failures = 0;
+        let (in_flight, time) = (daemon.counts[State::Launching], now - container.born);
+        let alone = container.alone == Some(daemon.ordered);
+        daemon.limit.took(service, time, alone, in_flight);
+        if daemon.degraded.take().is_some() {
+            self.actions.push(Action::Recovered { daemon: daemon.name.clone() });
         }
         self.transit(now, launch, State::Probing);
         if self.operator_drains(launch) {
@@ -49,17 +47,16 @@ impl Ledger {
         if container.state != State::Probing {
             return;
         }
-        if let Some((_, service)) = self.services.get_index_mut(container.service) {
-            if let Some(trouble) = service.trouble(container.generation) {
-                trouble.failures = 0;
-            }
-            container.expires = service.policy.lifetime(launch).map(|age| now + age);
-            if let Some(learning) = &mut service.learning {
-                let wanted = container.wanted.map(|at| now - at);
-                learning.ready_after(wanted, now - container.born);
-            }
-            service.hedges.took(now - container.born);
+        let service = &mut self.services[container.service];
+        if let Some(trouble) = service.trouble(container.generation) {
+            trouble.failures = 0;
         }
+        container.expires = service.policy.lifetime(launch).map(|age| now + age);
+        if let Some(learning) = &mut service.learning {
+            let wanted = container.wanted.map(|at| now - at);
+            learning.ready_after(wanted, now - container.born);
+        }
+        service.hedges.took(now - container.born);
         let (lane, condemned) = ((container.service, container.generation), container.condemned);
         match condemned {
             Some(reason) => self.retire(now, launch, reason),
@@ -87,17 +84,15 @@ impl Ledger {
         if !matches!(container.state, State::Launching | State::Probing) {
             return;
         }
-        let (index, daemon, born) = (container.service, container.daemon.clone(), container.born);
-        let generation = container.generation;
+        let Container { service: id, daemon, generation, born, condemned, .. } = *container;
         let nobodys = self.failure_is_nobodys(launch);
         if fault == Fault::Daemon
             && !self.operator_drains(launch)
             && container.state == State::Launching
-            && let Some(daemon) = self.daemons.get_mut(&daemon)
         {
+            let daemon = &mut self.daemons[daemon];
             daemon.limit.failed(daemon.counts[State::Launching]);
         }
-        let condemned = container.condemned;
         let fault = match condemned {
             // That it was interrupted then does not make it anybody else's.
             Some(RetireReason::OutOfMemory) if fault == Fault::Unwanted => Fault::Service,
@@ -111,9 +106,8 @@ impl Ledger {
             }
             _ => reason,
         };
-        if let Some((_, service)) = self.services.get_index_mut(index)
-            && !nobodys
-        {
+        if !nobodys {
+            let service = &mut self.services[id];
             if !matches!(fault, Fault::Full | Fault::Unwanted) {
                 service.totals.launch_failures += 1;
                 if let Some(trouble) = service.trouble(generation) {
@@ -123,7 +117,7 @@ impl Ledger {
             match fault {
                 // Nobody needed a container that was to be moved: it is tried again later.
                 Fault::Service if self.spread.moving == Some(launch) => {}
-                Fault::Service => self.blame_service(now, (index, generation), born, false),
+                Fault::Service => self.blame_service(now, (id, generation), born, false),
                 // Somebody removes what is launched there: nobody's failure, but not for ever
                 // without a pause.
                 Fault::Unwanted
@@ -132,12 +126,12 @@ impl Ledger {
                         None | Some(RetireReason::Died | RetireReason::Missing)
                     ) =>
                 {
-                    self.blame_daemon(now, &daemon, born, None);
+                    self.blame_daemon(now, daemon, born, None);
                 }
                 Fault::Unwanted => {}
-                Fault::Full => self.blame_daemon(now, &daemon, born, None),
+                Fault::Full => self.blame_daemon(now, daemon, born, None),
                 Fault::Daemon | Fault::Unprepared => {
-                    self.blame_daemon(now, &daemon, born, Some(&reason));
+                    self.blame_daemon(now, daemon, born, Some(&reason));
                 }
             }
         }
@@ -146,13 +140,12 @@ impl Ledger {
 
     /// Whether nobody is at fault when a launch fails: its container is not wanted any more.
     fn failure_is_nobodys(&self, launch: LaunchId) -> bool {
-        let container = self.containers.get(&launch);
-        let service = container.and_then(|c| self.services.get_index(c.service));
+        let container = &self.containers[launch];
         self.draining
-            || service.is_some_and(|(_, service)| service.leaving)
+            || self.services[container.service].leaving
             || self.operator_drains(launch)
             || matches!(
-                container.and_then(|container| container.condemned),
+                container.condemned,
                 Some(RetireReason::Generation | RetireReason::Drain | RetireReason::Operator)
             )
     }
@@ -179,13 +172,13 @@ impl Ledger {
                     && reason != RetireReason::Missing;
                 let (lane, born) = ((container.service, container.generation), container.born);
                 let (young, unused) = (container.young(now), container.uses == 0);
-                let on = container.daemon.clone();
+                let on = container.daemon;
                 match young {
                     Some(age) if by_itself && unused => {
                         self.died_young(now, lane, born, age, "ended before anybody had it");
                     }
                     // Whoever ends them may do so for ever: not without a pause.
-                    Some(_) if !by_itself => self.blame_daemon(now, &on, born, None),
+                    Some(_) if !by_itself => self.blame_daemon(now, on, born, None),
                     _ if by_itself => self.lost(now, launch),
                     _ => {}
                 }
@@ -204,18 +197,17 @@ impl Ledger {
     }
 
     pub(super) fn removed(&mut self, now: Instant, daemon: &DaemonName, key: &ContainerKey) {
-        let Some(record) = self.daemons.get_mut(daemon) else {
-            return;
-        };
-        record.gone.note(now, key.clone());
-        if record.strays.remove(key) {
-            self.replace(daemon);
+        let Some(id) = self.daemons.id(daemon) else { return };
+        let daemon = &mut self.daemons[id];
+        daemon.gone.note(now, key.clone());
+        if daemon.strays.remove(key) {
+            self.replace(id);
         } else if let ContainerKey::Launch(launch) = key
             && self.containers.get(launch).is_some_and(|c| c.state == State::Retiring)
         {
             self.transit(now, *launch, State::Removed);
         }
-        self.forget_daemon(daemon);
+        self.forget_daemon(id);
     }
 
     /// A container was ready and failed all the same, of itself and soon.
@@ -227,9 +219,7 @@ impl Ledger {
         age: Duration,
         what: &str,
     ) {
-        let (index, generation) = lane;
-        let service = self.services.get_index_mut(index);
-        if let Some(trouble) = service.and_then(|(_, service)| service.trouble(generation)) {
+        if let Some(trouble) = self.services[lane.0].trouble(lane.1) {
             let age = age.as_secs_f32();
             let reason = format!("a container that was ready {what}, {age:.1}s after its start");
             trouble.last_error = Some(reason.into());
@@ -240,8 +230,8 @@ impl Ledger {
     /// Lengthens the pause of a service's generation. Failures of launches that
     /// were ordered before the last failure was known are one with it.
     fn blame_service(&mut self, now: Instant, lane: Lane, born: Instant, early_death: bool) {
-        let (index, generation) = lane;
-        let Some((_, service)) = self.services.get_index_mut(index) else { return };
+        let (id, generation) = lane;
+        let service = &mut self.services[id];
         let backoff = service.policy.backoff;
         let Some(trouble) = service.trouble(generation) else { return };
         if trouble.failed_at.is_some_and(|at| born < at) {
@@ -263,9 +253,9 @@ impl Ledger {
         if service.rollout.as_ref().is_none_or(|rollout| rollout.to != generation)
             && let Some(reason) = service.failing().cloned()
         {
-            self.refuse_all(now, index, &Refusal::Failing { reason });
+            self.refuse_all(now, id, &Refusal::Failing { reason });
         }
-        self.touch(now, index);
+        self.touch(now, id);
     }
 
     /// Lengthens a daemon's pause. With a reason it is degraded until a container
@@ -273,13 +263,11 @@ impl Ledger {
     fn blame_daemon(
         &mut self,
         now: Instant,
-        name: &DaemonName,
+        id: DaemonId,
         born: Instant,
         reason: Option<&Arc<str>>,
     ) {
-        let Some(daemon) = self.daemons.get_mut(name) else {
-            return;
-        };
+        let daemon = &mut self.daemons[id];
         if daemon.failed_at.is_some_and(|at| born < at) {
             return;
         }
@@ -288,14 +276,14 @@ impl Ledger {
         if let Some(reason) = reason.cloned()
             && daemon.degraded.replace(reason.clone()).is_none()
         {
-            self.actions.push(Action::Degraded { daemon: name.clone(), reason });
+            self.actions.push(Action::Degraded { daemon: daemon.name.clone(), reason });
         }
         if let Some(at) = daemon.retry_at.take() {
-            self.timers.remove(&(at, Timer::Daemon(name.clone())));
+            self.timers.remove(&(at, Timer::Daemon(id)));
         }
         let at = now + Backoff::DAEMON.after(daemon.failures);
         daemon.retry_at = Some(at);
-        self.timers.insert((at, Timer::Daemon(name.clone())));
-        self.replace(name);
+        self.timers.insert((at, Timer::Daemon(id)));
+        self.replace(id);
     }
 }

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Lane, LaunchId, Ledger, Timer};
+use super::{Action, Container, Lane, LaunchId, Ledger, Timer};
 use crate::backoff::Backoff;
 
 /// A loss so long after the one before begins another row: one now and then slows nothing.
@@ -41,11 +41,9 @@ impl Ledger {
     /// was known are one with it: a machine that is short of memory for a moment takes more
     /// than one.
     pub(super) fn lost(&mut self, now: Instant, launch: LaunchId) {
-        let Some(container) = self.containers.get(&launch) else { return };
-        let (index, generation) = (container.service, container.generation);
-        let born = container.born;
-        let Some((name, service)) = self.services.get_index_mut(index) else { return };
-        let (name, Backoff { cap, .. }) = (name.clone(), service.policy.backoff);
+        let Container { service: id, generation, born, .. } = self.containers[launch];
+        let service = &mut self.services[id];
+        let (name, Backoff { cap, .. }) = (service.name.clone(), service.policy.backoff);
         let often = service.policy.failing_after;
         let Some(trouble) = service.trouble(generation) else { return };
         let losses = &mut trouble.losses;
@@ -57,12 +55,12 @@ impl Ledger {
         if losses.in_a_row == often {
             self.actions.push(Action::Paced { service: name, generation, pause: cap });
         }
-        self.pace(now, (index, generation));
+        self.pace(now, (id, generation));
     }
 
     /// Sets the pause before the next launch for the stock, while there are losses.
     pub(super) fn pace(&mut self, now: Instant, lane: Lane) {
-        let Some((_, service)) = self.services.get_index_mut(lane.0) else { return };
+        let service = &mut self.services[lane.0];
         let backoff = service.policy.backoff;
         let Some(trouble) = service.trouble(lane.1) else { return };
         let count = trouble.losses.count(now);
@@ -77,8 +75,7 @@ impl Ledger {
 
     /// A container of a generation has served a client, or has lived to do so.
     pub(super) fn served(&mut self, now: Instant, lane: Lane) {
-        let Some((_, service)) = self.services.get_index_mut(lane.0) else { return };
-        let Some(trouble) = service.trouble(lane.1) else { return };
+        let Some(trouble) = self.services[lane.0].trouble(lane.1) else { return };
         trouble.early_deaths = 0;
         trouble.losses.in_a_row = 0;
         if trouble.losses.retry_at.is_some() {

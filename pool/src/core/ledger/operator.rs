@@ -4,7 +4,10 @@
 use std::time::Instant;
 
 use super::super::{AdminState, GivenUp, Refusal, Retirement};
-use super::{Action, DaemonName, Generation, LaunchId, Ledger, RetireReason, ServiceName, State};
+use super::{
+    Action, Container, DaemonName, Generation, LaunchId, Ledger, RetireReason, Service, ServiceId,
+    ServiceName, State,
+};
 
 // === impl Ledger ===
 
@@ -12,14 +15,14 @@ impl Ledger {
     /// The state that the operator has set a daemon to; `None` when there is no such daemon.
     #[must_use]
     pub fn daemon_state(&self, daemon: &DaemonName) -> Option<AdminState> {
-        self.daemons.get(daemon).map(|daemon| daemon.admin)
+        self.daemons.id(daemon).map(|daemon| self.daemons[daemon].admin)
     }
 
     /// The state that the operator has set a service to; `None` when there is no such service,
     /// or it was removed.
     #[must_use]
     pub fn service_state(&self, service: &ServiceName) -> Option<AdminState> {
-        self.services.get(service).filter(|service| !service.leaving).map(|service| service.admin)
+        self.known(service).filter(|service| !service.leaving).map(|service| service.admin)
     }
 
     /// What an order to retire a container comes to.
@@ -38,7 +41,11 @@ impl Ledger {
     /// The generation that a service is on its way to, if it is on the way.
     #[must_use]
     pub fn rollout(&self, service: &ServiceName) -> Option<Generation> {
-        self.services.get(service)?.rollout.as_ref().map(|rollout| rollout.to)
+        self.known(service)?.rollout.as_ref().map(|rollout| rollout.to)
+    }
+
+    fn known(&self, service: &ServiceName) -> Option<&Service> {
+        self.services.id(service).map(|service| &self.services[service])
     }
 
     /// Whether the whole pool is being drained.
@@ -48,8 +55,8 @@ impl Ledger {
     }
 
     pub(super) fn roll_back_ordered(&mut self, now: Instant, name: &ServiceName) {
-        if let Some(index) = self.services.get_index_of(name) {
-            self.roll_back(now, index, GivenUp::Operator, "the operator has ordered it".into());
+        if let Some(id) = self.services.id(name) {
+            self.roll_back(now, id, GivenUp::Operator, "the operator has ordered it".into());
         }
     }
 
@@ -66,15 +73,16 @@ impl Ledger {
     }
 
     pub(super) fn daemon_state_set(&mut self, now: Instant, name: &DaemonName, state: AdminState) {
-        let Some(daemon) = self.daemons.get_mut(name) else { return };
-        if std::mem::replace(&mut daemon.admin, state) == state {
+        let Some(daemon) = self.daemons.id(name) else { return };
+        if std::mem::replace(&mut self.daemons[daemon].admin, state) == state {
             return;
         }
         // What lacks containers is launched there again, as soon as it is open.
-        self.replace(name);
+        self.replace(daemon);
         if !state.is_ready() {
-            self.on_daemon(name, |_| true).into_iter().for_each(|id| self.drain_one(now, id));
-            self.doubtful.extend(0..self.services.len());
+            let there = self.on_daemon(daemon, |_| true);
+            there.into_iter().for_each(|launch| self.drain_one(now, launch));
+            self.doubt_all_waits();
         }
     }
 
@@ -84,26 +92,28 @@ impl Ledger {
         name: &ServiceName,
         state: AdminState,
     ) {
-        let Some((index, _, service)) = self.services.get_full_mut(name) else { return };
+        let Some(id) = self.services.id(name) else { return };
+        let service = &mut self.services[id];
         if service.leaving || std::mem::replace(&mut service.admin, state) == state {
             return;
         }
         if !state.is_ready() {
-            self.refuse_all(now, index, &Refusal::Operator { state });
-            self.of_service(index, |_| true).into_iter().for_each(|id| self.drain_one(now, id));
+            self.refuse_all(now, id, &Refusal::Operator { state });
+            let all = self.of_service(id, |_| true);
+            all.into_iter().for_each(|launch| self.drain_one(now, launch));
         }
-        self.resized(now, index);
+        self.resized(now, id);
     }
 
     /// The service or the daemon of a container is not used any more. What is leased goes at the
     /// end of its lease, what is being launched once it is started, unless they are used again
     /// by then.
     fn drain_one(&mut self, now: Instant, launch: LaunchId) {
-        match self.containers.get(&launch).map(|container| container.state) {
-            Some(State::Idle | State::Unknown | State::Checking) => {
+        match self.containers[launch].state {
+            State::Idle | State::Unknown | State::Checking => {
                 self.retire(now, launch, RetireReason::Drain);
             }
-            Some(State::Probing) => self.condemn(launch, RetireReason::Drain),
+            State::Probing => self.condemn(launch, RetireReason::Drain),
             _ => {}
         }
     }
@@ -111,7 +121,7 @@ impl Ledger {
     /// A container is not to be leased any more. It is retired by whoever reports of it next;
     /// one that has yet to get ready is not waited for.
     pub(super) fn condemn(&mut self, launch: LaunchId, reason: RetireReason) {
-        let Some(container) = self.containers.get_mut(&launch) else { return };
+        let container = &mut self.containers[launch];
         container.condemned.get_or_insert(reason);
         if container.state == State::Probing {
             self.actions.push(Action::Interrupt { launch });
@@ -120,11 +130,8 @@ impl Ledger {
 
     /// Whether the operator has the service or the daemon of a container drained.
     pub(super) fn operator_drains(&self, launch: LaunchId) -> bool {
-        let Some(container) = self.containers.get(&launch) else { return false };
-        let service = self.services.get_index(container.service);
-        let daemon = self.daemons.get(&container.daemon);
-        service.is_some_and(|(_, service)| !service.admin.is_ready())
-            || daemon.is_some_and(|daemon| !daemon.admin.is_ready())
+        let Container { service, daemon, .. } = self.containers[launch];
+        !self.services[service].admin.is_ready() || !self.daemons[daemon].admin.is_ready()
     }
 
     /// Whether the operator has every daemon drained that there is.
@@ -134,11 +141,11 @@ impl Ledger {
 
     /// How many leased containers of a service do not come back, because the operator has their
     /// daemons drained. Costs what there are daemons, and what containers are on those.
-    pub(super) fn leased_on_drained(&self, index: usize) -> u32 {
+    pub(super) fn leased_on_drained(&self, id: ServiceId) -> u32 {
         let drained = self.daemons.values().filter(|daemon| !daemon.admin.is_ready());
         let there = drained.flat_map(|daemon| &daemon.containers);
-        let containers = there.filter_map(|launch| self.containers.get(launch));
-        let leased = containers.filter(|c| c.service == index && c.state == State::Leased);
+        let containers = there.map(|launch| &self.containers[*launch]);
+        let leased = containers.filter(|c| c.service == id && c.state == State::Leased);
         u32::try_from(leased.count()).unwrap_or(u32::MAX)
     }
 }

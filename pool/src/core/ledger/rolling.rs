@@ -15,7 +15,7 @@ use super::super::{GivenUp, Stage, sizing};
 use super::canary::Verdict;
 use super::rollout::Rollout;
 use super::service::Service;
-use super::{Action, Contact, Generation, Lane, LaunchId, Ledger, RetireReason, State};
+use super::{Action, Contact, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceId, State};
 
 /// What a rollout needs next.
 enum Step {
@@ -30,53 +30,52 @@ enum Step {
 
 impl Ledger {
     /// Begins to roll a generation out, unless it is the one that there is.
-    pub(super) fn roll_out(&mut self, index: usize, to: Generation) {
-        if let Some((_, service)) = self.services.get_index_mut(index)
-            && service.generation != to
-        {
+    pub(super) fn roll_out(&mut self, id: ServiceId, to: Generation) {
+        let service = &mut self.services[id];
+        if service.generation != to {
             service.rollout = Some(Rollout::new(to));
             service.rolled_back = None;
-            self.rolling.insert(index);
+            self.rolling.insert(id);
         }
     }
 
     /// A container of a generation got ready.
-    pub(super) fn prove(&mut self, now: Instant, (index, generation): Lane) {
-        if let Some((_, service)) = self.services.get_index(index)
-            && let Some(rollout) = &service.rollout
+    pub(super) fn prove(&mut self, now: Instant, (id, generation): Lane) {
+        let service = &self.services[id];
+        if let Some(rollout) = &service.rollout
             && rollout.to == generation
             && rollout.stage == Stage::Trial
         {
             let canary = service.policy.canary > 0;
-            self.advance(now, index, if canary { Stage::Canary } else { Stage::TakingOver });
+            self.advance(now, id, if canary { Stage::Canary } else { Stage::TakingOver });
         }
     }
 
-    fn advance(&mut self, now: Instant, index: usize, stage: Stage) {
-        let Some((name, service)) = self.services.get_index_mut(index) else { return };
+    fn advance(&mut self, now: Instant, id: ServiceId, stage: Stage) {
+        let service = &mut self.services[id];
         let Some(rollout) = &mut service.rollout else { return };
         rollout.stage = stage;
-        let (service_name, generation, before) = (name.clone(), rollout.to, service.generation);
+        let (name, generation, before) = (service.name.clone(), rollout.to, service.generation);
         if stage == Stage::TakingOver {
-            self.hungry.remove(&(index, before));
-            self.stuck.remove(&(index, before));
+            self.hungry.remove(&(id, before));
+            self.stuck.remove(&(id, before));
         }
-        self.actions.push(Action::Advanced { service: service_name, generation, stage });
-        self.touch(now, index);
+        self.actions.push(Action::Advanced { service: name, generation, stage });
+        self.touch(now, id);
     }
 
     /// Does what rollouts need.
     pub(super) fn roll(&mut self, now: Instant) {
         let mut last = None;
-        while let Some(index) = self.rolling.iter().find(|index| Some(**index) > last).copied() {
-            match self.next_step(index) {
+        while let Some(id) = self.rolling.iter().find(|id| Some(**id) > last).copied() {
+            match self.next_step(id) {
                 Step::Retire(launch) => self.retire(now, launch, RetireReason::Generation),
-                Step::RollBack(why, reason) => self.roll_back(now, index, why, reason),
-                Step::TakeOver => self.advance(now, index, Stage::TakingOver),
-                Step::Complete => self.complete(now, index),
+                Step::RollBack(why, reason) => self.roll_back(now, id, why, reason),
+                Step::TakeOver => self.advance(now, id, Stage::TakingOver),
+                Step::Complete => self.complete(now, id),
                 Step::Wait => {
-                    last = Some(index);
-                    let lanes = self.stuck.iter().filter(|lane| lane.0 == index);
+                    last = Some(id);
+                    let lanes = self.stuck.iter().filter(|lane| lane.0 == id);
                     let lanes: Vec<_> = lanes.copied().collect();
                     lanes.into_iter().for_each(|lane| self.make_room(now, lane));
                 }
@@ -84,8 +83,8 @@ impl Ledger {
         }
     }
 
-    fn next_step(&self, index: usize) -> Step {
-        let Some((_, service)) = self.services.get_index(index) else { return Step::Wait };
+    fn next_step(&self, id: ServiceId) -> Step {
+        let service = &self.services[id];
         let Some(rollout) = &service.rollout else { return Step::Wait };
         // It goes on from here when the operator lets the service be used again.
         if !service.in_service() {
@@ -98,7 +97,7 @@ impl Ledger {
             let reason = reason.unwrap_or_else(|| "its containers fail".into());
             return Step::RollBack(GivenUp::Failed, reason);
         }
-        if !taking_over && let Some(reason) = self.refused((index, *to)) {
+        if !taking_over && let Some(reason) = self.refused((id, *to)) {
             return Step::RollBack(GivenUp::Refused, reason);
         }
         if rollout.stage == Stage::Canary {
@@ -107,7 +106,7 @@ impl Ledger {
                 Verdict::GoOn => return Step::TakeOver,
                 // There is nothing left to be held against, or to fall back on.
                 Verdict::Wait if service.policy.canary == 0 => return Step::TakeOver,
-                Verdict::Wait if self.only_hope(index, service, *to) => return Step::TakeOver,
+                Verdict::Wait if self.only_hope(id, service, *to) => return Step::TakeOver,
                 Verdict::Wait => {}
             }
         }
@@ -124,7 +123,7 @@ impl Ledger {
             && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
             && trouble.retry_at.is_none()
             && service.counts.total() >= service.policy.max
-            && !self.place_is_coming(index)
+            && !self.place_is_coming(id)
         {
             return Step::Retire(launch);
         }
@@ -136,10 +135,10 @@ impl Ledger {
     }
 
     /// Whether a canary is all that can be launched.
-    fn only_hope(&self, index: usize, service: &Service, to: Generation) -> bool {
+    fn only_hope(&self, id: ServiceId, service: &Service, to: Generation) -> bool {
         service.failing().is_some()
-            || (self.unlaunchable((index, service.generation)).is_some()
-                && self.unlaunchable((index, to)).is_none())
+            || (self.unlaunchable((id, service.generation)).is_some()
+                && self.unlaunchable((id, to)).is_none())
     }
 
     /// Why no daemon that answers can launch what is in a lane, once each of them has
@@ -156,75 +155,77 @@ impl Ledger {
 
     /// Whether a place for a service's rollout is on its way or being filled: one is
     /// made at a time. What is removed counts where that can be done.
-    fn place_is_coming(&self, index: usize) -> bool {
-        let service = self.services.get_index(index);
-        let rollout = service.and_then(|(_, service)| service.rollout.as_ref());
+    fn place_is_coming(&self, id: ServiceId) -> bool {
+        let rollout = self.services[id].rollout.as_ref();
         if rollout.is_some_and(|rollout| sizing::launching(&rollout.counts) > 0) {
             return true;
         }
         let mut containers = self.containers.values();
         containers.any(|c| {
-            let up = || self.daemons.get(&c.daemon).is_some_and(|d| d.contact == Contact::Up);
-            c.service == index && c.state == State::Retiring && up()
+            let is_retired = c.service == id && c.state == State::Retiring;
+            is_retired && self.daemons[c.daemon].contact == Contact::Up
         })
     }
 
     /// Whether a container that came back from a lease is to go, because what is on
     /// trial has no room beside it.
     pub(super) fn gives_way(&self, launch: LaunchId) -> bool {
-        let Some(container) = self.containers.get(&launch) else { return false };
-        let index = container.service;
-        let Some((_, service)) = self.services.get_index(index) else { return false };
+        let container = &self.containers[launch];
+        let id = container.service;
+        let service = &self.services[id];
         let Some(rollout) = service.rollout.as_ref().filter(|rollout| !rollout.taking_over())
         else {
             return false;
         };
-        let lane = (index, rollout.to);
-        let here = self.daemons.get(&container.daemon).is_some_and(|daemon| {
-            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
-        });
+        let lane = (id, rollout.to);
+        let daemon = &self.daemons[container.daemon];
+        let here = daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0;
         let full = service.counts.total() >= service.policy.max;
         rollout.trouble.retry_at.is_none()
             && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
             && (full || (here && self.stuck.contains(&lane)))
-            && !self.place_is_coming(index)
+            && !self.place_is_coming(id)
     }
 
     /// The new generation has taken the old one's place. Of the old one there is
     /// only what is leased, or cannot be asked.
-    fn complete(&mut self, now: Instant, index: usize) {
-        let Some((name, service)) = self.services.get_index_mut(index) else { return };
+    fn complete(&mut self, now: Instant, id: ServiceId) {
+        let service = &mut self.services[id];
         let Some(Rollout { to, trouble, .. }) = service.rollout.take() else { return };
-        let (service_name, before) = (name.clone(), service.generation);
-        self.rolling.remove(&index);
-        self.forget_lane((index, before));
-        if let Some((_, service)) = self.services.get_index_mut(index) {
-            service.generation = to;
-            service.trouble = trouble;
-        }
-        for launch in self.of_service(index, |state| state == State::Unknown) {
+        let (name, before) = (service.name.clone(), service.generation);
+        self.rolling.remove(&id);
+        self.forget_lane((id, before));
+        let service = &mut self.services[id];
+        service.generation = to;
+        service.trouble = trouble;
+        for launch in self.of_service(id, |state| state == State::Unknown) {
             if let Some(reason) = self.unwanted(now, launch) {
                 self.retire(now, launch, reason);
             }
         }
-        self.actions.push(Action::SwitchedOver { service: service_name, generation: to });
-        self.touch(now, index);
+        self.actions.push(Action::SwitchedOver { service: name, generation: to });
+        self.touch(now, id);
     }
 
     /// The new generation is given up, and all of it goes.
-    pub(super) fn roll_back(&mut self, now: Instant, index: usize, why: GivenUp, reason: Arc<str>) {
-        let Some((_, service)) = self.services.get_index(index) else { return };
-        let Some(to) = service.rollout.as_ref().map(|rollout| rollout.to) else { return };
-        self.forget_lane((index, to));
-        self.rolling.remove(&index);
-        if let Some((name, service)) = self.services.get_index_mut(index) {
-            service.rollout = None;
-            service.rolled_back = Some((to, reason.clone()));
-            let (service, generation) = (name.clone(), to);
-            self.actions.push(Action::RolledBack { service, generation, why, reason });
-        }
-        for launch in self.of_service(index, |_| true) {
-            let Some(container) = self.containers.get(&launch) else { continue };
+    pub(super) fn roll_back(
+        &mut self,
+        now: Instant,
+        id: ServiceId,
+        why: GivenUp,
+        reason: Arc<str>,
+    ) {
+        let rollout = self.services[id].rollout.as_ref();
+        let Some(to) = rollout.map(|rollout| rollout.to) else { return };
+        self.forget_lane((id, to));
+        self.rolling.remove(&id);
+        let service = &mut self.services[id];
+        service.rollout = None;
+        service.rolled_back = Some((to, reason.clone()));
+        let (service, generation) = (service.name.clone(), to);
+        self.actions.push(Action::RolledBack { service, generation, why, reason });
+        for launch in self.of_service(id, |_| true) {
+            let container = &self.containers[launch];
             if container.generation != to {
                 continue;
             }
@@ -236,28 +237,27 @@ impl Ledger {
                 _ => self.condemn(launch, RetireReason::Generation),
             }
         }
-        self.doubtful.insert(index);
-        self.touch(now, index);
+        self.doubtful.insert(id);
+        self.touch(now, id);
     }
 
     /// No daemon has room for a launch of a rollout: one that could launch it
     /// and holds old stock of the service gives a part of that up.
     pub(super) fn make_room(&mut self, now: Instant, lane: Lane) {
-        let (index, generation) = lane;
-        let Some((_, service)) = self.services.get_index(index) else { return };
+        let (id, generation) = lane;
+        let service = &self.services[id];
         let rolling = service.rollout.as_ref().is_some_and(|rollout| rollout.to == generation);
-        if !rolling || service.stock.len() < 2 || self.place_is_coming(index) {
+        if !rolling || service.stock.len() < 2 || self.place_is_coming(id) {
             return;
         }
-        let old = |launch: &&LaunchId| {
-            self.containers.get(launch).is_some_and(|c| {
-                c.service == index && c.state == State::Idle && c.generation < generation
-            })
+        let old = |launch: &LaunchId| {
+            let c = &self.containers[*launch];
+            c.service == id && c.state == State::Idle && c.generation < generation
         };
-        let gives = self.daemons.values().filter(|daemon| {
+        let gives = self.daemons.by_name().map(|(_, daemon)| daemon).filter(|daemon| {
             daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
         });
-        let found = gives.flat_map(|daemon| &daemon.containers).find(old).copied();
+        let found = gives.flat_map(|daemon| daemon.containers.iter().copied()).find(old);
         if let Some(launch) = found {
             self.retire(now, launch, RetireReason::Generation);
         }

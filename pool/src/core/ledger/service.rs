@@ -11,10 +11,11 @@ use super::learning::Learning;
 use super::rollout::Rollout;
 use super::totals::Totals;
 use super::trouble::Trouble;
-use super::{Generation, LaunchId, State};
+use super::{Generation, LaunchId, ServiceName, State};
 
 #[derive(Debug)]
 pub(super) struct Service {
+    pub(super) name: ServiceName,
     pub(super) policy: Policy,
     /// The generation that is launched; during a rollout, the one to fall back on.
     pub(super) generation: Generation,
@@ -52,9 +53,10 @@ pub(super) struct Window {
 // === impl Service ===
 
 impl Service {
-    pub(super) fn new(policy: Policy, generation: Generation) -> Self {
+    pub(super) fn new(name: ServiceName, policy: Policy, generation: Generation) -> Self {
         let learning = policy.auto.map(|_| Learning::default());
         Self {
+            name,
             policy,
             generation,
             learning,

@@ -5,7 +5,9 @@ use std::time::Instant;
 use super::super::{AdminState, GivenUp, Policy, Refusal};
 use super::service::Service;
 use super::trouble::Trouble;
-use super::{Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceName, State, Timer};
+use super::{
+    Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceId, ServiceName, State, Timer,
+};
 
 // === impl Ledger ===
 
@@ -17,24 +19,23 @@ impl Ledger {
         policy: Policy,
         generation: Generation,
     ) {
-        let index = match self.services.get_full_mut(&name) {
+        let id = match self.services.id(&name) {
             // Was removed, and may not be gone yet.
-            Some((index, _, service)) => {
+            Some(id) => {
+                let service = &mut self.services[id];
                 service.adopt(policy);
                 service.leaving = false;
                 service.rolled_back = None;
                 // With its pause, which is known by it.
                 let before = service.generation;
-                self.forget_lane((index, before));
-                if let Some((_, service)) = self.services.get_index_mut(index) {
-                    service.generation = generation;
-                }
-                index
+                self.forget_lane((id, before));
+                self.services[id].generation = generation;
+                id
             }
-            None => self.services.insert_full(name, Service::new(policy, generation)).0,
+            None => self.services.add(name.clone(), Service::new(name, policy, generation)),
         };
-        self.await_daemons((index, generation));
-        self.resized(now, index);
+        self.await_daemons((id, generation));
+        self.resized(now, id);
     }
 
     pub(super) fn service_changed(
@@ -44,7 +45,8 @@ impl Ledger {
         policy: Policy,
         generation: Generation,
     ) {
-        let Some((index, _, service)) = self.services.get_full_mut(name) else { return };
+        let Some(id) = self.services.id(name) else { return };
+        let service = &mut self.services[id];
         if service.leaving {
             return;
         }
@@ -53,38 +55,37 @@ impl Ledger {
         if going != Some(generation) {
             if going.is_some() {
                 let reason = "another one was asked for".into();
-                self.roll_back(now, index, GivenUp::Replaced, reason);
+                self.roll_back(now, id, GivenUp::Replaced, reason);
             }
-            self.roll_out(index, generation);
+            self.roll_out(id, generation);
         }
         // What was good enough before may be too much used now.
         let unwanted = |launch| Some((launch, self.unwanted(now, launch)?));
-        let idle = self.of_service(index, |state| state == State::Idle);
+        let idle = self.of_service(id, |state| state == State::Idle);
         let unwanted: Vec<_> = idle.into_iter().filter_map(unwanted).collect();
         unwanted.into_iter().for_each(|(launch, reason)| self.retire(now, launch, reason));
         // With less reuse there may be less to hope for.
-        self.doubtful.insert(index);
+        self.doubtful.insert(id);
         self.spread.changed = true;
-        self.resized(now, index);
+        self.resized(now, id);
     }
 
     pub(super) fn service_removed(&mut self, now: Instant, name: &ServiceName) {
-        let Some((index, _, service)) = self.services.get_full_mut(name) else { return };
+        let Some(id) = self.services.id(name) else { return };
+        let service = &mut self.services[id];
         service.leaving = true;
         service.admin = AdminState::Ready;
         let to = service.rollout.as_ref().map(|rollout| rollout.to);
         for generation in to.into_iter().chain([service.generation]) {
-            self.forget_lane((index, generation));
+            self.forget_lane((id, generation));
         }
-        if let Some((_, service)) = self.services.get_index_mut(index) {
-            service.rollout = None;
-        }
-        self.rolling.remove(&index);
-        self.refuse_all(now, index, &Refusal::Draining);
-        for launch in self.of_service(index, |_| true) {
-            match self.containers.get(&launch).map(|container| container.state) {
-                Some(State::Idle | State::Unknown) => self.retire(now, launch, RetireReason::Drain),
-                Some(State::Probing) => self.actions.push(Action::Interrupt { launch }),
+        self.services[id].rollout = None;
+        self.rolling.remove(&id);
+        self.refuse_all(now, id, &Refusal::Draining);
+        for launch in self.of_service(id, |_| true) {
+            match self.containers[launch].state {
+                State::Idle | State::Unknown => self.retire(now, launch, RetireReason::Drain),
+                State::Probing => self.actions.push(Action::Interrupt { launch }),
                 _ => {}
             }
         }
@@ -99,8 +100,7 @@ impl Ledger {
             daemon.prepared.remove(&lane);
             daemon.refusals.remove(&lane);
         }
-        let service = self.services.get_index_mut(lane.0);
-        let trouble = service.and_then(|(_, service)| service.trouble(lane.1));
+        let trouble = self.services[lane.0].trouble(lane.1);
         let Trouble { retry_at, losses, .. } = trouble.map(std::mem::take).unwrap_or_default();
         if let Some(at) = retry_at {
             self.timers.remove(&(at, Timer::Lane(lane)));
@@ -110,10 +110,19 @@ impl Ledger {
         }
     }
 
+    /// All services, in the order they were added.
+    pub(super) fn service_ids(&self) -> Vec<ServiceId> {
+        self.services.keys().copied().collect()
+    }
+
     /// The containers of a service that are in such a state. Costs what there
     /// are containers.
-    pub(super) fn of_service(&self, index: usize, wanted: impl Fn(State) -> bool) -> Vec<LaunchId> {
+    pub(super) fn of_service(
+        &self,
+        id: ServiceId,
+        wanted: impl Fn(State) -> bool,
+    ) -> Vec<LaunchId> {
         let all = self.containers.iter();
-        all.filter(|(_, c)| c.service == index && wanted(c.state)).map(|(id, _)| *id).collect()
+        all.filter(|(_, c)| c.service == id && wanted(c.state)).map(|(id, _)| *id).collect()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::{Refusal, sizing};
 use super::container::Container;
 use super::service::Window;
-use super::{Action, DaemonName, Lane, LaunchId, Ledger, RetireReason, State, Timer};
+use super::{Action, DaemonId, Lane, LaunchId, Ledger, RetireReason, ServiceId, State, Timer};
 
 /// Of so many daemons it is said why they cannot launch a service.
 const REASONS: usize = 3;
@@ -19,28 +19,23 @@ impl Ledger {
     /// for those who wait, the longest first; then for the emptiest stock.
     pub(super) fn converge(&mut self, now: Instant) {
         let mut candidates: Vec<_> = self.hungry.difference(&self.stuck).copied().collect();
-        while let Some(at) = (0..candidates.len())
-            .min_by_key(|at| candidates.get(*at).and_then(|lane| self.need(*lane)))
-        {
+        while let Some(at) = (0..candidates.len()).min_by_key(|at| self.need(candidates[*at])) {
             let lane = candidates.swap_remove(at);
             // The last one may have been for both lanes of a service.
             if !self.hungry.contains(&lane) {
                 continue;
             }
-            let daemon = self.placement.pick(usize::MAX, |name| {
-                self.daemons.get(name).is_some_and(|daemon| daemon.can_launch(lane))
-            });
-            let Some(daemon) = daemon.cloned() else {
+            let able = |daemon| self.daemons[daemon].can_launch(lane);
+            let Some(daemon) = self.placement.pick(usize::MAX, able) else {
                 self.stuck.insert(lane);
                 self.make_room(now, lane);
                 continue;
             };
-            if self.holds(now, lane, &daemon) {
+            if self.holds(now, lane, daemon) {
                 continue;
             }
-            if let Some(launch) = self.launch(now, lane, daemon) {
-                self.expect(now, launch, lane.0);
-            }
+            let launch = self.launch(now, lane, daemon);
+            self.expect(now, launch, lane.0);
             if self.hungry.contains(&lane) {
                 candidates.push(lane);
             }
@@ -48,60 +43,56 @@ impl Ledger {
     }
 
     /// How urgent the next launch of a lane is; the least is the most urgent.
-    pub(super) fn need(&self, (service, generation): Lane) -> Option<(Option<u64>, u64)> {
-        let (_, service) = self.services.get_index(service)?;
+    pub(super) fn need(&self, (service, generation): Lane) -> (Option<u64>, u64) {
+        let service = &self.services[service];
         if generation != service.current() {
             // What is on trial is one container, which serves whoever waits once it
             // is ready. Behind others it might never have its turn.
-            return Some((None, 0));
+            return (None, 0);
         }
         let coming = sizing::on_their_way(&service.counts);
         let unserved = service.queue.len() > coming;
         let oldest = service.queue.oldest().filter(|_| unserved).map_or(u64::MAX, |w| w.0);
         let ready = u64::from(coming + service.counts[State::Idle]);
         let fill = (ready << 32) / u64::from(service.policy.warm.max(1));
-        Some((Some(oldest), fill))
+        (Some(oldest), fill)
     }
 
     pub(super) fn launch(
         &mut self,
         now: Instant,
-        (index, generation): Lane,
-        daemon: DaemonName,
-    ) -> Option<LaunchId> {
-        let (name, service) = self.services.get_index_mut(index)?;
+        (id, generation): Lane,
+        on: DaemonId,
+    ) -> LaunchId {
+        let service = &mut self.services[id];
         let wanted = service.launched(generation);
         let paced = service.trouble(generation).is_some_and(|t| t.losses.retry_at.is_some());
         self.launches += 1;
         service.totals.launched += 1;
         let launch = LaunchId(self.launches);
-        debug_assert!(service.counts.total() < service.policy.max, "I2: {name} has its maximum");
-        let (service, on) = (name.clone(), daemon.clone());
-        let (mut capacity, mut alone) = (0, None);
-        if let Some(daemon) = self.daemons.get_mut(&daemon) {
-            daemon.ordered += 1;
-            alone = (daemon.counts[State::Launching] == 0).then_some(daemon.ordered);
-            capacity = daemon.terms.capacity;
-        }
-        let action = Action::Launch { launch, daemon: on, service, generation, capacity };
-        let container = Container::new(index, daemon, generation, now);
+        let (total, service) = (service.counts.total(), service.name.clone());
+        debug_assert!(total < self.services[id].policy.max, "I2: {service} has its maximum");
+        let daemon = &mut self.daemons[on];
+        daemon.ordered += 1;
+        let alone = (daemon.counts[State::Launching] == 0).then_some(daemon.ordered);
+        let (capacity, daemon) = (daemon.terms.capacity, daemon.name.clone());
+        let action = Action::Launch { launch, daemon, service, generation, capacity };
+        let container = Container::new(id, on, generation, now);
         self.containers.insert(launch, Container { wanted, alone, ..container });
         if !paced {
-            self.pace(now, (index, generation));
+            self.pace(now, (id, generation));
         }
         // First: what follows is about a container that is known.
         self.actions.push(action);
         self.transit(now, launch, State::Launching);
-        Some(launch)
+        launch
     }
 
     /// Compares wanted with have for one service, after either changed.
-    pub(super) fn touch(&mut self, now: Instant, index: usize) {
-        let Some((_, service)) = self.services.get_index_mut(index) else {
-            return;
-        };
+    pub(super) fn touch(&mut self, now: Instant, id: ServiceId) {
+        let service = &mut self.services[id];
         for generation in service.lanes() {
-            let lane = (index, generation);
+            let lane = (id, generation);
             if !self.draining && service.deficit(generation) > 0 {
                 self.hungry.insert(lane);
             } else {
@@ -113,12 +104,12 @@ impl Ledger {
         match &mut service.window {
             Some(window) if stock > warm => window.low = window.low.min(stock),
             Some(window) => {
-                self.timers.remove(&(window.ends, Timer::Surplus(index)));
+                self.timers.remove(&(window.ends, Timer::Surplus(id)));
                 service.window = None;
             }
             None if stock > warm && !self.draining => {
                 let ends = now + service.policy.surplus_after;
-                self.timers.insert((ends, Timer::Surplus(index)));
+                self.timers.insert((ends, Timer::Surplus(id)));
                 service.window = Some(Window { ends, low: stock });
             }
             None => {}
@@ -126,63 +117,59 @@ impl Ledger {
     }
 
     /// Retires what the stock had above `warm` all through the window that ends now.
-    pub(super) fn shrink(&mut self, now: Instant, index: usize) {
-        let Some((_, service)) = self.services.get_index_mut(index) else {
-            return;
-        };
-        let Some(window) = service.window.take() else {
-            return;
-        };
+    pub(super) fn shrink(&mut self, now: Instant, id: ServiceId) {
+        let service = &mut self.services[id];
+        let Some(window) = service.window.take() else { return };
         for _ in 0..window.low.saturating_sub(service.stock_wanted()) {
-            let worst = self.services.get_index(index).and_then(|(_, s)| s.surplus());
-            if let Some(worst) = worst {
+            if let Some(worst) = self.services[id].surplus() {
                 self.retire(now, worst, RetireReason::Surplus);
             }
         }
-        self.touch(now, index);
+        self.touch(now, id);
     }
 
     /// Puts a daemon where it belongs in the placement order, after its load changed.
-    pub(super) fn replace(&mut self, name: &DaemonName) {
-        let load = self.daemons.get(name).and_then(|daemon| {
-            let load = daemon.open(self.draining);
-            if load.is_some() {
+    pub(super) fn replace(&mut self, id: DaemonId) {
+        let daemon = &self.daemons[id];
+        self.spread.changed |= match daemon.open(self.draining) {
+            Some(load) => {
                 self.stuck.retain(|lane| !daemon.can_launch(*lane));
+                self.placement.set(id, &daemon.name, load)
             }
-            load
-        });
-        self.spread.changed |= self.placement.set(name, load);
+            None => self.placement.take_out(id),
+        };
     }
 
     /// Refuses those who wait for what cannot come.
     pub(super) fn give_up(&mut self, now: Instant) {
-        while let Some(index) = self.doubtful.pop_first() {
-            let waits = self.services.get_index(index).is_some_and(|(_, s)| s.queue.len() > 0);
-            if waits && let Some(reason) = self.hopeless(index) {
-                self.refuse_all(now, index, &Refusal::NoDaemon { reason });
+        while let Some(id) = self.doubtful.pop_first() {
+            if self.services[id].queue.len() > 0
+                && let Some(reason) = self.hopeless(id)
+            {
+                self.refuse_all(now, id, &Refusal::NoDaemon { reason });
             }
         }
     }
 
     /// Why there will be no container for a waiter of a service, when that is
     /// certain: none is on its way or to be used again, and no daemon can launch one.
-    pub(super) fn hopeless(&self, index: usize) -> Option<Arc<str>> {
-        let (_, service) = self.services.get_index(index)?;
+    pub(super) fn hopeless(&self, id: ServiceId) -> Option<Arc<str>> {
+        let service = &self.services[id];
         if sizing::on_their_way(&service.counts) > 0 {
             return None;
         }
-        let mut lanes = service.lanes().map(|generation| (index, generation));
+        let mut lanes = service.lanes().map(|generation| (id, generation));
         let reason = self.unlaunchable(lanes.next()?)?;
         // What is on trial may serve them, too.
         let hopeless = lanes.all(|lane| self.unlaunchable(lane).is_some());
-        (hopeless && !self.some_come_back(index)).then_some(reason)
+        (hopeless && !self.some_come_back(id)).then_some(reason)
     }
 
     /// Whether containers of a service are leased that may be leased again.
-    fn some_come_back(&self, index: usize) -> bool {
-        let Some((_, service)) = self.services.get_index(index) else { return false };
+    fn some_come_back(&self, id: ServiceId) -> bool {
+        let service = &self.services[id];
         let leased = service.counts[State::Leased];
-        service.policy.reuse > 0 && leased > 0 && leased > self.leased_on_drained(index)
+        service.policy.reuse > 0 && leased > 0 && leased > self.leased_on_drained(id)
     }
 
     /// Why no daemon can launch what is in a lane, when that is certain.
@@ -191,10 +178,10 @@ impl Ledger {
             return Some("every daemon is being drained by the operator".into());
         }
         let mut reasons = Vec::new();
-        for (name, daemon) in &self.daemons {
+        for (_, daemon) in self.daemons.by_name() {
             let (reason, answered) = daemon.unfit_for(lane)?;
             // Those that answer first: what they say is about the service.
-            reasons.push((!answered, name, reason));
+            reasons.push((!answered, &daemon.name, reason));
         }
         reasons.sort();
         let said =

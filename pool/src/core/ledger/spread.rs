@@ -11,14 +11,16 @@
 //! worth a launch, for the next connection corrects it for nothing: moves begin where there
 //! is more ([`TOLERANCE`]), and then go on until none pays.
 
-use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::super::placement::Place;
 use super::super::sizing;
 use super::daemon::Daemon;
 use super::service::Service;
-use super::{Contact, DaemonName, Lane, LaunchId, Ledger, RetireReason, State, Timer, Vouched};
+use super::{
+    Contact, Container, DaemonId, DaemonName, Lane, LaunchId, Ledger, RetireReason, ServiceId,
+    State, Timer, Vouched,
+};
 use crate::backoff::fraction;
 
 /// Launches for the stock wait so long for daemons that have yet to answer.
@@ -61,7 +63,7 @@ pub(super) struct Spread {
     /// Moves that failed in a row.
     failed: u32,
     /// The service whose container was moved last.
-    last: usize,
+    last: ServiceId,
     /// When a lease of any service was asked for or ended last.
     used: Option<Instant>,
     /// What other pools do not have, see [`APART`].
@@ -134,32 +136,31 @@ impl Ledger {
 
     /// A daemon may come soon.
     pub(super) fn await_daemon(&mut self) {
-        let lanes = self.services.values().enumerate().map(|(n, service)| (n, service.current()));
+        let lanes = self.services.iter().map(|(id, service)| (*id, service.current()));
         let lanes: Vec<_> = lanes.collect();
         lanes.into_iter().for_each(|lane| self.await_daemons(lane));
     }
 
     /// Whether a launch on a daemon waits for others that may come, which would be as good.
-    pub(super) fn holds(&mut self, now: Instant, lane: Lane, on: &DaemonName) -> bool {
+    pub(super) fn holds(&mut self, now: Instant, lane: Lane, on: DaemonId) -> bool {
         let Some(hold) = self.awaiting.get_mut(&lane) else { return false };
-        let Some((_, service)) = self.services.get_index(lane.0) else { return false };
+        let service = &self.services[lane.0];
         let unserved = service.queue.len() > sizing::on_their_way(&service.counts);
         if unserved || lane.1 != service.current() {
             return false;
         }
-        let tier = self.daemons.get(on).map_or(0, |daemon| daemon.terms.tier);
+        let tier = self.daemons[on].terms.tier;
         let comes = |daemon: &Daemon| daemon.terms.tier <= tier && daemon.may_come(lane);
         let known = hold.expected.as_ref();
-        if !known.and_then(|name| self.daemons.get(name)).is_some_and(comes) {
+        let expected = known.and_then(|name| self.daemons.id(name));
+        if !expected.is_some_and(|id| comes(&self.daemons[id])) {
             // On from there, as those before were passed over already; then round.
-            let after = known.map_or(Bound::Unbounded, Bound::Excluded);
-            let behind = self.daemons.range::<DaemonName, _>((after, Bound::Unbounded));
-            let mut round = behind.chain(&self.daemons);
-            let Some((next, _)) = round.find(|(_, daemon)| comes(daemon)) else {
+            let next = self.daemons.round_from(known).find(|(_, daemon)| comes(daemon));
+            let Some(next) = next.map(|(_, daemon)| daemon.name.clone()) else {
                 self.release(lane);
                 return false;
             };
-            hold.expected = Some(next.clone());
+            hold.expected = Some(next);
         }
         if hold.until.is_none() {
             let at = now + HOLD;
@@ -177,13 +178,12 @@ impl Ledger {
     }
 
     /// A lease of a service was asked for, or ended.
-    pub(super) fn used(&mut self, now: Instant, index: usize) {
+    pub(super) fn used(&mut self, now: Instant, id: ServiceId) {
         self.spread.used = Some(now);
-        if let Some((_, service)) = self.services.get_index_mut(index) {
-            service.used = Some(now);
-            // Whoever comes next corrects one more or less for nothing.
-            service.spreading = false;
-        }
+        let service = &mut self.services[id];
+        service.used = Some(now);
+        // Whoever comes next corrects one more or less for nothing.
+        service.spreading = false;
     }
 
     /// Sets the time to look at the stocks, after something has changed.
@@ -215,56 +215,52 @@ impl Ledger {
             return;
         }
         // Those that were begun with, then each in its turn.
-        let (all, last) = (self.services.len(), self.spread.last);
-        let begun = |index: &usize| self.services.get_index(*index).is_some_and(|s| s.1.spreading);
-        let in_turn = (0..all).map(|n| (last + 1 + n) % all);
+        let (next, wrapped): (Vec<_>, Vec<_>) =
+            self.service_ids().into_iter().partition(|id| *id > self.spread.last);
+        let begun = |id: &ServiceId| self.services[*id].spreading;
+        let in_turn = next.into_iter().chain(wrapped);
         let (first, then): (Vec<_>, Vec<_>) = in_turn.partition(begun);
-        for index in first.into_iter().chain(then) {
-            let Some((_, service)) = self.services.get_index_mut(index) else { continue };
+        for id in first.into_iter().chain(then) {
+            let service = &mut self.services[id];
             let used = service.used.is_some_and(|at| now - at < QUIET);
             service.spreading &= !used;
             if used || !service.may_be_moved() {
                 continue;
             }
-            let lane = (index, service.current());
+            let lane = (id, service.current());
             let tolerance = match service.spreading {
                 _ if busy => BESIDE_OTHERS,
                 true => 0,
                 false => TOLERANCE,
             };
-            if let Some(to) = self.better_place(index, tolerance)
-                && let Some(launch) = self.launch(now, lane, to)
-            {
-                self.spread.last = index;
+            if let Some(to) = self.better_place(id, tolerance) {
+                let launch = self.launch(now, lane, to);
+                self.spread.last = id;
                 self.spread.moving = Some(launch);
                 return;
             }
-            if let Some((_, service)) = self.services.get_index_mut(index).filter(|_| !busy) {
-                service.spreading = false;
-            }
+            self.services[id].spreading &= busy;
         }
     }
 
     /// The daemon on which one of the stock of a service is better placed.
-    fn better_place(&self, index: usize, tolerance: u32) -> Option<DaemonName> {
-        let (_, service) = self.services.get_index(index)?;
-        let lane = (index, service.current());
-        let (from, _) = self.worst_placed(index)?;
+    fn better_place(&self, id: ServiceId, tolerance: u32) -> Option<DaemonId> {
+        let lane = (id, self.services[id].current());
+        let (from, _) = self.worst_placed(id)?;
         let is_better = |to: &Daemon| {
             let more = if from.others + to.others > 0 { BESIDE_OTHERS } else { tolerance };
             to.can_launch(lane) && to.place_beside(more).is_some_and(|to| to < from.place_of_last())
         };
-        let better = |name: &_| self.daemons.get(name).is_some_and(is_better);
-        self.placement.pick_below(from.place_of_last(), better).cloned()
+        self.placement.pick_below(from.place_of_last(), |to| is_better(&self.daemons[to]))
     }
 
     /// Of the stock of a service the container that one on any other daemon would be better
     /// than, and its daemon.
-    fn worst_placed(&self, index: usize) -> Option<(&Daemon, LaunchId)> {
-        let (_, service) = self.services.get_index(index)?;
-        let placed = service.stock.worst_first().filter_map(|launch| {
-            let container = self.containers.get(&launch)?;
-            let daemon = self.daemons.get(&container.daemon)?;
+    fn worst_placed(&self, id: ServiceId) -> Option<(&Daemon, LaunchId)> {
+        let stock = &self.services[id].stock;
+        let placed = stock.worst_first().filter_map(|launch| {
+            let container = &self.containers[launch];
+            let daemon = &self.daemons[container.daemon];
             let removable = daemon.contact == Contact::Up && container.vouched == Vouched::Listed;
             removable.then_some((daemon, launch))
         });
@@ -280,21 +276,18 @@ impl Ledger {
         if self.spread.moving == Some(launch) {
             self.spread.moving = None;
             self.spread.failed = if well { 0 } else { self.spread.failed.saturating_add(1) };
-            if let Some((_, service)) = self.services.get_index_mut(self.spread.last) {
-                service.spreading = well;
-            }
+            self.services[self.spread.last].spreading = well;
         }
     }
 
     /// A container that was launched to take the place of another is in stock: the one that
     /// is placed worst goes. That is itself, where things have changed meanwhile.
     pub(super) fn take_place(&mut self, now: Instant, launch: LaunchId) {
-        let Some(container) = self.containers.get(&launch) else { return };
-        let (index, state) = (container.service, container.state);
-        let Some((_, service)) = self.services.get_index(index) else { return };
+        let Container { service: id, state, .. } = self.containers[launch];
+        let service = &self.services[id];
         if state == State::Idle
             && service.stock.len() > service.stock_wanted()
-            && let Some((_, worst)) = self.worst_placed(index)
+            && let Some((_, worst)) = self.worst_placed(id)
         {
             self.retire(now, worst, RetireReason::Surplus);
         }

@@ -1,8 +1,8 @@
 //! What the ledger waits for.
 
-use super::{DaemonName, Lane, LaunchId, WaiterId};
+use super::{DaemonId, Lane, LaunchId, ServiceId, WaiterId};
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// A waiter's deadline.
     Waiter(WaiterId),
@@ -13,15 +13,15 @@ pub(super) enum Timer {
     /// A launch takes unusually long.
     Late(LaunchId),
     /// The end of a service's surplus window.
-    Surplus(usize),
+    Surplus(ServiceId),
     /// When the demand of a service is looked at though nobody came.
-    Demand(usize),
+    Demand(ServiceId),
     /// The end of a lane's back-off.
     Lane(Lane),
     /// The end of a pause in what is launched for the stock of a lane.
     Stock(Lane),
     /// The end of a daemon's back-off.
-    Daemon(DaemonName),
+    Daemon(DaemonId),
     /// A lane waits no longer for daemons that have yet to answer.
     Hold(Lane),
     /// The spread of the stocks is looked at.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::{AdminState, Counts, Generation, Refusal, Stage};
 use super::service::Service;
 use super::totals::Totals;
-use super::{Contact, DaemonName, Ledger, ServiceName, State};
+use super::{Contact, DaemonName, Ledger, ServiceId, ServiceName, State};
 
 /// The pool at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -193,13 +193,13 @@ impl Ledger {
         if self.draining {
             return None;
         }
-        let (index, name, service) = self.services.get_full(name)?;
-        Some(self.view(index, name, service))
+        self.services.id(name).map(|service| self.view(service))
     }
 
-    fn view(&self, index: usize, name: &ServiceName, service: &Service) -> ServiceView {
+    fn view(&self, id: ServiceId) -> ServiceView {
+        let service = &self.services[id];
         ServiceView {
-            name: name.clone(),
+            name: service.name.clone(),
             generation: service.current(),
             rollout: service.rollout.as_ref().map(|rollout| RolloutView {
                 to: rollout.to,
@@ -215,16 +215,17 @@ impl Ledger {
             waiting: service.queue.len(),
             oldest_wait: service.queue.oldest_since(),
             failing: service.failing().cloned(),
-            refusing: self.refusing(index, service),
+            refusing: self.refusing(id),
             last_error: service.last_error().cloned(),
             totals: service.totals.clone(),
         }
     }
 
-    fn refusing(&self, index: usize, service: &Service) -> Option<Arc<str>> {
+    fn refusing(&self, id: ServiceId) -> Option<Arc<str>> {
+        let service = &self.services[id];
         let state = service.admin;
         let operator = (!state.is_ready()).then(|| Refusal::Operator { state }.to_string().into());
-        operator.or_else(|| service.refusing().cloned()).or_else(|| self.hopeless(index))
+        operator.or_else(|| service.refusing().cloned()).or_else(|| self.hopeless(id))
     }
 
     /// A copy of all counters, for readers. Costs what there are services and daemons,
@@ -232,11 +233,10 @@ impl Ledger {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let gone = |service: &Service| service.leaving && service.counts.total() == 0;
-        let all = self.services.iter().enumerate();
-        let kept = all.filter(|(_, (_, service))| !gone(service));
-        let services = kept.map(|(index, (name, service))| self.view(index, name, service));
-        let daemons = self.daemons.iter().map(|(name, daemon)| DaemonView {
-            name: name.clone(),
+        let kept = self.services.iter().filter(|(_, service)| !gone(service));
+        let services = kept.map(|(id, _)| self.view(*id));
+        let daemons = self.daemons.by_name().map(|(_, daemon)| DaemonView {
+            name: daemon.name.clone(),
             capacity: daemon.terms.capacity,
             tier: daemon.terms.tier,
             counts: daemon.counts,
@@ -255,10 +255,10 @@ impl Ledger {
             prepared: daemon
                 .prepared
                 .iter()
-                .filter_map(|((index, generation), result)| {
-                    let (name, service) = self.services.get_index(*index)?;
+                .filter_map(|((id, generation), result)| {
+                    let service = &self.services[*id];
                     let current = !service.leaving && service.current() == *generation;
-                    current.then(|| (name.clone(), result.clone()))
+                    current.then(|| (service.name.clone(), result.clone()))
                 })
                 .collect(),
         });

@@ -9,7 +9,7 @@ fn settle(limit: &mut Limit, time: impl Fn(f64) -> f64) -> u32 {
     for _ in 0..2000 {
         let in_flight = limit.get();
         let time = Duration::from_secs_f64(time(in_flight.into()));
-        limit.took(0, time, in_flight == 1, in_flight);
+        limit.took(ServiceId::from(0), time, in_flight == 1, in_flight);
     }
     limit.get()
 }
@@ -27,7 +27,7 @@ fn it_stays_where_more_are_only_slower() {
     let engine = |n: f64| 0.22 + 0.11 * (n - 1.0) + 0.005 * (n - 1.0).powi(2);
     for first in [1, 4, 20] {
         let mut limit = Limit::new(Launches::Learnt { first, most: 32 });
-        limit.took(0, Duration::from_millis(220), true, 1);
+        limit.took(ServiceId::from(0), Duration::from_millis(220), true, 1);
         let settled = settle(&mut limit, engine);
         assert!((3..=6).contains(&settled), "{settled} from {first}");
     }
@@ -44,7 +44,7 @@ fn it_shrinks_when_the_engine_gets_slow_and_learns_that_slow_is_usual() {
     for _ in 0..2000 {
         let in_flight = limit.get();
         let time = Duration::from_secs_f64(f64::from(in_flight).max(8.0) / 8.0);
-        limit.took(0, time, in_flight == 1, in_flight);
+        limit.took(ServiceId::from(0), time, in_flight == 1, in_flight);
         least = least.min(limit.get());
     }
     assert_eq!(least, 1);
@@ -56,8 +56,8 @@ fn services_are_not_held_against_each_other() {
     let mut limit = Limit::new(LEARNT);
     for _ in 0..500 {
         let in_flight = limit.get();
-        limit.took(0, Duration::from_millis(100), in_flight == 1, in_flight);
-        limit.took(1, Duration::from_secs(5), in_flight == 1, in_flight);
+        limit.took(ServiceId::from(0), Duration::from_millis(100), in_flight == 1, in_flight);
+        limit.took(ServiceId::from(1), Duration::from_secs(5), in_flight == 1, in_flight);
     }
     assert_eq!(limit.get(), 32);
 }
@@ -66,14 +66,14 @@ fn services_are_not_held_against_each_other() {
 fn few_show_nothing_and_one_bad_round_counts_once() {
     let slow = Duration::from_secs(9);
     let mut limit = Limit::new(Launches::Learnt { first: 8, most: 32 });
-    limit.took(0, Duration::from_millis(100), true, 1);
-    (0..100).for_each(|_| limit.took(0, Duration::from_millis(100), false, 7));
+    limit.took(ServiceId::from(0), Duration::from_millis(100), true, 1);
+    (0..100).for_each(|_| limit.took(ServiceId::from(0), Duration::from_millis(100), false, 7));
     assert_eq!(limit.get(), 8, "more were not tried");
-    (0..100).for_each(|_| limit.took(0, slow, false, 3));
+    (0..100).for_each(|_| limit.took(ServiceId::from(0), slow, false, 3));
     assert_eq!(limit.get(), 8, "as slow with few: it is not their number");
-    (0..7).for_each(|_| limit.took(0, slow, false, 7));
+    (0..7).for_each(|_| limit.took(ServiceId::from(0), slow, false, 7));
     assert_eq!(limit.get(), 7, "one decrease: {limit:?}");
-    (0..9).for_each(|_| limit.took(0, slow, false, 4));
+    (0..9).for_each(|_| limit.took(ServiceId::from(0), slow, false, 4));
     assert_eq!(limit.get(), 5, "below its use as well: {limit:?}");
 }
 
@@ -87,7 +87,7 @@ fn the_last_of_a_burst_did_not_go_on_alone() {
     }
     let slow = |n: f64| 0.22 + 0.11 * (n - 1.0) + 0.005 * (n - 1.0).powi(2);
     let mut limit = Limit::new(LEARNT);
-    limit.took(0, Duration::from_millis(220), true, 1);
+    limit.took(ServiceId::from(0), Duration::from_millis(220), true, 1);
     for _ in 0..60 {
         let (mut wanted, mut now) = (40, 0.0_f64);
         let mut flying: Vec<Flying> = Vec::new();
@@ -105,7 +105,12 @@ fn the_last_of_a_burst_did_not_go_on_alone() {
             flying.iter_mut().for_each(|other| other.left -= work);
             let at = flying.iter().position(|other| other.left <= 0.0).unwrap();
             let Flying { began, alone, .. } = flying.remove(at);
-            limit.took(0, Duration::from_secs_f64(now - began), alone, in_flight as u32);
+            limit.took(
+                ServiceId::from(0),
+                Duration::from_secs_f64(now - began),
+                alone,
+                in_flight as u32,
+            );
         }
     }
     assert!((2..=6).contains(&limit.get()), "{limit:?}");
@@ -122,10 +127,10 @@ fn it_is_halved_where_several_fail_and_not_for_one() {
     let mut tried = 0;
     while limit.get() < 8 {
         tried += 1;
-        limit.took(0, Duration::from_millis(100), false, limit.get());
+        limit.took(ServiceId::from(0), Duration::from_millis(100), false, limit.get());
     }
     assert!((500..1000).contains(&tried), "{tried}");
-    (0..9).for_each(|_| limit.took(0, Duration::from_millis(100), false, 8));
+    (0..9).for_each(|_| limit.took(ServiceId::from(0), Duration::from_millis(100), false, 8));
     assert_eq!(limit.get(), 9, "they work now: {limit:?}");
 }
 
