@@ -39,7 +39,7 @@ use super::{
     ServiceName, State, WaiterId,
 };
 use arena::{Arena, NamedArena};
-use container::{Container, Vouched};
+use container::{Container, Liveness, Standing};
 use daemon::{Contact, Daemon};
 pub use inventory::ContainerView;
 use service::Service;
@@ -53,8 +53,9 @@ type Lane = (ServiceId, Generation);
 
 /// The state of the whole pool.
 ///
-/// A plain value: it reads no clock, starts no task and takes no lock. After
-/// each event *wanted* is compared with *have* and the difference is launched.
+/// A plain value: it reads no clock, starts no task and takes no lock. An event changes services,
+/// daemons and containers; then what is derived from those is brought up to date, *wanted* is
+/// compared with *have*, and the difference is launched.
 #[derive(Debug, Default)]
 pub struct Ledger {
     services: NamedArena<ServiceName, ServiceId, Service>,
@@ -65,7 +66,7 @@ pub struct Ledger {
     elsewhere: BTreeMap<LaunchId, DaemonId>,
     /// The daemons with room for a launch.
     placement: Placement,
-    /// What lacks containers.
+    /// What lacks containers. Derived, as are the following: see `ledger/settle.rs`.
     hungry: BTreeSet<Lane>,
     /// That for which no daemon was open when one was looked for last. It
     /// is not looked at until one opens: to look costs what there are daemons,
@@ -74,7 +75,7 @@ pub struct Ledger {
     /// Lanes for which daemons may come soon.
     awaiting: BTreeMap<Lane, Hold>,
     spread: Spread,
-    /// The services whose waiters may have lost their last hope in this event.
+    /// The services whose waiters may have lost their last hope.
     doubtful: BTreeSet<ServiceId>,
     /// Those on their way to another generation.
     rolling: BTreeSet<ServiceId>,
@@ -122,7 +123,7 @@ impl Ledger {
             Event::Lease { waiter, service, deadline } => {
                 self.lease(now, waiter, &service, deadline);
             }
-            Event::Abandoned { waiter } => self.abandoned(now, waiter),
+            Event::Abandoned { waiter } => self.abandoned(waiter),
             Event::Returned { launch, outcome } => self.returned(now, launch, outcome),
             Event::Checked { launch, proof } => self.checked(now, launch, proof),
             Event::Started { launch } => self.started(now, launch),
@@ -141,7 +142,7 @@ impl Ledger {
             Event::Removed { daemon, key } => self.removed(now, &daemon, &key),
             Event::DaemonJoined { daemon, terms } => self.daemon_joined(now, &daemon, terms),
             Event::DaemonResized { daemon, terms } => self.daemon_resized(&daemon, terms),
-            Event::DaemonUp { daemon, launches } => self.daemon_up(&daemon, launches),
+            Event::DaemonUp { daemon, launches } => self.daemon_up(now, &daemon, launches),
             Event::DaemonDown { daemon, reason } => self.daemon_down(now, &daemon, reason),
             Event::DaemonLeft { daemon } => self.daemon_left(now, &daemon),
             Event::DaemonStateSet { daemon, state } => self.daemon_state_set(now, &daemon, state),
@@ -157,12 +158,7 @@ impl Ledger {
             Event::Tick => {}
             Event::Drain => self.drain(now),
         }
-        // The event may have set a deadline that has passed.
-        self.tick(now);
-        self.roll(now);
-        self.give_up(now);
-        self.converge(now);
-        self.look_at_spread(now);
+        self.settle(now);
         #[cfg(debug_assertions)]
         self.assert_sound();
         std::mem::take(&mut self.actions)
@@ -174,15 +170,16 @@ impl Ledger {
         self.timers.first().map(|(at, _)| *at)
     }
 
+    /// Deadlines that have passed.
     fn tick(&mut self, now: Instant) {
         while let Some((at, timer)) = self.timers.first().copied()
             && at <= now
         {
             self.timers.pop_first();
             match timer {
-                Timer::Waiter(waiter) => self.timed_out(now, waiter),
+                Timer::Waiter(waiter) => self.timed_out(waiter),
                 Timer::Age(launch) => self.retire(now, launch, RetireReason::Age),
-                Timer::Stale(launch) => self.doubt(now, launch),
+                Timer::Stale(launch) => self.recheck(now, launch),
                 Timer::Late(launch) => self.late(now, launch),
                 Timer::Surplus(service) => self.shrink(now, service),
                 Timer::Demand(service) => self.review(now, service),
@@ -191,20 +188,18 @@ impl Ledger {
                         trouble.retry_at = None;
                     }
                     self.spread.changed = true;
-                    self.touch(now, service);
                 }
                 Timer::Stock((service, generation)) => {
                     if let Some(trouble) = self.services[service].trouble(generation) {
                         trouble.losses.retry_at = None;
                     }
                     self.spread.changed = true;
-                    self.touch(now, service);
                 }
-                Timer::Daemon(daemon) => {
-                    self.daemons[daemon].retry_at = None;
-                    self.replace(daemon);
+                Timer::Daemon(daemon) => self.daemons[daemon].retry_at = None,
+                Timer::Hold(lane) => {
+                    self.awaiting.remove(&lane);
+                    self.services.touch(lane.0);
                 }
-                Timer::Hold(lane) => _ = self.awaiting.remove(&lane),
                 Timer::Spread => self.spread(now),
             }
         }

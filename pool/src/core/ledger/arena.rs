@@ -1,6 +1,6 @@
 //! Arenas: values by ids that are given once and never again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::{Bound, Deref, DerefMut, Index, IndexMut};
 
@@ -9,13 +9,16 @@ use std::ops::{Bound, Deref, DerefMut, Index, IndexMut};
 #[derive(Debug)]
 pub(super) struct Arena<I, T>(BTreeMap<I, T>);
 
-/// The same for values that have names, by which they are known outside.
+/// The same for values that have names, by which they are known outside. It knows which of them may
+/// have changed, so that nobody has to remember to say so.
 #[derive(Debug)]
 pub(super) struct NamedArena<N, I, T> {
     values: Arena<I, T>,
     ids: BTreeMap<N, I>,
     /// How many ids were given.
     given: u32,
+    /// Those that somebody could have changed since it was asked.
+    changed: BTreeSet<I>,
 }
 
 // === impl Arena ===
@@ -74,6 +77,7 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32>, T> NamedArena<N, I, T> {
         let before = self.ids.insert(name, id);
         debug_assert!(before.is_none(), "two values have one name: {before:?} and {id:?}");
         self.values.insert(id, value);
+        self.changed.insert(id);
         id
     }
 
@@ -81,7 +85,34 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32>, T> NamedArena<N, I, T> {
     pub(super) fn drop_named(&mut self, name: &N) {
         if let Some(id) = self.ids.remove(name) {
             self.values.remove(&id);
+            self.changed.remove(&id);
         }
+    }
+
+    /// What is derived from it may have changed, though it has not.
+    pub(super) fn touch(&mut self, id: I) {
+        self.changed.insert(id);
+    }
+
+    /// The same for all of them.
+    pub(super) fn touch_all(&mut self) {
+        self.changed.extend(self.values.keys().copied());
+    }
+
+    /// Those that may have changed since this was called last.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<I> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// One that is brought up to date: nothing else is derived from what changes.
+    pub(super) fn derived_mut(&mut self, id: I) -> &mut T {
+        &mut self.values[id]
+    }
+
+    /// All of them, to be changed.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.touch_all();
+        self.values.values_mut()
     }
 
     /// All of them, in the order of their names.
@@ -100,7 +131,8 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32>, T> NamedArena<N, I, T> {
 
 impl<N, I, T> Default for NamedArena<N, I, T> {
     fn default() -> Self {
-        Self { values: Arena::default(), ids: BTreeMap::new(), given: 0 }
+        let (values, ids, given, changed) = Default::default();
+        Self { values, ids, given, changed }
     }
 }
 
@@ -112,8 +144,67 @@ impl<N, I, T> Deref for NamedArena<N, I, T> {
     }
 }
 
-impl<N, I, T> DerefMut for NamedArena<N, I, T> {
-    fn deref_mut(&mut self) -> &mut Arena<I, T> {
-        &mut self.values
+impl<N, I: Copy + Ord + Debug, T> Index<I> for NamedArena<N, I, T> {
+    type Output = T;
+
+    fn index(&self, id: I) -> &T {
+        &self.values[id]
+    }
+}
+
+impl<N, I: Copy + Ord + Debug, T> IndexMut<I> for NamedArena<N, I, T> {
+    fn index_mut(&mut self, id: I) -> &mut T {
+        self.changed.insert(id);
+        &mut self.values[id]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::id::ServiceId;
+    use super::*;
+
+    type Words = NamedArena<&'static str, ServiceId, String>;
+
+    #[test]
+    fn an_id_is_never_given_again() {
+        let mut words = Words::default();
+        let first = words.add("a", "one".to_owned());
+        words.drop_named(&"a");
+        let second = words.add("a", "two".to_owned());
+        assert_ne!(first, second);
+        assert_eq!((words.id(&"a"), words.get(&first)), (Some(second), None));
+        assert_eq!(words[second], "two");
+    }
+
+    #[test]
+    fn what_may_have_changed_is_known_and_nothing_else() {
+        let mut words = Words::default();
+        let ids = ["a", "b", "c"].map(|name| words.add(name, name.to_owned()));
+        assert_eq!(words.take_changed(), ids.into());
+        assert_eq!((words[ids[0]].as_str(), words.by_name().count()), ("a", 3));
+        words.derived_mut(ids[0]).push('!');
+        assert!(words.take_changed().is_empty());
+        words[ids[1]].push('!');
+        words.touch(ids[2]);
+        assert_eq!(words.take_changed(), [ids[1], ids[2]].into());
+        words[ids[1]].push('!');
+        words.drop_named(&"b");
+        assert!(words.take_changed().is_empty(), "it is gone");
+    }
+
+    #[test]
+    fn a_round_goes_on_behind_a_name_whether_that_is_there_or_not() {
+        let mut words = Words::default();
+        for name in ["c", "a", "d"] {
+            words.add(name, name.to_owned());
+        }
+        let round = |words: &Words, name| {
+            let all: Vec<_> = words.round_from(name).map(|(_, word)| word.clone()).collect();
+            all.concat()
+        };
+        assert_eq!(round(&words, None), "acdacd");
+        assert_eq!(round(&words, Some(&"a")), "cdacd");
+        assert_eq!(round(&words, Some(&"b")), "cdacd");
     }
 }

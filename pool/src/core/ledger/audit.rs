@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::super::Counts;
 use super::spread::Hold;
-use super::{Contact, Container, Lane, LaunchId, Ledger, ServiceId, State, Timer, Vouched};
+use super::{Container, Lane, LaunchId, Ledger, Liveness, ServiceId, State, Timer};
 
 // === impl Ledger ===
 
@@ -181,16 +181,16 @@ impl Ledger {
 
     /// What is in stock without contact has a time to prove itself again.
     fn audit_word(&self, launch: LaunchId, container: &Container) -> Result<(), String> {
-        let contact = &self.daemons[container.daemon].contact;
-        match container.vouched {
-            Vouched::Until(_) if container.state != State::Idle => {
+        let is_up = self.daemons[container.daemon].is_up();
+        match container.liveness {
+            Liveness::ProvenUntil(_) if container.state != State::Idle => {
                 Err(format!("{launch:?} is {} and vouches for itself", container.state))
             }
-            Vouched::Until(at) if !self.timers.contains(&(at, Timer::Stale(launch))) => {
+            Liveness::ProvenUntil(at) if !self.timers.contains(&(at, Timer::Stale(launch))) => {
                 Err(format!("{launch:?} vouches for itself for ever"))
             }
-            Vouched::Until(_) => Ok(()),
-            _ if container.state == State::Idle && *contact != Contact::Up => {
+            Liveness::ProvenUntil(_) => Ok(()),
+            _ if container.state == State::Idle && !is_up => {
                 Err(format!("{launch:?} is in stock and nobody vouches for it"))
             }
             _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Containers, and the only places where one changes: its state, and on whose word it is leased.
+//! Containers, and the one place where what is known of one's life changes.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,8 @@ pub(super) struct Container {
     pub(super) meddled: Option<Instant>,
     /// The last list did not show it.
     pub(super) missed: bool,
-    pub(super) vouched: Vouched,
+    /// Written by `Ledger::transit` alone.
+    pub(super) liveness: Liveness,
     /// Its launch takes unusually long. Counted in its service's `Hedges`.
     pub(super) late: bool,
     /// It is launched because another takes unusually long. Counted there as well.
@@ -50,17 +51,42 @@ pub(super) struct Container {
     pub(super) alone: Option<u64>,
 }
 
-/// On whose word a container is leased.
+/// How a container is known to live: in stock why it is leased, and during a check what that is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vouched {
-    /// Its daemon's, which lists it.
+pub(super) enum Liveness {
+    /// Its daemon lists it.
     Listed,
-    /// Its own, until then: its daemon is unreachable, and it has proved itself.
-    Until(Instant),
-    /// It is to prove itself: its daemon is unreachable.
-    Asked,
-    /// It is to prove itself, and its daemon lists it again.
-    Shown,
+    /// Its daemon is unreachable. It has proved itself, which holds until then.
+    ProvenUntil(Instant),
+    /// Its daemon is unreachable. It is to prove itself.
+    Unproven,
+    /// Its daemon lists it again, while it is to prove itself.
+    Relisted,
+}
+
+/// A state, and how a container in it is known to live.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    state: State,
+    liveness: Liveness,
+}
+
+// === impl Standing ===
+
+impl Standing {
+    pub(super) const fn idle(liveness: Liveness) -> Self {
+        Self { state: State::Idle, liveness }
+    }
+
+    pub(super) const fn checking(liveness: Liveness) -> Self {
+        Self { state: State::Checking, liveness }
+    }
+}
+
+impl From<State> for Standing {
+    fn from(state: State) -> Self {
+        Self { state, liveness: Liveness::Listed }
+    }
 }
 
 // === impl Container ===
@@ -86,7 +112,7 @@ impl Container {
             condemned: None,
             meddled: None,
             missed: false,
-            vouched: Vouched::Listed,
+            liveness: Liveness::Listed,
             late: false,
             hedge: false,
             alone: None,
@@ -94,7 +120,7 @@ impl Container {
     }
 
     pub(super) fn stocked(&self, launch: LaunchId) -> Stocked {
-        let by_itself = self.vouched != Vouched::Listed;
+        let by_itself = self.liveness != Liveness::Listed;
         Stocked { generation: self.generation, by_itself, uses: self.uses, launch }
     }
 
@@ -111,31 +137,48 @@ impl Container {
 // === impl Ledger ===
 
 impl Ledger {
-    /// The one place where a container changes its state, with all that hangs
-    /// on it: counters, stock, age timer, placement, and what is wanted.
-    pub(super) fn transit(&mut self, now: Instant, launch: LaunchId, to: State) {
+    /// The one place where a container changes its state, and how it is known to live, with all
+    /// that counts it: counters, stock, and timers.
+    pub(super) fn transit(&mut self, now: Instant, launch: LaunchId, to: impl Into<Standing>) {
+        let Standing { state: to, liveness } = to.into();
         let container = &mut self.containers[launch];
+        let before = container.stocked(launch);
         let from = std::mem::replace(&mut container.state, to);
+        let known = std::mem::replace(&mut container.liveness, liveness);
+        let after = container.stocked(launch);
+        if let Liveness::ProvenUntil(at) = known {
+            self.timers.remove(&(at, Timer::Stale(launch)));
+        }
+        if let Liveness::ProvenUntil(at) = liveness {
+            self.timers.insert((at, Timer::Stale(launch)));
+        }
+        let stock = &mut self.services[container.service].stock;
+        if from == State::Idle {
+            stock.remove(before);
+        }
+        if to == State::Idle {
+            stock.add(after);
+        }
+        if from != to {
+            self.moved(now, launch, from, to, known);
+        }
+    }
+
+    /// A container has gone from one state to another; so it was known to live before.
+    fn moved(&mut self, now: Instant, launch: LaunchId, from: State, to: State, known: Liveness) {
         debug_assert!(
             from.may_become(to) || (from == State::Removed && to == State::Launching),
             "{launch:?} cannot go from {from} to {to}"
         );
+        let container = &mut self.containers[launch];
         container.since = now;
-        let stocked = container.stocked(launch);
         let over = !to.is_launch();
         let (late, hedge) = (over && container.late, over && container.hedge);
         container.late &= !late;
         container.hedge &= !hedge;
-        let Container { service: id, daemon: on, generation, vouched, expires: age, .. } =
-            *container;
-        let returned = from == State::Checking && vouched == Vouched::Listed;
+        let Container { service: id, daemon: on, generation, expires: age, .. } = *container;
+        let returned = from == State::Checking && known == Liveness::Listed;
         let service = &mut self.services[id];
-        if from == State::Idle {
-            service.stock.remove(stocked);
-        }
-        if to == State::Idle {
-            service.stock.add(stocked);
-        }
         if to == State::Idle
             && (from == State::Leased || returned)
             && let Some(learning) = &mut service.learning
@@ -147,11 +190,6 @@ impl Ledger {
         service.counts.shift(from, to);
         if let Some(rollout) = service.rollout.as_mut().filter(|r| r.to == generation) {
             rollout.counts.shift(from, to);
-        }
-        // It may have been the last one that somebody waited for.
-        let taken = matches!(to, State::Leased | State::Retiring | State::Unknown);
-        if taken && service.queue.len() > 0 {
-            self.doubtful.insert(id);
         }
         let daemon = &mut self.daemons[on];
         daemon.counts.shift(from, to);
@@ -168,9 +206,6 @@ impl Ledger {
                 self.timers.insert((age, Timer::Age(launch)));
             }
         }
-        if from == State::Idle && vouched != Vouched::Listed {
-            self.vouch(launch, Vouched::Listed);
-        }
         self.spread.changed = true;
         if !to.is_launch() {
             self.move_ended(launch, to != State::Retiring);
@@ -180,12 +215,9 @@ impl Ledger {
             if let Some(other) = self.elsewhere.remove(&launch) {
                 let there = &mut self.daemons[other];
                 there.others = there.others.saturating_sub(1);
-                self.replace(other);
             }
         }
         self.actions.push(Action::Moved { launch, from, to });
-        self.touch(now, id);
-        self.replace(on);
     }
 
     pub(super) fn retire(&mut self, now: Instant, launch: LaunchId, reason: RetireReason) {
@@ -210,14 +242,13 @@ impl Ledger {
         }
         let container = &self.containers[launch];
         let id = container.service;
-        let vouched = match self.proved_until(now, launch, proof) {
-            None => Vouched::Listed,
-            Some(until) if until > now => Vouched::Until(until),
+        let liveness = match self.proved_until(now, launch, proof) {
+            None => Liveness::Listed,
+            Some(until) if until > now => Liveness::ProvenUntil(until),
             Some(_) if container.state == State::Unknown => return,
             Some(_) => return self.transit(now, launch, State::Unknown),
         };
-        self.transit(now, launch, State::Idle);
-        self.vouch(launch, vouched);
+        self.transit(now, launch, Standing::idle(liveness));
         self.serve(now, id);
     }
 
@@ -232,7 +263,7 @@ impl Ledger {
         let container = &self.containers[launch];
         let proved = self.services[container.service].policy.proved_for(launch);
         match (&self.daemons[container.daemon].contact, proof) {
-            (Contact::Up, _) => None,
+            (Contact::Up { .. }, _) => None,
             // The address may have gone over to another by now.
             (Contact::Down(_, since), Proof::Address) => Some(*since + proved),
             (_, Proof::Address) => Some(now),
@@ -242,7 +273,7 @@ impl Ledger {
 
     /// Whether the daemon of a container is unreachable, or was not reached yet.
     pub(super) fn out_of_contact(&self, launch: LaunchId) -> bool {
-        self.daemons[self.containers[launch].daemon].contact != Contact::Up
+        !self.daemons[self.containers[launch].daemon].is_up()
     }
 
     /// Why a container must not go to stock, if so.
@@ -264,31 +295,12 @@ impl Ledger {
     }
 
     /// Without contact a container has to prove itself, if that is ever enough.
-    pub(super) fn doubt(&mut self, now: Instant, launch: LaunchId) {
+    pub(super) fn recheck(&mut self, now: Instant, launch: LaunchId) {
         let service = &self.services[self.containers[launch].service];
         if service.policy.stale_after.is_zero() {
             return self.transit(now, launch, State::Unknown);
         }
-        self.transit(now, launch, State::Checking);
-        self.vouch(launch, Vouched::Asked);
+        self.transit(now, launch, Standing::checking(Liveness::Unproven));
         self.actions.push(Action::Check { launch });
-    }
-
-    /// The one place where `Container::vouched` is written, with its timer and its place in
-    /// the stock.
-    pub(super) fn vouch(&mut self, launch: LaunchId, by: Vouched) {
-        let container = &mut self.containers[launch];
-        let before = container.stocked(launch);
-        if let Vouched::Until(at) = std::mem::replace(&mut container.vouched, by) {
-            self.timers.remove(&(at, Timer::Stale(launch)));
-        }
-        if let Vouched::Until(at) = by {
-            self.timers.insert((at, Timer::Stale(launch)));
-        }
-        if container.state == State::Idle {
-            let stock = &mut self.services[container.service].stock;
-            stock.remove(before);
-            stock.add(container.stocked(launch));
-        }
     }
 }

@@ -15,13 +15,12 @@ pub(super) struct Daemon {
     pub(super) name: DaemonName,
     pub(super) terms: Terms,
     pub(super) limit: Limit,
+    /// Written by `Ledger::change_daemon` alone, as are the next two.
     pub(super) contact: Contact,
     /// It left the fleet: nothing new is launched or leased on it.
     pub(super) leaving: bool,
     /// Whether the operator lets it be used.
     pub(super) admin: AdminState,
-    /// A complete list was had since contact was made.
-    pub(super) listed: bool,
     pub(super) counts: Counts,
     pub(super) containers: BTreeSet<LaunchId>,
     /// Containers of ours that are in no other record; they are being removed.
@@ -50,7 +49,10 @@ pub(super) struct Daemon {
 pub(super) enum Contact {
     /// Not tried yet.
     Joining,
-    Up,
+    Up {
+        /// A complete list was had since.
+        listed: bool,
+    },
     /// Why there is none, and since when.
     Down(Arc<str>, Instant),
 }
@@ -66,7 +68,6 @@ impl Daemon {
             contact: Contact::Joining,
             leaving: false,
             admin: AdminState::Ready,
-            listed: false,
             counts: Counts::default(),
             containers: BTreeSet::new(),
             strays: BTreeSet::new(),
@@ -87,6 +88,16 @@ impl Daemon {
         !self.leaving && self.admin.is_ready()
     }
 
+    /// Whether there is contact.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.contact, Contact::Up { .. })
+    }
+
+    /// Whether a complete list was had since contact was made, and there still is.
+    pub(super) fn is_listed(&self) -> bool {
+        self.contact == Contact::Up { listed: true }
+    }
+
     pub(super) fn used(&self) -> u32 {
         let strays = u32::try_from(self.strays.len()).unwrap_or(u32::MAX);
         self.counts.total().saturating_add(strays)
@@ -101,9 +112,8 @@ impl Daemon {
     pub(super) fn open(&self, draining: bool) -> Option<Load> {
         let load = self.load();
         let open = !draining
-            && self.contact == Contact::Up
             // Until then nobody knows what an earlier boot left on it.
-            && self.listed
+            && self.is_listed()
             && self.in_service()
             && self.retry_at.is_none()
             && self.counts[State::Launching] < self.launches()
@@ -119,7 +129,7 @@ impl Daemon {
     /// How many more containers it would take, now or when launches under way
     /// and pauses are over.
     pub(super) fn room(&self) -> u32 {
-        let usable = self.contact == Contact::Up && self.listed && self.in_service();
+        let usable = self.is_listed() && self.in_service();
         if usable { self.terms.capacity.saturating_sub(self.load().used) } else { 0 }
     }
 
@@ -141,7 +151,7 @@ impl Daemon {
                 Some((format!("the operator has set it to {}", self.admin).into(), false))
             }
             (Contact::Down(reason, _), _) => Some((reason.clone(), false)),
-            (Contact::Up, Some(Err(reason))) => Some((reason.clone(), true)),
+            (Contact::Up { .. }, Some(Err(reason))) => Some((reason.clone(), true)),
             _ => None,
         }
     }

@@ -45,7 +45,6 @@ impl Ledger {
     pub(super) fn resized(&mut self, now: Instant, id: ServiceId) {
         self.look_later(now, id);
         self.services[id].note_wanted(None);
-        self.touch(now, id);
     }
 
     /// Sets the timer for the next look, which a stock at its least does without.

@@ -10,9 +10,8 @@ use super::{Action, Ledger, RetireReason, State};
 impl Ledger {
     pub(super) fn drain(&mut self, now: Instant) {
         self.draining = true;
-        self.hungry.clear();
         for id in self.service_ids() {
-            self.refuse_all(now, id, &Refusal::Draining);
+            self.refuse_all(id, &Refusal::Draining);
         }
         let launches: Vec<_> = self.containers.iter().map(|(id, c)| (*id, c.state)).collect();
         for (launch, state) in launches {
@@ -22,7 +21,6 @@ impl Ledger {
                 _ => {}
             }
         }
-        let daemons: Vec<_> = self.daemons.keys().copied().collect();
-        daemons.into_iter().for_each(|daemon| self.replace(daemon));
+        self.daemons.touch_all();
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{Launches, Owned, Terms};
+use super::super::{AdminState, Launches, Owned, Terms};
 use super::{
-    Action, Contact, ContainerKey, Daemon, DaemonId, DaemonName, Generation, LaunchId, Ledger,
-    Proof, RetireReason, ServiceName, State, Timer, Vouched,
+    Action, Contact, Container, ContainerKey, Daemon, DaemonId, DaemonName, Generation, LaunchId,
+    Ledger, Liveness, Proof, RetireReason, ServiceName, Standing, State, Timer,
 };
 
 // === impl Ledger ===
@@ -20,79 +20,81 @@ impl Ledger {
         };
         let daemon = &mut self.daemons[id];
         daemon.terms = terms;
-        daemon.leaving = false;
-        daemon.contact = Contact::Joining;
-        daemon.listed = false;
         daemon.prepared.clear();
         daemon.refusals.clear();
-        self.hide_stock(now, id);
-        self.forget_shown(id);
-        self.replace(id);
+        self.change_daemon(now, id, |daemon| {
+            daemon.contact = Contact::Joining;
+            daemon.leaving = false;
+        });
         self.await_daemon();
     }
 
     pub(super) fn daemon_resized(&mut self, name: &DaemonName, terms: Terms) {
         let Some(id) = self.daemons.id(name) else { return };
         self.daemons[id].terms = terms;
-        self.replace(id);
     }
 
-    pub(super) fn daemon_up(&mut self, name: &DaemonName, launches: Launches) {
+    pub(super) fn daemon_up(&mut self, now: Instant, name: &DaemonName, launches: Launches) {
         let Some(id) = self.daemons.id(name) else { return };
-        let daemon = &mut self.daemons[id];
-        daemon.contact = Contact::Up;
-        daemon.limit.renew(launches);
-        daemon.listed = false;
-        self.replace(id);
+        self.daemons[id].limit.renew(launches);
+        self.change_daemon(now, id, |daemon| daemon.contact = Contact::Up { listed: false });
     }
 
     pub(super) fn daemon_down(&mut self, now: Instant, name: &DaemonName, reason: Arc<str>) {
         let Some(id) = self.daemons.id(name) else { return };
-        match &mut self.daemons[id].contact {
+        self.change_daemon(now, id, |daemon| match &mut daemon.contact {
             // Nothing else has changed.
             Contact::Down(known, _) => *known = reason,
-            contact => {
-                *contact = Contact::Down(reason, now);
-                for launch in self.on_daemon(id, |state| state == State::Idle) {
-                    self.doubt(now, launch);
-                }
-                self.forget_shown(id);
-            }
-        }
-        self.replace(id);
-        self.doubt_all_waits();
-    }
-
-    /// What a list showed before the contact was lost holds no more.
-    fn forget_shown(&mut self, daemon: DaemonId) {
-        for launch in self.on_daemon(daemon, |state| state == State::Checking) {
-            if self.containers[launch].vouched == Vouched::Shown {
-                self.vouch(launch, Vouched::Asked);
-            }
-        }
-    }
-
-    /// Nobody knows whether the stock is there.
-    fn hide_stock(&mut self, now: Instant, daemon: DaemonId) {
-        for launch in self.on_daemon(daemon, |state| state == State::Idle) {
-            self.transit(now, launch, State::Unknown);
-        }
+            contact => *contact = Contact::Down(reason, now),
+        });
     }
 
     pub(super) fn daemon_left(&mut self, now: Instant, name: &DaemonName) {
         let Some(id) = self.daemons.id(name) else { return };
-        self.daemons[id].leaving = true;
-        self.replace(id);
-        for launch in self.on_daemon(id, |s| matches!(s, State::Idle | State::Unknown)) {
-            self.retire(now, launch, RetireReason::Drain);
-        }
-        self.doubt_all_waits();
+        self.change_daemon(now, id, |daemon| daemon.leaving = true);
         self.forget_daemon(id);
     }
 
-    /// Anybody who waits may have lost the last hope.
-    pub(super) fn doubt_all_waits(&mut self) {
-        self.doubtful.extend(self.services.keys().copied());
+    pub(super) fn daemon_state_set(&mut self, now: Instant, name: &DaemonName, state: AdminState) {
+        let Some(id) = self.daemons.id(name) else { return };
+        self.change_daemon(now, id, |daemon| daemon.admin = state);
+    }
+
+    /// The one place where it changes whether there is contact with a daemon, whether it is in the
+    /// fleet, and whether the operator lets it be used; with what that means for its containers.
+    fn change_daemon(&mut self, now: Instant, id: DaemonId, change: impl FnOnce(&mut Daemon)) {
+        let daemon = &mut self.daemons[id];
+        let standing = |it: &Daemon| (it.contact.clone(), it.leaving, it.admin);
+        let before = standing(daemon);
+        change(daemon);
+        if standing(daemon) == before {
+            return;
+        }
+        let (contact, leaving, admin) = before;
+        let leaves = daemon.leaving && !leaving;
+        let drains = !daemon.admin.is_ready() && daemon.admin != admin;
+        let was_down = matches!(contact, Contact::Down(..));
+        let is_down = matches!(daemon.contact, Contact::Down(..));
+        let lost = !(daemon.is_up() || (was_down && is_down));
+        for launch in self.on_daemon(id, |_| true) {
+            let Container { state, liveness, .. } = self.containers[launch];
+            match (state, liveness) {
+                (State::Idle | State::Unknown, _) if leaves => {
+                    self.retire(now, launch, RetireReason::Drain);
+                }
+                _ if drains => self.drain_one(now, launch),
+                (State::Idle, _) if lost && is_down => self.recheck(now, launch),
+                // Nobody knows whether it is there.
+                (State::Idle, _) if lost => self.transit(now, launch, State::Unknown),
+                // What a list showed before contact was lost holds no more.
+                (State::Checking, Liveness::Relisted) if lost => {
+                    self.transit(now, launch, Standing::checking(Liveness::Unproven));
+                }
+                _ => {}
+            }
+        }
+        // Anybody who waits may have lost the last hope.
+        self.services.touch_all();
     }
 
     /// Drops the record of a daemon that left and holds nothing any more.
@@ -126,9 +128,8 @@ impl Ledger {
             let refusals = daemon.refusals.entry(lane).or_default();
             *refusals = if result.is_err() { refusals.saturating_add(1) } else { 0 };
             daemon.prepared.insert(lane, result);
-            self.stuck.remove(&lane);
+            self.services.touch(service);
             self.spread.changed = true;
-            self.doubtful.insert(service);
         }
     }
 
@@ -144,8 +145,12 @@ impl Ledger {
         others: u32,
     ) {
         let Some(id) = self.daemons.id(name) else { return };
+        self.change_daemon(now, id, |daemon| {
+            if let Contact::Up { listed } = &mut daemon.contact {
+                *listed = true;
+            }
+        });
         let daemon = &mut self.daemons[id];
-        daemon.listed = true;
         let shown: BTreeMap<&ContainerKey, bool> =
             owned.iter().map(|o| (&o.key, o.running)).collect();
         // The same engine under another name, which it had before its place was listed otherwise.
@@ -177,12 +182,14 @@ impl Ledger {
         for (launch, running) in known {
             let container = &mut self.containers[launch];
             let missed = std::mem::replace(&mut container.missed, running.is_none());
-            let vouched = container.vouched;
+            let liveness = container.liveness;
             match (running, container.state) {
                 (Some(true), State::Unknown) => self.put_in_stock(now, launch, Proof::Itself),
-                (Some(true), State::Idle) => self.vouch(launch, Vouched::Listed),
-                (Some(true), State::Checking) if vouched == Vouched::Asked => {
-                    self.vouch(launch, Vouched::Shown);
+                (Some(true), State::Idle) => {
+                    self.transit(now, launch, Standing::idle(Liveness::Listed));
+                }
+                (Some(true), State::Checking) if liveness == Liveness::Unproven => {
+                    self.transit(now, launch, Standing::checking(Liveness::Relisted));
                 }
                 (Some(true), _) => {}
                 (Some(false), _) => self.ended(now, launch, RetireReason::Died),
@@ -195,7 +202,6 @@ impl Ledger {
         for key in shown.into_keys().filter(|key| !gone.contains(*key)) {
             self.adopt_stray(id, key);
         }
-        self.replace(id);
     }
 
     /// Retires a container that bears our labels and is in no record: left by an
@@ -209,7 +215,6 @@ impl Ledger {
         let daemon = &mut self.daemons[id];
         if daemon.strays.insert(key.clone()) {
             let daemon = daemon.name.clone();
-            self.replace(id);
             self.actions.push(Action::Retire {
                 daemon,
                 key: key.clone(),

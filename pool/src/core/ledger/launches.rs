@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::super::Refusal;
 use super::{
-    Action, Container, ContainerKey, DaemonId, DaemonName, Fault, Lane, LaunchId, Ledger, Proof,
-    RetireReason, State, Timer, Vouched,
+    Action, Container, ContainerKey, DaemonId, DaemonName, Fault, Lane, LaunchId, Ledger, Liveness,
+    Proof, RetireReason, State, Timer,
 };
 use crate::backoff::Backoff;
 
@@ -62,7 +62,7 @@ impl Ledger {
             Some(reason) => self.retire(now, launch, reason),
             None => {
                 let moved = self.spread.moving == Some(launch);
-                self.prove(now, lane);
+                self.prove(lane);
                 self.put_in_stock(now, launch, Proof::Address);
                 if moved {
                     self.take_place(now, launch);
@@ -167,7 +167,7 @@ impl Ledger {
                 // Without contact, or before the first list that follows, it is its daemon that
                 // has ended it; what is missing was removed.
                 let by_itself = container.state == State::Idle
-                    && container.vouched == Vouched::Listed
+                    && container.liveness == Liveness::Listed
                     && container.meddled.is_none_or(|at| now - at >= MEDDLED)
                     && reason != RetireReason::Missing;
                 let (lane, born) = ((container.service, container.generation), container.born);
@@ -200,9 +200,8 @@ impl Ledger {
         let Some(id) = self.daemons.id(daemon) else { return };
         let daemon = &mut self.daemons[id];
         daemon.gone.note(now, key.clone());
-        if daemon.strays.remove(key) {
-            self.replace(id);
-        } else if let ContainerKey::Launch(launch) = key
+        if !daemon.strays.remove(key)
+            && let ContainerKey::Launch(launch) = key
             && self.containers.get(launch).is_some_and(|c| c.state == State::Retiring)
         {
             self.transit(now, *launch, State::Removed);
@@ -253,9 +252,8 @@ impl Ledger {
         if service.rollout.as_ref().is_none_or(|rollout| rollout.to != generation)
             && let Some(reason) = service.failing().cloned()
         {
-            self.refuse_all(now, id, &Refusal::Failing { reason });
+            self.refuse_all(id, &Refusal::Failing { reason });
         }
-        self.touch(now, id);
     }
 
     /// Lengthens a daemon's pause. With a reason it is degraded until a container
@@ -284,6 +282,5 @@ impl Ledger {
         let at = now + Backoff::DAEMON.after(daemon.failures);
         daemon.retry_at = Some(at);
         self.timers.insert((at, Timer::Daemon(id)));
-        self.replace(id);
     }
 }

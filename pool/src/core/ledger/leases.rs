@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::super::{Outcome, Refusal, StartKind};
 use super::{
-    Action, Container, Daemon, LaunchId, Ledger, Proof, RetireReason, ServiceId, ServiceName,
-    State, Timer, Vouched, WaiterId,
+    Action, Container, Daemon, LaunchId, Ledger, Liveness, Proof, RetireReason, ServiceId,
+    ServiceName, State, Timer, WaiterId,
 };
 
 // === impl Ledger ===
@@ -61,13 +61,12 @@ impl Ledger {
                 self.actions.push(Action::Queued { waiter, place });
                 self.waiting.insert(waiter, id);
                 self.timers.insert((deadline, Timer::Waiter(waiter)));
-                self.touch(now, id);
                 self.arrived(now, id, false);
             }
         }
     }
 
-    pub(super) fn abandoned(&mut self, now: Instant, waiter: WaiterId) {
+    pub(super) fn abandoned(&mut self, waiter: WaiterId) {
         // What was launched for it stays wanted by nobody, and becomes surplus
         // stock: launches are not aborted.
         let Some(id) = self.waiting.remove(&waiter) else { return };
@@ -75,17 +74,15 @@ impl Ledger {
         service.totals.abandoned += 1;
         if let Some(deadline) = service.queue.remove(waiter) {
             self.timers.remove(&(deadline, Timer::Waiter(waiter)));
-            self.touch(now, id);
         }
     }
 
-    pub(super) fn timed_out(&mut self, now: Instant, waiter: WaiterId) {
+    pub(super) fn timed_out(&mut self, waiter: WaiterId) {
         let Some(id) = self.waiting.remove(&waiter) else { return };
         let service = &mut self.services[id];
         service.queue.remove(waiter);
         let reason = service.last_error().cloned();
         self.refuse(id, waiter, Refusal::TimedOut { reason });
-        self.touch(now, id);
     }
 
     pub(super) fn returned(&mut self, now: Instant, launch: LaunchId, outcome: Outcome) {
@@ -101,7 +98,7 @@ impl Ledger {
             return match condemned.or_else(|| self.unwanted(now, launch)) {
                 Some(reason) => self.retire(now, launch, reason),
                 // It has shown nothing.
-                None if self.out_of_contact(launch) => self.doubt(now, launch),
+                None if self.out_of_contact(launch) => self.recheck(now, launch),
                 None => self.put_in_stock(now, launch, Proof::Itself),
             };
         }
@@ -146,12 +143,12 @@ impl Ledger {
         if container.state != State::Checking {
             return;
         }
-        match (container.condemned, proof, container.vouched) {
+        match (container.condemned, proof, container.liveness) {
             (Some(reason), ..) => self.retire(now, launch, reason),
             (None, Some(proof), _) => self.put_in_stock(now, launch, proof),
             // The check may have needed the engine, which was not there then.
-            (None, None, Vouched::Shown) => self.put_in_stock(now, launch, Proof::Itself),
-            (None, None, Vouched::Asked) => match self.unwanted(now, launch) {
+            (None, None, Liveness::Relisted) => self.put_in_stock(now, launch, Proof::Itself),
+            (None, None, Liveness::Unproven) => match self.unwanted(now, launch) {
                 Some(reason) => self.retire(now, launch, reason),
                 None => self.transit(now, launch, State::Unknown),
             },
@@ -202,13 +199,12 @@ impl Ledger {
     }
 
     /// Refuses everybody who waits for a service.
-    pub(super) fn refuse_all(&mut self, now: Instant, id: ServiceId, refusal: &Refusal) {
+    pub(super) fn refuse_all(&mut self, id: ServiceId, refusal: &Refusal) {
         while let Some((waiter, deadline)) = self.services[id].queue.pop_oldest() {
             self.waiting.remove(&waiter);
             self.timers.remove(&(deadline, Timer::Waiter(waiter)));
             self.refuse(id, waiter, refusal.clone());
         }
-        self.touch(now, id);
     }
 
     /// How many containers of a service the daemons that can launch it would take.

@@ -80,7 +80,6 @@ impl Ledger {
         trouble.losses.in_a_row = 0;
         if trouble.losses.retry_at.is_some() {
             self.pace(now, lane);
-            self.touch(now, lane.0);
         }
     }
 }

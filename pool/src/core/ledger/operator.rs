@@ -72,20 +72,6 @@ impl Ledger {
         }
     }
 
-    pub(super) fn daemon_state_set(&mut self, now: Instant, name: &DaemonName, state: AdminState) {
-        let Some(daemon) = self.daemons.id(name) else { return };
-        if std::mem::replace(&mut self.daemons[daemon].admin, state) == state {
-            return;
-        }
-        // What lacks containers is launched there again, as soon as it is open.
-        self.replace(daemon);
-        if !state.is_ready() {
-            let there = self.on_daemon(daemon, |_| true);
-            there.into_iter().for_each(|launch| self.drain_one(now, launch));
-            self.doubt_all_waits();
-        }
-    }
-
     pub(super) fn service_state_set(
         &mut self,
         now: Instant,
@@ -98,7 +84,7 @@ impl Ledger {
             return;
         }
         if !state.is_ready() {
-            self.refuse_all(now, id, &Refusal::Operator { state });
+            self.refuse_all(id, &Refusal::Operator { state });
             let all = self.of_service(id, |_| true);
             all.into_iter().for_each(|launch| self.drain_one(now, launch));
         }
@@ -108,7 +94,7 @@ impl Ledger {
     /// The service or the daemon of a container is not used any more. What is leased goes at the
     /// end of its lease, what is being launched once it is started, unless they are used again
     /// by then.
-    fn drain_one(&mut self, now: Instant, launch: LaunchId) {
+    pub(super) fn drain_one(&mut self, now: Instant, launch: LaunchId) {
         match self.containers[launch].state {
             State::Idle | State::Unknown | State::Checking => {
                 self.retire(now, launch, RetireReason::Drain);

@@ -15,7 +15,7 @@ use super::super::{GivenUp, Stage, sizing};
 use super::canary::Verdict;
 use super::rollout::Rollout;
 use super::service::Service;
-use super::{Action, Contact, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceId, State};
+use super::{Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceId, State};
 
 /// What a rollout needs next.
 enum Step {
@@ -35,33 +35,27 @@ impl Ledger {
         if service.generation != to {
             service.rollout = Some(Rollout::new(to));
             service.rolled_back = None;
-            self.rolling.insert(id);
         }
     }
 
     /// A container of a generation got ready.
-    pub(super) fn prove(&mut self, now: Instant, (id, generation): Lane) {
+    pub(super) fn prove(&mut self, (id, generation): Lane) {
         let service = &self.services[id];
         if let Some(rollout) = &service.rollout
             && rollout.to == generation
             && rollout.stage == Stage::Trial
         {
             let canary = service.policy.canary > 0;
-            self.advance(now, id, if canary { Stage::Canary } else { Stage::TakingOver });
+            self.advance(id, if canary { Stage::Canary } else { Stage::TakingOver });
         }
     }
 
-    fn advance(&mut self, now: Instant, id: ServiceId, stage: Stage) {
+    fn advance(&mut self, id: ServiceId, stage: Stage) {
         let service = &mut self.services[id];
         let Some(rollout) = &mut service.rollout else { return };
         rollout.stage = stage;
-        let (name, generation, before) = (service.name.clone(), rollout.to, service.generation);
-        if stage == Stage::TakingOver {
-            self.hungry.remove(&(id, before));
-            self.stuck.remove(&(id, before));
-        }
+        let (name, generation) = (service.name.clone(), rollout.to);
         self.actions.push(Action::Advanced { service: name, generation, stage });
-        self.touch(now, id);
     }
 
     /// Does what rollouts need.
@@ -71,7 +65,7 @@ impl Ledger {
             match self.next_step(id) {
                 Step::Retire(launch) => self.retire(now, launch, RetireReason::Generation),
                 Step::RollBack(why, reason) => self.roll_back(now, id, why, reason),
-                Step::TakeOver => self.advance(now, id, Stage::TakingOver),
+                Step::TakeOver => self.advance(id, Stage::TakingOver),
                 Step::Complete => self.complete(now, id),
                 Step::Wait => {
                     last = Some(id);
@@ -163,7 +157,7 @@ impl Ledger {
         let mut containers = self.containers.values();
         containers.any(|c| {
             let is_retired = c.service == id && c.state == State::Retiring;
-            is_retired && self.daemons[c.daemon].contact == Contact::Up
+            is_retired && self.daemons[c.daemon].is_up()
         })
     }
 
@@ -179,7 +173,7 @@ impl Ledger {
         };
         let lane = (id, rollout.to);
         let daemon = &self.daemons[container.daemon];
-        let here = daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0;
+        let here = daemon.is_up() && daemon.can_launch(lane) && daemon.room() == 0;
         let full = service.counts.total() >= service.policy.max;
         rollout.trouble.retry_at.is_none()
             && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
@@ -193,7 +187,6 @@ impl Ledger {
         let service = &mut self.services[id];
         let Some(Rollout { to, trouble, .. }) = service.rollout.take() else { return };
         let (name, before) = (service.name.clone(), service.generation);
-        self.rolling.remove(&id);
         self.forget_lane((id, before));
         let service = &mut self.services[id];
         service.generation = to;
@@ -204,7 +197,6 @@ impl Ledger {
             }
         }
         self.actions.push(Action::SwitchedOver { service: name, generation: to });
-        self.touch(now, id);
     }
 
     /// The new generation is given up, and all of it goes.
@@ -218,7 +210,6 @@ impl Ledger {
         let rollout = self.services[id].rollout.as_ref();
         let Some(to) = rollout.map(|rollout| rollout.to) else { return };
         self.forget_lane((id, to));
-        self.rolling.remove(&id);
         let service = &mut self.services[id];
         service.rollout = None;
         service.rolled_back = Some((to, reason.clone()));
@@ -237,8 +228,6 @@ impl Ledger {
                 _ => self.condemn(launch, RetireReason::Generation),
             }
         }
-        self.doubtful.insert(id);
-        self.touch(now, id);
     }
 
     /// No daemon has room for a launch of a rollout: one that could launch it
@@ -254,9 +243,11 @@ impl Ledger {
             let c = &self.containers[*launch];
             c.service == id && c.state == State::Idle && c.generation < generation
         };
-        let gives = self.daemons.by_name().map(|(_, daemon)| daemon).filter(|daemon| {
-            daemon.contact == Contact::Up && daemon.can_launch(lane) && daemon.room() == 0
-        });
+        let gives = self
+            .daemons
+            .by_name()
+            .map(|(_, daemon)| daemon)
+            .filter(|daemon| daemon.is_up() && daemon.can_launch(lane) && daemon.room() == 0);
         let found = gives.flat_map(|daemon| daemon.containers.iter().copied()).find(old);
         if let Some(launch) = found {
             self.retire(now, launch, RetireReason::Generation);

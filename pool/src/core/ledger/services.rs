@@ -64,8 +64,6 @@ impl Ledger {
         let idle = self.of_service(id, |state| state == State::Idle);
         let unwanted: Vec<_> = idle.into_iter().filter_map(unwanted).collect();
         unwanted.into_iter().for_each(|(launch, reason)| self.retire(now, launch, reason));
-        // With less reuse there may be less to hope for.
-        self.doubtful.insert(id);
         self.spread.changed = true;
         self.resized(now, id);
     }
@@ -80,8 +78,7 @@ impl Ledger {
             self.forget_lane((id, generation));
         }
         self.services[id].rollout = None;
-        self.rolling.remove(&id);
-        self.refuse_all(now, id, &Refusal::Draining);
+        self.refuse_all(id, &Refusal::Draining);
         for launch in self.of_service(id, |_| true) {
             match self.containers[launch].state {
                 State::Idle | State::Unknown => self.retire(now, launch, RetireReason::Drain),
@@ -93,8 +90,6 @@ impl Ledger {
 
     /// Drops all that was known of launches of a generation.
     pub(super) fn forget_lane(&mut self, lane: Lane) {
-        self.hungry.remove(&lane);
-        self.stuck.remove(&lane);
         self.release(lane);
         for daemon in self.daemons.values_mut() {
             daemon.prepared.remove(&lane);

@@ -7,7 +7,9 @@ use std::time::Instant;
 use super::super::{Refusal, sizing};
 use super::container::Container;
 use super::service::Window;
-use super::{Action, DaemonId, Lane, LaunchId, Ledger, RetireReason, ServiceId, State, Timer};
+use super::{
+    Action, DaemonId, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceId, State, Timer,
+};
 
 /// Of so many daemons it is said why they cannot launch a service.
 const REASONS: usize = 3;
@@ -15,29 +17,44 @@ const REASONS: usize = 3;
 // === impl Ledger ===
 
 impl Ledger {
-    /// Launches what is wanted and missing, as far as daemons have room: first
+    /// Brings up to date what is derived from what an event, or a deadline, has changed, and orders
+    /// what follows, until nothing does.
+    pub(super) fn settle(&mut self, now: Instant) {
+        while self.refresh(now) {
+            // The event may have set a deadline that has passed.
+            self.tick(now);
+            self.roll(now);
+            self.give_up();
+            self.converge(now);
+        }
+        self.look_at_spread(now);
+    }
+
+    /// Brings up to date what is derived from services and daemons that may have changed. Whether
+    /// there were any.
+    fn refresh(&mut self, now: Instant) -> bool {
+        let (daemons, services) = (self.daemons.take_changed(), self.services.take_changed());
+        let any = !daemons.is_empty() || !services.is_empty();
+        daemons.into_iter().for_each(|id| self.refresh_daemon(id));
+        services.into_iter().for_each(|id| self.refresh_service(now, id));
+        any
+    }
+
+    /// Launches what is most urgent of what is wanted and missing, if a daemon has room: first
     /// for those who wait, the longest first; then for the emptiest stock.
-    pub(super) fn converge(&mut self, now: Instant) {
+    fn converge(&mut self, now: Instant) {
         let mut candidates: Vec<_> = self.hungry.difference(&self.stuck).copied().collect();
-        while let Some(at) = (0..candidates.len()).min_by_key(|at| self.need(candidates[*at])) {
-            let lane = candidates.swap_remove(at);
-            // The last one may have been for both lanes of a service.
-            if !self.hungry.contains(&lane) {
-                continue;
-            }
+        candidates.sort_by_cached_key(|lane| self.need(*lane));
+        for lane in candidates {
             let able = |daemon| self.daemons[daemon].can_launch(lane);
             let Some(daemon) = self.placement.pick(usize::MAX, able) else {
                 self.stuck.insert(lane);
                 self.make_room(now, lane);
                 continue;
             };
-            if self.holds(now, lane, daemon) {
-                continue;
-            }
-            let launch = self.launch(now, lane, daemon);
-            self.expect(now, launch, lane.0);
-            if self.hungry.contains(&lane) {
-                candidates.push(lane);
+            if !self.holds(now, lane, daemon) {
+                let launch = self.launch(now, lane, daemon);
+                return self.expect(now, launch, lane.0);
             }
         }
     }
@@ -88,16 +105,31 @@ impl Ledger {
         launch
     }
 
-    /// Compares wanted with have for one service, after either changed.
-    pub(super) fn touch(&mut self, now: Instant, id: ServiceId) {
-        let service = &mut self.services[id];
-        for generation in service.lanes() {
-            let lane = (id, generation);
-            if !self.draining && service.deficit(generation) > 0 {
+    /// What follows from a service: which of its generations lack containers, whether it is on its
+    /// way to another one, whether those who wait are to be looked at, and whether its stock is too
+    /// large.
+    fn refresh_service(&mut self, now: Instant, id: ServiceId) {
+        let service = self.services.derived_mut(id);
+        let lanes: Vec<Lane> = service.lanes().map(|generation| (id, generation)).collect();
+        let all = (id, Generation(u32::MIN))..=(id, Generation(u32::MAX));
+        for derived in [&mut self.hungry, &mut self.stuck] {
+            let former = derived.range(all.clone()).filter(|lane| !lanes.contains(lane));
+            let former: Vec<_> = former.copied().collect();
+            former.iter().for_each(|lane| _ = derived.remove(lane));
+        }
+        for lane in lanes {
+            if !self.draining && service.deficit(lane.1) > 0 {
                 self.hungry.insert(lane);
             } else {
                 self.hungry.remove(&lane);
             }
+        }
+        match service.rollout {
+            Some(_) => self.rolling.insert(id),
+            None => self.rolling.remove(&id),
+        };
+        if service.queue.len() > 0 {
+            self.doubtful.insert(id);
         }
         service.note_wanted(Some(now));
         let (stock, warm) = (service.stock.len(), service.stock_wanted());
@@ -116,20 +148,9 @@ impl Ledger {
         }
     }
 
-    /// Retires what the stock had above `warm` all through the window that ends now.
-    pub(super) fn shrink(&mut self, now: Instant, id: ServiceId) {
-        let service = &mut self.services[id];
-        let Some(window) = service.window.take() else { return };
-        for _ in 0..window.low.saturating_sub(service.stock_wanted()) {
-            if let Some(worst) = self.services[id].surplus() {
-                self.retire(now, worst, RetireReason::Surplus);
-            }
-        }
-        self.touch(now, id);
-    }
-
-    /// Puts a daemon where it belongs in the placement order, after its load changed.
-    pub(super) fn replace(&mut self, id: DaemonId) {
+    /// What follows from a daemon: its place in the order of placement, and what is not stuck any
+    /// more.
+    fn refresh_daemon(&mut self, id: DaemonId) {
         let daemon = &self.daemons[id];
         self.spread.changed |= match daemon.open(self.draining) {
             Some(load) => {
@@ -140,13 +161,26 @@ impl Ledger {
         };
     }
 
+    /// Retires what the stock had above `warm` all through the window that ends now.
+    pub(super) fn shrink(&mut self, now: Instant, id: ServiceId) {
+        let service = &mut self.services[id];
+        let Some(window) = service.window.take() else { return };
+        // What ends with it may not have been looked at yet.
+        let low = window.low.min(service.stock.len());
+        for _ in 0..low.saturating_sub(service.stock_wanted()) {
+            if let Some(worst) = self.services[id].surplus() {
+                self.retire(now, worst, RetireReason::Surplus);
+            }
+        }
+    }
+
     /// Refuses those who wait for what cannot come.
-    pub(super) fn give_up(&mut self, now: Instant) {
+    fn give_up(&mut self) {
         while let Some(id) = self.doubtful.pop_first() {
             if self.services[id].queue.len() > 0
                 && let Some(reason) = self.hopeless(id)
             {
-                self.refuse_all(now, id, &Refusal::NoDaemon { reason });
+                self.refuse_all(id, &Refusal::NoDaemon { reason });
             }
         }
     }

@@ -18,8 +18,8 @@ use super::super::sizing;
 use super::daemon::Daemon;
 use super::service::Service;
 use super::{
-    Contact, Container, DaemonId, DaemonName, Lane, LaunchId, Ledger, RetireReason, ServiceId,
-    State, Timer, Vouched,
+    Contact, Container, DaemonId, DaemonName, Lane, LaunchId, Ledger, Liveness, RetireReason,
+    ServiceId, State, Timer,
 };
 use crate::backoff::fraction;
 
@@ -87,7 +87,7 @@ impl Daemon {
     fn may_come(&self, lane: Lane) -> bool {
         let unknown = match &self.contact {
             Contact::Joining => true,
-            Contact::Up => !self.listed || !self.prepared.contains_key(&lane),
+            Contact::Up { listed } => !listed || !self.prepared.contains_key(&lane),
             Contact::Down(..) => false,
         };
         unknown && self.in_service()
@@ -261,7 +261,7 @@ impl Ledger {
         let placed = stock.worst_first().filter_map(|launch| {
             let container = &self.containers[launch];
             let daemon = &self.daemons[container.daemon];
-            let removable = daemon.contact == Contact::Up && container.vouched == Vouched::Listed;
+            let removable = daemon.is_up() && container.liveness == Liveness::Listed;
             removable.then_some((daemon, launch))
         });
         placed.reduce(

@@ -249,7 +249,7 @@ impl Ledger {
                 _ => None,
             },
             degraded: daemon.degraded.clone(),
-            listed: daemon.listed,
+            listed: daemon.is_listed(),
             leaving: daemon.leaving,
             admin: daemon.admin,
             prepared: daemon
