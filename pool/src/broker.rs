@@ -19,9 +19,10 @@ use crate::core::{
     Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName,
     ServiceView, Snapshot, StartKind, WaiterId,
 };
+use crate::daemon::handle::Daemons;
 use crate::events::{EventKind, Events};
 use crate::options::ServiceOptions;
-use crate::orders::{Order, Removal};
+use crate::orders::{Order, RemovalOrder};
 use crate::runtime::{ContainerRuntime, Target};
 use crate::services::{Reload, Services};
 use outbox::Outbox;
@@ -30,7 +31,7 @@ use outbox::Outbox;
 pub(crate) struct Broker<R: ContainerRuntime> {
     inner: Mutex<Inner<R>>,
     launcher: mpsc::UnboundedSender<Order>,
-    reaper: mpsc::UnboundedSender<Removal>,
+    daemons: Arc<Daemons>,
     /// Daemons that left and hold nothing any more.
     emptied: mpsc::UnboundedSender<DaemonName>,
     services: Arc<Services<R::Spec>>,
@@ -87,7 +88,7 @@ impl<R: ContainerRuntime> Broker<R> {
     pub(crate) fn new(
         ledger: Ledger,
         launcher: mpsc::UnboundedSender<Order>,
-        reaper: mpsc::UnboundedSender<Removal>,
+        daemons: Arc<Daemons>,
         emptied: mpsc::UnboundedSender<DaemonName>,
         services: Arc<Services<R::Spec>>,
         events: Arc<Events>,
@@ -104,7 +105,7 @@ impl<R: ContainerRuntime> Broker<R> {
         Self {
             inner: Mutex::new(inner),
             launcher,
-            reaper,
+            daemons,
             emptied,
             services,
             events,
@@ -268,12 +269,15 @@ impl<R: ContainerRuntime> Broker<R> {
                 self.returned(grant.launch, Outcome::Unused);
             }
         }
-        // The lanes end only with the pool, when nobody is left to be told.
+        // The launcher ends only with the pool, when nobody is left to be told.
         for order in outbox.orders {
             _ = self.launcher.send(order);
         }
-        for removal in outbox.removals {
-            _ = self.reaper.send(removal);
+        for order in outbox.removals {
+            // One that the ledger knows is there.
+            if let Some(daemon) = self.daemons.of(&order.target.daemon) {
+                daemon.remove(order);
+            }
         }
         for daemon in outbox.emptied {
             _ = self.emptied.send(daemon);
@@ -347,7 +351,7 @@ impl<R: ContainerRuntime> Inner<R> {
                 }
                 let target = Target { daemon, key };
                 self.note(outbox, EventKind::Retiring { target: target.clone(), reason });
-                outbox.removals.push(Removal { target, reason, ended_in_stock });
+                outbox.removals.push(RemovalOrder { target, reason, ended_in_stock });
             }
             Action::Queued { place, .. } => outbox.place = Some(place),
             Action::Grant { waiter, launch, daemon, start, uses, ready } => {

@@ -1,26 +1,17 @@
-//! Follows discovery: who is in the fleet, and a monitor for each.
+//! Follows discovery: who is in the fleet, and the tasks of each.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::broker::Broker;
 use crate::core::{DaemonName, Event};
+use crate::daemon::{DaemonTasks, Surroundings};
 use crate::discovery::{DaemonSpec, FleetWatch};
 use crate::events::EventKind;
-use crate::monitor::Monitor;
-use crate::nudge::Nudges;
 use crate::runtime::ContainerRuntime;
-use crate::services::Services;
 
 pub(crate) struct Fleet<R: ContainerRuntime> {
-    broker: Arc<Broker<R>>,
-    runtime: Arc<R>,
-    services: Arc<Services<R::Spec>>,
-    nudges: Arc<Nudges>,
+    surroundings: Surroundings<R>,
     watch: FleetWatch<R::Endpoint>,
     members: BTreeMap<DaemonName, Member<R::Endpoint>>,
 }
@@ -30,8 +21,7 @@ struct Member<E> {
     spec: DaemonSpec<E>,
     /// It left. Contact is kept while it is drained.
     leaving: bool,
-    over: CancellationToken,
-    monitor: AbortOnDropHandle<()>,
+    tasks: DaemonTasks,
 }
 
 // === impl Fleet ===
@@ -39,17 +29,10 @@ struct Member<E> {
 impl<R: ContainerRuntime> Fleet<R> {
     /// Takes the daemons that discovery knows now into the fleet: a fleet that
     /// was not tried yet is not a fleet without daemons, to who asks first.
-    pub(crate) fn new(
-        broker: Arc<Broker<R>>,
-        runtime: Arc<R>,
-        services: Arc<Services<R::Spec>>,
-        nudges: Arc<Nudges>,
-        mut watch: FleetWatch<R::Endpoint>,
-    ) -> Self {
+    pub(crate) fn new(surroundings: Surroundings<R>, mut watch: FleetWatch<R::Endpoint>) -> Self {
         let fleet = watch.borrow_and_update().clone();
-        let members = BTreeMap::new();
-        let mut this = Self { broker, runtime, services, nudges, watch, members };
-        fleet.iter().for_each(|daemon| this.join(daemon.clone()));
+        let mut this = Self { surroundings, watch, members: BTreeMap::new() };
+        fleet.iter().for_each(|daemon| this.join(daemon.clone(), None));
         this
     }
 
@@ -80,12 +63,15 @@ impl<R: ContainerRuntime> Fleet<R> {
             if !member.leaving && !current.contains_key(name) {
                 left = true;
                 member.leaving = true;
-                self.broker.tell(Event::DaemonLeft { daemon: name.clone() });
-                self.broker.events.tell(EventKind::DaemonLeft { daemon: name.clone() });
+                self.surroundings.broker.tell(Event::DaemonLeft { daemon: name.clone() });
+                self.surroundings
+                    .broker
+                    .events
+                    .tell(EventKind::DaemonLeft { daemon: name.clone() });
             }
         }
         if left && current.is_empty() {
-            self.broker.events.tell(EventKind::FleetEmpty);
+            self.surroundings.broker.events.tell(EventKind::FleetEmpty);
         }
         for (name, spec) in current {
             if let Some(member) = self.members.get_mut(name)
@@ -94,46 +80,50 @@ impl<R: ContainerRuntime> Fleet<R> {
                 if member.spec.terms() != spec.terms() {
                     let (capacity, tier) = (spec.max_containers, spec.tier);
                     let (daemon, terms) = (name.clone(), spec.terms());
-                    self.broker.tell(Event::DaemonResized { daemon: daemon.clone(), terms });
-                    self.broker.events.tell(EventKind::DaemonResized { daemon, capacity, tier });
+                    self.surroundings
+                        .broker
+                        .tell(Event::DaemonResized { daemon: daemon.clone(), terms });
+                    self.surroundings.broker.events.tell(EventKind::DaemonResized {
+                        daemon,
+                        capacity,
+                        tier,
+                    });
                 }
                 member.spec = spec.clone();
                 continue;
             }
             // What was told of it before must not be mixed with what is told now.
-            if let Some(member) = self.members.remove(name) {
-                member.end().await;
+            let mut tasks = None;
+            if let Some(mut member) = self.members.remove(name) {
+                member.tasks.part().await;
+                tasks = Some(member.tasks);
             }
-            self.join(spec.clone());
+            self.join(spec.clone(), tasks);
         }
     }
 
-    fn join(&mut self, spec: DaemonSpec<R::Endpoint>) {
-        let name = spec.name.clone();
-        self.broker.tell(Event::DaemonJoined { daemon: name.clone(), terms: spec.terms() });
+    /// Takes a daemon into the fleet. One that was there under that name has removals that go on.
+    fn join(&mut self, spec: DaemonSpec<R::Endpoint>, tasks: Option<DaemonTasks>) {
+        let (name, with) = (spec.name.clone(), &self.surroundings);
+        // Before the ledger knows it, which may order removals at once.
+        let mut tasks = tasks.unwrap_or_else(|| DaemonTasks::begin(with, &name));
+        with.broker.tell(Event::DaemonJoined { daemon: name.clone(), terms: spec.terms() });
         let (daemon, capacity) = (name.clone(), spec.max_containers);
-        self.broker.events.tell(EventKind::DaemonJoined { daemon, capacity });
-        let monitor = Monitor {
-            broker: self.broker.clone(),
-            runtime: self.runtime.clone(),
-            services: self.services.clone(),
-            daemon: spec.clone(),
-            nudge: self.nudges.join(&name),
-        };
-        let over = CancellationToken::new();
-        let monitor = AbortOnDropHandle::new(tokio::spawn(monitor.run(over.clone())));
-        self.members.insert(name, Member { spec, leaving: false, over, monitor });
+        with.broker.events.tell(EventKind::DaemonJoined { daemon, capacity });
+        tasks.seek(with, spec.clone());
+        self.members.insert(name, Member { spec, leaving: false, tasks });
     }
 
     /// Ends contact with a daemon that left and is empty, unless it is back.
     async fn forget(&mut self, name: &DaemonName) {
         if self.members.get(name).is_some_and(|member| member.leaving)
-            && let Some(member) = self.members.remove(name)
+            && let Some(mut member) = self.members.remove(name)
         {
-            member.end().await;
-            self.nudges.forget(name);
-            self.runtime.forget(name);
-            self.broker.events.tell(EventKind::DaemonDrained { daemon: name.clone() });
+            member.tasks.part().await;
+            let Surroundings { broker, runtime, daemons, .. } = &self.surroundings;
+            daemons.forget(name);
+            runtime.forget(name);
+            broker.events.tell(EventKind::DaemonDrained { daemon: name.clone() });
         }
     }
 }
@@ -146,11 +136,5 @@ impl<E: PartialEq> Member<E> {
         !self.leaving
             && self.spec.endpoint == spec.endpoint
             && self.spec.max_launches == spec.max_launches
-    }
-
-    async fn end(self) {
-        self.over.cancel();
-        // It ends in any case, be it by a panic.
-        _ = self.monitor.await;
     }
 }

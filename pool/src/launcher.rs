@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Broker;
 use crate::caught::caught;
 use crate::core::{ContainerKey, Event, Fault, LaunchId};
+use crate::daemon::handle::Daemons;
 use crate::events::EventKind;
-use crate::nudge::Nudges;
 use crate::orders::Order;
 use crate::probe::{CHECK, NotYet, Probe};
 use crate::runtime::{
@@ -29,7 +29,7 @@ pub(crate) struct Launcher<R: ContainerRuntime, P> {
     pub(crate) runtime: Arc<R>,
     pub(crate) probe: Arc<P>,
     pub(crate) services: Arc<Services<R::Spec>>,
-    pub(crate) nudges: Arc<Nudges>,
+    pub(crate) daemons: Arc<Daemons>,
 }
 
 /// A launch that failed.
@@ -119,10 +119,12 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             }
             Err(Some(failed)) => failed,
         };
-        match fault {
-            Fault::Service | Fault::Unwanted => {}
-            Fault::Daemon | Fault::Full => self.nudges.look(&daemon),
-            Fault::Unprepared => self.nudges.prepare(&daemon, &service),
+        if let Some(daemon) = self.daemons.of(&daemon) {
+            match fault {
+                Fault::Service | Fault::Unwanted => {}
+                Fault::Daemon | Fault::Full => daemon.relist(),
+                Fault::Unprepared => daemon.reprepare(&service),
+            }
         }
         let told = reason.clone();
         let failed =

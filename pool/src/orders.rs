@@ -1,4 +1,4 @@
-//! What the broker hands to the launcher and the reaper.
+//! What the broker hands to the launcher, and to those who remove.
 
 use crate::core::{DaemonName, Generation, LaunchId, RetireReason, ServiceName};
 use crate::runtime::Target;
@@ -19,7 +19,7 @@ pub(crate) enum Order {
 
 /// A container that is to go.
 #[derive(Debug, Clone)]
-pub(crate) struct Removal {
+pub(crate) struct RemovalOrder {
     pub(crate) target: Target,
     pub(crate) reason: RetireReason,
     /// Whose stock it was in, if it ended there by itself.

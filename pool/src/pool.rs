@@ -13,16 +13,16 @@ use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::core::{Event, Ledger, Refusal, ServiceName, ServiceView, Snapshot};
+use crate::daemon::Surroundings;
+use crate::daemon::handle::Daemons;
 use crate::desk::Desk;
 use crate::discovery::FleetWatch;
 use crate::events::{EventKind, Events, Observer};
 use crate::fleet::Fleet;
 use crate::launcher::Launcher;
 use crate::lease::Lease;
-use crate::nudge::Nudges;
 use crate::options::{Change, ServiceOptions};
 use crate::probe::Probe;
-use crate::reaper::Reaper;
 use crate::runtime::ContainerRuntime;
 use crate::services::Services;
 
@@ -65,14 +65,12 @@ impl<R: ContainerRuntime> Pool<R> {
         observers: Vec<Arc<dyn Observer>>,
     ) -> Self {
         let (launcher, orders) = mpsc::unbounded_channel();
-        let (reaper, removals) = mpsc::unbounded_channel();
         let (emptied, empty) = mpsc::unbounded_channel();
-        let known = Arc::new(Services::new());
+        let (known, daemons) = (Arc::new(Services::new()), Arc::new(Daemons::default()));
         let ledger = Ledger::salted(runtime.salt());
         let events = Arc::new(Events::new(observers));
-        let broker = Broker::new(ledger, launcher, reaper, emptied, known.clone(), events);
+        let broker = Broker::new(ledger, launcher, daemons.clone(), emptied, known.clone(), events);
         let broker = Arc::new(broker);
-        let nudges = Arc::new(Nudges::default());
 
         let mut tasks = JoinSet::new();
         let timer = broker.clone();
@@ -82,21 +80,15 @@ impl<R: ContainerRuntime> Pool<R> {
             runtime: runtime.clone(),
             probe,
             services: known.clone(),
-            nudges: nudges.clone(),
+            daemons: daemons.clone(),
         };
         tasks.spawn(launches.run(orders));
-        let reaper = Reaper {
-            broker: broker.clone(),
-            runtime: runtime.clone(),
-            nudges: nudges.clone(),
-            lanes: parking_lot::Mutex::default(),
-            deaths: parking_lot::Mutex::default(),
-        };
-        tasks.spawn(reaper.run(removals));
         let this = Self { broker: broker.clone(), desks: RwLock::default(), tasks };
         // Before any daemon: one that joins has to be ready for all of them.
         this.reload(services);
-        let fleet = Fleet::new(broker, runtime, known, nudges, fleet);
+        let surroundings =
+            Surroundings { broker, runtime, services: known, daemons, deaths: Arc::default() };
+        let fleet = Fleet::new(surroundings, fleet);
         let mut this = this;
         this.tasks.spawn(fleet.run(empty));
         this

@@ -44,7 +44,7 @@ const DOUBLED: &[(&str, &[&str])] = &[
             "Status",
         ],
     ),
-    ("pool/src", &["Daemon", "Rank", "Removal", "Step", "Tally", "World"]),
+    ("pool/src", &["Daemon", "Rank", "Step", "Tally", "World"]),
     ("xtask/src", &["Engine", "Fleet", "Kind", "Presence", "Settings", "Site"]),
     ("tests/soak/src", &["State"]),
 ];

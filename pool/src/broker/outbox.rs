@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::Answer;
 use crate::core::{DaemonName, LaunchId};
 use crate::events::EventKind;
-use crate::orders::{Order, Removal};
+use crate::orders::{Order, RemovalOrder};
 use crate::runtime::ContainerRuntime;
 
 /// What is to be told after the lock is released.
@@ -16,7 +16,7 @@ pub(super) struct Outbox<R: ContainerRuntime> {
     /// Where in the queue the one stands who has asked for a container, if it has to wait.
     pub(super) place: Option<u32>,
     pub(super) orders: Vec<Order>,
-    pub(super) removals: Vec<Removal>,
+    pub(super) removals: Vec<RemovalOrder>,
     pub(super) emptied: Vec<DaemonName>,
     /// The events that come with every lease are to be told as well.
     pub(super) detailed: bool,

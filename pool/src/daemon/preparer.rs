@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::handle::DaemonSignals;
 use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::caught::called;
 use crate::core::{DaemonName, Event, Generation, ServiceName};
 use crate::events::EventKind;
-use crate::nudge::Nudge;
 use crate::options::ServiceOptions;
 use crate::runtime::{CallError, ContainerRuntime};
 use crate::services::Services;
@@ -26,7 +26,7 @@ pub(crate) struct Preparers<R: ContainerRuntime> {
     runtime: Arc<R>,
     services: Arc<Services<R::Spec>>,
     daemon: DaemonName,
-    nudge: Arc<Nudge>,
+    signals: Arc<DaemonSignals>,
     tasks: JoinSet<Infallible>,
     running: BTreeMap<(ServiceName, Generation), AbortHandle>,
 }
@@ -37,7 +37,7 @@ struct Preparer<R: ContainerRuntime> {
     daemon: DaemonName,
     generation: Generation,
     service: ServiceOptions<R::Spec>,
-    nudge: Arc<Nudge>,
+    signals: Arc<DaemonSignals>,
 }
 
 // === impl Preparers ===
@@ -48,10 +48,10 @@ impl<R: ContainerRuntime> Preparers<R> {
         runtime: Arc<R>,
         services: Arc<Services<R::Spec>>,
         daemon: DaemonName,
-        nudge: Arc<Nudge>,
+        signals: Arc<DaemonSignals>,
     ) -> Self {
         let (tasks, running) = Default::default();
-        Self { broker, runtime, services, daemon, nudge, tasks, running }
+        Self { broker, runtime, services, daemon, signals, tasks, running }
     }
 
     /// Runs one for everything that is launched, whenever that changes.
@@ -78,7 +78,7 @@ impl<R: ContainerRuntime> Preparers<R> {
                         daemon: self.daemon.clone(),
                         generation,
                         service,
-                        nudge: self.nudge.clone(),
+                        signals: self.signals.clone(),
                     };
                     self.tasks.spawn(preparer.run())
                 });
@@ -105,15 +105,15 @@ impl<R: ContainerRuntime> Preparer<R> {
     /// be removed under us, and what could not be had may be there now. In a task
     /// of its own, because a pull may take minutes.
     async fn run(self) -> Infallible {
-        let Self { broker, runtime, daemon, generation, service, nudge } = self;
+        let Self { broker, runtime, daemon, generation, service, signals } = self;
         let ServiceOptions { name: service, spec, .. } = service;
-        let nudge = nudge.prepare(&service);
+        let signal = signals.reprepare(&service);
         let mut known: Option<Result<(), CallError>> = None;
         loop {
             // Heard from here on, while it is prepared, too.
-            let nudged = nudge.notified();
-            tokio::pin!(nudged);
-            nudged.as_mut().enable();
+            let asked = signal.notified();
+            tokio::pin!(asked);
+            asked.as_mut().enable();
             let result = called("preparing", runtime.prepare(&daemon, &service, &spec)).await;
             let unanswered = result.as_ref().is_err_and(|error| error.unreachable);
             // No answer says nothing against what was answered before; whether
@@ -141,9 +141,9 @@ impl<R: ContainerRuntime> Preparer<R> {
                 known = Some(result);
             }
             tokio::select! {
-                // Either leads to a preparation; a nudge that came is used up by it.
+                // Either leads to a preparation; a signal that came is used up by it.
                 biased;
-                () = nudged => {}
+                () = asked => {}
                 () = tokio::time::sleep(if unanswered { Backoff::CONTACT.cap } else { PREPARE_EVERY }) => {}
             }
         }

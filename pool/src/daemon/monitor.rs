@@ -9,14 +9,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::handle::DaemonSignals;
+use super::preparer::Preparers;
 use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::caught::{called, caught};
 use crate::core::{Event, Launches};
 use crate::discovery::DaemonSpec;
 use crate::events::EventKind;
-use crate::nudge::Nudge;
-use crate::preparer::Preparers;
 use crate::runtime::{CallError, ContainerRuntime, DaemonFacts, Listing, RuntimeEvent};
 use crate::services::Services;
 
@@ -33,7 +33,7 @@ pub(crate) struct Monitor<R: ContainerRuntime> {
     pub(crate) runtime: Arc<R>,
     pub(crate) services: Arc<Services<R::Spec>>,
     pub(crate) daemon: DaemonSpec<R::Endpoint>,
-    pub(crate) nudge: Arc<Nudge>,
+    pub(crate) signals: Arc<DaemonSignals>,
 }
 
 // === impl Monitor ===
@@ -47,7 +47,7 @@ impl<R: ContainerRuntime> Monitor<R> {
             self.runtime.clone(),
             self.services.clone(),
             self.daemon.name.clone(),
-            self.nudge.clone(),
+            self.signals.clone(),
         );
         tokio::select! {
             // Its end first: what is told after it would be about another daemon.
@@ -90,7 +90,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                 told = Some(error.message);
             }
             self.note(kind);
-            // Nudges are for a daemon that may be there: removals that cannot
+            // Signals are for a daemon that may be there: removals that cannot
             // reach this one would cut every pause short.
             tokio::time::sleep(Backoff::CONTACT.after(misses)).await;
         }
@@ -106,7 +106,7 @@ impl<R: ContainerRuntime> Monitor<R> {
         self.tell(Event::DaemonUp { daemon: daemon.clone(), launches });
         let (version, cpus) = (facts.version.as_str().into(), facts.cpus);
         self.note(EventKind::ContactMade { daemon, version, cpus });
-        self.nudge.regained.notify_waiters();
+        self.signals.regained.notify_waiters();
         let error = tokio::select! {
             // Events first: a list that is older than one must not hide it.
             biased;
@@ -130,7 +130,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                 let opened = AtomicBool::new(false);
                 let open = || {
                     opened.store(true, Relaxed);
-                    self.nudge.look.notify_one();
+                    self.signals.relist.notify_one();
                 };
                 let stream = self.runtime.events(daemon, sink.clone(), open);
                 let ended = caught("a stream of events", stream).await;
@@ -139,7 +139,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                 if opened.load(Relaxed) {
                     self.note(EventKind::StreamBroke { daemon, reason });
                     misses = 0;
-                    self.nudge.look.notify_one();
+                    self.signals.relist.notify_one();
                 } else {
                     misses += 1;
                     let (attempts, expected) = (misses, self.is_expected());
@@ -157,7 +157,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                     RuntimeEvent::Taken(launch) => self.tell(Event::Taken { launch }),
                     RuntimeEvent::OutOfMemory(launch) => self.tell(Event::OutOfMemory { launch }),
                     // How much room is left, a list tells.
-                    RuntimeEvent::Others => self.nudge.look.notify_one(),
+                    RuntimeEvent::Others => self.signals.relist.notify_one(),
                 }
             }
         };
@@ -169,7 +169,7 @@ impl<R: ContainerRuntime> Monitor<R> {
         }
     }
 
-    /// Lists every few seconds, and soon after a nudge.
+    /// Lists every few seconds, and soon after somebody asks for it.
     async fn list(&self) -> CallError {
         let (mut misses, mut listed) = (0, false);
         loop {
@@ -196,9 +196,9 @@ impl<R: ContainerRuntime> Monitor<R> {
             }
             let pause = if misses == 0 { LIST_EVERY } else { Backoff::CONTACT.after(misses) };
             tokio::select! {
-                // Either leads to a list; a nudge that came is used up by it.
+                // Either leads to a list; a signal that came is used up by it.
                 biased;
-                () = self.nudge.look.notified() => tokio::time::sleep(Backoff::CONTACT.first).await,
+                () = self.signals.relist.notified() => tokio::time::sleep(Backoff::CONTACT.first).await,
                 () = tokio::time::sleep(pause) => {}
             }
         }

@@ -1,0 +1,92 @@
+//! Tells how containers ended that nobody had: what they have said goes with them.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::core::{RetireReason, ServiceName};
+use crate::events::{EventKind, Events};
+use crate::runtime::{Autopsy, ContainerRuntime, Target};
+
+/// How long a removal waits for what a container that ended in stock has left behind.
+const POST_MORTEM: Duration = Duration::from_secs(8);
+/// One such container is told of in so long for each service.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// By service, when a container that ended in its stock was told of last, and how many were not
+/// since then.
+#[derive(Default)]
+pub(crate) struct Deaths(Mutex<BTreeMap<ServiceName, (Instant, u32)>>);
+
+// === impl Deaths ===
+
+impl Deaths {
+    /// Tells how a container ended in stock. One in a second of each service is told of, and how
+    /// many were not.
+    pub(super) async fn tell<R: ContainerRuntime>(
+        &self,
+        events: &Events,
+        runtime: &R,
+        service: &ServiceName,
+        target: &Target,
+        why: RetireReason,
+    ) {
+        let now = Instant::now();
+        let untold = match self.0.lock().entry(service.clone()) {
+            Entry::Occupied(mut told) if now - told.get().0 < QUIET => {
+                told.get_mut().1 += 1;
+                return;
+            }
+            Entry::Occupied(mut told) => told.insert((now, 0)).1,
+            Entry::Vacant(never) => never.insert((now, 0)).1,
+        };
+        let autopsy = timeout(POST_MORTEM, runtime.autopsy(target)).await.ok().flatten();
+        let (target, service) = (target.clone(), service.clone());
+        let (reason, autopsy) = how_it_ended(why, autopsy);
+        let (reason, autopsy) = (reason.into(), autopsy.map(Arc::new));
+        events.tell(EventKind::EndedInStock { target, service, reason, autopsy, untold });
+    }
+}
+
+/// How a container that was retired in stock ended, for people, and what was left of it. It was
+/// retired by an event: at that of memory its first process may still run, and the engine not
+/// know of it yet.
+fn how_it_ended(why: RetireReason, autopsy: Option<Autopsy>) -> (String, Option<Autopsy>) {
+    let out_of_memory = why == RetireReason::OutOfMemory;
+    let autopsy = autopsy.map(|autopsy| Autopsy {
+        out_of_memory: autopsy.out_of_memory || out_of_memory,
+        ..autopsy
+    });
+    let said = autopsy.as_ref().map(ToString::to_string);
+    (said.unwrap_or_else(|| format!("{why}, and its daemon does not say more")), autopsy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_in_stock_is_told_as_the_event_and_the_engine_have_it() {
+        use RetireReason::{Died, OutOfMemory};
+        let ran = Autopsy { log: vec!["ate it all".into()], ..Autopsy::default() };
+        let ended = Autopsy { exit_code: Some(137), ..Autopsy::default() };
+        let rows = [
+            // The event comes before the process has gone.
+            (OutOfMemory, Some(ran), "still running, out of memory, last log line: ate it all"),
+            (OutOfMemory, Some(ended.clone()), "exited with code 137, out of memory"),
+            (OutOfMemory, None, "oom, and its daemon does not say more"),
+            (Died, Some(ended), "exited with code 137"),
+            (Died, Some(Autopsy { paused: true, ..Autopsy::default() }), "paused"),
+            (Died, Some(Autopsy { removed: true, ..Autopsy::default() }), "somebody removed it"),
+        ];
+        for (why, autopsy, told) in rows {
+            let (said, left) = how_it_ended(why, autopsy);
+            assert_eq!(said, told);
+            assert!(why != OutOfMemory || left.is_none_or(|left| left.out_of_memory), "{told}");
+        }
+    }
+}
