@@ -150,6 +150,8 @@ impl World {
 
     /// One random thing happens.
     pub(super) fn step(&mut self) -> Checked {
+        // Time has gone by: what the ledger does about that, it does before the world changes.
+        self.pass(Duration::ZERO)?;
         match self.rng.below(104) {
             0..18 => self.arrive(),
             18..22 => self.give_up(),
