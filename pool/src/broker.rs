@@ -172,7 +172,7 @@ impl<R: ContainerRuntime> Broker<R> {
         let mut waiting = Waiting { broker: self, waiter, answer: receiver, answered: false };
         let answer = (&mut waiting.answer).await;
         waiting.answered = true;
-        // The sender lives in `inner`, which `self` holds.
+        // The sender lives in `inner`, which `self` holds, unless the ledger had a mistake.
         answer.unwrap_or(Err(Refusal::Draining))
     }
 
@@ -220,6 +220,11 @@ impl<R: ContainerRuntime> Broker<R> {
             self.events.tell(EventKind::Refused { service, refusal });
         }
         refusal
+    }
+
+    /// Whether the ledger knows a daemon: it does until that has left and is empty.
+    pub(crate) fn knows(&self, daemon: &DaemonName) -> bool {
+        self.inner.lock().ledger.daemon_state(daemon).is_some()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -274,9 +279,10 @@ impl<R: ContainerRuntime> Broker<R> {
             _ = self.launcher.send(order);
         }
         for order in outbox.removals {
-            // One that the ledger knows is there.
-            if let Some(daemon) = self.daemons.of(&order.target.daemon) {
-                daemon.remove(order);
+            match self.daemons.of(&order.target.daemon) {
+                Some(daemon) => daemon.remove(order),
+                // One that the ledger knows is there.
+                None => tracing::error!(?order, "a mistake in the program: nobody removes this"),
             }
         }
         for daemon in outbox.emptied {
@@ -300,8 +306,20 @@ impl<R: ContainerRuntime> Broker<R> {
 impl<R: ContainerRuntime> Inner<R> {
     /// Whether the timer must be woken.
     fn handle(&mut self, event: Event, outbox: &mut Outbox<R>) -> bool {
-        for action in self.told(event) {
-            self.carry_out(action, outbox);
+        let now = tokio::time::Instant::now().into_std();
+        // By itself: what goes wrong there is not to cost the event.
+        if self.ledger.next_deadline().is_some_and(|at| at <= now) {
+            self.tell(now, Event::Tick, outbox);
+        }
+        let asks = match &event {
+            Event::Lease { waiter, .. } => Some(*waiter),
+            _ => None,
+        };
+        if !self.tell(now, event, outbox)
+            && let Some(waiter) = asks
+            && self.waiters.remove(&waiter).is_some()
+        {
+            self.tell(now, Event::Abandoned { waiter }, outbox);
         }
         let next = self.ledger.next_deadline();
         let rearm = next.is_some_and(|next| self.armed.is_none_or(|armed| next < armed));
@@ -311,23 +329,19 @@ impl<R: ContainerRuntime> Inner<R> {
         rearm
     }
 
-    /// What the ledger orders. A mistake of its own costs what the event was about, and not the pool;
-    /// in a debug build it is not hidden.
-    fn told(&mut self, event: Event) -> Vec<Action> {
-        let now = tokio::time::Instant::now().into_std();
-        if cfg!(debug_assertions) {
-            return self.ledger.handle(now, event);
-        }
-        let asks = match &event {
-            Event::Lease { waiter, .. } => Some(*waiter),
-            _ => None,
+    /// Has the ledger handle an event, and carries out what it orders. A mistake of the ledger costs
+    /// what the event was about, and not the pool: then this is false. In a debug build it is not
+    /// hidden.
+    fn tell(&mut self, now: Instant, event: Event, outbox: &mut Outbox<R>) -> bool {
+        let ordered = match cfg!(debug_assertions) {
+            true => Ok(self.ledger.handle(now, event)),
+            false => caught_at_once("the ledger", || self.ledger.handle(now, event)),
         };
-        caught_at_once("the ledger", || self.ledger.handle(now, event)).unwrap_or_else(|_| {
-            // Nobody would ever answer it.
-            asks.and_then(|waiter| self.waiters.remove(&waiter));
-            // What was ordered before comes with what is ordered next.
-            Vec::new()
-        })
+        let is_told = ordered.is_ok();
+        for action in ordered.unwrap_or_else(|_| self.ledger.take_ordered()) {
+            self.carry_out(action, outbox);
+        }
+        is_told
     }
 
     fn carry_out(&mut self, action: Action, outbox: &mut Outbox<R>) {

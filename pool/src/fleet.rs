@@ -116,7 +116,9 @@ impl<R: ContainerRuntime> Fleet<R> {
 
     /// Ends contact with a daemon that left and is empty, unless it is back.
     async fn forget(&mut self, name: &DaemonName) {
-        if self.members.get(name).is_some_and(|member| member.leaving)
+        // It may have come back since, and have left again.
+        if !self.surroundings.broker.knows(name)
+            && self.members.get(name).is_some_and(|member| member.leaving)
             && let Some(mut member) = self.members.remove(name)
         {
             member.tasks.part().await;

@@ -194,6 +194,34 @@ fn what_was_shown_at_a_place_before_holds_nothing_at_the_next() {
 }
 
 #[test]
+fn a_daemon_that_moves_again_before_there_was_contact_has_no_stock_either() {
+    let (mut story, launch) = shown_while_it_is_checked();
+    let terms = Terms { capacity: 50, tier: 0 };
+    story.tell(Event::DaemonJoined { daemon: "a".into(), terms });
+    story.tell(Event::Checked { launch, proof: Some(Proof::Itself) });
+    assert_eq!(story.counts(State::Idle), 1);
+    story.tell(Event::DaemonJoined { daemon: "a".into(), terms });
+    assert_eq!((story.counts(State::Idle), story.counts(State::Unknown)), (0, 1));
+}
+
+#[test]
+fn launches_that_get_late_in_the_same_moment_are_repeated_where_there_is_room_for_each() {
+    let policy = Policy { hedge_after: 1, ..classic() };
+    let mut story = Story::new(policy, &[("a", 0)], Launches::Fixed(40)).served_before(1);
+    (0..40).for_each(|_| story.ask());
+    // It may have one launch in flight, and two of 40 may be repeated.
+    let (daemon, terms) = ("b".into(), Terms { capacity: 50, tier: 0 });
+    story.tell(Event::DaemonJoined { daemon, terms });
+    story.tell(Event::DaemonUp { daemon: "b".into(), launches: Launches::Fixed(1) });
+    let (daemon, service, generation) = ("b".into(), "s".into(), Generation(1));
+    story.tell(Event::Prepared { daemon, service, generation, result: Ok(()) });
+    story.list("b", &[]);
+    let before = story.launched.len();
+    story.pass(USUAL);
+    assert_eq!(story.launched_since(before), ["b"]);
+}
+
+#[test]
 fn what_a_daemon_lists_goes_before_what_vouches_for_itself() {
     let policy = Policy { max: 8, ..vouching(4) };
     let mut story = Story::new(policy, &[("a", 0), ("b", 0)], Launches::Fixed(2));

@@ -74,3 +74,12 @@ fn a_deadline_that_has_passed_before_it_is_told_passes_at_once() {
     story.ask_until(late);
     assert!(matches!(story.refused[..], [Refusal::TimedOut { .. }]), "{:?}", story.refused);
 }
+
+#[test]
+fn nothing_is_launched_for_whoever_has_no_time_left() {
+    let policy = Policy { warm: 0, ..Policy::default() };
+    let mut story = Story::new(policy, &[("a", 0)], LEARNT);
+    story.ask_until(story.now);
+    assert!(matches!(story.refused[..], [Refusal::TimedOut { .. }]), "{:?}", story.refused);
+    assert_eq!(story.launched, []);
+}

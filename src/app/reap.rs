@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 /// How long one container's removal is tried.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Removals in flight on one daemon, as many as the pool's reaper has.
+/// Removals in flight on one daemon, as many as the pool has.
 const IN_FLIGHT: usize = 8;
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(5) };
 

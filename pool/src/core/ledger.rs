@@ -66,7 +66,8 @@ pub struct Ledger {
     elsewhere: BTreeMap<LaunchId, DaemonId>,
     /// The daemons with room for a launch.
     placement: Placement,
-    /// What lacks containers. Derived, as are the following: see `ledger/settle.rs`.
+    /// What lacks containers. Derived, as are `placement`, `stuck`, `doubtful` and `rolling`: see
+    /// `ledger/settle.rs`.
     hungry: BTreeSet<Lane>,
     /// That for which no daemon was open when one was looked for last. It
     /// is not looked at until one opens: to look costs what there are daemons,
@@ -83,6 +84,8 @@ pub struct Ledger {
     waiting: BTreeMap<WaiterId, ServiceId>,
     timers: BTreeSet<(Instant, Timer)>,
     launches: u64,
+    /// Something was brought up to date, and what follows from it was not seen yet.
+    unsettled: bool,
     draining: bool,
     actions: Vec<Action>,
 }
@@ -161,6 +164,11 @@ impl Ledger {
         self.settle(now);
         #[cfg(debug_assertions)]
         self.assert_sound();
+        self.take_ordered()
+    }
+
+    /// What was ordered by an event in which the ledger has panicked.
+    pub(crate) fn take_ordered(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
 
@@ -170,12 +178,13 @@ impl Ledger {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Deadlines that have passed.
+    /// Deadlines that have passed. Each finds up to date what is derived.
     fn tick(&mut self, now: Instant) {
         while let Some((at, timer)) = self.timers.first().copied()
             && at <= now
         {
             self.timers.pop_first();
+            self.refresh(now);
             match timer {
                 Timer::Waiter(waiter) => self.timed_out(waiter),
                 Timer::Age(launch) => self.retire(now, launch, RetireReason::Age),

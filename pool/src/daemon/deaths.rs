@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
+use crate::caught::caught;
 use crate::core::{RetireReason, ServiceName};
 use crate::events::{EventKind, Events};
 use crate::runtime::{Autopsy, ContainerRuntime, Target};
@@ -44,7 +45,8 @@ impl Deaths {
             Entry::Occupied(mut told) => told.insert((now, 0)).1,
             Entry::Vacant(never) => never.insert((now, 0)).1,
         };
-        let autopsy = timeout(POST_MORTEM, runtime.autopsy(target)).await.ok().flatten();
+        let autopsy = timeout(POST_MORTEM, caught("an autopsy", runtime.autopsy(target))).await;
+        let autopsy = autopsy.ok().and_then(Result::ok).flatten();
         let (target, service) = (target.clone(), service.clone());
         let (reason, autopsy) = how_it_ended(why, autopsy);
         let (reason, autopsy) = (reason.into(), autopsy.map(Arc::new));

@@ -99,9 +99,9 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32>, T> NamedArena<N, I, T> {
         self.changed.extend(self.values.keys().copied());
     }
 
-    /// Those that may have changed since this was called last.
-    pub(super) fn take_changed(&mut self) -> BTreeSet<I> {
-        std::mem::take(&mut self.changed)
+    /// One that may have changed, and was not told of since.
+    pub(super) fn pop_changed(&mut self) -> Option<I> {
+        self.changed.pop_first()
     }
 
     /// One that is brought up to date: nothing else is derived from what changes.
@@ -109,9 +109,8 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32>, T> NamedArena<N, I, T> {
         &mut self.values[id]
     }
 
-    /// All of them, to be changed.
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.touch_all();
+    /// The same for all of them.
+    pub(super) fn all_derived_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.values.values_mut()
     }
 
@@ -181,16 +180,19 @@ mod tests {
     fn what_may_have_changed_is_known_and_nothing_else() {
         let mut words = Words::default();
         let ids = ["a", "b", "c"].map(|name| words.add(name, name.to_owned()));
-        assert_eq!(words.take_changed(), ids.into());
+        let changed = |words: &mut Words| std::iter::from_fn(|| words.pop_changed()).collect();
+        let all: Vec<_> = changed(&mut words);
+        assert_eq!(all, ids);
         assert_eq!((words[ids[0]].as_str(), words.by_name().count()), ("a", 3));
         words.derived_mut(ids[0]).push('!');
-        assert!(words.take_changed().is_empty());
+        words.all_derived_mut().for_each(|word| word.push('!'));
+        assert_eq!(words.pop_changed(), None);
         words[ids[1]].push('!');
         words.touch(ids[2]);
-        assert_eq!(words.take_changed(), [ids[1], ids[2]].into());
+        assert_eq!(changed(&mut words), [ids[1], ids[2]]);
         words[ids[1]].push('!');
         words.drop_named(&"b");
-        assert!(words.take_changed().is_empty(), "it is gone");
+        assert_eq!(words.pop_changed(), None, "it is gone");
     }
 
     #[test]

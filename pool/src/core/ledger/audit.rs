@@ -36,7 +36,7 @@ impl Ledger {
             }
             by_service.entry(container.service).or_default().shift(State::Removed, container.state);
             by_daemon.entry(container.daemon).or_default().shift(State::Removed, container.state);
-            self.audit_word(*launch, container)?;
+            self.audit_liveness(*launch, container)?;
             if container.late && container.state.is_launch() {
                 *late.entry(container.service).or_default() += 1;
             }
@@ -180,18 +180,18 @@ impl Ledger {
     }
 
     /// What is in stock without contact has a time to prove itself again.
-    fn audit_word(&self, launch: LaunchId, container: &Container) -> Result<(), String> {
+    fn audit_liveness(&self, launch: LaunchId, container: &Container) -> Result<(), String> {
         let is_up = self.daemons[container.daemon].is_up();
         match container.liveness {
             Liveness::ProvenUntil(_) if container.state != State::Idle => {
-                Err(format!("{launch:?} is {} and vouches for itself", container.state))
+                Err(format!("{launch:?} is {} and has proved itself", container.state))
             }
             Liveness::ProvenUntil(at) if !self.timers.contains(&(at, Timer::Stale(launch))) => {
-                Err(format!("{launch:?} vouches for itself for ever"))
+                Err(format!("{launch:?} has proved itself for ever"))
             }
             Liveness::ProvenUntil(_) => Ok(()),
             _ if container.state == State::Idle && !is_up => {
-                Err(format!("{launch:?} is in stock and nobody vouches for it"))
+                Err(format!("{launch:?} is in stock, and nobody knows whether it lives"))
             }
             _ => Ok(()),
         }

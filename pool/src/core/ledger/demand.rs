@@ -16,6 +16,8 @@ impl Ledger {
                 learning.demand.met(found, auto);
             }
             if learning.demand.arrived(now) {
+                // What is wanted for it, before more is.
+                self.services[id].note_wanted(Some(now));
                 self.review(now, id);
             }
         }

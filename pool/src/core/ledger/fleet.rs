@@ -67,7 +67,8 @@ impl Ledger {
         let standing = |it: &Daemon| (it.contact.clone(), it.leaving, it.admin);
         let before = standing(daemon);
         change(daemon);
-        if standing(daemon) == before {
+        // One that joins has another place each time.
+        if standing(daemon) == before && daemon.contact != Contact::Joining {
             return;
         }
         let (contact, leaving, admin) = before;
@@ -94,7 +95,9 @@ impl Ledger {
             }
         }
         // Anybody who waits may have lost the last hope.
-        self.services.touch_all();
+        let waits = self.services.iter().filter(|(_, service)| service.queue.len() > 0);
+        let waits: Vec<_> = waits.map(|(id, _)| *id).collect();
+        waits.into_iter().for_each(|id| self.services.touch(id));
     }
 
     /// Drops the record of a daemon that left and holds nothing any more.

@@ -91,7 +91,8 @@ impl Ledger {
     /// Drops all that was known of launches of a generation.
     pub(super) fn forget_lane(&mut self, lane: Lane) {
         self.release(lane);
-        for daemon in self.daemons.values_mut() {
+        // No daemon is opened by that, nor closed.
+        for daemon in self.daemons.all_derived_mut() {
             daemon.prepared.remove(&lane);
             daemon.refusals.remove(&lane);
         }

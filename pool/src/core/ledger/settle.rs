@@ -20,41 +20,57 @@ impl Ledger {
     /// Brings up to date what is derived from what an event, or a deadline, has changed, and orders
     /// what follows, until nothing does.
     pub(super) fn settle(&mut self, now: Instant) {
-        while self.refresh(now) {
+        self.refresh(now);
+        while std::mem::take(&mut self.unsettled) {
             // The event may have set a deadline that has passed.
             self.tick(now);
             self.roll(now);
             self.give_up();
+            self.refresh(now);
             self.converge(now);
+            self.refresh(now);
         }
         self.look_at_spread(now);
     }
 
-    /// Brings up to date what is derived from services and daemons that may have changed. Whether
-    /// there were any.
-    fn refresh(&mut self, now: Instant) -> bool {
-        let (daemons, services) = (self.daemons.take_changed(), self.services.take_changed());
-        let any = !daemons.is_empty() || !services.is_empty();
-        daemons.into_iter().for_each(|id| self.refresh_daemon(id));
-        services.into_iter().for_each(|id| self.refresh_service(now, id));
-        any
+    /// Brings up to date what is derived from services and daemons that may have changed. Then it is
+    /// to be seen what follows.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        while let Some(id) = self.daemons.pop_changed() {
+            self.unsettled = true;
+            self.refresh_daemon(id);
+        }
+        while let Some(id) = self.services.pop_changed() {
+            self.unsettled = true;
+            self.refresh_service(now, id);
+        }
     }
 
-    /// Launches what is most urgent of what is wanted and missing, if a daemon has room: first
-    /// for those who wait, the longest first; then for the emptiest stock.
+    /// Launches what is wanted and missing, as far as daemons have room: first for those who wait,
+    /// the longest first; then for the emptiest stock.
     fn converge(&mut self, now: Instant) {
         let mut candidates: Vec<_> = self.hungry.difference(&self.stuck).copied().collect();
-        candidates.sort_by_cached_key(|lane| self.need(*lane));
-        for lane in candidates {
+        while let Some(at) = (0..candidates.len()).min_by_key(|at| self.need(candidates[*at])) {
+            let lane = candidates.swap_remove(at);
+            // The last one may have been for both lanes of a service.
+            if !self.hungry.contains(&lane) {
+                continue;
+            }
             let able = |daemon| self.daemons[daemon].can_launch(lane);
             let Some(daemon) = self.placement.pick(usize::MAX, able) else {
                 self.stuck.insert(lane);
                 self.make_room(now, lane);
                 continue;
             };
-            if !self.holds(now, lane, daemon) {
-                let launch = self.launch(now, lane, daemon);
-                return self.expect(now, launch, lane.0);
+            if self.holds(now, lane, daemon) {
+                continue;
+            }
+            let launch = self.launch(now, lane, daemon);
+            self.expect(now, launch, lane.0);
+            // The next one is launched by what this one has changed.
+            self.refresh(now);
+            if self.hungry.contains(&lane) {
+                candidates.push(lane);
             }
         }
     }
@@ -122,6 +138,9 @@ impl Ledger {
                 self.hungry.insert(lane);
             } else {
                 self.hungry.remove(&lane);
+            }
+            if service.leaving {
+                self.stuck.remove(&lane);
             }
         }
         match service.rollout {
