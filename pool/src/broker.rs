@@ -281,7 +281,7 @@ impl<R: ContainerRuntime> Broker<R> {
         for order in outbox.removals {
             match self.daemons.of(&order.target.daemon) {
                 Some(daemon) => daemon.remove(order),
-                // One that the ledger knows is there.
+                // The ledger orders removals on daemons that it knows, and each of those has a handle.
                 None => tracing::error!(?order, "a mistake in the program: nobody removes this"),
             }
         }

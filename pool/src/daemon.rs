@@ -27,7 +27,7 @@ use monitor::Monitor;
 use remover::Remover;
 
 /// What the tasks of all daemons work with.
-pub(crate) struct Surroundings<R: ContainerRuntime> {
+pub(crate) struct TaskContext<R: ContainerRuntime> {
     pub(crate) broker: Arc<Broker<R>>,
     pub(crate) runtime: Arc<R>,
     pub(crate) services: Arc<Services<R::Spec>>,
@@ -52,7 +52,7 @@ struct ContactTask {
 
 impl DaemonTasks {
     /// Makes the daemon known, and begins to remove what is ordered to go. There is no contact yet.
-    pub(crate) fn begin<R: ContainerRuntime>(with: &Surroundings<R>, name: &DaemonName) -> Self {
+    pub(crate) fn begin<R: ContainerRuntime>(with: &TaskContext<R>, name: &DaemonName) -> Self {
         let (orders, ordered) = mpsc::unbounded_channel();
         let handle = with.daemons.add(name.clone(), orders);
         let remover = Remover {
@@ -66,9 +66,9 @@ impl DaemonTasks {
     }
 
     /// Begins to seek contact with what is described so.
-    pub(crate) fn seek<R: ContainerRuntime>(
+    pub(crate) fn begin_contact<R: ContainerRuntime>(
         &mut self,
-        with: &Surroundings<R>,
+        with: &TaskContext<R>,
         daemon: DaemonSpec<R::Endpoint>,
     ) {
         let monitor = Monitor {
@@ -84,7 +84,7 @@ impl DaemonTasks {
     }
 
     /// Ends contact. Nothing of it goes on when this returns, and nothing is told by it any more.
-    pub(crate) async fn part(&mut self) {
+    pub(crate) async fn end_contact(&mut self) {
         if let Some(ContactTask { over, task }) = self.contact.take() {
             over.cancel();
             // It ends in any case, be it by a panic.

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
 use crate::core::{DaemonName, Event};
-use crate::daemon::{DaemonTasks, Surroundings};
+use crate::daemon::{DaemonTasks, TaskContext};
 use crate::discovery::{DaemonSpec, FleetWatch};
 use crate::events::EventKind;
 use crate::runtime::ContainerRuntime;
 
 pub(crate) struct Fleet<R: ContainerRuntime> {
-    surroundings: Surroundings<R>,
+    context: TaskContext<R>,
     watch: FleetWatch<R::Endpoint>,
     members: BTreeMap<DaemonName, Member<R::Endpoint>>,
 }
@@ -29,9 +29,9 @@ struct Member<E> {
 impl<R: ContainerRuntime> Fleet<R> {
     /// Takes the daemons that discovery knows now into the fleet: a fleet that
     /// was not tried yet is not a fleet without daemons, to who asks first.
-    pub(crate) fn new(surroundings: Surroundings<R>, mut watch: FleetWatch<R::Endpoint>) -> Self {
+    pub(crate) fn new(context: TaskContext<R>, mut watch: FleetWatch<R::Endpoint>) -> Self {
         let fleet = watch.borrow_and_update().clone();
-        let mut this = Self { surroundings, watch, members: BTreeMap::new() };
+        let mut this = Self { context, watch, members: BTreeMap::new() };
         fleet.iter().for_each(|daemon| this.join(daemon.clone(), None));
         this
     }
@@ -63,15 +63,12 @@ impl<R: ContainerRuntime> Fleet<R> {
             if !member.leaving && !current.contains_key(name) {
                 left = true;
                 member.leaving = true;
-                self.surroundings.broker.tell(Event::DaemonLeft { daemon: name.clone() });
-                self.surroundings
-                    .broker
-                    .events
-                    .tell(EventKind::DaemonLeft { daemon: name.clone() });
+                self.context.broker.tell(Event::DaemonLeft { daemon: name.clone() });
+                self.context.broker.events.tell(EventKind::DaemonLeft { daemon: name.clone() });
             }
         }
         if left && current.is_empty() {
-            self.surroundings.broker.events.tell(EventKind::FleetEmpty);
+            self.context.broker.events.tell(EventKind::FleetEmpty);
         }
         for (name, spec) in current {
             if let Some(member) = self.members.get_mut(name)
@@ -80,10 +77,10 @@ impl<R: ContainerRuntime> Fleet<R> {
                 if member.spec.terms() != spec.terms() {
                     let (capacity, tier) = (spec.max_containers, spec.tier);
                     let (daemon, terms) = (name.clone(), spec.terms());
-                    self.surroundings
+                    self.context
                         .broker
                         .tell(Event::DaemonResized { daemon: daemon.clone(), terms });
-                    self.surroundings.broker.events.tell(EventKind::DaemonResized {
+                    self.context.broker.events.tell(EventKind::DaemonResized {
                         daemon,
                         capacity,
                         tier,
@@ -95,7 +92,7 @@ impl<R: ContainerRuntime> Fleet<R> {
             // What was told of it before must not be mixed with what is told now.
             let mut tasks = None;
             if let Some(mut member) = self.members.remove(name) {
-                member.tasks.part().await;
+                member.tasks.end_contact().await;
                 tasks = Some(member.tasks);
             }
             self.join(spec.clone(), tasks);
@@ -104,25 +101,25 @@ impl<R: ContainerRuntime> Fleet<R> {
 
     /// Takes a daemon into the fleet. One that was there under that name has removals that go on.
     fn join(&mut self, spec: DaemonSpec<R::Endpoint>, tasks: Option<DaemonTasks>) {
-        let (name, with) = (spec.name.clone(), &self.surroundings);
+        let (name, with) = (spec.name.clone(), &self.context);
         // Before the ledger knows it, which may order removals at once.
         let mut tasks = tasks.unwrap_or_else(|| DaemonTasks::begin(with, &name));
         with.broker.tell(Event::DaemonJoined { daemon: name.clone(), terms: spec.terms() });
         let (daemon, capacity) = (name.clone(), spec.max_containers);
         with.broker.events.tell(EventKind::DaemonJoined { daemon, capacity });
-        tasks.seek(with, spec.clone());
+        tasks.begin_contact(with, spec.clone());
         self.members.insert(name, Member { spec, leaving: false, tasks });
     }
 
     /// Ends contact with a daemon that left and is empty, unless it is back.
     async fn forget(&mut self, name: &DaemonName) {
         // It may have come back since, and have left again.
-        if !self.surroundings.broker.knows(name)
+        if !self.context.broker.knows(name)
             && self.members.get(name).is_some_and(|member| member.leaving)
             && let Some(mut member) = self.members.remove(name)
         {
-            member.tasks.part().await;
-            let Surroundings { broker, runtime, daemons, .. } = &self.surroundings;
+            member.tasks.end_contact().await;
+            let TaskContext { broker, runtime, daemons, .. } = &self.context;
             daemons.forget(name);
             runtime.forget(name);
             broker.events.tell(EventKind::DaemonDrained { daemon: name.clone() });

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::core::{Event, Ledger, Refusal, ServiceName, ServiceView, Snapshot};
-use crate::daemon::Surroundings;
+use crate::daemon::TaskContext;
 use crate::daemon::handle::Daemons;
 use crate::desk::Desk;
 use crate::discovery::FleetWatch;
@@ -86,9 +86,9 @@ impl<R: ContainerRuntime> Pool<R> {
         let this = Self { broker: broker.clone(), desks: RwLock::default(), tasks };
         // Before any daemon: one that joins has to be ready for all of them.
         this.reload(services);
-        let surroundings =
-            Surroundings { broker, runtime, services: known, daemons, deaths: Arc::default() };
-        let fleet = Fleet::new(surroundings, fleet);
+        let context =
+            TaskContext { broker, runtime, services: known, daemons, deaths: Arc::default() };
+        let fleet = Fleet::new(context, fleet);
         let mut this = this;
         this.tasks.spawn(fleet.run(empty));
         this

@@ -48,7 +48,7 @@ use timer::Timer;
 pub use totals::Totals;
 pub use view::{DaemonView, RolloutView, ServiceView, Snapshot};
 
-/// What is launched: a service, and a version of its spec.
+/// A service and a version of its spec, of which containers are launched.
 type Lane = (ServiceId, Generation);
 
 /// The state of the whole pool.
@@ -66,8 +66,8 @@ pub struct Ledger {
     elsewhere: BTreeMap<LaunchId, DaemonId>,
     /// The daemons with room for a launch.
     placement: Placement,
-    /// What lacks containers. Derived, as are `placement`, `stuck`, `doubtful` and `rolling`: see
-    /// `ledger/settle.rs`.
+    /// Lanes that lack containers. This set is derived, as are `placement`, `stuck`, `doubtful` and
+    /// `rolling`: see `ledger/settle.rs`.
     hungry: BTreeSet<Lane>,
     /// That for which no daemon was open when one was looked for last. It
     /// is not looked at until one opens: to look costs what there are daemons,
@@ -167,7 +167,7 @@ impl Ledger {
         self.take_ordered()
     }
 
-    /// What was ordered by an event in which the ledger has panicked.
+    /// The actions that were ordered before the ledger panicked in an event.
     pub(crate) fn take_ordered(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }

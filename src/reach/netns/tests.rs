@@ -2,14 +2,18 @@
 
 use super::*;
 
+/// Our own namespace, with a service on a port.
+async fn ours(port: u16, address: Option<std::net::IpAddr>) -> NetNs {
+    let pid = i32::try_from(std::process::id()).unwrap();
+    NetNs::open(&Arc::new(Dialer::default()), pid, port, address).await.unwrap()
+}
+
 #[tokio::test]
 #[ignore = "needs root"]
 async fn dials_loopback_and_is_refused_exactly() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let dialer = Arc::new(Dialer::default());
-    let pid = i32::try_from(std::process::id()).unwrap();
-    let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+    let namespace = ours(port, None).await;
     for _ in 0..3 {
         let stream = namespace.dial().await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
@@ -30,9 +34,7 @@ async fn dials_loopback_and_is_refused_exactly() {
 async fn finds_a_service_on_the_other_loopback() {
     let listener = tokio::net::TcpListener::bind("[::1]:0").await.expect("IPv6 on loopback");
     let port = listener.local_addr().unwrap().port();
-    let dialer = Arc::new(Dialer::default());
-    let pid = i32::try_from(std::process::id()).unwrap();
-    let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+    let namespace = ours(port, None).await;
     assert_ne!(namespace.listens().await.unwrap_or(Listens::Yes), Listens::V6);
     assert!(namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv6());
 }
@@ -42,9 +44,7 @@ async fn finds_a_service_on_the_other_loopback() {
 async fn a_service_that_begins_to_listen_between_two_dials_is_found_at_loopback_afterwards() {
     let early = tokio::net::TcpListener::bind("[::1]:0").await.expect("IPv6 on loopback");
     let port = early.local_addr().unwrap().port();
-    let dialer = Arc::new(Dialer::default());
-    let pid = i32::try_from(std::process::id()).unwrap();
-    let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+    let namespace = ours(port, None).await;
     let is_v4 = async || namespace.dial().await.unwrap().peer_addr().unwrap().is_ipv4();
     assert!(!is_v4().await);
     let _late = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -73,9 +73,7 @@ async fn it_settles_on_an_address_that_is_not_the_first_only_when_it_is_found_th
 async fn dials_at_the_same_time_find_an_address_once() {
     let last = tokio::net::TcpListener::bind("[::1]:0").await.expect("IPv6 on loopback");
     let port = last.local_addr().unwrap().port();
-    let dialer = Arc::new(Dialer::default());
-    let pid = i32::try_from(std::process::id()).unwrap();
-    let namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+    let namespace = ours(port, None).await;
     let (one, other) = tokio::join!(namespace.dial(), namespace.dial());
     assert!([one, other].iter().all(|it| it.as_ref().unwrap().peer_addr().unwrap().is_ipv6()));
     let _first = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
@@ -87,11 +85,9 @@ async fn dials_at_the_same_time_find_an_address_once() {
 async fn a_connection_to_an_address_that_can_be_taken_away_is_watched() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let dialer = Arc::new(Dialer::default());
-    let pid = i32::try_from(std::process::id()).unwrap();
     // The second stands in for one of an interface: it leads to loopback, and does not say so.
     for (ip, watched) in [("127.0.0.1", false), ("::ffff:127.0.0.1", true)] {
-        let mut namespace = NetNs::open(&dialer, pid, port, None).await.unwrap();
+        let mut namespace = ours(port, None).await;
         namespace.candidates = vec![(ip.parse::<std::net::IpAddr>().unwrap(), port).into()];
         let stream = namespace.dial().await.unwrap();
         assert_eq!(socket2::SockRef::from(&stream).keepalive().unwrap(), watched, "{ip}");

@@ -17,7 +17,7 @@ pub(super) struct NamedArena<N, I, T> {
     ids: BTreeMap<N, I>,
     /// How many ids were given.
     given: u32,
-    /// Those that somebody could have changed since it was asked.
+    /// The ids of marked values: somebody could have changed those since the mark was taken off.
     changed: BTreeSet<I>,
 }
 
@@ -89,27 +89,27 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32>, T> NamedArena<N, I, T> {
         }
     }
 
-    /// What is derived from it may have changed, though it has not.
+    /// Marks a value that has not changed: something that is derived from it may have.
     pub(super) fn touch(&mut self, id: I) {
         self.changed.insert(id);
     }
 
-    /// The same for all of them.
+    /// Marks all values.
     pub(super) fn touch_all(&mut self) {
         self.changed.extend(self.values.keys().copied());
     }
 
-    /// One that may have changed, and was not told of since.
+    /// Takes the mark off a value; returns its id.
     pub(super) fn pop_changed(&mut self) -> Option<I> {
         self.changed.pop_first()
     }
 
-    /// One that is brought up to date: nothing else is derived from what changes.
+    /// A value, to be changed without a mark: for fields from which nothing else is derived.
     pub(super) fn derived_mut(&mut self, id: I) -> &mut T {
         &mut self.values[id]
     }
 
-    /// The same for all of them.
+    /// All values, to be changed without a mark.
     pub(super) fn all_derived_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.values.values_mut()
     }
