@@ -16,18 +16,17 @@ mod push;
 mod reap;
 mod register;
 mod serve;
+mod startup;
 mod stocked;
 mod subject;
 mod watch;
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger_pool::core::{ServiceName, ServiceView, Snapshot};
+use ganger_pool::core::{ServiceView, Snapshot};
 use ganger_pool::{Observer, Pool};
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -36,8 +35,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use crate::admin::{SocketError, Told};
-use crate::config::{Config, LogFormat};
-use crate::docker::{Builtin, Docker, EngineObserver, Identity};
+use crate::config::LogFormat;
+use crate::docker::{Builtin, Docker, Identity};
 use crate::image;
 use crate::probe::Prober;
 use crate::proxy::{
@@ -67,6 +66,7 @@ pub use push::{Held, Pushed, Source, ask_for, push};
 pub use reap::{Found, reap};
 pub use register::admitted;
 pub use serve::{Load, NotLoaded, OpeningError};
+pub use startup::{Ended, Running, Startup};
 
 /// How long the start waits for what an earlier boot left. What takes longer is
 /// removed while clients are served.
@@ -79,51 +79,6 @@ const LAST: Duration = Duration::from_secs(5);
 
 /// The most that a disk has for the last records of connections.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
-
-/// What a run begins with.
-pub struct Startup {
-    /// How it is to run.
-    pub config: Config,
-    /// As which instance.
-    pub instance: Instance,
-    /// Listening sockets that are open already.
-    pub given: GivenSockets,
-    /// The process that it takes over from.
-    pub predecessor: Option<Predecessor>,
-    /// What ends it, and asks for reloads.
-    pub stop: Stop,
-    /// Reads the configuration again when that is asked for; without it nothing changes.
-    pub load: Option<Load>,
-    /// Starts a process that runs [`guard`], which removes the containers should this process
-    /// vanish.
-    pub guardian: Option<Command>,
-    /// Are told how connections end, besides the log.
-    pub recorders: Vec<Arc<dyn Recorder>>,
-    /// Are told how long engines take.
-    pub engines: Vec<Arc<dyn EngineObserver>>,
-}
-
-/// What runs, for who started it.
-#[derive(Clone)]
-pub struct Running {
-    /// Where each service listens.
-    pub services: Vec<(ServiceName, SocketAddr)>,
-    /// What its containers are leased from.
-    pub pool: Arc<Pool<Docker>>,
-    /// Who is connected.
-    pub sessions: Arc<Sessions>,
-    /// Where the status page is, if it has an address.
-    pub page: Option<SocketAddr>,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// Connections that did not end within the drain time.
-    pub cut: u64,
-    /// Daemons on which containers of ours may be left, and why.
-    pub left: Vec<String>,
-}
 
 /// Why Ganger cannot run.
 #[derive(Debug, Error)]
@@ -164,17 +119,6 @@ pub enum AppError {
         /// What the system says.
         source: io::Error,
     },
-}
-
-// === impl Startup ===
-
-impl Startup {
-    /// One that is never told to change, has no guardian, and that nobody observes.
-    #[must_use]
-    pub fn new(config: Config, instance: Instance, stop: Stop) -> Self {
-        let (given, predecessor, load, guardian, recorders, engines) = Default::default();
-        Self { config, instance, given, predecessor, stop, load, guardian, recorders, engines }
-    }
 }
 
 /// The images that come with the program.

@@ -7,6 +7,7 @@
 
 mod happenings;
 mod process;
+mod reading;
 mod state;
 
 use std::fmt::{self, Write};
@@ -22,7 +23,7 @@ use prometheus_client::registry::Registry;
 
 use happenings::Happenings;
 pub(super) use happenings::fault_word;
-pub use state::{MetricsReading, ReloadResult, SourceNow, SourceReading, TlsFile};
+pub use reading::{MetricsReading, ReloadResult, SourceNow, SourceReading, TlsFile};
 
 /// The prefix of all names but those of the process.
 const PREFIX: &str = "ganger";

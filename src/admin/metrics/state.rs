@@ -1,80 +1,16 @@
 //! What is read at the moment of a scrape: a row for each metric.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ganger_pool::core::{DaemonView, ServiceName, ServiceView, Snapshot};
+use ganger_pool::core::{DaemonView, ServiceView};
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 
 use super::happenings::start_word;
-use crate::admin::view::ContainerCounts;
+use super::reading::{MetricsReading, SourceNow, SourceReading};
 use crate::proxy::{Counts, StartKind};
-
-/// The state of pool, proxy and configuration.
-#[derive(Debug, Clone, Default)]
-pub struct MetricsReading {
-    /// The pool, as it was a moment ago.
-    pub pool: Arc<Snapshot>,
-    /// Its containers, by service and daemon.
-    pub containers: BTreeMap<(String, String), ContainerCounts>,
-    /// The proxy, by service.
-    pub proxy: BTreeMap<ServiceName, Counts>,
-    /// The most connections at a time.
-    pub connections_max: usize,
-    /// Who lists, or has listed, the daemons.
-    pub sources: Vec<SourceReading>,
-    /// The last time that the configuration was read.
-    pub reload: Option<ReloadResult>,
-    /// The certificates that Ganger shows and trusts.
-    pub certificates: Vec<TlsFile>,
-}
-
-/// How the configuration was read last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReloadResult {
-    /// When.
-    pub at: SystemTime,
-    /// It is used now.
-    pub taken: bool,
-}
-
-/// A source of the fleet: what it has answered since the process started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceReading {
-    /// Its kind, in one word.
-    pub source: &'static str,
-    /// Answers that have changed the fleet.
-    pub updates: u64,
-    /// Questions that failed.
-    pub failures: u64,
-    /// How it is; `None` where it is not followed any more.
-    pub now: Option<SourceNow>,
-}
-
-/// How a source is that is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceNow {
-    /// It answers.
-    pub is_up: bool,
-    /// How many daemons it names.
-    pub daemons: usize,
-    /// When it answered last; `None` where it never has.
-    pub answered: Option<SystemTime>,
-}
-
-/// A file of certificates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFile {
-    /// Its path.
-    pub path: PathBuf,
-    /// When the first of its certificates expires.
-    pub expires: SystemTime,
-}
 
 /// A metric that is read when it is asked for.
 struct MetricRow {
