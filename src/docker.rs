@@ -24,6 +24,7 @@ mod explain;
 pub(crate) mod fake;
 mod fault;
 mod hints;
+mod holder_removal;
 mod ignored;
 mod image;
 mod inquiry;

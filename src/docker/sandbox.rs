@@ -17,21 +17,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions};
 use futures_util::future::join_all;
-use ganger_pool::backoff::Backoff;
 use ganger_pool::core::{LaunchId, short_id};
-use ganger_pool::runtime::{CallError, LaunchError, Removal};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use ganger_pool::runtime::{CallError, LaunchError};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::calls::Failure;
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::fault::{self, Operation, launch_error};
+use super::holder_removal::Creation;
 use super::ignored;
-use super::naming::{self, Identity, is_id};
+use super::naming::is_id;
 use super::sandboxes::{Holds, NetworkSandbox, SandboxKind};
 use super::view::{Inspected, NetworkSettings};
 use super::{Docker, Ready, Spec};
@@ -39,8 +37,6 @@ use crate::image;
 use crate::reach::process::Process;
 use crate::spec::Limits;
 
-/// Between attempts to remove a holder.
-const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(30) };
 /// What a holder may use.
 const MEMORY: u64 = 16 << 20;
 const PIDS: u32 = 8;
@@ -91,7 +87,7 @@ impl Docker {
             }
             tracing::debug!(daemon = %daemon.name, sandbox = short_id(&id), "a sandbox is not as it was");
             if let Some(unfit) = daemon.sandboxes.release(launch) {
-                self.dispose(daemon, unfit.number, Made::Surely);
+                self.remove_holder(daemon, unfit.number, Creation::Confirmed);
             }
         };
         if daemon.sandboxes.lacks(&kind) {
@@ -101,7 +97,9 @@ impl Docker {
                 daemon.sandboxes.came(&kind);
                 match made.map(|sandbox| daemon.sandboxes.give_back(sandbox)) {
                     Ok(Ok(())) => {}
-                    Ok(Err(sandbox)) => docker.dispose(&daemon, sandbox.number, Made::Surely),
+                    Ok(Err(sandbox)) => {
+                        docker.remove_holder(&daemon, sandbox.number, Creation::Confirmed)
+                    }
                     Err(error) => {
                         let error = error.message;
                         tracing::debug!(daemon = %daemon.name, error, "no sandbox ahead");
@@ -123,7 +121,7 @@ impl Docker {
         match self.start_holder(daemon, contact, number, &spec, kind.publish).await {
             Ok(id) => Ok(NetworkSandbox::new(number, id, kind.clone())),
             Err(error) => {
-                self.dispose(daemon, number, Made::Perhaps);
+                self.remove_holder(daemon, number, Creation::Uncertain);
                 Err(error)
             }
         }
@@ -142,7 +140,7 @@ impl Docker {
         let image = daemon.image(&spec.image, spec.pull, builtin).await;
         let image = image.map_err(|error| fault::unprepared(error.message))?;
         let labels = self.identity.holder_labels(number);
-        let name = name(&self.identity, number);
+        let name = self.holder_name(number);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let network = (name.as_str(), labels.clone());
         let network = self.attach_to(daemon, contact, &spec.network, None, network).await?;
@@ -183,7 +181,7 @@ impl Docker {
             let fit = sandbox.is_fit() && is_clean(&daemon, &sandbox).await;
             let given = if fit { daemon.sandboxes.give_back(sandbox) } else { Err(sandbox) };
             if let Err(sandbox) = given {
-                docker.dispose(&daemon, sandbox.number, Made::Surely);
+                docker.remove_holder(&daemon, sandbox.number, Creation::Confirmed);
             }
         });
     }
@@ -193,7 +191,7 @@ impl Docker {
     pub(super) fn spoil_sandbox(&self, daemon: &Arc<Daemon>, launch: LaunchId) -> bool {
         let Some(used) = daemon.sandboxes.spoil(launch) else { return false };
         for sandbox in used {
-            self.dispose(daemon, sandbox.number, Made::Surely);
+            self.remove_holder(daemon, sandbox.number, Creation::Confirmed);
         }
         true
     }
@@ -201,63 +199,14 @@ impl Docker {
     /// Removes those that nobody has wanted for a while.
     pub(super) fn tidy_sandboxes(&self, daemon: &Arc<Daemon>) {
         for sandbox in daemon.sandboxes.idle() {
-            self.dispose(daemon, sandbox.number, Made::Surely);
+            self.remove_holder(daemon, sandbox.number, Creation::Confirmed);
         }
-    }
-
-    /// Removes a holder that nobody uses, beside all else, until it is gone.
-    pub(super) fn dispose(&self, daemon: &Arc<Daemon>, number: u64, made: Made) {
-        let (docker, daemon) = (self.clone(), Arc::clone(daemon));
-        let holds = daemon.sandboxes.holds(number).unwrap_or(Holds::Network);
-        tokio::spawn(async move {
-            let name = name(&docker.identity, number);
-            let mut failures = 0;
-            let mut absent: Option<Instant> = None;
-            loop {
-                let closing = daemon.sandboxes.closing.notified();
-                // It may be found elsewhere by now.
-                let known = docker.daemon(&daemon.name).ok();
-                let known = known.filter(|known| Arc::ptr_eq(&known.sandboxes, &daemon.sandboxes));
-                let known = known.as_ref().unwrap_or(&daemon);
-                let mut removed = remove_holder(known, &name, holds).await;
-                if removed.as_ref().is_err_and(|error| error.unreachable) {
-                    for other in docker.by_other_ways(known) {
-                        if let Ok(Removed::Now) = remove_holder(&other, &name, holds).await {
-                            removed = Ok(Removed::Now);
-                        }
-                    }
-                }
-                match removed {
-                    Ok(Removed::Now) => break,
-                    Ok(Removed::Before) => {
-                        let since = *absent.get_or_insert_with(Instant::now);
-                        if made == Made::Surely || since.elapsed() >= daemon.deadlines.ghost_grace {
-                            break;
-                        }
-                        sleep(PAUSES.first).await;
-                        continue;
-                    }
-                    Err(error) => {
-                        absent = None;
-                        failures += 1;
-                        let reason = &error.message;
-                        tracing::debug!(daemon = %daemon.name, sandbox = name, reason, "not removed");
-                        daemon.sandboxes.fail(number, error);
-                    }
-                }
-                tokio::select! {
-                    () = sleep(PAUSES.after(failures)) => {}
-                    () = closing => failures = 0,
-                }
-            }
-            daemon.sandboxes.forget(number);
-        });
     }
 
     /// Removes all sandboxes of a daemon; there will be no more.
     fn close_sandboxes(&self, daemon: &Arc<Daemon>) {
         for sandbox in daemon.sandboxes.close() {
-            self.dispose(daemon, sandbox.number, Made::Surely);
+            self.remove_holder(daemon, sandbox.number, Creation::Confirmed);
         }
     }
 
@@ -301,11 +250,6 @@ impl Docker {
     }
 }
 
-/// What a holder is called.
-fn name(identity: &Identity, number: u64) -> String {
-    naming::holder(&identity.boot, &number.to_string())
-}
-
 /// What a holder runs: what its image says.
 fn holder(kind: &SandboxKind) -> Spec {
     Spec {
@@ -324,42 +268,6 @@ pub(super) fn waiting() -> Spec {
         read_only: true,
         ..Spec::new(image::SANDBOX_REFERENCE, PORT)
     }
-}
-
-/// Whether the engine has made a holder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Made {
-    Surely,
-    /// It may yet be carried out.
-    Perhaps,
-}
-
-/// Since when a holder is gone.
-enum Removed {
-    Now,
-    Before,
-}
-
-async fn remove_holder(daemon: &Daemon, name: &str, holds: Holds) -> Result<Removed, CallError> {
-    let client = daemon.contact()?.client.clone();
-    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    let removal = client.remove_container(name, Some(options));
-    let late = Err(Error::RequestTimeoutError);
-    let removed = match timeout(daemon.deadlines.remove, removal).await.unwrap_or(late) {
-        Ok(()) => Removed::Now,
-        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Removed::Before,
-        Err(error) => {
-            let failure = Failure::Engine(error);
-            return Err(super::explain::call(&daemon.endpoint, "the removal", &failure));
-        }
-    };
-    if daemon.remove_own_network(name).await? == Removal::Pending {
-        return Err(CallError::refused("its network is in use"));
-    }
-    if holds == Holds::Secrets && daemon.remove_volume(name).await? == Removal::Pending {
-        return Err(CallError::refused("containers have the volume"));
-    }
-    Ok(removed)
 }
 
 /// What a sandbox is like; `None` when it is none any more.

@@ -24,8 +24,8 @@ use tokio::time::timeout;
 
 use super::contact::Contact;
 use super::daemon::Daemon;
+use super::holder_removal::Creation;
 use super::naming;
-use super::sandbox::Made;
 use super::sandboxes::Holds;
 use super::secret_holders::{HeldSecrets, Place};
 use super::{Docker, Network, Spec, explain, fault};
@@ -93,7 +93,7 @@ impl Docker {
     ) -> Result<HeldSecrets, LaunchError> {
         let number = daemon.sandboxes.begin(Holds::Secrets);
         self.start_secret_holder(daemon, contact, number, secrets).await.map_err(|error| {
-            self.dispose(daemon, number, Made::Perhaps);
+            self.remove_holder(daemon, number, Creation::Uncertain);
             let message = format!("its secrets cannot be held there: {}", error.message);
             LaunchError { message, ..error }
         })
@@ -179,13 +179,13 @@ impl Docker {
     /// created after they were removed.
     fn dispose_again(&self, daemon: &Arc<Daemon>, number: u64) {
         daemon.sandboxes.resume(number, Holds::Secrets);
-        self.dispose(daemon, number, Made::Surely);
+        self.remove_holder(daemon, number, Creation::Confirmed);
     }
 
     /// Removes the holders of secrets that nobody wants any more.
     pub(super) fn tidy_secrets(&self, daemon: &Arc<Daemon>) {
         for held in daemon.secrets.unwanted() {
-            self.dispose(daemon, held.number, Made::Surely);
+            self.remove_holder(daemon, held.number, Creation::Confirmed);
         }
     }
 
@@ -193,7 +193,7 @@ impl Docker {
     pub(super) async fn close_secrets(&self, daemon: &Arc<Daemon>) {
         for place in daemon.secrets.close() {
             if let Some(held) = place.lock().await.take() {
-                self.dispose(daemon, held.number, Made::Surely);
+                self.remove_holder(daemon, held.number, Creation::Confirmed);
             }
         }
     }
