@@ -67,9 +67,21 @@ impl From<u32> for ServiceId {
     }
 }
 
+impl From<ServiceId> for usize {
+    fn from(id: ServiceId) -> Self {
+        id.0 as Self
+    }
+}
+
 impl From<u32> for DaemonId {
     fn from(number: u32) -> Self {
         Self(number)
+    }
+}
+
+impl From<DaemonId> for usize {
+    fn from(id: DaemonId) -> Self {
+        id.0 as Self
     }
 }
 

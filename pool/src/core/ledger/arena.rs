@@ -1,6 +1,7 @@
 //! Arenas: values by ids that are given once and never again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Debug;
 use std::ops::{Bound, Deref, DerefMut, Index, IndexMut};
 
@@ -11,14 +12,23 @@ pub(super) struct Arena<I, T>(BTreeMap<I, T>);
 
 /// The same for values that have names, by which they are known outside. It knows which of them may
 /// have changed, so that nobody has to remember to say so.
+///
+/// A value is found by its id as an index, since every event does that several times. What a dropped
+/// one leaves is the eight bytes of its slot.
 #[derive(Debug)]
 pub(super) struct NamedArena<N, I, T> {
-    values: Arena<I, T>,
+    /// By id.
+    slots: Vec<Option<Box<Slot<T>>>>,
     ids: BTreeMap<N, I>,
-    /// How many ids were given.
-    given: u32,
-    /// The ids of marked values: somebody could have changed those since the mark was taken off.
-    changed: BTreeSet<I>,
+    /// The ids of marked values, the least first: somebody could have changed those since the mark
+    /// was taken off. Also of some that were dropped.
+    changed: BinaryHeap<Reverse<I>>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    value: T,
+    marked: bool,
 }
 
 // === impl Arena ===
@@ -64,97 +74,120 @@ fn absent(id: &impl Debug) -> ! {
 
 // === impl NamedArena ===
 
-impl<N: Ord, I: Copy + Ord + Debug + From<u32>, T> NamedArena<N, I, T> {
+impl<N: Ord, I: Copy + Ord + Debug + From<u32> + Into<usize>, T> NamedArena<N, I, T> {
     /// The id of the value of that name.
     pub(super) fn id(&self, name: &N) -> Option<I> {
         self.ids.get(name).copied()
     }
 
     /// Adds a value whose name no other has.
+    #[expect(clippy::cast_possible_truncation, reason = "memory ends before")]
     pub(super) fn add(&mut self, name: N, value: T) -> I {
-        let id = I::from(self.given);
-        self.given += 1;
+        let id = I::from(self.slots.len() as u32);
         let before = self.ids.insert(name, id);
         debug_assert!(before.is_none(), "two values have one name: {before:?} and {id:?}");
-        self.values.insert(id, value);
-        self.changed.insert(id);
+        self.slots.push(Some(Box::new(Slot { value, marked: true })));
+        self.changed.push(Reverse(id));
         id
     }
 
     /// Drops a value and its name. Its id is never given again.
     pub(super) fn drop_named(&mut self, name: &N) {
         if let Some(id) = self.ids.remove(name) {
-            self.values.remove(&id);
-            self.changed.remove(&id);
+            self.slots[id.into()] = None;
         }
     }
 
     /// Marks a value that has not changed: something that is derived from it may have.
     pub(super) fn touch(&mut self, id: I) {
-        self.changed.insert(id);
+        _ = &mut self[id];
     }
 
     /// Marks all values.
     pub(super) fn touch_all(&mut self) {
-        self.changed.extend(self.values.keys().copied());
+        let ids: Vec<_> = self.iter().map(|(id, _)| id).collect();
+        ids.into_iter().for_each(|id| self.touch(id));
     }
 
     /// Takes the mark off a value; returns its id.
     pub(super) fn pop_changed(&mut self) -> Option<I> {
-        self.changed.pop_first()
+        loop {
+            let Reverse(id) = self.changed.pop()?;
+            // It may have been dropped since.
+            if let Some(slot) = &mut self.slots[id.into()] {
+                slot.marked = false;
+                return Some(id);
+            }
+        }
     }
 
     /// A value, to be changed without a mark: for fields from which nothing else is derived.
     pub(super) fn derived_mut(&mut self, id: I) -> &mut T {
-        &mut self.values[id]
+        &mut self.slot_mut(id).value
     }
 
     /// All values, to be changed without a mark.
     pub(super) fn all_derived_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.values.values_mut()
+        self.slots.iter_mut().flatten().map(|slot| &mut slot.value)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// All of them, in the order in which they were added.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (I, &T)> {
+        let slots = (0..).map(I::from).zip(&self.slots);
+        slots.filter_map(|(id, slot)| Some((id, &slot.as_ref()?.value)))
+    }
+
+    /// The same, without their ids.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten().map(|slot| &slot.value)
     }
 
     /// All of them, in the order of their names.
     pub(super) fn by_name(&self) -> impl Iterator<Item = (I, &T)> + Clone {
-        self.ids.values().map(|id| (*id, &self.values[*id]))
+        self.ids.values().map(|id| (*id, &self[*id]))
     }
 
     /// Those whose names come after this one, and then the others.
     pub(super) fn round_from(&self, name: Option<&N>) -> impl Iterator<Item = (I, &T)> {
         let after = name.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind =
-            self.ids.range((after, Bound::Unbounded)).map(|(_, id)| (*id, &self.values[*id]));
+        let behind = self.ids.range((after, Bound::Unbounded)).map(|(_, id)| (*id, &self[*id]));
         behind.chain(self.by_name())
     }
 }
 
-impl<N, I, T> Default for NamedArena<N, I, T> {
+impl<N, I: Copy + Debug + Into<usize>, T> NamedArena<N, I, T> {
+    fn slot_mut(&mut self, id: I) -> &mut Slot<T> {
+        let slot = self.slots.get_mut(id.into()).and_then(Option::as_deref_mut);
+        slot.unwrap_or_else(|| absent(&id))
+    }
+}
+
+impl<N, I: Ord, T> Default for NamedArena<N, I, T> {
     fn default() -> Self {
-        let (values, ids, given, changed) = Default::default();
-        Self { values, ids, given, changed }
+        Self { slots: Vec::new(), ids: BTreeMap::new(), changed: BinaryHeap::new() }
     }
 }
 
-impl<N, I, T> Deref for NamedArena<N, I, T> {
-    type Target = Arena<I, T>;
-
-    fn deref(&self) -> &Arena<I, T> {
-        &self.values
-    }
-}
-
-impl<N, I: Copy + Ord + Debug, T> Index<I> for NamedArena<N, I, T> {
+impl<N, I: Copy + Ord + Debug + Into<usize>, T> Index<I> for NamedArena<N, I, T> {
     type Output = T;
 
     fn index(&self, id: I) -> &T {
-        &self.values[id]
+        let slot = self.slots.get(id.into()).and_then(Option::as_deref);
+        slot.map_or_else(|| absent(&id), |slot| &slot.value)
     }
 }
 
-impl<N, I: Copy + Ord + Debug, T> IndexMut<I> for NamedArena<N, I, T> {
+impl<N, I: Copy + Ord + Debug + Into<usize>, T> IndexMut<I> for NamedArena<N, I, T> {
     fn index_mut(&mut self, id: I) -> &mut T {
-        self.changed.insert(id);
-        &mut self.values[id]
+        if !std::mem::replace(&mut self.slot_mut(id).marked, true) {
+            self.changed.push(Reverse(id));
+        }
+        &mut self.slot_mut(id).value
     }
 }
 
@@ -172,7 +205,8 @@ mod tests {
         words.drop_named(&"a");
         let second = words.add("a", "two".to_owned());
         assert_ne!(first, second);
-        assert_eq!((words.id(&"a"), words.get(&first)), (Some(second), None));
+        assert_eq!(words.id(&"a"), Some(second));
+        assert!(words.iter().all(|(id, _)| id != first));
         assert_eq!(words[second], "two");
     }
 

@@ -49,7 +49,7 @@ impl Ledger {
             }
         }
         for (id, service) in self.services.iter() {
-            let (id, name) = (*id, &service.name);
+            let (id, name) = (id, &service.name);
             let counts = by_service.remove(&id).unwrap_or_default();
             if service.counts != counts || service.stock.len() != counts[State::Idle] {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", service.counts));
@@ -106,7 +106,7 @@ impl Ledger {
             }
         }
         for (id, daemon) in self.daemons.iter() {
-            let (name, counts) = (&daemon.name, by_daemon.remove(id).unwrap_or_default());
+            let (name, counts) = (&daemon.name, by_daemon.remove(&id).unwrap_or_default());
             if daemon.counts != counts {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", daemon.counts));
             }
@@ -144,7 +144,7 @@ impl Ledger {
             return Err(format!("I11: {name} is open though drained"));
         }
         for (id, service) in self.services.iter() {
-            let hungry = self.hungry.iter().any(|lane| lane.0 == *id);
+            let hungry = self.hungry.iter().any(|lane| lane.0 == id);
             let name = &service.name;
             if !service.admin.is_ready() && (hungry || service.queue.len() > 0) {
                 return Err(format!("I11: {name} is waited or launched for though drained"));

@@ -96,7 +96,7 @@ impl Ledger {
         }
         // Anybody who waits may have lost the last hope.
         let waits = self.services.iter().filter(|(_, service)| service.queue.len() > 0);
-        let waits: Vec<_> = waits.map(|(id, _)| *id).collect();
+        let waits: Vec<_> = waits.map(|(id, _)| id).collect();
         waits.into_iter().for_each(|id| self.services.touch(id));
     }
 

@@ -122,7 +122,7 @@ impl Ledger {
 
     /// Whether the operator has every daemon drained that there is.
     pub(super) fn operator_drains_all(&self) -> bool {
-        !self.daemons.is_empty() && self.daemons.values().all(|daemon| !daemon.admin.is_ready())
+        self.daemons.len() > 0 && self.daemons.values().all(|daemon| !daemon.admin.is_ready())
     }
 
     /// How many leased containers of a service do not come back, because the operator has their

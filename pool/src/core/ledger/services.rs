@@ -108,7 +108,7 @@ impl Ledger {
 
     /// All services, in the order they were added.
     pub(super) fn service_ids(&self) -> Vec<ServiceId> {
-        self.services.keys().copied().collect()
+        self.services.iter().map(|(id, _)| id).collect()
     }
 
     /// The containers of a service that are in such a state. Costs what there

@@ -1,6 +1,7 @@
 //! What follows from what has changed: what is launched, which stock is too large, who has
 //! nothing left to wait for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,13 +22,14 @@ impl Ledger {
     /// what follows, until nothing does.
     pub(super) fn settle(&mut self, now: Instant) {
         self.refresh(now);
+        let mut held = BTreeSet::new();
         while std::mem::take(&mut self.unsettled) {
             // The event may have set a deadline that has passed.
             self.tick(now);
             self.roll(now);
             self.give_up();
             self.refresh(now);
-            self.converge(now);
+            self.converge(now, &mut held);
             self.refresh(now);
         }
         self.look_at_spread(now);
@@ -47,30 +49,39 @@ impl Ledger {
     }
 
     /// Launches what is wanted and missing, as far as daemons have room: first for those who wait,
-    /// the longest first; then for the emptiest stock.
-    fn converge(&mut self, now: Instant) {
-        let mut candidates: Vec<_> = self.hungry.difference(&self.stuck).copied().collect();
-        while let Some(at) = (0..candidates.len()).min_by_key(|at| self.need(candidates[*at])) {
-            let lane = candidates.swap_remove(at);
+    /// the longest first; then for the emptiest stock. What is `held` in one round is not asked for
+    /// again in the next: nothing but another event or a deadline ends that.
+    fn converge(&mut self, now: Instant, held: &mut BTreeSet<Lane>) {
+        let lacking = self.hungry.difference(&self.stuck).filter(|lane| !held.contains(lane));
+        let mut candidates: Vec<_> = lacking.map(|lane| (self.need(*lane), *lane)).collect();
+        while let Some(at) = (0..candidates.len()).min_by_key(|at| candidates[*at].0) {
+            let (_, lane) = candidates.swap_remove(at);
             // The last one may have been for both lanes of a service.
             if !self.hungry.contains(&lane) {
                 continue;
             }
             let able = |daemon| self.daemons[daemon].can_launch(lane);
-            let Some(daemon) = self.placement.pick(usize::MAX, able) else {
-                self.stuck.insert(lane);
-                self.make_room(now, lane);
-                continue;
-            };
-            if self.holds(now, lane, daemon) {
-                continue;
+            match self.placement.pick(usize::MAX, able) {
+                Some(daemon) if self.holds(now, lane, daemon) => {
+                    held.insert(lane);
+                    continue;
+                }
+                Some(daemon) => {
+                    let launch = self.launch(now, lane, daemon);
+                    self.expect(now, launch, lane.0);
+                    // The next one is launched by what this one has changed.
+                    self.refresh(now);
+                    if self.hungry.contains(&lane) {
+                        candidates.push((self.need(lane), lane));
+                    }
+                }
+                None => {
+                    self.stuck.insert(lane);
+                    self.make_room(now, lane);
+                }
             }
-            let launch = self.launch(now, lane, daemon);
-            self.expect(now, launch, lane.0);
-            // The next one is launched by what this one has changed.
-            self.refresh(now);
-            if self.hungry.contains(&lane) {
-                candidates.push(lane);
+            for (need, lane) in &mut candidates {
+                *need = self.need(*lane);
             }
         }
     }

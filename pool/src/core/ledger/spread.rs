@@ -136,7 +136,7 @@ impl Ledger {
 
     /// A daemon may come soon.
     pub(super) fn await_daemon(&mut self) {
-        let lanes = self.services.iter().map(|(id, service)| (*id, service.current()));
+        let lanes = self.services.iter().map(|(id, service)| (id, service.current()));
         let lanes: Vec<_> = lanes.collect();
         lanes.into_iter().for_each(|lane| self.await_daemons(lane));
     }

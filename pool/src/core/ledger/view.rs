@@ -234,7 +234,7 @@ impl Ledger {
     pub fn snapshot(&self) -> Snapshot {
         let gone = |service: &Service| service.leaving && service.counts.total() == 0;
         let kept = self.services.iter().filter(|(_, service)| !gone(service));
-        let services = kept.map(|(id, _)| self.view(*id));
+        let services = kept.map(|(id, _)| self.view(id));
         let daemons = self.daemons.by_name().map(|(_, daemon)| DaemonView {
             name: daemon.name.clone(),
             capacity: daemon.terms.capacity,
