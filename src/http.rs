@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Request, Response};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -25,6 +26,9 @@ pub(crate) use transport::{Peer, SendError, Transport};
 const LIMIT: usize = 64 << 20;
 /// The longest line of an answer that goes on.
 const LINE: usize = 1 << 20;
+/// All but what RFC 3986 calls unreserved.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// An answer that goes on, line by line.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -173,15 +177,7 @@ fn message(body: &[u8]) -> String {
 
 /// Escapes a value for a query.
 pub(crate) fn escape(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len() * 2);
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
+    utf8_percent_encode(value, ESCAPED).to_string()
 }
 
 #[cfg(test)]

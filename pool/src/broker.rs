@@ -14,7 +14,6 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::caught::caught_at_once;
 use crate::core::{
     Action, ContainerKey, DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName,
     ServiceView, Snapshot, StartKind, WaiterId,
@@ -23,6 +22,7 @@ use crate::daemon::handle::Daemons;
 use crate::events::{EventKind, Events};
 use crate::options::ServiceOptions;
 use crate::orders::{Order, RemovalOrder};
+use crate::panics::catch_panic_at_once;
 use crate::runtime::{ContainerRuntime, Target};
 use crate::services::{Reload, Services};
 use outbox::Outbox;
@@ -335,7 +335,7 @@ impl<R: ContainerRuntime> Inner<R> {
     fn tell(&mut self, now: Instant, event: Event, outbox: &mut Outbox<R>) -> bool {
         let ordered = match cfg!(debug_assertions) {
             true => Ok(self.ledger.handle(now, event)),
-            false => caught_at_once("the ledger", || self.ledger.handle(now, event)),
+            false => catch_panic_at_once("the ledger", || self.ledger.handle(now, event)),
         };
         let is_told = ordered.is_ok();
         for action in ordered.unwrap_or_else(|_| self.ledger.take_ordered()) {

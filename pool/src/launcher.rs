@@ -13,11 +13,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
-use crate::caught::caught;
 use crate::core::{ContainerKey, Event, Fault, LaunchId};
 use crate::daemon::handle::Daemons;
 use crate::events::EventKind;
 use crate::orders::Order;
+use crate::panics::catch_panic;
 use crate::probe::{CHECK, NotYet, Probe};
 use crate::runtime::{
     Autopsy, ContainerRuntime, LaunchError, LaunchFindings, LaunchOrder, LaunchPhase, Target,
@@ -97,7 +97,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
     ) -> Option<LaunchId> {
         let launch = order.launch;
         let began = tokio::time::Instant::now();
-        let outcome = caught("a launch", self.start(&order, start, &interrupt)).await;
+        let outcome = catch_panic("a launch", self.start(&order, start, &interrupt)).await;
         let outcome = outcome.unwrap_or_else(|message| {
             // It would on any daemon.
             Err(Some(FailedLaunch::new(LaunchError::new(Fault::Service, message), None)))
@@ -209,7 +209,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         let checked = match self.broker.handle_of(launch) {
             Some(handle) => {
                 let check = tokio::time::timeout(CHECK, self.probe.check(&handle));
-                match caught("a check", check).await {
+                match catch_panic("a check", check).await {
                     Ok(Ok(Ok(proof))) => Ok(proof),
                     Ok(Ok(Err(error))) => Err(error.to_string()),
                     Ok(Err(_)) => Err(format!("no answer within {CHECK:?}")),

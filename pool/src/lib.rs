@@ -8,7 +8,6 @@
 
 pub mod backoff;
 mod broker;
-mod caught;
 mod checkout;
 pub mod core;
 mod daemon;
@@ -21,6 +20,7 @@ mod launcher;
 mod lease;
 mod options;
 mod orders;
+mod panics;
 mod pool;
 pub mod probe;
 pub mod replay;

@@ -1,60 +1,69 @@
 //! A report as a page of its own: plots, each with the table of its figures. It loads
 //! nothing from anywhere.
 
+use askama::Template;
+
 use super::report::{Point, Report, Series};
 use super::time;
-use crate::chart::{Chart, Line, Scale, bars, escape};
+use crate::chart::{Chart, Line, Scale, bars};
 
 /// The figures of a table.
 const STATS: [&str; 6] = ["min", "p50", "p90", "p99", "p99.9", "max"];
 const STYLE: &str = include_str!("html/style.css");
+/// In place of a figure that there is not.
+const ABSENT: &str = "–";
+
+/// A report, as its template shows it.
+#[derive(Template)]
+#[template(path = "report.html")]
+struct ReportPage<'a> {
+    style: &'static str,
+    facts: [(&'static str, String); 5],
+    sections: Vec<Section>,
+    /// What was not measured, and why.
+    skipped: Vec<(String, &'a str)>,
+}
+
+/// A plot, and the table of its figures.
+struct Section {
+    heading: String,
+    figure: Option<Figure>,
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+struct Figure {
+    /// Made by [`Chart`], which escapes what it is given.
+    svg: String,
+    caption: String,
+}
 
 /// The page.
 #[must_use]
 pub fn page(report: &Report) -> String {
     let machine = &report.machine;
     let engine = machine.engine.as_deref().map(|e| format!(", engine {e}")).unwrap_or_default();
+    let on = format!(
+        "{} processors under a load of {}, Linux {}{engine}",
+        machine.cpus, machine.load, machine.kernel
+    );
     let facts = [
         ("Measured", report.subject.clone()),
         ("Began", report.began.clone()),
-        (
-            "Machine",
-            format!(
-                "{} processors under a load of {}, Linux {}{engine}",
-                machine.cpus, machine.load, machine.kernel
-            ),
-        ),
+        ("Machine", on),
         ("Command", format!("ganger {}", report.command.join(" "))),
         ("Program", report.program.clone()),
     ];
-    let facts: String = facts
-        .iter()
-        .map(|(name, value)| format!("<dt>{name}</dt><dd>{}</dd>", escape(value)))
-        .collect();
-    let mut body = format!("<h1>Ganger bench</h1><dl>{facts}</dl>");
-    for point in &report.points {
-        body += &of_point(point);
-    }
-    body += &sweep(&report.points);
-    body += &refill(&report.refill);
-    for skipped in &report.skipped {
-        body += &format!(
-            "<p>Not measured: {}: {}</p>",
-            escape(&skipped.label()),
-            escape(&skipped.reason)
-        );
-    }
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\">\
-         <meta name=\"color-scheme\" content=\"light dark\">\
-         <title>Ganger bench</title><style>{STYLE}</style></head><body>{body}</body></html>\n"
-    )
+    let mut sections: Vec<_> = report.points.iter().flat_map(of_point).collect();
+    sections.extend(sweep(&report.points));
+    sections.extend(refill(&report.refill));
+    let skipped = report.skipped.iter().map(|it| (it.label(), it.reason.as_str())).collect();
+    let page = ReportPage { style: STYLE, facts, sections, skipped };
+    page.render().unwrap_or_else(|error| unreachable!("a string takes all: {error}"))
 }
 
-fn of_point(point: &Point) -> String {
-    let at =
-        if point.at.is_empty() { String::new() } else { format!(", {}", escape(&point.label())) };
+fn of_point(point: &Point) -> Vec<Section> {
+    let at = if point.at.is_empty() { String::new() } else { format!(", {}", point.label()) };
     let served: Vec<_> = point.series.iter().filter(|series| series.count > 0).collect();
     let chart = Chart {
         x: Scale::linear(0.0, 100.0),
@@ -66,38 +75,32 @@ fn of_point(point: &Point) -> String {
     };
     let lines: Vec<_> =
         served.iter().map(|series| Line { name: &series.name, points: share(series) }).collect();
-    let mut text = format!("<h2>Latency{at}</h2>");
-    if !lines.is_empty() {
-        text += &figure(
-            &chart.svg(&lines),
-            "How many connections of a kind were served within which time.",
-        );
-    }
-    text += &table("kind", &point.series);
+    let figure = (!lines.is_empty()).then(|| Figure {
+        svg: chart.svg(&lines),
+        caption: "How many connections of a kind were served within which time.".to_owned(),
+    });
+    let mut sections = vec![figures(format!("Latency{at}"), figure, "kind", &point.series)];
     let steps: Vec<_> = point
         .phases
         .iter()
         .filter_map(|p| Some((p.name.as_str(), *p.latency_us.get("p50")?)))
         .collect();
     if !steps.is_empty() {
-        text += &format!("<h2>Steps of a cold start{at}</h2>");
-        text += &figure(
-            &bars(&steps, time::show),
-            "The median of each step. A client waits for all but the removal.",
-        );
-        text += &table("step", &point.phases);
+        let caption = "The median of each step. A client waits for all but the removal.".to_owned();
+        let figure = Figure { svg: bars(&steps, time::show), caption };
+        let heading = format!("Steps of a cold start{at}");
+        sections.push(figures(heading, Some(figure), "step", &point.phases));
     }
-    text
+    sections
 }
 
 /// The same kinds at every point of a sweep.
-fn sweep(points: &[Point]) -> String {
-    let [first, _, ..] = points else { return String::new() };
+fn sweep(points: &[Point]) -> Vec<Section> {
+    let [first, _, ..] = points else { return Vec::new() };
     let what = first.at.keys().next().cloned().unwrap_or_default();
     let labels: Vec<_> =
         points.iter().map(|p| p.at.values().next().cloned().unwrap_or_default()).collect();
-    let mut text = String::new();
-    for (stat, name) in [("p50", "median"), ("p99", "99th percentile")] {
+    let by_stat = |(stat, name)| {
         let mut lines: Vec<Line<'_>> = Vec::new();
         for (x, point) in points.iter().enumerate() {
             for series in &point.series {
@@ -119,37 +122,28 @@ fn sweep(points: &[Point]) -> String {
             x_tick: |x| format!("{x}"),
             y_tick: time::show,
         };
-        let caption =
-            format!("The {name} by {}. Its figures are in the tables above.", escape(&what));
-        text += &format!(
-            "<h2>By {}: {name}</h2>{}",
-            escape(&what),
-            figure(&chart.svg(&lines), &caption)
-        );
-        text += &sweep_table(&what, &labels, points, stat);
-    }
-    text
+        let caption = format!("The {name} by {what}. Its figures are in the tables above.");
+        let kinds: Vec<_> = first.series.iter().map(|series| series.name.clone()).collect();
+        let rows = points.iter().zip(&labels).map(|(point, label)| {
+            let cells = kinds.iter().map(|kind| {
+                let series = point.series.iter().find(|series| series.name == *kind);
+                series.map_or_else(|| ABSENT.to_owned(), |series| cell(series, stat))
+            });
+            [label.clone()].into_iter().chain(cells).collect()
+        });
+        Section {
+            heading: format!("By {what}: {name}"),
+            figure: Some(Figure { svg: chart.svg(&lines), caption }),
+            head: [what.clone()].into_iter().chain(kinds.iter().cloned()).collect(),
+            rows: rows.collect(),
+        }
+    };
+    [("p50", "median"), ("p99", "99th percentile")].map(by_stat).into()
 }
 
-fn sweep_table(what: &str, labels: &[String], points: &[Point], stat: &str) -> String {
-    let kinds =
-        points.first().map(|point| point.series.iter().map(|s| s.name.clone()).collect::<Vec<_>>());
-    let kinds = kinds.unwrap_or_default();
-    let head: Vec<_> = [what.to_owned()].into_iter().chain(kinds.iter().cloned()).collect();
-    let rows = points.iter().zip(labels).map(|(point, label)| {
-        let of = |kind: &String| {
-            let series = point.series.iter().find(|series| series.name == *kind)?;
-            Some(time::show(*series.latency_us.get(stat)?))
-        };
-        let cells = kinds.iter().map(|kind| of(kind).unwrap_or_else(|| "–".to_owned()));
-        [label.clone()].into_iter().chain(cells).collect()
-    });
-    rows_of(&head, &rows.collect::<Vec<_>>())
-}
-
-fn refill(points: &[Point]) -> String {
+fn refill(points: &[Point]) -> Option<Section> {
     if points.is_empty() {
-        return String::new();
+        return None;
     }
     let label = |point: &Point| point.at.values().next().cloned().unwrap_or_default();
     let rate = |point: &Point| point.series.first().map_or(0.0, |series| series.rate);
@@ -164,50 +158,45 @@ fn refill(points: &[Point]) -> String {
         x_tick: |x| format!("{x}"),
         y_tick: time::digits,
     };
-    let caption =
-        "Fresh containers launched, used once and removed, by how many clients ask for one.";
-    let svg = chart.svg(&[Line { name: "containers a second", points: line }]);
-    let head = ["clients", "containers", "errors", "a second", "p50", "p99"].map(str::to_owned);
     let rows = points.iter().flat_map(|point| {
         point.series.iter().map(move |series| {
-            let stat = |stat: &str| {
-                series.latency_us.get(stat).map_or("–".to_owned(), |us| time::show(*us))
-            };
             vec![
                 label(point),
                 series.count.to_string(),
                 series.failed().to_string(),
                 time::digits(series.rate),
-                stat("p50"),
-                stat("p99"),
+                cell(series, "p50"),
+                cell(series, "p99"),
             ]
         })
     });
-    format!("<h2>Refill</h2>{}{}", figure(&svg, caption), rows_of(&head, &rows.collect::<Vec<_>>()))
+    Some(Section {
+        heading: "Refill".to_owned(),
+        figure: Some(Figure {
+            svg: chart.svg(&[Line { name: "containers a second", points: line }]),
+            caption: "Fresh containers launched, used once and removed, by how many clients ask \
+                      for one."
+                .to_owned(),
+        }),
+        head: ["clients", "containers", "errors", "a second", "p50", "p99"]
+            .map(str::to_owned)
+            .into(),
+        rows: rows.collect(),
+    })
 }
 
-fn table(what: &str, series: &[Series]) -> String {
-    let head: Vec<_> =
-        [what, "n", "errors"].iter().chain(&STATS).map(ToString::to_string).collect();
+/// A section with all figures of these series.
+fn figures(heading: String, figure: Option<Figure>, what: &str, series: &[Series]) -> Section {
+    let head = [what, "n", "errors"].iter().chain(&STATS).map(ToString::to_string).collect();
     let rows = series.iter().map(|series| {
-        let stats = STATS.iter().map(|stat| series.latency_us.get(*stat));
-        let stats = stats.map(|us| us.map_or("–".to_owned(), |us| time::show(*us)));
         let counts = [series.name.clone(), series.count.to_string(), series.failed().to_string()];
-        counts.into_iter().chain(stats).collect()
+        counts.into_iter().chain(STATS.iter().map(|stat| cell(series, stat))).collect()
     });
-    rows_of(&head, &rows.collect::<Vec<_>>())
+    Section { heading, figure, head, rows: rows.collect() }
 }
 
-fn rows_of(head: &[String], rows: &[Vec<String>]) -> String {
-    let cells = |tag: &str, row: &[String]| {
-        row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect::<String>()
-    };
-    let body: String = rows.iter().map(|row| format!("<tr>{}</tr>", cells("td", row))).collect();
-    format!("<table><thead><tr>{}</tr></thead><tbody>{body}</tbody></table>", cells("th", head))
-}
-
-fn figure(svg: &str, caption: &str) -> String {
-    format!("<figure>{svg}<figcaption>{caption}</figcaption></figure>")
+fn cell(series: &Series, stat: &str) -> String {
+    series.latency_us.get(stat).map_or_else(|| ABSENT.to_owned(), |us| time::show(*us))
 }
 
 /// The least and the greatest latency.

@@ -1,5 +1,7 @@
 //! A report for the terminal: tables, and histograms of bars.
 
+use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
+
 use super::report::{Point, Report, Series};
 use super::setup::Kind;
 use super::time;
@@ -109,21 +111,20 @@ fn row<const N: usize>(name: &str, series: &Series, counts: [String; N]) -> Vec<
 
 /// Columns as wide as they need to be: the first to the left, others to the right.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column| {
-        rows.iter().filter_map(|row| row.get(column)).map(|c: &String| c.chars().count()).max()
-    };
-    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
+    let mut table = comfy_table::Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     for row in rows {
-        let mut line = String::new();
-        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            line += &if at == 0 { format!("{cell:<width$}") } else { format!("  {cell:>width$}") };
-        }
-        text += line.trim_end();
-        text.push('\n');
+        table.add_row(row.iter().enumerate().map(|(at, cell)| {
+            let side = if at == 0 { CellAlignment::Left } else { CellAlignment::Right };
+            Cell::new(cell).set_alignment(side)
+        }));
     }
-    text
+    let lines = table.lines().map(|line| {
+        // A cell has a space on each side of it.
+        let line = line.trim_end();
+        format!("{}\n", line.strip_prefix(' ').unwrap_or(line))
+    });
+    lines.collect()
 }
 
 /// A bar for each step of latency; steps grow with the latency.

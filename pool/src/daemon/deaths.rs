@@ -8,9 +8,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::caught::caught;
 use crate::core::{RetireReason, ServiceName};
 use crate::events::{EventKind, Events};
+use crate::panics::catch_panic;
 use crate::runtime::{Autopsy, ContainerRuntime, Target};
 
 /// How long a removal waits for what a container that ended in stock has left behind.
@@ -45,7 +45,8 @@ impl Deaths {
             Entry::Occupied(mut told) => told.insert((now, 0)).1,
             Entry::Vacant(never) => never.insert((now, 0)).1,
         };
-        let autopsy = timeout(POST_MORTEM, caught("an autopsy", runtime.autopsy(target))).await;
+        let autopsy =
+            timeout(POST_MORTEM, catch_panic("an autopsy", runtime.autopsy(target))).await;
         let autopsy = autopsy.ok().and_then(Result::ok).flatten();
         let (target, service) = (target.clone(), service.clone());
         let (reason, autopsy) = how_it_ended(why, autopsy);

@@ -13,10 +13,10 @@ use super::handle::DaemonSignals;
 use super::preparer::Preparers;
 use crate::backoff::Backoff;
 use crate::broker::Broker;
-use crate::caught::{called, caught};
 use crate::core::{Event, Launches};
 use crate::discovery::DaemonSpec;
 use crate::events::EventKind;
+use crate::panics::{catch_panic, catch_panic_as_refusal};
 use crate::runtime::{CallError, ContainerRuntime, DaemonFacts, Listing, RuntimeEvent};
 use crate::services::Services;
 
@@ -65,7 +65,7 @@ impl<R: ContainerRuntime> Monitor<R> {
         let mut told: Option<String> = None;
         loop {
             let connect = self.runtime.connect(daemon, &self.daemon.endpoint);
-            let (error, kind) = match called("the first call", connect).await {
+            let (error, kind) = match catch_panic_as_refusal("the first call", connect).await {
                 Ok(facts) => {
                     let error = self.stay(&facts, preparers).await;
                     misses = 1;
@@ -133,7 +133,7 @@ impl<R: ContainerRuntime> Monitor<R> {
                     self.signals.relist.notify_one();
                 };
                 let stream = self.runtime.events(daemon, sink.clone(), open);
-                let ended = caught("a stream of events", stream).await;
+                let ended = catch_panic("a stream of events", stream).await;
                 let error = ended.unwrap_or_else(CallError::refused);
                 let (daemon, reason) = (daemon.clone(), error.to_string().into());
                 if opened.load(Relaxed) {
@@ -175,7 +175,7 @@ impl<R: ContainerRuntime> Monitor<R> {
         loop {
             let began = Instant::now().into_std();
             let daemon = self.daemon.name.clone();
-            match called("a list", self.runtime.list(&daemon)).await {
+            match catch_panic_as_refusal("a list", self.runtime.list(&daemon)).await {
                 Ok(Listing { owned, others }) => {
                     misses = 0;
                     let first =

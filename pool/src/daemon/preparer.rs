@@ -10,10 +10,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::handle::DaemonSignals;
 use crate::backoff::Backoff;
 use crate::broker::Broker;
-use crate::caught::called;
 use crate::core::{DaemonName, Event, Generation, ServiceName};
 use crate::events::EventKind;
 use crate::options::ServiceOptions;
+use crate::panics::catch_panic_as_refusal;
 use crate::runtime::{CallError, ContainerRuntime};
 use crate::services::Services;
 
@@ -114,7 +114,9 @@ impl<R: ContainerRuntime> Preparer<R> {
             let asked = signal.notified();
             tokio::pin!(asked);
             asked.as_mut().enable();
-            let result = called("preparing", runtime.prepare(&daemon, &service, &spec)).await;
+            let result =
+                catch_panic_as_refusal("preparing", runtime.prepare(&daemon, &service, &spec))
+                    .await;
             let unanswered = result.as_ref().is_err_and(|error| error.unreachable);
             // No answer says nothing against what was answered before; whether
             // there is contact at all, the list tells.

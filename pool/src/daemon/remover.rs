@@ -13,10 +13,10 @@ use super::deaths::Deaths;
 use super::handle::DaemonSignals;
 use crate::backoff::Backoff;
 use crate::broker::Broker;
-use crate::caught::called;
 use crate::core::Event;
 use crate::events::EventKind;
 use crate::orders::RemovalOrder;
+use crate::panics::catch_panic_as_refusal;
 use crate::runtime::{ContainerRuntime, Removal, Target};
 
 /// Removals in flight on one daemon. Measured on a 2-core machine: 22 removals
@@ -73,7 +73,7 @@ impl<R: ContainerRuntime> Remover<R> {
             regained.as_mut().enable();
             let attempt = {
                 let _place = places.acquire().await;
-                called("a removal", self.runtime.retire(&target)).await
+                catch_panic_as_refusal("a removal", self.runtime.retire(&target)).await
             };
             attempts += 1;
             match attempt {
