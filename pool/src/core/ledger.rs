@@ -48,8 +48,8 @@ use timer::Timer;
 pub use totals::Totals;
 pub use view::{DaemonView, RolloutView, ServiceView, Snapshot};
 
-/// A service and a version of its spec, of which containers are launched.
-type Lane = (ServiceId, Generation);
+/// A service and a generation of it: the spec that containers are launched by.
+type SpecKey = (ServiceId, Generation);
 
 /// The state of the whole pool.
 ///
@@ -68,13 +68,13 @@ pub struct Ledger {
     placement: Placement,
     /// Lanes that lack containers. This set is derived, as are `placement`, `stuck`, `doubtful` and
     /// `rolling`: see `ledger/settle.rs`.
-    hungry: BTreeSet<Lane>,
+    hungry: BTreeSet<SpecKey>,
     /// That for which no daemon was open when one was looked for last. It
     /// is not looked at until one opens: to look costs what there are daemons,
     /// and what none can launch would be looked at on every event.
-    stuck: BTreeSet<Lane>,
+    stuck: BTreeSet<SpecKey>,
     /// Lanes for which daemons may come soon.
-    awaiting: BTreeMap<Lane, Hold>,
+    awaiting: BTreeMap<SpecKey, Hold>,
     spread: Spread,
     /// The services whose waiters may have lost their last hope.
     doubtful: BTreeSet<ServiceId>,
@@ -192,7 +192,7 @@ impl Ledger {
                 Timer::Late(launch) => self.late(now, launch),
                 Timer::Surplus(service) => self.shrink(now, service),
                 Timer::Demand(service) => self.review(now, service),
-                Timer::Lane((service, generation)) => {
+                Timer::BackOff((service, generation)) => {
                     if let Some(trouble) = self.services[service].trouble(generation) {
                         trouble.retry_at = None;
                     }
@@ -205,9 +205,9 @@ impl Ledger {
                     self.spread.changed = true;
                 }
                 Timer::Daemon(daemon) => self.daemons[daemon].retry_at = None,
-                Timer::Hold(lane) => {
-                    self.awaiting.remove(&lane);
-                    self.services.touch(lane.0);
+                Timer::Hold(spec) => {
+                    self.awaiting.remove(&spec);
+                    self.services.touch(spec.0);
                 }
                 Timer::Spread => self.spread(now),
             }

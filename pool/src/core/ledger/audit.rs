@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::super::Counts;
 use super::spread::Hold;
-use super::{Container, Lane, LaunchId, Ledger, Liveness, ServiceId, State, Timer};
+use super::{Container, LaunchId, Ledger, Liveness, ServiceId, SpecKey, State, Timer};
 
 // === impl Ledger ===
 
@@ -69,7 +69,7 @@ impl Ledger {
                 rollout.into_iter().chain([(service.generation, &service.trouble)])
             {
                 if let Some(at) = trouble.retry_at
-                    && !self.timers.contains(&(at, Timer::Lane((id, generation))))
+                    && !self.timers.contains(&(at, Timer::BackOff((id, generation))))
                 {
                     return Err(format!("{name} pauses for ever: generation {generation}"));
                 }
@@ -89,9 +89,9 @@ impl Ledger {
                     return Err(format!("{name} keeps {warm} ready for ever"));
                 }
             }
-            let lacks = |lane: &&Lane| lane.0 == id && service.deficit(lane.1) == 0;
-            if let Some(lane) = self.hungry.iter().find(lacks) {
-                return Err(format!("{name} is to be launched for nobody: {lane:?}"));
+            let lacks = |spec: &&SpecKey| spec.0 == id && service.deficit(spec.1) == 0;
+            if let Some(spec) = self.hungry.iter().find(lacks) {
+                return Err(format!("{name} is to be launched for nobody: {spec:?}"));
             }
             if service.queue.len() > 0 && service.stock.len() > 0 {
                 return Err(format!("I3: {name} has waiters and stock"));
@@ -111,11 +111,11 @@ impl Ledger {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", daemon.counts));
             }
         }
-        for lane in &self.stuck {
-            let can = |daemon| self.daemons[daemon].can_launch(*lane);
+        for spec in &self.stuck {
+            let can = |daemon| self.daemons[daemon].can_launch(*spec);
             if let Some(daemon) = self.placement.pick(usize::MAX, can) {
                 let name = &self.daemons[daemon].name;
-                return Err(format!("{lane:?} is stuck though {name} is open"));
+                return Err(format!("{spec:?} is stuck though {name} is open"));
             }
         }
         self.audit_drained()?;
@@ -144,7 +144,7 @@ impl Ledger {
             return Err(format!("I11: {name} is open though drained"));
         }
         for (id, service) in self.services.iter() {
-            let hungry = self.hungry.iter().any(|lane| lane.0 == id);
+            let hungry = self.hungry.iter().any(|spec| spec.0 == id);
             let name = &service.name;
             if !service.admin.is_ready() && (hungry || service.queue.len() > 0) {
                 return Err(format!("I11: {name} is waited or launched for though drained"));
@@ -155,8 +155,8 @@ impl Ledger {
 
     /// Each hold of a launch and each look at the spread of the stocks has its timer.
     fn audit_spread(&self) -> Result<(), String> {
-        let holds = |(lane, hold): (&Lane, &Hold)| {
-            hold.until.is_none_or(|at| self.timers.contains(&(at, Timer::Hold(*lane))))
+        let holds = |(spec, hold): (&SpecKey, &Hold)| {
+            hold.until.is_none_or(|at| self.timers.contains(&(at, Timer::Hold(*spec))))
         };
         let spread = &self.spread;
         let launched = |launch| self.containers.get(&launch).is_some_and(|c| c.state.is_launch());

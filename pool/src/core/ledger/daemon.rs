@@ -8,7 +8,7 @@ use super::super::limit::Limit;
 use super::super::placement::{Load, Terms};
 use super::super::{AdminState, Counts, Launches};
 use super::gone::Gone;
-use super::{ContainerKey, DaemonName, Lane, LaunchId, State};
+use super::{ContainerKey, DaemonName, LaunchId, SpecKey, State};
 
 #[derive(Debug)]
 pub(super) struct Daemon {
@@ -30,10 +30,10 @@ pub(super) struct Daemon {
     pub(super) others: u32,
     /// What was removed, for lists that began before.
     pub(super) gone: Gone,
-    /// Whether it can launch what is in a lane. Absent: not known yet.
-    pub(super) prepared: BTreeMap<Lane, Result<(), Arc<str>>>,
+    /// Whether it can launch a spec. Absent: not known yet.
+    pub(super) prepared: BTreeMap<SpecKey, Result<(), Arc<str>>>,
     /// How often in a row it said that it cannot.
-    pub(super) refusals: BTreeMap<Lane, u32>,
+    pub(super) refusals: BTreeMap<SpecKey, u32>,
     /// Launches ordered on it so far.
     pub(super) ordered: u64,
     /// Launches that failed in a row by its fault.
@@ -138,14 +138,14 @@ impl Daemon {
         self.failures == 0
     }
 
-    pub(super) fn can_launch(&self, lane: Lane) -> bool {
-        matches!(self.prepared.get(&lane), Some(Ok(())))
+    pub(super) fn can_launch(&self, spec: SpecKey) -> bool {
+        matches!(self.prepared.get(&spec), Some(Ok(())))
     }
 
-    /// Why it cannot launch what is in a lane, for good as far as is known; `None`
+    /// Why it cannot launch a spec, for good as far as is known; `None`
     /// when it can, or when that is not known yet. And whether it said so itself.
-    pub(super) fn unfit_for(&self, lane: Lane) -> Option<(Arc<str>, bool)> {
-        match (&self.contact, self.prepared.get(&lane)) {
+    pub(super) fn unfit_for(&self, spec: SpecKey) -> Option<(Arc<str>, bool)> {
+        match (&self.contact, self.prepared.get(&spec)) {
             _ if self.leaving => Some(("it left the fleet".into(), false)),
             _ if !self.admin.is_ready() => {
                 Some((format!("the operator has set it to {}", self.admin).into(), false))

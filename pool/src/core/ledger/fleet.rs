@@ -127,10 +127,10 @@ impl Ledger {
             && self.services[service].keeps(generation)
             && let Some(daemon) = self.daemons.id(name)
         {
-            let (lane, daemon) = ((service, generation), &mut self.daemons[daemon]);
-            let refusals = daemon.refusals.entry(lane).or_default();
+            let (spec, daemon) = ((service, generation), &mut self.daemons[daemon]);
+            let refusals = daemon.refusals.entry(spec).or_default();
             *refusals = if result.is_err() { refusals.saturating_add(1) } else { 0 };
-            daemon.prepared.insert(lane, result);
+            daemon.prepared.insert(spec, result);
             self.services.touch(service);
             self.spread.changed = true;
         }

@@ -73,19 +73,19 @@ impl Ledger {
         service.hedges.late += 1;
         let under_way = sizing::on_their_way(&service.counts);
         let coming = under_way.saturating_sub(service.hedges.late);
-        let lane = (id, generation);
+        let spec = (id, generation);
         let wanted = generation == service.current()
             && service.queue.len() > coming
             && service.counts.total() < service.policy.max
             && service.hedges.under_way < (under_way / SHARE).max(1)
             && service.trouble(generation).is_some_and(|trouble| trouble.total() == 0);
-        if self.draining || !wanted || self.stuck.contains(&lane) {
+        if self.draining || !wanted || self.stuck.contains(&spec) {
             return;
         }
-        let able = |daemon: &Daemon| daemon.is_sound() && daemon.can_launch(lane);
+        let able = |daemon: &Daemon| daemon.is_sound() && daemon.can_launch(spec);
         let will_do = |other: DaemonId| other != slow && able(&self.daemons[other]);
         let Some(other) = self.placement.pick(LOOKED_AT, will_do) else { return };
-        let launch = self.launch(now, lane, other);
+        let launch = self.launch(now, spec, other);
         self.containers[launch].hedge = true;
         let service = &mut self.services[id];
         service.hedges.under_way += 1;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::super::Refusal;
 use super::{
-    Action, Container, ContainerKey, DaemonId, DaemonName, Fault, Lane, LaunchId, Ledger, Liveness,
-    Proof, RetireReason, State, Timer,
+    Action, Container, ContainerKey, DaemonId, DaemonName, Fault, LaunchId, Ledger, Liveness,
+    Proof, RetireReason, SpecKey, State, Timer,
 };
 use crate::backoff::Backoff;
 
@@ -57,12 +57,12 @@ impl Ledger {
             learning.ready_after(wanted, now - container.born);
         }
         service.hedges.took(now - container.born);
-        let (lane, condemned) = ((container.service, container.generation), container.condemned);
+        let (spec, condemned) = ((container.service, container.generation), container.condemned);
         match condemned {
             Some(reason) => self.retire(now, launch, reason),
             None => {
                 let moved = self.spread.moving == Some(launch);
-                self.prove(lane);
+                self.prove(spec);
                 self.put_in_stock(now, launch, Proof::Address);
                 if moved {
                     self.take_place(now, launch);
@@ -170,12 +170,12 @@ impl Ledger {
                     && container.liveness == Liveness::Listed
                     && container.meddled.is_none_or(|at| now - at >= MEDDLED)
                     && reason != RetireReason::Missing;
-                let (lane, born) = ((container.service, container.generation), container.born);
+                let (spec, born) = ((container.service, container.generation), container.born);
                 let (young, unused) = (container.young(now), container.uses == 0);
                 let on = container.daemon;
                 match young {
                     Some(age) if by_itself && unused => {
-                        self.died_young(now, lane, born, age, "ended before anybody had it");
+                        self.died_young(now, spec, born, age, "ended before anybody had it");
                     }
                     // Whoever ends them may do so for ever: not without a pause.
                     Some(_) if !by_itself => self.blame_daemon(now, on, born, None),
@@ -213,23 +213,23 @@ impl Ledger {
     pub(super) fn died_young(
         &mut self,
         now: Instant,
-        lane: Lane,
+        spec: SpecKey,
         born: Instant,
         age: Duration,
         what: &str,
     ) {
-        if let Some(trouble) = self.services[lane.0].trouble(lane.1) {
+        if let Some(trouble) = self.services[spec.0].trouble(spec.1) {
             let age = age.as_secs_f32();
             let reason = format!("a container that was ready {what}, {age:.1}s after its start");
             trouble.last_error = Some(reason.into());
         }
-        self.blame_service(now, lane, born, true);
+        self.blame_service(now, spec, born, true);
     }
 
     /// Lengthens the pause of a service's generation. Failures of launches that
     /// were ordered before the last failure was known are one with it.
-    fn blame_service(&mut self, now: Instant, lane: Lane, born: Instant, early_death: bool) {
-        let (id, generation) = lane;
+    fn blame_service(&mut self, now: Instant, spec: SpecKey, born: Instant, early_death: bool) {
+        let (id, generation) = spec;
         let service = &mut self.services[id];
         let backoff = service.policy.backoff;
         let Some(trouble) = service.trouble(generation) else { return };
@@ -243,11 +243,11 @@ impl Ledger {
         }
         trouble.failed_at = Some(now);
         if let Some(at) = trouble.retry_at.take() {
-            self.timers.remove(&(at, Timer::Lane(lane)));
+            self.timers.remove(&(at, Timer::BackOff(spec)));
         }
         let at = now + backoff.after(trouble.total());
         trouble.retry_at = Some(at);
-        self.timers.insert((at, Timer::Lane(lane)));
+        self.timers.insert((at, Timer::BackOff(spec)));
         // One that is rolled out is rolled back instead.
         if service.rollout.as_ref().is_none_or(|rollout| rollout.to != generation)
             && let Some(reason) = service.failing().cloned()

@@ -209,8 +209,8 @@ impl Ledger {
 
     /// How many containers of a service the daemons that can launch it would take.
     fn room_for(&self, id: ServiceId) -> u32 {
-        let lane = (id, self.services[id].current());
-        let able = self.daemons.values().filter(|daemon| daemon.can_launch(lane));
+        let spec = (id, self.services[id].current());
+        let able = self.daemons.values().filter(|daemon| daemon.can_launch(spec));
         able.map(Daemon::room).fold(0, u32::saturating_add)
     }
 }

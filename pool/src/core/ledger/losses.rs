@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Container, Lane, LaunchId, Ledger, Timer};
+use super::{Action, Container, LaunchId, Ledger, SpecKey, Timer};
 use crate::backoff::Backoff;
 
 /// A loss so long after the one before begins another row: one now and then slows nothing.
@@ -59,27 +59,27 @@ impl Ledger {
     }
 
     /// Sets the pause before the next launch for the stock, while there are losses.
-    pub(super) fn pace(&mut self, now: Instant, lane: Lane) {
-        let service = &mut self.services[lane.0];
+    pub(super) fn pace(&mut self, now: Instant, spec: SpecKey) {
+        let service = &mut self.services[spec.0];
         let backoff = service.policy.backoff;
-        let Some(trouble) = service.trouble(lane.1) else { return };
+        let Some(trouble) = service.trouble(spec.1) else { return };
         let count = trouble.losses.count(now);
         let until = (count > 0).then(|| now + backoff.after(count));
         if let Some(at) = std::mem::replace(&mut trouble.losses.retry_at, until) {
-            self.timers.remove(&(at, Timer::Stock(lane)));
+            self.timers.remove(&(at, Timer::Stock(spec)));
         }
         if let Some(at) = until {
-            self.timers.insert((at, Timer::Stock(lane)));
+            self.timers.insert((at, Timer::Stock(spec)));
         }
     }
 
     /// A container of a generation has served a client, or has lived to do so.
-    pub(super) fn served(&mut self, now: Instant, lane: Lane) {
-        let Some(trouble) = self.services[lane.0].trouble(lane.1) else { return };
+    pub(super) fn served(&mut self, now: Instant, spec: SpecKey) {
+        let Some(trouble) = self.services[spec.0].trouble(spec.1) else { return };
         trouble.early_deaths = 0;
         trouble.losses.in_a_row = 0;
         if trouble.losses.retry_at.is_some() {
-            self.pace(now, lane);
+            self.pace(now, spec);
         }
     }
 }

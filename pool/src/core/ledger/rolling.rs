@@ -15,7 +15,7 @@ use super::super::{GivenUp, Stage, sizing};
 use super::canary::Verdict;
 use super::rollout::Rollout;
 use super::service::Service;
-use super::{Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceId, State};
+use super::{Action, Generation, LaunchId, Ledger, RetireReason, ServiceId, SpecKey, State};
 
 /// What a rollout needs next.
 enum Step {
@@ -39,7 +39,7 @@ impl Ledger {
     }
 
     /// A container of a generation got ready.
-    pub(super) fn prove(&mut self, (id, generation): Lane) {
+    pub(super) fn prove(&mut self, (id, generation): SpecKey) {
         let service = &self.services[id];
         if let Some(rollout) = &service.rollout
             && rollout.to == generation
@@ -69,9 +69,9 @@ impl Ledger {
                 Step::Complete => self.complete(now, id),
                 Step::Wait => {
                     last = Some(id);
-                    let lanes = self.stuck.iter().filter(|lane| lane.0 == id);
-                    let lanes: Vec<_> = lanes.copied().collect();
-                    lanes.into_iter().for_each(|lane| self.make_room(now, lane));
+                    let specs = self.stuck.iter().filter(|spec| spec.0 == id);
+                    let specs: Vec<_> = specs.copied().collect();
+                    specs.into_iter().for_each(|spec| self.make_room(now, spec));
                 }
             }
         }
@@ -135,13 +135,13 @@ impl Ledger {
                 && self.unlaunchable((id, to)).is_none())
     }
 
-    /// Why no daemon that answers can launch what is in a lane, once each of them has
+    /// Why no daemon that answers can launch a spec, once each of them has
     /// said so twice: a registry may be away for a moment. That none answers says nothing.
-    fn refused(&self, lane: Lane) -> Option<Arc<str>> {
-        let reason = self.unlaunchable(lane)?;
+    fn refused(&self, spec: SpecKey) -> Option<Arc<str>> {
+        let reason = self.unlaunchable(spec)?;
         let mut answered = self.daemons.values().filter_map(|daemon| {
-            let (_, answered) = daemon.unfit_for(lane)?;
-            answered.then(|| daemon.refusals.get(&lane).copied().unwrap_or_default())
+            let (_, answered) = daemon.unfit_for(spec)?;
+            answered.then(|| daemon.refusals.get(&spec).copied().unwrap_or_default())
         });
         let first = answered.next()?;
         (first > 1 && answered.all(|refusals| refusals > 1)).then_some(reason)
@@ -171,13 +171,13 @@ impl Ledger {
         else {
             return false;
         };
-        let lane = (id, rollout.to);
+        let spec = (id, rollout.to);
         let daemon = &self.daemons[container.daemon];
-        let here = daemon.is_up() && daemon.can_launch(lane) && daemon.room() == 0;
+        let here = daemon.is_up() && daemon.can_launch(spec) && daemon.room() == 0;
         let full = service.counts.total() >= service.policy.max;
         rollout.trouble.retry_at.is_none()
             && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
-            && (full || (here && self.stuck.contains(&lane)))
+            && (full || (here && self.stuck.contains(&spec)))
             && !self.place_is_coming(id)
     }
 
@@ -232,8 +232,8 @@ impl Ledger {
 
     /// No daemon has room for a launch of a rollout: one that could launch it
     /// and holds old stock of the service gives a part of that up.
-    pub(super) fn make_room(&mut self, now: Instant, lane: Lane) {
-        let (id, generation) = lane;
+    pub(super) fn make_room(&mut self, now: Instant, spec: SpecKey) {
+        let (id, generation) = spec;
         let service = &self.services[id];
         let rolling = service.rollout.as_ref().is_some_and(|rollout| rollout.to == generation);
         if !rolling || service.stock.len() < 2 || self.place_is_coming(id) {
@@ -247,7 +247,7 @@ impl Ledger {
             .daemons
             .by_name()
             .map(|(_, daemon)| daemon)
-            .filter(|daemon| daemon.is_up() && daemon.can_launch(lane) && daemon.room() == 0);
+            .filter(|daemon| daemon.is_up() && daemon.can_launch(spec) && daemon.room() == 0);
         let found = gives.flat_map(|daemon| daemon.containers.iter().copied()).find(old);
         if let Some(launch) = found {
             self.retire(now, launch, RetireReason::Generation);

@@ -6,7 +6,8 @@ use super::super::{AdminState, GivenUp, Policy, Refusal};
 use super::service::Service;
 use super::trouble::Trouble;
 use super::{
-    Action, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceId, ServiceName, State, Timer,
+    Action, Generation, LaunchId, Ledger, RetireReason, ServiceId, ServiceName, SpecKey, State,
+    Timer,
 };
 
 // === impl Ledger ===
@@ -89,20 +90,20 @@ impl Ledger {
     }
 
     /// Drops all that was known of launches of a generation.
-    pub(super) fn forget_lane(&mut self, lane: Lane) {
-        self.release(lane);
+    pub(super) fn forget_lane(&mut self, spec: SpecKey) {
+        self.release(spec);
         // No daemon is opened by that, nor closed.
         for daemon in self.daemons.all_derived_mut() {
-            daemon.prepared.remove(&lane);
-            daemon.refusals.remove(&lane);
+            daemon.prepared.remove(&spec);
+            daemon.refusals.remove(&spec);
         }
-        let trouble = self.services[lane.0].trouble(lane.1);
+        let trouble = self.services[spec.0].trouble(spec.1);
         let Trouble { retry_at, losses, .. } = trouble.map(std::mem::take).unwrap_or_default();
         if let Some(at) = retry_at {
-            self.timers.remove(&(at, Timer::Lane(lane)));
+            self.timers.remove(&(at, Timer::BackOff(spec)));
         }
         if let Some(at) = losses.retry_at {
-            self.timers.remove(&(at, Timer::Stock(lane)));
+            self.timers.remove(&(at, Timer::Stock(spec)));
         }
     }
 

@@ -9,7 +9,7 @@ use super::super::{Refusal, sizing};
 use super::container::Container;
 use super::service::Window;
 use super::{
-    Action, DaemonId, Generation, Lane, LaunchId, Ledger, RetireReason, ServiceId, State, Timer,
+    Action, DaemonId, Generation, LaunchId, Ledger, RetireReason, ServiceId, SpecKey, State, Timer,
 };
 
 /// Of so many daemons it is said why they cannot launch a service.
@@ -51,43 +51,43 @@ impl Ledger {
     /// Launches what is wanted and missing, as far as daemons have room: first for those who wait,
     /// the longest first; then for the emptiest stock. What is `held` in one round is not asked for
     /// again in the next: nothing but another event or a deadline ends that.
-    fn converge(&mut self, now: Instant, held: &mut BTreeSet<Lane>) {
-        let lacking = self.hungry.difference(&self.stuck).filter(|lane| !held.contains(lane));
-        let mut candidates: Vec<_> = lacking.map(|lane| (self.need(*lane), *lane)).collect();
+    fn converge(&mut self, now: Instant, held: &mut BTreeSet<SpecKey>) {
+        let lacking = self.hungry.difference(&self.stuck).filter(|spec| !held.contains(spec));
+        let mut candidates: Vec<_> = lacking.map(|spec| (self.need(*spec), *spec)).collect();
         while let Some(at) = (0..candidates.len()).min_by_key(|at| candidates[*at].0) {
-            let (_, lane) = candidates.swap_remove(at);
-            // The last one may have been for both lanes of a service.
-            if !self.hungry.contains(&lane) {
+            let (_, spec) = candidates.swap_remove(at);
+            // The last one may have been for both specs of a service.
+            if !self.hungry.contains(&spec) {
                 continue;
             }
-            let able = |daemon| self.daemons[daemon].can_launch(lane);
+            let able = |daemon| self.daemons[daemon].can_launch(spec);
             match self.placement.pick(usize::MAX, able) {
-                Some(daemon) if self.holds(now, lane, daemon) => {
-                    held.insert(lane);
+                Some(daemon) if self.holds(now, spec, daemon) => {
+                    held.insert(spec);
                     continue;
                 }
                 Some(daemon) => {
-                    let launch = self.launch(now, lane, daemon);
-                    self.expect(now, launch, lane.0);
+                    let launch = self.launch(now, spec, daemon);
+                    self.expect(now, launch, spec.0);
                     // The next one is launched by what this one has changed.
                     self.refresh(now);
-                    if self.hungry.contains(&lane) {
-                        candidates.push((self.need(lane), lane));
+                    if self.hungry.contains(&spec) {
+                        candidates.push((self.need(spec), spec));
                     }
                 }
                 None => {
-                    self.stuck.insert(lane);
-                    self.make_room(now, lane);
+                    self.stuck.insert(spec);
+                    self.make_room(now, spec);
                 }
             }
-            for (need, lane) in &mut candidates {
-                *need = self.need(*lane);
+            for (need, spec) in &mut candidates {
+                *need = self.need(*spec);
             }
         }
     }
 
-    /// How urgent the next launch of a lane is; the least is the most urgent.
-    pub(super) fn need(&self, (service, generation): Lane) -> (Option<u64>, u64) {
+    /// How urgent the next launch of a spec is; the least is the most urgent.
+    pub(super) fn need(&self, (service, generation): SpecKey) -> (Option<u64>, u64) {
         let service = &self.services[service];
         if generation != service.current() {
             // What is on trial is one container, which serves whoever waits once it
@@ -105,7 +105,7 @@ impl Ledger {
     pub(super) fn launch(
         &mut self,
         now: Instant,
-        (id, generation): Lane,
+        (id, generation): SpecKey,
         on: DaemonId,
     ) -> LaunchId {
         let service = &mut self.services[id];
@@ -137,21 +137,22 @@ impl Ledger {
     /// large.
     fn refresh_service(&mut self, now: Instant, id: ServiceId) {
         let service = self.services.derived_mut(id);
-        let lanes: Vec<Lane> = service.lanes().map(|generation| (id, generation)).collect();
+        let specs: Vec<SpecKey> =
+            service.launched_generations().map(|generation| (id, generation)).collect();
         let all = (id, Generation(u32::MIN))..=(id, Generation(u32::MAX));
         for derived in [&mut self.hungry, &mut self.stuck] {
-            let former = derived.range(all.clone()).filter(|lane| !lanes.contains(lane));
+            let former = derived.range(all.clone()).filter(|spec| !specs.contains(spec));
             let former: Vec<_> = former.copied().collect();
-            former.iter().for_each(|lane| _ = derived.remove(lane));
+            former.iter().for_each(|spec| _ = derived.remove(spec));
         }
-        for lane in lanes {
-            if !self.draining && service.deficit(lane.1) > 0 {
-                self.hungry.insert(lane);
+        for spec in specs {
+            if !self.draining && service.deficit(spec.1) > 0 {
+                self.hungry.insert(spec);
             } else {
-                self.hungry.remove(&lane);
+                self.hungry.remove(&spec);
             }
             if service.leaving {
-                self.stuck.remove(&lane);
+                self.stuck.remove(&spec);
             }
         }
         match service.rollout {
@@ -184,7 +185,7 @@ impl Ledger {
         let daemon = &self.daemons[id];
         self.spread.changed |= match daemon.open(self.draining) {
             Some(load) => {
-                self.stuck.retain(|lane| !daemon.can_launch(*lane));
+                self.stuck.retain(|spec| !daemon.can_launch(*spec));
                 self.placement.set(id, &daemon.name, load)
             }
             None => self.placement.take_out(id),
@@ -222,10 +223,10 @@ impl Ledger {
         if sizing::on_their_way(&service.counts) > 0 {
             return None;
         }
-        let mut lanes = service.lanes().map(|generation| (id, generation));
-        let reason = self.unlaunchable(lanes.next()?)?;
+        let mut specs = service.launched_generations().map(|generation| (id, generation));
+        let reason = self.unlaunchable(specs.next()?)?;
         // What is on trial may serve them, too.
-        let hopeless = lanes.all(|lane| self.unlaunchable(lane).is_some());
+        let hopeless = specs.all(|spec| self.unlaunchable(spec).is_some());
         (hopeless && !self.some_come_back(id)).then_some(reason)
     }
 
@@ -236,14 +237,14 @@ impl Ledger {
         service.policy.reuse > 0 && leased > 0 && leased > self.leased_on_drained(id)
     }
 
-    /// Why no daemon can launch what is in a lane, when that is certain.
-    pub(super) fn unlaunchable(&self, lane: Lane) -> Option<Arc<str>> {
+    /// Why no daemon can launch a spec, when that is certain.
+    pub(super) fn unlaunchable(&self, spec: SpecKey) -> Option<Arc<str>> {
         if self.operator_drains_all() {
             return Some("every daemon is being drained by the operator".into());
         }
         let mut reasons = Vec::new();
         for (_, daemon) in self.daemons.by_name() {
-            let (reason, answered) = daemon.unfit_for(lane)?;
+            let (reason, answered) = daemon.unfit_for(spec)?;
             // Those that answer first: what they say is about the service.
             reasons.push((!answered, &daemon.name, reason));
         }

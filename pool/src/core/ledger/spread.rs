@@ -18,8 +18,8 @@ use super::super::sizing;
 use super::daemon::Daemon;
 use super::service::Service;
 use super::{
-    Contact, Container, DaemonId, DaemonName, Lane, LaunchId, Ledger, Liveness, RetireReason,
-    ServiceId, State, Timer,
+    Contact, Container, DaemonId, DaemonName, LaunchId, Ledger, Liveness, RetireReason, ServiceId,
+    SpecKey, State, Timer,
 };
 use crate::backoff::fraction;
 
@@ -41,7 +41,7 @@ const TOLERANCE: u32 = 1;
 /// to other services.
 const BESIDE_OTHERS: u32 = 2;
 
-/// Launches of a lane that wait for daemons which may come soon.
+/// Launches of a spec that wait for daemons which may come soon.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
     /// Until when, if any waits.
@@ -83,11 +83,11 @@ impl Spread {
 // === impl Daemon ===
 
 impl Daemon {
-    /// Whether it is about to be able to launch what is in a lane, as far as is known.
-    fn may_come(&self, lane: Lane) -> bool {
+    /// Whether it is about to be able to launch a spec, as far as is known.
+    fn may_come(&self, spec: SpecKey) -> bool {
         let unknown = match &self.contact {
             Contact::Joining => true,
-            Contact::Up { listed } => !listed || !self.prepared.contains_key(&lane),
+            Contact::Up { listed } => !listed || !self.prepared.contains_key(&spec),
             Contact::Down(..) => false,
         };
         unknown && self.in_service()
@@ -129,51 +129,51 @@ impl Service {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Daemons may come soon that cannot launch what is in a lane yet.
-    pub(super) fn await_daemons(&mut self, lane: Lane) {
-        self.awaiting.entry(lane).or_default();
+    /// Daemons may come soon that cannot launch a spec yet.
+    pub(super) fn await_daemons(&mut self, spec: SpecKey) {
+        self.awaiting.entry(spec).or_default();
     }
 
     /// A daemon may come soon.
     pub(super) fn await_daemon(&mut self) {
-        let lanes = self.services.iter().map(|(id, service)| (id, service.current()));
-        let lanes: Vec<_> = lanes.collect();
-        lanes.into_iter().for_each(|lane| self.await_daemons(lane));
+        let specs = self.services.iter().map(|(id, service)| (id, service.current()));
+        let specs: Vec<_> = specs.collect();
+        specs.into_iter().for_each(|spec| self.await_daemons(spec));
     }
 
     /// Whether a launch on a daemon waits for others that may come, which would be as good.
-    pub(super) fn holds(&mut self, now: Instant, lane: Lane, on: DaemonId) -> bool {
-        let Some(hold) = self.awaiting.get_mut(&lane) else { return false };
-        let service = &self.services[lane.0];
+    pub(super) fn holds(&mut self, now: Instant, spec: SpecKey, on: DaemonId) -> bool {
+        let Some(hold) = self.awaiting.get_mut(&spec) else { return false };
+        let service = &self.services[spec.0];
         let unserved = service.queue.len() > sizing::on_their_way(&service.counts);
-        if unserved || lane.1 != service.current() {
+        if unserved || spec.1 != service.current() {
             return false;
         }
         let tier = self.daemons[on].terms.tier;
-        let comes = |daemon: &Daemon| daemon.terms.tier <= tier && daemon.may_come(lane);
+        let comes = |daemon: &Daemon| daemon.terms.tier <= tier && daemon.may_come(spec);
         let known = hold.expected.as_ref();
         let expected = known.and_then(|name| self.daemons.id(name));
         if !expected.is_some_and(|id| comes(&self.daemons[id])) {
             // On from there, as those before were passed over already; then round.
             let next = self.daemons.round_from(known).find(|(_, daemon)| comes(daemon));
             let Some(next) = next.map(|(_, daemon)| daemon.name.clone()) else {
-                self.release(lane);
+                self.release(spec);
                 return false;
             };
             hold.expected = Some(next);
         }
         if hold.until.is_none() {
             let at = now + HOLD;
-            self.timers.insert((at, Timer::Hold(lane)));
+            self.timers.insert((at, Timer::Hold(spec)));
             hold.until = Some(at);
         }
         true
     }
 
-    /// Nothing in a lane is held any more.
-    pub(super) fn release(&mut self, lane: Lane) {
-        if let Some(Hold { until: Some(at), .. }) = self.awaiting.remove(&lane) {
-            self.timers.remove(&(at, Timer::Hold(lane)));
+    /// Nothing of a spec is held any more.
+    pub(super) fn release(&mut self, spec: SpecKey) {
+        if let Some(Hold { until: Some(at), .. }) = self.awaiting.remove(&spec) {
+            self.timers.remove(&(at, Timer::Hold(spec)));
         }
     }
 
@@ -227,14 +227,14 @@ impl Ledger {
             if used || !service.may_be_moved() {
                 continue;
             }
-            let lane = (id, service.current());
+            let spec = (id, service.current());
             let tolerance = match service.spreading {
                 _ if busy => BESIDE_OTHERS,
                 true => 0,
                 false => TOLERANCE,
             };
             if let Some(to) = self.better_place(id, tolerance) {
-                let launch = self.launch(now, lane, to);
+                let launch = self.launch(now, spec, to);
                 self.spread.last = id;
                 self.spread.moving = Some(launch);
                 return;
@@ -245,11 +245,11 @@ impl Ledger {
 
     /// The daemon on which one of the stock of a service is better placed.
     fn better_place(&self, id: ServiceId, tolerance: u32) -> Option<DaemonId> {
-        let lane = (id, self.services[id].current());
+        let spec = (id, self.services[id].current());
         let (from, _) = self.worst_placed(id)?;
         let is_better = |to: &Daemon| {
             let more = if from.others + to.others > 0 { BESIDE_OTHERS } else { tolerance };
-            to.can_launch(lane) && to.place_beside(more).is_some_and(|to| to < from.place_of_last())
+            to.can_launch(spec) && to.place_beside(more).is_some_and(|to| to < from.place_of_last())
         };
         self.placement.pick_below(from.place_of_last(), |to| is_better(&self.daemons[to]))
     }

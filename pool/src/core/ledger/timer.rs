@@ -1,6 +1,6 @@
 //! What the ledger waits for.
 
-use super::{DaemonId, Lane, LaunchId, ServiceId, WaiterId};
+use super::{DaemonId, LaunchId, ServiceId, SpecKey, WaiterId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
@@ -16,14 +16,14 @@ pub(super) enum Timer {
     Surplus(ServiceId),
     /// When the demand of a service is looked at though nobody came.
     Demand(ServiceId),
-    /// The end of a lane's back-off.
-    Lane(Lane),
-    /// The end of a pause in what is launched for the stock of a lane.
-    Stock(Lane),
+    /// The end of a spec's back-off.
+    BackOff(SpecKey),
+    /// The end of a pause in what is launched for the stock of a spec.
+    Stock(SpecKey),
     /// The end of a daemon's back-off.
     Daemon(DaemonId),
-    /// A lane waits no longer for daemons that have yet to answer.
-    Hold(Lane),
+    /// A spec waits no longer for daemons that have yet to answer.
+    Hold(SpecKey),
     /// The spread of the stocks is looked at.
     Spread,
 }
