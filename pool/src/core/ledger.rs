@@ -68,7 +68,7 @@ pub struct Ledger {
     placement: Placement,
     /// Lanes that lack containers. This set is derived, as are `placement`, `stuck`, `doubtful` and
     /// `rolling`: see `ledger/settle.rs`.
-    hungry: BTreeSet<SpecKey>,
+    short: BTreeSet<SpecKey>,
     /// That for which no daemon was open when one was looked for last. It
     /// is not looked at until one opens: to look costs what there are daemons,
     /// and what none can launch would be looked at on every event.

@@ -90,7 +90,7 @@ impl Ledger {
                 }
             }
             let lacks = |spec: &&SpecKey| spec.0 == id && service.deficit(spec.1) == 0;
-            if let Some(spec) = self.hungry.iter().find(lacks) {
+            if let Some(spec) = self.short.iter().find(lacks) {
                 return Err(format!("{name} is to be launched for nobody: {spec:?}"));
             }
             if service.queue.len() > 0 && service.stock.len() > 0 {
@@ -144,9 +144,9 @@ impl Ledger {
             return Err(format!("I11: {name} is open though drained"));
         }
         for (id, service) in self.services.iter() {
-            let hungry = self.hungry.iter().any(|spec| spec.0 == id);
+            let short = self.short.iter().any(|spec| spec.0 == id);
             let name = &service.name;
-            if !service.admin.is_ready() && (hungry || service.queue.len() > 0) {
+            if !service.admin.is_ready() && (short || service.queue.len() > 0) {
                 return Err(format!("I11: {name} is waited or launched for though drained"));
             }
         }

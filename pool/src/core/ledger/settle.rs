@@ -52,12 +52,12 @@ impl Ledger {
     /// the longest first; then for the emptiest stock. What is `held` in one round is not asked for
     /// again in the next: nothing but another event or a deadline ends that.
     fn converge(&mut self, now: Instant, held: &mut BTreeSet<SpecKey>) {
-        let lacking = self.hungry.difference(&self.stuck).filter(|spec| !held.contains(spec));
+        let lacking = self.short.difference(&self.stuck).filter(|spec| !held.contains(spec));
         let mut candidates: Vec<_> = lacking.map(|spec| (self.need(*spec), *spec)).collect();
         while let Some(at) = (0..candidates.len()).min_by_key(|at| candidates[*at].0) {
             let (_, spec) = candidates.swap_remove(at);
             // The last one may have been for both specs of a service.
-            if !self.hungry.contains(&spec) {
+            if !self.short.contains(&spec) {
                 continue;
             }
             let able = |daemon| self.daemons[daemon].can_launch(spec);
@@ -71,7 +71,7 @@ impl Ledger {
                     self.expect(now, launch, spec.0);
                     // The next one is launched by what this one has changed.
                     self.refresh(now);
-                    if self.hungry.contains(&spec) {
+                    if self.short.contains(&spec) {
                         candidates.push((self.need(spec), spec));
                     }
                 }
@@ -140,16 +140,16 @@ impl Ledger {
         let specs: Vec<SpecKey> =
             service.launched_generations().map(|generation| (id, generation)).collect();
         let all = (id, Generation(u32::MIN))..=(id, Generation(u32::MAX));
-        for derived in [&mut self.hungry, &mut self.stuck] {
+        for derived in [&mut self.short, &mut self.stuck] {
             let former = derived.range(all.clone()).filter(|spec| !specs.contains(spec));
             let former: Vec<_> = former.copied().collect();
             former.iter().for_each(|spec| _ = derived.remove(spec));
         }
         for spec in specs {
             if !self.draining && service.deficit(spec.1) > 0 {
-                self.hungry.insert(spec);
+                self.short.insert(spec);
             } else {
-                self.hungry.remove(&spec);
+                self.short.remove(&spec);
             }
             if service.leaving {
                 self.stuck.remove(&spec);
