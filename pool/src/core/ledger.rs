@@ -66,17 +66,16 @@ pub struct Ledger {
     elsewhere: BTreeMap<LaunchId, DaemonId>,
     /// The daemons with room for a launch.
     placement: Placement,
-    /// Lanes that lack containers. This set is derived, as are `placement`, `stuck`, `doubtful` and
+    /// Spec keys that lack containers. This set is derived, as are `placement`, `unplaceable`, `doubtful` and
     /// `rolling`: see `ledger/settle.rs`.
     short: BTreeSet<SpecKey>,
-    /// That for which no daemon was open when one was looked for last. It
-    /// is not looked at until one opens: to look costs what there are daemons,
-    /// and what none can launch would be looked at on every event.
-    stuck: BTreeSet<SpecKey>,
-    /// Lanes for which daemons may come soon.
+    /// Spec keys that no daemon could take at the last attempt. They are skipped until a daemon gets
+    /// room, because each attempt costs a look at every daemon.
+    unplaceable: BTreeSet<SpecKey>,
+    /// Spec keys for which daemons may come soon.
     awaiting: BTreeMap<SpecKey, Hold>,
     spread: Spread,
-    /// The services whose waiters may have lost their last hope.
+    /// Services of whose waiters some may have nothing left to wait for: looked at in `settle`.
     doubtful: BTreeSet<ServiceId>,
     /// Those on their way to another generation.
     rolling: BTreeSet<ServiceId>,

@@ -111,11 +111,11 @@ impl Ledger {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", daemon.counts));
             }
         }
-        for spec in &self.stuck {
+        for spec in &self.unplaceable {
             let can = |daemon| self.daemons[daemon].can_launch(*spec);
             if let Some(daemon) = self.placement.pick(usize::MAX, can) {
                 let name = &self.daemons[daemon].name;
-                return Err(format!("{spec:?} is stuck though {name} is open"));
+                return Err(format!("{spec:?} is held to be unplaceable though {name} is open"));
             }
         }
         self.audit_drained()?;

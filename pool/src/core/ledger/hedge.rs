@@ -79,7 +79,7 @@ impl Ledger {
             && service.counts.total() < service.policy.max
             && service.hedges.under_way < (under_way / SHARE).max(1)
             && service.trouble(generation).is_some_and(|trouble| trouble.total() == 0);
-        if self.draining || !wanted || self.stuck.contains(&spec) {
+        if self.draining || !wanted || self.unplaceable.contains(&spec) {
             return;
         }
         let able = |daemon: &Daemon| daemon.is_sound() && daemon.can_launch(spec);

@@ -69,7 +69,7 @@ impl Ledger {
                 Step::Complete => self.complete(now, id),
                 Step::Wait => {
                     last = Some(id);
-                    let specs = self.stuck.iter().filter(|spec| spec.0 == id);
+                    let specs = self.unplaceable.iter().filter(|spec| spec.0 == id);
                     let specs: Vec<_> = specs.copied().collect();
                     specs.into_iter().for_each(|spec| self.make_room(now, spec));
                 }
@@ -177,7 +177,7 @@ impl Ledger {
         let full = service.counts.total() >= service.policy.max;
         rollout.trouble.retry_at.is_none()
             && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
-            && (full || (here && self.stuck.contains(&spec)))
+            && (full || (here && self.unplaceable.contains(&spec)))
             && !self.place_is_coming(id)
     }
 

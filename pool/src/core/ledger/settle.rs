@@ -52,7 +52,7 @@ impl Ledger {
     /// the longest first; then for the emptiest stock. What is `held` in one round is not asked for
     /// again in the next: nothing but another event or a deadline ends that.
     fn converge(&mut self, now: Instant, held: &mut BTreeSet<SpecKey>) {
-        let lacking = self.short.difference(&self.stuck).filter(|spec| !held.contains(spec));
+        let lacking = self.short.difference(&self.unplaceable).filter(|spec| !held.contains(spec));
         let mut candidates: Vec<_> = lacking.map(|spec| (self.need(*spec), *spec)).collect();
         while let Some(at) = (0..candidates.len()).min_by_key(|at| candidates[*at].0) {
             let (_, spec) = candidates.swap_remove(at);
@@ -76,7 +76,7 @@ impl Ledger {
                     }
                 }
                 None => {
-                    self.stuck.insert(spec);
+                    self.unplaceable.insert(spec);
                     self.make_room(now, spec);
                 }
             }
@@ -140,7 +140,7 @@ impl Ledger {
         let specs: Vec<SpecKey> =
             service.launched_generations().map(|generation| (id, generation)).collect();
         let all = (id, Generation(u32::MIN))..=(id, Generation(u32::MAX));
-        for derived in [&mut self.short, &mut self.stuck] {
+        for derived in [&mut self.short, &mut self.unplaceable] {
             let former = derived.range(all.clone()).filter(|spec| !specs.contains(spec));
             let former: Vec<_> = former.copied().collect();
             former.iter().for_each(|spec| _ = derived.remove(spec));
@@ -152,7 +152,7 @@ impl Ledger {
                 self.short.remove(&spec);
             }
             if service.leaving {
-                self.stuck.remove(&spec);
+                self.unplaceable.remove(&spec);
             }
         }
         match service.rollout {
@@ -179,13 +179,13 @@ impl Ledger {
         }
     }
 
-    /// What follows from a daemon: its place in the order of placement, and what is not stuck any
+    /// What follows from a daemon: its place in the order of placement, and what is not unplaceable any
     /// more.
     fn refresh_daemon(&mut self, id: DaemonId) {
         let daemon = &self.daemons[id];
         self.spread.changed |= match daemon.open(self.draining) {
             Some(load) => {
-                self.stuck.retain(|spec| !daemon.can_launch(*spec));
+                self.unplaceable.retain(|spec| !daemon.can_launch(*spec));
                 self.placement.set(id, &daemon.name, load)
             }
             None => self.placement.take_out(id),
