@@ -66,7 +66,7 @@ pub struct Ledger {
     elsewhere: BTreeMap<LaunchId, DaemonId>,
     /// The daemons with room for a launch.
     placement: Placement,
-    /// Spec keys that lack containers. This set is derived, as are `placement`, `unplaceable`, `doubtful` and
+    /// Spec keys that lack containers. This set is derived, as are `placement`, `unplaceable`, `recheck_waiters` and
     /// `rolling`: see `ledger/settle.rs`.
     short: BTreeSet<SpecKey>,
     /// Spec keys that no daemon could take at the last attempt. They are skipped until a daemon gets
@@ -76,7 +76,7 @@ pub struct Ledger {
     awaiting: BTreeMap<SpecKey, Hold>,
     spread: Spread,
     /// Services of whose waiters some may have nothing left to wait for: looked at in `settle`.
-    doubtful: BTreeSet<ServiceId>,
+    recheck_waiters: BTreeSet<ServiceId>,
     /// Those on their way to another generation.
     rolling: BTreeSet<ServiceId>,
     /// Where each waiter waits.

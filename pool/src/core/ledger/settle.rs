@@ -160,7 +160,7 @@ impl Ledger {
             None => self.rolling.remove(&id),
         };
         if service.queue.len() > 0 {
-            self.doubtful.insert(id);
+            self.recheck_waiters.insert(id);
         }
         service.note_wanted(Some(now));
         let (stock, warm) = (service.stock.len(), service.stock_wanted());
@@ -207,7 +207,7 @@ impl Ledger {
 
     /// Refuses those who wait for what cannot come.
     fn give_up(&mut self) {
-        while let Some(id) = self.doubtful.pop_first() {
+        while let Some(id) = self.recheck_waiters.pop_first() {
             if self.services[id].queue.len() > 0
                 && let Some(reason) = self.hopeless(id)
             {
