@@ -67,7 +67,7 @@ pub struct Ledger {
     /// The daemons with room for a launch.
     placement: Placement,
     /// Spec keys that lack containers. This set is derived, as are `placement`, `unplaceable`, `recheck_waiters` and
-    /// `rolling`: see `ledger/settle.rs`.
+    /// `rolling_out`: see `ledger/settle.rs`.
     short: BTreeSet<SpecKey>,
     /// Spec keys that no daemon could take at the last attempt. They are skipped until a daemon gets
     /// room, because each attempt costs a look at every daemon.
@@ -78,7 +78,7 @@ pub struct Ledger {
     /// Services of whose waiters some may have nothing left to wait for: looked at in `settle`.
     recheck_waiters: BTreeSet<ServiceId>,
     /// Those on their way to another generation.
-    rolling: BTreeSet<ServiceId>,
+    rolling_out: BTreeSet<ServiceId>,
     /// Where each waiter waits.
     waiting: BTreeMap<WaiterId, ServiceId>,
     timers: BTreeSet<(Instant, Timer)>,

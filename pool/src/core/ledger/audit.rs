@@ -61,7 +61,7 @@ impl Ledger {
             if service.rollout.as_ref().is_some_and(|rollout| rollout.counts != of_rollout) {
                 return Err(format!("I1: {name} is rolled out to {of_rollout:?}"));
             }
-            if service.rollout.is_some() != self.rolling.contains(&id) {
+            if service.rollout.is_some() != self.rolling_out.contains(&id) {
                 return Err(format!("{name} is rolled out behind the ledger's back"));
             }
             let rollout = service.rollout.as_ref().map(|r| (r.to, &r.trouble));

@@ -61,7 +61,7 @@ impl Ledger {
     /// Does what rollouts need.
     pub(super) fn roll(&mut self, now: Instant) {
         let mut last = None;
-        while let Some(id) = self.rolling.iter().find(|id| Some(**id) > last).copied() {
+        while let Some(id) = self.rolling_out.iter().find(|id| Some(**id) > last).copied() {
             match self.next_step(id) {
                 Step::Retire(launch) => self.retire(now, launch, RetireReason::Generation),
                 Step::RollBack(why, reason) => self.roll_back(now, id, why, reason),

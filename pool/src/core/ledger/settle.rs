@@ -156,8 +156,8 @@ impl Ledger {
             }
         }
         match service.rollout {
-            Some(_) => self.rolling.insert(id),
-            None => self.rolling.remove(&id),
+            Some(_) => self.rolling_out.insert(id),
+            None => self.rolling_out.remove(&id),
         };
         if service.queue.len() > 0 {
             self.recheck_waiters.insert(id);
