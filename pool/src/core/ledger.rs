@@ -6,6 +6,7 @@ mod container;
 mod daemon;
 mod demand;
 mod drain;
+mod failure_streak;
 mod fleet;
 mod gone;
 mod hedge;
@@ -23,7 +24,6 @@ mod settle;
 mod spread;
 mod timer;
 mod totals;
-mod trouble;
 mod view;
 
 #[cfg(any(test, debug_assertions, feature = "testing"))]
@@ -192,14 +192,14 @@ impl Ledger {
                 Timer::Surplus(service) => self.shrink(now, service),
                 Timer::Demand(service) => self.review(now, service),
                 Timer::BackOff((service, generation)) => {
-                    if let Some(trouble) = self.services[service].trouble(generation) {
-                        trouble.retry_at = None;
+                    if let Some(streak) = self.services[service].failures_of(generation) {
+                        streak.retry_at = None;
                     }
                     self.spread.changed = true;
                 }
                 Timer::Stock((service, generation)) => {
-                    if let Some(trouble) = self.services[service].trouble(generation) {
-                        trouble.losses.retry_at = None;
+                    if let Some(streak) = self.services[service].failures_of(generation) {
+                        streak.losses.retry_at = None;
                     }
                     self.spread.changed = true;
                 }

@@ -64,16 +64,16 @@ impl Ledger {
             if service.rollout.is_some() != self.rolling_out.contains(&id) {
                 return Err(format!("{name} is rolled out behind the ledger's back"));
             }
-            let rollout = service.rollout.as_ref().map(|r| (r.to, &r.trouble));
-            for (generation, trouble) in
-                rollout.into_iter().chain([(service.generation, &service.trouble)])
+            let rollout = service.rollout.as_ref().map(|r| (r.to, &r.streak));
+            for (generation, streak) in
+                rollout.into_iter().chain([(service.generation, &service.streak)])
             {
-                if let Some(at) = trouble.retry_at
+                if let Some(at) = streak.retry_at
                     && !self.timers.contains(&(at, Timer::BackOff((id, generation))))
                 {
                     return Err(format!("{name} pauses for ever: generation {generation}"));
                 }
-                if let Some(at) = trouble.losses.retry_at
+                if let Some(at) = streak.losses.retry_at
                     && !self.timers.contains(&(at, Timer::Stock((id, generation))))
                 {
                     return Err(format!("{name} has no stock for ever: generation {generation}"));

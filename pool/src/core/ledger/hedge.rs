@@ -78,7 +78,7 @@ impl Ledger {
             && service.queue.len() > coming
             && service.counts.total() < service.policy.max
             && service.hedges.under_way < (under_way / SHARE).max(1)
-            && service.trouble(generation).is_some_and(|trouble| trouble.total() == 0);
+            && service.failures_of(generation).is_some_and(|streak| streak.total() == 0);
         if self.draining || !wanted || self.unplaceable.contains(&spec) {
             return;
         }

@@ -48,8 +48,8 @@ impl Ledger {
             return;
         }
         let service = &mut self.services[container.service];
-        if let Some(trouble) = service.trouble(container.generation) {
-            trouble.failures = 0;
+        if let Some(streak) = service.failures_of(container.generation) {
+            streak.failures = 0;
         }
         container.expires = service.policy.lifetime(launch).map(|age| now + age);
         if let Some(learning) = &mut service.learning {
@@ -110,8 +110,8 @@ impl Ledger {
             let service = &mut self.services[id];
             if !matches!(fault, Fault::Full | Fault::Unwanted) {
                 service.totals.launch_failures += 1;
-                if let Some(trouble) = service.trouble(generation) {
-                    trouble.last_error = Some(reason.clone());
+                if let Some(streak) = service.failures_of(generation) {
+                    streak.last_error = Some(reason.clone());
                 }
             }
             match fault {
@@ -218,10 +218,10 @@ impl Ledger {
         age: Duration,
         what: &str,
     ) {
-        if let Some(trouble) = self.services[spec.0].trouble(spec.1) {
+        if let Some(streak) = self.services[spec.0].failures_of(spec.1) {
             let age = age.as_secs_f32();
             let reason = format!("a container that was ready {what}, {age:.1}s after its start");
-            trouble.last_error = Some(reason.into());
+            streak.last_error = Some(reason.into());
         }
         self.blame_service(now, spec, born, true);
     }
@@ -232,21 +232,21 @@ impl Ledger {
         let (id, generation) = spec;
         let service = &mut self.services[id];
         let backoff = service.policy.backoff;
-        let Some(trouble) = service.trouble(generation) else { return };
-        if trouble.failed_at.is_some_and(|at| born < at) {
+        let Some(streak) = service.failures_of(generation) else { return };
+        if streak.failed_at.is_some_and(|at| born < at) {
             return;
         }
         if early_death {
-            trouble.early_deaths += 1;
+            streak.failed_early += 1;
         } else {
-            trouble.failures += 1;
+            streak.failures += 1;
         }
-        trouble.failed_at = Some(now);
-        if let Some(at) = trouble.retry_at.take() {
+        streak.failed_at = Some(now);
+        if let Some(at) = streak.retry_at.take() {
             self.timers.remove(&(at, Timer::BackOff(spec)));
         }
-        let at = now + backoff.after(trouble.total());
-        trouble.retry_at = Some(at);
+        let at = now + backoff.after(streak.total());
+        streak.retry_at = Some(at);
         self.timers.insert((at, Timer::BackOff(spec)));
         // One that is rolled out is rolled back instead.
         if service.rollout.as_ref().is_none_or(|rollout| rollout.to != generation)

@@ -45,8 +45,8 @@ impl Ledger {
         let service = &mut self.services[id];
         let (name, Backoff { cap, .. }) = (service.name.clone(), service.policy.backoff);
         let often = service.policy.failing_after;
-        let Some(trouble) = service.trouble(generation) else { return };
-        let losses = &mut trouble.losses;
+        let Some(streak) = service.failures_of(generation) else { return };
+        let losses = &mut streak.losses;
         if losses.last.is_some_and(|at| born < at) {
             return;
         }
@@ -62,10 +62,10 @@ impl Ledger {
     pub(super) fn pace(&mut self, now: Instant, spec: SpecKey) {
         let service = &mut self.services[spec.0];
         let backoff = service.policy.backoff;
-        let Some(trouble) = service.trouble(spec.1) else { return };
-        let count = trouble.losses.count(now);
+        let Some(streak) = service.failures_of(spec.1) else { return };
+        let count = streak.losses.count(now);
         let until = (count > 0).then(|| now + backoff.after(count));
-        if let Some(at) = std::mem::replace(&mut trouble.losses.retry_at, until) {
+        if let Some(at) = std::mem::replace(&mut streak.losses.retry_at, until) {
             self.timers.remove(&(at, Timer::Stock(spec)));
         }
         if let Some(at) = until {
@@ -75,10 +75,10 @@ impl Ledger {
 
     /// A container of a generation has served a client, or has lived to do so.
     pub(super) fn served(&mut self, now: Instant, spec: SpecKey) {
-        let Some(trouble) = self.services[spec.0].trouble(spec.1) else { return };
-        trouble.early_deaths = 0;
-        trouble.losses.in_a_row = 0;
-        if trouble.losses.retry_at.is_some() {
+        let Some(streak) = self.services[spec.0].failures_of(spec.1) else { return };
+        streak.failed_early = 0;
+        streak.losses.in_a_row = 0;
+        if streak.losses.retry_at.is_some() {
             self.pace(now, spec);
         }
     }

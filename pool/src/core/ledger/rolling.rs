@@ -84,10 +84,10 @@ impl Ledger {
         if !service.in_service() {
             return Step::Wait;
         }
-        let Rollout { to, trouble, counts, .. } = rollout;
+        let Rollout { to, streak, counts, .. } = rollout;
         let taking_over = rollout.taking_over();
-        if trouble.total() >= service.policy.failing_after {
-            let reason = trouble.last_error.clone();
+        if streak.total() >= service.policy.failing_after {
+            let reason = streak.last_error.clone();
             let reason = reason.unwrap_or_else(|| "its containers fail".into());
             return Step::RollBack(GivenUp::Failed, reason);
         }
@@ -115,7 +115,7 @@ impl Ledger {
         if let Some(launch) = old
             && stock > 1
             && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
-            && trouble.retry_at.is_none()
+            && streak.retry_at.is_none()
             && service.counts.total() >= service.policy.max
             && !self.place_is_coming(id)
         {
@@ -175,7 +175,7 @@ impl Ledger {
         let daemon = &self.daemons[container.daemon];
         let here = daemon.is_up() && daemon.can_launch(spec) && daemon.room() == 0;
         let full = service.counts.total() >= service.policy.max;
-        rollout.trouble.retry_at.is_none()
+        rollout.streak.retry_at.is_none()
             && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
             && (full || (here && self.unplaceable.contains(&spec)))
             && !self.place_is_coming(id)
@@ -185,12 +185,12 @@ impl Ledger {
     /// only what is leased, or cannot be asked.
     fn complete(&mut self, now: Instant, id: ServiceId) {
         let service = &mut self.services[id];
-        let Some(Rollout { to, trouble, .. }) = service.rollout.take() else { return };
+        let Some(Rollout { to, streak, .. }) = service.rollout.take() else { return };
         let (name, before) = (service.name.clone(), service.generation);
         self.forget_lane((id, before));
         let service = &mut self.services[id];
         service.generation = to;
-        service.trouble = trouble;
+        service.streak = streak;
         for launch in self.of_service(id, |state| state == State::Unknown) {
             if let Some(reason) = self.unwanted(now, launch) {
                 self.retire(now, launch, reason);

@@ -2,7 +2,7 @@
 
 use super::super::{Counts, Policy, Stage, sizing};
 use super::canary::Canary;
-use super::trouble::Trouble;
+use super::failure_streak::FailureStreak;
 use super::{Generation, State};
 
 /// A generation on its way to take the place of another.
@@ -13,7 +13,7 @@ pub(super) struct Rollout {
     pub(super) canary: Canary,
     /// Its containers; all are of this rollout.
     pub(super) counts: Counts,
-    pub(super) trouble: Trouble,
+    pub(super) streak: FailureStreak,
 }
 
 // === impl Rollout ===
@@ -25,7 +25,7 @@ impl Rollout {
             stage: Stage::Trial,
             canary: Canary::default(),
             counts: Counts::default(),
-            trouble: Trouble::default(),
+            streak: FailureStreak::default(),
         }
     }
 
@@ -42,7 +42,7 @@ impl Rollout {
 
     /// How many launches of the new generation lack, beside all containers of its service.
     pub(super) fn deficit(&self, policy: &Policy, all: &Counts, waiting: u32) -> u32 {
-        if self.trouble.retry_at.is_some() {
+        if self.streak.retry_at.is_some() {
             return 0;
         }
         let room = policy.max.saturating_sub(all.total());
@@ -51,21 +51,21 @@ impl Rollout {
 
     /// The same, whatever `max` is.
     pub(super) fn lacks(&self, policy: &Policy, all: &Counts, waiting: u32) -> u32 {
-        let struggling = self.trouble.total() > 0;
+        let struggling = self.streak.total() > 0;
         match self.stage {
             Stage::Trial => {
                 let gone = self.counts[State::Retiring];
                 return 1_u32.saturating_sub(self.counts.total() - gone);
             }
             Stage::Canary => {
-                let stock = self.trouble.stock_wanted(self.stock_wanted(policy));
+                let stock = self.streak.stock_wanted(self.stock_wanted(policy));
                 let one = have(&self.counts) < stock
                     && !(struggling && sizing::launching(&self.counts) > 0);
                 return u32::from(one);
             }
             Stage::TakingOver => {}
         }
-        let warm = self.trouble.stock_wanted(policy.warm);
+        let warm = self.streak.stock_wanted(policy.warm);
         let wanted = sizing::deficit(policy, warm, all, waiting, struggling);
         let missing = warm.saturating_sub(have(&self.counts));
         let above = have(all).saturating_sub(policy.warm.saturating_add(waiting));

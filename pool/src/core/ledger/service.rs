@@ -6,11 +6,11 @@ use std::time::Instant;
 use super::super::queue::Queue;
 use super::super::stock::Stock;
 use super::super::{AdminState, Counts, Outcome, Policy, Stage, sizing};
+use super::failure_streak::FailureStreak;
 use super::hedge::Hedges;
 use super::learning::Learning;
 use super::rollout::Rollout;
 use super::totals::Totals;
-use super::trouble::Trouble;
 use super::{Generation, LaunchId, ServiceName, State};
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Service {
     pub(super) counts: Counts,
     pub(super) stock: Stock,
     pub(super) queue: Queue,
-    pub(super) trouble: Trouble,
+    pub(super) streak: FailureStreak,
     pub(super) window: Option<Window>,
     /// What is learnt where the stock sizes itself; `policy.warm` follows it.
     pub(super) learning: Option<Learning>,
@@ -67,7 +67,7 @@ impl Service {
             counts: Counts::default(),
             stock: Stock::default(),
             queue: Queue::default(),
-            trouble: Trouble::default(),
+            streak: FailureStreak::default(),
             window: None,
             hedges: Hedges::default(),
             used: None,
@@ -151,41 +151,41 @@ impl Service {
                 || self.rollout.as_ref().is_some_and(|rollout| rollout.to == generation))
     }
 
-    /// How launches of a generation go wrong; `None` for one that is launched no more.
-    pub(super) fn trouble(&mut self, generation: Generation) -> Option<&mut Trouble> {
+    /// The failures of a generation in a row; `None` for one that is launched no more.
+    pub(super) fn failures_of(&mut self, generation: Generation) -> Option<&mut FailureStreak> {
         match &mut self.rollout {
-            Some(rollout) if rollout.to == generation => Some(&mut rollout.trouble),
-            _ if self.generation == generation => Some(&mut self.trouble),
+            Some(rollout) if rollout.to == generation => Some(&mut rollout.streak),
+            _ if self.generation == generation => Some(&mut self.streak),
             _ => None,
         }
     }
 
-    fn current_trouble(&self) -> &Trouble {
+    fn current_failures(&self) -> &FailureStreak {
         match &self.rollout {
-            Some(rollout) if rollout.taking_over() => &rollout.trouble,
-            _ => &self.trouble,
+            Some(rollout) if rollout.taking_over() => &rollout.streak,
+            _ => &self.streak,
         }
     }
 
     /// How many launches of a generation lack.
     pub(super) fn deficit(&self, generation: Generation) -> u32 {
-        let trouble = match &self.rollout {
+        let streak = match &self.rollout {
             _ if !self.in_service() => return 0,
             Some(rollout) if rollout.to == generation => {
                 return rollout.deficit(&self.policy, &self.counts, self.queue.len());
             }
             Some(rollout) if rollout.taking_over() => return 0,
-            _ if self.generation == generation => &self.trouble,
+            _ if self.generation == generation => &self.streak,
             _ => return 0,
         };
-        if trouble.retry_at.is_some() {
+        if streak.retry_at.is_some() {
             return 0;
         }
-        let struggling = trouble.total() > 0;
+        let struggling = streak.total() > 0;
         let canary = self.canary().map(|rollout| rollout.counts).unwrap_or_default();
         let room = self.policy.max.saturating_sub(self.counts.total());
         let others = self.counts.without(&canary);
-        let warm = trouble.stock_wanted(self.policy.warm);
+        let warm = streak.stock_wanted(self.policy.warm);
         sizing::deficit(&self.policy, warm, &others, self.queue.len(), struggling).min(room)
     }
 
@@ -198,18 +198,18 @@ impl Service {
 
     /// Its launches have failed so often that nobody should wait for one.
     pub(super) fn failing(&self) -> Option<&Arc<str>> {
-        let trouble = self.current_trouble();
-        trouble.last_error.as_ref().filter(|_| trouble.total() >= self.policy.failing_after)
+        let streak = self.current_failures();
+        streak.last_error.as_ref().filter(|_| streak.total() >= self.policy.failing_after)
     }
 
     /// The same, while nothing is launched.
     pub(super) fn refusing(&self) -> Option<&Arc<str>> {
-        self.failing().filter(|_| self.current_trouble().retry_at.is_some())
+        self.failing().filter(|_| self.current_failures().retry_at.is_some())
     }
 
     /// What went wrong last with what is launched now.
     pub(super) fn last_error(&self) -> Option<&Arc<str>> {
-        self.current_trouble().last_error.as_ref()
+        self.current_failures().last_error.as_ref()
     }
 
     /// Is run by another policy. A stock that sizes itself begins with what it has.

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::super::{AdminState, GivenUp, Policy, Refusal};
+use super::failure_streak::FailureStreak;
 use super::service::Service;
-use super::trouble::Trouble;
 use super::{
     Action, Generation, LaunchId, Ledger, RetireReason, ServiceId, ServiceName, SpecKey, State,
     Timer,
@@ -97,8 +97,8 @@ impl Ledger {
             daemon.prepared.remove(&spec);
             daemon.refusals.remove(&spec);
         }
-        let trouble = self.services[spec.0].trouble(spec.1);
-        let Trouble { retry_at, losses, .. } = trouble.map(std::mem::take).unwrap_or_default();
+        let streak = self.services[spec.0].failures_of(spec.1);
+        let FailureStreak { retry_at, losses, .. } = streak.map(std::mem::take).unwrap_or_default();
         if let Some(at) = retry_at {
             self.timers.remove(&(at, Timer::BackOff(spec)));
         }

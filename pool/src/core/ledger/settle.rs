@@ -110,7 +110,7 @@ impl Ledger {
     ) -> LaunchId {
         let service = &mut self.services[id];
         let wanted = service.launched(generation);
-        let paced = service.trouble(generation).is_some_and(|t| t.losses.retry_at.is_some());
+        let paced = service.failures_of(generation).is_some_and(|t| t.losses.retry_at.is_some());
         self.launches += 1;
         service.totals.launched += 1;
         let launch = LaunchId(self.launches);

@@ -120,8 +120,8 @@ impl Service {
             self.stock.len() == self.stock_wanted() && sizing::on_their_way(&self.counts) == 0;
         idle && self.counts.total() < self.policy.max
             && self.rollout.is_none()
-            && self.trouble.retry_at.is_none()
-            && self.trouble.losses.retry_at.is_none()
+            && self.streak.retry_at.is_none()
+            && self.streak.losses.retry_at.is_none()
             && self.in_service()
     }
 }

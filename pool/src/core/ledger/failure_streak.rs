@@ -1,18 +1,18 @@
-//! How launches of one generation go wrong.
+//! Failures of one generation in a row.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::losses::Losses;
 
-/// How launches of a generation go wrong by its own fault.
+/// Failures of a generation in a row, by its own fault.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(super) struct FailureStreak {
     /// Launches that failed in a row; those ordered before the last failure was
     /// known count as one with it.
     pub(super) failures: u32,
     /// Containers that died young since one has served, or has lived to be leased.
-    pub(super) early_deaths: u32,
+    pub(super) failed_early: u32,
     pub(super) failed_at: Option<Instant>,
     /// Nothing is launched until then.
     pub(super) retry_at: Option<Instant>,
@@ -20,11 +20,11 @@ pub(super) struct Trouble {
     pub(super) losses: Losses,
 }
 
-// === impl Trouble ===
+// === impl FailureStreak ===
 
-impl Trouble {
+impl FailureStreak {
     pub(super) const fn total(&self) -> u32 {
-        self.failures + self.early_deaths
+        self.failures + self.failed_early
     }
 
     /// How many ready containers may be launched for, of those that are to be kept.
