@@ -214,7 +214,7 @@ pub enum Outcome {
     /// Anything else; the container is not used again.
     Failed,
     /// The container failed of itself: before it had sent a byte, and before
-    /// its client had. It is not used again, and if it was young, its service
+    /// its client had. It is not used again, and if it was within the crash loop window, its service
     /// backs off. Where the client has sent something, it may have been what
     /// killed the container, and must not slow the service down for others.
     Dud,

@@ -12,7 +12,7 @@ use super::{
 /// A container that ends unused, or fails of itself in a lease, within this time
 /// of its start counts as a failed launch, so that a service whose containers
 /// get ready and then end does not launch without pause.
-const YOUNG: Duration = Duration::from_secs(10);
+const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Container {
@@ -124,9 +124,9 @@ impl Container {
         Stocked { generation: self.generation, by_itself, uses: self.uses, launch }
     }
 
-    /// How long it has been running, when that is not long.
-    pub(super) fn young(&self, now: Instant) -> Option<Duration> {
-        self.seen.map(|seen| now - seen).filter(|age| *age < YOUNG)
+    /// How long it has been running, while that is within the crash loop window.
+    pub(super) fn early_age(&self, now: Instant) -> Option<Duration> {
+        self.seen.map(|seen| now - seen).filter(|age| *age < CRASH_LOOP_WINDOW)
     }
 
     pub(super) fn expired(&self, now: Instant) -> bool {

@@ -11,7 +11,7 @@ pub(super) struct FailureStreak {
     /// Launches that failed in a row; those ordered before the last failure was
     /// known count as one with it.
     pub(super) failures: u32,
-    /// Containers that died young since one has served, or has lived to be leased.
+    /// Containers that were ready and ended within the crash loop window since one has served, or has lived to be leased.
     pub(super) failed_early: u32,
     pub(super) failed_at: Option<Instant>,
     /// Nothing is launched until then.

@@ -171,11 +171,11 @@ impl Ledger {
                     && container.meddled.is_none_or(|at| now - at >= MEDDLED)
                     && reason != RetireReason::Missing;
                 let (spec, born) = ((container.service, container.generation), container.born);
-                let (young, unused) = (container.young(now), container.uses == 0);
+                let (early_age, unused) = (container.early_age(now), container.uses == 0);
                 let on = container.daemon;
-                match young {
+                match early_age {
                     Some(age) if by_itself && unused => {
-                        self.died_young(now, spec, born, age, "ended before anybody had it");
+                        self.failed_early(now, spec, born, age, "ended before anybody had it");
                     }
                     // Whoever ends them may do so for ever: not without a pause.
                     Some(_) if !by_itself => self.blame_daemon(now, on, born, None),
@@ -210,7 +210,7 @@ impl Ledger {
     }
 
     /// A container was ready and failed all the same, of itself and soon.
-    pub(super) fn died_young(
+    pub(super) fn failed_early(
         &mut self,
         now: Instant,
         spec: SpecKey,

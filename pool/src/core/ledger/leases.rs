@@ -103,7 +103,7 @@ impl Ledger {
             };
         }
         let Container { service: id, generation, uses, born, .. } = *container;
-        let young = container.young(now);
+        let early_age = container.early_age(now);
         self.used(now, id);
         self.services[id].lease_ended(generation, outcome);
         if outcome != Outcome::Dud {
@@ -123,9 +123,9 @@ impl Ledger {
         } else {
             None
         };
-        if let Some(age) = young.filter(|_| outcome == Outcome::Dud) {
+        if let Some(age) = early_age.filter(|_| outcome == Outcome::Dud) {
             let what = "failed its client before either had sent anything";
-            self.died_young(now, (id, generation), born, age, what);
+            self.failed_early(now, (id, generation), born, age, what);
         }
         match verdict.or_else(|| self.unwanted(now, launch)) {
             Some(reason) => self.retire(now, launch, reason),
@@ -181,12 +181,12 @@ impl Ledger {
         container.uses += 1;
         let uses = container.uses;
         let daemon = self.daemons[container.daemon].name.clone();
-        let young = container.young(now).is_some();
+        let is_early = container.early_age(now).is_some();
         let service = &mut self.services[id];
         let most = service.policy.reuse + 1;
         debug_assert!(uses <= most, "I5: {}: {launch:?}: {uses}", service.name);
         *service.totals.leases.entry(start).or_default() += 1;
-        if !young {
+        if !is_early {
             self.served(now, (id, generation));
         }
         self.actions.push(Action::Grant { waiter, launch, daemon, start, uses, ready });

@@ -1,5 +1,5 @@
 //! Losses: containers that end by themselves while they are in stock, long after they got
-//! ready (those that die young are failures, see `Ledger::ended`).
+//! ready (those that end within the crash loop window are failures, see `Ledger::ended`).
 //!
 //! Such a service serves its clients all the same, so nobody is refused for it, and whoever
 //! waits is launched for at once. Only what is launched for the stock is paced: after each
