@@ -107,7 +107,7 @@ async fn containers_that_fail_of_themselves_in_a_lease_are_replaced_ever_more_sl
     };
     for launch in 0..5 {
         assert!(
-            pause_after(Outcome::Dud).await >= Duration::from_millis(100 << launch),
+            pause_after(Outcome::FailedUnprovoked).await >= Duration::from_millis(100 << launch),
             "{launch}"
         );
     }
@@ -115,7 +115,7 @@ async fn containers_that_fail_of_themselves_in_a_lease_are_replaced_ever_more_sl
     for outcome in [Outcome::Clean, Outcome::Failed] {
         assert!(pause_after(outcome).await < Duration::from_millis(100), "{outcome:?}");
     }
-    assert!(pause_after(Outcome::Dud).await < Duration::from_millis(200));
+    assert!(pause_after(Outcome::FailedUnprovoked).await < Duration::from_millis(200));
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +154,7 @@ async fn an_old_container_that_fails_in_a_lease_slows_nothing_down() {
     let bed = Bed::new(policy(), &[1]);
     bed.stocked().await;
     tokio::time::advance(Duration::from_secs(11)).await;
-    Lease::finish(bed.lease().await.unwrap(), Outcome::Dud);
+    Lease::finish(bed.lease().await.unwrap(), Outcome::FailedUnprovoked);
     let before = tokio::time::Instant::now();
     bed.stocked().await;
     assert!(before.elapsed() < Duration::from_millis(100), "{:?}", before.elapsed());

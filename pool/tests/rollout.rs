@@ -296,7 +296,7 @@ async fn a_service_that_comes_back_during_a_pause_is_launched() {
     bed.stocked().await;
     let young = bed.lease().await.unwrap();
     bed.pool.reload(Vec::new());
-    ganger_pool::Lease::finish(young, ganger_pool::core::Outcome::Dud);
+    ganger_pool::Lease::finish(young, ganger_pool::core::Outcome::FailedUnprovoked);
     bed.reload(running(1, policy(1, 4)));
     bed.until(|s| s.service("echo").is_some_and(ServiceView::stocked)).await;
 }

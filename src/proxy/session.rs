@@ -347,7 +347,7 @@ impl<S: Supply> Session<S> {
             | (Who::Container | Who::Death, Phase::Data)
                 if self.relay.bytes_in() == 0 && self.relay.bytes_out() == 0 =>
             {
-                Outcome::Dud
+                Outcome::FailedUnprovoked
             }
             _ => Outcome::Failed,
         }

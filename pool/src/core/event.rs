@@ -217,7 +217,7 @@ pub enum Outcome {
     /// its client had. It is not used again, and if it was within the crash loop window, its service
     /// backs off. Where the client has sent something, it may have been what
     /// killed the container, and must not slow the service down for others.
-    Dud,
+    FailedUnprovoked,
     /// The connection left before it was told of the container.
     Unused,
 }

@@ -191,7 +191,7 @@ fn a_container_that_died_early_is_replaced_and_one_that_ended_is_not() {
         let mut ended = proxy.end().await;
         ended.line(&["end=--"]);
         // Nothing was sent to it that could have killed it.
-        ended.outcomes(&[Outcome::Dud, Outcome::Clean]);
+        ended.outcomes(&[Outcome::FailedUnprovoked, Outcome::Clean]);
     });
 }
 
@@ -214,7 +214,7 @@ fn the_retries_are_counted_over_dials_and_failures() {
         assert_reset(&read_all(&mut client).await.1);
         let mut ended = proxy.end().await;
         ended.line(&["end=SC", "reason=\"cannot connect to the container: "]);
-        ended.outcomes(&[Outcome::Dud, Outcome::Failed, Outcome::Failed]);
+        ended.outcomes(&[Outcome::FailedUnprovoked, Outcome::Failed, Outcome::Failed]);
     });
 }
 
@@ -244,7 +244,7 @@ fn a_dial_that_hangs_is_given_up() {
         assert_reset(&read_all(&mut client).await.1);
         let mut ended = proxy.end().await;
         ended.line(&["end=sC", "container=c0ffee00c0ff", "connect=- first_byte=-"]);
-        ended.outcomes(&[Outcome::Dud]);
+        ended.outcomes(&[Outcome::FailedUnprovoked]);
     });
 }
 
@@ -260,7 +260,11 @@ fn a_dial_that_hangs_leaves_time_for_another() {
         client.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"hello");
         drop(client);
-        proxy.end().await.outcomes(&[Outcome::Dud, Outcome::Dud, Outcome::Clean]);
+        proxy.end().await.outcomes(&[
+            Outcome::FailedUnprovoked,
+            Outcome::FailedUnprovoked,
+            Outcome::Clean,
+        ]);
     });
 }
 
@@ -308,7 +312,7 @@ fn one_that_refuses_for_ever_leaves_time_for_another() {
         read_all(&mut client).await.1.unwrap();
         let mut ended = proxy.end().await;
         ended.line(&["end=--"]);
-        ended.outcomes(&[Outcome::Dud, Outcome::Clean]);
+        ended.outcomes(&[Outcome::FailedUnprovoked, Outcome::Clean]);
     });
 }
 

@@ -69,7 +69,7 @@ impl Canary {
     pub(super) fn ended(&mut self, new: bool, outcome: Outcome) {
         let tally = if new { &mut self.new } else { &mut self.old };
         tally.ended += 1;
-        tally.failed += u32::from(matches!(outcome, Outcome::Failed | Outcome::Dud));
+        tally.failed += u32::from(matches!(outcome, Outcome::Failed | Outcome::FailedUnprovoked));
     }
 
     /// Leases fail for many reasons, the clients' among them: those count alike for

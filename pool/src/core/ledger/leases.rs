@@ -106,7 +106,7 @@ impl Ledger {
         let early_age = container.early_age(now);
         self.used(now, id);
         self.services[id].lease_ended(generation, outcome);
-        if outcome != Outcome::Dud {
+        if outcome != Outcome::FailedUnprovoked {
             self.served(now, (id, generation));
         }
         let service = &self.services[id];
@@ -123,7 +123,7 @@ impl Ledger {
         } else {
             None
         };
-        if let Some(age) = early_age.filter(|_| outcome == Outcome::Dud) {
+        if let Some(age) = early_age.filter(|_| outcome == Outcome::FailedUnprovoked) {
             let what = "failed its client before either had sent anything";
             self.failed_early(now, (id, generation), born, age, what);
         }

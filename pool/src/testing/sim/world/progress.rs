@@ -95,7 +95,7 @@ impl World {
             Phase::Leased => {
                 container.tainted = true;
                 container.phase = Phase::Checking;
-                let outcome = if kind == 1 { Outcome::Dud } else { Outcome::Failed };
+                let outcome = if kind == 1 { Outcome::FailedUnprovoked } else { Outcome::Failed };
                 Event::Returned { launch, outcome }
             }
             Phase::Checking => {
