@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::limit::Limit;
 use super::super::placement::{Load, Terms};
 use super::super::{AdminState, Counts, Launches};
-use super::gone::Gone;
+use super::recent_removals::RecentRemovals;
 use super::{ContainerKey, DaemonName, LaunchId, SpecKey, State};
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Daemon {
     /// of ours under another name of the same engine.
     pub(super) others: u32,
     /// What was removed, for lists that began before.
-    pub(super) gone: Gone,
+    pub(super) recent_removals: RecentRemovals,
     /// Whether it can launch a spec. Absent: not known yet.
     pub(super) prepared: BTreeMap<SpecKey, Result<(), Arc<str>>>,
     /// How often in a row it said that it cannot.
@@ -72,7 +72,7 @@ impl Daemon {
             containers: BTreeSet::new(),
             strays: BTreeSet::new(),
             others: 0,
-            gone: Gone::default(),
+            recent_removals: RecentRemovals::default(),
             prepared: BTreeMap::new(),
             refusals: BTreeMap::new(),
             ordered: 0,

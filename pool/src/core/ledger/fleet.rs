@@ -201,7 +201,7 @@ impl Ledger {
             }
         }
         // Removed while the list was under way.
-        let gone = self.daemons[id].gone.since(began);
+        let gone = self.daemons[id].recent_removals.since(began);
         for key in shown.into_keys().filter(|key| !gone.contains(*key)) {
             self.adopt_stray(id, key);
         }

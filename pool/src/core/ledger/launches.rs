@@ -199,7 +199,7 @@ impl Ledger {
     pub(super) fn removed(&mut self, now: Instant, daemon: &DaemonName, key: &ContainerKey) {
         let Some(id) = self.daemons.id(daemon) else { return };
         let daemon = &mut self.daemons[id];
-        daemon.gone.note(now, key.clone());
+        daemon.recent_removals.note(now, key.clone());
         if !daemon.strays.remove(key)
             && let ContainerKey::Launch(launch) = key
             && self.containers.get(launch).is_some_and(|c| c.state == State::Retiring)

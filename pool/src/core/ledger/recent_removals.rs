@@ -11,11 +11,11 @@ const MOST: usize = 4096;
 
 /// The removals on one daemon that a list under way may not know of, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Gone(VecDeque<(Instant, ContainerKey)>);
+pub(super) struct RecentRemovals(VecDeque<(Instant, ContainerKey)>);
 
-// === impl Gone ===
+// === impl RecentRemovals ===
 
-impl Gone {
+impl RecentRemovals {
     pub(super) fn note(&mut self, now: Instant, key: ContainerKey) {
         if self.0.len() == MOST {
             self.0.pop_front();
@@ -45,7 +45,7 @@ mod tests {
     fn it_remembers_only_what_a_list_under_way_may_show() {
         let start = tokio::time::Instant::now().into_std();
         let key = |n: u64| ContainerKey::Launch(super::super::LaunchId(n));
-        let mut gone = Gone::default();
+        let mut gone = RecentRemovals::default();
         (0..4).for_each(|n| gone.note(start + Duration::from_secs(n), key(n)));
         assert_eq!(gone.since(start + Duration::from_secs(2)), [key(2), key(3)].into());
         for n in 0..2 * MOST as u64 {
