@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use costs::Costs;
 use criterion::{BenchmarkId, Throughput};
 use ganger_pool::core::{
-    Action, ContainerKey, DaemonName, Event, Generation, LaunchId, Launches, Ledger, Outcome,
-    Policy, ServiceName, Terms, WaiterId,
+    Action, Capacity, ContainerKey, DaemonName, Event, Generation, LaunchId, Launches, Ledger,
+    Outcome, Policy, ServiceName, WaiterId,
 };
 
 const FLEETS: [u32; 3] = [10, 100, 1000];
 const CAPACITY: u32 = 8;
-/// The most that an event may cost at 1,000 daemons, in terms of the same at 10.
+/// The most that an event may cost at 1,000 daemons, in-capacity-of the same at 10.
 const TARGET: f64 = 2.0;
 /// Services that wait for a daemon.
 const HELD: u32 = 20;
@@ -122,11 +122,11 @@ impl Fleet {
             let daemon = name(n);
             // So many launches in flight that each gets its half and no more.
             let fixed = Launches::Fixed(CAPACITY / 2);
-            let terms = Terms { capacity: CAPACITY, tier: 0 };
-            fleet.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
+            let capacity = Capacity { containers: CAPACITY, tier: 0 };
+            fleet.tell(Event::DaemonJoined { daemon: daemon.clone(), capacity });
             if beside == Beside::Held && n == 0 {
                 // Before the first can launch anything.
-                fleet.tell(Event::DaemonJoined { daemon: name(daemons - 1), terms });
+                fleet.tell(Event::DaemonJoined { daemon: name(daemons - 1), capacity });
             }
             fleet.tell(Event::DaemonUp { daemon: daemon.clone(), launches: fixed });
             fleet.tell(Event::Listed {

@@ -25,7 +25,7 @@ pub use id::{ContainerKey, DaemonName, Generation, LaunchId, ServiceName, Waiter
 pub use ledger::{ContainerView, DaemonView, Ledger, RolloutView, ServiceView, Snapshot, Totals};
 pub use limit::Launches;
 pub use operator::{AdminState, OrderError, Retirement};
-pub use placement::{Load, Terms};
+pub use placement::{Capacity, Load};
 pub use policy::{Auto, Policy};
 pub use reason::{Fault, Refusal, RetireReason};
 pub use state::{Counts, Stage, State};

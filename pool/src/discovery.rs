@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::core::{DaemonName, Terms};
+use crate::core::{Capacity, DaemonName};
 
 /// One daemon of the fleet, as discovery describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub struct DaemonSpec<E> {
 // === impl DaemonSpec ===
 
 impl<E> DaemonSpec<E> {
-    pub(crate) fn terms(&self) -> Terms {
-        Terms { capacity: self.max_containers, tier: self.tier }
+    pub(crate) fn capacity(&self) -> Capacity {
+        Capacity { containers: self.max_containers, tier: self.tier }
     }
 }
 

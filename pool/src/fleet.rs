@@ -74,17 +74,12 @@ impl<R: ContainerRuntime> Fleet<R> {
             if let Some(member) = self.members.get_mut(name)
                 && member.stays(spec)
             {
-                if member.spec.terms() != spec.terms() {
+                let (daemon, capacity) = (name.clone(), spec.capacity());
+                if member.spec.capacity() != capacity {
+                    let broker = &self.context.broker;
+                    broker.tell(Event::DaemonResized { daemon: daemon.clone(), capacity });
                     let (capacity, tier) = (spec.max_containers, spec.tier);
-                    let (daemon, terms) = (name.clone(), spec.terms());
-                    self.context
-                        .broker
-                        .tell(Event::DaemonResized { daemon: daemon.clone(), terms });
-                    self.context.broker.events.tell(EventKind::DaemonResized {
-                        daemon,
-                        capacity,
-                        tier,
-                    });
+                    broker.events.tell(EventKind::DaemonResized { daemon, capacity, tier });
                 }
                 member.spec = spec.clone();
                 continue;
@@ -104,7 +99,7 @@ impl<R: ContainerRuntime> Fleet<R> {
         let (name, with) = (spec.name.clone(), &self.context);
         // Before the ledger knows it, which may order removals at once.
         let mut tasks = tasks.unwrap_or_else(|| DaemonTasks::begin(with, &name));
-        with.broker.tell(Event::DaemonJoined { daemon: name.clone(), terms: spec.terms() });
+        with.broker.tell(Event::DaemonJoined { daemon: name.clone(), capacity: spec.capacity() });
         let (daemon, capacity) = (name.clone(), spec.max_containers);
         with.broker.events.tell(EventKind::DaemonJoined { daemon, capacity });
         tasks.begin_contact(with, spec.clone());

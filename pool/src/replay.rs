@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::core::{
-    Action, DaemonName, Event, Generation, LaunchId, Launches, Ledger, Outcome, Policy, Proof,
-    ServiceName, StartKind, State, Terms, WaiterId,
+    Action, Capacity, DaemonName, Event, Generation, LaunchId, Launches, Ledger, Outcome, Policy,
+    Proof, ServiceName, StartKind, State, WaiterId,
 };
 
 /// The stock is given so long at least to fill before the first arrival; that is not counted.
@@ -141,8 +141,8 @@ impl Replay<'_> {
         self.tell(Event::ServiceAdded { service: added, policy, generation });
         for (n, Daemon { capacity, max_launches, .. }) in self.daemons.iter().enumerate() {
             let daemon = DaemonName::from(format!("{n}"));
-            let terms = Terms { capacity: *capacity, tier: 0 };
-            self.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
+            let capacity = Capacity { containers: *capacity, tier: 0 };
+            self.tell(Event::DaemonJoined { daemon: daemon.clone(), capacity });
             let launches = Launches::Fixed(*max_launches);
             self.tell(Event::DaemonUp { daemon: daemon.clone(), launches });
             let (service, result) = (service.clone(), Ok(()));

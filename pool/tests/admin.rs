@@ -6,8 +6,8 @@ mod story;
 use std::time::Duration;
 
 use ganger_pool::core::{
-    AdminState, Event, Fault, Generation, Launches, Outcome, Policy, Refusal, RetireReason,
-    ServiceView, Stage, State, Terms,
+    AdminState, Capacity, Event, Fault, Generation, Launches, Outcome, Policy, Refusal,
+    RetireReason, ServiceView, Stage, State,
 };
 use story::{LEARNT, Story, USUAL};
 
@@ -158,9 +158,9 @@ fn the_state_of_a_daemon_holds_whatever_becomes_of_its_contact() {
     assert_eq!(story.on("a", State::Unknown), 0);
     let launched = story.launched.len();
     let daemon = || "a".into();
-    let terms = Terms { capacity: 9, tier: 0 };
-    story.tell(Event::DaemonResized { daemon: daemon(), terms });
-    story.tell(Event::DaemonJoined { daemon: daemon(), terms });
+    let capacity = Capacity { containers: 9, tier: 0 };
+    story.tell(Event::DaemonResized { daemon: daemon(), capacity });
+    story.tell(Event::DaemonJoined { daemon: daemon(), capacity });
     story.tell(Event::DaemonUp { daemon: daemon(), launches: Launches::Fixed(1) });
     let (generation, result) = (Generation(1), Ok(()));
     story.tell(Event::Prepared { daemon: daemon(), service: "s".into(), generation, result });
@@ -176,7 +176,7 @@ fn the_state_of_a_daemon_holds_whatever_becomes_of_its_contact() {
     story.fail(failing, Fault::Daemon);
     story.remove_retired();
     assert_eq!(story.ledger.daemon_state(&daemon()), None, "it is forgotten with the daemon");
-    story.tell(Event::DaemonJoined { daemon: daemon(), terms });
+    story.tell(Event::DaemonJoined { daemon: daemon(), capacity });
     assert_eq!(story.ledger.daemon_state(&daemon()), Some(AdminState::Ready));
 }
 
@@ -295,8 +295,8 @@ fn nobody_waits_for_the_room_of_a_drained_daemon() {
     let policy = Policy { queue_length: 0, ..policy(0) };
     let mut story = Story::new(policy, &[("a", 0), ("b", 0)], LEARNT);
     story.set_daemon("a", AdminState::Drain);
-    let terms = Terms { capacity: 1, tier: 0 };
-    story.tell(Event::DaemonResized { daemon: "b".into(), terms });
+    let capacity = Capacity { containers: 1, tier: 0 };
+    story.tell(Event::DaemonResized { daemon: "b".into(), capacity });
     (0..2).for_each(|_| story.ask());
     assert_eq!(story.launched_since(0), ["b"]);
     assert_eq!(story.refused, [Refusal::QueueFull]);
@@ -307,8 +307,8 @@ fn no_launch_is_held_for_a_drained_daemon_that_has_yet_to_answer() {
     for state in [AdminState::Drain, AdminState::Ready] {
         let mut story = Story::new(policy(1), &[("a", 0)], LEARNT);
         story.get_ready();
-        let terms = Terms { capacity: 9, tier: 0 };
-        story.tell(Event::DaemonJoined { daemon: "b".into(), terms });
+        let capacity = Capacity { containers: 9, tier: 0 };
+        story.tell(Event::DaemonJoined { daemon: "b".into(), capacity });
         story.set_daemon("b", state);
         let before = story.launched.len();
         story.tell(Event::Died { launch: story.launched[0].0 });

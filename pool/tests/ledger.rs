@@ -6,8 +6,8 @@ mod story;
 use std::time::Duration;
 
 use ganger_pool::core::{
-    ContainerKey, Event, Fault, Generation, LaunchId, Launches, Outcome, Policy, Proof, State,
-    Terms, WaiterId,
+    Capacity, ContainerKey, Event, Fault, Generation, LaunchId, Launches, Outcome, Policy, Proof,
+    State, WaiterId,
 };
 use story::{LEARNT, MOMENT, Story, USUAL};
 
@@ -183,8 +183,8 @@ fn a_list_is_better_than_a_check_that_had_no_engine() {
 fn what_was_shown_at_a_place_before_holds_nothing_at_the_next() {
     for (proof, idle) in [(None, 0), (Some(Proof::Address), 0), (Some(Proof::Itself), 1)] {
         let (mut story, launch) = shown_while_it_is_checked();
-        let terms = Terms { capacity: 50, tier: 0 };
-        story.tell(Event::DaemonJoined { daemon: "a".into(), terms });
+        let capacity = Capacity { containers: 50, tier: 0 };
+        story.tell(Event::DaemonJoined { daemon: "a".into(), capacity });
         story.tell(Event::Checked { launch, proof });
         assert_eq!(story.counts(State::Idle), idle, "{proof:?}");
         story.tell(Event::DaemonUp { daemon: "a".into(), launches: LEARNT });
@@ -196,11 +196,11 @@ fn what_was_shown_at_a_place_before_holds_nothing_at_the_next() {
 #[test]
 fn a_daemon_that_moves_again_before_there_was_contact_has_no_stock_either() {
     let (mut story, launch) = shown_while_it_is_checked();
-    let terms = Terms { capacity: 50, tier: 0 };
-    story.tell(Event::DaemonJoined { daemon: "a".into(), terms });
+    let capacity = Capacity { containers: 50, tier: 0 };
+    story.tell(Event::DaemonJoined { daemon: "a".into(), capacity });
     story.tell(Event::Checked { launch, proof: Some(Proof::Itself) });
     assert_eq!(story.counts(State::Idle), 1);
-    story.tell(Event::DaemonJoined { daemon: "a".into(), terms });
+    story.tell(Event::DaemonJoined { daemon: "a".into(), capacity });
     assert_eq!((story.counts(State::Idle), story.counts(State::Unknown)), (0, 1));
 }
 
@@ -210,8 +210,8 @@ fn launches_that_get_late_in_the_same_moment_are_repeated_where_there_is_room_fo
     let mut story = Story::new(policy, &[("a", 0)], Launches::Fixed(40)).served_before(1);
     (0..40).for_each(|_| story.ask());
     // It may have one launch in flight, and two of 40 may be repeated.
-    let (daemon, terms) = ("b".into(), Terms { capacity: 50, tier: 0 });
-    story.tell(Event::DaemonJoined { daemon, terms });
+    let (daemon, capacity) = ("b".into(), Capacity { containers: 50, tier: 0 });
+    story.tell(Event::DaemonJoined { daemon, capacity });
     story.tell(Event::DaemonUp { daemon: "b".into(), launches: Launches::Fixed(1) });
     let (daemon, service, generation) = ("b".into(), "s".into(), Generation(1));
     story.tell(Event::Prepared { daemon, service, generation, result: Ok(()) });
@@ -400,8 +400,8 @@ fn nothing_gives_way_on_a_daemon_that_cannot_launch_what_is_rolled_out() {
     let policy = Policy { warm: 1, max: 8, reuse: 9, ..Policy::default() };
     let mut story = Story::new(policy.clone(), &[("a", 0), ("b", 1)], LEARNT);
     // Either is full: the one of it, the other of what is somebody else's.
-    let terms = Terms { capacity: 1, tier: 0 };
-    story.tell(Event::DaemonResized { daemon: "a".into(), terms });
+    let capacity = Capacity { containers: 1, tier: 0 };
+    story.tell(Event::DaemonResized { daemon: "a".into(), capacity });
     story.list_beside("b", &[], 50);
     story.get_ready();
     story.ask();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ganger_pool::core::{
-    ContainerKey, DaemonName, Event, Generation, LaunchId, Ledger, Outcome, Policy, Terms,
+    Capacity, ContainerKey, DaemonName, Event, Generation, LaunchId, Ledger, Outcome, Policy,
 };
 use story::{LEARNT, Story};
 
@@ -87,16 +87,16 @@ impl Member {
     fn new(salt: u64, warm: u32) -> Self {
         let policy = Policy { warm, ..Policy::default() };
         let mut story = Story::of(Ledger::salted(salt), policy, &[], LEARNT);
-        let terms = Terms { capacity: 100, tier: 0 };
-        story.tell(Event::DaemonJoined { daemon: "a".into(), terms });
+        let capacity = Capacity { containers: 100, tier: 0 };
+        story.tell(Event::DaemonJoined { daemon: "a".into(), capacity });
         Self { story, real: BTreeMap::new(), made: 0, told: BTreeMap::new() }
     }
 
     /// A daemon answers, is listed, and can launch the service.
     fn answer(&mut self, name: &str) {
         let (daemon, service, generation) = (DaemonName::from(name), "s".into(), Generation(1));
-        let terms = Terms { capacity: 100, tier: 0 };
-        self.story.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
+        let capacity = Capacity { containers: 100, tier: 0 };
+        self.story.tell(Event::DaemonJoined { daemon: daemon.clone(), capacity });
         self.story.tell(Event::DaemonUp { daemon: daemon.clone(), launches: LEARNT });
         self.story.tell(Event::Prepared { daemon, service, generation, result: Ok(()) });
         self.story.list(name, &[]);
@@ -161,8 +161,8 @@ fn containers_on_an_engine_that_is_listed_by_another_name_count_there() {
     // The url was changed: the same engine by another way.
     story.tell(Event::DaemonLeft { daemon: "a".into() });
     let (daemon, service, generation) = (DaemonName::from("a~2"), "s".into(), Generation(1));
-    let terms = Terms { capacity: 6, tier: 0 };
-    story.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
+    let capacity = Capacity { containers: 6, tier: 0 };
+    story.tell(Event::DaemonJoined { daemon: daemon.clone(), capacity });
     story.tell(Event::DaemonUp { daemon: daemon.clone(), launches: LEARNT });
     story.tell(Event::Prepared { daemon, service, generation, result: Ok(()) });
     story.list("a~2", &held);

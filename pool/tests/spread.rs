@@ -6,7 +6,7 @@ mod story;
 use std::time::Duration;
 
 use ganger_pool::core::{
-    DaemonName, Event, Fault, Generation, Outcome, Policy, State, Terms, WaiterId,
+    Capacity, DaemonName, Event, Fault, Generation, Outcome, Policy, State, WaiterId,
 };
 use story::{LEARNT, Story};
 
@@ -28,8 +28,8 @@ fn answer(story: &mut Story, name: &str) {
 fn silent(policy: Policy, daemons: &[(&str, u32, u32)]) -> Story {
     let mut story = Story::new(policy, &[], LEARNT);
     for (name, capacity, tier) in daemons {
-        let terms = Terms { capacity: *capacity, tier: *tier };
-        story.tell(Event::DaemonJoined { daemon: (*name).into(), terms });
+        let capacity = Capacity { containers: *capacity, tier: *tier };
+        story.tell(Event::DaemonJoined { daemon: (*name).into(), capacity });
     }
     story
 }
@@ -39,8 +39,8 @@ fn joined_late(policy: Policy) -> Story {
     let mut story = silent(policy, &[("a", 8, 0)]);
     answer(&mut story, "a");
     story.get_ready();
-    let terms = Terms { capacity: 8, tier: 0 };
-    story.tell(Event::DaemonJoined { daemon: "b".into(), terms });
+    let capacity = Capacity { containers: 8, tier: 0 };
+    story.tell(Event::DaemonJoined { daemon: "b".into(), capacity });
     answer(&mut story, "b");
     story
 }
@@ -143,8 +143,8 @@ fn the_stock_moves_by_share_of_the_capacity() {
     let mut story = silent(warm(6), &[("a", 12, 0)]);
     answer(&mut story, "a");
     story.get_ready();
-    let terms = Terms { capacity: 6, tier: 0 };
-    story.tell(Event::DaemonJoined { daemon: "b".into(), terms });
+    let capacity = Capacity { containers: 6, tier: 0 };
+    story.tell(Event::DaemonJoined { daemon: "b".into(), capacity });
     answer(&mut story, "b");
     settle(&mut story, 120 * SECOND);
     assert_eq!(on(&story, &["a", "b"]), [4, 2]);
@@ -156,8 +156,8 @@ fn the_stock_moves_to_an_earlier_tier_and_not_to_a_later_one() {
         let mut story = silent(warm(4), &[("a", 8, 2)]);
         answer(&mut story, "a");
         story.get_ready();
-        let terms = Terms { capacity: 8, tier };
-        story.tell(Event::DaemonJoined { daemon: "b".into(), terms });
+        let capacity = Capacity { containers: 8, tier };
+        story.tell(Event::DaemonJoined { daemon: "b".into(), capacity });
         answer(&mut story, "b");
         settle(&mut story, 120 * SECOND);
         assert_eq!(on(&story, &["a", "b"]), expected, "tier {tier}");
@@ -259,8 +259,8 @@ fn removals_that_take_long_do_not_make_moves_overshoot() {
     let mut story = silent(policy, &[("a", 40, 0)]);
     answer(&mut story, "a");
     story.get_ready();
-    let terms = Terms { capacity: 40, tier: 0 };
-    story.tell(Event::DaemonJoined { daemon: "b".into(), terms });
+    let capacity = Capacity { containers: 40, tier: 0 };
+    story.tell(Event::DaemonJoined { daemon: "b".into(), capacity });
     answer(&mut story, "b");
     for _ in 0..300 {
         story.pass(SECOND);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{
-    AdminState, ContainerKey, DaemonName, Fault, Generation, LaunchId, Launches, Policy,
-    ServiceName, Terms, WaiterId,
+    AdminState, Capacity, ContainerKey, DaemonName, Fault, Generation, LaunchId, Launches, Policy,
+    ServiceName, WaiterId,
 };
 
 /// Something that happened.
@@ -125,14 +125,14 @@ pub enum Event {
         /// Which.
         daemon: DaemonName,
         /// What may be launched on it.
-        terms: Terms,
+        capacity: Capacity,
     },
     /// What may be launched on a daemon changed.
     DaemonResized {
         /// Which.
         daemon: DaemonName,
         /// From now on.
-        terms: Terms,
+        capacity: Capacity,
     },
     /// Contact with a daemon was made.
     DaemonUp {

@@ -142,8 +142,8 @@ impl Ledger {
             }
             Event::OutOfMemory { launch } => self.ended(now, launch, RetireReason::OutOfMemory),
             Event::Removed { daemon, key } => self.removed(now, &daemon, &key),
-            Event::DaemonJoined { daemon, terms } => self.daemon_joined(now, &daemon, terms),
-            Event::DaemonResized { daemon, terms } => self.daemon_resized(&daemon, terms),
+            Event::DaemonJoined { daemon, capacity } => self.daemon_joined(now, &daemon, capacity),
+            Event::DaemonResized { daemon, capacity } => self.daemon_resized(&daemon, capacity),
             Event::DaemonUp { daemon, launches } => self.daemon_up(now, &daemon, launches),
             Event::DaemonDown { daemon, reason } => self.daemon_down(now, &daemon, reason),
             Event::DaemonLeft { daemon } => self.daemon_left(now, &daemon),

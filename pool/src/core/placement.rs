@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::DaemonName;
 use super::id::DaemonId;
 
-/// On what terms a daemon is used, as discovery gives them.
+/// What a daemon may hold, as discovery says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct Capacity {
     /// The most containers it may hold, counting those being launched and removed.
-    pub capacity: u32,
+    pub containers: u32,
     /// Launches go to the lowest tier that has room.
     pub tier: u32,
 }
@@ -19,8 +19,8 @@ pub struct Terms {
 pub struct Load {
     /// Containers on it, counting those being launched and removed.
     pub used: u32,
-    /// Its terms.
-    pub terms: Terms,
+    /// What its daemon may hold.
+    pub capacity: Capacity,
 }
 
 /// Tier, then share of the capacity in use.
@@ -43,18 +43,18 @@ impl Load {
     /// Whether one more fits.
     #[must_use]
     pub const fn has_room(self) -> bool {
-        self.used < self.terms.capacity
+        self.used < self.capacity.containers
     }
 
     /// What counts of it in the order of placement: where two are equal, neither is better.
     pub(super) fn place(self) -> Place {
-        (self.terms.tier, self.share())
+        (self.capacity.tier, self.share())
     }
 
     /// The share in use as a 32-bit fraction: exact enough to tell any two
     /// shares of capacities below 65,536 apart.
     fn share(self) -> u64 {
-        (u64::from(self.used) << 32) / u64::from(self.terms.capacity.max(1))
+        (u64::from(self.used) << 32) / u64::from(self.capacity.containers.max(1))
     }
 }
 
@@ -63,7 +63,7 @@ impl Load {
 impl Placement {
     /// Notes the load of a daemon. Whether that changes anything.
     pub(super) fn set(&mut self, daemon: DaemonId, name: &DaemonName, load: Load) -> bool {
-        let rank = (load.terms.tier, load.share(), load.used, name.clone(), daemon);
+        let rank = (load.capacity.tier, load.share(), load.used, name.clone(), daemon);
         if self.ranks.get(&daemon) == Some(&rank) {
             return false;
         }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn load(used: u32, capacity: u32, tier: u32) -> Load {
-        Load { used, terms: Terms { capacity, tier } }
+        Load { used, capacity: Capacity { containers: capacity, tier } }
     }
 
     fn order(loads: &[(&str, u32, u32)]) -> Vec<String> {

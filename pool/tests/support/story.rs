@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use ganger_pool::core::{
-    Action, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Launches, Ledger,
-    Outcome, Owned, Policy, Refusal, State, Terms, WaiterId,
+    Action, Capacity, ContainerKey, DaemonName, Event, Fault, Generation, LaunchId, Launches,
+    Ledger, Outcome, Owned, Policy, Refusal, State, WaiterId,
 };
 
 pub const MOMENT: Duration = Duration::from_millis(1);
@@ -52,9 +52,10 @@ impl Story {
         let generation = Generation(1);
         story.tell(Event::ServiceAdded { service: "s".into(), policy, generation });
         for (name, tier) in daemons {
-            let (daemon, terms) = (DaemonName::from(*name), Terms { capacity: 50, tier: *tier });
+            let (daemon, capacity) =
+                (DaemonName::from(*name), Capacity { containers: 50, tier: *tier });
             let (service, result) = ("s".into(), Ok(()));
-            story.tell(Event::DaemonJoined { daemon: daemon.clone(), terms });
+            story.tell(Event::DaemonJoined { daemon: daemon.clone(), capacity });
             story.tell(Event::DaemonUp { daemon: daemon.clone(), launches });
             story.tell(Event::Prepared { daemon, service, generation, result });
             story.list(name, &[]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::limit::Limit;
-use super::super::placement::{Load, Terms};
+use super::super::placement::{Capacity, Load};
 use super::super::{AdminState, Counts, Launches};
 use super::recent_removals::RecentRemovals;
 use super::{ContainerKey, DaemonName, LaunchId, SpecKey, State};
@@ -13,7 +13,7 @@ use super::{ContainerKey, DaemonName, LaunchId, SpecKey, State};
 #[derive(Debug)]
 pub(super) struct Daemon {
     pub(super) name: DaemonName,
-    pub(super) terms: Terms,
+    pub(super) capacity: Capacity,
     pub(super) limit: Limit,
     /// Written by `Ledger::change_daemon` alone, as are the next two.
     pub(super) contact: Contact,
@@ -60,10 +60,10 @@ pub(super) enum Contact {
 // === impl Daemon ===
 
 impl Daemon {
-    pub(super) fn new(name: DaemonName, terms: Terms) -> Self {
+    pub(super) fn new(name: DaemonName, capacity: Capacity) -> Self {
         Self {
             name,
-            terms,
+            capacity,
             limit: Limit::new(Launches::Fixed(1)),
             contact: Contact::Joining,
             leaving: false,
@@ -105,7 +105,7 @@ impl Daemon {
 
     /// How full it is, whoever fills it.
     pub(super) fn load(&self) -> Load {
-        Load { used: self.used().saturating_add(self.others), terms: self.terms }
+        Load { used: self.used().saturating_add(self.others), capacity: self.capacity }
     }
 
     /// Its load when a launch may be ordered on it now.
@@ -130,7 +130,7 @@ impl Daemon {
     /// and pauses are over.
     pub(super) fn room(&self) -> u32 {
         let usable = self.is_listed() && self.in_service();
-        if usable { self.terms.capacity.saturating_sub(self.load().used) } else { 0 }
+        if usable { self.capacity.containers.saturating_sub(self.load().used) } else { 0 }
     }
 
     /// Its last launches were not failed by it.

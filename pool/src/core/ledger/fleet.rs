@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{AdminState, Launches, Owned, Terms};
+use super::super::{AdminState, Capacity, Launches, Owned};
 use super::{
     Action, Contact, Container, ContainerKey, Daemon, DaemonId, DaemonName, Generation, LaunchId,
     Ledger, Liveness, Proof, RetireReason, ServiceName, Standing, State, Timer,
@@ -13,13 +13,13 @@ use super::{
 // === impl Ledger ===
 
 impl Ledger {
-    pub(super) fn daemon_joined(&mut self, now: Instant, name: &DaemonName, terms: Terms) {
+    pub(super) fn daemon_joined(&mut self, now: Instant, name: &DaemonName, capacity: Capacity) {
         let id = match self.daemons.id(name) {
             Some(id) => id,
-            None => self.daemons.add(name.clone(), Daemon::new(name.clone(), terms)),
+            None => self.daemons.add(name.clone(), Daemon::new(name.clone(), capacity)),
         };
         let daemon = &mut self.daemons[id];
-        daemon.terms = terms;
+        daemon.capacity = capacity;
         daemon.prepared.clear();
         daemon.refusals.clear();
         self.change_daemon(now, id, |daemon| {
@@ -29,9 +29,9 @@ impl Ledger {
         self.await_daemon();
     }
 
-    pub(super) fn daemon_resized(&mut self, name: &DaemonName, terms: Terms) {
+    pub(super) fn daemon_resized(&mut self, name: &DaemonName, capacity: Capacity) {
         let Some(id) = self.daemons.id(name) else { return };
-        self.daemons[id].terms = terms;
+        self.daemons[id].capacity = capacity;
     }
 
     pub(super) fn daemon_up(&mut self, now: Instant, name: &DaemonName, launches: Launches) {

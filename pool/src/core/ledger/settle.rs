@@ -119,7 +119,7 @@ impl Ledger {
         let daemon = &mut self.daemons[on];
         daemon.ordered += 1;
         let alone = (daemon.counts[State::Launching] == 0).then_some(daemon.ordered);
-        let (capacity, daemon) = (daemon.terms.capacity, daemon.name.clone());
+        let (capacity, daemon) = (daemon.capacity.containers, daemon.name.clone());
         let action = Action::Launch { launch, daemon, service, generation, capacity };
         let container = Container::new(id, on, generation, now);
         self.containers.insert(launch, Container { wanted, alone, ..container });

@@ -149,8 +149,8 @@ impl Ledger {
         if unserved || spec.1 != service.current() {
             return false;
         }
-        let tier = self.daemons[on].terms.tier;
-        let comes = |daemon: &Daemon| daemon.terms.tier <= tier && daemon.may_come(spec);
+        let tier = self.daemons[on].capacity.tier;
+        let comes = |daemon: &Daemon| daemon.capacity.tier <= tier && daemon.may_come(spec);
         let known = hold.expected.as_ref();
         let expected = known.and_then(|name| self.daemons.id(name));
         if !expected.is_some_and(|id| comes(&self.daemons[id])) {

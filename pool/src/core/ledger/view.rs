@@ -237,8 +237,8 @@ impl Ledger {
         let services = kept.map(|(id, _)| self.view(id));
         let daemons = self.daemons.by_name().map(|(_, daemon)| DaemonView {
             name: daemon.name.clone(),
-            capacity: daemon.terms.capacity,
-            tier: daemon.terms.tier,
+            capacity: daemon.capacity.containers,
+            tier: daemon.capacity.tier,
             counts: daemon.counts,
             in_flight: daemon.counts[State::Launching],
             launch_limit: daemon.launches(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Checked, Phase, World, number};
-use crate::core::{ContainerKey, DaemonName, Event, Launches, Owned, Terms};
+use crate::core::{Capacity, ContainerKey, DaemonName, Event, Launches, Owned};
 
 // === impl World ===
 
@@ -135,11 +135,11 @@ impl World {
         engine.in_fleet = true;
         engine.capacity = engine.capacity.max(capacity);
         engine.tier = number(u64::from(capacity) % 2);
-        let terms = Terms { capacity: engine.capacity, tier: engine.tier };
+        let capacity = Capacity { containers: engine.capacity, tier: engine.tier };
         if self.rng.percent(30) {
-            self.tell(Event::DaemonResized { daemon: name.clone(), terms })?;
+            self.tell(Event::DaemonResized { daemon: name.clone(), capacity })?;
         }
-        self.tell(Event::DaemonJoined { daemon: name.clone(), terms })?;
+        self.tell(Event::DaemonJoined { daemon: name.clone(), capacity })?;
         let launches = match self.rng.percent(20) {
             true => Launches::Fixed(2),
             false => Launches::Learnt { first: 1 + number(self.rng.below(4)), most: 8 },
