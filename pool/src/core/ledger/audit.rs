@@ -131,7 +131,7 @@ impl Ledger {
         for (launch, container) in self.containers.iter() {
             let stays = match container.state {
                 State::Idle | State::Checking | State::Unknown => true,
-                State::Probing => container.condemned.is_none(),
+                State::Probing => container.retire_as.is_none(),
                 _ => false,
             };
             if stays && self.operator_drains(*launch) {

@@ -35,7 +35,7 @@ pub(super) struct Container {
     pub(super) expires: Option<Instant>,
     /// It is not to be leased again, for this reason, however its lease ends; why it is being
     /// retired, once it is.
-    pub(super) condemned: Option<RetireReason>,
+    pub(super) retire_as: Option<RetireReason>,
     /// When somebody has had a signal sent to it, paused or removed it last: should it end soon
     /// after, that is not its own doing.
     pub(super) meddled: Option<Instant>,
@@ -109,7 +109,7 @@ impl Container {
             since: born,
             seen: None,
             expires: None,
-            condemned: None,
+            retire_as: None,
             meddled: None,
             missed: false,
             liveness: Liveness::Listed,
@@ -222,7 +222,7 @@ impl Ledger {
 
     pub(super) fn retire(&mut self, now: Instant, launch: LaunchId, reason: RetireReason) {
         let container = &mut self.containers[launch];
-        container.condemned = Some(reason);
+        container.retire_as = Some(reason);
         let daemon = self.daemons[container.daemon].name.clone();
         let in_stock = matches!(container.state, State::Idle | State::Unknown);
         let ended = matches!(reason, RetireReason::Died | RetireReason::OutOfMemory);
@@ -234,10 +234,10 @@ impl Ledger {
         self.actions.push(Action::Retire { daemon, key, reason, ended_in_stock });
     }
 
-    /// Puts a container that can serve into stock, unless it is unwanted, and
+    /// Puts a container that can serve into stock, unless there is a reason to retire it, and
     /// serves whoever waits longest.
     pub(super) fn put_in_stock(&mut self, now: Instant, launch: LaunchId, proof: Proof) {
-        if let Some(reason) = self.unwanted(now, launch) {
+        if let Some(reason) = self.retire_reason_now(now, launch) {
             return self.retire(now, launch, reason);
         }
         let container = &self.containers[launch];
@@ -277,7 +277,7 @@ impl Ledger {
     }
 
     /// Why a container must not go to stock, if so.
-    pub(super) fn unwanted(&self, now: Instant, launch: LaunchId) -> Option<RetireReason> {
+    pub(super) fn retire_reason_now(&self, now: Instant, launch: LaunchId) -> Option<RetireReason> {
         let container = &self.containers[launch];
         let service = &self.services[container.service];
         let daemon = &self.daemons[container.daemon];

@@ -46,7 +46,7 @@ impl Ledger {
             uses: container.uses,
             launched: container.born,
             since: container.since,
-            retire_reason: container.condemned,
+            retire_reason: container.retire_as,
         });
         views.collect()
     }

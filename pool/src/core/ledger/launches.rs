@@ -25,7 +25,7 @@ impl Ledger {
         }
         container.seen = Some(now);
         let service = container.service;
-        let doomed = container.condemned.is_some() || self.services[service].leaving;
+        let is_unwanted = container.retire_as.is_some() || self.services[service].leaving;
         let daemon = &mut self.daemons[container.daemon];
         daemon.failures = 0;
         let (in_flight, time) = (daemon.counts[State::Launching], now - container.born);
@@ -36,8 +36,8 @@ impl Ledger {
         }
         self.transit(now, launch, State::Probing);
         if self.operator_drains(launch) {
-            self.condemn(launch, RetireReason::Drain);
-        } else if self.draining || doomed {
+            self.retire_later(launch, RetireReason::Drain);
+        } else if self.draining || is_unwanted {
             self.actions.push(Action::Interrupt { launch });
         }
     }
@@ -57,8 +57,8 @@ impl Ledger {
             learning.ready_after(wanted, now - container.born);
         }
         service.hedges.took(now - container.born);
-        let (spec, condemned) = ((container.service, container.generation), container.condemned);
-        match condemned {
+        let (spec, retire_as) = ((container.service, container.generation), container.retire_as);
+        match retire_as {
             Some(reason) => self.retire(now, launch, reason),
             None => {
                 let moved = self.spread.moving == Some(launch);
@@ -84,8 +84,8 @@ impl Ledger {
         if !matches!(container.state, State::Launching | State::Probing) {
             return;
         }
-        let Container { service: id, daemon, generation, born, condemned, .. } = *container;
-        let nobodys = self.failure_is_nobodys(launch);
+        let Container { service: id, daemon, generation, born, retire_as, .. } = *container;
+        let is_blameless = self.failure_is_blameless(launch);
         if fault == Fault::Daemon
             && !self.operator_drains(launch)
             && container.state == State::Launching
@@ -93,12 +93,12 @@ impl Ledger {
             let daemon = &mut self.daemons[daemon];
             daemon.limit.failed(daemon.counts[State::Launching]);
         }
-        let fault = match condemned {
+        let fault = match retire_as {
             // That it was interrupted then does not make it anybody else's.
             Some(RetireReason::OutOfMemory) if fault == Fault::Unwanted => Fault::Service,
             _ => fault,
         };
-        let reason = match condemned {
+        let reason = match retire_as {
             Some(RetireReason::OutOfMemory) => {
                 "the kernel killed a process of the container for memory before it was ready: \
                  raise `limits.memory`"
@@ -106,7 +106,7 @@ impl Ledger {
             }
             _ => reason,
         };
-        if !nobodys {
+        if !is_blameless {
             let service = &mut self.services[id];
             if !matches!(fault, Fault::Full | Fault::Unwanted) {
                 service.totals.launch_failures += 1;
@@ -122,7 +122,7 @@ impl Ledger {
                 // without a pause.
                 Fault::Unwanted
                     if matches!(
-                        condemned,
+                        retire_as,
                         None | Some(RetireReason::Died | RetireReason::Missing)
                     ) =>
                 {
@@ -135,17 +135,17 @@ impl Ledger {
                 }
             }
         }
-        self.retire(now, launch, condemned.unwrap_or(RetireReason::Launch));
+        self.retire(now, launch, retire_as.unwrap_or(RetireReason::Launch));
     }
 
     /// Whether nobody is at fault when a launch fails: its container is not wanted any more.
-    fn failure_is_nobodys(&self, launch: LaunchId) -> bool {
+    fn failure_is_blameless(&self, launch: LaunchId) -> bool {
         let container = &self.containers[launch];
         self.draining
             || self.services[container.service].leaving
             || self.operator_drains(launch)
             || matches!(
-                container.condemned,
+                container.retire_as,
                 Some(RetireReason::Generation | RetireReason::Drain | RetireReason::Operator)
             )
     }
@@ -186,12 +186,12 @@ impl Ledger {
             }
             // Its lease or its check goes on to its end; the connection sees
             // for itself what the container's death means to it.
-            State::Leased | State::Checking => container.condemned = Some(reason),
+            State::Leased | State::Checking => container.retire_as = Some(reason),
             State::Probing => {
-                container.condemned = Some(reason);
+                container.retire_as = Some(reason);
                 self.actions.push(Action::Interrupt { launch });
             }
-            State::Launching => container.condemned = Some(reason),
+            State::Launching => container.retire_as = Some(reason),
             State::Retiring | State::Removed => {}
         }
     }

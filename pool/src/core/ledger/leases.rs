@@ -92,10 +92,10 @@ impl Ledger {
         if container.state != State::Leased {
             return;
         }
-        let condemned = container.condemned;
+        let retire_as = container.retire_as;
         if outcome == Outcome::Unused {
             container.uses -= 1;
-            return match condemned.or_else(|| self.unwanted(now, launch)) {
+            return match retire_as.or_else(|| self.retire_reason_now(now, launch)) {
                 Some(reason) => self.retire(now, launch, reason),
                 // It has shown nothing.
                 None if self.out_of_contact(launch) => self.recheck(now, launch),
@@ -110,7 +110,7 @@ impl Ledger {
             self.served(now, (id, generation));
         }
         let service = &self.services[id];
-        let verdict = if let Some(reason) = condemned {
+        let verdict = if let Some(reason) = retire_as {
             Some(reason)
         } else if outcome == Outcome::Ended {
             Some(RetireReason::Died)
@@ -127,7 +127,7 @@ impl Ledger {
             let what = "failed its client before either had sent anything";
             self.failed_early(now, (id, generation), born, age, what);
         }
-        match verdict.or_else(|| self.unwanted(now, launch)) {
+        match verdict.or_else(|| self.retire_reason_now(now, launch)) {
             Some(reason) => self.retire(now, launch, reason),
             None => {
                 self.transit(now, launch, State::Checking);
@@ -143,12 +143,12 @@ impl Ledger {
         if container.state != State::Checking {
             return;
         }
-        match (container.condemned, proof, container.liveness) {
+        match (container.retire_as, proof, container.liveness) {
             (Some(reason), ..) => self.retire(now, launch, reason),
             (None, Some(proof), _) => self.put_in_stock(now, launch, proof),
             // The check may have needed the engine, which was not there then.
             (None, None, Liveness::Relisted) => self.put_in_stock(now, launch, Proof::Itself),
-            (None, None, Liveness::Unproven) => match self.unwanted(now, launch) {
+            (None, None, Liveness::Unproven) => match self.retire_reason_now(now, launch) {
                 Some(reason) => self.retire(now, launch, reason),
                 None => self.transit(now, launch, State::Unknown),
             },

@@ -32,7 +32,7 @@ impl Ledger {
         match container.state {
             State::Idle | State::Unknown | State::Checking => Retirement::AtOnce,
             State::Retiring | State::Removed => Retirement::UnderWay,
-            _ if container.condemned.is_some() => Retirement::UnderWay,
+            _ if container.retire_as.is_some() => Retirement::UnderWay,
             State::Launching | State::Probing => Retirement::AtOnce,
             State::Leased => Retirement::AfterLease,
         }
@@ -66,7 +66,7 @@ impl Ledger {
                 self.retire(now, launch, RetireReason::Operator);
             }
             Some(State::Launching | State::Probing | State::Leased) => {
-                self.condemn(launch, RetireReason::Operator);
+                self.retire_later(launch, RetireReason::Operator);
             }
             Some(State::Retiring | State::Removed) | None => {}
         }
@@ -99,16 +99,16 @@ impl Ledger {
             State::Idle | State::Unknown | State::Checking => {
                 self.retire(now, launch, RetireReason::Drain);
             }
-            State::Probing => self.condemn(launch, RetireReason::Drain),
+            State::Probing => self.retire_later(launch, RetireReason::Drain),
             _ => {}
         }
     }
 
     /// A container is not to be leased any more. It is retired by whoever reports of it next;
     /// one that has yet to get ready is not waited for.
-    pub(super) fn condemn(&mut self, launch: LaunchId, reason: RetireReason) {
+    pub(super) fn retire_later(&mut self, launch: LaunchId, reason: RetireReason) {
         let container = &mut self.containers[launch];
-        container.condemned.get_or_insert(reason);
+        container.retire_as.get_or_insert(reason);
         if container.state == State::Probing {
             self.actions.push(Action::Interrupt { launch });
         }

@@ -192,7 +192,7 @@ impl Ledger {
         service.generation = to;
         service.streak = streak;
         for launch in self.of_service(id, |state| state == State::Unknown) {
-            if let Some(reason) = self.unwanted(now, launch) {
+            if let Some(reason) = self.retire_reason_now(now, launch) {
                 self.retire(now, launch, reason);
             }
         }
@@ -225,7 +225,7 @@ impl Ledger {
                     self.retire(now, launch, RetireReason::Generation);
                 }
                 State::Retiring | State::Removed => {}
-                _ => self.condemn(launch, RetireReason::Generation),
+                _ => self.retire_later(launch, RetireReason::Generation),
             }
         }
     }

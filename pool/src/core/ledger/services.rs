@@ -61,10 +61,10 @@ impl Ledger {
             self.roll_out(id, generation);
         }
         // What was good enough before may be too much used now.
-        let unwanted = |launch| Some((launch, self.unwanted(now, launch)?));
+        let reason_of = |launch| Some((launch, self.retire_reason_now(now, launch)?));
         let idle = self.of_service(id, |state| state == State::Idle);
-        let unwanted: Vec<_> = idle.into_iter().filter_map(unwanted).collect();
-        unwanted.into_iter().for_each(|(launch, reason)| self.retire(now, launch, reason));
+        let to_retire: Vec<_> = idle.into_iter().filter_map(reason_of).collect();
+        to_retire.into_iter().for_each(|(launch, reason)| self.retire(now, launch, reason));
         self.spread.changed = true;
         self.resized(now, id);
     }
