@@ -135,9 +135,9 @@ impl Ledger {
             }
             Event::Retire { launch } => self.retire_ordered(now, launch),
             Event::Died { launch } => self.ended(now, launch, RetireReason::Died),
-            Event::Signalled { launch } => self.meddled(now, launch),
+            Event::Signalled { launch } => self.interfered(now, launch),
             Event::Taken { launch } => {
-                self.meddled(now, launch);
+                self.interfered(now, launch);
                 self.ended(now, launch, RetireReason::Died);
             }
             Event::OutOfMemory { launch } => self.ended(now, launch, RetireReason::OutOfMemory),

@@ -38,9 +38,9 @@ pub(super) struct Container {
     pub(super) retire_as: Option<RetireReason>,
     /// When somebody has had a signal sent to it, paused or removed it last: should it end soon
     /// after, that is not its own doing.
-    pub(super) meddled: Option<Instant>,
+    pub(super) interfered_at: Option<Instant>,
     /// The last list did not show it.
-    pub(super) missed: bool,
+    pub(super) absent_from_list: bool,
     /// Written by `Ledger::transit` alone.
     pub(super) liveness: Liveness,
     /// Its launch takes unusually long. Counted in its service's `Hedges`.
@@ -110,8 +110,8 @@ impl Container {
             seen: None,
             expires: None,
             retire_as: None,
-            meddled: None,
-            missed: false,
+            interfered_at: None,
+            absent_from_list: false,
             liveness: Liveness::Listed,
             late: false,
             hedge: false,
@@ -283,7 +283,7 @@ impl Ledger {
         let daemon = &self.daemons[container.daemon];
         if self.draining || !service.in_service() || !daemon.in_service() {
             Some(RetireReason::Drain)
-        } else if !service.keeps(container.generation) {
+        } else if !service.wants_generation(container.generation) {
             Some(RetireReason::Generation)
         } else if container.expired(now) {
             Some(RetireReason::Age)

@@ -124,7 +124,7 @@ impl Ledger {
         result: Result<(), Arc<str>>,
     ) {
         if let Some(service) = self.services.id(service)
-            && self.services[service].keeps(generation)
+            && self.services[service].wants_generation(generation)
             && let Some(daemon) = self.daemons.id(name)
         {
             let (spec, daemon) = ((service, generation), &mut self.daemons[daemon]);
@@ -181,10 +181,10 @@ impl Ledger {
             .map(|launch| (launch, shown.get(&ContainerKey::Launch(launch)).copied()))
             .collect();
         let absent = known.iter().filter(|(_, running)| running.is_none()).count();
-        let doubtful = absent > 1 && absent * 2 > known.len();
+        let is_suspect = absent > 1 && absent * 2 > known.len();
         for (launch, running) in known {
             let container = &mut self.containers[launch];
-            let missed = std::mem::replace(&mut container.missed, running.is_none());
+            let was_absent = std::mem::replace(&mut container.absent_from_list, running.is_none());
             let liveness = container.liveness;
             match (running, container.state) {
                 (Some(true), State::Unknown) => self.put_in_stock(now, launch, Proof::Itself),
@@ -196,7 +196,7 @@ impl Ledger {
                 }
                 (Some(true), _) => {}
                 (Some(false), _) => self.ended(now, launch, RetireReason::Died),
-                (None, _) if doubtful && !missed => {}
+                (None, _) if is_suspect && !was_absent => {}
                 (None, _) => self.ended(now, launch, RetireReason::Missing),
             }
         }

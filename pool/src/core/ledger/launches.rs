@@ -11,7 +11,7 @@ use super::{
 use crate::backoff::Backoff;
 
 /// A container that ends so long after somebody did something to it has ended by itself.
-const MEDDLED: Duration = Duration::from_secs(60);
+const INTERFERENCE: Duration = Duration::from_secs(60);
 
 // === impl Ledger ===
 
@@ -151,9 +151,9 @@ impl Ledger {
     }
 
     /// Somebody does something to a container.
-    pub(super) fn meddled(&mut self, now: Instant, launch: LaunchId) {
+    pub(super) fn interfered(&mut self, now: Instant, launch: LaunchId) {
         if let Some(container) = self.containers.get_mut(&launch) {
-            container.meddled = Some(now);
+            container.interfered_at = Some(now);
         }
     }
 
@@ -168,7 +168,7 @@ impl Ledger {
                 // has ended it; what is missing was removed.
                 let by_itself = container.state == State::Idle
                     && container.liveness == Liveness::Listed
-                    && container.meddled.is_none_or(|at| now - at >= MEDDLED)
+                    && container.interfered_at.is_none_or(|at| now - at >= INTERFERENCE)
                     && reason != RetireReason::Missing;
                 let (spec, born) = ((container.service, container.generation), container.born);
                 let (early_age, unused) = (container.early_age(now), container.uses == 0);

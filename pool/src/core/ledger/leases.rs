@@ -118,7 +118,7 @@ impl Ledger {
             Some(RetireReason::Failed)
         } else if uses > service.policy.reuse {
             Some(RetireReason::Spent)
-        } else if !service.reuses(generation) || self.gives_way(launch) {
+        } else if !service.reuses(generation) || self.makes_room_for_rollout(launch) {
             Some(RetireReason::Generation)
         } else {
             None

@@ -163,7 +163,7 @@ impl Ledger {
 
     /// Whether a container that came back from a lease is to go, because what is on
     /// trial has no room beside it.
-    pub(super) fn gives_way(&self, launch: LaunchId) -> bool {
+    pub(super) fn makes_room_for_rollout(&self, launch: LaunchId) -> bool {
         let container = &self.containers[launch];
         let id = container.service;
         let service = &self.services[id];

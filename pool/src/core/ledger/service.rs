@@ -145,7 +145,7 @@ impl Service {
     }
 
     /// Whether containers of a generation may be in stock.
-    pub(super) fn keeps(&self, generation: Generation) -> bool {
+    pub(super) fn wants_generation(&self, generation: Generation) -> bool {
         !self.leaving
             && (generation == self.generation
                 || self.rollout.as_ref().is_some_and(|rollout| rollout.to == generation))
