@@ -6,8 +6,8 @@ use std::sync::Arc;
 use deadpool::managed::Object;
 
 use crate::broker::Grant;
-use crate::checkout::{Checkout, Held};
 use crate::core::{DaemonName, LaunchId, Outcome, StartKind};
+use crate::lease_manager::{Checkout, LeaseManager};
 use crate::runtime::ContainerRuntime;
 
 /// A leased container.
@@ -17,7 +17,7 @@ use crate::runtime::ContainerRuntime;
 #[must_use = "a container that is not used should not be leased"]
 pub struct Lease<R: ContainerRuntime> {
     /// `None` only while it is dropped.
-    object: Option<Object<Checkout<R>>>,
+    object: Option<Object<LeaseManager<R>>>,
     grant: Grant<R>,
     max_uses: u32,
 }
@@ -25,7 +25,7 @@ pub struct Lease<R: ContainerRuntime> {
 // === impl Lease ===
 
 impl<R: ContainerRuntime> Lease<R> {
-    pub(crate) fn new(mut object: Object<Checkout<R>>, max_uses: u32) -> Self {
+    pub(crate) fn new(mut object: Object<LeaseManager<R>>, max_uses: u32) -> Self {
         object.outcome = Outcome::Failed;
         Self { grant: object.grant.clone(), max_uses, object: Some(object) }
     }
@@ -76,9 +76,9 @@ impl<R: ContainerRuntime> Lease<R> {
 
 impl<R: ContainerRuntime> Drop for Lease<R> {
     fn drop(&mut self) {
-        // Taken, so that the desk frees the place and keeps nothing; dropping
+        // Taken, so that the lease pool frees the place and keeps nothing; dropping
         // what was taken gives the container back.
-        drop(self.object.take().map(Object::<Checkout<R>>::take) as Option<Held<R>>);
+        drop(self.object.take().map(Object::<LeaseManager<R>>::take) as Option<Checkout<R>>);
     }
 }
 

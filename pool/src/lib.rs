@@ -8,16 +8,16 @@
 
 pub mod backoff;
 mod broker;
-mod checkout;
 pub mod core;
 mod daemon;
-mod desk;
 pub mod discovery;
 mod events;
 mod fleet;
 mod history;
 mod launcher;
 mod lease;
+mod lease_manager;
+mod lease_pool;
 mod options;
 mod orders;
 mod panics;

@@ -15,12 +15,12 @@ use crate::broker::Broker;
 use crate::core::{Event, Ledger, Refusal, ServiceName, ServiceView, Snapshot};
 use crate::daemon::TaskContext;
 use crate::daemon::handle::Daemons;
-use crate::desk::Desk;
 use crate::discovery::FleetWatch;
 use crate::events::{EventKind, Events, Observer};
 use crate::fleet::Fleet;
 use crate::launcher::Launcher;
 use crate::lease::Lease;
+use crate::lease_pool::LeasePool;
 use crate::options::{Change, ServiceOptions};
 use crate::probe::Probe;
 use crate::runtime::ContainerRuntime;
@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// remove them, [`Pool::drain`] it and wait until its snapshot is empty.
 pub struct Pool<R: ContainerRuntime> {
     broker: Arc<Broker<R>>,
-    desks: RwLock<BTreeMap<ServiceName, Arc<Desk<R>>>>,
+    lease_pools: RwLock<BTreeMap<ServiceName, Arc<LeasePool<R>>>>,
     /// Aborted when dropped.
     tasks: JoinSet<()>,
 }
@@ -83,7 +83,7 @@ impl<R: ContainerRuntime> Pool<R> {
             daemons: daemons.clone(),
         };
         tasks.spawn(launches.run(orders));
-        let this = Self { broker: broker.clone(), desks: RwLock::default(), tasks };
+        let this = Self { broker: broker.clone(), lease_pools: RwLock::default(), tasks };
         // Before any daemon: one that joins has to be ready for all of them.
         this.reload(services);
         let context =
@@ -102,19 +102,19 @@ impl<R: ContainerRuntime> Pool<R> {
     /// [`ServiceView::rollout`]: crate::core::ServiceView::rollout
     pub fn reload(&self, services: Vec<ServiceOptions<R::Spec>>) -> Vec<(ServiceName, Change)> {
         // One at a time: what is told must not overtake what was told before.
-        let mut desks = self.desks.write();
+        let mut lease_pools = self.lease_pools.write();
         let reload = self.broker.reload(services);
         for (service, change) in &reload.changes {
             if *change == Change::Removed
-                && let Some(desk) = desks.remove(service)
+                && let Some(lease_pool) = lease_pools.remove(service)
             {
-                desk.close();
+                lease_pool.close();
             }
         }
-        for options in reload.desks {
+        for options in reload.lease_pools {
             let name = options.name;
-            let desk = Desk::new(self.broker.clone(), name.clone(), &options.policy);
-            desks.insert(name, Arc::new(desk));
+            let lease_pool = LeasePool::new(self.broker.clone(), name.clone(), &options.policy);
+            lease_pools.insert(name, Arc::new(lease_pool));
         }
         for (service, change) in &reload.changes {
             let (service, change) = (service.clone(), *change);
@@ -154,9 +154,9 @@ impl<R: ContainerRuntime> Pool<R> {
         deadline: Instant,
         queued: &(dyn Fn(u32) + Send + Sync),
     ) -> Result<Lease<R>, Refusal> {
-        let desk = self.desks.read().get(service).cloned();
-        match desk {
-            Some(desk) => desk.lease(deadline, queued).await,
+        let lease_pool = self.lease_pools.read().get(service).cloned();
+        match lease_pool {
+            Some(lease_pool) => lease_pool.lease(deadline, queued).await,
             None => Err(self.broker.refused(service, Refusal::UnknownService)),
         }
     }
@@ -197,7 +197,7 @@ impl<R: ContainerRuntime> Pool<R> {
     /// Gives no new leases, refuses those who wait, and retires the stock.
     /// Running leases go on; their containers are retired when they end.
     pub fn drain(&self) {
-        self.desks.read().values().for_each(|desk| desk.close());
+        self.lease_pools.read().values().for_each(|lease_pool| lease_pool.close());
         self.broker.tell(Event::Drain);
     }
 }

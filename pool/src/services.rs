@@ -25,8 +25,8 @@ struct Known<S> {
 pub(crate) struct Reload<S> {
     /// For the ledger.
     pub(crate) events: Vec<Event>,
-    /// For the desks: those that are new or run otherwise now.
-    pub(crate) desks: Vec<ServiceOptions<S>>,
+    /// For the lease pools: those that are new or run otherwise now.
+    pub(crate) lease_pools: Vec<ServiceOptions<S>>,
     /// For people.
     pub(crate) changes: Vec<(ServiceName, Change)>,
 }
@@ -98,7 +98,8 @@ impl<S> Services<S> {
 impl<S: PartialEq> Services<S> {
     /// From now on these are the services, and no others. To be announced.
     pub(crate) fn reload(&self, services: Vec<ServiceOptions<S>>) -> Reload<S> {
-        let mut reload = Reload { events: Vec::new(), desks: Vec::new(), changes: Vec::new() };
+        let mut reload =
+            Reload { events: Vec::new(), lease_pools: Vec::new(), changes: Vec::new() };
         let mut all = self.known.lock();
         for (name, known) in all.iter_mut().filter(|(_, known)| !known.generations.is_empty()) {
             if !services.iter().any(|options| options.name == *name) {
@@ -135,7 +136,7 @@ impl<S: PartialEq> Known<S> {
         let before = self.generations.last_key_value();
         let before = before.map(|(generation, old)| (*generation, old.runs_like(&options)));
         if !matches!(before, Some((_, true))) {
-            reload.desks.push(options.clone());
+            reload.lease_pools.push(options.clone());
         }
         // Policy and time-outs are of the service, whatever it runs.
         for known in self.generations.values_mut() {

@@ -16,48 +16,48 @@ tokio::task_local! {
     pub(crate) static ASKED: Asked;
 }
 
-/// One checkout, as its desk and the manager share it.
+/// One checkout, as its lease pool and the manager share it.
 pub(crate) struct Asked {
     /// Until when it may wait.
     pub(crate) deadline: Instant,
-    /// Its place in the queue, from when it waits until the desk has told it; else 0.
+    /// Its place in the queue, from when it waits until the lease pool has told it; else 0.
     pub(crate) place: Cell<u32>,
 }
 
 /// Checks containers out of the stock of one service.
-pub(crate) struct Checkout<R: ContainerRuntime> {
+pub(crate) struct LeaseManager<R: ContainerRuntime> {
     pub(crate) broker: Arc<Broker<R>>,
     pub(crate) service: ServiceName,
 }
 
 /// A container that is checked out. Goes back when dropped, whatever happened.
-pub(crate) struct Held<R: ContainerRuntime> {
+pub(crate) struct Checkout<R: ContainerRuntime> {
     pub(crate) grant: Grant<R>,
     pub(crate) outcome: Outcome,
     broker: Arc<Broker<R>>,
 }
 
-// === impl Checkout ===
+// === impl LeaseManager ===
 
-impl<R: ContainerRuntime> managed::Manager for Checkout<R> {
-    type Type = Held<R>;
+impl<R: ContainerRuntime> managed::Manager for LeaseManager<R> {
+    type Type = Checkout<R>;
     type Error = Refusal;
 
-    async fn create(&self) -> Result<Held<R>, Refusal> {
+    async fn create(&self) -> Result<Checkout<R>, Refusal> {
         let deadline = ASKED.with(|asked| asked.deadline).into_std();
         let queued = |place| ASKED.with(|asked| asked.place.set(place));
         let grant = self.broker.lease(&self.service, deadline, queued).await?;
-        Ok(Held { grant, outcome: Outcome::Unused, broker: self.broker.clone() })
+        Ok(Checkout { grant, outcome: Outcome::Unused, broker: self.broker.clone() })
     }
 
-    async fn recycle(&self, _: &mut Held<R>, _: &Metrics) -> RecycleResult<Refusal> {
+    async fn recycle(&self, _: &mut Checkout<R>, _: &Metrics) -> RecycleResult<Refusal> {
         Err(RecycleError::message("a lease is not recycled; it goes back to the stock"))
     }
 }
 
-// === impl Held ===
+// === impl Checkout ===
 
-impl<R: ContainerRuntime> Drop for Held<R> {
+impl<R: ContainerRuntime> Drop for Checkout<R> {
     fn drop(&mut self) {
         let outcome = std::mem::replace(&mut self.outcome, Outcome::Failed);
         self.broker.returned(self.grant.launch, outcome);

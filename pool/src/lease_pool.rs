@@ -1,4 +1,4 @@
-//! The lease desk: bounded admission to one service's stock.
+//! The lease pool: bounded admission to one service's stock.
 //!
 //! A `deadpool` pool whose manager never launches anything: `create` is a
 //! checkout from the broker, and every lease ends with `Object::take`, so the
@@ -17,26 +17,26 @@ use deadpool::managed::{self, PoolError, Timeouts};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::checkout::{ASKED, Asked, Checkout};
 use crate::core::{Policy, Refusal, ServiceName};
 use crate::lease::Lease;
+use crate::lease_manager::{ASKED, Asked, LeaseManager};
 use crate::runtime::ContainerRuntime;
 
-/// The most places of a desk: `deadpool` makes room for all of them at once.
+/// The most places of a lease pool: `deadpool` makes room for all of them at once.
 const MOST: u32 = 1 << 20;
 
-pub(crate) struct Desk<R: ContainerRuntime> {
-    pool: managed::Pool<Checkout<R>>,
+pub(crate) struct LeasePool<R: ContainerRuntime> {
+    pool: managed::Pool<LeaseManager<R>>,
     max_uses: u32,
 }
 
-// === impl Desk ===
+// === impl LeasePool ===
 
-impl<R: ContainerRuntime> Desk<R> {
+impl<R: ContainerRuntime> LeasePool<R> {
     #[expect(clippy::expect_used, reason = "a pool without timeouts needs no runtime to build")]
     pub(crate) fn new(broker: Arc<Broker<R>>, service: ServiceName, policy: &Policy) -> Self {
         let places = policy.max.saturating_add(policy.queue_length).min(MOST);
-        let pool = managed::Pool::builder(Checkout { broker, service })
+        let pool = managed::Pool::builder(LeaseManager { broker, service })
             .max_size(usize::try_from(places).unwrap_or(usize::MAX))
             .build()
             .expect("no timeouts are set");
@@ -77,7 +77,7 @@ impl<R: ContainerRuntime> Desk<R> {
     }
 
     fn refused(&self, refusal: Refusal) -> Refusal {
-        let Checkout { broker, service } = self.pool.manager();
+        let LeaseManager { broker, service } = self.pool.manager();
         broker.refused(service, refusal)
     }
 
