@@ -7,7 +7,6 @@
 //! before codes.
 
 mod address;
-mod autopsy;
 mod belongings;
 mod body;
 mod calls;
@@ -34,6 +33,7 @@ mod list;
 mod naming;
 mod network;
 mod observers;
+mod post_mortem;
 mod prepare;
 mod retire;
 mod run_network;
@@ -57,8 +57,8 @@ use std::sync::Arc;
 
 use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
 use ganger_pool::runtime::{
-    Autopsy, CallError, ContainerKey, ContainerRuntime, DaemonFacts, Fault, LaunchError,
-    LaunchOrder, LaunchPhase, Listing, Owned, Removal, RuntimeEvent, Target,
+    CallError, ContainerKey, ContainerRuntime, DaemonFacts, Fault, LaunchError, LaunchOrder,
+    LaunchPhase, Listing, Owned, PostMortem, Removal, RuntimeEvent, Target,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -264,7 +264,7 @@ impl ContainerRuntime for Docker {
         if daemons.iter().any(blame) { Fault::Daemon } else { Fault::Service }
     }
 
-    async fn autopsy(&self, target: &Target) -> Option<Autopsy> {
+    async fn post_mortem(&self, target: &Target) -> Option<PostMortem> {
         self.look_at(target).await
     }
 

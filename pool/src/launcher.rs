@@ -20,7 +20,7 @@ use crate::orders::Order;
 use crate::panics::catch_panic;
 use crate::probe::{CHECK, NotYet, Probe};
 use crate::runtime::{
-    Autopsy, ContainerRuntime, LaunchError, LaunchFindings, LaunchOrder, LaunchPhase, Target,
+    ContainerRuntime, LaunchError, LaunchFindings, LaunchOrder, LaunchPhase, PostMortem, Target,
 };
 use crate::services::Services;
 
@@ -151,8 +151,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             Ok(handle) => handle,
             Err(error) if error.fault == Fault::Service => {
                 // One that ended at once has said why, if it has said anything.
-                let autopsy = self.autopsy(order).await;
-                return Err(Some(FailedLaunch::new(error, autopsy)));
+                let post_mortem = self.post_mortem(order).await;
+                return Err(Some(FailedLaunch::new(error, post_mortem)));
             }
             Err(error) => return Err(Some(FailedLaunch::new(error, None))),
         };
@@ -177,16 +177,17 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 }
             },
         };
-        let autopsy = self.autopsy(order).await;
-        if let Some(autopsy) = autopsy.as_ref().filter(|autopsy| autopsy.removed) {
+        let post_mortem = self.post_mortem(order).await;
+        if let Some(post_mortem) = post_mortem.as_ref().filter(|post_mortem| post_mortem.removed) {
             let LaunchOrder { launch, service, daemon, .. } = order;
             let (launch, service, daemon) = (*launch, service.clone(), daemon.clone());
-            let container = autopsy.container.as_deref().map(Arc::from);
+            let container = post_mortem.container.as_deref().map(Arc::from);
             let kind = EventKind::RemovedBeforeReady { launch, service, daemon, container };
             self.broker.events.tell(kind);
             return Err(None);
         }
-        let may_run = autopsy.as_ref().is_none_or(|autopsy| autopsy.exit_code.is_none());
+        let may_run =
+            post_mortem.as_ref().is_none_or(|post_mortem| post_mortem.exit_code.is_none());
         let why = match why {
             None if may_run => return Err(None),
             None => "ended before it was ready".to_owned(),
@@ -195,14 +196,14 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         let fault = self.runtime.fault_of(order.launch);
         let error = LaunchError::new(fault, format!("the container {why}"));
         let error = LaunchError { phase: LaunchPhase::Ready, ..error };
-        Err(Some(FailedLaunch::new(error, autopsy)))
+        Err(Some(FailedLaunch::new(error, post_mortem)))
     }
 
     /// What is left of a container that failed.
-    async fn autopsy(&self, order: &LaunchOrder<R::Spec>) -> Option<Autopsy> {
+    async fn post_mortem(&self, order: &LaunchOrder<R::Spec>) -> Option<PostMortem> {
         let target =
             Target { daemon: order.daemon.clone(), key: ContainerKey::Launch(order.launch) };
-        self.runtime.autopsy(&target).await
+        self.runtime.post_mortem(&target).await
     }
 
     async fn check(self: Arc<Self>, launch: LaunchId) -> Option<LaunchId> {
@@ -232,13 +233,13 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
 impl FailedLaunch {
     /// With what the container has left behind: of one that was to get ready how it is, too, which
     /// other errors say themselves.
-    fn new(error: LaunchError, autopsy: Option<Autopsy>) -> Self {
-        let left = autopsy.as_ref().map(|autopsy| match error.phase {
-            LaunchPhase::Ready => format!("; {autopsy}"),
-            _ => autopsy.said(),
+    fn new(error: LaunchError, post_mortem: Option<PostMortem>) -> Self {
+        let left = post_mortem.as_ref().map(|post_mortem| match error.phase {
+            LaunchPhase::Ready => format!("; {post_mortem}"),
+            _ => post_mortem.said(),
         });
         let reason = error.message.clone() + &left.unwrap_or_default();
-        let findings = Arc::new(LaunchFindings::new(&error, autopsy));
+        let findings = Arc::new(LaunchFindings::new(&error, post_mortem));
         Self { fault: error.fault, reason: reason.into(), findings }
     }
 }

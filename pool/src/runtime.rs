@@ -95,7 +95,7 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    fn autopsy(&self, target: &Target) -> impl Future<Output = Option<Autopsy>> + Send;
+    fn post_mortem(&self, target: &Target) -> impl Future<Output = Option<PostMortem>> + Send;
 
     /// One attempt at removing a container.
     ///
@@ -217,7 +217,7 @@ pub enum RuntimeEvent {
 
 /// What is left of a container that failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Autopsy {
+pub struct PostMortem {
     /// The engine's id of it, where that is known.
     pub container: Option<String>,
     /// Exit code of its process; `None` while it runs.
@@ -235,13 +235,13 @@ pub struct Autopsy {
     pub hint: Option<String>,
 }
 
-impl fmt::Display for Autopsy {
+impl fmt::Display for PostMortem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.how(), self.said())
     }
 }
 
-impl Autopsy {
+impl PostMortem {
     /// How the container ended, or is, for people.
     #[must_use]
     pub fn how(&self) -> String {

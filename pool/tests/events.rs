@@ -176,9 +176,9 @@ async fn a_failure_is_told_in_parts_and_in_one_text() {
     });
     let (reason, findings) = failed.unwrap();
     assert_eq!(findings.phase, LaunchPhase::Ready);
-    let autopsy = findings.autopsy.as_ref().unwrap();
-    assert_eq!(autopsy.log, ["last words"]);
-    assert_eq!(*reason, *format!("{}; {autopsy}", findings.error));
+    let post_mortem = findings.post_mortem.as_ref().unwrap();
+    assert_eq!(post_mortem.log, ["last words"]);
+    assert_eq!(*reason, *format!("{}; {post_mortem}", findings.error));
     assert!(!findings.error.contains("last words"), "{}", findings.error);
 
     bed.engine.gate("d1", Op::Ready, Gate::Ok);
@@ -189,9 +189,12 @@ async fn a_failure_is_told_in_parts_and_in_one_text() {
     bed.until(|s| !s.stocked()).await;
     bed.stocked().await;
     let ended = kinds().find_map(|kind| match kind {
-        EventKind::EndedInStock { autopsy, .. } => autopsy,
+        EventKind::EndedInStock { post_mortem, .. } => post_mortem,
         _ => None,
     });
-    let autopsy = ended.unwrap();
-    assert_eq!((autopsy.exit_code, &autopsy.log[..]), (Some(3), &["last words".to_owned()][..]));
+    let post_mortem = ended.unwrap();
+    assert_eq!(
+        (post_mortem.exit_code, &post_mortem.log[..]),
+        (Some(3), &["last words".to_owned()][..])
+    );
 }

@@ -88,7 +88,7 @@ fn host_config(spec: &Spec, network: String) -> HostConfig {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
         }),
-        // Every engine can read this one back, which autopsies need. In two files, of which
+        // Every engine can read this one back, which post-mortems need. In two files, of which
         // the older is given up: who follows a single one is left behind when it begins anew.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),

@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Spec;
 use super::address::Address;
-use super::autopsy::last_lines;
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::explain::{self, explain};
 use super::hints::hint;
+use super::post_mortem::last_lines;
 use super::view::{End, Inspected};
 use crate::reach::hot::{Connect, Hot};
 use crate::reach::neighbour::Neighbour;
@@ -279,7 +279,7 @@ impl Backend for Container {
 
     async fn last_lines(&self) -> Vec<String> {
         // Not all at once when many die at once. It is never closed.
-        let _permit = self.daemon.autopsies.acquire().await;
+        let _permit = self.daemon.post_mortem_slots.acquire().await;
         last_lines(&self.daemon, &self.id).await
     }
 

@@ -38,7 +38,7 @@ use crate::reach::process;
 /// at once, every connection wants to know why.
 const QUESTIONS: usize = 16;
 /// Containers whose last lines are read at a time.
-const AUTOPSIES: usize = 8;
+const POST_MORTEMS: usize = 8;
 
 /// One engine, as far as we have come to know it.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub(crate) struct Daemon {
     pub(super) pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
     pub(super) questions: Semaphore,
     /// Beside the questions: an engine that is slow with logs keeps no healthy connection waiting.
-    pub(super) autopsies: Semaphore,
+    pub(super) post_mortem_slots: Semaphore,
     /// What time it is there.
     pub(super) clock: Clock,
     /// `None` until its first complete list.
@@ -116,7 +116,7 @@ impl Daemon {
             services: Mutex::default(),
             pulls: Mutex::default(),
             questions: Semaphore::new(QUESTIONS),
-            autopsies: Semaphore::new(AUTOPSIES),
+            post_mortem_slots: Semaphore::new(POST_MORTEMS),
             clock: Clock::default(),
             sightings: Mutex::default(),
             sandboxes: Arc::default(),

@@ -23,8 +23,8 @@ pub struct Deadlines {
     pub remove: Duration,
     /// The longest that a pull may go without any progress.
     pub pull_idle: Duration,
-    /// Each of the two calls of an autopsy.
-    pub autopsy: Duration,
+    /// Each of the two calls of a post-mortem.
+    pub post_mortem: Duration,
     /// When a call that goes on is given up for lost.
     pub bound: Duration,
     /// How long an engine may take to notice that a container's process has ended.
@@ -61,7 +61,7 @@ impl Default for Deadlines {
             // A removal that has to kill takes an engine up to 15 s.
             remove: Duration::from_secs(40),
             pull_idle: Duration::from_secs(60),
-            autopsy: Duration::from_secs(3),
+            post_mortem: Duration::from_secs(3),
             bound: Duration::from_secs(600),
             notice: Duration::from_secs(5),
             ghost_grace: Duration::from_secs(10),

@@ -9,9 +9,9 @@ use ganger_pool::runtime::CallError;
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use super::autopsy::readable;
 use super::container::Container;
 use super::explain::{self, explain};
+use super::post_mortem::readable;
 
 /// Of what a program prints so many bytes are kept, the last ones.
 const KEPT: usize = 4 << 10;

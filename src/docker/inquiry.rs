@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::timeout;
 
-use super::autopsy::readable;
 use super::container::Container;
 use super::daemon::Daemon;
+use super::post_mortem::readable;
 use super::{Docker, explain};
 use crate::http;
 
@@ -125,7 +125,7 @@ impl Container {
     pub(crate) async fn logged(&self) -> Vec<String> {
         let mut all = Vec::new();
         // Half a log is better than none.
-        _ = timeout(self.daemon.deadlines.autopsy, async {
+        _ = timeout(self.daemon.deadlines.post_mortem, async {
             let Ok(contact) = self.daemon.contact() else { return };
             let options = LogsOptionsBuilder::new().stdout(true).stderr(true);
             let options = options.tail(&LINES.to_string()).build();
@@ -142,9 +142,9 @@ impl Container {
 // === impl Daemon ===
 
 impl Daemon {
-    /// A GET under the deadline of an autopsy.
+    /// A GET under the deadline of a post-mortem.
     async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
-        self.get(path, self.deadlines.autopsy).await.map_err(|error| {
+        self.get(path, self.deadlines.post_mortem).await.map_err(|error| {
             error.map_or_else(|late| late, |error| explain::wire(&self.endpoint, &error))
         })
     }

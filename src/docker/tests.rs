@@ -13,7 +13,6 @@ use super::*;
 use crate::reach::{Backend, Fate};
 use crate::spec::{Env, Limits};
 
-mod autopsy;
 mod backend;
 mod copy;
 mod faults;
@@ -23,6 +22,7 @@ mod moving;
 mod networks;
 mod places;
 mod podman;
+mod post_mortem;
 mod ready;
 mod sandboxes;
 mod secrets;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ganger_pool::runtime::{Autopsy, LastLines};
+use ganger_pool::runtime::{LastLines, PostMortem};
 
 use super::supply::Refusal;
 
@@ -84,7 +84,7 @@ pub(super) struct End {
     /// What happened, in words. None for a normal end.
     pub(super) reason: Option<String>,
     /// What is known of the container that failed. Boxed: a session is as large as its ends.
-    pub(super) autopsy: Option<Box<Autopsy>>,
+    pub(super) post_mortem: Option<Box<PostMortem>>,
 }
 
 // === impl EndCode ===
@@ -160,16 +160,16 @@ impl fmt::Display for EndCode {
 // === impl End ===
 
 impl End {
-    pub(super) const NORMAL: Self = Self { code: EndCode::NORMAL, reason: None, autopsy: None };
+    pub(super) const NORMAL: Self = Self { code: EndCode::NORMAL, reason: None, post_mortem: None };
 
     pub(super) fn new(who: Who, phase: Phase, reason: impl Into<String>) -> Self {
-        Self { code: EndCode::new(who, phase), reason: Some(reason.into()), autopsy: None }
+        Self { code: EndCode::new(who, phase), reason: Some(reason.into()), post_mortem: None }
     }
 
     /// The reason, with what the container has logged last.
     pub(super) fn told(&self) -> Option<String> {
         let reason = self.reason.as_ref()?;
-        let log = self.autopsy.as_ref().map_or(&[][..], |autopsy| &autopsy.log);
+        let log = self.post_mortem.as_ref().map_or(&[][..], |post_mortem| &post_mortem.log);
         let lines = (!log.is_empty()).then(|| format!("; {}", LastLines(log)));
         Some(format!("{reason}{}", lines.unwrap_or_default()))
     }

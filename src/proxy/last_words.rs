@@ -39,13 +39,13 @@ pub(super) async fn give_back<L: Leased>(
             () = cut.cancelled() => Vec::new(),
             lines = timeout(PATIENCE, backend.last_lines()) => lines.unwrap_or_default(),
         };
-        if !lines.is_empty() || end.autopsy.is_some() {
-            let autopsy = end.autopsy.get_or_insert_default();
+        if !lines.is_empty() || end.post_mortem.is_some() {
+            let post_mortem = end.post_mortem.get_or_insert_default();
             // Of one that may run on, its log says nothing of an end.
-            if autopsy.exit_code.is_some() {
-                autopsy.hint = backend.hint(&lines, autopsy.out_of_memory);
+            if post_mortem.exit_code.is_some() {
+                post_mortem.hint = backend.hint(&lines, post_mortem.out_of_memory);
             }
-            autopsy.log = lines;
+            post_mortem.log = lines;
         }
     }
     lease.finish(outcome);

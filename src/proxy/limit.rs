@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use ganger_pool::runtime::Autopsy;
+use ganger_pool::runtime::PostMortem;
 use tokio::time::Instant;
 
 use super::Settings;
@@ -66,9 +66,9 @@ pub(super) fn broken(side: Side, gone: bool) -> Tried {
 }
 
 pub(super) fn died(reason: &str, exit_code: Option<i64>, out_of_memory: bool) -> End {
-    let autopsy = Box::new(Autopsy { exit_code, out_of_memory, ..Autopsy::default() });
+    let post_mortem = Box::new(PostMortem { exit_code, out_of_memory, ..PostMortem::default() });
     let end = End::new(Who::Death, Phase::Data, format!("the container died: {reason}"));
-    End { autopsy: Some(autopsy), ..end }
+    End { post_mortem: Some(post_mortem), ..end }
 }
 
 /// What a session that moves bytes comes to, besides what the relay stops at.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ganger_pool::core::{DaemonName, LaunchId, ServiceName};
-use ganger_pool::runtime::Autopsy;
+use ganger_pool::runtime::PostMortem;
 
 use super::end::{End, EndCode};
 use super::supply::StartKind;
@@ -66,7 +66,7 @@ pub struct ContainerRemains {
     /// What happened, in words, without what the container has logged.
     pub reason: String,
     /// How it ended, and what it has logged last.
-    pub autopsy: Autopsy,
+    pub post_mortem: PostMortem,
 }
 
 /// A container that failed before its first byte, in whose place another was asked for.
@@ -176,7 +176,7 @@ impl ConnRecord {
 
 impl ContainerRemains {
     fn of(end: End) -> Option<Box<Self>> {
-        let (reason, autopsy) = (end.reason?, end.autopsy?);
-        Some(Box::new(Self { reason, autopsy: *autopsy }))
+        let (reason, post_mortem) = (end.reason?, end.post_mortem?);
+        Some(Box::new(Self { reason, post_mortem: *post_mortem }))
     }
 }

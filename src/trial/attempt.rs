@@ -208,7 +208,7 @@ impl Launcher {
 
     /// What a container that failed leaves behind, beside this log.
     async fn look_at(&self, target: &Target, why: String, log: Vec<String>) -> Down {
-        let found = self.docker.autopsy(target).await.unwrap_or_default();
+        let found = self.docker.post_mortem(target).await.unwrap_or_default();
         let lacks = |hint: &String| hint.contains("limits.memory");
         let lacks_memory = found.out_of_memory || found.hint.as_ref().is_some_and(lacks);
         let hint = found.hint.map(|hint| format!("; see {hint}")).unwrap_or_default();

@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout};
 use crate::core::{RetireReason, ServiceName};
 use crate::events::{EventKind, Events};
 use crate::panics::catch_panic;
-use crate::runtime::{Autopsy, ContainerRuntime, Target};
+use crate::runtime::{ContainerRuntime, PostMortem, Target};
 
 /// How long a removal waits for what a container that ended in stock has left behind.
-const POST_MORTEM: Duration = Duration::from_secs(8);
+const POST_MORTEM_TIMEOUT: Duration = Duration::from_secs(8);
 /// One such container is told of in so long for each service.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -45,27 +45,31 @@ impl Deaths {
             Entry::Occupied(mut told) => told.insert((now, 0)).1,
             Entry::Vacant(never) => never.insert((now, 0)).1,
         };
-        let autopsy =
-            timeout(POST_MORTEM, catch_panic("an autopsy", runtime.autopsy(target))).await;
-        let autopsy = autopsy.ok().and_then(Result::ok).flatten();
+        let post_mortem =
+            timeout(POST_MORTEM_TIMEOUT, catch_panic("a post-mortem", runtime.post_mortem(target)))
+                .await;
+        let post_mortem = post_mortem.ok().and_then(Result::ok).flatten();
         let (target, service) = (target.clone(), service.clone());
-        let (reason, autopsy) = how_it_ended(why, autopsy);
-        let (reason, autopsy) = (reason.into(), autopsy.map(Arc::new));
-        events.tell(EventKind::EndedInStock { target, service, reason, autopsy, untold });
+        let (reason, post_mortem) = how_it_ended(why, post_mortem);
+        let (reason, post_mortem) = (reason.into(), post_mortem.map(Arc::new));
+        events.tell(EventKind::EndedInStock { target, service, reason, post_mortem, untold });
     }
 }
 
 /// How a container that was retired in stock ended, for people, and what was left of it. It was
 /// retired by an event: at that of memory its first process may still run, and the engine not
 /// know of it yet.
-fn how_it_ended(why: RetireReason, autopsy: Option<Autopsy>) -> (String, Option<Autopsy>) {
+fn how_it_ended(
+    why: RetireReason,
+    post_mortem: Option<PostMortem>,
+) -> (String, Option<PostMortem>) {
     let out_of_memory = why == RetireReason::OutOfMemory;
-    let autopsy = autopsy.map(|autopsy| Autopsy {
-        out_of_memory: autopsy.out_of_memory || out_of_memory,
-        ..autopsy
+    let post_mortem = post_mortem.map(|post_mortem| PostMortem {
+        out_of_memory: post_mortem.out_of_memory || out_of_memory,
+        ..post_mortem
     });
-    let said = autopsy.as_ref().map(ToString::to_string);
-    (said.unwrap_or_else(|| format!("{why}, and its daemon does not say more")), autopsy)
+    let said = post_mortem.as_ref().map(ToString::to_string);
+    (said.unwrap_or_else(|| format!("{why}, and its daemon does not say more")), post_mortem)
 }
 
 #[cfg(test)]
@@ -75,19 +79,23 @@ mod tests {
     #[test]
     fn an_end_in_stock_is_told_as_the_event_and_the_engine_have_it() {
         use RetireReason::{Died, OutOfMemory};
-        let ran = Autopsy { log: vec!["ate it all".into()], ..Autopsy::default() };
-        let ended = Autopsy { exit_code: Some(137), ..Autopsy::default() };
+        let ran = PostMortem { log: vec!["ate it all".into()], ..PostMortem::default() };
+        let ended = PostMortem { exit_code: Some(137), ..PostMortem::default() };
         let rows = [
             // The event comes before the process has gone.
             (OutOfMemory, Some(ran), "still running, out of memory, last log line: ate it all"),
             (OutOfMemory, Some(ended.clone()), "exited with code 137, out of memory"),
             (OutOfMemory, None, "oom, and its daemon does not say more"),
             (Died, Some(ended), "exited with code 137"),
-            (Died, Some(Autopsy { paused: true, ..Autopsy::default() }), "paused"),
-            (Died, Some(Autopsy { removed: true, ..Autopsy::default() }), "somebody removed it"),
+            (Died, Some(PostMortem { paused: true, ..PostMortem::default() }), "paused"),
+            (
+                Died,
+                Some(PostMortem { removed: true, ..PostMortem::default() }),
+                "somebody removed it",
+            ),
         ];
-        for (why, autopsy, told) in rows {
-            let (said, left) = how_it_ended(why, autopsy);
+        for (why, post_mortem, told) in rows {
+            let (said, left) = how_it_ended(why, post_mortem);
             assert_eq!(said, told);
             assert!(why != OutOfMemory || left.is_none_or(|left| left.out_of_memory), "{told}");
         }

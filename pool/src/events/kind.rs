@@ -8,7 +8,7 @@ use crate::core::{
     ServiceName, Stage, StartKind, State,
 };
 use crate::options::Change;
-use crate::runtime::{Autopsy, LaunchFindings, Target};
+use crate::runtime::{LaunchFindings, PostMortem, Target};
 
 /// An occurrence in a pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +96,7 @@ pub enum EventKind {
         /// How it ended, for people.
         reason: Arc<str>,
         /// What was left of it; `None` when its daemon cannot tell.
-        autopsy: Option<Arc<Autopsy>>,
+        post_mortem: Option<Arc<PostMortem>>,
         /// How many others of the service ended so before it and were not told of, because
         /// they came faster than one in a second.
         untold: u32,

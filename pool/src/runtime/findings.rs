@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Autopsy, LaunchError};
+use super::{LaunchError, PostMortem};
 
 /// What a launch was doing when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ pub struct LaunchFindings {
     /// The engine's id of the container, if that was created.
     pub container: Option<Arc<str>>,
     /// What was left of the container, if it was looked at.
-    pub autopsy: Option<Autopsy>,
+    pub post_mortem: Option<PostMortem>,
 }
 
 // === impl LaunchPhase ===
@@ -52,8 +52,8 @@ impl fmt::Display for LaunchPhase {
 impl LaunchFindings {
     /// That of an error, and of what the container has left behind.
     #[must_use]
-    pub fn new(error: &LaunchError, autopsy: Option<Autopsy>) -> Self {
-        let seen = autopsy.as_ref();
+    pub fn new(error: &LaunchError, post_mortem: Option<PostMortem>) -> Self {
+        let seen = post_mortem.as_ref();
         let hint = error.hint.as_deref().or(seen.and_then(|seen| seen.hint.as_deref()));
         let container =
             error.container.as_deref().or(seen.and_then(|seen| seen.container.as_deref()));
@@ -62,7 +62,7 @@ impl LaunchFindings {
             error: error.message.as_str().into(),
             hint: hint.map(Arc::from),
             container: container.map(Arc::from),
-            autopsy,
+            post_mortem,
         }
     }
 }

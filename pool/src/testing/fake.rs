@@ -12,8 +12,8 @@ use tokio::sync::{Notify, mpsc};
 use crate::core::{ContainerKey, DaemonName, Fault, LaunchId, Owned, Proof, ServiceName};
 use crate::probe::{NotYet, Probe, ProbeError};
 use crate::runtime::{
-    Autopsy, CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Listing, Removal,
-    RuntimeEvent, Target,
+    CallError, ContainerRuntime, DaemonFacts, LaunchError, LaunchOrder, Listing, PostMortem,
+    Removal, RuntimeEvent, Target,
 };
 pub use gate::{Gate, Op};
 use world::{Preparation, World};
@@ -277,16 +277,16 @@ impl ContainerRuntime for FakeEngine {
         }
     }
 
-    async fn autopsy(&self, target: &Target) -> Option<Autopsy> {
+    async fn post_mortem(&self, target: &Target) -> Option<PostMortem> {
         let running = {
             let world = self.world.lock();
             world.real.get(&(target.daemon.clone(), target.key.clone())).copied()
         };
         let Some(running) = running else {
-            return Some(Autopsy { removed: true, ..Autopsy::default() });
+            return Some(PostMortem { removed: true, ..PostMortem::default() });
         };
         let exit_code = (!running).then_some(3);
-        Some(Autopsy { exit_code, log: vec!["last words".into()], ..Autopsy::default() })
+        Some(PostMortem { exit_code, log: vec!["last words".into()], ..PostMortem::default() })
     }
 
     async fn retire(&self, target: &Target) -> Result<Removal, CallError> {

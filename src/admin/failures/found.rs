@@ -2,7 +2,7 @@
 
 use ganger_pool::EventKind;
 use ganger_pool::core::{ContainerKey, Fault, ServiceName, short_id};
-use ganger_pool::runtime::{Autopsy, LaunchFindings, LaunchPhase};
+use ganger_pool::runtime::{LaunchFindings, LaunchPhase, PostMortem};
 
 use super::super::metrics::fault_word;
 use super::bundle::{FailureBundle, FailurePhase};
@@ -18,8 +18,9 @@ pub(super) fn in_event(event: &EventKind) -> Option<FailureBundle> {
     Some(match event {
         EventKind::LaunchFailed { fault: Fault::Full, .. } => return None,
         EventKind::LaunchFailed { service, fault, findings, .. } => {
-            let LaunchFindings { phase, error, hint, container, autopsy } = &**findings;
-            let mut bundle = new(phase_of(*phase), service, error).of_container(autopsy.as_ref());
+            let LaunchFindings { phase, error, hint, container, post_mortem } = &**findings;
+            let mut bundle =
+                new(phase_of(*phase), service, error).of_container(post_mortem.as_ref());
             bundle.container = container.as_deref().map(short).or(bundle.container);
             bundle.hint = hint.as_deref().map(str::to_owned);
             bundle.with_fault(*fault)
@@ -30,16 +31,16 @@ pub(super) fn in_event(event: &EventKind) -> Option<FailureBundle> {
             let container = container.as_deref().map(short);
             FailureBundle { container, ..bundle }.with_fault(Fault::Unwanted)
         }
-        EventKind::EndedInStock { service, reason, autopsy, untold, target } => {
-            let autopsy = autopsy.as_deref();
-            let how = autopsy.map_or_else(|| reason.to_string(), Autopsy::how);
-            let mut bundle = new(FailurePhase::Stock, service, &how).of_container(autopsy);
+        EventKind::EndedInStock { service, reason, post_mortem, untold, target } => {
+            let post_mortem = post_mortem.as_deref();
+            let how = post_mortem.map_or_else(|| reason.to_string(), PostMortem::how);
+            let mut bundle = new(FailurePhase::Stock, service, &how).of_container(post_mortem);
             bundle.count += u64::from(*untold);
             if let ContainerKey::Stray(id) = &target.key {
                 bundle.container = Some(short(id));
             }
-            match autopsy {
-                Some(Autopsy { removed: true, .. } | Autopsy { paused: true, .. }) => {
+            match post_mortem {
+                Some(PostMortem { removed: true, .. } | PostMortem { paused: true, .. }) => {
                     bundle.with_fault(Fault::Unwanted)
                 }
                 Some(_) => bundle.with_fault(Fault::Service),
@@ -96,11 +97,11 @@ fn lease(
     if !has_failed && !end.is_refusal() {
         return None;
     }
-    let autopsy = remains.map(|remains| &remains.autopsy);
+    let post_mortem = remains.map(|remains| &remains.post_mortem);
     let error = remains.map(|remains| remains.reason.as_str()).or(reason);
     let error = error.map_or_else(|| end.in_words(), str::to_owned);
     let bundle = FailureBundle::new(FailurePhase::Lease, service.to_string(), error);
-    let bundle = FailureBundle { end: Some(end.to_string()), ..bundle }.of_container(autopsy);
+    let bundle = FailureBundle { end: Some(end.to_string()), ..bundle }.of_container(post_mortem);
     Some(match (end.who, end.phase) {
         (Who::Container | Who::ContainerTimeout, _) | (Who::Death, Phase::Launch) => {
             bundle.with_fault(Fault::Service)
@@ -129,14 +130,14 @@ fn short(id: &str) -> String {
 
 impl FailureBundle {
     /// With what was left of its container.
-    fn of_container(self, autopsy: Option<&Autopsy>) -> Self {
-        let Some(autopsy) = autopsy else { return self };
+    fn of_container(self, post_mortem: Option<&PostMortem>) -> Self {
+        let Some(post_mortem) = post_mortem else { return self };
         Self {
-            container: autopsy.container.as_deref().map(short),
-            exit_code: autopsy.exit_code,
-            out_of_memory: autopsy.out_of_memory,
-            log: autopsy.log.clone(),
-            hint: autopsy.hint.clone(),
+            container: post_mortem.container.as_deref().map(short),
+            exit_code: post_mortem.exit_code,
+            out_of_memory: post_mortem.out_of_memory,
+            log: post_mortem.log.clone(),
+            hint: post_mortem.hint.clone(),
             ..self
         }
     }

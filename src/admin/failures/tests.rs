@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ganger_pool::EventKind;
 use ganger_pool::core::{ContainerKey, DaemonName, Fault, LaunchId, Outcome};
-use ganger_pool::runtime::{Autopsy, LaunchError, LaunchFindings, LaunchPhase, Target};
+use ganger_pool::runtime::{LaunchError, LaunchFindings, LaunchPhase, PostMortem, Target};
 use tokio::time::Instant;
 
 use super::*;
@@ -19,17 +19,23 @@ fn observed(kinds: impl IntoIterator<Item = EventKind>) -> Vec<FailureBundle> {
     memory.all()
 }
 
-fn launch_failed(error: LaunchError, autopsy: Option<Autopsy>) -> EventKind {
-    let findings = Arc::new(LaunchFindings::new(&error, autopsy));
+fn launch_failed(error: LaunchError, post_mortem: Option<PostMortem>) -> EventKind {
+    let findings = Arc::new(LaunchFindings::new(&error, post_mortem));
     let (launch, service, daemon) = (LaunchId(1), "echo".into(), "one".into());
     let (fault, reason) = (error.fault, "all of it".into());
     EventKind::LaunchFailed { launch, service, daemon, fault, reason, findings }
 }
 
-fn ended_in_stock(autopsy: Option<Autopsy>, untold: u32) -> EventKind {
+fn ended_in_stock(post_mortem: Option<PostMortem>, untold: u32) -> EventKind {
     let target = Target { daemon: "one".into(), key: ContainerKey::Launch(LaunchId(2)) };
     let (service, reason) = ("echo".into(), "died, and its daemon does not say more".into());
-    EventKind::EndedInStock { target, service, reason, autopsy: autopsy.map(Arc::new), untold }
+    EventKind::EndedInStock {
+        target,
+        service,
+        reason,
+        post_mortem: post_mortem.map(Arc::new),
+        untold,
+    }
 }
 
 /// A connection to the container `c…` that has ended so.
@@ -68,12 +74,12 @@ fn a_launch_is_told_with_its_phase_and_what_the_engine_has_said() {
 
 #[test]
 fn what_ended_in_stock_is_told_as_often_as_it_happened() {
-    let left = Autopsy { exit_code: Some(3), log: vec!["bye".into()], ..Autopsy::default() };
+    let left = PostMortem { exit_code: Some(3), log: vec!["bye".into()], ..PostMortem::default() };
     let told = observed([
         ended_in_stock(Some(left.clone()), 0),
         ended_in_stock(Some(left), 4),
         ended_in_stock(None, 0),
-        ended_in_stock(Some(Autopsy { removed: true, ..Autopsy::default() }), 0),
+        ended_in_stock(Some(PostMortem { removed: true, ..PostMortem::default() }), 0),
     ]);
     let faults: Vec<_> = told.iter().map(|it| (it.fault.as_deref(), it.count)).collect();
     assert_eq!(faults, [(Some("service"), 6), (None, 1), (Some("unwanted"), 1)]);
@@ -137,14 +143,14 @@ fn a_lease_has_failed_when_it_was_not_the_client_or_the_operator() {
 
 #[test]
 fn what_is_known_of_a_container_that_died_under_its_client_is_told() {
-    let autopsy = Autopsy {
+    let post_mortem = PostMortem {
         exit_code: Some(137),
         out_of_memory: true,
         log: vec!["ate it all".into()],
         hint: Some("`limits.memory`".to_owned()),
-        ..Autopsy::default()
+        ..PostMortem::default()
     };
-    let remains = ContainerRemains { reason: "the container died".to_owned(), autopsy };
+    let remains = ContainerRemains { reason: "the container died".to_owned(), post_mortem };
     let memory = FailureMemory::default();
     memory.ended(&record(Who::Death, Phase::Data, Some(remains.clone())));
     memory.replaced(&ReplacedContainer {

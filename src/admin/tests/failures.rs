@@ -1,7 +1,7 @@
 //! What is known of what failed, as it is asked for and shown.
 
 use ganger_pool::core::{Fault, LaunchId};
-use ganger_pool::runtime::{Autopsy, LaunchError, LaunchFindings, LaunchPhase};
+use ganger_pool::runtime::{LaunchError, LaunchFindings, LaunchPhase, PostMortem};
 use ganger_pool::{EventKind, Observer, PoolEvent};
 
 use super::*;
@@ -21,15 +21,15 @@ pub(super) fn unfit(bed: &Bed, service: &str, why: &str) {
 pub(super) fn ended(bed: &Bed, printed: &str) {
     let error = LaunchError::new(Fault::Service, "the container did not get ready: it exited");
     let error = LaunchError { phase: LaunchPhase::Ready, ..error };
-    let autopsy = Autopsy {
+    let post_mortem = PostMortem {
         container: Some("0123456789abcdef".repeat(4)),
         exit_code: Some(3),
         out_of_memory: true,
         log: vec!["it begins".to_owned(), printed.to_owned()],
         hint: Some("`limits.memory`".to_owned()),
-        ..Autopsy::default()
+        ..PostMortem::default()
     };
-    let findings = Arc::new(LaunchFindings::new(&error, Some(autopsy)));
+    let findings = Arc::new(LaunchFindings::new(&error, Some(post_mortem)));
     let (launch, service, daemon) = (LaunchId(9), "echo".into(), "local".into());
     let (fault, reason) = (Fault::Service, "all in one".into());
     told(bed, EventKind::LaunchFailed { launch, service, daemon, fault, reason, findings });

@@ -526,9 +526,9 @@ fn a_reset_by_a_container_that_was_killed_is_logged_as_its_death() {
         let [record] = &ended.records[..] else { panic!("{:?}", ended.records) };
         let remains = record.remains.as_ref().unwrap();
         assert_eq!(remains.reason, "the container died: exit code 137");
-        assert_eq!(remains.autopsy.exit_code, Some(137));
-        assert_eq!(remains.autopsy.log, ["the cause", "last words"]);
-        assert_eq!(remains.autopsy.hint.as_deref(), Some("`memory`"));
+        assert_eq!(remains.post_mortem.exit_code, Some(137));
+        assert_eq!(remains.post_mortem.log, ["the cause", "last words"]);
+        assert_eq!(remains.post_mortem.hint.as_deref(), Some("`memory`"));
     });
 }
 

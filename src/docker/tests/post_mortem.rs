@@ -28,17 +28,17 @@ async fn the_end_of_a_container_is_told_with_its_last_words() {
     let state = json!({"Running": false, "ExitCode": 3, "OOMKilled": true});
     let lines = &["one\n", "two\n", "three\n", "four\n", "five\n", "six\n"];
     let (engine, docker) = connected(Deadlines::default(), ended(state, lines)).await;
-    assert_eq!(docker.autopsy(&target()).await, None, "nothing was launched yet");
+    assert_eq!(docker.post_mortem(&target()).await, None, "nothing was launched yet");
     docker.launch(&order(spec())).await.unwrap_err();
     for target in [target(), stray("c".repeat(64))] {
-        let autopsy = docker.autopsy(&target).await.unwrap();
-        assert_eq!((autopsy.exit_code, autopsy.out_of_memory), (Some(3), true));
-        assert!(!autopsy.removed);
-        assert_eq!(autopsy.container, Some("c".repeat(64)));
-        assert_eq!(autopsy.log, ["two", "three", "four", "five", "six"]);
+        let post_mortem = docker.post_mortem(&target).await.unwrap();
+        assert_eq!((post_mortem.exit_code, post_mortem.out_of_memory), (Some(3), true));
+        assert!(!post_mortem.removed);
+        assert_eq!(post_mortem.container, Some("c".repeat(64)));
+        assert_eq!(post_mortem.log, ["two", "three", "four", "five", "six"]);
     }
     let asked = engine.requests("").len();
-    assert_eq!(docker.autopsy(&stray("../images".into())).await, None);
+    assert_eq!(docker.post_mortem(&stray("../images".into())).await, None);
     assert_eq!(engine.requests("").len(), asked);
 }
 
@@ -46,12 +46,12 @@ async fn the_end_of_a_container_is_told_with_its_last_words() {
 async fn one_that_runs_has_no_exit_code_and_one_that_is_gone_was_removed() {
     let (_engine, docker) =
         connected(Deadlines::default(), ended(json!({"Running": true, "ExitCode": 0}), &[])).await;
-    let autopsy = docker.autopsy(&stray("c".repeat(64))).await.unwrap();
-    assert_eq!((autopsy.exit_code, autopsy.removed), (None, false));
+    let post_mortem = docker.post_mortem(&stray("c".repeat(64))).await.unwrap();
+    assert_eq!((post_mortem.exit_code, post_mortem.removed), (None, false));
 
     let (_engine, docker) = connected(Deadlines::default(), |seen| {
         seen.line.ends_with("ccc/json").then(|| no(404, "No such container")).flatten()
     })
     .await;
-    assert!(docker.autopsy(&stray("c".repeat(64))).await.unwrap().removed);
+    assert!(docker.post_mortem(&stray("c".repeat(64))).await.unwrap().removed);
 }

@@ -2,7 +2,7 @@
 
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt;
-use ganger_pool::runtime::{Autopsy, ContainerKey, Target};
+use ganger_pool::runtime::{ContainerKey, PostMortem, Target};
 use tokio::time::timeout;
 
 use super::Docker;
@@ -21,23 +21,23 @@ const WIDTH: usize = 200;
 // === impl Docker ===
 
 impl Docker {
-    pub(super) async fn look_at(&self, target: &Target) -> Option<Autopsy> {
+    pub(super) async fn look_at(&self, target: &Target) -> Option<PostMortem> {
         let daemon = self.daemon(&target.daemon).ok()?;
         let container = match &target.key {
             ContainerKey::Launch(launch) => self.calls.name(*launch)?,
             ContainerKey::Stray(id) if is_id(id) => id.clone(),
             ContainerKey::Stray(_) => return None,
         };
-        let deadline = daemon.deadlines.autopsy;
+        let deadline = daemon.deadlines.post_mortem;
         let known = match &target.key {
             ContainerKey::Launch(launch) => self.calls.id(*launch),
             ContainerKey::Stray(id) => Some(id.clone()),
         };
         let Some(seen) = timeout(deadline, daemon.inspect(&container)).await.ok()?.ok()? else {
-            return Some(Autopsy { container: known, removed: true, ..Autopsy::default() });
+            return Some(PostMortem { container: known, removed: true, ..PostMortem::default() });
         };
         let log = last_lines(&daemon, &container).await;
-        Some(Autopsy {
+        Some(PostMortem {
             container: known.or_else(|| is_id(&seen.id).then_some(seen.id)),
             exit_code: (!seen.state.running).then_some(seen.state.exit_code),
             out_of_memory: seen.state.oom_killed,
@@ -50,10 +50,10 @@ impl Docker {
 }
 
 /// The last lines that a container has logged, oldest first, fit to be shown. Answers within
-/// the deadline of an autopsy: half a log is better than none.
+/// the deadline of a post-mortem: half a log is better than none.
 pub(super) async fn last_lines(daemon: &Daemon, container: &str) -> Vec<String> {
     let mut log = Vec::new();
-    _ = timeout(daemon.deadlines.autopsy, read_lines(daemon, container, &mut log)).await;
+    _ = timeout(daemon.deadlines.post_mortem, read_lines(daemon, container, &mut log)).await;
     log
 }
 
