@@ -34,6 +34,7 @@ mod naming;
 mod network;
 mod observers;
 mod post_mortem;
+mod preflight;
 mod prepare;
 mod retire;
 mod run_network;
@@ -44,7 +45,6 @@ mod secrets;
 mod sightings;
 mod sources;
 mod strays;
-mod survey;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -74,7 +74,7 @@ pub use image::how_to_get;
 pub use inquiry::{ImageFacts, Written};
 pub use naming::{BOOT, DEADLINE, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE};
 pub use observers::{EngineObserver, EngineRequest, RequestOutcome, Step};
-pub use survey::{Abilities, Survey, Whereabouts};
+pub use preflight::{Abilities, ImageLocation, Preflight};
 
 pub use crate::endpoint::Site;
 use crate::reach::netns::Dialer;

@@ -15,7 +15,9 @@ use super::{Exit, Failure, config_path, refused};
 use crate::app::{self, Plan};
 use crate::config::{Config, Daemons, origin};
 use crate::discovery::Discovered;
-use crate::docker::{Docker, Identity, Pull, Reach, Site, Spec, Survey, Whereabouts, how_to_get};
+use crate::docker::{
+    Docker, Identity, ImageLocation, Preflight, Pull, Reach, Site, Spec, how_to_get,
+};
 pub(super) use telling::CheckFormat;
 use telling::{Severity, Telling};
 
@@ -146,10 +148,10 @@ async fn ask(
         }
     };
     for service in services {
-        let survey = docker.survey(name, &abilities, &service.spec).await;
-        let noted = survey.as_ref().is_ok_and(|survey| !survey.notes.is_empty());
-        let judged = match survey {
-            Ok(survey) => judge(name, &service.spec, survey),
+        let preflight = docker.preflight(name, &abilities, &service.spec).await;
+        let noted = preflight.as_ref().is_ok_and(|preflight| !preflight.notes.is_empty());
+        let judged = match preflight {
+            Ok(preflight) => judge(name, &service.spec, preflight),
             Err(error) => Err(error.to_string()),
         };
         let severity = match &judged {
@@ -164,21 +166,21 @@ async fn ask(
     found
 }
 
-fn judge(daemon: &DaemonName, spec: &Spec, survey: Survey) -> Result<String, String> {
-    if !survey.lacks.is_empty() {
-        return Err(survey.lacks.join("; "));
+fn judge(daemon: &DaemonName, spec: &Spec, preflight: Preflight) -> Result<String, String> {
+    if !preflight.lacks.is_empty() {
+        return Err(preflight.lacks.join("; "));
     }
-    let reach = survey.reach?;
+    let reach = preflight.reach?;
     let image = &spec.image;
-    let there = match survey.image {
-        Whereabouts::There => "is there",
-        Whereabouts::BuiltIn => "comes with Ganger",
-        Whereabouts::Elsewhere if spec.pull == Pull::Never => {
+    let there = match preflight.image {
+        ImageLocation::There => "is there",
+        ImageLocation::BuiltIn => "comes with Ganger",
+        ImageLocation::Elsewhere if spec.pull == Pull::Never => {
             return Err(format!("image {image} is not there: {}", how_to_get(image, daemon)));
         }
-        Whereabouts::Elsewhere => "is to be pulled",
+        ImageLocation::Elsewhere => "is to be pulled",
     };
-    let reached = match (reach, survey.why_published) {
+    let reached = match (reach, preflight.why_published) {
         (Reach::Namespace, Some(why)) => format!(
             "by namespace if the engine is on this machine, which only a launch can show ({why})"
         ),
@@ -186,7 +188,7 @@ fn judge(daemon: &DaemonName, spec: &Spec, survey: Survey) -> Result<String, Str
         (_, Some(why)) if spec.reach == Reach::Auto => format!("by published port ({why})"),
         _ => "by published port".to_owned(),
     };
-    let notes = survey.notes.iter().map(|note| format!("; warning: {note}")).collect::<String>();
+    let notes = preflight.notes.iter().map(|note| format!("; warning: {note}")).collect::<String>();
     Ok(format!("image {image} {there}; containers reached {reached}{notes}"))
 }
 
@@ -202,10 +204,10 @@ mod tests {
             judge(
                 &"d".into(),
                 &spec,
-                Survey {
+                Preflight {
                     reach: Ok(reach),
                     why_published,
-                    image: Whereabouts::There,
+                    image: ImageLocation::There,
                     lacks: Vec::new(),
                     notes: Vec::new(),
                 },

@@ -23,11 +23,11 @@ mod networks;
 mod places;
 mod podman;
 mod post_mortem;
+mod preflight;
 mod ready;
 mod sandboxes;
 mod secrets;
 mod strays;
-mod survey;
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -429,17 +429,17 @@ async fn containers_on_another_kernel_are_not_looked_for_here() {
         (seen.line == "GET /info").then_some(Reply::Json(200, info))
     })
     .await;
-    let survey = async |reach, network| {
+    let preflight = async |reach, network| {
         let spec = Spec { reach, network, ..spec() };
-        docker.survey(&"d".into(), &Abilities::default(), &spec).await.unwrap().reach
+        docker.preflight(&"d".into(), &Abilities::default(), &spec).await.unwrap().reach
     };
-    assert_eq!(survey(Reach::Auto, Network::Bridge).await, Ok(Reach::Published));
+    assert_eq!(preflight(Reach::Auto, Network::Bridge).await, Ok(Reach::Published));
     for (reach, network) in [
         (Reach::Namespace, Network::Bridge),
         (Reach::Namespace, Network::Sealed),
         (Reach::Auto, Network::Sealed),
     ] {
-        let why = survey(reach, network).await.unwrap_err();
+        let why = preflight(reach, network).await.unwrap_err();
         assert!(why.contains("not possible") && why.contains("2.4.37-elsewhere"), "{why}");
     }
     let why = docker.why_not_sealed(&"d".into()).unwrap();
@@ -596,8 +596,9 @@ async fn launched_out_of_reach(
     let (_engine, docker) = connected(deadlines, answer).await;
     let order = order(Spec { reach: Reach::Auto, ..spec() });
     let error = docker.launch(&order).await.unwrap_err();
-    let survey = docker.survey(&order.daemon, &Abilities::default(), &order.spec).await.unwrap();
-    (error, survey.why_published)
+    let preflight =
+        docker.preflight(&order.daemon, &Abilities::default(), &order.spec).await.unwrap();
+    (error, preflight.why_published)
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::spec::Healthcheck;
 
 /// What is said of a spec by an engine that says this of itself, and has the network `net`.
-async fn surveyed(info: Value, spec: Spec) -> Survey {
+async fn surveyed(info: Value, spec: Spec) -> Preflight {
     let (_engine, docker) = connected(Deadlines::default(), move |seen| match seen.line.as_str() {
         "GET /info" => {
             let mut all = json!({"ID": "one", "NCPU": 2, "ServerVersion": "20.10.24"});
@@ -17,7 +17,7 @@ async fn surveyed(info: Value, spec: Spec) -> Survey {
     })
     .await;
     let abilities = docker.abilities(&"d".into()).await.unwrap();
-    docker.survey(&"d".into(), &abilities, &spec).await.unwrap()
+    docker.preflight(&"d".into(), &abilities, &spec).await.unwrap()
 }
 
 fn info() -> Value {
@@ -81,7 +81,7 @@ async fn a_health_that_an_engine_may_never_ask_for_is_said() {
         })
         .await;
         let abilities = docker.abilities(&"d".into()).await.unwrap();
-        docker.survey(&"d".into(), &abilities, &spec).await.unwrap().notes
+        docker.preflight(&"d".into(), &abilities, &spec).await.unwrap().notes
     };
     let notes = of("Libpod/5.4.2 (linux)", health.clone()).await;
     assert!(notes.len() == 1 && notes[0].contains("timers of systemd"), "{notes:?}");
@@ -91,23 +91,23 @@ async fn a_health_that_an_engine_may_never_ask_for_is_said() {
 
 #[tokio::test]
 async fn where_an_image_is_decides_whether_it_will_be_fetched() {
-    let survey = async |answer: fn(&Seen) -> Option<Reply>, image: &str| {
+    let preflight = async |answer: fn(&Seen) -> Option<Reply>, image: &str| {
         let engine = Engine::start(answer);
         let builtin = Builtin { reference: "ours:1".into(), archive: Vec::new };
         let docker = Docker::new(identity(), vec![builtin]);
         docker.connect(&"d".into(), &Site::of(engine.endpoint())).await.unwrap();
         let spec = Spec::new(image, 7000);
-        let survey = docker.survey(&"d".into(), &Abilities::default(), &spec).await;
-        survey.map(|survey| survey.image)
+        let preflight = docker.preflight(&"d".into(), &Abilities::default(), &spec).await;
+        preflight.map(|preflight| preflight.image)
     };
     let none = |seen: &Seen| {
         seen.line.starts_with("GET /images/").then(|| no(404, "No such image")).flatten()
     };
     let broken =
         |seen: &Seen| seen.line.starts_with("GET /images/").then(|| no(500, "no disk")).flatten();
-    assert_eq!(survey(|_| None, "demo").await, Ok(Whereabouts::There));
-    assert_eq!(survey(|_| None, "ours:1").await, Ok(Whereabouts::There));
-    assert_eq!(survey(none, "demo").await, Ok(Whereabouts::Elsewhere));
-    assert_eq!(survey(none, "ours:1").await, Ok(Whereabouts::BuiltIn));
-    assert!(survey(broken, "demo").await.unwrap_err().message.contains("no disk"));
+    assert_eq!(preflight(|_| None, "demo").await, Ok(ImageLocation::There));
+    assert_eq!(preflight(|_| None, "ours:1").await, Ok(ImageLocation::There));
+    assert_eq!(preflight(none, "demo").await, Ok(ImageLocation::Elsewhere));
+    assert_eq!(preflight(none, "ours:1").await, Ok(ImageLocation::BuiltIn));
+    assert!(preflight(broken, "demo").await.unwrap_err().message.contains("no disk"));
 }

@@ -12,14 +12,14 @@ use super::{Docker, Network, Reach, Spec, explain};
 
 /// What a daemon says of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Survey {
+pub struct Preflight {
     /// How the containers would be reached, or why they could not be.
     pub reach: Result<Reach, String>,
     /// Why `Auto` would reach containers by published port. Where `Namespace` is
     /// asked for all the same, only a launch shows whether it works.
     pub why_published: Option<String>,
     /// Where the image is.
-    pub image: Whereabouts,
+    pub image: ImageLocation,
     /// What of the service's settings the daemon cannot give, and why.
     pub lacks: Vec<String>,
     /// What of them is without effect, and why.
@@ -38,7 +38,7 @@ pub struct Abilities {
 
 /// Where an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whereabouts {
+pub enum ImageLocation {
     /// On the daemon.
     There,
     /// In the program, which loads it.
@@ -73,12 +73,12 @@ impl Docker {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub async fn survey(
+    pub async fn preflight(
         &self,
         daemon: &DaemonName,
         abilities: &Abilities,
         spec: &Spec,
-    ) -> Result<Survey, CallError> {
+    ) -> Result<Preflight, CallError> {
         let daemon = self.daemon(daemon)?;
         let mut lacks = abilities.lacks(spec);
         if let Network::Named(network) = &spec.network
@@ -92,13 +92,13 @@ impl Docker {
         lacks.extend(contact.heeds(spec).err());
         lacks.extend(contact.find_sources(spec).await.err());
         let builtin = self.builtin.iter().any(|builtin| builtin.reference == spec.image);
-        Ok(Survey {
+        Ok(Preflight {
             reach: contact.reach(spec),
             why_published: contact.why_published(),
             image: match daemon.has_image(&spec.image).await {
-                Ok(true) => Whereabouts::There,
-                _ if builtin => Whereabouts::BuiltIn,
-                Ok(false) => Whereabouts::Elsewhere,
+                Ok(true) => ImageLocation::There,
+                _ if builtin => ImageLocation::BuiltIn,
+                Ok(false) => ImageLocation::Elsewhere,
                 Err(error) => return Err(error),
             },
             lacks,
