@@ -97,7 +97,7 @@ pub trait AdminSubject: Send + Sync + 'static {
 
 /// Where it is asked, and what is to be shown there.
 #[derive(Debug, Default)]
-pub struct Doors {
+pub struct AdminListeners {
     /// The unix socket.
     pub socket: Option<AdminSocket>,
     /// The address.
@@ -256,18 +256,18 @@ impl<T> Default for AdminCopy<T> {
     }
 }
 
-/// Answers those who come by the doors, until it is told to stop; then the socket is removed. Until
+/// Answers those who come by its listeners, until it is told to stop; then the socket is removed. Until
 /// there is a `beginning` they are told that the process starts.
 ///
 /// # Cancel safety
 /// Dropping the future breaks off what is being answered.
 pub async fn serve(
-    doors: Doors,
+    listeners: AdminListeners,
     origin: Origin,
     beginning: oneshot::Receiver<AdminBeginning>,
     stop: CancellationToken,
 ) {
-    let Doors { socket, listener, rules } = doors;
+    let AdminListeners { socket, listener, rules } = listeners;
     let (current, app) = watch::channel(routes::starting(rules.clone()));
     let begins = async {
         let Some(Ok(beginning)) = stop.run_until_cancelled(beginning).await else { return };

@@ -51,7 +51,7 @@ use fleet::Followed;
 use guardian::Guardian;
 use handover::{Giver, Lives, Succession};
 use register::Registrar;
-use serve::{AccessOpening, Door, Server, Successor};
+use serve::{AccessOpening, Ingress, Server, Successor};
 use stocked::StockWatch;
 use subject::Run;
 use watch::ImageWatch;
@@ -149,8 +149,8 @@ pub async fn run(
         given.extend(predecessor.given());
     }
     let taken = predecessor.as_ref().and_then(Predecessor::admin);
-    let doors = admin_server::bind(&config.admin, instance.name(), given, taken).await?;
-    let mut admin = AdminServer::new(doors, &config.admin, instance);
+    let admin_listeners = admin_server::bind(&config.admin, instance.name(), given, taken).await?;
+    let mut admin = AdminServer::new(admin_listeners, &config.admin, instance);
     // Until this one serves, the one before answers whoever asks.
     if predecessor.is_none() {
         admin.open();
@@ -293,10 +293,17 @@ async fn run_asked(
     let full = tokio::spawn(async move {
         stocks.tell_of_full(&*full, |service| stocked(service, &running)).await
     });
-    let door = Door { files, admission, sessions, access: access.clone(), opening, threads };
+    let ingress = Ingress { files, admission, sessions, access: access.clone(), opening, threads };
     let registrar = Registrar::new(instance.name(), pool.clone());
-    let mut server =
-        Server::new((config, in_use), door, pool.clone(), followed, images, registrar, successor);
+    let mut server = Server::new(
+        (config, in_use),
+        ingress,
+        pool.clone(),
+        followed,
+        images,
+        registrar,
+        successor,
+    );
     settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
     // Before the word is said: the one before removes its path, if it is still its own.
     admin.take_path();

@@ -22,7 +22,7 @@ use tower_service::Service;
 use super::access::Caller;
 use crate::reach::{GIVEN_UP_AFTER, tune};
 
-/// The most connections at a time, on each door: what is more waits in the kernel.
+/// The most connections at a time, on each listener: what is more waits in the kernel.
 const MOST: usize = 256;
 /// The longest that the head of a request may take, and that a connection is kept without one.
 const HEAD: Duration = Duration::from_secs(10);
@@ -68,13 +68,13 @@ impl ConnectionSource for TcpListener {
     }
 }
 
-/// Has the current `app` answer those who come to a door, until it is told to stop and the last answer
+/// Has the current `app` answer those who come to a listener, until it is told to stop and the last answer
 /// is sent.
 ///
 /// # Cancel safety
-/// Dropping the future closes the door; connections end with the runtime, or by themselves.
+/// Dropping the future closes the listener; connections end with the runtime, or by themselves.
 pub(super) async fn run(
-    door: impl ConnectionSource,
+    listener: impl ConnectionSource,
     app: watch::Receiver<Router>,
     stop: CancellationToken,
 ) {
@@ -82,7 +82,7 @@ pub(super) async fn run(
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
-            (place, door.accept().await)
+            (place, listener.accept().await)
         };
         let (place, (stream, caller)) = tokio::select! {
             biased;
@@ -119,7 +119,7 @@ pub(super) async fn run(
             drop(place);
         });
     }
-    drop(door);
+    drop(listener);
     graceful.shutdown().await;
 }
 
@@ -155,8 +155,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_end_holds_its_place_for_a_while_and_no_longer() {
         let (mut client, server) = duplex(4096);
-        let door = One(Mutex::new(Some(server)));
-        tokio::spawn(run(door, always(Router::new()), CancellationToken::new()));
+        let listener = One(Mutex::new(Some(server)));
+        tokio::spawn(run(listener, always(Router::new()), CancellationToken::new()));
         let began = Instant::now();
         let mut answer = Vec::new();
         let (mut reader, mut writer) = tokio::io::split(&mut client);
@@ -183,8 +183,8 @@ mod tests {
         let whole = async |pause| {
             let (mut client, server) = duplex(64);
             let app = Router::new().fallback(async || "x".repeat(ANSWER));
-            let door = One(Mutex::new(Some(server)));
-            tokio::spawn(run(door, always(app), CancellationToken::new()));
+            let listener = One(Mutex::new(Some(server)));
+            tokio::spawn(run(listener, always(app), CancellationToken::new()));
             client.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").await.unwrap();
             let (mut taken, mut part) = (Vec::new(), [0; 64]);
             loop {

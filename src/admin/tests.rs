@@ -91,7 +91,7 @@ pub(super) fn sample_daemon() -> DaemonView {
     }
 }
 
-/// All paths, with nobody at a door.
+/// All paths, with no listener.
 pub(super) fn bare_app() -> axum::Router {
     app_of(Arc::default(), AccessRules::default())
 }
@@ -198,12 +198,13 @@ impl Bed {
         let path = dir.join("new/admin.sock");
         let (fake, stop) = (Arc::new(Fake::default()), CancellationToken::new());
         let socket = AdminSocket::bind(&path).unwrap();
-        let doors = Doors { socket: Some(socket), ..Doors::default() };
+        let listeners = AdminListeners { socket: Some(socket), ..AdminListeners::default() };
         let subject = Box::new(FakeRun(Arc::clone(&fake), Sessions::new(Vec::new())));
         let (instance, boot) = ("edge-1".into(), "3fa9c1d2".into());
         let origin = Origin { instance, boot, since: SystemTime::now() };
         let told = Told::default();
-        let server = tokio::spawn(serve(doors, origin, begun(subject, told.clone()), stop.clone()));
+        let server =
+            tokio::spawn(serve(listeners, origin, begun(subject, told.clone()), stop.clone()));
         let Told { feed, failures, engines, latencies, .. } = told;
         let transport = Transport::new(Endpoint::Unix(path.clone()));
         Self { fake, path, transport, feed, failures, engines, latencies, stop, server }
@@ -371,7 +372,7 @@ async fn one_that_is_stopped_while_the_process_starts_ends_at_once() {
     let origin = Origin { instance: "edge-1".into(), boot: "3f".into(), since: SystemTime::now() };
     let ((_subject, comes), stop) = (oneshot::channel(), CancellationToken::new());
     stop.cancel();
-    let server = serve(Doors::default(), origin, comes, stop);
+    let server = serve(AdminListeners::default(), origin, comes, stop);
     let ended = tokio::time::timeout(std::time::Duration::from_secs(10), server).await;
     assert!(ended.is_ok(), "it waits for something to answer for");
 }
@@ -380,12 +381,12 @@ async fn one_that_is_stopped_while_the_process_starts_ends_at_once() {
 async fn by_tcp_it_answers_those_who_name_it_and_lets_nobody_change_anything() {
     let listener = AdminListener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let address = listener.address().unwrap();
-    let doors = Doors { listener: Some(listener), ..Doors::default() };
+    let listeners = AdminListeners { listener: Some(listener), ..AdminListeners::default() };
     let subject = Box::new(FakeRun(Arc::default(), Sessions::new(Vec::new())));
     let origin = Origin { instance: "edge-1".into(), boot: "3f".into(), since: SystemTime::now() };
     let stop = CancellationToken::new();
     let (begins, subject_comes) = oneshot::channel();
-    let server = tokio::spawn(serve(doors, origin, subject_comes, stop.clone()));
+    let server = tokio::spawn(serve(listeners, origin, subject_comes, stop.clone()));
     let ask = async |request: String| {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();

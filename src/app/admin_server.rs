@@ -18,8 +18,8 @@ use super::Instance;
 use super::given::GivenSockets;
 use super::subject::Run;
 use crate::admin::{
-    self, AccessRules, AdminBeginning, AdminListener, AdminSocket, Doors, Origin, SocketError,
-    SocketMove, Told,
+    self, AccessRules, AdminBeginning, AdminListener, AdminListeners, AdminSocket, Origin,
+    SocketError, SocketMove, Told,
 };
 use crate::config::Admin;
 
@@ -56,7 +56,7 @@ pub(super) async fn bind(
     instance: &str,
     given: &mut GivenSockets,
     taken: Option<&Path>,
-) -> Result<Doors, SocketError> {
+) -> Result<AdminListeners, SocketError> {
     let path = config.socket.clone().unwrap_or_else(|| Admin::usual_socket(instance));
     let socket = match given.admin_socket(&path)? {
         Some(socket) => Some(socket),
@@ -82,7 +82,7 @@ pub(super) async fn bind(
         hosts: config.hosts.clone(),
         is_public: config.is_public(),
     };
-    Ok(Doors { socket, listener, rules })
+    Ok(AdminListeners { socket, listener, rules })
 }
 
 /// A socket at a path, or beside it if that is the path which is taken over.
@@ -96,10 +96,10 @@ fn at(path: &Path, taken: Option<&Path>) -> Result<AdminSocket, SocketError> {
 // === impl AdminPassedOn ===
 
 impl AdminPassedOn {
-    fn of(doors: &Doors, config: &Admin, instance: &Instance) -> Self {
+    fn of(listeners: &AdminListeners, config: &Admin, instance: &Instance) -> Self {
         let usual = || Admin::usual_socket(instance.name());
-        let path = doors.socket.is_some().then(|| config.socket.clone().unwrap_or_else(usual));
-        let socket = doors.listener.as_ref().and_then(|listener| listener.to_pass_on().ok());
+        let path = listeners.socket.is_some().then(|| config.socket.clone().unwrap_or_else(usual));
+        let socket = listeners.listener.as_ref().and_then(|listener| listener.to_pass_on().ok());
         Self { path, listener: config.listen.zip(socket.map(Arc::new)) }
     }
 }
@@ -108,14 +108,14 @@ impl AdminPassedOn {
 
 impl AdminServer {
     /// Accepts nobody yet.
-    pub(super) fn new(doors: Doors, config: &Admin, instance: &Instance) -> Self {
+    pub(super) fn new(listeners: AdminListeners, config: &Admin, instance: &Instance) -> Self {
         let (name, boot) = (instance.name().to_owned(), instance.boot().to_owned());
         let origin = Origin { instance: name, boot, since: SystemTime::now() };
-        let moves = doors.socket.as_ref().and_then(AdminSocket::beside);
-        let page = doors.listener.as_ref().and_then(AdminListener::address);
-        let to_pass_on = AdminPassedOn::of(&doors, config, instance);
+        let moves = listeners.socket.as_ref().and_then(AdminSocket::beside);
+        let page = listeners.listener.as_ref().and_then(AdminListener::address);
+        let to_pass_on = AdminPassedOn::of(&listeners, config, instance);
         let (stop, (subject, comes)) = (CancellationToken::new(), oneshot::channel());
-        let closed = Some(admin::serve(doors, origin, comes, stop.clone()).boxed());
+        let closed = Some(admin::serve(listeners, origin, comes, stop.clone()).boxed());
         let subject = Some(subject);
         Self { stop, closed, task: None, subject, moves, page, to_pass_on }
     }

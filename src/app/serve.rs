@@ -41,7 +41,7 @@ pub use reload::{Load, NotLoaded};
 pub(super) struct Server {
     config: Arc<Config>,
     in_use: Arc<ConfigInUse>,
-    door: Door,
+    ingress: Ingress,
     pool: Arc<Pool<Docker>>,
     followed: Followed,
     images: ImageWatch,
@@ -59,7 +59,7 @@ pub(super) struct Server {
 }
 
 /// What connections need.
-pub(super) struct Door {
+pub(super) struct Ingress {
     /// The limit on open files.
     pub(super) files: u64,
     pub(super) admission: Arc<Admission>,
@@ -83,7 +83,7 @@ struct Front<S = Arc<Service<Pool<Docker>>>> {
     leave: CancellationToken,
     /// How the next ones are treated.
     service: watch::Sender<S>,
-    /// Dropped with it, which closes the door behind those who are in.
+    /// Dropped with it, which ends accepting; sessions go on.
     _close: DropGuard,
 }
 
@@ -94,14 +94,14 @@ pub(super) fn warn_of(config: &Config) {
         .for_each(|why| warn!(why, "the configuration can be used; one thing in it looks wrong"));
 }
 
-/// Closes the doors of services that are not among these.
+/// Closes the listeners of services that are not among these.
 fn keep<S>(fronts: &mut BTreeMap<ServiceName, Front<S>>, services: &[Settings]) {
     fronts.retain(|name, _| services.iter().any(|settings| settings.name == *name));
 }
 
-// === impl Door ===
+// === impl Ingress ===
 
-impl Door {
+impl Ingress {
     /// Connections that were cut so far.
     fn cut(&self) -> u64 {
         self.admission.counts().values().map(|counts| counts.cut).sum()
@@ -119,7 +119,7 @@ impl Door {
 impl Server {
     pub(super) fn new(
         (config, in_use): (Arc<Config>, Arc<ConfigInUse>),
-        door: Door,
+        ingress: Ingress,
         pool: Arc<Pool<Docker>>,
         followed: Followed,
         images: ImageWatch,
@@ -130,7 +130,7 @@ impl Server {
         let mut this = Self {
             config,
             in_use,
-            door,
+            ingress,
             pool,
             followed,
             images,
@@ -151,12 +151,12 @@ impl Server {
     pub(super) fn open(&mut self, settings: Settings, listener: Listener) {
         let (name, listen) = (settings.name.clone(), settings.listen);
         let address = listener.local_addr().unwrap_or(listen);
-        let service = self.door.service(settings, &self.pool);
+        let service = self.ingress.service(settings, &self.pool);
         let (service, current) = watch::channel(service);
         let (close, leave) = (CancellationToken::new(), CancellationToken::new());
         let shutdown =
             Shutdown { drain: close.clone(), leave: leave.clone(), cut: self.cut.clone() };
-        for acceptor in self.door.threads.acceptors() {
+        for acceptor in self.ingress.threads.acceptors() {
             match listener.try_clone() {
                 Ok(listener) => {
                     let (current, shutdown) = (current.clone(), shutdown.clone());
@@ -249,8 +249,8 @@ impl Server {
         } else {
             self.followed.confirm();
         }
-        self.door.access.set(access);
-        self.door.admission.resize(cap);
+        self.ingress.access.set(access);
+        self.ingress.admission.resize(cap);
         keep(&mut self.fronts, &settings);
         let changes = Changes::between(&self.config, &config);
         self.tell_of(&changes);
@@ -272,7 +272,7 @@ impl Server {
                 info!(service = %settings.name, %address, "listening");
                 self.open(settings, listener);
             } else if let Some(front) = self.fronts.get(&settings.name) {
-                let service = self.door.service(settings, &self.pool);
+                let service = self.ingress.service(settings, &self.pool);
                 front.service.send_replace(service);
             }
         }
@@ -376,7 +376,7 @@ mod tests {
         let config = Config::parse(&Config::default_text(), "the default configuration").unwrap();
         let settings = Plan::new(&config).settings;
         let address = settings[0].listen;
-        let doors: Vec<_> = [settings[0].name.clone(), "removed".into()]
+        let names: Vec<_> = [settings[0].name.clone(), "removed".into()]
             .into_iter()
             .map(|name| (name, CancellationToken::new()))
             .collect();
@@ -387,9 +387,9 @@ mod tests {
                 (None, CancellationToken::new(), close.clone().drop_guard());
             Front { listen: address, address, shared, to_pass_on, leave, service, _close }
         };
-        let mut fronts = doors.iter().map(|(name, close)| (name.clone(), front(close))).collect();
+        let mut fronts = names.iter().map(|(name, close)| (name.clone(), front(close))).collect();
         keep(&mut fronts, &settings);
-        let closed: Vec<_> = doors.iter().map(|(_, close)| close.is_cancelled()).collect();
+        let closed: Vec<_> = names.iter().map(|(_, close)| close.is_cancelled()).collect();
         assert_eq!(closed, [false, true]);
     }
 }

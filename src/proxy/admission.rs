@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use ganger_pool::core::ServiceName;
 use parking_lot::Mutex;
 
-/// The door of the whole process.
+/// Lets connections in, of all services together.
 #[derive(Debug)]
 pub struct Admission {
     places: Arc<Places>,
@@ -67,7 +67,7 @@ pub struct Counts {
 // === impl Admission ===
 
 impl Admission {
-    /// A door that lets `cap` connections in at a time.
+    /// Lets `cap` connections in at a time.
     #[must_use]
     pub fn new(cap: usize) -> Arc<Self> {
         let places = Places { cap: AtomicUsize::new(cap), taken: AtomicUsize::new(0) };
@@ -148,15 +148,15 @@ mod tests {
 
     #[test]
     fn the_cap_is_for_all_services_and_the_counters_for_each() {
-        let door = Admission::new(2);
-        let (a, b) = (door.counters(&"a".into()), door.counters(&"b".into()));
-        let first = door.admit(&a).unwrap();
-        let _second = door.admit(&b).unwrap();
-        assert!(door.admit(&b).is_none());
+        let admission = Admission::new(2);
+        let (a, b) = (admission.counters(&"a".into()), admission.counters(&"b".into()));
+        let first = admission.admit(&a).unwrap();
+        let _second = admission.admit(&b).unwrap();
+        assert!(admission.admit(&b).is_none());
         drop(first);
-        let _third = door.admit(&b).unwrap();
+        let _third = admission.admit(&b).unwrap();
 
-        let counts = door.counts();
+        let counts = admission.counts();
         let (a, b) = (&counts[&"a".into()], &counts[&"b".into()]);
         assert_eq!((a.accepted, a.open, a.turned_away), (1, 0, 0));
         assert_eq!((b.accepted, b.open, b.turned_away), (3, 2, 1));
@@ -164,23 +164,23 @@ mod tests {
 
     #[test]
     fn the_cap_can_be_moved() {
-        let door = Admission::new(1);
-        let service = door.counters(&"a".into());
-        let first = door.admit(&service).unwrap();
-        door.resize(2);
-        let second = door.admit(&service).unwrap();
-        assert!(door.admit(&service).is_none());
+        let admission = Admission::new(1);
+        let service = admission.counters(&"a".into());
+        let first = admission.admit(&service).unwrap();
+        admission.resize(2);
+        let second = admission.admit(&service).unwrap();
+        assert!(admission.admit(&service).is_none());
         // Those that are in stay, and count until they have gone.
-        door.resize(1);
+        admission.resize(1);
         drop(first);
-        assert!(door.admit(&service).is_none());
+        assert!(admission.admit(&service).is_none());
         drop(second);
-        let third = door.admit(&service).unwrap();
-        assert!(door.admit(&service).is_none());
-        door.resize(2);
-        let _fourth = door.admit(&service).unwrap();
+        let third = admission.admit(&service).unwrap();
+        assert!(admission.admit(&service).is_none());
+        admission.resize(2);
+        let _fourth = admission.admit(&service).unwrap();
         drop(third);
-        door.resize(0);
-        assert!(door.admit(&service).is_none());
+        admission.resize(0);
+        assert!(admission.admit(&service).is_none());
     }
 }

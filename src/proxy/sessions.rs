@@ -362,10 +362,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_connection_moves_is_counted_once_whoever_asks_meanwhile() {
-        let (door, sessions) = (Admission::new(1), Sessions::new(Vec::new()));
-        let counters = door.counters(&"echo".into());
+        let (admission, sessions) = (Admission::new(1), Sessions::new(Vec::new()));
+        let counters = admission.counters(&"echo".into());
         let counted = || {
-            let counts = door.counts().remove(&"echo".into()).unwrap();
+            let counts = admission.counts().remove(&"echo".into()).unwrap();
             (counts.bytes_in, counts.bytes_out)
         };
         let (id, client, now) = (sessions.number(), ([192, 0, 2, 1], 9).into(), Instant::now());
@@ -384,8 +384,8 @@ mod tests {
 
     #[tokio::test]
     async fn more_are_listed_than_are_looked_at_at_a_time() {
-        let (door, sessions) = (Admission::new(1), Sessions::new(Vec::new()));
-        let counters = door.counters(&"echo".into());
+        let (admission, sessions) = (Admission::new(1), Sessions::new(Vec::new()));
+        let counters = admission.counters(&"echo".into());
         let enter = |_| {
             let named = ("echo".into(), Arc::clone(&counters));
             let (client, now) = (([192, 0, 2, 1], 9).into(), Instant::now());

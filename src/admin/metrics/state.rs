@@ -127,7 +127,7 @@ fn by_source(
     }
 }
 
-fn by_door(reading: &MetricsReading, series: &mut RowValues<'_>, of: impl Fn(&Counts) -> u64) {
+fn by_proxy(reading: &MetricsReading, series: &mut RowValues<'_>, of: impl Fn(&Counts) -> u64) {
     for (service, counts) in &reading.proxy {
         series.add(&[service.as_str()], of(counts));
     }
@@ -142,7 +142,7 @@ static ROWS: &[MetricRow] = &[
         SERVICE,
         "Connections accepted, whether refused later or not",
         |r, s| {
-            by_door(r, s, |counts| counts.accepted);
+            by_proxy(r, s, |counts| counts.accepted);
         },
     ),
     gauge(
@@ -150,7 +150,7 @@ static ROWS: &[MetricRow] = &[
         SERVICE,
         "Connections there now, waiting or served",
         |r, s| {
-            by_door(r, s, |counts| counts.open);
+            by_proxy(r, s, |counts| counts.open);
         },
     ),
     gauge(
@@ -189,7 +189,7 @@ static ROWS: &[MetricRow] = &[
         "ganger_failovers",
         SERVICE,
         "Containers that failed before their first byte and were replaced",
-        |r, s| by_door(r, s, |counts| counts.failovers),
+        |r, s| by_proxy(r, s, |counts| counts.failovers),
     ),
     counter(
         "ganger_leases",

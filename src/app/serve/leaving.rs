@@ -166,11 +166,11 @@ impl Server {
             _ = timeout_at(deadline, on_time) => {}
         }
         // Those that the operator has cut one by one were cut as they were meant to be.
-        let one_by_one = self.door.cut();
+        let one_by_one = self.ingress.cut();
         self.cut.cancel();
         while self.listening.join_next().await.is_some() {}
         self.pool.drain();
-        self.door.cut().saturating_sub(one_by_one)
+        self.ingress.cut().saturating_sub(one_by_one)
     }
 
     /// Has the pool launch for those who wait, and keep nothing ready.

@@ -26,7 +26,7 @@ impl Server {
             let down = daemon.down.as_deref();
             info!(daemon = %daemon.name, containers, capacity, down, "status");
         }
-        info!(sessions = self.door.sessions.count(), "status");
+        info!(sessions = self.ingress.sessions.count(), "status");
     }
 
     /// Carries out an order of the operator.
@@ -66,8 +66,8 @@ impl Server {
         }
         scales.insert(service.clone(), scale);
         orders::scale(&mut plan.services, &scales);
-        let cap = orders::fitting(&plan, self.door.files).map_err(NotOrdered::Conflict)?;
-        self.door.admission.resize(cap);
+        let cap = orders::fitting(&plan, self.ingress.files).map_err(NotOrdered::Conflict)?;
+        self.ingress.admission.resize(cap);
         self.in_use.scaled(service.clone(), scale);
         self.run_services(Plan::new(&self.config).services);
         Ok(Ordered::changed(detail))

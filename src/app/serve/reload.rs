@@ -204,7 +204,7 @@ impl Server {
     fn planned(&self, config: &Config) -> Result<(Plan, usize), String> {
         self.check(config)?;
         let plan = Plan::new(config);
-        let cap = proxy::connection_cap(self.door.files, plan.containers(), plan.daemons());
+        let cap = proxy::connection_cap(self.ingress.files, plan.containers(), plan.daemons());
         Ok((plan, cap.map_err(|error| error.to_string())?))
     }
 
@@ -230,7 +230,7 @@ impl Server {
         let listeners = plan.settings.iter().filter(moved).map(bind).collect::<Result<_, String>>();
         let listeners = listeners?;
         // Last: it may create the file.
-        let access = self.door.opening.open(config.access_log.as_deref()).await;
+        let access = self.ingress.opening.open(config.access_log.as_deref()).await;
         let access = access.map_err(|error| error.to_string())?;
         Ok(Next { listeners, config, plan, cap, following, access })
     }
