@@ -304,7 +304,10 @@ async fn run_asked(
         registrar,
         successor,
     );
-    settings.into_iter().zip(listeners).for_each(|(settings, front)| server.open(settings, front));
+    settings
+        .into_iter()
+        .zip(listeners)
+        .for_each(|(settings, listener)| server.open(settings, listener));
     // Before the word is said: the one before removes its path, if it is still its own.
     admin.take_path();
     let lives = match predecessor {

@@ -34,7 +34,7 @@ use crate::shutdown::Stop;
 pub(super) use access::AccessOpening;
 pub use access::OpeningError;
 pub(super) use leaving::Successor;
-use reload::{ConfigReading, Next};
+use reload::{ConfigReading, PreparedReload};
 pub use reload::{Load, NotLoaded};
 
 /// All that clients come in by, and what it is run with.
@@ -50,7 +50,7 @@ pub(super) struct Server {
     registrar: Registrar,
     /// Services as they were, whose containers have a deadline.
     dated: Vec<config::Service>,
-    fronts: BTreeMap<ServiceName, Front>,
+    frontends: BTreeMap<ServiceName, Frontend>,
     /// What listens, or has listened and has sessions.
     listening: JoinSet<()>,
     successor: Successor,
@@ -70,7 +70,7 @@ pub(super) struct Ingress {
 }
 
 /// Where a service's clients come in, for as long as it is there.
-struct Front<S = Arc<Service<Pool<Docker>>>> {
+struct Frontend<S = Arc<Service<Pool<Docker>>>> {
     /// As configured.
     listen: SocketAddr,
     /// As it is: with the port that the system chose.
@@ -95,8 +95,8 @@ pub(super) fn warn_of(config: &Config) {
 }
 
 /// Closes the listeners of services that are not among these.
-fn keep<S>(fronts: &mut BTreeMap<ServiceName, Front<S>>, services: &[Settings]) {
-    fronts.retain(|name, _| services.iter().any(|settings| settings.name == *name));
+fn keep<S>(frontends: &mut BTreeMap<ServiceName, Frontend<S>>, services: &[Settings]) {
+    frontends.retain(|name, _| services.iter().any(|settings| settings.name == *name));
 }
 
 // === impl Ingress ===
@@ -126,7 +126,7 @@ impl Server {
         registrar: Registrar,
         successor: Successor,
     ) -> Self {
-        let (pins, dated, fronts, listening, reading, cut) = Default::default();
+        let (pins, dated, frontends, listening, reading, cut) = Default::default();
         let mut this = Self {
             config,
             in_use,
@@ -137,7 +137,7 @@ impl Server {
             pins,
             registrar,
             dated,
-            fronts,
+            frontends,
             listening,
             successor,
             reading,
@@ -171,8 +171,8 @@ impl Server {
         let shared = listener.is_shared();
         let to_pass_on = listener.to_pass_on().ok();
         let _close = close.drop_guard();
-        let front = Front { listen, address, shared, to_pass_on, leave, service, _close };
-        self.fronts.insert(name, front);
+        let frontend = Frontend { listen, address, shared, to_pass_on, leave, service, _close };
+        self.frontends.insert(name, frontend);
     }
 
     /// Serves until it is stopped and every session has ended; says how many
@@ -224,12 +224,13 @@ impl Server {
         // Nobody waits for what will not be carried out.
         drop((orders, asks));
         // Others accept who comes next: those who are in are served to their end.
-        let shared = succession.is_some() || self.fronts.values().any(|front| front.shared);
+        let shared =
+            succession.is_some() || self.frontends.values().any(|frontend| frontend.shared);
         match succession {
             Some((succession, done)) => self.leave(&succession, done, &stop).await,
             None => self.deregister(&stop).await,
         }
-        self.fronts.clear();
+        self.frontends.clear();
         if shared {
             self.empty_stock();
         } else {
@@ -239,10 +240,10 @@ impl Server {
     }
 
     /// Runs by it, and says what it changes.
-    async fn apply(&mut self, next: Next) -> String {
+    async fn apply(&mut self, next: PreparedReload) -> String {
         let registered = self.registered(&next);
         self.registrar.deregister(&registered).await;
-        let Next { config, plan, cap, mut listeners, following, access } = next;
+        let PreparedReload { config, plan, cap, mut listeners, following, access } = next;
         let Plan { services, fleet, settings } = plan;
         if let Some(following) = following {
             self.followed.change(fleet, following).await;
@@ -251,7 +252,7 @@ impl Server {
         }
         self.ingress.access.set(access);
         self.ingress.admission.resize(cap);
-        keep(&mut self.fronts, &settings);
+        keep(&mut self.frontends, &settings);
         let changes = Changes::between(&self.config, &config);
         self.tell_of(&changes);
         let before = std::mem::replace(&mut self.config, config);
@@ -271,9 +272,9 @@ impl Server {
                 let address = listener.local_addr().unwrap_or(settings.listen);
                 info!(service = %settings.name, %address, "listening");
                 self.open(settings, listener);
-            } else if let Some(front) = self.fronts.get(&settings.name) {
+            } else if let Some(frontend) = self.frontends.get(&settings.name) {
                 let service = self.ingress.service(settings, &self.pool);
-                front.service.send_replace(service);
+                frontend.service.send_replace(service);
             }
         }
         self.registrar.begin(registered);
@@ -310,10 +311,10 @@ impl Server {
     }
 
     /// What is registered from then on.
-    fn registered(&self, next: &Next) -> BTreeMap<ServiceName, Entry> {
+    fn registered(&self, next: &PreparedReload) -> BTreeMap<ServiceName, Entry> {
         let services = next.plan.settings.iter().map(|settings| {
             let moved = next.listeners.get(&settings.name).map(Listener::local_addr);
-            let stays = self.fronts.get(&settings.name).map(|front| front.address);
+            let stays = self.frontends.get(&settings.name).map(|frontend| frontend.address);
             let address = moved.and_then(Result::ok).or(stays).unwrap_or(settings.listen);
             (&settings.name, address)
         });
@@ -380,15 +381,16 @@ mod tests {
             .into_iter()
             .map(|name| (name, CancellationToken::new()))
             .collect();
-        let front = |close: &CancellationToken| {
+        let frontend = |close: &CancellationToken| {
             let (service, _) = watch::channel(());
             let shared = false;
             let (to_pass_on, leave, _close) =
                 (None, CancellationToken::new(), close.clone().drop_guard());
-            Front { listen: address, address, shared, to_pass_on, leave, service, _close }
+            Frontend { listen: address, address, shared, to_pass_on, leave, service, _close }
         };
-        let mut fronts = names.iter().map(|(name, close)| (name.clone(), front(close))).collect();
-        keep(&mut fronts, &settings);
+        let mut frontends =
+            names.iter().map(|(name, close)| (name.clone(), frontend(close))).collect();
+        keep(&mut frontends, &settings);
         let closed: Vec<_> = names.iter().map(|(_, close)| close.is_cancelled()).collect();
         assert_eq!(closed, [false, true]);
     }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use super::{Front, Server};
+use super::{Frontend, Server};
 use crate::app::given::PassedOn;
 use crate::app::handover::Succession;
 use crate::app::notify;
@@ -125,9 +125,9 @@ impl Server {
         // Who waits where nobody else accepts is still ours.
         let accepts =
             |name: &ServiceName| !to.closed.iter().any(|closed| *closed == *name.as_str());
-        let accepted = self.fronts.iter().filter(|(name, _)| accepts(name));
-        accepted.for_each(|(_, front)| front.leave.cancel());
-        self.fronts.clear();
+        let accepted = self.frontends.iter().filter(|(name, _)| accepts(name));
+        accepted.for_each(|(_, frontend)| frontend.leave.cancel());
+        self.frontends.clear();
         // A signal to stop is the second one from here on.
         stop.drain.cancel();
         self.registrar.hand_over(&to.registered).await;
@@ -136,7 +136,7 @@ impl Server {
 
     /// What is registered while it serves.
     pub(super) fn entries(&self) -> BTreeMap<ServiceName, Entry> {
-        let open = self.fronts.iter().map(|(name, front)| (name, front.address));
+        let open = self.frontends.iter().map(|(name, frontend)| (name, frontend.address));
         self.registrar.entries(&self.config, open)
     }
 
@@ -147,12 +147,12 @@ impl Server {
 
     /// The listening sockets, for a process that takes over.
     pub(super) fn to_pass_on(&self) -> Vec<PassedOn> {
-        let copy = |(name, front): (&ServiceName, &Front)| {
-            let socket = front.to_pass_on.as_ref()?.try_clone().ok()?;
-            let (name, listen, shared) = (name.to_string(), front.listen, front.shared);
+        let copy = |(name, frontend): (&ServiceName, &Frontend)| {
+            let socket = frontend.to_pass_on.as_ref()?.try_clone().ok()?;
+            let (name, listen, shared) = (name.to_string(), frontend.listen, frontend.shared);
             Some(PassedOn { name, listen, shared, socket })
         };
-        self.fronts.iter().filter_map(copy).collect()
+        self.frontends.iter().filter_map(copy).collect()
     }
 
     /// Waits until those who are in have ended; says how many were cut.

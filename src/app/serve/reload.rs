@@ -8,7 +8,7 @@ use std::time::Duration;
 use ganger_pool::core::ServiceName;
 use tracing::error;
 
-use super::{Changes, Front, Plan, Server};
+use super::{Changes, Frontend, Plan, Server};
 use crate::admin::{NotOrdered, Ordered};
 use crate::app::notify;
 use crate::aside::Aside;
@@ -38,7 +38,7 @@ pub enum NotLoaded {
 pub(super) struct ConfigReading(Aside<Result<Arc<Config>, NotLoaded>>);
 
 /// A configuration that can be used, with all that could fail done.
-pub(super) struct Next {
+pub(super) struct PreparedReload {
     pub(super) config: Arc<Config>,
     pub(super) plan: Plan,
     pub(super) cap: usize,
@@ -209,12 +209,14 @@ impl Server {
     }
 
     /// Does what may fail.
-    async fn prepare(&self, config: Arc<Config>) -> Result<Next, NotLoaded> {
+    async fn prepare(&self, config: Arc<Config>) -> Result<PreparedReload, NotLoaded> {
         let (plan, cap) = self.planned(&config)?;
         // Before anything listens: it may take a while.
         let following = self.followed.prepare(&plan.fleet).await?;
         let moved = |settings: &&Settings| {
-            self.fronts.get(&settings.name).is_none_or(|front| front.listen != settings.listen)
+            self.frontends
+                .get(&settings.name)
+                .is_none_or(|frontend| frontend.listen != settings.listen)
         };
         let bind = |settings: &Settings| {
             let listener = proxy::bind(settings);
@@ -232,13 +234,13 @@ impl Server {
         // Last: it may create the file.
         let access = self.ingress.opening.open(config.access_log.as_deref()).await;
         let access = access.map_err(|error| error.to_string())?;
-        Ok(Next { listeners, config, plan, cap, following, access })
+        Ok(PreparedReload { listeners, config, plan, cap, following, access })
     }
 
     /// The service that listens where another one is to.
     fn holder_of(&self, settings: &Settings) -> Option<&ServiceName> {
-        let same = |front: &Front| front.listen.port() == settings.listen.port();
-        self.fronts.iter().find(|(_, front)| same(front)).map(|(name, _)| name)
+        let same = |frontend: &Frontend| frontend.listen.port() == settings.listen.port();
+        self.frontends.iter().find(|(_, frontend)| same(frontend)).map(|(name, _)| name)
     }
 }
 
