@@ -47,7 +47,7 @@ use crate::shutdown::Stop;
 use admin_server::AdminServer;
 use config_in_use::ConfigInUse;
 use drains::Drains;
-use fleet::Followed;
+use fleet::FleetFollower;
 use guardian::Guardian;
 use handover::{Giver, Lives, Succession};
 use register::Registrar;
@@ -62,8 +62,8 @@ pub use guardian::{GIVE_UP, GuardError, QUIET, guard};
 pub use handover::{HandoverError, Predecessor, take_over};
 pub use instance::{Holder, Instance, InstanceError};
 pub use plan::Plan;
-pub use push::{Held, Pushed, Source, ask_for, push};
-pub use reap::{Found, reap};
+pub use push::{ImageAnswer, Pushed, Source, ask_for, push};
+pub use reap::{ReapedDaemon, reap};
 pub use register::admitted;
 pub use serve::{Load, NotLoaded, OpeningError};
 pub use startup::{Ended, Running, Startup};
@@ -212,7 +212,7 @@ async fn run_asked(
         // Nothing was begun yet: whoever wants it to stop does not wait for discovery.
         biased;
         () = stop.drain.cancelled() => return Ok(stopped(0, Vec::new())),
-        followed = Followed::start(fleet, docker.clone()) => followed,
+        followed = FleetFollower::start(fleet, docker.clone()) => followed,
     };
     let (guardian, fleet) = match guardian {
         Some(command) => {

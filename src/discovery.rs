@@ -2,7 +2,7 @@
 
 pub mod consul;
 mod health;
-mod members;
+mod membership;
 pub mod swarm;
 
 use std::convert::Infallible;
@@ -51,7 +51,7 @@ pub trait FleetSource: DynEq + fmt::Debug + Send + Sync {
     ///
     /// # Cancel safety
     /// Dropping the future ends what it has begun.
-    fn follow(&self, patience: Duration) -> BoxFuture<'_, Following>;
+    fn follow(&self, patience: Duration) -> BoxFuture<'_, Subscription>;
 }
 
 /// The fleet at one moment.
@@ -65,7 +65,7 @@ pub struct Discovered {
 
 /// A fleet that is followed.
 #[derive(Debug)]
-pub struct Following {
+pub struct Subscription {
     /// What is known of it.
     pub fleet: FleetWatch<Site>,
     /// Dropping them ends it.

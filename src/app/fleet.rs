@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::config::{self, Daemons};
-use crate::discovery::{Discovered, FleetSource, Following, SourceHealth};
+use crate::discovery::{Discovered, FleetSource, SourceHealth, Subscription};
 use crate::docker::{Docker, Site};
 use naming::Names;
 pub(super) use sources::FleetSources;
@@ -35,7 +35,7 @@ pub enum Fleet {
 
 /// The fleet that is followed, and may be exchanged for another.
 #[derive(Debug)]
-pub(super) struct Followed {
+pub(super) struct FleetFollower {
     fleet: Fleet,
     teller: Arc<Teller>,
     forward: AbortOnDropHandle<()>,
@@ -72,11 +72,11 @@ impl Fleet {
     }
 
     /// Follows its changes for as long as the tasks are kept.
-    async fn follow(&self) -> Following {
+    async fn follow(&self) -> Subscription {
         match self {
             Self::Fixed(daemons) => {
                 let (fleet, health) = (fixed(daemons.clone()), Arc::new(SourceHealth::known()));
-                Following { fleet, tasks: JoinSet::new(), health, answered: true }
+                Subscription { fleet, tasks: JoinSet::new(), health, answered: true }
             }
             Self::Source(source) => source.follow(PATIENCE).await,
         }
@@ -107,22 +107,22 @@ impl Fleet {
     }
 }
 
-// === impl Followed ===
+// === impl FleetFollower ===
 
-impl Followed {
+impl FleetFollower {
     /// Follows a fleet. Returns once discovery has answered, or not in time.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub(super) async fn start(fleet: Fleet, docker: Arc<Docker>) -> (Self, FleetWatch<Site>) {
-        let following = fleet.follow().await;
-        if !following.answered {
+        let subscription = fleet.follow().await;
+        if !subscription.answered {
             warn!("discovery has not answered, or not all of it; starting with what is known");
         }
         let (known, watch) = watch::channel(Arc::from(Vec::new()));
         let (names, sources) = Default::default();
         let teller = Arc::new(Teller { docker, names, sources, known });
-        let forward = teller.forward(fleet.kind(), following);
+        let forward = teller.forward(fleet.kind(), subscription);
         (Self { fleet, teller, forward }, watch)
     }
 
@@ -138,13 +138,13 @@ impl Followed {
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
-    pub(super) async fn prepare(&self, fleet: &Fleet) -> Result<Option<Following>, String> {
+    pub(super) async fn prepare(&self, fleet: &Fleet) -> Result<Option<Subscription>, String> {
         if self.fleet == *fleet {
             return Ok(None);
         }
-        let following = fleet.follow().await;
-        if following.answered {
-            Ok(Some(following))
+        let subscription = fleet.follow().await;
+        if subscription.answered {
+            Ok(Some(subscription))
         } else {
             Err("discovery does not answer, or not all of it: whom the fleet consists of is not \
                  known"
@@ -163,12 +163,12 @@ impl Followed {
     ///
     /// # Cancel safety
     /// Not cancel safe: dropping the future may leave nothing followed.
-    pub(super) async fn change(&mut self, fleet: Fleet, following: Following) {
+    pub(super) async fn change(&mut self, fleet: Fleet, subscription: Subscription) {
         self.fleet = fleet;
         // Over before the next begins: it may be about to tell what does not hold any more.
         self.forward.abort();
         _ = (&mut self.forward).await;
-        self.forward = self.teller.forward(self.fleet.kind(), following);
+        self.forward = self.teller.forward(self.fleet.kind(), subscription);
     }
 }
 
@@ -179,9 +179,9 @@ impl Teller {
     fn forward(
         self: &Arc<Self>,
         kind: &'static str,
-        following: Following,
+        subscription: Subscription,
     ) -> AbortOnDropHandle<()> {
-        let Following { fleet: mut source, tasks, health, .. } = following;
+        let Subscription { fleet: mut source, tasks, health, .. } = subscription;
         self.sources.follow(kind, health);
         self.tell(&source.borrow_and_update());
         let this = Arc::clone(self);
@@ -237,7 +237,7 @@ mod tests {
     async fn another_url_under_an_old_name_is_another_daemon_to_the_pool() {
         let identity = Identity { instance: "i".into(), boot: "3fa9c1d2".into() };
         let docker = Arc::new(Docker::new(identity, Vec::new()));
-        let (mut followed, mut told) = Followed::start(fixed_at(&[("a", 1)]), docker).await;
+        let (mut followed, mut told) = FleetFollower::start(fixed_at(&[("a", 1)]), docker).await;
         let names = |told: &mut FleetWatch<Site>| {
             let fleet = told.borrow_and_update().clone();
             fleet.iter().map(|d| format!("{} {}", d.name, d.endpoint.endpoint)).collect::<Vec<_>>()
@@ -251,8 +251,8 @@ mod tests {
             (&[("a", 1)], &["a tcp://127.0.0.1:1"]),
         ] {
             let fleet = fixed_at(places);
-            let following = followed.prepare(&fleet).await.unwrap().unwrap();
-            followed.change(fleet, following).await;
+            let subscription = followed.prepare(&fleet).await.unwrap().unwrap();
+            followed.change(fleet, subscription).await;
             assert_eq!(names(&mut told), expected);
         }
         let read = followed.sources().read();

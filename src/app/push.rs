@@ -16,7 +16,7 @@ use crate::docker::{Copied, Docker, HeldImage, Site};
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// What a daemon says about an image; `None` where it is not.
-pub type Held = Result<Option<HeldImage>, CallError>;
+pub type ImageAnswer = Result<Option<HeldImage>, CallError>;
 
 /// What became of a push to one daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,11 @@ pub struct Source {
 ///
 /// # Cancel safety
 /// Dropping the future changes nothing.
-pub async fn ask_for(docker: &Docker, daemons: &[DaemonSpec<Site>], image: &str) -> Vec<Held> {
+pub async fn ask_for(
+    docker: &Docker,
+    daemons: &[DaemonSpec<Site>],
+    image: &str,
+) -> Vec<ImageAnswer> {
     join_all(daemons.iter().map(async |daemon| {
         docker.connect(&daemon.name, &daemon.endpoint).await?;
         docker.held_image(&daemon.name, image).await
@@ -67,7 +71,7 @@ pub async fn push(
     docker: &Docker,
     image: &str,
     source: &Source,
-    (to, held): (&DaemonName, Held),
+    (to, held): (&DaemonName, ImageAnswer),
     tell: impl Fn(u64),
 ) -> Result<Pushed, CallError> {
     if held?.is_some_and(|held| held.is_same(&source.image)) {

@@ -17,7 +17,7 @@ const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duratio
 
 /// What was found on one daemon.
 #[derive(Debug)]
-pub struct Found {
+pub struct ReapedDaemon {
     /// The daemon.
     pub daemon: DaemonName,
     /// Its containers of the instance, and what else was left with them, each with what its removal
@@ -34,7 +34,7 @@ pub async fn reap<R: ContainerRuntime>(
     runtime: &R,
     daemon: &DaemonSpec<R::Endpoint>,
     dry_run: bool,
-) -> Result<Found, CallError> {
+) -> Result<ReapedDaemon, CallError> {
     runtime.connect(&daemon.name, &daemon.endpoint).await?;
     let mut containers: Vec<(Owned, Option<Result<(), CallError>>)> = Vec::new();
     loop {
@@ -42,7 +42,7 @@ pub async fn reap<R: ContainerRuntime>(
         owned.retain(|one| !containers.iter().any(|(tried, _)| tried.key == one.key));
         if dry_run || owned.is_empty() {
             containers.extend(owned.into_iter().map(|owned| (owned, None)));
-            return Ok(Found { daemon: daemon.name.clone(), containers });
+            return Ok(ReapedDaemon { daemon: daemon.name.clone(), containers });
         }
         // What containers were on shows when they are gone.
         let removed = remove_all(runtime, &daemon.name, owned).await;

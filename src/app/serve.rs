@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use super::changes::{ChangedDaemon, Changes};
 use super::config_in_use::ConfigInUse;
-use super::fleet::Followed;
+use super::fleet::FleetFollower;
 use super::handover::HandoverAsk;
 use super::orders::{self, SentOrder};
 use super::plan::Plan;
@@ -43,7 +43,7 @@ pub(super) struct Server {
     in_use: Arc<ConfigInUse>,
     ingress: Ingress,
     pool: Arc<Pool<Docker>>,
-    followed: Followed,
+    followed: FleetFollower,
     images: ImageWatch,
     /// By service, what its tag stands for since it moved.
     pins: BTreeMap<ServiceName, Moved>,
@@ -121,7 +121,7 @@ impl Server {
         (config, in_use): (Arc<Config>, Arc<ConfigInUse>),
         ingress: Ingress,
         pool: Arc<Pool<Docker>>,
-        followed: Followed,
+        followed: FleetFollower,
         images: ImageWatch,
         registrar: Registrar,
         successor: Successor,
@@ -243,10 +243,10 @@ impl Server {
     async fn apply(&mut self, next: PreparedReload) -> String {
         let registered = self.registered(&next);
         self.registrar.deregister(&registered).await;
-        let PreparedReload { config, plan, cap, mut listeners, following, access } = next;
+        let PreparedReload { config, plan, cap, mut listeners, subscription, access } = next;
         let Plan { services, fleet, settings } = plan;
-        if let Some(following) = following {
-            self.followed.change(fleet, following).await;
+        if let Some(subscription) = subscription {
+            self.followed.change(fleet, subscription).await;
         } else {
             self.followed.confirm();
         }

@@ -10,7 +10,7 @@ use ganger_pool::runtime::CallError;
 
 use super::out::{complain, say};
 use super::{Exit, Failure};
-use crate::app::{self, Held, Plan, Pushed, Source};
+use crate::app::{self, ImageAnswer, Plan, Pushed, Source};
 use crate::config::{Config, ImageRef, similar};
 use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity, Site};
@@ -145,8 +145,8 @@ fn named<'d>(
 }
 
 /// The first that has the image.
-fn choose(image: &str, held: &[(&DaemonName, Held)]) -> Result<Source, Failure> {
-    let has = |(name, held): &(&DaemonName, Held)| {
+fn choose(image: &str, held: &[(&DaemonName, ImageAnswer)]) -> Result<Source, Failure> {
+    let has = |(name, held): &(&DaemonName, ImageAnswer)| {
         let image = held.as_ref().ok()?.clone()?;
         Some(Source { daemon: (*name).clone(), image })
     };
@@ -165,7 +165,7 @@ fn choose(image: &str, held: &[(&DaemonName, Held)]) -> Result<Source, Failure> 
     }
     let silent = held.iter().filter_map(|(name, held)| Some((name, held.as_ref().err()?)));
     why.extend(silent.map(|(name, error)| format!("{name}: {error}")));
-    let unreached = |(_, held): &(&DaemonName, Held)| {
+    let unreached = |(_, held): &(&DaemonName, ImageAnswer)| {
         held.as_ref().is_err_and(|error: &CallError| error.unreachable)
     };
     let exit = if held.iter().any(unreached) { Exit::Unreachable } else { Exit::Failed };

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::out::{complain, say};
 use super::{Exit, Failure, run};
-use crate::app::{self, Found, Instance, InstanceError, Plan};
+use crate::app::{self, Instance, InstanceError, Plan, ReapedDaemon};
 use crate::config::Config;
 use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity, is_container};
@@ -94,7 +94,7 @@ async fn remove(config: &Config, docker: Docker, of: &str, dry_run: bool) -> Res
 }
 
 /// Says what was found, and counts it.
-fn tell(found: &Found, containers: &mut ReapTally, besides: &mut ReapTally) {
+fn tell(found: &ReapedDaemon, containers: &mut ReapTally, besides: &mut ReapTally) {
     for (owned, outcome) in &found.containers {
         let tally = if is_container(&owned.key) { &mut *containers } else { &mut *besides };
         tally.found += 1;

@@ -13,7 +13,7 @@ use super::include::{Includes, include, merge};
 use super::keys::{Tell, keys, optional, or, required};
 use super::name::Name;
 use super::report::{Mistake, Span};
-use super::service::{Found, SERVICE_ROWS, service};
+use super::service::{DecodedService, SERVICE_ROWS, service};
 use super::source_text::SourceText;
 use super::tree::{Node, parse};
 use super::value::FilePath;
@@ -158,7 +158,7 @@ keys! {
 
 /// The services, as far as they could be read.
 #[derive(Clone, PartialEq)]
-pub(super) struct Services(Vec<Found>);
+pub(super) struct Services(Vec<DecodedService>);
 
 impl Decode for Services {
     const WHAT: &'static str = "a map of services `{\"echo\": (listen: …, image: …, port: …)}`";
@@ -204,7 +204,7 @@ impl Decode for LogFormat {
 }
 
 /// No two services may listen where one of them would fail to bind.
-fn check_listen(found: &[Found], cx: &mut Cx<'_>) {
+fn check_listen(found: &[DecodedService], cx: &mut Cx<'_>) {
     for (i, second) in found.iter().enumerate() {
         let Some(listen) = &second.listen else {
             continue;
@@ -239,7 +239,7 @@ pub(crate) fn no_room(warm: u64, room: u64) -> String {
 }
 
 /// All that is to be kept warm has to fit on the daemons, where they are known.
-fn check_capacity(daemons: &Daemons, services: &[Found], cx: &mut Cx<'_>) {
+fn check_capacity(daemons: &Daemons, services: &[DecodedService], cx: &mut Cx<'_>) {
     let Daemons::Static(daemons) = daemons else { return };
     let room: u64 = daemons.iter().map(|daemon| u64::from(daemon.max_containers)).sum();
     let mut warm = 0;
@@ -263,7 +263,7 @@ fn check_capacity(daemons: &Daemons, services: &[Found], cx: &mut Cx<'_>) {
 /// No service may be taken for a daemon.
 fn check_names(
     daemons: &Daemons,
-    services: &[Found],
+    services: &[DecodedService],
     register: &Register,
     place: &Span,
     cx: &mut Cx<'_>,

@@ -22,7 +22,7 @@ use super::decode::Values;
 use super::name::Name;
 use crate::spec::{SessionSettings, Spec};
 
-pub(super) use decode::{Found, service};
+pub(super) use decode::{DecodedService, service};
 pub(super) use table::SERVICE_ROWS;
 
 /// What clients connect to, and what serves them.

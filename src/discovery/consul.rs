@@ -21,8 +21,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::members::Members;
-use super::{Discovered, FleetSource, Following, SourceHealth};
+use super::membership::Membership;
+use super::{Discovered, FleetSource, SourceHealth, Subscription};
 use crate::consul::{self, AskError, Client};
 use crate::endpoint::{Endpoint, Site};
 use crate::http::{self, HttpError};
@@ -76,13 +76,13 @@ struct Follower {
     /// `None` is that of the server that is asked.
     datacenter: Option<String>,
     tier: u32,
-    found: Arc<Found>,
+    discovered: Arc<DiscoveredFleet>,
 }
 
 /// What all followers have found, and who is to know.
-struct Found {
+struct DiscoveredFleet {
     /// By tier.
-    members: Mutex<Vec<Option<Members>>>,
+    members: Mutex<Vec<Option<Membership>>>,
     /// What was complained of, so that it is said once.
     unfit: Mutex<BTreeSet<String>>,
     /// A part for each tier.
@@ -131,7 +131,7 @@ impl FleetSource for Consul {
         })
     }
 
-    fn follow(&self, patience: Duration) -> BoxFuture<'_, Following> {
+    fn follow(&self, patience: Duration) -> BoxFuture<'_, Subscription> {
         Box::pin(async move {
             let consul = Arc::new(self.clone());
             let datacenters = consul.datacenters();
@@ -139,16 +139,16 @@ impl FleetSource for Consul {
             let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));
             let health = Arc::new(SourceHealth::of_parts(datacenters.len()));
             let (unfit, its) = (Mutex::default(), Arc::clone(&health));
-            let found = Arc::new(Found { members, unfit, health: its, fleet });
+            let discovered = Arc::new(DiscoveredFleet { members, unfit, health: its, fleet });
             let mut tasks = JoinSet::new();
             for (tier, datacenter) in (0..).zip(datacenters) {
-                let (consul, found) = (Arc::clone(&consul), Arc::clone(&found));
-                tasks.spawn(Follower { consul, datacenter, tier, found }.run());
+                let (consul, discovered) = (Arc::clone(&consul), Arc::clone(&discovered));
+                tasks.spawn(Follower { consul, datacenter, tier, discovered }.run());
             }
-            let asked = async { while !found.complete() && watch.changed().await.is_ok() {} };
+            let asked = async { while !discovered.complete() && watch.changed().await.is_ok() {} };
             let answered = timeout(patience, asked).await.is_ok();
             watch.mark_changed();
-            Following { fleet: watch, tasks, health, answered }
+            Subscription { fleet: watch, tasks, health, answered }
         })
     }
 }
@@ -267,7 +267,7 @@ impl Follower {
                         info!(service = %self, "Consul answers again");
                     }
                     failures = 0;
-                    self.found.health.answered(self.tier);
+                    self.discovered.health.answered(self.tier);
                     let restarted = answer.index < newest;
                     if restarted {
                         info!(service = %self, "Consul's index went backwards; asking anew");
@@ -276,14 +276,14 @@ impl Follower {
                     index = if restarted { 0 } else { answer.index.max(1) };
                     let Discovered { daemons, unfit } =
                         self.consul.sorted(&answer.entries, self.tier);
-                    self.found.complain(unfit);
-                    self.found.update(self.tier, daemons, restarted);
+                    self.discovered.complain(unfit);
+                    self.discovered.update(self.tier, daemons, restarted);
                     sleep_until(asked + PACE).await;
                 };
                 // The next one answers at once with what there is.
                 index = 0;
                 failures += 1;
-                self.found.health.failed(self.tier, failures >= clients.len());
+                self.discovered.health.failed(self.tier, failures >= clients.len());
                 debug!(service = %self, server = client.url(), error = error.to_string(), "no answer");
                 // A refusal is said before that another one is away.
                 if last.as_ref().is_none_or(|(_, last): &(_, AskError)| !last.is_refusal()) {
@@ -303,7 +303,7 @@ impl Follower {
 
     /// What a server answers next.
     async fn next(&self, client: &Client, index: u64) -> Result<Answer, AskError> {
-        let wait = self.found.wait(self.tier).min(WAIT);
+        let wait = self.discovered.wait(self.tier).min(WAIT);
         self.consul.ask(client, self.datacenter.as_deref(), index, wait).await
     }
 
@@ -328,9 +328,9 @@ impl fmt::Display for Follower {
     }
 }
 
-// === impl Found ===
+// === impl DiscoveredFleet ===
 
-impl Found {
+impl DiscoveredFleet {
     fn complete(&self) -> bool {
         self.members.lock().iter().all(Option::is_some)
     }
@@ -347,7 +347,7 @@ impl Found {
         let Some(members) = all.get_mut(tier as usize) else { return };
         let first = members.is_none();
         members.get_or_insert_default().update(Instant::now(), daemons, restarted);
-        let fleet: Arc<[_]> = all.iter().flatten().flat_map(Members::daemons).cloned().collect();
+        let fleet: Arc<[_]> = all.iter().flatten().flat_map(Membership::daemons).cloned().collect();
         self.fleet.send_if_modified(|known| {
             let changed = **known != *fleet;
             *known = fleet;

@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::members::Members;
-use super::{Discovered, FleetSource, Following, SourceHealth};
+use super::membership::Membership;
+use super::{Discovered, FleetSource, SourceHealth, Subscription};
 use crate::endpoint::{Endpoint, Site};
 use crate::http::{HttpError, Transport};
 use crate::tls;
@@ -120,7 +120,7 @@ impl FleetSource for Swarm {
         })
     }
 
-    fn follow(&self, patience: Duration) -> BoxFuture<'_, Following> {
+    fn follow(&self, patience: Duration) -> BoxFuture<'_, Subscription> {
         Box::pin(async move {
             let (fleet, mut watch) = watch::channel(Arc::from(Vec::new()));
             let mut tasks = JoinSet::new();
@@ -128,7 +128,7 @@ impl FleetSource for Swarm {
             tasks.spawn(self.clone().run(fleet, Arc::clone(&health)));
             let answered = timeout(patience, watch.changed()).await.is_ok();
             watch.mark_changed();
-            Following { fleet: watch, tasks, health, answered }
+            Subscription { fleet: watch, tasks, health, answered }
         })
     }
 }
@@ -140,7 +140,7 @@ impl Swarm {
         health: Arc<SourceHealth>,
     ) -> Infallible {
         let transport = Transport::new(self.manager.clone());
-        let (mut members, mut failures, mut first) = (Members::default(), 0_u32, true);
+        let (mut members, mut failures, mut first) = (Membership::default(), 0_u32, true);
         let mut told = BTreeSet::new();
         loop {
             match ask(&transport).await {

@@ -20,7 +20,6 @@ const DOUBLED: &[(&str, &[&str])] = &[
             "Entry",
             "Failure",
             "Flaw",
-            "Found",
             "Health",
             "Healthcheck",
             "Identity",

@@ -13,7 +13,7 @@ use crate::admin::{NotOrdered, Ordered};
 use crate::app::notify;
 use crate::aside::Aside;
 use crate::config::{Config, LogFormat, Remark, Report};
-use crate::discovery::Following;
+use crate::discovery::Subscription;
 use crate::proxy::{self, AccessWriter, Listener, Settings};
 use crate::shutdown::Stop;
 
@@ -45,7 +45,7 @@ pub(super) struct PreparedReload {
     /// For those services that need one.
     pub(super) listeners: BTreeMap<ServiceName, Listener>,
     /// Another fleet, if it is another one.
-    pub(super) following: Option<Following>,
+    pub(super) subscription: Option<Subscription>,
     /// The file for records of connections, opened anew.
     pub(super) access: Option<AccessWriter>,
 }
@@ -212,7 +212,7 @@ impl Server {
     async fn prepare(&self, config: Arc<Config>) -> Result<PreparedReload, NotLoaded> {
         let (plan, cap) = self.planned(&config)?;
         // Before anything listens: it may take a while.
-        let following = self.followed.prepare(&plan.fleet).await?;
+        let subscription = self.followed.prepare(&plan.fleet).await?;
         let moved = |settings: &&Settings| {
             self.frontends
                 .get(&settings.name)
@@ -234,7 +234,7 @@ impl Server {
         // Last: it may create the file.
         let access = self.ingress.opening.open(config.access_log.as_deref()).await;
         let access = access.map_err(|error| error.to_string())?;
-        Ok(PreparedReload { listeners, config, plan, cap, following, access })
+        Ok(PreparedReload { listeners, config, plan, cap, subscription, access })
     }
 
     /// The service that listens where another one is to.

@@ -28,7 +28,7 @@ use crate::spec::{
 /// A service, as far as it could be read, with the places the checks across
 /// services need.
 #[derive(Clone, PartialEq)]
-pub(in crate::config) struct Found {
+pub(in crate::config) struct DecodedService {
     pub(in crate::config) name: Name,
     pub(in crate::config) listen: Option<Spanned<SocketAddr>>,
     /// How many are kept warm, and where that is said: else the service's name.
@@ -42,7 +42,7 @@ pub(in crate::config) fn service(
     name: &Spanned<Name>,
     node: &Node,
     cx: &mut Cx<'_>,
-) -> Option<Found> {
+) -> Option<DecodedService> {
     cx.fields(node, of, |f| {
         let listen = f.required(SERVICE.listen);
         let image = f.required(SERVICE.image);
@@ -154,7 +154,7 @@ pub(in crate::config) fn service(
         for (place, (title, help)) in f.place(SERVICE.sandbox).iter().cycle().zip(unfit) {
             f.cx.report(Mistake::new(place, title).help(help));
         }
-        Found { name: name.value.clone(), listen: found, warm, service }
+        DecodedService { name: name.value.clone(), listen: found, warm, service }
     })
 }
 

@@ -83,7 +83,7 @@ fn denied() -> String {
 async fn after(answers: Answers) -> Vec<String> {
     let count = answers.len() + 1;
     let (consul, mut asks) = server(answers).await;
-    let Following { fleet, tasks: _tasks, .. } = consul.follow(NEVER).await;
+    let Subscription { fleet, tasks: _tasks, .. } = consul.follow(NEVER).await;
     for _ in 0..count {
         asks.recv().await.unwrap();
     }
@@ -135,7 +135,7 @@ async fn nothing_that_is_listed_for_who_must_not_read_it_is_not_an_answer() {
     let answers = vec![Some((9, &["a", "b"][..])), Some((10, &[])), Some((10, &[]))];
     let count = answers.len() + 1;
     let (consul, mut asks) = server_with(&denied(), answers).await;
-    let Following { fleet, tasks: _tasks, .. } = consul.clone().follow(NEVER).await;
+    let Subscription { fleet, tasks: _tasks, .. } = consul.clone().follow(NEVER).await;
     for _ in 0..count {
         asks.recv().await.unwrap();
     }

@@ -17,14 +17,14 @@ const KEPT: Duration = Duration::from_secs(60);
 
 /// The daemons of one list.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(super) struct Membership {
     /// Listed; or kept, until when.
     known: BTreeMap<DaemonName, (DaemonSpec<Site>, Option<Instant>)>,
 }
 
-// === impl Members ===
+// === impl Membership ===
 
-impl Members {
+impl Membership {
     /// Takes a complete answer. What it lacks has left, at once, unless it is
     /// doubtful that it has.
     pub(super) fn update(&mut self, now: Instant, daemons: Vec<DaemonSpec<Site>>, restarted: bool) {
@@ -64,13 +64,13 @@ mod tests {
         }
     }
 
-    fn names(members: &Members) -> Vec<&str> {
+    fn names(members: &Membership) -> Vec<&str> {
         members.daemons().map(|daemon| daemon.name.as_str()).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_not_listed_any_more_has_left_at_once() {
-        let (now, mut members) = (Instant::now(), Members::default());
+        let (now, mut members) = (Instant::now(), Membership::default());
         members.update(now, vec![daemon("a"), daemon("b")], false);
         members.update(now, vec![daemon("b")], false);
         assert_eq!(names(&members), ["b"]);
@@ -81,7 +81,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_that_vanish_with_consul_s_memory_are_kept_for_a_while() {
         for (restarted, listed) in [(true, vec![daemon("c")]), (false, vec![])] {
-            let (now, mut members) = (Instant::now(), Members::default());
+            let (now, mut members) = (Instant::now(), Membership::default());
             members.update(now, vec![daemon("a"), daemon("b")], false);
             members.update(now, listed, restarted);
             assert_eq!(members.next(now), Some(KEPT));
