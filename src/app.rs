@@ -41,7 +41,7 @@ use crate::image;
 use crate::probe::Prober;
 use crate::proxy::{
     self, AccessFile, Admission, AdoptError, BindError, ConnLines, Listener, Recorder, Sessions,
-    Threads,
+    Workers,
 };
 use crate::shutdown::Stop;
 use admin_server::AdminServer;
@@ -65,7 +65,7 @@ pub use plan::Plan;
 pub use push::{ImageAnswer, Pushed, Source, ask_for, push};
 pub use reap::{ReapedDaemon, reap};
 pub use register::admitted;
-pub use serve::{Load, NotLoaded, OpeningError};
+pub use serve::{LoadConfig, NotLoaded, OpeningError};
 pub use startup::{Ended, Running, Startup};
 
 /// How long the start waits for what an earlier boot left. What takes longer is
@@ -190,7 +190,7 @@ async fn run_asked(
     let cap = proxy::connection_cap(files, plan.containers(), plan.daemons())?;
     let identity =
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
-    let threads = Threads::start().map_err(machine("cannot start threads"))?;
+    let threads = Workers::start().map_err(machine("cannot start threads"))?;
     let (pid, boot) = (std::process::id(), instance.boot());
     info!(pid, instance = instance.name(), boot, connections = cap, "starting");
 

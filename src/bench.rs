@@ -2,7 +2,7 @@
 //! launched for it, from stock, used again, connected to ahead, or reached directly;
 //! or from any TCP address.
 //!
-//! What was measured is a [`Report`], plain data that is written as JSON. All that is
+//! What was measured is a [`BenchReport`], plain data that is written as JSON. All that is
 //! shown, required and compared is worked out from that, never from what only this run
 //! knows.
 
@@ -32,9 +32,9 @@ pub use compare::compare;
 pub use exchange::{Exchange, Miss, unescape};
 pub use html::page;
 pub use load::{Load, Pace};
-pub use report::{Machine, Point, Report, ReportError, SCHEMA, Series, Skipped};
+pub use report::{BenchReport, Machine, Point, ReportError, SCHEMA, Series, Skipped};
 pub use rounds::{REFILL, Rounds, STEPS, Surroundings, refill, rounds};
-pub use setup::{Image, Kind, Setup};
+pub use setup::{BenchImage, RoundKind, Setup};
 pub use text::{failures, show};
 
 use load::drive;
@@ -44,7 +44,7 @@ use series::SeriesRecorder;
 pub const TARGET: &str = "target";
 
 /// Told how many connections were made so far.
-pub type Progress<'p> = &'p mut (dyn FnMut(&str, u64) + Send);
+pub type BenchProgress<'p> = &'p mut (dyn FnMut(&str, u64) + Send);
 
 /// Measures connections to an address, until the load is done or `stop` is cancelled:
 /// then what was measured so far.
@@ -57,7 +57,7 @@ pub async fn measure(
     load: &Load,
     patience: Duration,
     stop: &CancellationToken,
-    progress: Progress<'_>,
+    progress: BenchProgress<'_>,
 ) -> Series {
     let mut recorder = SeriesRecorder::new();
     let shot = {

@@ -26,7 +26,7 @@ pub(crate) struct Chart<'c> {
 }
 
 /// One of them, with its points from the left to the right.
-pub(crate) struct Line<'l> {
+pub(crate) struct ChartLine<'l> {
     pub(crate) name: &'l str,
     pub(crate) points: Vec<(f64, f64)>,
 }
@@ -119,7 +119,7 @@ impl Chart<'_> {
         (LEFT + x * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - y * (HEIGHT - TOP - BOTTOM))
     }
 
-    pub(crate) fn svg(&self, lines: &[Line<'_>]) -> String {
+    pub(crate) fn svg(&self, lines: &[ChartLine<'_>]) -> String {
         let mut svg = open(HEIGHT, &format!("{} by {}", self.y_name, self.x_name));
         let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
         for (value, word) in self.y.ticks(self.y_tick) {

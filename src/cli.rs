@@ -136,7 +136,7 @@ enum Verb {
     Ask(ask::AskVerb),
     /// Measure how long clients wait for an answer: from containers that are launched for
     /// them, from stock, used before, or reached directly; or from any TCP address
-    Bench(Box<bench::Arguments>),
+    Bench(Box<bench::BenchArguments>),
     /// Guard the process at the other end of standard input
     #[command(hide = true)]
     Guard {
@@ -159,7 +159,7 @@ enum Verb {
         from: Option<String>,
     },
     /// Start an image until it is known what it needs, and print a service to paste
-    Try(trial::Arguments),
+    Try(trial::TryArguments),
     /// Replay recorded connections against stocks of other sizes
     Simulate(simulate::Simulation),
     /// Remove what an instance that is not running has left behind

@@ -39,7 +39,7 @@ use thiserror::Error;
 
 pub use admin::Admin;
 pub(crate) use admin::BESIDE;
-pub use daemon::Daemon;
+pub use daemon::ListedDaemon;
 pub(crate) use decode::{Values, similar};
 pub use effective::{Effective, EffectiveKey, EffectivePart, EffectiveValue, FilePlace};
 pub use fleet::Daemons;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ganger_pool::backoff::{Backoff, shortened};
 
-pub(crate) use client::{AskError, Client};
+pub(crate) use client::{AskError, ConsulClient};
 
 /// Between attempts at a Consul that does not answer, at most.
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(15) };

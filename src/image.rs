@@ -36,7 +36,7 @@ pub struct Image<'a> {
     /// Who runs it, as `uid` or `uid:gid`; root when empty.
     pub user: &'a str,
     /// How the engine finds out whether a container of it can serve.
-    pub healthcheck: Option<Healthcheck<'a>>,
+    pub healthcheck: Option<ImageHealthcheck<'a>>,
 }
 
 /// A file in an image. Belongs to root.
@@ -52,7 +52,7 @@ pub struct File<'a> {
 
 /// The HEALTHCHECK of an image.
 #[derive(Debug, Clone, Copy)]
-pub struct Healthcheck<'a> {
+pub struct ImageHealthcheck<'a> {
     /// What is run in the container: exit code 0 says that it can serve.
     pub command: &'a [&'a str],
     /// From one run to the next; the first is run after one interval.

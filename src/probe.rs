@@ -22,7 +22,7 @@ use attempt::{Verdict, attempt};
 
 /// How a container is tried, again and again.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct ProbePace {
     /// How long a single attempt may take.
     attempt: Duration,
     /// The first pause between attempts, and the longest that it grows to.
@@ -32,14 +32,14 @@ struct Pace {
 }
 
 /// How a container is asked that answers at once if it can.
-const ASKED: Pace = Pace {
+const ASKED: ProbePace = ProbePace {
     attempt: Duration::from_secs(5),
     pauses: (Duration::from_millis(5), Duration::from_millis(250)),
     stalled: "it accepts a connection and says nothing",
 };
 /// How a program is run in one: that costs an engine more than any question does, and takes
 /// seconds while it starts many containers.
-const EXECUTED: Pace = Pace {
+const EXECUTED: ProbePace = ProbePace {
     attempt: Duration::from_secs(10),
     pauses: (Duration::from_millis(50), Duration::from_millis(500)),
     stalled: "the program of `Exec` does not end",
@@ -143,7 +143,11 @@ async fn listens(
     }
 }
 
-async fn repeat(container: &Container, pace: Pace, not_yet: &NotYet) -> Result<(), ProbeError> {
+async fn repeat(
+    container: &Container,
+    pace: ProbePace,
+    not_yet: &NotYet,
+) -> Result<(), ProbeError> {
     let (mut pause, longest) = pace.pauses;
     loop {
         let verdict = timeout(pace.attempt, attempt(container)).await;

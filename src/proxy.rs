@@ -24,8 +24,8 @@ mod socket;
 mod supply;
 #[cfg(test)]
 mod tests;
-mod threads;
 mod trace;
+mod workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,8 +44,8 @@ pub use listener::{AdoptError, BindError, Listener, adopt, bind};
 pub use record::{ConnId, ConnRecord, ContainerRemains, Recorder, ReplacedContainer};
 pub use sessions::{ServingContainer, SessionView, Sessions};
 pub use supply::{Leased, Outcome, Refusal, StartKind, Supply};
-pub use threads::{Acceptor, Threads};
 pub use trace::{QueuePlace, SessionTrace};
+pub use workers::{Acceptor, Workers};
 
 /// Where one service's connections come in, and how they are treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct Settings {
 
 /// A service as its sessions see it.
 #[derive(Debug)]
-pub struct Service<S> {
+pub struct ServiceContext<S> {
     settings: Settings,
     supply: Arc<S>,
     admission: Arc<Admission>,
@@ -71,9 +71,9 @@ pub struct Service<S> {
     counters: Arc<admission::Counters>,
 }
 
-// === impl Service ===
+// === impl ServiceContext ===
 
-impl<S: Supply> Service<S> {
+impl<S: Supply> ServiceContext<S> {
     /// A service that leases from `supply` and shares `admission` and `sessions` with the others.
     #[must_use]
     pub fn new(

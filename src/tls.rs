@@ -22,7 +22,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tracing::{info, warn};
 
-pub(crate) use files::{Flaw, Which, load};
+pub(crate) use files::{FileFlaw, Which, load};
 pub(crate) use reason::reason;
 
 /// The files that connections to an engine are made with, all in PEM.
@@ -31,12 +31,12 @@ pub struct Files {
     /// The certificates of the authorities that may vouch for the engine.
     pub ca: PathBuf,
     /// What we show to the engine; `None` when it asks for nothing.
-    pub identity: Option<Identity>,
+    pub identity: Option<TlsIdentity>,
 }
 
 /// Who we are to an engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub struct TlsIdentity {
     /// Our certificate, and those between it and the authority that the engine trusts.
     pub cert: PathBuf,
     /// Its private key, not encrypted.
@@ -47,11 +47,11 @@ pub struct Identity {
 #[derive(Debug)]
 pub(crate) struct Connector {
     files: Files,
-    state: Mutex<State>,
+    state: Mutex<TlsState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TlsState {
     /// What the files looked like when they were read last.
     seen: Vec<Option<Stamp>>,
     /// What they were when they could be used last.
@@ -140,7 +140,7 @@ impl Connector {
                     loaded.warnings.iter().for_each(|why| warn!(host, %why, "TLS"));
                 }
                 let config = Arc::new(loaded.config);
-                *state = State { seen: stamps, config: Some(Arc::clone(&config)), told: None };
+                *state = TlsState { seen: stamps, config: Some(Arc::clone(&config)), told: None };
                 Ok(config)
             }
             (Err(flaws), Some(before)) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use ganger::proxy::Threads;
+use ganger::proxy::Workers;
 
 use crate::proxied::{self, counted, proxy_to};
 
@@ -223,7 +223,7 @@ fn free_port() -> u16 {
 
 /// This program as Ganger's data path, on as many threads as `ganger run` has.
 pub(crate) fn ganger(backend: SocketAddr, hot: bool) {
-    let threads = Threads::start().expect("threads");
+    let threads = Workers::start().expect("threads");
     proxied::raise_files();
     println!("{}", proxy_to(threads.acceptors(), backend, hot, counted(Vec::new())));
     // It ends with its input, and so do the threads.

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use ganger::proxy::{
-    self, Acceptor, Admission, Leased, Outcome, Recorder, Refusal, Service, Sessions, Settings,
-    Shutdown, StartKind, Supply,
+    self, Acceptor, Admission, Leased, Outcome, Recorder, Refusal, ServiceContext, Sessions,
+    Settings, Shutdown, StartKind, Supply,
 };
 use ganger::reach::{self, Backend, Between, Fate};
 use ganger::spec::{Connect, SessionSettings};
@@ -85,7 +85,7 @@ pub(crate) fn proxy_to<'a>(
         thread::spawn(move || direct.keep_hot());
     }
     let supply = Arc::new(Only { backend: direct, daemon: "local".into() });
-    let service = Service::new(settings, supply, admission, sessions);
+    let service = ServiceContext::new(settings, supply, admission, sessions);
     let service = tokio::sync::watch::channel(service).1;
     for acceptor in acceptors {
         let listener = listener.try_clone().expect("a descriptor");

@@ -26,7 +26,7 @@ pub struct Arrival {
 
 /// A daemon of the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Daemon {
+pub struct ReplayDaemon {
     /// The most containers it holds.
     pub capacity: u32,
     /// Launches at a time.
@@ -37,7 +37,7 @@ pub struct Daemon {
 
 /// What a replay came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Tally {
+pub struct ReplayTally {
     /// Arrivals that found a container ready.
     pub hits: u64,
     /// Arrivals that waited for one.
@@ -58,21 +58,21 @@ struct Replay<'a> {
     ledger: Ledger,
     now: Instant,
     service: ServiceName,
-    daemons: &'a [Daemon],
+    daemons: &'a [ReplayDaemon],
     /// When the first arrival could be.
     origin: Instant,
     arrivals: &'a [Arrival],
     /// What happens, in order.
-    due: BTreeSet<(Instant, Step)>,
+    due: BTreeSet<(Instant, ReplayStep)>,
     /// Whoever waits, by index into the arrivals.
     came: BTreeMap<usize, Instant>,
     idle: u32,
     exist: u32,
-    tally: Tally,
+    tally: ReplayTally,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum ReplayStep {
     Ready(LaunchId),
     Returned(LaunchId),
     Arrives(usize),
@@ -83,10 +83,10 @@ enum Step {
 #[must_use]
 pub fn replay(
     policy: &Policy,
-    daemons: &[Daemon],
+    daemons: &[ReplayDaemon],
     arrivals: &[Arrival],
     patience: Duration,
-) -> Tally {
+) -> ReplayTally {
     let start = tokio::time::Instant::now().into_std();
     let mut replay = Replay {
         ledger: Ledger::new(),
@@ -99,7 +99,7 @@ pub fn replay(
         came: BTreeMap::new(),
         idle: 0,
         exist: 0,
-        tally: Tally::default(),
+        tally: ReplayTally::default(),
     };
     replay.open(policy);
     // However long the launches take.
@@ -108,7 +108,7 @@ pub fn replay(
     }
     replay.origin = replay.now.max(start + BEFORE);
     replay.run_until(replay.origin, patience);
-    replay.tally = Tally { launches: replay.exist.into(), ..Tally::default() };
+    replay.tally = ReplayTally { launches: replay.exist.into(), ..ReplayTally::default() };
     replay.arrive(0);
     while let Some(end) = replay.due.last().map(|(at, _)| *at) {
         replay.run_until(end, patience);
@@ -116,9 +116,9 @@ pub fn replay(
     replay.tally
 }
 
-// === impl Tally ===
+// === impl ReplayTally ===
 
-impl Tally {
+impl ReplayTally {
     /// The share of arrivals that found a container ready.
     #[must_use]
     pub fn hit_rate(&self) -> f64 {
@@ -139,7 +139,7 @@ impl Replay<'_> {
         let (service, generation) = (self.service.clone(), Generation(1));
         let (added, policy) = (service.clone(), policy.clone());
         self.tell(Event::ServiceAdded { service: added, policy, generation });
-        for (n, Daemon { capacity, max_launches, .. }) in self.daemons.iter().enumerate() {
+        for (n, ReplayDaemon { capacity, max_launches, .. }) in self.daemons.iter().enumerate() {
             let daemon = DaemonName::from(format!("{n}"));
             let capacity = Capacity { containers: *capacity, tier: 0 };
             self.tell(Event::DaemonJoined { daemon: daemon.clone(), capacity });
@@ -155,7 +155,7 @@ impl Replay<'_> {
     /// An arrival is due.
     fn arrive(&mut self, next: usize) {
         if let Some(arrival) = self.arrivals.get(next) {
-            self.due.insert((self.origin + arrival.at, Step::Arrives(next)));
+            self.due.insert((self.origin + arrival.at, ReplayStep::Arrives(next)));
         }
     }
 
@@ -183,16 +183,16 @@ impl Replay<'_> {
         self.now = self.now.max(to);
     }
 
-    fn step(&mut self, step: Step, patience: Duration) {
+    fn step(&mut self, step: ReplayStep, patience: Duration) {
         match step {
-            Step::Ready(launch) => {
+            ReplayStep::Ready(launch) => {
                 self.tell(Event::Started { launch });
                 self.tell(Event::Ready { launch });
             }
-            Step::Returned(launch) => {
+            ReplayStep::Returned(launch) => {
                 self.tell(Event::Returned { launch, outcome: Outcome::Clean });
             }
-            Step::Arrives(n) => {
+            ReplayStep::Arrives(n) => {
                 self.arrive(n + 1);
                 self.came.insert(n, self.now);
                 let (service, deadline) = (self.service.clone(), self.now + patience);
@@ -216,7 +216,7 @@ impl Replay<'_> {
                 self.tally.launches += 1;
                 let daemon = daemon.as_str().parse().ok().and_then(|n: usize| self.daemons.get(n));
                 let time = daemon.map_or(Duration::ZERO, |daemon| daemon.launch);
-                self.due.insert((self.now + time, Step::Ready(launch)));
+                self.due.insert((self.now + time, ReplayStep::Ready(launch)));
             }
             Action::Check { launch } => {
                 return Some(Event::Checked { launch, proof: Some(Proof::Itself) });
@@ -248,6 +248,6 @@ impl Replay<'_> {
             self.tally.hits += 1;
         }
         let held = self.arrivals.get(n).map_or(Duration::ZERO, |arrival| arrival.held);
-        self.due.insert((self.now + held, Step::Returned(launch)));
+        self.due.insert((self.now + held, ReplayStep::Returned(launch)));
     }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ganger_pool::core::{Auto, Policy};
-use ganger_pool::replay::{Arrival, Daemon, Tally, replay};
+use ganger_pool::replay::{Arrival, ReplayDaemon, ReplayTally, replay};
 use ganger_pool::testing::Rng;
 
 /// Four launches at a time, each of which takes this long: a refill of 16 a second.
 const LAUNCH: Duration = Duration::from_millis(250);
-const DAEMON: Daemon = Daemon { capacity: 200, max_launches: 4, launch: LAUNCH };
+const DAEMON: ReplayDaemon = ReplayDaemon { capacity: 200, max_launches: 4, launch: LAUNCH };
 /// 70 % of the refill.
 const RATE: f64 = 11.2;
 const AUTO: Auto = Auto { misses: 1000, min: 1, max: 64 };
@@ -42,12 +42,12 @@ fn auto() -> Policy {
     Policy { auto: Some(AUTO), ..policy(AUTO.min) }
 }
 
-fn run(policy: &Policy, arrivals: &[Arrival]) -> Tally {
+fn run(policy: &Policy, arrivals: &[Arrival]) -> ReplayTally {
     replay(policy, &[DAEMON], arrivals, Duration::from_secs(30))
 }
 
 /// The smallest fixed stock that meets 99.9 % of arrivals: who sets it knows them all.
-fn best_fixed(arrivals: &[Arrival]) -> Tally {
+fn best_fixed(arrivals: &[Arrival]) -> ReplayTally {
     let (mut low, mut high) = (10, 18);
     let mut best = run(&policy(high), arrivals);
     assert!(best.hit_rate() >= 0.999, "{best:?}");

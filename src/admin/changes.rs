@@ -21,7 +21,7 @@ use super::query::{Params, Segment};
 use super::{AdminShared, ServerState};
 use crate::proxy::ConnId;
 
-type Answer = Result<Json<Ordered>, Problem>;
+type ChangeAnswer = Result<Json<Ordered>, Problem>;
 
 /// A body in JSON; an empty one is an empty object.
 struct Body<T>(T);
@@ -112,7 +112,7 @@ async fn scale(
     actor: Actor,
     Segment(service): Segment,
     Body(ScaleBody { warm, max }): Body<ScaleBody>,
-) -> Answer {
+) -> ChangeAnswer {
     admin.order(actor, AdminOrder::scale(service.as_str().into(), warm, max)?).await
 }
 
@@ -126,7 +126,7 @@ async fn service_state(
     actor: Actor,
     Segment(service): Segment,
     Body(NewState { state, deadline_seconds }): Body<NewState>,
-) -> Answer {
+) -> ChangeAnswer {
     let service = service.as_str().into();
     admin.order(actor, AdminOrder::service_state(service, state.into(), deadline_seconds)?).await
 }
@@ -141,7 +141,7 @@ async fn daemon_state(
     actor: Actor,
     Segment(daemon): Segment,
     Body(NewState { state, deadline_seconds }): Body<NewState>,
-) -> Answer {
+) -> ChangeAnswer {
     let daemon = daemon.as_str().into();
     admin.order(actor, AdminOrder::daemon_state(daemon, state.into(), deadline_seconds)?).await
 }
@@ -150,7 +150,7 @@ async fn daemon_state(
 #[utoipa::path(post, path = "/api/v1/services/{service}/roll", tag = "services",
     params(("service" = String, Path, description = "Its name")),
     responses((status = 200, description = "It is carried out", body = Ordered)))]
-async fn roll(State(admin): ServerState, actor: Actor, Segment(service): Segment) -> Answer {
+async fn roll(State(admin): ServerState, actor: Actor, Segment(service): Segment) -> ChangeAnswer {
     admin.order(actor, AdminOrder::Roll { service: service.as_str().into() }).await
 }
 
@@ -158,7 +158,11 @@ async fn roll(State(admin): ServerState, actor: Actor, Segment(service): Segment
 #[utoipa::path(post, path = "/api/v1/services/{service}/rollback", tag = "services",
     params(("service" = String, Path, description = "Its name")),
     responses((status = 200, description = "It is carried out", body = Ordered)))]
-async fn roll_back(State(admin): ServerState, actor: Actor, Segment(service): Segment) -> Answer {
+async fn roll_back(
+    State(admin): ServerState,
+    actor: Actor,
+    Segment(service): Segment,
+) -> ChangeAnswer {
     admin.order(actor, AdminOrder::RollBack { service: service.as_str().into() }).await
 }
 
@@ -166,7 +170,7 @@ async fn roll_back(State(admin): ServerState, actor: Actor, Segment(service): Se
 #[utoipa::path(post, path = "/api/v1/containers/{launch}/retire", tag = "containers",
     params(("launch" = u64, Path, description = "The number of its launch")),
     responses((status = 200, description = "It is carried out", body = Ordered)))]
-async fn retire(State(admin): ServerState, actor: Actor, Segment(launch): Segment) -> Answer {
+async fn retire(State(admin): ServerState, actor: Actor, Segment(launch): Segment) -> ChangeAnswer {
     let number = launch.parse().map(LaunchId);
     let launch = number.map_err(|_| {
         Problem::absent(format!("there is no container {launch:?}: give its number"))
@@ -182,7 +186,7 @@ async fn reload(
     State(admin): ServerState,
     actor: Actor,
     Params(query): Params<ReloadQuery>,
-) -> Answer {
+) -> ChangeAnswer {
     let dry_run = matches!(query.dry_run, Some(Flag::Set));
     admin.order(actor, AdminOrder::Reload { dry_run }).await
 }
@@ -190,7 +194,7 @@ async fn reload(
 /// Stops: no more connections are taken, and the process ends with the last one.
 #[utoipa::path(post, path = "/api/v1/drain", tag = "process",
     responses((status = 200, description = "It is carried out", body = Ordered)))]
-async fn drain(State(admin): ServerState, actor: Actor) -> Answer {
+async fn drain(State(admin): ServerState, actor: Actor) -> ChangeAnswer {
     admin.order(actor, AdminOrder::Drain).await
 }
 
@@ -225,13 +229,13 @@ pub(super) fn cut_connection(admin: &AdminShared, actor: Actor, id: &str) -> Res
 impl AdminShared {
     /// Has an order carried out, and says so where that changed something. Whoever leaves before the
     /// answer leaves it to be carried out, and to be told of.
-    pub(super) async fn order(self: &Arc<Self>, actor: Actor, order: AdminOrder) -> Answer {
+    pub(super) async fn order(self: &Arc<Self>, actor: Actor, order: AdminOrder) -> ChangeAnswer {
         let this = Arc::clone(self);
         let done = tokio::spawn(async move { this.carry_out(actor, order).await });
         done.await.unwrap_or_else(|_| Err(NotOrdered::Stopping.into()))
     }
 
-    async fn carry_out(&self, actor: Actor, order: AdminOrder) -> Answer {
+    async fn carry_out(&self, actor: Actor, order: AdminOrder) -> ChangeAnswer {
         let (kind, subject) = (order.kind(), order.subject());
         let ordered = self.subject.order(order).await?;
         // Whoever has ordered something is told what it came to.

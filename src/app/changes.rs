@@ -4,7 +4,7 @@ use std::fmt;
 
 use ganger_pool::core::ServiceName;
 
-use crate::config::{Config, Daemon, Daemons};
+use crate::config::{Config, Daemons, ListedDaemon};
 
 /// A daemon of the file that has other settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Changes {
         (changes.services_came, changes.services_went) = (came, went);
         if let (Daemons::Static(before), Daemons::Static(after)) = (&before.daemons, &after.daemons)
         {
-            let name = |daemon: &Daemon| daemon.name.to_string();
+            let name = |daemon: &ListedDaemon| daemon.name.to_string();
             let (came, went) =
                 changes.compare(before, after, name, |changes, name, before, after| {
                     let fields = before.values.differing(&after.values);

@@ -206,7 +206,7 @@ impl Teller {
     }
 }
 
-fn daemon(daemon: &config::Daemon) -> DaemonSpec<Site> {
+fn daemon(daemon: &config::ListedDaemon) -> DaemonSpec<Site> {
     DaemonSpec {
         name: daemon.name.as_str().into(),
         endpoint: Site { endpoint: daemon.url.clone(), publish_on: daemon.publish_on },

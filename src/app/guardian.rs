@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use crate::docker::{Docker, Identity};
 use crate::endpoint::Site;
-use message::{Charge, Message, Place, READY};
+use message::{DaemonAddress, GuardianMessage, Manifest, READY};
 
 pub use duty::{GIVE_UP, GuardError, QUIET, guard};
 
@@ -57,8 +57,8 @@ struct Keeper {
     /// The fleet, to the pool, once a guardian that is there has been told.
     told: watch::Sender<Arc<[DaemonSpec<Site>]>>,
     /// Where daemons were that left or moved, oldest first.
-    former: Vec<Place>,
-    running: Option<Running>,
+    former: Vec<DaemonAddress>,
+    running: Option<RunningGuardian>,
     /// Guardians in a row that did not last.
     failures: u32,
     /// When the next one is started.
@@ -66,7 +66,7 @@ struct Keeper {
 }
 
 /// A guardian that is ready.
-struct Running {
+struct RunningGuardian {
     child: Child,
     pipe: ChildStdin,
     since: Instant,
@@ -170,7 +170,7 @@ impl Keeper {
         }
     }
 
-    async fn spawn(&mut self) -> io::Result<Running> {
+    async fn spawn(&mut self) -> io::Result<RunningGuardian> {
         let mut child = self.command.spawn()?;
         let (pipe, said) = (child.stdin.take(), child.stdout.take());
         let (Some(pipe), Some(mut said)) = (pipe, said) else {
@@ -179,7 +179,7 @@ impl Keeper {
         let mut word = [0; READY.len()];
         let failed = match timeout(PROMPT, said.read_exact(&mut word)).await {
             Ok(Ok(_)) if word == *READY => {
-                return Ok(Running { child, pipe, since: Instant::now() });
+                return Ok(RunningGuardian { child, pipe, since: Instant::now() });
             }
             Ok(_) => "it ended before it was ready".to_owned(),
             Err(_) => format!("it is not ready after {PROMPT:?}"),
@@ -226,12 +226,12 @@ impl Keeper {
         self.tell_of(fleet).await;
     }
 
-    async fn tell_of(&mut self, fleet: Vec<Place>) {
+    async fn tell_of(&mut self, fleet: Vec<DaemonAddress>) {
         let Identity { instance, boot } = self.identity.clone();
         let daemons = fleet.into_iter().chain(self.former.iter().cloned()).collect();
-        let charge = Charge { instance, boot, daemons };
+        let charge = Manifest { instance, boot, daemons };
         let Some(running) = &mut self.running else { return };
-        if let Err(error) = running.say(&Message::Guard(charge)).await {
+        if let Err(error) = running.say(&GuardianMessage::Guard(charge)).await {
             // Another one will be told from the beginning.
             kill(&mut running.child).await;
             self.lost(&error);
@@ -240,8 +240,8 @@ impl Keeper {
 
     async fn dismiss(&mut self) {
         let Some(mut running) = self.running.take() else { return };
-        let said = running.say(&Message::Farewell).await;
-        let Running { mut child, pipe, .. } = running;
+        let said = running.say(&GuardianMessage::Farewell).await;
+        let RunningGuardian { mut child, pipe, .. } = running;
         if said.is_err() || timeout(PROMPT, child.wait()).await.is_err() {
             // It must not outlive us: it would take what comes next for our end.
             kill(&mut child).await;
@@ -250,10 +250,10 @@ impl Keeper {
     }
 }
 
-// === impl Running ===
+// === impl RunningGuardian ===
 
-impl Running {
-    async fn say(&mut self, message: &Message) -> io::Result<()> {
+impl RunningGuardian {
+    async fn say(&mut self, message: &GuardianMessage) -> io::Result<()> {
         let late = || io::Error::other(format!("it takes nothing for {TELL:?}"));
         let line = message.line();
         timeout(TELL, self.pipe.write_all(line.as_bytes())).await.unwrap_or_else(|_| Err(late()))
@@ -264,7 +264,7 @@ impl Running {
 ///
 /// # Cancel safety
 /// Dropping the future changes nothing.
-async fn ended_of(running: &mut Option<Running>) -> String {
+async fn ended_of(running: &mut Option<RunningGuardian>) -> String {
     match running {
         Some(running) => match running.child.wait().await {
             Ok(status) => ExitStatus::to_string(&status),
@@ -280,8 +280,8 @@ async fn kill(child: &mut Child) {
     _ = child.kill().await;
 }
 
-fn places(fleet: &[DaemonSpec<Site>]) -> Vec<Place> {
-    fleet.iter().map(Place::of).collect()
+fn places(fleet: &[DaemonSpec<Site>]) -> Vec<DaemonAddress> {
+    fleet.iter().map(DaemonAddress::of).collect()
 }
 
 #[cfg(test)]

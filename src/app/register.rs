@@ -23,10 +23,10 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::config::{Config, Register};
-use crate::consul::{self, AskError, Client};
+use crate::consul::{self, AskError, ConsulClient};
 use crate::docker::Docker;
 use crate::http::{self, HttpError};
-use health::{Health, Status};
+use health::{CheckStatus, ServiceHealth};
 
 /// How long the agent may take for one call.
 const CALL: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub(super) struct Registrar {
 
 /// What is registered of one service.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Entry {
+pub(super) struct Registration {
     register: Arc<Register>,
     service: ServiceName,
     /// Unique with the agent, and the same after a restart.
@@ -62,14 +62,14 @@ pub(super) struct RegisteredAt {
 }
 
 struct Registered {
-    entry: Entry,
-    end: oneshot::Sender<End>,
+    entry: Registration,
+    end: oneshot::Sender<Withdrawal>,
     task: AbortOnDropHandle<()>,
 }
 
 /// How a task is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum Withdrawal {
     /// The service is taken out.
     Leave,
     /// It stays: another task goes on with it.
@@ -78,8 +78,8 @@ enum End {
 
 /// One service, and the agent that it is registered with.
 struct Reporter {
-    entry: Entry,
-    client: Client,
+    entry: Registration,
+    client: ConsulClient,
     pool: Arc<Pool<Docker>>,
     /// The agent may know it.
     tried: bool,
@@ -100,11 +100,11 @@ impl Registrar {
         &self,
         config: &Config,
         services: impl IntoIterator<Item = (&'a ServiceName, SocketAddr)>,
-    ) -> BTreeMap<ServiceName, Entry> {
+    ) -> BTreeMap<ServiceName, Registration> {
         let Some(register) = &config.register else { return BTreeMap::new() };
         let register = Arc::new(register.clone());
         let entry = |(service, listens): (&ServiceName, _)| {
-            let entry = Entry {
+            let entry = Registration {
                 register: register.clone(),
                 service: service.clone(),
                 id: format!("ganger-{}-{service}", self.instance),
@@ -122,7 +122,7 @@ impl Registrar {
     /// # Cancel safety
     /// Dropping the future leaves to Consul what was not taken out yet: it is
     /// critical after its `ttl`.
-    pub(super) async fn deregister(&mut self, wanted: &BTreeMap<ServiceName, Entry>) {
+    pub(super) async fn deregister(&mut self, wanted: &BTreeMap<ServiceName, Registration>) {
         let stale = |(name, known): &(&ServiceName, &Registered)| {
             wanted.get(*name).is_none_or(|wanted| *wanted != known.entry)
         };
@@ -132,7 +132,7 @@ impl Registrar {
             let Some(Registered { entry, end, task }) = self.known.remove(&name) else { continue };
             let stays = wanted.get(&name).is_some_and(|wanted| wanted.is_where(&entry));
             // A task that has ended by itself has nobody to tell.
-            _ = end.send(if stays { End::HandOver } else { End::Leave });
+            _ = end.send(if stays { Withdrawal::HandOver } else { Withdrawal::Leave });
             tasks.push(task);
         }
         _ = timeout(LEAVE, join_all(tasks)).await;
@@ -148,14 +148,14 @@ impl Registrar {
         for (_, Registered { entry, end, task }) in std::mem::take(&mut self.known) {
             let stays = to.contains(&entry.at());
             // A task that has ended by itself has nobody to tell.
-            _ = end.send(if stays { End::HandOver } else { End::Leave });
+            _ = end.send(if stays { Withdrawal::HandOver } else { Withdrawal::Leave });
             tasks.push(task);
         }
         _ = timeout(LEAVE, join_all(tasks)).await;
     }
 
     /// Begins to register those that are not yet.
-    pub(super) fn begin(&mut self, wanted: BTreeMap<ServiceName, Entry>) {
+    pub(super) fn begin(&mut self, wanted: BTreeMap<ServiceName, Registration>) {
         for (name, entry) in wanted {
             self.known.entry(name).or_insert_with(|| {
                 let (end, told) = oneshot::channel();
@@ -195,21 +195,21 @@ pub async fn admitted(config: &Config) -> Option<Result<String, String>> {
     })
 }
 
-fn client(register: &Register) -> Client {
+fn client(register: &Register) -> ConsulClient {
     let needs = "`service:write` of every service that is registered".to_owned();
-    Client::new(register.agent.clone(), register.token_file.clone(), needs)
+    ConsulClient::new(register.agent.clone(), register.token_file.clone(), needs)
 }
 
-// === impl Entry ===
+// === impl Registration ===
 
-impl Entry {
+impl Registration {
     /// Whether both send clients to the same place, by the same agent.
     fn is_where(&self, other: &Self) -> bool {
         let place = |entry: &Self| (entry.address(), entry.listens.port());
         self.register.agent == other.register.agent && place(self) == place(other)
     }
 
-    fn client(&self) -> Client {
+    fn client(&self) -> ConsulClient {
         client(&self.register)
     }
 
@@ -227,7 +227,7 @@ impl Entry {
         ip.to_string()
     }
 
-    fn body(&self, status: Status) -> Value {
+    fn body(&self, status: CheckStatus) -> Value {
         // As Go writes times.
         let time = |time: Duration| format!("{}ms", time.as_millis());
         json!({
@@ -250,7 +250,7 @@ impl Entry {
 // === impl Reporter ===
 
 impl Reporter {
-    async fn run(mut self, mut end: oneshot::Receiver<End>) {
+    async fn run(mut self, mut end: oneshot::Receiver<Withdrawal>) {
         let every = self.entry.register.ttl / 3;
         loop {
             let health = self.health();
@@ -267,7 +267,7 @@ impl Reporter {
                     // The end first.
                     biased;
                     how = &mut end => {
-                        if how == Ok(End::Leave) {
+                        if how == Ok(Withdrawal::Leave) {
                             self.leave().await;
                         }
                         return;
@@ -282,11 +282,11 @@ impl Reporter {
         }
     }
 
-    fn health(&self) -> Health {
-        Health::of(self.pool.service(&self.entry.service).as_ref())
+    fn health(&self) -> ServiceHealth {
+        ServiceHealth::of(self.pool.service(&self.entry.service).as_ref())
     }
 
-    async fn tell(&mut self, health: &Health) -> Result<(), AskError> {
+    async fn tell(&mut self, health: &ServiceHealth) -> Result<(), AskError> {
         let told = self.report(health).await;
         let (service, agent) = (&self.entry.service, self.client.url());
         match &told {
@@ -307,7 +307,7 @@ impl Reporter {
     }
 
     /// Says how the service is, and registers it where it is not known.
-    async fn report(&mut self, health: &Health) -> Result<(), AskError> {
+    async fn report(&mut self, health: &ServiceHealth) -> Result<(), AskError> {
         if self.registered {
             match self.update(health).await {
                 // The agent has forgotten it: it was started anew, or somebody took it out.
@@ -321,12 +321,12 @@ impl Reporter {
         let body = self.entry.body(health.status);
         self.client.put("/v1/agent/service/register", Some(&body), CALL).await?;
         self.registered = true;
-        let Entry { service, id, .. } = &self.entry;
+        let Registration { service, id, .. } = &self.entry;
         info!(%service, id, agent = self.client.url(), status = health.status.as_str(), "registered in Consul");
         self.update(health).await
     }
 
-    async fn update(&self, health: &Health) -> Result<(), AskError> {
+    async fn update(&self, health: &ServiceHealth) -> Result<(), AskError> {
         let path = format!("/v1/agent/check/update/service:{}", http::escape(&self.entry.id));
         let body = json!({"Status": health.status.as_str(), "Output": health.note});
         self.client.put(&path, Some(&body), CALL).await
@@ -336,7 +336,7 @@ impl Reporter {
         if !self.tried {
             return;
         }
-        let Entry { service, id, register, .. } = &self.entry;
+        let Registration { service, id, register, .. } = &self.entry;
         let path = format!("/v1/agent/service/deregister/{}", http::escape(id));
         match self.client.put(&path, None, CALL).await {
             Ok(()) => info!(%service, id, "taken out of Consul"),

@@ -23,19 +23,19 @@ use super::fleet::FleetFollower;
 use super::handover::HandoverAsk;
 use super::orders::{self, SentOrder};
 use super::plan::Plan;
-use super::register::{Entry, Registrar};
+use super::register::{Registrar, Registration};
 use super::watch::{ImageWatch, Moved, Watched};
 use crate::config::{self, Config};
 use crate::docker::{Docker, Spec};
 use crate::proxy::{
-    self, AccessFile, Admission, Listener, Service, Sessions, Settings, Shutdown, Threads,
+    self, AccessFile, Admission, Listener, ServiceContext, Sessions, Settings, Shutdown, Workers,
 };
 use crate::shutdown::Stop;
 pub(super) use access::AccessOpening;
 pub use access::OpeningError;
 pub(super) use leaving::Successor;
 use reload::{ConfigReading, PreparedReload};
-pub use reload::{Load, NotLoaded};
+pub use reload::{LoadConfig, NotLoaded};
 
 /// All that clients come in by, and what it is run with.
 pub(super) struct Server {
@@ -66,11 +66,11 @@ pub(super) struct Ingress {
     pub(super) sessions: Arc<Sessions>,
     pub(super) access: Arc<AccessFile>,
     pub(super) opening: AccessOpening,
-    pub(super) threads: Threads,
+    pub(super) threads: Workers,
 }
 
 /// Where a service's clients come in, for as long as it is there.
-struct Frontend<S = Arc<Service<Pool<Docker>>>> {
+struct Frontend<S = Arc<ServiceContext<Pool<Docker>>>> {
     /// As configured.
     listen: SocketAddr,
     /// As it is: with the port that the system chose.
@@ -108,9 +108,13 @@ impl Ingress {
     }
 
     /// A service whose clients come in here, and which leases from this pool.
-    fn service(&self, settings: Settings, pool: &Arc<Pool<Docker>>) -> Arc<Service<Pool<Docker>>> {
+    fn service(
+        &self,
+        settings: Settings,
+        pool: &Arc<Pool<Docker>>,
+    ) -> Arc<ServiceContext<Pool<Docker>>> {
         let (admission, sessions) = (self.admission.clone(), self.sessions.clone());
-        Service::new(settings, pool.clone(), admission, sessions)
+        ServiceContext::new(settings, pool.clone(), admission, sessions)
     }
 }
 
@@ -179,7 +183,7 @@ impl Server {
     /// were cut.
     pub(super) async fn run(
         mut self,
-        load: Option<Load>,
+        load: Option<LoadConfig>,
         mut orders: mpsc::Receiver<SentOrder>,
         mut asks: mpsc::Receiver<HandoverAsk>,
         stop: Stop,
@@ -311,7 +315,7 @@ impl Server {
     }
 
     /// What is registered from then on.
-    fn registered(&self, next: &PreparedReload) -> BTreeMap<ServiceName, Entry> {
+    fn registered(&self, next: &PreparedReload) -> BTreeMap<ServiceName, Registration> {
         let services = next.plan.settings.iter().map(|settings| {
             let moved = next.listeners.get(&settings.name).map(Listener::local_addr);
             let stays = self.frontends.get(&settings.name).map(|frontend| frontend.address);

@@ -10,7 +10,7 @@ use ganger_pool::core::ServiceName;
 use super::given::GivenSockets;
 use super::handover::Predecessor;
 use super::instance::Instance;
-use super::serve::Load;
+use super::serve::LoadConfig;
 use crate::config::Config;
 use crate::docker::{Docker, EngineObserver};
 use crate::proxy::{Recorder, Sessions};
@@ -29,7 +29,7 @@ pub struct Startup {
     /// What ends it, and asks for reloads.
     pub stop: Stop,
     /// Reads the configuration again when that is asked for; without it nothing changes.
-    pub load: Option<Load>,
+    pub load: Option<LoadConfig>,
     /// Starts a process that runs [`guard`], which removes the containers should this process
     /// vanish.
     pub guardian: Option<Command>,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::report::{Report, Series};
+use super::report::{BenchReport, Series};
 use super::series::PERCENTILES;
 use super::time;
 
@@ -108,7 +108,7 @@ impl Assertion {
     /// What of a report does not meet it: a line for each. A kind that was not
     /// measured, and one of which none was served, do not.
     #[must_use]
-    pub fn unmet(&self, report: &Report) -> Vec<String> {
+    pub fn unmet(&self, report: &BenchReport) -> Vec<String> {
         let named = |series: &Series| match &self.series {
             Some(name) => series.name == *name,
             // Of steps only when they are named.
@@ -190,13 +190,13 @@ mod tests {
     use super::super::series::SeriesRecorder;
     use super::*;
 
-    fn report() -> Report {
+    fn report() -> BenchReport {
         let series = |name, ms: u64| {
             let mut recorder = SeriesRecorder::new();
             (1..=100).for_each(|n| recorder.time(Duration::from_micros(ms * 10 * n)));
             recorder.series(name, Duration::from_secs(10))
         };
-        let mut report = Report::begin(String::new(), Machine::here(None));
+        let mut report = BenchReport::begin(String::new(), Machine::here(None));
         let (series, phases) =
             (vec![series("cold", 200), series("warm", 4)], vec![series("create", 9)]);
         report.points.push(Point { at: Default::default(), series, phases });

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::records::Records;
-use super::setup::Kind;
+use super::setup::RoundKind;
 use crate::app::{self, AppError, Ended, Instance, Running, Startup};
 use crate::config::Config;
 use crate::docker::Docker;
@@ -56,7 +56,7 @@ pub(super) struct Bed {
     running: Running,
     /// What the program tells of itself.
     pub(super) records: Arc<Records>,
-    addresses: BTreeMap<Kind, SocketAddr>,
+    addresses: BTreeMap<RoundKind, SocketAddr>,
     /// How long nothing may come of waiting for containers.
     patience: Duration,
 }
@@ -71,7 +71,7 @@ pub(super) struct Bed {
 /// Dropping the future leaves the removal to the guardian.
 pub(super) async fn with<T>(
     config: Config,
-    kinds: &[Kind],
+    kinds: &[RoundKind],
     instance: &str,
     guardian: Option<Command>,
     stop: &Stop,
@@ -99,7 +99,7 @@ pub(super) async fn with<T>(
         ended = &mut run => return Err(ended.map_or_else(Into::into, |_| BenchError::Interrupted)),
         Ok(running) = told => running,
     };
-    let address = |kind: &Kind| {
+    let address = |kind: &RoundKind| {
         let own = running.services.iter().find(|(name, _)| name.as_str() == kind.as_str());
         own.map(|(_, address)| (*kind, *address))
     };
@@ -129,7 +129,7 @@ pub(super) async fn with<T>(
 
 impl Bed {
     /// Where connections of a kind are taken.
-    pub(super) fn address(&self, kind: Kind) -> Option<SocketAddr> {
+    pub(super) fn address(&self, kind: RoundKind) -> Option<SocketAddr> {
         self.addresses.get(&kind).copied()
     }
 
@@ -164,7 +164,7 @@ impl Bed {
     ///
     /// # Errors
     /// There is none.
-    pub(super) async fn lease(&self, kind: Kind) -> Result<Lease<Docker>, BenchError> {
+    pub(super) async fn lease(&self, kind: RoundKind) -> Result<Lease<Docker>, BenchError> {
         let name = ServiceName::from(kind.as_str());
         let lease = self.pool().lease(&name, Instant::now() + self.patience).await;
         lease.map_err(|refusal| BenchError::Launch(format!("{kind}: {refusal}")))
@@ -174,7 +174,7 @@ impl Bed {
     ///
     /// # Errors
     /// They cannot be had.
-    pub(super) async fn use_up(&self, kind: Kind) -> Result<(), BenchError> {
+    pub(super) async fn use_up(&self, kind: RoundKind) -> Result<(), BenchError> {
         let stock =
             self.pool().snapshot().service(kind.as_str()).map_or(0, |s| s.counts[State::Idle]);
         let mut leases = Vec::new();
@@ -191,7 +191,7 @@ fn is_quiet(snapshot: &Snapshot) -> bool {
     snapshot.settled()
         && snapshot.services.iter().all(|service| {
             // The one that is reached directly is leased all the time.
-            let direct = service.name.as_str() == Kind::Direct.as_str();
+            let direct = service.name.as_str() == RoundKind::Direct.as_str();
             let leased = service.counts[State::Leased];
             let ready = service.counts[State::Idle] + if direct { leased } else { 0 };
             ready >= service.warm

@@ -1,6 +1,6 @@
 //! Two reports side by side.
 
-use super::report::{Report, Series};
+use super::report::{BenchReport, Series};
 use super::text::table;
 use super::time;
 
@@ -10,7 +10,7 @@ const STATS: [&str; 3] = ["p50", "p90", "p99"];
 /// What has become of the figures of an earlier report, kind by kind. What only one of the
 /// two has is named below the table.
 #[must_use]
-pub fn compare(now: &Report, before: &Report) -> String {
+pub fn compare(now: &BenchReport, before: &BenchReport) -> String {
     let mut head = vec![String::new(), "n before".to_owned(), "now".to_owned()];
     for stat in STATS {
         head.extend([format!("{stat} before"), "now".to_owned(), "change".to_owned()]);
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn what_changed_is_shown_and_what_only_one_has_is_named() {
         let report = |kinds: &[(&str, u64)]| {
-            let mut report = Report::begin("x".into(), Machine::here(None));
+            let mut report = BenchReport::begin("x".into(), Machine::here(None));
             let series = kinds.iter().map(|(name, ms)| {
                 let mut recorder = SeriesRecorder::new();
                 recorder.time(Duration::from_millis(*ms));

@@ -3,9 +3,9 @@
 
 use askama::Template;
 
-use super::report::{Point, Report, Series};
+use super::report::{BenchReport, Point, Series};
 use super::time;
-use crate::chart::{Chart, Line, Scale, bars};
+use crate::chart::{Chart, ChartLine, Scale, bars};
 
 /// The figures of a table.
 const STATS: [&str; 6] = ["min", "p50", "p90", "p99", "p99.9", "max"];
@@ -40,7 +40,7 @@ struct Figure {
 
 /// The page.
 #[must_use]
-pub fn page(report: &Report) -> String {
+pub fn page(report: &BenchReport) -> String {
     let machine = &report.machine;
     let engine = machine.engine.as_deref().map(|e| format!(", engine {e}")).unwrap_or_default();
     let on = format!(
@@ -73,8 +73,10 @@ fn of_point(point: &Point) -> Vec<Section> {
         x_tick: |percent| format!("{percent}"),
         y_tick: time::show,
     };
-    let lines: Vec<_> =
-        served.iter().map(|series| Line { name: &series.name, points: share(series) }).collect();
+    let lines: Vec<_> = served
+        .iter()
+        .map(|series| ChartLine { name: &series.name, points: share(series) })
+        .collect();
     let figure = (!lines.is_empty()).then(|| Figure {
         svg: chart.svg(&lines),
         caption: "How many connections of a kind were served within which time.".to_owned(),
@@ -101,7 +103,7 @@ fn sweep(points: &[Point]) -> Vec<Section> {
     let labels: Vec<_> =
         points.iter().map(|p| p.at.values().next().cloned().unwrap_or_default()).collect();
     let by_stat = |(stat, name)| {
-        let mut lines: Vec<Line<'_>> = Vec::new();
+        let mut lines: Vec<ChartLine<'_>> = Vec::new();
         for (x, point) in points.iter().enumerate() {
             for series in &point.series {
                 let Some(us) = series.latency_us.get(stat) else { continue };
@@ -109,7 +111,7 @@ fn sweep(points: &[Point]) -> Vec<Section> {
                 let point = (x as f64, *us);
                 match lines.iter_mut().find(|line| line.name == series.name) {
                     Some(line) => line.points.push(point),
-                    None => lines.push(Line { name: &series.name, points: vec![point] }),
+                    None => lines.push(ChartLine { name: &series.name, points: vec![point] }),
                 }
             }
         }
@@ -173,7 +175,7 @@ fn refill(points: &[Point]) -> Option<Section> {
     Some(Section {
         heading: "Refill".to_owned(),
         figure: Some(Figure {
-            svg: chart.svg(&[Line { name: "containers a second", points: line }]),
+            svg: chart.svg(&[ChartLine { name: "containers a second", points: line }]),
             caption: "Fresh containers launched, used once and removed, by how many clients ask \
                       for one."
                 .to_owned(),
@@ -222,7 +224,7 @@ fn share(series: &Series) -> Vec<(f64, f64)> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::report::{Machine, Point, Report};
+    use super::super::report::{BenchReport, Machine, Point};
     use super::super::series::SeriesRecorder;
     use super::*;
 
@@ -233,7 +235,7 @@ mod tests {
             (1..=100).for_each(|n| recorder.time(Duration::from_micros(10 * n)));
             recorder.series(name, Duration::from_secs(1))
         };
-        let mut report = Report::begin("<script>".into(), Machine::here(None));
+        let mut report = BenchReport::begin("<script>".into(), Machine::here(None));
         for clients in ["1", "2"] {
             let at = [("concurrency".to_owned(), clients.to_owned())].into();
             let (series, phases) = (vec![series("cold"), series("warm")], vec![series("create")]);
@@ -255,7 +257,7 @@ mod tests {
 
     #[test]
     fn of_nothing_there_is_a_page_all_the_same() {
-        let mut report = Report::begin(String::new(), Machine::here(None));
+        let mut report = BenchReport::begin(String::new(), Machine::here(None));
         let series = vec![SeriesRecorder::new().series("target", Duration::ZERO)];
         report.points.push(Point { at: Default::default(), series, phases: Vec::new() });
         let page = page(&report);

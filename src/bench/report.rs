@@ -18,7 +18,7 @@ pub const SCHEMA: u32 = 1;
 
 /// All that one call has measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct BenchReport {
     /// [`SCHEMA`].
     pub schema: u32,
     /// The program and its version.
@@ -136,9 +136,9 @@ struct Version {
     schema: u32,
 }
 
-// === impl Report ===
+// === impl BenchReport ===
 
-impl Report {
+impl BenchReport {
     /// One without a result, of a measurement that begins now.
     #[must_use]
     pub fn begin(subject: String, machine: Machine) -> Self {
@@ -254,19 +254,19 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("ganger-report-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("r.json");
-        let report = Report::begin("x".into(), Machine::here(None));
+        let report = BenchReport::begin("x".into(), Machine::here(None));
         let said = |text: &str| {
             fs::write(&path, text).unwrap();
-            Report::load(&path).map_err(|error| error.to_string())
+            BenchReport::load(&path).map_err(|error| error.to_string())
         };
         assert_eq!(said(&report.json()), Ok(report.clone()));
-        let newer = Report { schema: SCHEMA + 1, ..report };
+        let newer = BenchReport { schema: SCHEMA + 1, ..report };
         let error = said(&newer.json()).unwrap_err();
         assert!(error.contains("has schema 2, and this program reads 1"), "{error}");
         let error = said("{\"schema\": 1}").unwrap_err();
         assert!(error.contains("is not what `ganger bench --json` writes"), "{error}");
         fs::remove_dir_all(&dir).unwrap();
-        let error = Report::load(&path).unwrap_err().to_string();
+        let error = BenchReport::load(&path).unwrap_err().to_string();
         assert!(error.contains("No such file"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ganger_pool::Lease;
 use tokio::time::{Instant, timeout};
 
-use super::Progress;
+use super::BenchProgress;
 use super::bed::{self, Bed, BenchError};
 use super::exchange::{Answered, Miss};
 use super::load::{Load, Pace, drive};
@@ -17,7 +17,7 @@ use super::moment;
 use super::records::Recorded;
 use super::report::{Point, Series};
 use super::series::SeriesRecorder;
-use super::setup::{Kind, Setup};
+use super::setup::{RoundKind, Setup};
 use crate::docker::Docker;
 use crate::reach::Backend;
 use crate::shutdown::Stop;
@@ -37,7 +37,7 @@ pub const REFILL: &str = "refill";
 #[derive(Debug, Clone)]
 pub struct Rounds {
     /// Which kinds, each once.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<RoundKind>,
     /// How often.
     pub rounds: u32,
     /// The connections of one kind in one round.
@@ -63,7 +63,7 @@ pub struct Surroundings<'s> {
 
 /// The figures so far.
 struct Tally {
-    kinds: BTreeMap<Kind, (SeriesRecorder, Duration)>,
+    kinds: BTreeMap<RoundKind, (SeriesRecorder, Duration)>,
     steps: BTreeMap<&'static str, SeriesRecorder>,
 }
 
@@ -79,18 +79,20 @@ pub async fn rounds(
     setup: &Setup,
     how: &Rounds,
     with: &Surroundings<'_>,
-    progress: Progress<'_>,
+    progress: BenchProgress<'_>,
 ) -> Result<Point, BenchError> {
     let spare = if how.is_alone() { 0 } else { how.stock };
     let config = setup.plan(&how.kinds, how.stock, spare, how.patience);
     let (guardian, stop) = (Some((with.guardian)(with.log)), with.stop);
     let (mut tally, mut done) = (Tally::new(&how.kinds), 0);
     let measured = bed::with(config, &how.kinds, with.instance, guardian, stop, async |bed| {
-        let direct = match how.kinds.contains(&Kind::Direct) {
-            true => Some(bed.lease(Kind::Direct).await?),
+        let direct = match how.kinds.contains(&RoundKind::Direct) {
+            true => Some(bed.lease(RoundKind::Direct).await?),
             false => None,
         };
-        for kind in how.kinds.iter().filter(|kind| matches!(kind, Kind::Reused | Kind::Hot)) {
+        for kind in
+            how.kinds.iter().filter(|kind| matches!(kind, RoundKind::Reused | RoundKind::Hot))
+        {
             bed.use_up(*kind).await?;
         }
         for round in 1..=how.rounds {
@@ -124,29 +126,30 @@ pub async fn refill(
     duration: Duration,
     patience: Duration,
     with: &Surroundings<'_>,
-    progress: Progress<'_>,
+    progress: BenchProgress<'_>,
 ) -> Result<Series, BenchError> {
     let mut setup = setup.clone();
     setup.set_launches(clients);
-    let config = setup.plan(&[Kind::Cold], clients, clients, patience);
+    let config = setup.plan(&[RoundKind::Cold], clients, clients, patience);
     let (guardian, stop) = (Some((with.guardian)(with.log)), with.stop);
     let (mut recorder, mut took) = (SeriesRecorder::new(), Duration::ZERO);
-    let measured = bed::with(config, &[Kind::Cold], with.instance, guardian, stop, async |bed| {
-        let pace = Pace::Closed { concurrency: clients as usize };
-        let load = Load { pace, requests: None, duration: Some(duration) };
-        let shot = dial(bed, &setup, Kind::Cold, patience)?;
-        let began = Instant::now();
-        // The bed ends what is under way when it is to stop.
-        let never = Default::default();
-        drive(&load, moment::wait, shot, &never, |due, outcome| {
-            recorder.note(due, outcome.map(|answered| answered.at));
-            took = began.elapsed();
-            progress(REFILL, recorder.total());
+    let measured =
+        bed::with(config, &[RoundKind::Cold], with.instance, guardian, stop, async |bed| {
+            let pace = Pace::Closed { concurrency: clients as usize };
+            let load = Load { pace, requests: None, duration: Some(duration) };
+            let shot = dial(bed, &setup, RoundKind::Cold, patience)?;
+            let began = Instant::now();
+            // The bed ends what is under way when it is to stop.
+            let never = Default::default();
+            drive(&load, moment::wait, shot, &never, |due, outcome| {
+                recorder.note(due, outcome.map(|answered| answered.at));
+                took = began.elapsed();
+                progress(REFILL, recorder.total());
+            })
+            .await;
+            Ok(())
         })
         .await;
-        Ok(())
-    })
-    .await;
     match measured {
         Err(BenchError::Interrupted) if recorder.total() > 0 => {}
         measured => measured?,
@@ -158,7 +161,7 @@ pub async fn refill(
 fn dial(
     bed: &Bed,
     setup: &Setup,
-    kind: Kind,
+    kind: RoundKind,
     patience: Duration,
 ) -> Result<impl Fn() -> Shot + Clone + Send + Sync + 'static, BenchError> {
     let missing = || BenchError::Launch(format!("{kind}: nobody listens for it"));
@@ -188,7 +191,7 @@ impl Rounds {
 // === impl Tally ===
 
 impl Tally {
-    fn new(kinds: &[Kind]) -> Self {
+    fn new(kinds: &[RoundKind]) -> Self {
         let kinds =
             kinds.iter().map(|kind| (*kind, (SeriesRecorder::new(), Duration::ZERO))).collect();
         Self { kinds, steps: STEPS.map(|step| (step, SeriesRecorder::new())).into() }
@@ -200,7 +203,7 @@ impl Tally {
         bed: &Bed,
         setup: &Setup,
         how: &Rounds,
-        kind: Kind,
+        kind: RoundKind,
         direct: Option<&Lease<Docker>>,
     ) -> Result<(), BenchError> {
         let Some((recorder, total)) = self.kinds.get_mut(&kind) else { return Ok(()) };
@@ -215,7 +218,7 @@ impl Tally {
         // The bed ends what is under way when it is to stop.
         let never = Default::default();
         let began = Instant::now();
-        match direct.filter(|_| kind == Kind::Direct) {
+        match direct.filter(|_| kind == RoundKind::Direct) {
             Some(lease) => {
                 let (container, exchange) = (lease.handle().clone(), setup.exchange.clone());
                 let patience = how.patience;
@@ -245,7 +248,7 @@ impl Tally {
                 recorder.started(start);
             }
         }
-        if kind == Kind::Cold {
+        if kind == RoundKind::Cold {
             self.note_steps(&served, &told);
         }
         Ok(())

@@ -30,7 +30,7 @@ const MOST_LAUNCHES: u32 = 32;
 
 /// How a connection gets its container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum RoundKind {
     /// Launched for it.
     Cold,
     /// From stock, fresh.
@@ -54,7 +54,7 @@ pub struct Setup {
 
 /// An image that is to be measured.
 #[derive(Debug, Clone)]
-pub struct Image {
+pub struct BenchImage {
     /// Its name, and the port that its service listens on; `None` is the built-in echo.
     pub image: Option<(ImageRef, u16)>,
     /// Instead of its own command; `None` leaves it.
@@ -65,9 +65,9 @@ pub struct Image {
     pub patience: Duration,
 }
 
-// === impl Kind ===
+// === impl RoundKind ===
 
-impl Kind {
+impl RoundKind {
     /// In the order in which they are measured.
     pub const ALL: [Self; 5] = [Self::Cold, Self::Warm, Self::Reused, Self::Hot, Self::Direct];
 
@@ -90,13 +90,13 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for RoundKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for RoundKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -114,7 +114,7 @@ impl Setup {
     ///
     /// # Errors
     /// The template is not in order, which tests exclude.
-    pub fn of_image(image: Image, exchange: Option<Exchange>) -> Result<Self, Mistakes> {
+    pub fn of_image(image: BenchImage, exchange: Option<Exchange>) -> Result<Self, Mistakes> {
         let mut config = Config::parse(TEMPLATE, "the template")?;
         if let Daemons::Static(daemons) = &mut config.daemons {
             daemons.iter_mut().for_each(|daemon| daemon.url = image.engine.clone());
@@ -224,7 +224,7 @@ impl Setup {
     #[must_use]
     pub(super) fn plan(
         &self,
-        kinds: &[Kind],
+        kinds: &[RoundKind],
         stock: u32,
         spare: u32,
         patience: Duration,
@@ -238,14 +238,14 @@ impl Setup {
                     Preconnect::Off => Preconnect::Tcp,
                     own => own,
                 };
-                let strict = matches!(kind, Kind::Cold | Kind::Warm);
-                let stock = if *kind == Kind::Direct { 1 } else { stock };
+                let strict = matches!(kind, RoundKind::Cold | RoundKind::Warm);
+                let stock = if *kind == RoundKind::Direct { 1 } else { stock };
                 Some(Service {
                     name: Name::new(kind.as_str()).ok()?,
                     listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                     policy: Policy {
                         reuse: if strict { 0 } else { u32::MAX - 1 },
-                        warm: if *kind == Kind::Cold { 0 } else { stock },
+                        warm: if *kind == RoundKind::Cold { 0 } else { stock },
                         max: if strict { stock.saturating_add(spare) } else { stock },
                         max_age: None,
                         canary: 0,
@@ -256,7 +256,7 @@ impl Setup {
                     },
                     spec: Spec {
                         overdue_after: None,
-                        preconnect: if *kind == Kind::Hot { hot } else { Preconnect::Off },
+                        preconnect: if *kind == RoundKind::Hot { hot } else { Preconnect::Off },
                         ..base.spec.clone()
                     },
                     session: SessionSettings {
@@ -296,13 +296,13 @@ mod tests {
     fn setup(image: Option<(ImageRef, u16)>) -> Setup {
         let engine = "unix:///run/engine.sock".parse().unwrap();
         let patience = PATIENCE;
-        Setup::of_image(Image { image, command: None, engine, patience }, None).unwrap()
+        Setup::of_image(BenchImage { image, command: None, engine, patience }, None).unwrap()
     }
 
     #[test]
     fn kinds_differ_in_where_the_container_comes_from_and_in_nothing_else() {
         let setup = setup(None);
-        let config = setup.plan(&Kind::ALL, 3, 0, PATIENCE);
+        let config = setup.plan(&RoundKind::ALL, 3, 0, PATIENCE);
         let fields: Vec<_> = config
             .services
             .iter()
@@ -326,7 +326,7 @@ mod tests {
                 ("direct", 1, 1, true, false),
             ]
         );
-        let spare = setup.plan(&[Kind::Cold, Kind::Reused], 3, 2, PATIENCE);
+        let spare = setup.plan(&[RoundKind::Cold, RoundKind::Reused], 3, 2, PATIENCE);
         assert_eq!((spare.services[0].policy.max, spare.services[1].policy.max), (5, 3));
     }
 
@@ -337,7 +337,7 @@ mod tests {
             .replace("// access_log: ", "access_log: ");
         let config = Config::parse(&text, "t").unwrap();
         assert!(config.register.is_some() && config.access_log.is_some());
-        let measured = Setup::of_service(config, None).plan(&Kind::ALL, 1, 0, PATIENCE);
+        let measured = Setup::of_service(config, None).plan(&RoundKind::ALL, 1, 0, PATIENCE);
         assert_eq!((measured.register, measured.access_log), (None, None));
     }
 
@@ -346,8 +346,9 @@ mod tests {
         let engine: Endpoint = "unix:///run/engine.sock".parse().unwrap();
         for (patience, start) in [(1, 30), (90, 90)] {
             let patience = Duration::from_secs(patience);
-            let image = Image { image: None, command: None, engine: engine.clone(), patience };
-            let config = Setup::of_image(image, None).unwrap().plan(&Kind::ALL, 1, 0, patience);
+            let image = BenchImage { image: None, command: None, engine: engine.clone(), patience };
+            let config =
+                Setup::of_image(image, None).unwrap().plan(&RoundKind::ALL, 1, 0, patience);
             for service in &config.services {
                 assert_eq!(service.start_timeout, Duration::from_secs(start));
                 assert_eq!(service.session.idle, None);

@@ -2,8 +2,8 @@
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
-use super::report::{Point, Report, Series};
-use super::setup::Kind;
+use super::report::{BenchReport, Point, Series};
+use super::setup::RoundKind;
 use super::time;
 
 /// The longest bar, in characters.
@@ -18,7 +18,7 @@ const STATS: [&str; 5] = ["p50", "p90", "p99", "p99.9", "max"];
 
 /// All of a report, for people.
 #[must_use]
-pub fn show(report: &Report) -> String {
+pub fn show(report: &BenchReport) -> String {
     let machine = &report.machine;
     let engine = machine.engine.as_deref().map(|e| format!(", engine {e}")).unwrap_or_default();
     let mut text = format!(
@@ -44,7 +44,7 @@ pub fn show(report: &Report) -> String {
 
 /// Why connections were not served: a line for each kind and reason.
 #[must_use]
-pub fn failures(report: &Report) -> Vec<String> {
+pub fn failures(report: &BenchReport) -> Vec<String> {
     let line = |(label, series): (String, &Series)| {
         let name = [label.as_str(), &series.name].join(" ").trim().to_owned();
         let reasons =
@@ -79,7 +79,7 @@ fn of_point(point: &Point) -> String {
 }
 
 fn is(kind: &str, start: &str) -> bool {
-    kind.parse::<Kind>().is_ok_and(|kind| kind.is(start))
+    kind.parse::<RoundKind>().is_ok_and(|kind| kind.is(start))
 }
 
 fn refill(points: &[Point]) -> String {
@@ -176,7 +176,7 @@ mod tests {
         recorder.started(StartKind::Warm);
         recorder.started(StartKind::Cold);
         let series = recorder.series("warm", Duration::from_secs(1));
-        let mut report = Report::begin("subject".into(), Machine::here(None));
+        let mut report = BenchReport::begin("subject".into(), Machine::here(None));
         report.points.push(Point { at: Default::default(), series: vec![series], phases: vec![] });
         report.points[0].series[0].errors = BTreeMap::from([("reset".to_owned(), 3)]);
         let text = show(&report);

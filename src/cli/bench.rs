@@ -15,8 +15,8 @@ use tokio::net::lookup_host;
 use super::out::complain;
 use super::{Exit, Failure, demo, loaded, run, unused};
 use crate::bench::{
-    Assertion, Exchange, Kind, Load, Machine, Pace, Point, Report, TARGET, compare, failures,
-    measure, page, show, unescape,
+    Assertion, BenchReport, Exchange, Load, Machine, Pace, Point, RoundKind, TARGET, compare,
+    failures, measure, page, show, unescape,
 };
 use crate::config::{Name, Network, origin, time};
 use crate::proxy;
@@ -37,7 +37,7 @@ const OF_CONTAINERS: [&str; 7] =
 
 /// What is measured, how, and what is done with the figures.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct BenchArguments {
     /// Measure this address
     #[arg(long, value_name = "HOST:PORT", group = "what", conflicts_with_all = OF_CONTAINERS)]
     target: Option<String>,
@@ -65,7 +65,7 @@ pub(super) struct Arguments {
     docker: String,
     /// Kinds of starts [default: all of cold, warm, reused, hot, direct]
     #[arg(long, value_name = "KIND,..", value_delimiter = ',')]
-    kinds: Vec<Kind>,
+    kinds: Vec<RoundKind>,
     /// How often every kind is measured in turn [default: 20; 1 with --rate, --requests or
     /// --duration]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -127,14 +127,14 @@ pub(super) struct Arguments {
     /// Compare with what `--json` wrote before; `-` is standard input
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
-    /// Arguments for the image, instead of its own
+    /// BenchArguments for the image, instead of its own
     #[arg(last = true, requires = "image", value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-// === impl Arguments ===
+// === impl BenchArguments ===
 
-impl Arguments {
+impl BenchArguments {
     /// What is logged unless it is said. Warnings name settings of a configuration; where there
     /// is none, they are said once, with options to change.
     pub(super) fn log(&self) -> &'static str {
@@ -143,7 +143,7 @@ impl Arguments {
 }
 
 pub(super) async fn bench(
-    arguments: Arguments,
+    arguments: BenchArguments,
     config: Option<PathBuf>,
     log: &str,
 ) -> Result<Exit, Failure> {
@@ -188,8 +188,8 @@ pub(super) async fn bench(
 }
 
 /// Fails for a configuration of which no service is to be measured.
-fn which(arguments: &Arguments, config: Option<&PathBuf>) -> Result<(), Failure> {
-    let Arguments { target, from, image, service, .. } = arguments;
+fn which(arguments: &BenchArguments, config: Option<&PathBuf>) -> Result<(), Failure> {
+    let BenchArguments { target, from, image, service, .. } = arguments;
     let (None, Some(path)) = (service, config) else { return Ok(()) };
     if target.is_some() || from.is_some() || image.is_some() {
         let why = "it is for --service, and what is measured is named by another option";
@@ -203,17 +203,18 @@ fn which(arguments: &Arguments, config: Option<&PathBuf>) -> Result<(), Failure>
 }
 
 async fn of_target(
-    arguments: &Arguments,
+    arguments: &BenchArguments,
     target: &str,
     exchange: Exchange,
-) -> Result<(Report, bool), Failure> {
+) -> Result<(BenchReport, bool), Failure> {
     let address = resolve(target).await?;
     // One that is not there is a mistake of the command line's, and no result.
     let reached = Exchange::default().connect(address, arguments.timeout).await;
     reached.map_err(|miss| unreachable(target, &miss.to_string()))?;
     let stop = run::stop(HangUp::Stops)?;
     let load = load_of(arguments, Some(DURATION))?;
-    let mut report = Report::begin(subject(target, &exchange, Some(&load)), Machine::here(None));
+    let mut report =
+        BenchReport::begin(subject(target, &exchange, Some(&load)), Machine::here(None));
     let mut counter = Counter::new("", load.requests, load.duration);
     let mut progress = |name: &str, count: u64| counter.tell(name, count);
     let series =
@@ -241,7 +242,7 @@ pub(super) fn usage(message: String) -> Failure {
 }
 
 /// What is said on each connection, if it is said what that is.
-fn exchange(arguments: &Arguments) -> Result<Option<Exchange>, Failure> {
+fn exchange(arguments: &BenchArguments) -> Result<Option<Exchange>, Failure> {
     let bytes = |option: &str, text: &Option<String>| {
         let bytes = text.as_deref().map(unescape).transpose();
         bytes.map_err(|why| usage(format!("{option}: {why}")))
@@ -255,7 +256,7 @@ fn exchange(arguments: &Arguments) -> Result<Option<Exchange>, Failure> {
 }
 
 /// The load that is asked for; for so long where it is not said how much.
-fn load_of(arguments: &Arguments, otherwise: Option<Duration>) -> Result<Load, Failure> {
+fn load_of(arguments: &BenchArguments, otherwise: Option<Duration>) -> Result<Load, Failure> {
     let files = proxy::raise_open_files();
     let files = files.map_err(|error| Failure::new(Exit::Failed, error))?;
     let free = files.saturating_sub(RESERVE);
@@ -273,7 +274,7 @@ fn load_of(arguments: &Arguments, otherwise: Option<Duration>) -> Result<Load, F
             Pace::Closed { concurrency: concurrency as usize }
         }
     };
-    let Arguments { requests, duration, .. } = *arguments;
+    let BenchArguments { requests, duration, .. } = *arguments;
     let duration = duration.or(otherwise.filter(|_| requests.is_none()));
     Ok(Load { pace, requests, duration })
 }

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::{Exit, Failure, guard};
 use crate::app::{
-    self, AppError, Ended, GivenSockets, Instance, Load, NotLoaded, Running, Startup,
+    self, AppError, Ended, GivenSockets, Instance, LoadConfig, NotLoaded, Running, Startup,
 };
 use crate::config::{Config, ConfigError, is_stdin};
 use crate::shutdown::{HangUp, Stop};
@@ -45,7 +45,7 @@ pub(super) async fn run(
         command
     });
     let again = (path.to_owned(), name);
-    let load: Load = Arc::new(move || load(&again.0, &again.1));
+    let load: LoadConfig = Arc::new(move || load(&again.0, &again.1));
     let startup = Startup {
         given,
         predecessor,

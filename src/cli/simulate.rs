@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use ganger_pool::core::{Auto, Policy};
-use ganger_pool::replay::{Arrival, Daemon, Tally, replay};
+use ganger_pool::replay::{Arrival, ReplayDaemon, ReplayTally, replay};
 
 use super::out::say;
 use super::{Exit, Failure};
@@ -109,13 +109,14 @@ impl Simulation {
     fn row(&self, name: &str, warm: u32, auto: Option<Auto>, arrivals: &[Arrival]) {
         let (reuse, max, queue_length) = (self.reuse, self.max, self.queue);
         let policy = Policy { warm, auto, reuse, max, queue_length, ..Policy::default() };
-        let daemon = Daemon { capacity: max, max_launches: self.launches, launch: self.launch };
+        let daemon =
+            ReplayDaemon { capacity: max, max_launches: self.launches, launch: self.launch };
         let tally = replay(&policy, &[daemon], arrivals, self.patience);
         say(&shown(name, &tally));
     }
 }
 
-fn shown(name: &str, tally: &Tally) -> String {
+fn shown(name: &str, tally: &ReplayTally) -> String {
     format!(
         "{name:>7}  {:>7.3}%  {:>7.1}ms  {:>17.0}  {:>7.0}  {:>8}  {:>7}",
         100.0 * tally.hit_rate(),

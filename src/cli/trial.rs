@@ -24,10 +24,10 @@ const LAST: Duration = Duration::from_secs(10);
 
 /// The image that is tried, and the engine that it is tried on.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct TryArguments {
     /// The image, as a service names it
     image: String,
-    /// Arguments in place of the image's
+    /// TryArguments in place of the image's
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
     /// The engine to use
@@ -57,8 +57,8 @@ fn variable(text: &str) -> Result<(String, String), String> {
 }
 
 /// Prints a service on standard output, and how it is found out on standard error.
-pub(super) async fn trial(arguments: Arguments) -> Result<Exit, Failure> {
-    let Arguments { image, command, docker: url, env, port, timeout: patience } = arguments;
+pub(super) async fn trial(arguments: TryArguments) -> Result<Exit, Failure> {
+    let TryArguments { image, command, docker: url, env, port, timeout: patience } = arguments;
     let url = if url.is_empty() { demo::DEFAULT } else { &url };
     let endpoint: Endpoint = url
         .parse()

@@ -13,7 +13,7 @@ use crate::token::TokenFile;
 
 /// The url of a server or agent.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Server {
+pub(super) struct ConsulServer {
     pub(super) endpoint: Endpoint,
     https: bool,
 }
@@ -127,14 +127,14 @@ impl Decode for Datacenters {
 
 /// Consul's servers or agents.
 #[derive(Clone, PartialEq)]
-pub(super) struct Servers(Vec<Spanned<Server>>);
+pub(super) struct Servers(Vec<Spanned<ConsulServer>>);
 
 impl Decode for Servers {
     const WHAT: &'static str = "a list of urls `[\"http://127.0.0.1:8500\"]`";
     const TELL: Tell = Tell::Url;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        let servers = cx.list::<Server>(node, Self::WHAT)?;
+        let servers = cx.list::<ConsulServer>(node, Self::WHAT)?;
         if node.is_empty() {
             let help = "add \"http://127.0.0.1:8500\"";
             cx.report(Mistake::new(&node.span, "there is no Consul to ask").help(help));
@@ -143,9 +143,9 @@ impl Decode for Servers {
     }
 }
 
-// === impl Server ===
+// === impl ConsulServer ===
 
-impl Decode for Server {
+impl Decode for ConsulServer {
     const WHAT: &'static str = "a url such as \"http://127.0.0.1:8500\"";
     const TELL: Tell = Tell::Url;
 
@@ -171,7 +171,7 @@ impl Decode for Server {
 /// Servers, with the files of the setting `key` where they are reached by https.
 pub(super) fn secured(
     f: &mut Fields<'_, '_, '_>,
-    servers: Vec<Spanned<Server>>,
+    servers: Vec<Spanned<ConsulServer>>,
     files: Option<tls::Files>,
     of: Key<tls::Files>,
 ) -> Vec<Endpoint> {
@@ -183,7 +183,7 @@ pub(super) fn secured(
         f.cx.report(Mistake::new(&place, title).help(help));
     }
     let mut endpoints = Vec::new();
-    for Spanned { value: Server { endpoint, https }, span } in servers {
+    for Spanned { value: ConsulServer { endpoint, https }, span } in servers {
         endpoints.push(match &files {
             Some(files) if https => endpoint.with_tls(files.clone()),
             _ => endpoint,

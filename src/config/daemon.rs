@@ -13,7 +13,7 @@ use crate::tls::Files;
 
 /// One container engine API endpoint.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Daemon {
+pub struct ListedDaemon {
     /// Unique in the file.
     pub name: Name,
     /// Where its API is.
@@ -35,7 +35,7 @@ pub struct Daemon {
 pub(super) struct FoundDaemon {
     pub(super) name: Spanned<Name>,
     pub(super) url: Option<Spanned<Endpoint>>,
-    pub(super) daemon: Option<Daemon>,
+    pub(super) daemon: Option<ListedDaemon>,
 }
 
 keys! {
@@ -95,7 +95,7 @@ impl Decode for FoundDaemon {
             let (value, span) = name.zip(f.place(DAEMON.name))?;
             let name = Spanned { value, span };
             let daemon = || {
-                Some(Daemon {
+                Some(ListedDaemon {
                     name: name.value.clone(),
                     url: match tls {
                         Some(tls) => url.clone()?.value.with_tls(tls),

@@ -52,7 +52,7 @@ pub(super) struct Spanned<T> {
 }
 
 /// An entry of a map: its key, if it makes sense, and its value, which is yet to be read.
-pub(super) type Entry<'n, K> = (Option<Spanned<K>>, &'n Node);
+pub(super) type MapEntry<'n, K> = (Option<Spanned<K>>, &'n Node);
 
 /// What is wrong with a scalar of the right type.
 #[derive(Debug)]
@@ -237,7 +237,7 @@ impl<'t> Cx<'t> {
         &mut self,
         node: &'n Node,
         what: &str,
-    ) -> Option<Vec<Entry<'n, K>>> {
+    ) -> Option<Vec<MapEntry<'n, K>>> {
         let Shape::Map(entries) = &node.shape else {
             return self.expected(node, what);
         };
@@ -264,7 +264,7 @@ impl<'t> Cx<'t> {
         what: &str,
     ) -> Option<Vec<(K, V)>> {
         let entries = self.map::<K>(node, what)?;
-        let read = |(key, value): Entry<'_, K>| {
+        let read = |(key, value): MapEntry<'_, K>| {
             let value = self.decode(value);
             Some((key?.value, value?))
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::consul::CONSUL_ROWS;
-use super::daemon::{Daemon, FoundDaemon};
+use super::daemon::{FoundDaemon, ListedDaemon};
 use super::decode::{Cx, Decode, Spanned};
 use super::keys::{Row, Tell};
 use super::report::Mistake;
@@ -15,7 +15,7 @@ use crate::discovery::{Consul, FleetSource, Swarm};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Daemons {
     /// In the file, in its order. Never empty.
-    Static(Vec<Daemon>),
+    Static(Vec<ListedDaemon>),
     /// By a discovery service.
     Source(Arc<dyn FleetSource>),
 }
@@ -65,7 +65,7 @@ impl Decode for FoundDaemons {
 }
 
 #[derive(Clone, PartialEq)]
-struct StaticDaemons(Vec<Daemon>);
+struct StaticDaemons(Vec<ListedDaemon>);
 
 impl Decode for StaticDaemons {
     const WHAT: &'static str = "a list of daemons `[(name: …, url: …, max_containers: …)]`";

@@ -1,6 +1,6 @@
 //! Cuts a RON file into tokens, each with its place.
 //!
-//! What it cannot read it reports and passes on as [`Kind::Broken`], so that
+//! What it cannot read it reports and passes on as [`TokenKind::Broken`], so that
 //! the rest of the file is still looked at.
 
 use super::report::{Mistake, Span};
@@ -8,13 +8,13 @@ use super::report::{Mistake, Span};
 /// One token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
-    pub(super) kind: Kind,
+    pub(super) kind: TokenKind,
     pub(super) span: Span,
 }
 
 /// The kinds of [`Token`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     Open(Bracket),
     Close(Bracket),
     Colon,
@@ -45,7 +45,7 @@ struct Lexer<'t, 'm> {
     mistakes: &'m mut Vec<Mistake>,
 }
 
-/// The tokens of the file whose text begins at `from`; the last is [`Kind::End`].
+/// The tokens of the file whose text begins at `from`; the last is [`TokenKind::End`].
 pub(super) fn tokens(text: &str, from: usize, mistakes: &mut Vec<Mistake>) -> Vec<Token> {
     let mut lexer = Lexer { text, at: from, mistakes };
     let mut tokens = Vec::new();
@@ -56,7 +56,7 @@ pub(super) fn tokens(text: &str, from: usize, mistakes: &mut Vec<Mistake>) -> Ve
         let start = lexer.at;
         let kind = lexer.token();
         tokens.push(Token { kind, span: start..lexer.at });
-        if kind == Kind::End {
+        if kind == TokenKind::End {
             return tokens;
         }
     }
@@ -123,10 +123,10 @@ impl<'t> Lexer<'t, '_> {
         }
     }
 
-    fn token(&mut self) -> Kind {
+    fn token(&mut self) -> TokenKind {
         let start = self.at;
         let Some(first) = self.rest().chars().next() else {
-            return Kind::End;
+            return TokenKind::End;
         };
         if let Some((prefix, hashes)) = raw_text(self.rest()) {
             self.at += prefix;
@@ -134,20 +134,22 @@ impl<'t> Lexer<'t, '_> {
         }
         self.at += first.len_utf8();
         match first {
-            '(' => Kind::Open(Bracket::Round),
-            ')' => Kind::Close(Bracket::Round),
-            '[' => Kind::Open(Bracket::Square),
-            ']' => Kind::Close(Bracket::Square),
-            '{' => Kind::Open(Bracket::Curly),
-            '}' => Kind::Close(Bracket::Curly),
-            ':' => Kind::Colon,
-            ',' => Kind::Comma,
-            '#' => Kind::Hash,
-            '!' => Kind::Bang,
-            '=' => {
-                self.instead(start, Kind::Colon, "a field and its value are parted by `:`, not `=`")
-            }
-            ';' => self.instead(start, Kind::Comma, "values are parted by `,`, not `;`"),
+            '(' => TokenKind::Open(Bracket::Round),
+            ')' => TokenKind::Close(Bracket::Round),
+            '[' => TokenKind::Open(Bracket::Square),
+            ']' => TokenKind::Close(Bracket::Square),
+            '{' => TokenKind::Open(Bracket::Curly),
+            '}' => TokenKind::Close(Bracket::Curly),
+            ':' => TokenKind::Colon,
+            ',' => TokenKind::Comma,
+            '#' => TokenKind::Hash,
+            '!' => TokenKind::Bang,
+            '=' => self.instead(
+                start,
+                TokenKind::Colon,
+                "a field and its value are parted by `:`, not `=`",
+            ),
+            ';' => self.instead(start, TokenKind::Comma, "values are parted by `,`, not `;`"),
             '"' => self.text(start),
             '\'' => self.char(start),
             'b' if self.rest().starts_with('"') => {
@@ -160,11 +162,11 @@ impl<'t> Lexer<'t, '_> {
                 }
                 // `-` is in no name of RON's, but in names people write.
                 self.take_while(|c| is_name_start(c) || c.is_numeric() || c == '-');
-                Kind::Name
+                TokenKind::Name
             }
             c if c.is_ascii_digit() || matches!(c, '+' | '-' | '.') => {
                 self.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '+' | '-'));
-                Kind::Atom
+                TokenKind::Atom
             }
             _ => {
                 self.take_while(|c| !is_blank(c) && !",:()[]{}\"".contains(c));
@@ -174,26 +176,26 @@ impl<'t> Lexer<'t, '_> {
         }
     }
 
-    fn instead(&mut self, start: usize, kind: Kind, title: &str) -> Kind {
+    fn instead(&mut self, start: usize, kind: TokenKind, title: &str) -> TokenKind {
         self.broken(start, title.to_owned());
         kind
     }
 
-    fn broken(&mut self, start: usize, title: String) -> Kind {
+    fn broken(&mut self, start: usize, title: String) -> TokenKind {
         self.mistakes.push(Mistake::new(&(start..self.at), title));
-        Kind::Broken
+        TokenKind::Broken
     }
 
     /// Text in double quotes, after the first. RON lets it run over line ends;
     /// here it does not, because a forgotten quote would turn the rest of the
     /// file inside out.
-    fn text(&mut self, start: usize) -> Kind {
+    fn text(&mut self, start: usize) -> TokenKind {
         let mut escaped = false;
         for (i, c) in self.rest().char_indices() {
             match c {
                 '"' if !escaped => {
                     self.at += i + 1;
-                    return Kind::Atom;
+                    return TokenKind::Atom;
                 }
                 '\n' if !escaped => break,
                 // The line end of an escaped one may be two characters.
@@ -211,7 +213,7 @@ impl<'t> Lexer<'t, '_> {
     }
 
     /// A character in single quotes, after the first.
-    fn char(&mut self, start: usize) -> Kind {
+    fn char(&mut self, start: usize) -> TokenKind {
         let line = self.rest().lines().next().unwrap_or_default();
         let Some(end) = line.find('\'') else {
             return self.broken(start, "unexpected `'`: text is written in double quotes".into());
@@ -221,17 +223,17 @@ impl<'t> Lexer<'t, '_> {
     }
 
     /// Raw text, after its prefix up to and with the first quote.
-    fn raw_text(&mut self, start: usize, hashes: usize) -> Kind {
+    fn raw_text(&mut self, start: usize, hashes: usize) -> TokenKind {
         let end = format!("\"{}", "#".repeat(hashes));
         if let Some(length) = self.rest().find(&end) {
             self.at += length + end.len();
-            return Kind::Atom;
+            return TokenKind::Atom;
         }
         let opener = start..self.at;
         self.at = self.text.len();
         let title = format!("this raw text is not closed: add `{end}` where it ends");
         self.mistakes.push(Mistake::new(&opener, title));
-        Kind::Broken
+        TokenKind::Broken
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::admin::ADMIN_ROWS;
 use super::daemon::DAEMON_ROWS;
-use super::decode::{Cx, Decode, Entry, Fields, Spanned};
+use super::decode::{Cx, Decode, Fields, MapEntry, Spanned};
 use super::defaults::{Defaults, spread};
 use super::effective::Effective;
 use super::fleet::FoundDaemons;
@@ -170,7 +170,7 @@ impl Decode for Services {
             let help = "add \"echo\": (listen: \"127.0.0.1:5454\", image: \"ganger.local/echo:1\", port: 7000)";
             cx.report(Mistake::new(&node.span, title).help(help));
         }
-        let read = |(name, node): &Entry<'_, Name>| match name {
+        let read = |(name, node): &MapEntry<'_, Name>| match name {
             Some(name) => service(&format!("service \"{}\"", name.value), name, node, cx),
             None => {
                 // What else is wrong with it is told all the same.

@@ -34,7 +34,7 @@ pub(super) struct HttpPath(String);
 
 /// The status of a final answer by HTTP.
 #[derive(Clone, PartialEq)]
-pub(super) struct Status(u16);
+pub(super) struct HttpStatus(u16);
 
 keys! {
     /// The keys of `Tcp`.
@@ -57,7 +57,7 @@ keys! {
     /// The keys of `Http`.
     HTTP, HttpKeys, HTTP_ROWS;
     path: HttpPath = required("\"/health\"", "What is asked for.");
-    status: Status = or("200", "The status of the answer.");
+    status: HttpStatus = or("200", "The status of the answer.");
 }
 
 keys! {
@@ -244,7 +244,7 @@ impl Decode for HttpPath {
     }
 }
 
-impl Decode for Status {
+impl Decode for HttpStatus {
     const WHAT: &'static str = "an HTTP status such as 200";
     const TELL: Tell = Tell::Whole;
 

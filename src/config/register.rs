@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::consul::{Server, secured};
+use super::consul::{ConsulServer, secured};
 use super::decode::{Cx, Decode, Fields, Spanned};
 use super::keys::{Key, Tell, keys, optional, or};
 use super::name::Name;
@@ -43,7 +43,7 @@ pub struct Register {
 keys! {
     /// The keys of `register`.
     REGISTER, RegisterKeys, REGISTER_ROWS;
-    agent: Server = or(
+    agent: ConsulServer = or(
         "\"http://127.0.0.1:8500\"",
         "The agent of this machine. It knows the services, no other does.",
     );

@@ -59,7 +59,7 @@ fn refused(text: &str, title: &str) {
     assert_eq!(titles(text), [title], "{text}");
 }
 
-fn listed(config: &Config) -> &[Daemon] {
+fn listed(config: &Config) -> &[ListedDaemon] {
     match &config.daemons {
         Daemons::Static(daemons) => daemons,
         other => panic!("{other:?}"),

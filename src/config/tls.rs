@@ -7,7 +7,7 @@ use super::keys::{Tell, keys, optional, required};
 use super::report::{Mistake, Span};
 use super::tree::Node;
 use super::value::Text;
-use crate::tls::{Files, Flaw, Identity, Which, load};
+use crate::tls::{FileFlaw, Files, TlsIdentity, Which, load};
 
 /// Names of files, as they stand in the configuration.
 struct Named {
@@ -45,10 +45,10 @@ impl Decode for Files {
         let path = |name: &Spanned<String>| cx.path(&name.value, &name.span);
         let ca = named.ca.as_ref().map(path)?;
         let identity = named.cert.as_ref().zip(named.key.as_ref());
-        let identity = identity.map(|(cert, key)| Identity { cert: path(cert), key: path(key) });
+        let identity = identity.map(|(cert, key)| TlsIdentity { cert: path(cert), key: path(key) });
         let files = Self { ca, identity };
-        let place = |flaw: &Flaw| named.place(flaw.which).unwrap_or(&node.span);
-        let mistake = |flaw: &Flaw| {
+        let place = |flaw: &FileFlaw| named.place(flaw.which).unwrap_or(&node.span);
+        let mistake = |flaw: &FileFlaw| {
             let mistake = Mistake::new(place(flaw), flaw.what.as_str());
             if flaw.help.is_empty() { mistake } else { mistake.help(flaw.help.as_str()) }
         };

@@ -25,7 +25,7 @@ const UNSENT: u32 = 3;
 
 /// One server or agent.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct ConsulClient {
     transport: Transport,
     token: Option<TokenFile>,
     tokens: Aside<TokenResult>,
@@ -55,9 +55,9 @@ struct Right {
     allow: bool,
 }
 
-// === impl Client ===
+// === impl ConsulClient ===
 
-impl Client {
+impl ConsulClient {
     /// Does nothing yet. `needs` are the rights that its token has to have, for people.
     pub(crate) fn new(server: Endpoint, token: Option<TokenFile>, needs: String) -> Self {
         Self { transport: Transport::new(server), token, tokens: Aside::default(), needs }

@@ -23,12 +23,12 @@ use tracing::{debug, info, warn};
 
 use super::membership::Membership;
 use super::{Discovered, FleetSource, SourceHealth, Subscription};
-use crate::consul::{self, AskError, Client};
+use crate::consul::{self, AskError, ConsulClient};
 use crate::endpoint::{Endpoint, Site};
 use crate::http::{self, HttpError};
 use crate::tls;
 use crate::token::TokenFile;
-use catalog::Entry;
+use catalog::CatalogEntry;
 
 /// How long a server holds a query to which there is no news.
 const WAIT: Duration = Duration::from_secs(60);
@@ -91,9 +91,9 @@ struct DiscoveredFleet {
 }
 
 /// What one query brought.
-struct Answer {
+struct CatalogAnswer {
     index: u64,
-    entries: Vec<Entry>,
+    entries: Vec<CatalogEntry>,
 }
 
 // === impl Consul ===
@@ -170,7 +170,7 @@ impl Consul {
         Err(errors.join("\n"))
     }
 
-    fn sorted(&self, entries: &[Entry], tier: u32) -> Discovered {
+    fn sorted(&self, entries: &[CatalogEntry], tier: u32) -> Discovered {
         let mut found = Discovered::default();
         for entry in entries {
             match entry.daemon(self, tier) {
@@ -188,23 +188,24 @@ impl Consul {
         }
     }
 
-    fn clients(&self) -> Vec<Client> {
+    fn clients(&self) -> Vec<ConsulClient> {
         let needs = format!("`service:read` of \"{}\" and `node:read`", self.service);
-        let client =
-            |server: &_| Client::new(Clone::clone(server), self.token_file.clone(), needs.clone());
+        let client = |server: &_| {
+            ConsulClient::new(Clone::clone(server), self.token_file.clone(), needs.clone())
+        };
         self.servers.iter().map(client).collect()
     }
 
     async fn ask(
         &self,
-        client: &Client,
+        client: &ConsulClient,
         datacenter: Option<&str>,
         index: u64,
         wait: Duration,
-    ) -> Result<Answer, AskError> {
+    ) -> Result<CatalogAnswer, AskError> {
         let path = self.path(datacenter, index, wait);
         let deadline = GRACE + if index > 0 { wait + wait / 16 } else { Duration::ZERO };
-        let (headers, entries): (_, Vec<Entry>) = client.get(&path, deadline).await?;
+        let (headers, entries): (_, Vec<CatalogEntry>) = client.get(&path, deadline).await?;
         // Of what the token may not read nothing is listed, or only a part: then whom the
         // fleet consists of is not known. Newer versions say so.
         if headers.contains_key("x-consul-results-filtered-by-acls") {
@@ -224,7 +225,7 @@ impl Consul {
         }
         let index = headers.get("x-consul-index").and_then(|index| index.to_str().ok());
         let index = index.and_then(|index| index.parse().ok()).unwrap_or(0);
-        Ok(Answer { index, entries })
+        Ok(CatalogAnswer { index, entries })
     }
 
     fn path(&self, datacenter: Option<&str>, index: u64, wait: Duration) -> String {
@@ -302,7 +303,7 @@ impl Follower {
     }
 
     /// What a server answers next.
-    async fn next(&self, client: &Client, index: u64) -> Result<Answer, AskError> {
+    async fn next(&self, client: &ConsulClient, index: u64) -> Result<CatalogAnswer, AskError> {
         let wait = self.discovered.wait(self.tier).min(WAIT);
         self.consul.ask(client, self.datacenter.as_deref(), index, wait).await
     }

@@ -50,22 +50,22 @@ pub struct Swarm {
 /// A node, with the fields that matter of an answer to `/nodes`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Node {
+struct SwarmNode {
     #[serde(rename = "ID")]
     id: String,
     #[serde(default)]
-    spec: Spec,
+    spec: SwarmSpec,
     #[serde(default)]
     description: Description,
     #[serde(default)]
-    status: Status,
+    status: NodeStatus,
     #[serde(default)]
     manager_status: Option<ManagerStatus>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Spec {
+struct SwarmSpec {
     availability: String,
     labels: Option<BTreeMap<String, String>>,
 }
@@ -78,7 +78,7 @@ struct Description {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Status {
+struct NodeStatus {
     state: String,
     addr: String,
 }
@@ -182,10 +182,10 @@ impl Swarm {
     }
 
     /// Those that are ready and active; a node that is drained has left.
-    fn sorted(&self, nodes: &[Node]) -> Discovered {
+    fn sorted(&self, nodes: &[SwarmNode]) -> Discovered {
         let mut found = Discovered::default();
         let used =
-            |node: &&Node| node.status.state == "ready" && node.spec.availability == "active";
+            |node: &&SwarmNode| node.status.state == "ready" && node.spec.availability == "active";
         let mut names = BTreeSet::new();
         for node in nodes.iter().filter(used) {
             let daemon =
@@ -212,13 +212,13 @@ fn is_a_machine_s(ip: IpAddr) -> bool {
     !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast)
 }
 
-async fn ask(transport: &Transport) -> Result<Vec<Node>, HttpError> {
+async fn ask(transport: &Transport) -> Result<Vec<SwarmNode>, HttpError> {
     timeout(DEADLINE, transport.get("/nodes")).await.unwrap_or(Err(HttpError::Late(DEADLINE)))
 }
 
-// === impl Node ===
+// === impl SwarmNode ===
 
-impl Node {
+impl SwarmNode {
     /// A name that stays the same and is unique: nodes may have one host name.
     fn name(&self) -> String {
         format!("{}.{}", self.description.hostname, self.id.get(..ID).unwrap_or(&self.id))
@@ -316,7 +316,7 @@ mod tests {
             node("6666666666", "ready", "active", "192.0.2.6", Some("many")),
             node("7777777777", "ready", "active", "", None),
         ]);
-        let nodes: Vec<Node> = serde_json::from_value(nodes).unwrap();
+        let nodes: Vec<SwarmNode> = serde_json::from_value(nodes).unwrap();
         let swarm = Swarm {
             manager: "unix:///run/docker.sock".parse().unwrap(),
             port: 2376,
@@ -369,7 +369,7 @@ mod tests {
         ];
         let all: Vec<_> =
             good.into_iter().chain(odd.iter().map(|(node, _)| node.clone())).collect();
-        let nodes: Vec<Node> = serde_json::from_value(json!(all)).unwrap();
+        let nodes: Vec<SwarmNode> = serde_json::from_value(json!(all)).unwrap();
         let swarm = Swarm {
             manager: "unix:///run/docker.sock".parse().unwrap(),
             port: 2376,

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::contact::Contact;
 use super::view::{Binding, Inspected};
-use crate::reach::hot::Connect;
+use crate::reach::hot::HotDial;
 use crate::reach::netns::{Dialer, NetNs};
 use crate::reach::process::Process;
 use crate::reach::{self, Between, is_shortage};
@@ -82,7 +82,7 @@ impl Address {
     }
 }
 
-impl Connect for Address {
+impl HotDial for Address {
     async fn connect(&self) -> io::Result<TcpStream> {
         match self {
             Self::Namespace { namespace, .. } => namespace.dial().await,

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::calls::Failure;
+use super::calls::CallFailure;
 use super::daemon::Daemon;
 use super::naming::{self, BOOT, INSTANCE, NETWORK, VOLUME};
 use super::strays::Stray;
@@ -167,8 +167,8 @@ impl Daemon {
             Ok(Err(Error::DockerResponseServerError { status_code: 409, .. })) => {
                 return Ok(Removal::Pending);
             }
-            Ok(Err(error)) => Failure::Engine(error),
-            Err(_) => Failure::Late(deadline),
+            Ok(Err(error)) => CallFailure::Engine(error),
+            Err(_) => CallFailure::Late(deadline),
         };
         Err(explain::call(&self.endpoint, "the removal of a volume", &failure))
     }

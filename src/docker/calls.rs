@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 /// Why a call brought nothing.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum CallFailure {
     /// No answer in time. The call goes on.
     Late(Duration),
     /// The engine said no, or contact with it failed.
@@ -35,7 +35,7 @@ pub(super) struct Calls {
 #[derive(Debug)]
 struct Launch {
     name: String,
-    made: Option<Made>,
+    made: Option<CreatedContainer>,
     /// The engine may have heard of it.
     known: bool,
     running: u32,
@@ -44,14 +44,14 @@ struct Launch {
 
 /// What an engine said that it has made.
 #[derive(Debug)]
-struct Made {
+struct CreatedContainer {
     id: String,
     engine: String,
 }
 
 /// What a call that ended may have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum CallOutcome {
     /// Nothing: the engine never heard of it.
     Unsent,
     /// Whatever the engine said.
@@ -70,10 +70,10 @@ enum Lost {
 }
 
 /// Settles a call however its task ends.
-struct Running {
+struct RunningCall {
     calls: Arc<Calls>,
     launch: LaunchId,
-    ended: Ended,
+    ended: CallOutcome,
 }
 
 /// Lets the next removal of a container begin however the task of this one ends.
@@ -95,7 +95,7 @@ impl Calls {
     /// Notes that an engine, by its own id, has made a launch's container with this id.
     pub(super) fn made(&self, launch: LaunchId, id: &str, engine: &str) {
         if let Some(known) = self.launches.lock().get_mut(&launch) {
-            known.made = Some(Made { id: id.to_owned(), engine: engine.to_owned() });
+            known.made = Some(CreatedContainer { id: id.to_owned(), engine: engine.to_owned() });
         }
     }
 
@@ -135,15 +135,15 @@ impl Calls {
         deadline: Duration,
         bound: Duration,
         call: F,
-    ) -> Result<T, Failure>
+    ) -> Result<T, CallFailure>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let running = Running::begin(self, launch);
+        let running = RunningCall::begin(self, launch);
         detached(deadline, async move {
             let result = timeout(bound, call).await.unwrap_or(Err(Error::RequestTimeoutError));
-            running.end(result.as_ref().map_or_else(ended, |_| Ended::Answered));
+            running.end(result.as_ref().map_or_else(ended, |_| CallOutcome::Answered));
             result
         })
         .await
@@ -185,7 +185,7 @@ impl Calls {
         deadline: Duration,
         bound: Duration,
         call: F,
-    ) -> Result<(), Failure>
+    ) -> Result<(), CallFailure>
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
     {
@@ -200,7 +200,7 @@ impl Calls {
     }
 }
 
-async fn detached<T, F>(deadline: Duration, call: F) -> Result<T, Failure>
+async fn detached<T, F>(deadline: Duration, call: F) -> Result<T, CallFailure>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -211,46 +211,46 @@ where
         let _ = sender.send(call.await);
     });
     match timeout(deadline, receiver).await {
-        Ok(Ok(result)) => result.map_err(Failure::Engine),
+        Ok(Ok(result)) => result.map_err(CallFailure::Engine),
         // A task that panicked, or a runtime that shuts down.
-        Ok(Err(_)) => Err(Failure::Engine(Error::RequestTimeoutError)),
-        Err(_) => Err(Failure::Late(deadline)),
+        Ok(Err(_)) => Err(CallFailure::Engine(Error::RequestTimeoutError)),
+        Err(_) => Err(CallFailure::Late(deadline)),
     }
 }
 
 /// What a failed call may have done.
-fn ended(error: &Error) -> Ended {
+fn ended(error: &Error) -> CallOutcome {
     match error {
         // The transport has these only from before a request is sent.
-        Error::IOError { .. } => Ended::Unsent,
+        Error::IOError { .. } => CallOutcome::Unsent,
         Error::RequestTimeoutError
         | Error::HyperResponseError { .. }
-        | Error::HyperLegacyError { .. } => Ended::Lost,
-        _ => Ended::Answered,
+        | Error::HyperLegacyError { .. } => CallOutcome::Lost,
+        _ => CallOutcome::Answered,
     }
 }
 
-// === impl Running ===
+// === impl RunningCall ===
 
-impl Running {
+impl RunningCall {
     fn begin(calls: &Arc<Calls>, launch: LaunchId) -> Self {
         if let Some(known) = calls.launches.lock().get_mut(&launch) {
             known.running += 1;
         }
-        Self { calls: Arc::clone(calls), launch, ended: Ended::Lost }
+        Self { calls: Arc::clone(calls), launch, ended: CallOutcome::Lost }
     }
 
-    fn end(mut self, ended: Ended) {
+    fn end(mut self, ended: CallOutcome) {
         self.ended = ended;
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCall {
     fn drop(&mut self) {
         if let Some(known) = self.calls.launches.lock().get_mut(&self.launch) {
             known.running -= 1;
-            known.known |= self.ended != Ended::Unsent;
-            if self.ended == Ended::Lost {
+            known.known |= self.ended != CallOutcome::Unsent;
+            if self.ended == CallOutcome::Lost {
                 known.lost = Some(Lost::Silent);
             }
         }
@@ -296,7 +296,7 @@ mod tests {
         let call = async move { answered.await.map_err(|_| Error::RequestTimeoutError) };
         let minute = Duration::from_secs(60);
         let result = calls.run(LAUNCH, Duration::from_secs(1), minute, call).await;
-        assert!(matches!(result, Err(Failure::Late(_))));
+        assert!(matches!(result, Err(CallFailure::Late(_))));
         assert!(!calls.is_settled(LAUNCH, GRACE));
         answer.send(()).unwrap();
         while !calls.is_settled(LAUNCH, GRACE) {
@@ -310,7 +310,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let never = std::future::pending::<Result<(), Error>>();
         let result = calls.run(LAUNCH, 3 * second, 2 * second, never).await;
-        assert!(matches!(result, Err(Failure::Engine(Error::RequestTimeoutError))));
+        assert!(matches!(result, Err(CallFailure::Engine(Error::RequestTimeoutError))));
         tokio::time::advance(2 * GRACE).await;
         assert!(!calls.is_settled(LAUNCH, GRACE), "the first answer since");
         tokio::time::advance(GRACE - second).await;
@@ -325,7 +325,7 @@ mod tests {
         let no = Error::DockerResponseServerError { status_code: 400, message: "no".into() };
         let second = Duration::from_secs(1);
         let result = calls.run(LAUNCH, second, second, async { Err::<(), _>(no) }).await;
-        assert!(matches!(result, Err(Failure::Engine(_))));
+        assert!(matches!(result, Err(CallFailure::Engine(_))));
         assert!(calls.is_settled(LAUNCH, GRACE));
         assert!(!calls.is_unheard_of(LAUNCH));
     }
@@ -336,7 +336,7 @@ mod tests {
         let target = Target { daemon: "d".into(), key: ContainerKey::Launch(LAUNCH) };
         let broken = async { panic!("as a bug in a library would") };
         let result = calls.remove(&target, "id", second, second, broken).await;
-        assert!(matches!(result, Err(Failure::Engine(_))));
+        assert!(matches!(result, Err(CallFailure::Engine(_))));
         let (began, begun) = oneshot::channel();
         let next = async { began.send(()).map_err(|()| Error::RequestTimeoutError) };
         calls.remove(&target, "id", second, second, next).await.unwrap();
@@ -349,7 +349,7 @@ mod tests {
         let refused = Error::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         let second = Duration::from_secs(1);
         let result = calls.run(LAUNCH, second, second, async { Err::<(), _>(refused) }).await;
-        assert!(matches!(result, Err(Failure::Engine(_))));
+        assert!(matches!(result, Err(CallFailure::Engine(_))));
         assert!(calls.is_unheard_of(LAUNCH) && calls.is_settled(LAUNCH, GRACE));
     }
 }

@@ -11,7 +11,7 @@ use rustix::system;
 
 use super::body::body;
 use super::ignored::{self, Ignored};
-use super::kind::Kind;
+use super::kind::EngineKind;
 use super::sources::{Sources, Turns};
 use super::view::Info;
 use super::{Network, Reach, Ready, Spec};
@@ -25,7 +25,7 @@ pub(super) struct Contact {
     pub(super) client: bollard::Docker,
     /// Of the API, `MAJOR.MINOR`, as negotiated.
     pub(super) version: String,
-    pub(super) kind: Kind,
+    pub(super) kind: EngineKind,
     /// It runs as a user who is not root.
     rootless: bool,
     /// Which installation of an engine it is.
@@ -51,7 +51,7 @@ pub(super) struct Greeted {
     pub(super) peer: Peer,
     /// Why what it publishes on its loopback is not found on ours, if so.
     pub(super) astray: Option<String>,
-    pub(super) kind: Kind,
+    pub(super) kind: EngineKind,
     pub(super) client: bollard::Docker,
     pub(super) version: String,
 }

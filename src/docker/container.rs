@@ -25,8 +25,8 @@ use super::daemon::Daemon;
 use super::explain::{self, explain};
 use super::hints::hint;
 use super::post_mortem::last_lines;
-use super::view::{End, Inspected};
-use crate::reach::hot::{Connect, Hot};
+use super::view::{Inspected, ProcessEnd};
+use crate::reach::hot::{Hot, HotDial};
 use crate::reach::neighbour::Neighbour;
 use crate::reach::process::Process;
 use crate::reach::{self, Backend, Fate, Listens, Unacknowledged};
@@ -163,7 +163,7 @@ impl Container {
     /// Waits until its process has ended, and says how.
     ///
     /// Cancel safe.
-    pub(crate) async fn ended(&self) -> End {
+    pub(crate) async fn ended(&self) -> ProcessEnd {
         match &*self.address {
             Address::Namespace { process, .. } => {
                 process.ended().await;
@@ -179,17 +179,19 @@ impl Container {
         }
     }
 
-    async fn wait(&self) -> Option<End> {
+    async fn wait(&self) -> Option<ProcessEnd> {
         let contact = self.daemon.contact().ok()?;
         let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
         let waiting = contact.client.wait_container(&self.id, Some(options));
         let answer = std::pin::pin!(waiting).next().await?;
         match answer {
-            Ok(_) => Some(End::Exited { code: 0, out_of_memory: false }),
+            Ok(_) => Some(ProcessEnd::Exited { code: 0, out_of_memory: false }),
             Err(Error::DockerContainerWaitError { code, .. }) => {
-                Some(End::Exited { code, out_of_memory: false })
+                Some(ProcessEnd::Exited { code, out_of_memory: false })
             }
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Some(End::Removed),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
+                Some(ProcessEnd::Removed)
+            }
             Err(_) => None,
         }
     }
@@ -206,10 +208,10 @@ impl Container {
     }
 
     /// How it ended, once its process has: asked until the engine has noticed.
-    async fn end(&self) -> End {
+    async fn end(&self) -> ProcessEnd {
         match timeout(self.daemon.deadlines.notice, self.daemon.end_of(&self.id)).await {
             Ok(Ok(end)) => end,
-            Ok(Err(_)) | Err(_) => End::Unknown,
+            Ok(Err(_)) | Err(_) => ProcessEnd::Unknown,
         }
     }
 }
@@ -313,10 +315,10 @@ impl Backend for Container {
                                 return fate(end);
                             }
                         }
-                        Ok(Ok(None)) => return fate(End::Removed),
+                        Ok(Ok(None)) => return fate(ProcessEnd::Removed),
                         // A daemon that is gone may have taken the container with it.
                         Ok(Err(_)) | Err(_) if self.neighbour.is_none() => {
-                            return fate(End::Unknown);
+                            return fate(ProcessEnd::Unknown);
                         }
                         Ok(Err(_)) | Err(_) => return Fate::Running,
                     }
@@ -335,13 +337,13 @@ impl Backend for Container {
 }
 
 /// What is not known to be a good end is not taken for one.
-fn fate(end: End) -> Fate {
+fn fate(end: ProcessEnd) -> Fate {
     match end {
-        End::Exited { code: 0, .. } => Fate::Finished,
+        ProcessEnd::Exited { code: 0, .. } => Fate::Finished,
         end => {
             let (exit_code, out_of_memory) = match end {
-                End::Exited { code, out_of_memory } => (Some(code), out_of_memory),
-                End::Removed | End::Unknown => (None, false),
+                ProcessEnd::Exited { code, out_of_memory } => (Some(code), out_of_memory),
+                ProcessEnd::Removed | ProcessEnd::Unknown => (None, false),
             };
             Fate::Died { reason: end.to_string(), exit_code, out_of_memory }
         }

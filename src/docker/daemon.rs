@@ -20,14 +20,14 @@ use tokio::time::{Instant, sleep, timeout};
 use super::clock::Clock;
 use super::contact::{Contact, Greeted};
 use super::explain::{self, explain};
-use super::kind::{self, Kind};
+use super::kind::{self, EngineKind};
 use super::observers::Observers;
 use super::run_network::RunNetwork;
 use super::sandboxes::Sandboxes;
 use super::secret_holders::SecretHolders;
 use super::sightings::Sightings;
 use super::sources::Turns;
-use super::view::{End, Info, Inspected};
+use super::view::{Info, Inspected, ProcessEnd};
 use super::wire;
 use super::{Deadlines, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
@@ -283,9 +283,9 @@ impl Daemon {
     /// says.
     pub(super) async fn runtime_of(&self, container: &str) -> Result<Option<String>, CallError> {
         let path = match self.contact()?.kind {
-            Kind::Docker => format!("/containers/{container}/json"),
+            EngineKind::Docker => format!("/containers/{container}/json"),
             // Its answer in Docker's words names no runtime.
-            Kind::Podman => format!("/libpod/containers/{container}/json"),
+            EngineKind::Podman => format!("/libpod/containers/{container}/json"),
         };
         let seen: Inspected = self.get(&path, self.deadlines.inspect).await.map_err(|error| {
             error.map_or_else(|late| late, |error| explain::wire(&self.endpoint, &error))
@@ -306,14 +306,14 @@ impl Daemon {
 
     /// Asks until it has noticed that a container's process has ended, and
     /// says how it ended. Has no deadline.
-    pub(super) async fn end_of(&self, container: &str) -> Result<End, CallError> {
+    pub(super) async fn end_of(&self, container: &str) -> Result<ProcessEnd, CallError> {
         loop {
             match self.inspect_in_turn(container).await? {
                 Some(seen) => match seen.state.end() {
                     Some(end) => return Ok(end),
                     None => sleep(Duration::from_millis(10)).await,
                 },
-                None => return Ok(End::Removed),
+                None => return Ok(ProcessEnd::Removed),
             }
         }
     }

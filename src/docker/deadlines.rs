@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kind::Kind;
+use super::kind::EngineKind;
 
 /// How long an engine has for each call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +40,10 @@ pub struct Deadlines {
 
 impl Deadlines {
     /// For `/info`. Podman runs programs to answer it.
-    pub(super) fn of_info(&self, kind: Kind) -> Duration {
+    pub(super) fn of_info(&self, kind: EngineKind) -> Duration {
         match kind {
-            Kind::Docker => self.negotiate,
-            Kind::Podman => self.info,
+            EngineKind::Docker => self.negotiate,
+            EngineKind::Podman => self.info,
         }
     }
 }

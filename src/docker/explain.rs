@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 use ganger_pool::runtime::CallError;
 
-use super::calls::Failure;
+use super::calls::CallFailure;
 
 use crate::endpoint::Endpoint;
 use crate::http::HttpError;
@@ -81,10 +81,10 @@ pub(super) fn wire(endpoint: &Endpoint, error: &HttpError) -> CallError {
 }
 
 /// The pool's view of a failed call.
-pub(super) fn call(endpoint: &Endpoint, what: &str, failure: &Failure) -> CallError {
+pub(super) fn call(endpoint: &Endpoint, what: &str, failure: &CallFailure) -> CallError {
     match failure {
-        Failure::Late(deadline) => CallError::unreachable(late(endpoint, what, *deadline)),
-        Failure::Engine(error) => {
+        CallFailure::Late(deadline) => CallError::unreachable(late(endpoint, what, *deadline)),
+        CallFailure::Engine(error) => {
             let message = explain(endpoint, error);
             let answered = matches!(
                 error,

@@ -7,7 +7,7 @@
 use bollard::errors::Error;
 use ganger_pool::runtime::{CallError, Fault, LaunchError};
 
-use super::calls::Failure;
+use super::calls::CallFailure;
 use super::explain::{explain, late};
 use crate::endpoint::Endpoint;
 
@@ -126,8 +126,9 @@ const DAEMON: &[(&str, &str)] = &[
 ];
 
 /// Whether the engine says that it does not have the image.
-pub(super) fn is_image_missing(operation: Operation, failure: &Failure) -> bool {
-    let Failure::Engine(Error::DockerResponseServerError { status_code, message }) = failure else {
+pub(super) fn is_image_missing(operation: Operation, failure: &CallFailure) -> bool {
+    let CallFailure::Engine(Error::DockerResponseServerError { status_code, message }) = failure
+    else {
         return false;
     };
     let message = message.to_lowercase();
@@ -140,7 +141,7 @@ pub(super) fn is_image_missing(operation: Operation, failure: &Failure) -> bool 
 pub(super) fn launch_error(
     endpoint: &Endpoint,
     operation: Operation,
-    failure: &Failure,
+    failure: &CallFailure,
 ) -> LaunchError {
     let what = match operation {
         Operation::Network => "making a network",
@@ -148,8 +149,8 @@ pub(super) fn launch_error(
         Operation::Start => "start",
     };
     let (error, hint) = match failure {
-        Failure::Late(deadline) => (daemon(late(endpoint, what, *deadline)), None),
-        Failure::Engine(error) => said(operation, what, error, &explain(endpoint, error)),
+        CallFailure::Late(deadline) => (daemon(late(endpoint, what, *deadline)), None),
+        CallFailure::Engine(error) => said(operation, what, error, &explain(endpoint, error)),
     };
     LaunchError { hint: hint.map(str::to_owned), ..error }
 }

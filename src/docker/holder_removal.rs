@@ -14,7 +14,7 @@ use ganger_pool::runtime::{CallError, Removal};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Docker;
-use super::calls::Failure;
+use super::calls::CallFailure;
 use super::daemon::Daemon;
 use super::explain;
 use super::naming;
@@ -124,7 +124,7 @@ async fn try_on(daemon: &Daemon, name: &str, holds: Holds) -> Result<Attempt, Ca
         Ok(()) => Attempt::Removed,
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => Attempt::Absent,
         Err(error) => {
-            let failure = Failure::Engine(error);
+            let failure = CallFailure::Engine(error);
             return Err(explain::call(&daemon.endpoint, "the removal", &failure));
         }
     };

@@ -13,7 +13,7 @@ use ganger_pool::core::{DaemonName, ServiceName};
 use ganger_pool::runtime::CallError;
 use tokio::time::{Instant, timeout};
 
-use super::calls::Failure;
+use super::calls::CallFailure;
 use super::daemon::Daemon;
 use super::{Builtin, Pull, explain};
 use crate::registry::{self, Login, Secret};
@@ -100,7 +100,9 @@ impl Daemon {
             Err(Error::RequestTimeoutError) => {
                 Err(CallError::unreachable(explain::late(&self.endpoint, "inspect", deadline)))
             }
-            Err(error) => Err(explain::call(&self.endpoint, "inspect", &Failure::Engine(error))),
+            Err(error) => {
+                Err(explain::call(&self.endpoint, "inspect", &CallFailure::Engine(error)))
+            }
         }
     }
 
@@ -146,7 +148,9 @@ impl Daemon {
                 Ok(Some(known.any(|known| known == newest || known == short)))
             }
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(error) => Err(explain::call(&self.endpoint, "inspect", &Failure::Engine(error))),
+            Err(error) => {
+                Err(explain::call(&self.endpoint, "inspect", &CallFailure::Engine(error)))
+            }
         }
     }
 
@@ -166,7 +170,7 @@ impl Daemon {
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(version).build();
         let login = login(reference).await?;
         let stream = contact.client.create_image(Some(options), None, login);
-        let mut progress = Progress::new();
+        let mut progress = PullProgress::new();
         self.drain(stream, reference, |info| {
             if let Some((done, total)) = progress.update(info) {
                 tracing::info!(daemon = %self.name, image = reference, done, total, "pulling image");
@@ -201,7 +205,7 @@ impl Daemon {
     }
 
     fn fetch_error(&self, reference: &str, error: Error) -> CallError {
-        let mut error = explain::call(&self.endpoint, "the pull", &Failure::Engine(error));
+        let mut error = explain::call(&self.endpoint, "the pull", &CallFailure::Engine(error));
         let lower = error.message.to_lowercase();
         let advice =
             if ["unauthorized", "denied", "no basic auth"].iter().any(|p| lower.contains(p)) {
@@ -277,14 +281,14 @@ impl fmt::Display for Reference<'_> {
 
 /// Adds up what a pull reports per layer.
 #[derive(Debug)]
-struct Progress {
+struct PullProgress {
     layers: BTreeMap<String, (i64, i64)>,
     said: Instant,
 }
 
-// === impl Progress ===
+// === impl PullProgress ===
 
-impl Progress {
+impl PullProgress {
     fn new() -> Self {
         Self { layers: BTreeMap::new(), said: Instant::now() }
     }
@@ -312,7 +316,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pull_says_now_and_then_how_much_of_all_layers_is_there() {
-        let mut progress = Progress::new();
+        let mut progress = PullProgress::new();
         let mut said = |layer: &str, current, total| {
             let info = serde_json::json!({
                 "id": layer, "progressDetail": {"current": current, "total": total},

@@ -43,7 +43,7 @@ pub struct Written {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Image {
+struct InspectedImage {
     config: Option<Configured>,
 }
 
@@ -85,7 +85,8 @@ impl Docker {
         image: &str,
     ) -> Result<ImageFacts, CallError> {
         let daemon = self.daemon(daemon)?;
-        let found: Image = daemon.ask(&format!("/images/{}/json", http::escape(image))).await?;
+        let found: InspectedImage =
+            daemon.ask(&format!("/images/{}/json", http::escape(image))).await?;
         let config = found.config.unwrap_or_default();
         let keys = |map: Option<BTreeMap<String, IgnoredAny>>| map.unwrap_or_default().into_keys();
         let port = |exposed: String| exposed.strip_suffix("/tcp")?.parse().ok();

@@ -10,7 +10,7 @@ use super::view::Info;
 
 /// The engine behind an API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum EngineKind {
     /// Docker, or what does not say otherwise.
     Docker,
     /// Podman.
@@ -19,7 +19,7 @@ pub(super) enum Kind {
 
 /// What an engine's answer to a ping says: which it is, and the version of the API that it
 /// and the client library both speak. `None` when the answer is not an engine's.
-pub(super) fn greeting(headers: &HeaderMap) -> Option<(Kind, String)> {
+pub(super) fn greeting(headers: &HeaderMap) -> Option<(EngineKind, String)> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (major, minor) = text("Api-Version")?.split_once('.')?;
     let its: (usize, usize) = (major.parse().ok()?, minor.parse().ok()?);
@@ -27,13 +27,13 @@ pub(super) fn greeting(headers: &HeaderMap) -> Option<(Kind, String)> {
     let (major, minor) = its.min(ours);
     let podman = text("Libpod-Api-Version").is_some()
         || text("Server").is_some_and(|server| server.starts_with("Libpod/"));
-    let kind = if podman { Kind::Podman } else { Kind::Docker };
+    let kind = if podman { EngineKind::Podman } else { EngineKind::Docker };
     Some((kind, format!("{major}.{minor}")))
 }
 
-// === impl Kind ===
+// === impl EngineKind ===
 
-impl Kind {
+impl EngineKind {
     /// Which installation an engine is. Podman has a new id for each answer.
     pub(super) fn installation(self, info: &Info) -> String {
         match self {
@@ -92,7 +92,7 @@ impl Kind {
 mod tests {
     use super::*;
 
-    fn greeted(headers: &[(&'static str, &'static str)]) -> Option<(Kind, String)> {
+    fn greeted(headers: &[(&'static str, &'static str)]) -> Option<(EngineKind, String)> {
         let headers = headers.iter().map(|(name, value)| {
             (name.parse().unwrap(), hyper::header::HeaderValue::from_static(value))
         });
@@ -102,14 +102,17 @@ mod tests {
     #[test]
     fn a_ping_says_which_engine_it_is_and_what_it_speaks() {
         let docker = greeted(&[("api-version", "1.41"), ("server", "Docker/20.10.24 (linux)")]);
-        assert_eq!(docker, Some((Kind::Docker, "1.41".into())));
+        assert_eq!(docker, Some((EngineKind::Docker, "1.41".into())));
         let podman = greeted(&[("api-version", "1.41"), ("server", "Libpod/5.4.2 (linux)")]);
-        assert_eq!(podman, Some((Kind::Podman, "1.41".into())));
+        assert_eq!(podman, Some((EngineKind::Podman, "1.41".into())));
         let behind = greeted(&[("api-version", "1.41"), ("libpod-api-version", "5.8.0")]);
-        assert_eq!(behind.unwrap().0, Kind::Podman, "a proxy has put its own name");
+        assert_eq!(behind.unwrap().0, EngineKind::Podman, "a proxy has put its own name");
         let newer = greeted(&[("api-version", "1.999")]).unwrap().1;
         assert_eq!(newer, format!("1.{}", API_DEFAULT_VERSION.minor_version));
         assert_eq!(greeted(&[("server", "nginx")]), None);
-        assert!(Kind::Podman.doubts_health().is_some() && Kind::Docker.doubts_health().is_none());
+        assert!(
+            EngineKind::Podman.doubts_health().is_some()
+                && EngineKind::Docker.doubts_health().is_none()
+        );
     }
 }

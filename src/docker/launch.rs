@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::address::{Address, OutOfReach};
-use super::calls::Failure;
+use super::calls::CallFailure;
 use super::contact::Contact;
 use super::container::{Container, attach};
 use super::daemon::Daemon;
@@ -21,7 +21,7 @@ use super::ignored::{self, Ignored};
 use super::naming::{self, DEADLINE, is_id};
 use super::sandboxes::SandboxKind;
 use super::secret_holders::HeldSecrets;
-use super::view::End;
+use super::view::ProcessEnd;
 use super::{Docker, Network, Reach, Ready, Spec};
 use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
@@ -263,7 +263,7 @@ impl Docker {
         launch: LaunchId,
         name: &str,
         request: ContainerCreateBody,
-    ) -> Result<ContainerCreateResponse, Failure> {
+    ) -> Result<ContainerCreateResponse, CallFailure> {
         let client = contact.client.clone();
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let create = async move { client.create_container(Some(options), request).await };
@@ -346,7 +346,7 @@ impl Docker {
 /// made of one container says nothing of others.
 async fn ended(daemon: &Daemon, id: &str) -> Option<LaunchError> {
     match timeout(daemon.deadlines.notice, daemon.end_of(id)).await {
-        Ok(Ok(End::Removed)) => {
+        Ok(Ok(ProcessEnd::Removed)) => {
             let message = "somebody removed the container as soon as it was started";
             Some(fault::unwanted(message.to_owned()))
         }

@@ -22,7 +22,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::calls::Failure;
+use super::calls::CallFailure;
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::explain;
@@ -93,7 +93,7 @@ impl Docker {
                 return Err(late());
             }
             Err(error) => {
-                let failure = Failure::Engine(error);
+                let failure = CallFailure::Engine(error);
                 let error = launch_error(&daemon.endpoint, Operation::Network, &failure);
                 let call = explain::call(&daemon.endpoint, "", &failure);
                 return Err(CallError { message: error.message, ..call });
@@ -124,8 +124,8 @@ impl Docker {
         let made = match launch {
             Some(launch) => self.calls.run(launch, deadlines.create, deadlines.bound, create).await,
             None => match timeout(deadlines.create, create).await {
-                Ok(made) => made.map_err(Failure::Engine),
-                Err(_) => Err(Failure::Late(deadlines.create)),
+                Ok(made) => made.map_err(CallFailure::Engine),
+                Err(_) => Err(CallFailure::Late(deadlines.create)),
             },
         };
         made.map_err(|failure| launch_error(&daemon.endpoint, Operation::Network, &failure))?;
@@ -290,8 +290,8 @@ impl Daemon {
             {
                 return Ok(Removal::Pending);
             }
-            Ok(Err(error)) => Failure::Engine(error),
-            Err(_) => Failure::Late(deadline),
+            Ok(Err(error)) => CallFailure::Engine(error),
+            Err(_) => CallFailure::Late(deadline),
         };
         Err(explain::call(&self.endpoint, "the removal of a network", &failure))
     }

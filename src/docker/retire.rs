@@ -10,7 +10,7 @@ use ganger_pool::runtime::{CallError, ContainerKey, Removal, Target};
 use tokio::time::Instant;
 
 use super::belongings::belonging;
-use super::calls::Failure;
+use super::calls::CallFailure;
 use super::daemon::Daemon;
 use super::naming::is_id;
 use super::strays::Stray;
@@ -168,14 +168,14 @@ impl Docker {
             daemon.observers.done("remove", container, began);
         }
         match result {
-            Err(Failure::Engine(Error::DockerResponseServerError { status_code: 404, .. })) => {
-                Ok(false)
-            }
+            Err(CallFailure::Engine(Error::DockerResponseServerError {
+                status_code: 404, ..
+            })) => Ok(false),
             // Gone, or under way, be it ours or another's: the list tells.
             Ok(())
             | Err(
-                Failure::Late(_)
-                | Failure::Engine(Error::DockerResponseServerError { status_code: 409, .. }),
+                CallFailure::Late(_)
+                | CallFailure::Engine(Error::DockerResponseServerError { status_code: 409, .. }),
             ) => Ok(true),
             Err(failure) => Err(explain::call(&daemon.endpoint, "the removal", &failure)),
         }

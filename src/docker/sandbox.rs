@@ -23,7 +23,7 @@ use ganger_pool::core::{LaunchId, short_id};
 use ganger_pool::runtime::{CallError, LaunchError};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::calls::Failure;
+use super::calls::CallFailure;
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::fault::{self, Operation, launch_error};
@@ -148,7 +148,7 @@ impl Docker {
         let deadlines = &daemon.deadlines;
         let failed = |what, late: Duration| {
             move |result: Option<Error>| {
-                let failure = result.map_or(Failure::Late(late), Failure::Engine);
+                let failure = result.map_or(CallFailure::Late(late), CallFailure::Engine);
                 launch_error(&daemon.endpoint, what, &failure)
             }
         };

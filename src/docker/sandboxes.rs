@@ -52,7 +52,7 @@ pub(super) struct NetworkSandbox {
 /// The sandboxes of one engine, wherever it is found meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Sandboxes {
-    state: Mutex<State>,
+    state: Mutex<SandboxesState>,
     /// One is not live any more, or cannot be removed now.
     over: Notify,
     /// There are to be no more.
@@ -60,7 +60,7 @@ pub(super) struct Sandboxes {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SandboxesState {
     /// The one that became free last at the end, each since when.
     free: Vec<(NetworkSandbox, Instant)>,
     taken: BTreeMap<LaunchId, NetworkSandbox>,

@@ -26,11 +26,11 @@ struct SecretHolder {
     engine: String,
     /// The specifications that launches had it for.
     wanted: Vec<Weak<Spec>>,
-    place: Place,
+    place: SecretSlot,
 }
 
 /// Where the launches that want the same secrets find their holder. Locked while one is made.
-pub(super) type Place = Arc<tokio::sync::Mutex<Option<HeldSecrets>>>;
+pub(super) type SecretSlot = Arc<tokio::sync::Mutex<Option<HeldSecrets>>>;
 
 /// What a launch knows of the holder of its secrets.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub(super) struct HeldSecrets {
 impl SecretHolders {
     /// Where the holder of a specification's secrets is found on an engine; `None` when there are to
     /// be no more.
-    pub(super) fn place(&self, engine: &str, spec: &Arc<Spec>) -> Option<Place> {
+    pub(super) fn place(&self, engine: &str, spec: &Arc<Spec>) -> Option<SecretSlot> {
         let mut known = self.0.lock();
         if known.closed {
             return None;
@@ -59,7 +59,7 @@ impl SecretHolders {
             holder.wanted.push(this);
             return Some(Arc::clone(&holder.place));
         }
-        let (place, wanted) = (Place::default(), vec![this]);
+        let (place, wanted) = (SecretSlot::default(), vec![this]);
         let (secrets, engine) = (spec.secrets.clone(), engine.to_owned());
         known.all.push(SecretHolder { secrets, engine, wanted, place: Arc::clone(&place) });
         Some(place)
@@ -91,7 +91,7 @@ impl SecretHolders {
     }
 
     /// All places, where there are to be no new ones.
-    pub(super) fn close(&self) -> Vec<Place> {
+    pub(super) fn close(&self) -> Vec<SecretSlot> {
         let mut known = self.0.lock();
         known.closed = true;
         known.all.drain(..).map(|holder| holder.place).collect()

@@ -27,7 +27,7 @@ use super::daemon::Daemon;
 use super::holder_removal::Creation;
 use super::naming;
 use super::sandboxes::Holds;
-use super::secret_holders::{HeldSecrets, Place};
+use super::secret_holders::{HeldSecrets, SecretSlot};
 use super::{Docker, Network, Spec, explain, fault};
 use crate::http::{self, HttpError};
 use crate::image::{self, File};
@@ -167,7 +167,7 @@ impl Docker {
     }
 
     /// A holder has not what it is to hold: whoever looks for it next makes another.
-    async fn lose(&self, daemon: &Arc<Daemon>, place: &Place, held: &HeldSecrets) {
+    async fn lose(&self, daemon: &Arc<Daemon>, place: &SecretSlot, held: &HeldSecrets) {
         let mut known = place.lock().await;
         if known.as_ref().is_some_and(|known| known.number == held.number) {
             *known = None;

@@ -51,7 +51,7 @@ impl Listed {
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Inspected {
     pub(crate) id: String,
-    pub(crate) state: State,
+    pub(crate) state: ContainerState,
     pub(crate) network_settings: NetworkSettings,
     pub(super) host_config: HostConfig,
     /// The runtime, where Podman is asked in its own words.
@@ -72,7 +72,7 @@ pub(crate) struct HostConfig {
 /// What a container does.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(crate) struct State {
+pub(crate) struct ContainerState {
     pub(super) status: String,
     pub(crate) running: bool,
     pub(crate) paused: bool,
@@ -165,7 +165,7 @@ impl Info {
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ProcessEnd {
     /// Its process exited, or was killed.
     Exited {
         /// Exit code; 128 and the signal's number when it was killed.
@@ -190,20 +190,20 @@ impl NetworkSettings {
     }
 }
 
-// === impl State ===
+// === impl ContainerState ===
 
-impl State {
+impl ContainerState {
     /// How it ended; `None` while it runs. Podman says that a container which it stops does
     /// not run any more, before it has ended.
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<ProcessEnd> {
         (!self.running && self.status != "stopping")
-            .then_some(End::Exited { code: self.exit_code, out_of_memory: self.oom_killed })
+            .then_some(ProcessEnd::Exited { code: self.exit_code, out_of_memory: self.oom_killed })
     }
 }
 
-// === impl End ===
+// === impl ProcessEnd ===
 
-impl fmt::Display for End {
+impl fmt::Display for ProcessEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited { code, out_of_memory: false } => write!(f, "exited with code {code}"),
@@ -258,7 +258,7 @@ mod tests {
             serde_json::from_str::<Inspected>(&seen).unwrap().state.end()
         };
         assert_eq!(state("stopping", 5284), None);
-        let ended = Some(End::Exited { code: 0, out_of_memory: false });
+        let ended = Some(ProcessEnd::Exited { code: 0, out_of_memory: false });
         assert_eq!((state("stopped", 0), state("exited", 0)), (ended, ended));
     }
 }

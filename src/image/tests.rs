@@ -24,7 +24,7 @@ fn image() -> Image<'static> {
         env: &[("KEY", "a=b")],
         labels: &[("role", "test")],
         user: "65534:65534",
-        healthcheck: Some(Healthcheck {
+        healthcheck: Some(ImageHealthcheck {
             command: &["/usr/bin/tool", "check"],
             interval: Duration::from_millis(200),
             timeout: Duration::from_secs(2),

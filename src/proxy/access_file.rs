@@ -64,7 +64,7 @@ pub struct AccessLogError {
 
 /// A record as it is written. Times are in seconds.
 #[derive(Serialize)]
-struct Line<'a> {
+struct AccessLine<'a> {
     timestamp: String,
     id: u64,
     service: &'a str,
@@ -118,7 +118,7 @@ impl Recorder for AccessFile {
     fn ended(&self, record: &ConnRecord) {
         let queue = self.queue.read();
         let Some(LineQueue { lines, lost }) = &*queue else { return };
-        let mut line = serde_json::to_vec(&Line::of(record)).unwrap_or_default();
+        let mut line = serde_json::to_vec(&AccessLine::of(record)).unwrap_or_default();
         line.push(b'\n');
         if lines.try_send(line).is_err() {
             lost.fetch_add(1, Ordering::Relaxed);
@@ -184,9 +184,9 @@ fn write(path: &str, file: impl Write, lines: &Receiver<Vec<u8>>, lost: &AtomicU
     }
 }
 
-// === impl Line ===
+// === impl AccessLine ===
 
-impl<'a> Line<'a> {
+impl<'a> AccessLine<'a> {
     fn of(record: &'a ConnRecord) -> Self {
         let seconds = |time: Duration| time.as_secs_f64();
         Self {

@@ -25,7 +25,7 @@ pub struct ConnLines {
 struct Maybe<T>(Option<T>);
 
 /// A duration as people read it: `0.2ms`, `5.007s`.
-struct Span(Duration);
+struct ShownDuration(Duration);
 
 // === impl AccessLog ===
 
@@ -79,10 +79,10 @@ fn text(record: &ConnRecord) {
         container = %Maybe(container),
         daemon = %Maybe(record.daemon.as_ref()),
         start = %Maybe(record.start),
-        wait = %Maybe(record.wait.map(Span)),
-        connect = %Maybe(record.connect.map(Span)),
-        first_byte = %Maybe(record.first_byte.map(Span)),
-        total = %Span(record.total),
+        wait = %Maybe(record.wait.map(ShownDuration)),
+        connect = %Maybe(record.connect.map(ShownDuration)),
+        first_byte = %Maybe(record.first_byte.map(ShownDuration)),
+        total = %ShownDuration(record.total),
         "in" = %format_args!("{}B", record.bytes_in),
         out = %format_args!("{}B", record.bytes_out),
         end = %record.end,
@@ -129,9 +129,9 @@ impl<T: fmt::Display> fmt::Display for Maybe<T> {
     }
 }
 
-// === impl Span ===
+// === impl ShownDuration ===
 
-impl fmt::Display for Span {
+impl fmt::Display for ShownDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 < Duration::from_secs(1) {
             write!(f, "{:.1}ms", self.0.as_secs_f64() * 1e3)

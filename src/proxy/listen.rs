@@ -26,8 +26,8 @@ use super::listener::{BACKLOG, Listener};
 use super::record::ConnRecord;
 use super::session::{self, Arrival};
 use super::supply::Supply;
-use super::threads::{Acceptor, Place};
-use super::{Service, socket};
+use super::workers::{Acceptor, WorkerSlot};
+use super::{ServiceContext, socket};
 use crate::reach::watched;
 use crate::reactor;
 
@@ -60,7 +60,7 @@ pub struct Shutdown {
 /// Dropping the future closes the listener; sessions go on until `cut`.
 pub async fn run<S: Supply>(
     listener: Listener,
-    service: watch::Receiver<Arc<Service<S>>>,
+    service: watch::Receiver<Arc<ServiceContext<S>>>,
     shutdown: Shutdown,
     acceptor: Acceptor,
 ) {
@@ -93,7 +93,7 @@ pub async fn run<S: Supply>(
 /// Accepts until there is to be an end.
 async fn accept_all<S: Supply>(
     listener: &AsyncFd<OwnedFd>,
-    service: &watch::Receiver<Arc<Service<S>>>,
+    service: &watch::Receiver<Arc<ServiceContext<S>>>,
     drain: &CancellationToken,
     look_after: impl Fn(Accepted) -> io::Result<()>,
 ) {
@@ -148,7 +148,7 @@ async fn accept_the_rest(
 
 /// Keeps the options that accepted connections inherit as the service's settings have them.
 async fn follow_reloads<S>(
-    mut service: watch::Receiver<Arc<Service<S>>>,
+    mut service: watch::Receiver<Arc<ServiceContext<S>>>,
     listener: &impl AsFd,
 ) -> Infallible {
     while service.changed().await.is_ok() {
@@ -173,7 +173,7 @@ fn accept(listener: &OwnedFd) -> io::Result<Accepted> {
 }
 
 /// Tells of a client that was accepted, and that no thread can look after.
-fn lost<S: Supply>(service: &Service<S>, peer: SocketAddr, error: &io::Error) {
+fn lost<S: Supply>(service: &ServiceContext<S>, peer: SocketAddr, error: &io::Error) {
     Admission::turn_away(&service.counters);
     let reason = format!("the connection cannot be looked after: {error}");
     let end = End::new(Who::Resources, Phase::Queue, reason);
@@ -183,10 +183,10 @@ fn lost<S: Supply>(service: &Service<S>, peer: SocketAddr, error: &io::Error) {
 }
 
 fn admit<S: Supply>(
-    service: Arc<Service<S>>,
+    service: Arc<ServiceContext<S>>,
     client: TcpStream,
     peer: SocketAddr,
-    place: Place,
+    place: WorkerSlot,
     sessions: &TaskTracker,
     cut: &CancellationToken,
 ) {

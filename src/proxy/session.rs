@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use super::Service;
+use super::ServiceContext;
 use super::admission::Ticket;
 use super::dial::{Patience, SILENCE, dial};
 use super::end::{End, EndCode, Phase, Who};
@@ -21,8 +21,8 @@ use super::relay::{Event, Relay, Side};
 use super::sessions::{ServingContainer, SessionEntry};
 use super::socket::{self, Delivery, DeliveryLimits};
 use super::supply::{Leased, Outcome, Refusal, Supply};
-use super::threads::Place;
 use super::trace::QueuePlace;
+use super::workers::WorkerSlot;
 use crate::reach::{Backend, Fate, unacknowledged};
 use crate::spec::SessionSettings;
 
@@ -37,11 +37,11 @@ pub(super) struct Arrival {
     pub(super) record: ConnRecord,
     pub(super) entry: SessionEntry,
     pub(super) ticket: Ticket,
-    pub(super) place: Place,
+    pub(super) place: WorkerSlot,
 }
 
 struct Session<S: Supply> {
-    service: Arc<Service<S>>,
+    service: Arc<ServiceContext<S>>,
     client: TcpStream,
     accepted: Instant,
     phase: Phase,
@@ -59,7 +59,7 @@ struct Session<S: Supply> {
     entry: SessionEntry,
     /// Given back when all is over.
     _ticket: Ticket,
-    _place: Place,
+    _place: WorkerSlot,
 }
 
 /// Why there is no lease.
@@ -72,7 +72,7 @@ enum Unserved {
 ///
 /// # Cancel safety
 /// Not meant to be dropped: the cut of its entry ends it in good order.
-pub(super) async fn serve<S: Supply>(service: Arc<Service<S>>, arrival: Arrival) {
+pub(super) async fn serve<S: Supply>(service: Arc<ServiceContext<S>>, arrival: Arrival) {
     let cut = arrival.entry.cut().clone();
     let mut session = Session::new(service, arrival);
     let end = tokio::select! {
@@ -87,7 +87,7 @@ pub(super) async fn serve<S: Supply>(service: Arc<Service<S>>, arrival: Arrival)
 // === impl Session ===
 
 impl<S: Supply> Session<S> {
-    fn new(service: Arc<Service<S>>, arrival: Arrival) -> Self {
+    fn new(service: Arc<ServiceContext<S>>, arrival: Arrival) -> Self {
         let Arrival { client, accepted, record, entry, ticket, place } = arrival;
         Self {
             client,
@@ -151,7 +151,7 @@ impl<S: Supply> Session<S> {
     }
 
     async fn take_lease(&mut self, deadline: Instant) -> Result<(), Unserved> {
-        let Service { supply, settings, .. } = &*self.service;
+        let ServiceContext { supply, settings, .. } = &*self.service;
         let queued =
             |place| self.entry.queued(QueuePlace { after: self.accepted.elapsed(), place });
         // The lease first: from stock it is there at once, and the client's

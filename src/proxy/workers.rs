@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Runtimes for connections. Dropped, they end, and what runs on them does.
 #[derive(Debug)]
-pub struct Threads {
+pub struct Workers {
     acceptors: Vec<Acceptor>,
     /// Dropped with it, which the threads wait for.
     _alive: Vec<oneshot::Sender<()>>,
@@ -50,13 +50,13 @@ struct Worker {
 
 /// A connection's place on a thread. Dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct WorkerSlot {
     worker: Worker,
 }
 
-// === impl Threads ===
+// === impl Workers ===
 
-impl Threads {
+impl Workers {
     /// One for each processor.
     ///
     /// # Errors
@@ -127,13 +127,13 @@ impl Acceptor {
     }
 
     /// A place for a connection that was accepted.
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> WorkerSlot {
         let taken = |worker: &Worker| worker.taken.load(Relaxed);
         let less = |partner: &&Worker| taken(&self.own) >= taken(partner) + MORE;
         let partner = self.partner.as_ref().filter(less);
         let worker = partner.unwrap_or(&self.own).clone();
         worker.taken.fetch_add(1, Relaxed);
-        Place { worker }
+        WorkerSlot { worker }
     }
 }
 
@@ -145,9 +145,9 @@ impl Worker {
     }
 }
 
-// === impl Place ===
+// === impl WorkerSlot ===
 
-impl Place {
+impl WorkerSlot {
     pub(super) fn runtime(&self) -> &Handle {
         &self.worker.runtime
     }
@@ -165,7 +165,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkerSlot {
     fn drop(&mut self) {
         self.worker.taken.fetch_sub(1, Relaxed);
     }
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn there_is_a_thread_for_each_processor_and_an_acceptor_for_two() {
         for (processors, acceptors) in [(1, 1), (2, 1), (3, 2)] {
-            let threads = Threads::of(processors).unwrap();
+            let threads = Workers::of(processors).unwrap();
             assert_eq!(threads._alive.len(), processors);
             assert_eq!(threads.acceptors().count(), acceptors);
         }

@@ -27,7 +27,7 @@ const BANNER: Duration = Duration::from_secs(1);
 const ENOUGH: u32 = 3;
 
 /// What connections are made to.
-pub(crate) trait Connect: Send + Sync + 'static {
+pub(crate) trait HotDial: Send + Sync + 'static {
     /// Makes one, with the options that [`super::socket`] sets: nobody reads or writes while it
     /// is kept, and by them one that can be cut is found out.
     ///
@@ -41,17 +41,17 @@ pub(crate) trait Connect: Send + Sync + 'static {
 
 /// At most one connection, made ahead.
 #[derive(Debug, Default)]
-pub(crate) struct Hot(Mutex<State>);
+pub(crate) struct Hot(Mutex<HotState>);
 
 #[derive(Debug, Default)]
-struct State {
-    made: Option<Made>,
+struct HotState {
+    made: Option<HotConnection>,
     /// How often it was taken, or made anew by the probe.
     turn: u64,
 }
 
 #[derive(Debug)]
-struct Made {
+struct HotConnection {
     /// Of no runtime, until it is taken: it is used by that of whoever takes it.
     stream: std::net::TcpStream,
     at: Instant,
@@ -70,14 +70,14 @@ impl Hot {
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
-    pub(crate) async fn make<C: Connect>(
+    pub(crate) async fn make<C: HotDial>(
         self: &Arc<Self>,
         to: &Arc<C>,
         banner: bool,
     ) -> io::Result<bool> {
         let stream = to.connect().await?;
         let said = banner && says_something(&stream).await?;
-        let made = Made::new(stream)?;
+        let made = HotConnection::new(stream)?;
         let turn = {
             let mut state = self.0.lock();
             state.turn += 1;
@@ -117,9 +117,9 @@ async fn says_something(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-// === impl Made ===
+// === impl HotConnection ===
 
-impl Made {
+impl HotConnection {
     fn new(stream: TcpStream) -> io::Result<Self> {
         Ok(Self { stream: stream.into_std()?, at: Instant::now(), whole: false })
     }
@@ -161,7 +161,7 @@ enum Look {
 
 // === impl Renewer ===
 
-impl<C: Connect> Renewer<C> {
+impl<C: HotDial> Renewer<C> {
     async fn run(self) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -187,7 +187,7 @@ impl<C: Connect> Renewer<C> {
             let Some(to) = self.to.upgrade() else { return };
             // One that cannot be made is not there; whoever wants one learns why.
             let Ok(Ok(stream)) = timeout(SOON, to.connect()).await else { continue };
-            let Ok(made) = Made::new(stream) else { continue };
+            let Ok(made) = HotConnection::new(stream) else { continue };
             let Some(hot) = self.hot.upgrade() else { return };
             let mut state = hot.0.lock();
             if state.turn != self.turn {

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore}
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use super::{Files, Identity};
+use super::{Files, TlsIdentity};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -35,7 +35,7 @@ pub(crate) enum Which {
 
 /// What is wrong with a file. Holds nothing of what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Flaw {
+pub(crate) struct FileFlaw {
     pub(crate) which: Which,
     pub(crate) what: String,
     pub(crate) help: String,
@@ -46,7 +46,7 @@ pub(crate) struct Flaw {
 pub(crate) struct Loaded {
     pub(crate) config: ClientConfig,
     /// What is right, but not for long.
-    pub(crate) warnings: Vec<Flaw>,
+    pub(crate) warnings: Vec<FileFlaw>,
 }
 
 /// When a certificate is good.
@@ -59,18 +59,18 @@ struct Validity {
 /// Collects what is wrong.
 struct Check {
     now: SystemTime,
-    flaws: Vec<Flaw>,
-    warnings: Vec<Flaw>,
+    flaws: Vec<FileFlaw>,
+    warnings: Vec<FileFlaw>,
 }
 
 /// Reads the files.
 ///
 /// # Errors
 /// All that is wrong with them, at least one.
-pub(crate) fn load(files: &Files, now: SystemTime) -> Result<Loaded, Vec<Flaw>> {
+pub(crate) fn load(files: &Files, now: SystemTime) -> Result<Loaded, Vec<FileFlaw>> {
     let mut check = Check { now, flaws: Vec::new(), warnings: Vec::new() };
     let roots = check.authorities(&files.ca);
-    let identity = files.identity.as_ref().map(|Identity { cert, key }| {
+    let identity = files.identity.as_ref().map(|TlsIdentity { cert, key }| {
         let certificates = check.certificates(Which::Cert, cert);
         if let Some(certificates) = &certificates {
             // Those after it are the engine's to judge.
@@ -119,7 +119,7 @@ fn client(
 }
 
 /// Several flaws in one line.
-pub(super) fn listed(flaws: &[Flaw]) -> String {
+pub(super) fn listed(flaws: &[FileFlaw]) -> String {
     flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -127,7 +127,7 @@ pub(super) fn listed(flaws: &[Flaw]) -> String {
 
 impl Check {
     fn flaw(&mut self, which: Which, what: String, help: &str) {
-        self.flaws.push(Flaw { which, what, help: help.to_owned() });
+        self.flaws.push(FileFlaw { which, what, help: help.to_owned() });
     }
 
     fn authorities(&mut self, path: &Path) -> Option<RootCertStore> {
@@ -238,7 +238,7 @@ impl Check {
                         humantime::format_rfc3339_seconds(until)
                     );
                     let help = "replace it in time; new connections use the new one".to_owned();
-                    self.warnings.push(Flaw { which, what, help });
+                    self.warnings.push(FileFlaw { which, what, help });
                 }
             }
             (None, Some((what, help))) => self.flaw(which, what, help),
@@ -284,9 +284,9 @@ impl Validity {
     }
 }
 
-// === impl Flaw ===
+// === impl FileFlaw ===
 
-impl fmt::Display for Flaw {
+impl fmt::Display for FileFlaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, help, .. } = self;
         if help.is_empty() { write!(f, "{what}") } else { write!(f, "{what}; {help}") }

@@ -10,7 +10,7 @@ fn write(dir: &Path, ca: &Authority) -> Files {
     fs::create_dir_all(dir).unwrap();
     fs::write(dir.join("ca.pem"), ca.pem()).unwrap();
     ca.issue(&[]).write(dir);
-    let identity = Identity { cert: dir.join("cert.pem"), key: dir.join("key.pem") };
+    let identity = TlsIdentity { cert: dir.join("cert.pem"), key: dir.join("key.pem") };
     Files { ca: dir.join("ca.pem"), identity: Some(identity) }
 }
 

@@ -105,7 +105,7 @@ async fn calls_share_a_connection() {
     let daemon = TlsDaemon::start(&fleet, |address| ca.issue(&[address]), &ca.pem());
     let files = Files::new(&ca, &ca.issue(&[]));
     let file = |name: &str| files.0.join(name);
-    let identity = tls::Identity { cert: file("cert.pem"), key: file("key.pem") };
+    let identity = tls::TlsIdentity { cert: file("cert.pem"), key: file("key.pem") };
     let tls = tls::Files { ca: file("ca.pem"), identity: Some(identity) };
     let url = daemon.host().tcp_url.clone().unwrap();
     let site = Site::of(url.parse::<Endpoint>().unwrap().with_tls(tls));

@@ -26,8 +26,8 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::engine::{Engine, Inside, machine};
-use self::figures::{Figures, Kind};
+use self::engine::{BenchEngine, Inside, machine};
+use self::figures::{FigureKind, Figures};
 use self::server::Server;
 use self::targets::Targets;
 use crate::BenchArgs;
@@ -125,7 +125,7 @@ fn engine_to_use(interrupts: &Interrupts) -> Result<(Option<Fleet>, PathBuf)> {
 
 /// First bytes, and the targets of starts.
 fn on_engine(rounds: u32, socket: PathBuf, interrupts: &Interrupts) -> Result<(String, Targets)> {
-    let (engine, mut targets) = (Engine::new(socket), Targets::default());
+    let (engine, mut targets) = (BenchEngine::new(socket), Targets::default());
     let (text, recipe) = first_bytes(&engine, rounds, interrupts)?;
     cold::measure(engine.socket(), interrupts, &mut targets)?;
     refill::measure(&engine, &recipe, interrupts, &mut targets)?;
@@ -133,14 +133,18 @@ fn on_engine(rounds: u32, socket: PathBuf, interrupts: &Interrupts) -> Result<(S
 }
 
 /// The figures, and what the containers were made from.
-fn first_bytes(engine: &Engine, rounds: u32, interrupts: &Interrupts) -> Result<(String, Value)> {
+fn first_bytes(
+    engine: &BenchEngine,
+    rounds: u32,
+    interrupts: &Interrupts,
+) -> Result<(String, Value)> {
     let machine = machine()?;
     let mut server = Server::start(engine)?;
     let mut figures = Figures::default();
     for round in 0..rounds {
         interrupts.check()?;
         println!("round {} of {rounds}", round + 1);
-        for kind in [Kind::Cold, Kind::Warm] {
+        for kind in [FigureKind::Cold, FigureKind::Warm] {
             at_rest(engine, &server)?;
             through(&mut server, kind, &mut figures)?;
         }
@@ -155,7 +159,7 @@ fn first_bytes(engine: &Engine, rounds: u32, interrupts: &Interrupts) -> Result<
 
 /// Through ganger. Answers with the container that served, if it did so in the
 /// way that is to be measured.
-fn through(server: &mut Server, kind: Kind, figures: &mut Figures) -> Result<Option<String>> {
+fn through(server: &mut Server, kind: FigureKind, figures: &mut Figures) -> Result<Option<String>> {
     let sample = first_byte(server.address(kind)?)?;
     let end = server.end_of(sample.client)?;
     ensure!(end.end == "--", "a connection ended with {}: {:?}", end.end, end.reason);
@@ -163,13 +167,13 @@ fn through(server: &mut Server, kind: Kind, figures: &mut Figures) -> Result<Opt
 }
 
 /// Through ganger, and directly to the container that served, in turn.
-fn same_container(engine: &Engine, server: &mut Server, figures: &mut Figures) -> Result<()> {
+fn same_container(engine: &BenchEngine, server: &mut Server, figures: &mut Figures) -> Result<()> {
     let mut known = BTreeMap::new();
     for turn in 0..=TURNS {
         let mut unused = Figures::default();
         // The first turn finds the container as the pause before has left it.
         let figures = if turn == 0 { &mut unused } else { &mut *figures };
-        let Some(id) = through(server, Kind::Reused, figures)? else {
+        let Some(id) = through(server, FigureKind::Reused, figures)? else {
             continue;
         };
         let (inside, address) = match known.entry(id) {
@@ -179,13 +183,15 @@ fn same_container(engine: &Engine, server: &mut Server, figures: &mut Figures) -
                 entry.insert((Inside::of(container.pid)?, container.address))
             }
         };
-        let mut kinds = [Kind::Inside, Kind::Bridge];
+        let mut kinds = [FigureKind::Inside, FigureKind::Bridge];
         if turn % 2 == 0 {
             kinds.reverse();
         }
         for kind in kinds {
             let sample = match kind {
-                Kind::Inside => inside.run(|| first_byte((Ipv4Addr::LOCALHOST, PORT).into()))?,
+                FigureKind::Inside => {
+                    inside.run(|| first_byte((Ipv4Addr::LOCALHOST, PORT).into()))?
+                }
                 _ => over_bridge((*address, PORT).into(), figures)?,
             };
             figures.note(kind, kind.start(), sample.time);
@@ -227,7 +233,7 @@ fn first_byte_within(address: SocketAddr, limit: Duration) -> Result<Sample> {
 
 /// Waits until nothing is being launched or removed, so that one connection is
 /// not measured while another's container comes or goes.
-fn at_rest(engine: &Engine, server: &Server) -> Result<()> {
+fn at_rest(engine: &BenchEngine, server: &Server) -> Result<()> {
     let mut last = Ok(false);
     let rest = wait::until(REST, || {
         last = engine.rests(server.instance(), server.stock());

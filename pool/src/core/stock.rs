@@ -9,11 +9,11 @@ use super::{Generation, LaunchId};
 /// itself may have gone with its machine since; then those used most, so that few containers
 /// carry the reuse and the rest can be retired as surplus; then the oldest, so that
 /// none waits for its `max_age` behind younger ones.
-type Rank = (Reverse<Generation>, bool, Reverse<u32>, LaunchId);
+type StockRank = (Reverse<Generation>, bool, Reverse<u32>, LaunchId);
 
 /// The stock, best container first.
 #[derive(Debug, Default)]
-pub(super) struct Stock(BTreeSet<Rank>);
+pub(super) struct Stock(BTreeSet<StockRank>);
 
 /// What a container's place in the stock depends on.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,7 @@ impl Stock {
 // === impl Stocked ===
 
 impl Stocked {
-    fn rank(self) -> Rank {
+    fn rank(self) -> StockRank {
         (Reverse(self.generation), self.by_itself, Reverse(self.uses), self.launch)
     }
 }

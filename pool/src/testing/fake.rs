@@ -16,14 +16,14 @@ use crate::runtime::{
     Removal, RuntimeEvent, Target,
 };
 pub use gate::{Gate, Op};
-use world::{Preparation, World};
+use world::{FakeWorld, Preparation};
 
 /// How long a call that is gated with `Never` takes to give up.
 const GIVE_UP: Duration = Duration::from_secs(10);
 
 /// A fleet of fake daemons, which hold containers in memory.
 pub struct FakeEngine {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<FakeWorld>>,
     /// Something died: whoever probes it looks again.
     deaths: Arc<Notify>,
 }
@@ -48,7 +48,7 @@ impl FakeEngine {
     /// Daemons without containers; latencies depend on the seed.
     #[must_use]
     pub fn new(seed: u64) -> Arc<Self> {
-        let world = Arc::new(Mutex::new(World::new(seed)));
+        let world = Arc::new(Mutex::new(FakeWorld::new(seed)));
         Arc::new(Self { world, deaths: Arc::default() })
     }
 

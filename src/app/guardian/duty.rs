@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::message::{Charge, Message, READY};
+use super::message::{GuardianMessage, Manifest, READY};
 use crate::app::reap::remove_all;
 use crate::docker::Docker;
 
@@ -87,7 +87,7 @@ pub async fn guard(quiet: Duration) -> Result<bool, GuardError> {
     let Some(charge) = attend(BufReader::new(pipe).lines(), &mut signals).await else {
         return Ok(true);
     };
-    let Charge { instance, boot, daemons } = &charge;
+    let Manifest { instance, boot, daemons } = &charge;
     warn!(instance, boot, daemons = daemons.len(), "the process is gone; removing its containers");
     tokio::select! {
         biased;
@@ -100,15 +100,15 @@ pub async fn guard(quiet: Duration) -> Result<bool, GuardError> {
 }
 
 /// Listens until the pipe ends; `None` when there is nothing to remove then.
-async fn attend(mut lines: Lines<BufReader<Receiver>>, signals: &mut Signals) -> Option<Charge> {
+async fn attend(mut lines: Lines<BufReader<Receiver>>, signals: &mut Signals) -> Option<Manifest> {
     let mut charge = None;
     loop {
         tokio::select! {
             biased;
             line = lines.next_line() => match line {
-                Ok(Some(line)) => match Message::read(&line) {
-                    Some(Message::Guard(told)) => charge = Some(told),
-                    Some(Message::Farewell) => return None,
+                Ok(Some(line)) => match GuardianMessage::read(&line) {
+                    Some(GuardianMessage::Guard(told)) => charge = Some(told),
+                    Some(GuardianMessage::Farewell) => return None,
                     None => {}
                 },
                 Ok(None) | Err(_) => return charge,
@@ -131,7 +131,7 @@ fn has_ended() -> bool {
 }
 
 /// Clears every daemon, all at the same time; says whether nothing is left.
-async fn clear_all(charge: &Charge, quiet: Duration) -> bool {
+async fn clear_all(charge: &Manifest, quiet: Duration) -> bool {
     let mut work = JoinSet::new();
     for place in &charge.daemons {
         // Each its own: two places may have one name.

@@ -13,33 +13,33 @@ pub(super) const READY: &[u8; 6] = b"ready\n";
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Message {
+pub(super) enum GuardianMessage {
     /// What is to be removed should we vanish. Takes the place of what was said before.
-    Guard(Charge),
+    Guard(Manifest),
     /// There is nothing left to remove.
     Farewell,
 }
 
 /// Whose containers, and where they may be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Charge {
+pub(super) struct Manifest {
     pub(super) instance: String,
     pub(super) boot: String,
-    pub(super) daemons: Vec<Place>,
+    pub(super) daemons: Vec<DaemonAddress>,
 }
 
 /// A daemon and how it is reached. Two may have one name: it moved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct DaemonAddress {
     pub(super) daemon: String,
     url: String,
     /// The files that TLS is made with, if it is.
     tls: Option<tls::Files>,
 }
 
-// === impl Message ===
+// === impl GuardianMessage ===
 
-impl Message {
+impl GuardianMessage {
     /// As it is sent.
     pub(super) fn line(&self) -> String {
         // Text and lists of it: nothing that JSON cannot hold.
@@ -53,17 +53,17 @@ impl Message {
     }
 }
 
-// === impl Charge ===
+// === impl Manifest ===
 
-impl Charge {
+impl Manifest {
     pub(super) fn identity(&self) -> Identity {
         Identity { instance: self.instance.clone(), boot: self.boot.clone() }
     }
 }
 
-// === impl Place ===
+// === impl DaemonAddress ===
 
-impl Place {
+impl DaemonAddress {
     pub(super) fn of(daemon: &DaemonSpec<Site>) -> Self {
         let endpoint = &daemon.endpoint.endpoint;
         let tls = endpoint.tls().cloned();
@@ -99,14 +99,14 @@ mod tests {
             ("tcp://[2001:db8::7]:2375", None),
             ("tcp://[2001:db8::7]:2376", Some(files)),
         ] {
-            let place = Place { daemon: "local".into(), url: url.into(), tls };
-            assert_eq!(Place::of(&place.daemon().unwrap()), place);
-            let charge = Charge { instance: "i".into(), boot: "b".into(), daemons: vec![place] };
-            for said in [Message::Guard(charge), Message::Farewell] {
+            let place = DaemonAddress { daemon: "local".into(), url: url.into(), tls };
+            assert_eq!(DaemonAddress::of(&place.daemon().unwrap()), place);
+            let charge = Manifest { instance: "i".into(), boot: "b".into(), daemons: vec![place] };
+            for said in [GuardianMessage::Guard(charge), GuardianMessage::Farewell] {
                 let line = said.line();
                 assert_eq!(line.matches('\n').count(), 1);
-                assert_eq!(Message::read(line.trim_end()), Some(said));
-                assert_eq!(Message::read(&line[..line.len() - 2]), None, "cut off");
+                assert_eq!(GuardianMessage::read(line.trim_end()), Some(said));
+                assert_eq!(GuardianMessage::read(&line[..line.len() - 2]), None, "cut off");
             }
         }
     }

@@ -98,16 +98,18 @@ impl Heard {
         self.0.join("heard")
     }
 
-    fn messages(&self) -> Vec<Message> {
+    fn messages(&self) -> Vec<GuardianMessage> {
         let text = fs::read_to_string(self.file()).unwrap_or_default();
-        text.lines().map(|line| Message::read(line).unwrap()).collect()
+        text.lines().map(|line| GuardianMessage::read(line).unwrap()).collect()
     }
 
     /// The daemons of each message; none of a farewell.
     fn daemons(&self) -> Vec<Vec<String>> {
         let names = |message| match message {
-            Message::Guard(charge) => charge.daemons.into_iter().map(|d| d.daemon).collect(),
-            Message::Farewell => Vec::new(),
+            GuardianMessage::Guard(charge) => {
+                charge.daemons.into_iter().map(|d| d.daemon).collect()
+            }
+            GuardianMessage::Farewell => Vec::new(),
         };
         self.messages().into_iter().map(names).collect()
     }
@@ -159,7 +161,7 @@ async fn a_daemon_is_told_before_it_is_used_and_stays_known_when_it_leaves() {
     guardian.end(true).await;
     let daemons = heard.daemons();
     assert_eq!(daemons, [&["a"][..], &["a", "b"], &["b", "a"], &["b", "a"], &[]]);
-    assert_eq!(heard.messages().last(), Some(&Message::Farewell));
+    assert_eq!(heard.messages().last(), Some(&GuardianMessage::Farewell));
 }
 
 #[tokio::test]

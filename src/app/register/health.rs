@@ -4,15 +4,15 @@ use ganger_pool::core::{ServiceView, State};
 
 /// How a service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Health {
-    pub(super) status: Status,
+pub(super) struct ServiceHealth {
+    pub(super) status: CheckStatus,
     /// The same for people, without what containers have printed.
     pub(super) note: String,
 }
 
 /// A status of Consul's checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum CheckStatus {
     /// There is stock, or it can be launched.
     Passing,
     /// There is stock, and no more can be launched.
@@ -33,12 +33,12 @@ struct Facts {
     refusing: bool,
 }
 
-// === impl Health ===
+// === impl ServiceHealth ===
 
-impl Health {
+impl ServiceHealth {
     /// `None` is a service that is not served any more.
     pub(super) fn of(service: Option<&ServiceView>) -> Self {
-        let critical = |note: &str| Self { status: Status::Critical, note: note.to_owned() };
+        let critical = |note: &str| Self { status: CheckStatus::Critical, note: note.to_owned() };
         let Some(view) = service.filter(|view| !view.leaving) else {
             return critical("it takes no more clients");
         };
@@ -64,13 +64,15 @@ impl Health {
         // A service that fails is as it is until a container gets ready, also while
         // the next one is tried.
         let (status, what) = match (idle, failing, refusing) {
-            (_, false, false) => (Status::Passing, ""),
+            (_, false, false) => (CheckStatus::Passing, ""),
             (1.., true, _) => {
-                (Status::Warning, ", and new ones keep failing: see the log of Ganger")
+                (CheckStatus::Warning, ", and new ones keep failing: see the log of Ganger")
             }
-            (1.., false, true) => (Status::Warning, ", and no daemon can launch more"),
-            (0, true, _) => (Status::Critical, ": containers keep failing, see the log of Ganger"),
-            (0, false, true) => (Status::Critical, ": no daemon can launch it"),
+            (1.., false, true) => (CheckStatus::Warning, ", and no daemon can launch more"),
+            (0, true, _) => {
+                (CheckStatus::Critical, ": containers keep failing, see the log of Ganger")
+            }
+            (0, false, true) => (CheckStatus::Critical, ": no daemon can launch it"),
         };
         let waiting = match waiting {
             0 => String::new(),
@@ -80,9 +82,9 @@ impl Health {
     }
 }
 
-// === impl Status ===
+// === impl CheckStatus ===
 
-impl Status {
+impl CheckStatus {
     /// As Consul writes it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -113,7 +115,7 @@ mod tests {
             (Facts { failing: true, ..none }, "critical", "containers keep failing"),
             (Facts { failing: true, refusing: true, ..none }, "critical", "keep failing"),
         ] {
-            let health = Health::judged(facts);
+            let health = ServiceHealth::judged(facts);
             assert_eq!(health.status.as_str(), status, "{facts:?}");
             assert!(health.note.contains(note), "{facts:?}: {}", health.note);
         }
@@ -121,6 +123,6 @@ mod tests {
 
     #[test]
     fn what_is_not_served_is_critical() {
-        assert_eq!(Health::of(None).status, Status::Critical);
+        assert_eq!(ServiceHealth::of(None).status, CheckStatus::Critical);
     }
 }

@@ -15,7 +15,7 @@ use crate::app::given::PassedOn;
 use crate::app::handover::Succession;
 use crate::app::notify;
 use crate::app::plan::Plan;
-use crate::app::register::{Entry, RegisteredAt};
+use crate::app::register::{RegisteredAt, Registration};
 use crate::shutdown::Stop;
 
 /// How long a process that gets ready is waited for with orders: more than it has for all that may
@@ -135,14 +135,14 @@ impl Server {
     }
 
     /// What is registered while it serves.
-    pub(super) fn entries(&self) -> BTreeMap<ServiceName, Entry> {
+    pub(super) fn entries(&self) -> BTreeMap<ServiceName, Registration> {
         let open = self.frontends.iter().map(|(name, frontend)| (name, frontend.address));
         self.registrar.entries(&self.config, open)
     }
 
     /// The same, for a process that has it registered before.
     pub(in crate::app) fn registers(&self) -> Vec<RegisteredAt> {
-        self.entries().values().map(Entry::at).collect()
+        self.entries().values().map(Registration::at).collect()
     }
 
     /// The listening sockets, for a process that takes over.

@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::super::orders::{self, ServerOrder, StockScale};
 use super::super::plan::Plan;
-use super::{Load, Server};
+use super::{LoadConfig, Server};
 use crate::admin::{NotOrdered, Ordered};
 use crate::shutdown::Stop;
 
@@ -33,7 +33,7 @@ impl Server {
     pub(super) async fn carry_out(
         &mut self,
         order: ServerOrder,
-        load: Option<&Load>,
+        load: Option<&LoadConfig>,
         stop: &Stop,
     ) -> Result<Ordered, NotOrdered> {
         let changes = !matches!(order, ServerOrder::Reload { dry_run: true });

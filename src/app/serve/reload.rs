@@ -22,7 +22,7 @@ use crate::shutdown::Stop;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the configuration again, or says why it cannot be used.
-pub type Load = Arc<dyn Fn() -> Result<Config, NotLoaded> + Send + Sync>;
+pub type LoadConfig = Arc<dyn Fn() -> Result<Config, NotLoaded> + Send + Sync>;
 
 /// Why a configuration is not used. `Display` has a line for each mistake, without the text of the
 /// file, in which there may be secrets.
@@ -109,7 +109,7 @@ impl ConfigReading {
     ///
     /// # Cancel safety
     /// Dropping the future leaves a reading that has begun to its thread.
-    async fn read(&self, load: &Load) -> Result<Arc<Config>, NotLoaded> {
+    async fn read(&self, load: &LoadConfig) -> Result<Arc<Config>, NotLoaded> {
         let load = Arc::clone(load);
         self.0.read(move || load().map(Arc::new)).await.unwrap_or_else(|| {
             let why = format!("the configuration could not be read within {PATIENCE:?}");
@@ -128,7 +128,11 @@ impl Default for ConfigReading {
 
 impl Server {
     /// Reads the configuration again and runs by it, all of it or nothing.
-    pub(super) async fn reload(&mut self, load: &Load, stop: &Stop) -> Result<Ordered, NotOrdered> {
+    pub(super) async fn reload(
+        &mut self,
+        load: &LoadConfig,
+        stop: &Stop,
+    ) -> Result<Ordered, NotOrdered> {
         notify::reloading();
         let prepared = async { self.prepare(self.reading.read(load).await?).await };
         let prepared = tokio::select! {
@@ -151,7 +155,11 @@ impl Server {
 
     /// Says what the configuration would change, and changes nothing. Addresses, the file for records
     /// and where daemons are found are not tried.
-    pub(super) async fn compare(&self, load: &Load, stop: &Stop) -> Result<Ordered, NotOrdered> {
+    pub(super) async fn compare(
+        &self,
+        load: &LoadConfig,
+        stop: &Stop,
+    ) -> Result<Ordered, NotOrdered> {
         let compared = async {
             let config = self.reading.read(load).await?;
             self.planned(&config)?;
@@ -276,7 +284,7 @@ mod tests {
         let reading = ConfigReading(Aside::new(Duration::from_millis(20)));
         let (go_on, gone_on) = std::sync::mpsc::sync_channel::<()>(0);
         let gone_on = parking_lot::Mutex::new(gone_on);
-        let load: Load = Arc::new(move || {
+        let load: LoadConfig = Arc::new(move || {
             _ = gone_on.lock().recv();
             Config::parse(&Config::default_text(), "t").map_err(|it| it.to_string().into())
         });

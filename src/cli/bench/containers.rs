@@ -9,11 +9,11 @@ use indexmap::IndexMap;
 
 use super::advice::by_options;
 use super::counter::Counter;
-use super::{Arguments, known, load_of, subject, usage};
+use super::{BenchArguments, known, load_of, subject, usage};
 use crate::app::{self, Plan};
 use crate::bench::{
-    BenchError, Exchange, Image, Kind, Load, Machine, Pace, Point, REFILL, Report, Rounds, STEPS,
-    Setup, Skipped, Surroundings, refill, rounds,
+    BenchError, BenchImage, BenchReport, Exchange, Load, Machine, Pace, Point, REFILL, RoundKind,
+    Rounds, STEPS, Setup, Skipped, Surroundings, refill, rounds,
 };
 use crate::cli::out::complain;
 use crate::cli::{Exit, Failure, demo, guard, loaded, run};
@@ -46,11 +46,11 @@ struct Circumstances {
 
 /// Measures; says besides whether it came to the end, and was not interrupted.
 pub(super) async fn measured(
-    arguments: &Arguments,
+    arguments: &BenchArguments,
     config: Option<PathBuf>,
     exchange: Option<Exchange>,
     log: &str,
-) -> Result<(Report, bool), Failure> {
+) -> Result<(BenchReport, bool), Failure> {
     let kinds = kinds(arguments);
     assertable(arguments, &kinds)?;
     let setup = setup(arguments, config, exchange)?;
@@ -67,7 +67,7 @@ pub(super) async fn measured(
         _ => None,
     };
     let subject = subject(&what, &setup.exchange, load);
-    let mut report = Report::begin(subject, Machine::here(Some(engine)));
+    let mut report = BenchReport::begin(subject, Machine::here(Some(engine)));
     let sweeping = arguments.sweep.is_some();
     for Circumstances { at, setup, how } in all.into_iter().filter(|_| !kinds.is_empty()) {
         let point = Point { at, series: Vec::new(), phases: Vec::new() };
@@ -96,10 +96,10 @@ pub(super) async fn measured(
 }
 
 async fn refills(
-    arguments: &Arguments,
+    arguments: &BenchArguments,
     setup: &Setup,
     with: &Surroundings<'_>,
-    report: &mut Report,
+    report: &mut BenchReport,
 ) -> Result<(), Failure> {
     let duration = arguments.duration.unwrap_or(DURATION);
     for clients in &arguments.refill {
@@ -131,17 +131,17 @@ fn is_stopped(stop: &Stop) -> bool {
 }
 
 /// The kinds that are to be measured: none where refills are asked for.
-fn kinds(arguments: &Arguments) -> Vec<Kind> {
+fn kinds(arguments: &BenchArguments) -> Vec<RoundKind> {
     let mut kinds = arguments.kinds.clone();
     kinds.sort_unstable();
     kinds.dedup();
-    if kinds.is_empty() && arguments.refill.is_empty() { Kind::ALL.to_vec() } else { kinds }
+    if kinds.is_empty() && arguments.refill.is_empty() { RoundKind::ALL.to_vec() } else { kinds }
 }
 
 /// Fails for an assertion on what is not measured.
-fn assertable(arguments: &Arguments, kinds: &[Kind]) -> Result<(), Failure> {
+fn assertable(arguments: &BenchArguments, kinds: &[RoundKind]) -> Result<(), Failure> {
     let mut names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
-    if kinds.contains(&Kind::Cold) {
+    if kinds.contains(&RoundKind::Cold) {
         names.extend(STEPS);
     }
     if !arguments.refill.is_empty() {
@@ -151,7 +151,7 @@ fn assertable(arguments: &Arguments, kinds: &[Kind]) -> Result<(), Failure> {
 }
 
 fn setup(
-    arguments: &Arguments,
+    arguments: &BenchArguments,
     config: Option<PathBuf>,
     exchange: Option<Exchange>,
 ) -> Result<Setup, Failure> {
@@ -197,7 +197,7 @@ fn of_service(
     Ok(Setup::of_service(config, exchange))
 }
 
-fn of_image(arguments: &Arguments, exchange: Option<Exchange>) -> Result<Setup, Failure> {
+fn of_image(arguments: &BenchArguments, exchange: Option<Exchange>) -> Result<Setup, Failure> {
     // As the engine's own client takes an empty DOCKER_HOST.
     let url = if arguments.docker.is_empty() { demo::DEFAULT } else { &arguments.docker };
     let engine: Endpoint =
@@ -216,15 +216,15 @@ fn of_image(arguments: &Arguments, exchange: Option<Exchange>) -> Result<Setup, 
     let image = image.transpose()?;
     let command = Some(arguments.command.clone()).filter(|command| !command.is_empty());
     let patience = arguments.timeout;
-    Setup::of_image(Image { image, command, engine, patience }, exchange)
+    Setup::of_image(BenchImage { image, command, engine, patience }, exchange)
         .map_err(|mistakes| Failure::new(Exit::Failed, mistakes))
 }
 
 /// What everything is measured for, one after the other.
 fn circumstances(
-    arguments: &Arguments,
+    arguments: &BenchArguments,
     setup: &Setup,
-    kinds: &[Kind],
+    kinds: &[RoundKind],
 ) -> Result<Vec<Circumstances>, Failure> {
     let how = how(arguments, kinds, None)?;
     let Some(Sweep { what, values }) = &arguments.sweep else {
@@ -254,7 +254,11 @@ fn circumstances(
 }
 
 /// How it is measured, by so many clients at a time where a sweep says so.
-fn how(arguments: &Arguments, kinds: &[Kind], clients: Option<u32>) -> Result<Rounds, Failure> {
+fn how(
+    arguments: &BenchArguments,
+    kinds: &[RoundKind],
+    clients: Option<u32>,
+) -> Result<Rounds, Failure> {
     if clients.is_some() && arguments.rate.is_some() {
         return Err(usage(
             "--sweep concurrency is for a closed loop, and --rate an open one".to_owned(),
@@ -315,7 +319,7 @@ async fn look(setup: &Setup) -> Result<String, Failure> {
     Ok(format!("{}{many}", found.join(", ")))
 }
 
-fn failed(arguments: &Arguments, error: &BenchError) -> Failure {
+fn failed(arguments: &BenchArguments, error: &BenchError) -> Failure {
     let exit = match error {
         BenchError::Unreachable(_) => Exit::Unreachable,
         _ => Exit::Failed,
@@ -324,7 +328,7 @@ fn failed(arguments: &Arguments, error: &BenchError) -> Failure {
 }
 
 /// Without a configuration there are options to change, and no settings.
-fn advised(arguments: &Arguments, said: String) -> String {
+fn advised(arguments: &BenchArguments, said: String) -> String {
     if arguments.service.is_some() { said } else { by_options(&said) }
 }
 

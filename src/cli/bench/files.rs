@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Arguments, Failure, usage};
-use crate::bench::Report;
+use super::{BenchArguments, Failure, usage};
+use crate::bench::BenchReport;
 use crate::cli::Exit;
 use crate::cli::out::{complain, print, say};
 use crate::config::is_stdin;
@@ -13,8 +13,11 @@ use crate::config::is_stdin;
 ///
 /// # Errors
 /// Two want the same stream.
-pub(super) fn streams(arguments: &Arguments, config: Option<&Path>) -> Result<fn(&str), Failure> {
-    let Arguments { json, html, from, compare, .. } = arguments;
+pub(super) fn streams(
+    arguments: &BenchArguments,
+    config: Option<&Path>,
+) -> Result<fn(&str), Failure> {
+    let BenchArguments { json, html, from, compare, .. } = arguments;
     let taken = |options: &[(&str, Option<&Path>)]| {
         let named = options.iter().filter(|(_, path)| path.is_some_and(is_stdin));
         named.map(|(option, _)| format!("{option} -")).collect::<Vec<_>>()
@@ -35,8 +38,8 @@ pub(super) fn streams(arguments: &Arguments, config: Option<&Path>) -> Result<fn
 }
 
 /// What `--json` wrote before.
-pub(super) fn load(path: &Path) -> Result<Report, Failure> {
-    Report::load(path).map_err(|error| Failure::new(Exit::Failed, error))
+pub(super) fn load(path: &Path) -> Result<BenchReport, Failure> {
+    BenchReport::load(path).map_err(|error| Failure::new(Exit::Failed, error))
 }
 
 /// Whether a file can be written. Nothing is changed yet: one that is not there is not there.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::out::print_bytes;
 use super::{Exit, Failure, failed};
-use crate::image::{File, Healthcheck, Image, archive};
+use crate::image::{File, Image, ImageHealthcheck, archive};
 
 /// What the image is called. No registry has it, so that nobody else's is pulled in its place.
 pub(super) const REFERENCE: &str = "ganger.local/ganger:latest";
@@ -59,7 +59,7 @@ fn packed(reference: &str, program: &[u8]) -> Result<Vec<u8>, Failure> {
         entrypoint: &[PROGRAM],
         command: &["run"],
         env: &[CONFIG, LOGINS],
-        healthcheck: Some(Healthcheck {
+        healthcheck: Some(ImageHealthcheck {
             command: &[PROGRAM, "status"],
             interval: Duration::from_secs(30),
             timeout: Duration::from_secs(15),

@@ -35,9 +35,9 @@ pub(super) fn read(text: &str) -> Result<BTreeMap<String, Vec<Arrival>>, String>
 }
 
 /// Service, time of arrival, and for how long it had a container.
-type Line = (String, Duration, Duration);
+type TracedLine = (String, Duration, Duration);
 
-fn listed(line: &str) -> Result<Line, String> {
+fn listed(line: &str) -> Result<TracedLine, String> {
     let mut parts = line.split(',').map(str::trim);
     let (Some(service), Some(arrived), Some(held), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -63,7 +63,7 @@ struct PastConnection {
     total: f64,
 }
 
-fn recorded(line: &str) -> Result<Line, String> {
+fn recorded(line: &str) -> Result<TracedLine, String> {
     let record: PastConnection = serde_json::from_str(line).map_err(|error| {
         format!("this is no record of a connection, as `access_log` has them written: {error}")
     })?;

@@ -21,7 +21,7 @@ pub(in crate::config) struct User(pub(super) String);
 
 /// The arguments of a container, of which there is at least one.
 #[derive(Clone, PartialEq)]
-pub(in crate::config) struct Arguments(pub(super) Vec<String>);
+pub(in crate::config) struct ProgramArguments(pub(super) Vec<String>);
 
 /// Environment variables.
 #[derive(Clone, PartialEq)]
@@ -147,7 +147,7 @@ impl Decode for FoundMount {
     }
 }
 
-impl Decode for Arguments {
+impl Decode for ProgramArguments {
     const WHAT: &'static str = "a list such as [\"/echo\", \"--loud\"]";
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {

@@ -7,7 +7,7 @@ use super::groups::{
     CLIENT_ROWS, CONNECT_ROWS, Client, LIMITS_ROWS, QUEUE_ROWS, Queue, TIMEOUTS_ROWS, Timeouts,
 };
 use super::machine::{Devices, VOLUME_ROWS, Volumes};
-use super::parts::{Arguments, EnvFile, MOUNT_ROWS, MemoryFiles, Mounts, User, Variables};
+use super::parts::{EnvFile, MOUNT_ROWS, MemoryFiles, Mounts, ProgramArguments, User, Variables};
 use super::privileges::{Capabilities, PRIVILEGES_ROWS, Privileges};
 use super::system::{HostName, Hosts, NameServers, Sysctls, ULIMIT_ROWS, Ulimits};
 use super::warm::{AUTO_ROWS, Warm};
@@ -139,9 +139,9 @@ keys! {
         "Where a port is published: loopback, or the daemon's `publish_on`. `Any` is all addresses, so \
          that everybody gets past the proxy.",
     );
-    command: Arguments =
+    command: ProgramArguments =
         optional("the image's", "[\"/echo\"]", "What the container runs instead of the image's command.");
-    entrypoint: Arguments = optional(
+    entrypoint: ProgramArguments = optional(
         "the image's",
         "[\"/bin/server\"]",
         "The program, in place of the image's entrypoint; the image's command is not used then either.",

@@ -5,7 +5,7 @@ use std::fs;
 use ganger_test_support::{Authority, Issued, unique};
 
 use super::*;
-use crate::tls::{Files, Identity};
+use crate::tls::{Files, TlsIdentity};
 
 /// A configuration and the files that it names, in a directory of their own.
 struct Dir(PathBuf);
@@ -60,7 +60,7 @@ fn files_are_found_beside_the_configuration() {
     let ca = Authority::new("ca");
     let dir = Dir::new(&ca, &ca.issue(&[]));
     let config = dir.load(&format!("{URL}, {TLS}")).unwrap();
-    let identity = Identity { cert: dir.0.join("cert.pem"), key: dir.0.join("key.pem") };
+    let identity = TlsIdentity { cert: dir.0.join("cert.pem"), key: dir.0.join("key.pem") };
     let files = Files { ca: dir.0.join("ca.pem"), identity: Some(identity) };
     assert_eq!(listed(&config)[0].url.tls(), Some(&files));
     assert_eq!(config.warnings, []);

@@ -1,7 +1,7 @@
 //! What may stand before a configuration.
 
 use super::parser::Parser;
-use crate::config::lex::{Bracket, Kind};
+use crate::config::lex::{Bracket, TokenKind};
 use crate::config::report::Mistake;
 
 /// The extensions of RON. The values of a configuration read the same with
@@ -15,11 +15,12 @@ impl Parser<'_, '_> {
     /// `#![enable(implicit_some)]` and the like. The file is read as if they
     /// were there, or not, whichever its author prefers.
     pub(super) fn attributes(&mut self) {
-        while self.peek().kind == Kind::Hash {
+        while self.peek().kind == TokenKind::Hash {
             let start = self.peek().span.start;
             let read = self.attribute();
             if read.is_none() {
-                while !matches!(self.peek().kind, Kind::Open(Bracket::Round) | Kind::End) {
+                while !matches!(self.peek().kind, TokenKind::Open(Bracket::Round) | TokenKind::End)
+                {
                     self.next();
                 }
                 let title = "only `#![enable(implicit_some)]` can stand before the configuration";
@@ -29,22 +30,22 @@ impl Parser<'_, '_> {
     }
 
     fn attribute(&mut self) -> Option<()> {
-        for kind in [Kind::Hash, Kind::Bang, Kind::Open(Bracket::Square)] {
+        for kind in [TokenKind::Hash, TokenKind::Bang, TokenKind::Open(Bracket::Square)] {
             self.take(kind)?;
         }
-        let word = self.take(Kind::Name)?;
+        let word = self.take(TokenKind::Name)?;
         (&self.text[word] == "enable").then_some(())?;
-        self.take(Kind::Open(Bracket::Round))?;
+        self.take(TokenKind::Open(Bracket::Round))?;
         loop {
-            let name = self.take(Kind::Name)?;
+            let name = self.take(TokenKind::Name)?;
             EXTENSIONS.contains(&&self.text[name]).then_some(())?;
-            let comma = self.take(Kind::Comma).is_some();
-            if !comma || self.peek().kind == Kind::Close(Bracket::Round) {
+            let comma = self.take(TokenKind::Comma).is_some();
+            if !comma || self.peek().kind == TokenKind::Close(Bracket::Round) {
                 break;
             }
         }
-        self.take(Kind::Close(Bracket::Round))?;
-        self.take(Kind::Close(Bracket::Square))?;
+        self.take(TokenKind::Close(Bracket::Round))?;
+        self.take(TokenKind::Close(Bracket::Square))?;
         Some(())
     }
 }

@@ -1,7 +1,7 @@
 //! The grammar: how brackets, fields, entries and elements make a tree.
 
 use super::{FieldName, Item, Node, Shape};
-use crate::config::lex::{Bracket, Kind, Token, tokens};
+use crate::config::lex::{Bracket, Token, TokenKind, tokens};
 use crate::config::report::{Mistake, Span};
 
 /// The deepest nesting of brackets that is read. The schema needs eight.
@@ -58,8 +58,8 @@ impl Parser<'_, '_> {
         &self.tokens[self.at]
     }
 
-    fn kind_after(&self) -> Kind {
-        self.tokens.get(self.at + 1).map_or(Kind::End, |token| token.kind)
+    fn kind_after(&self) -> TokenKind {
+        self.tokens.get(self.at + 1).map_or(TokenKind::End, |token| token.kind)
     }
 
     /// The end token is never passed.
@@ -73,16 +73,17 @@ impl Parser<'_, '_> {
         self.mistakes.push(mistake);
     }
 
-    pub(super) fn take(&mut self, kind: Kind) -> Option<Span> {
+    pub(super) fn take(&mut self, kind: TokenKind) -> Option<Span> {
         (self.peek().kind == kind).then(|| self.next())
     }
 
     fn file(&mut self) -> Option<Node> {
         let first = self.peek().clone();
-        let starts = first.kind == Kind::Open(Bracket::Round)
-            || (first.kind == Kind::Name && self.kind_after() == Kind::Open(Bracket::Round));
+        let starts = first.kind == TokenKind::Open(Bracket::Round)
+            || (first.kind == TokenKind::Name
+                && self.kind_after() == TokenKind::Open(Bracket::Round));
         if !starts {
-            let what = if first.kind == Kind::End {
+            let what = if first.kind == TokenKind::End {
                 "the file is empty"
             } else {
                 "this is not a configuration of Ganger: the first thing in it has to be `(`"
@@ -100,7 +101,7 @@ impl Parser<'_, '_> {
         }
         let node = self.value();
         let after = self.peek().clone();
-        if after.kind != Kind::End {
+        if after.kind != TokenKind::End {
             let title = "the configuration ended before this: a bracket too many?";
             self.report(
                 Mistake::new(&after.span, title)
@@ -113,30 +114,30 @@ impl Parser<'_, '_> {
     fn value(&mut self) -> Node {
         let Token { kind, span } = self.peek().clone();
         match kind {
-            Kind::Open(bracket) => self.brackets(bracket, None),
-            Kind::Name if self.kind_after() == Kind::Open(Bracket::Round) => {
+            TokenKind::Open(bracket) => self.brackets(bracket, None),
+            TokenKind::Name if self.kind_after() == TokenKind::Open(Bracket::Round) => {
                 self.next();
                 self.brackets(Bracket::Round, Some(span))
             }
-            Kind::Name | Kind::Atom => {
+            TokenKind::Name | TokenKind::Atom => {
                 self.next();
                 if let Some(end) = self.glued(&span) {
                     return Node::bad(span.start..end);
                 }
-                let shape = if kind == Kind::Name { Shape::Name } else { Shape::Atom };
+                let shape = if kind == TokenKind::Name { Shape::Name } else { Shape::Atom };
                 Node { span, shape, whole: true }
             }
-            Kind::Broken => Node::bad(self.next()),
-            Kind::Colon | Kind::Hash | Kind::Bang => {
+            TokenKind::Broken => Node::bad(self.next()),
+            TokenKind::Colon | TokenKind::Hash | TokenKind::Bang => {
                 self.next();
                 self.report(Mistake::new(&span, "a value is missing here"));
                 Node::bad(span)
             }
-            Kind::Comma | Kind::Close(_) => {
+            TokenKind::Comma | TokenKind::Close(_) => {
                 self.report(Mistake::new(&span, "a value is missing before this"));
                 Node::bad(span)
             }
-            Kind::End => {
+            TokenKind::End => {
                 self.report_end();
                 Node::bad(span)
             }
@@ -178,23 +179,23 @@ impl Parser<'_, '_> {
         loop {
             let Token { kind, span } = self.peek().clone();
             match kind {
-                Kind::Close(found) if found == bracket => {
+                TokenKind::Close(found) if found == bracket => {
                     self.next();
                     return (items, whole);
                 }
-                Kind::Close(found) if self.open.iter().any(|(open, _)| *open == found) => {
+                TokenKind::Close(found) if self.open.iter().any(|(open, _)| *open == found) => {
                     self.report_unclosed(bracket, &span);
                     return (items, false);
                 }
-                Kind::Close(_) => {
+                TokenKind::Close(_) => {
                     self.next();
                     self.report(Mistake::new(&span, "nothing was opened that this closes"));
                 }
-                Kind::Comma => {
+                TokenKind::Comma => {
                     self.next();
                     self.report(Mistake::new(&span, "a comma too many"));
                 }
-                Kind::End => {
+                TokenKind::End => {
                     self.report_end();
                     return (items, false);
                 }
@@ -210,14 +211,14 @@ impl Parser<'_, '_> {
     fn separator(&mut self) -> bool {
         let Token { kind, span } = self.peek().clone();
         match kind {
-            Kind::Comma => {
+            TokenKind::Comma => {
                 self.next();
                 true
             }
-            Kind::Close(_) | Kind::End => true,
+            TokenKind::Close(_) | TokenKind::End => true,
             _ => {
                 let before = self.tokens[self.at - 1].clone();
-                if before.kind == Kind::Broken {
+                if before.kind == TokenKind::Broken {
                     return false;
                 }
                 if self.text[before.span.end..span.start].contains('\n') {
@@ -237,19 +238,20 @@ impl Parser<'_, '_> {
 
     fn item(&mut self) -> Item {
         let Token { kind, span } = self.peek().clone();
-        let named = matches!(kind, Kind::Name | Kind::Atom) && self.kind_after() == Kind::Colon;
+        let named = matches!(kind, TokenKind::Name | TokenKind::Atom)
+            && self.kind_after() == TokenKind::Colon;
         if !named {
             return Item { key: None, value: self.value() };
         }
         self.next();
         self.next();
-        let key = FieldName { span, quoted: kind == Kind::Atom };
+        let key = FieldName { span, quoted: kind == TokenKind::Atom };
         Item { key: Some(key), value: self.value() }
     }
 
     fn entry(&mut self) -> (Node, Node) {
         let key = self.value();
-        if self.peek().kind != Kind::Colon {
+        if self.peek().kind != TokenKind::Colon {
             let span = self.peek().span.clone();
             if key.whole {
                 self.report(Mistake::new(&key.span, "expected `:` and a value after this"));

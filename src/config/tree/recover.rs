@@ -1,7 +1,7 @@
 //! After a mistake: what is said of it, and where reading goes on.
 
 use super::parser::Parser;
-use crate::config::lex::{Bracket, Kind};
+use crate::config::lex::{Bracket, TokenKind};
 use crate::config::report::{Mistake, Span};
 
 // === impl Parser ===
@@ -14,14 +14,15 @@ impl Parser<'_, '_> {
         let bare = |parser: &Self, at: usize| {
             let token = &parser.tokens[at];
             let text = &parser.text[token.span.clone()];
-            matches!(token.kind, Kind::Name | Kind::Atom | Kind::Broken) && !text.contains('"')
+            matches!(token.kind, TokenKind::Name | TokenKind::Atom | TokenKind::Broken)
+                && !text.contains('"')
         };
         if !bare(self, self.at - 1) {
             return None;
         }
         let mut end = first.end;
         while self.peek().span.start == end {
-            if self.peek().kind == Kind::Colon
+            if self.peek().kind == TokenKind::Colon
                 && self.tokens[self.at + 1].span.start == end + 1
                 && bare(self, self.at + 1)
             {
@@ -45,12 +46,12 @@ impl Parser<'_, '_> {
     pub(super) fn skip_line(&mut self) {
         loop {
             match self.peek().kind {
-                Kind::Comma => {
+                TokenKind::Comma => {
                     self.next();
                     return;
                 }
-                Kind::Close(_) | Kind::End => return,
-                Kind::Open(_) => {
+                TokenKind::Close(_) | TokenKind::End => return,
+                TokenKind::Open(_) => {
                     self.next();
                     self.skip_group();
                 }
@@ -68,10 +69,10 @@ impl Parser<'_, '_> {
     /// To the end of the group whose opening bracket was read last; where that is.
     pub(super) fn skip_group(&mut self) -> usize {
         let mut depth = 1_usize;
-        while depth > 0 && self.peek().kind != Kind::End {
+        while depth > 0 && self.peek().kind != TokenKind::End {
             match self.peek().kind {
-                Kind::Open(_) => depth += 1,
-                Kind::Close(_) => depth -= 1,
+                TokenKind::Open(_) => depth += 1,
+                TokenKind::Close(_) => depth -= 1,
                 _ => {}
             }
             self.next();

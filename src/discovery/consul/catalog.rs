@@ -16,14 +16,14 @@ const MAX: &str = "max_containers";
 /// `/v1/health/service/NAME`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Entry {
-    node: Node,
-    service: Service,
+pub(super) struct CatalogEntry {
+    node: CatalogNode,
+    service: CatalogService,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Node {
+struct CatalogNode {
     node: String,
     address: String,
     #[serde(default)]
@@ -32,7 +32,7 @@ struct Node {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Service {
+struct CatalogService {
     #[serde(rename = "ID")]
     id: String,
     service: String,
@@ -45,16 +45,16 @@ struct Service {
     meta: Option<BTreeMap<String, String>>,
 }
 
-// === impl Entry ===
+// === impl CatalogEntry ===
 
-impl Entry {
+impl CatalogEntry {
     /// A name that stays the same and is unique: of the node, with the instance's
     /// id where a node may have several, and the datacenter where there are several.
     pub(super) fn name(&self, consul: &Consul) -> String {
-        let Node { node, datacenter, .. } = &self.node;
+        let CatalogNode { node, datacenter, .. } = &self.node;
         let own = match &self.service {
-            Service { id, service, .. } if id == service => node.clone(),
-            Service { id, .. } => format!("{node}.{id}"),
+            CatalogService { id, service, .. } if id == service => node.clone(),
+            CatalogService { id, .. } => format!("{node}.{id}"),
         };
         if consul.datacenters.len() > 1 { format!("{datacenter}.{own}") } else { own }
     }
@@ -64,7 +64,7 @@ impl Entry {
     /// # Errors
     /// Why it cannot be one.
     pub(super) fn daemon(&self, consul: &Consul, tier: u32) -> Result<DaemonSpec<Site>, String> {
-        let Service { address, port, .. } = &self.service;
+        let CatalogService { address, port, .. } = &self.service;
         let host = if address.is_empty() { &self.node.address } else { address };
         let scheme = self.meta("scheme").unwrap_or("tcp");
         let known = ["http", "https", "tcp+tls"].contains(&scheme);
@@ -150,7 +150,7 @@ mod tests {
         }
     }
 
-    fn entry(id: &str, address: &str, tags: &[&str], meta: &[(&str, &str)]) -> Entry {
+    fn entry(id: &str, address: &str, tags: &[&str], meta: &[(&str, &str)]) -> CatalogEntry {
         let meta: BTreeMap<_, _> = meta.iter().copied().collect();
         serde_json::from_value(json!({
             "Node": {"Node": "rack1", "Address": "192.0.2.1", "Datacenter": "eu", "Meta": null},
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn an_instance_is_a_daemon() {
-        let daemon = |entry: Entry| entry.daemon(&consul(&[], true), 3);
+        let daemon = |entry: CatalogEntry| entry.daemon(&consul(&[], true), 3);
         let plain = daemon(entry("docker", "", &[], &[])).unwrap();
         assert_eq!((plain.name.as_str(), plain.max_containers, plain.tier), ("rack1", 10, 3));
         assert_eq!(plain.endpoint.endpoint.to_string(), "tcp://192.0.2.1:2375", "the node's");

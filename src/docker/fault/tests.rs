@@ -5,7 +5,7 @@ use super::*;
 fn classify(operation: Operation, status_code: u16, message: &str) -> (Fault, String) {
     let endpoint = "unix:///run/docker.sock".parse().unwrap();
     let error = Error::DockerResponseServerError { status_code, message: message.into() };
-    let error = launch_error(&endpoint, operation, &Failure::Engine(error));
+    let error = launch_error(&endpoint, operation, &CallFailure::Engine(error));
     (error.fault, error.message)
 }
 
@@ -165,7 +165,7 @@ fn the_message_says_whose_fault_it_is() {
 fn only_a_create_can_miss_an_image() {
     let missing = |operation, message: &str| {
         let error = Error::DockerResponseServerError { status_code: 404, message: message.into() };
-        is_image_missing(operation, &Failure::Engine(error))
+        is_image_missing(operation, &CallFailure::Engine(error))
     };
     assert!(missing(Operation::Create, "No such image: sha256:abc"));
     assert!(!missing(Operation::Create, "network nonet not found"));

@@ -3,13 +3,13 @@
 use bollard::errors::Error;
 
 use super::*;
-use crate::docker::calls::Failure;
+use crate::docker::calls::CallFailure;
 use crate::docker::fault::{Operation, launch_error};
 
 fn start_failed(status_code: u16, message: &str) -> (Fault, String) {
     let endpoint = "unix:///run/docker.sock".parse().unwrap();
     let error = Error::DockerResponseServerError { status_code, message: message.into() };
-    let error = launch_error(&endpoint, Operation::Start, &Failure::Engine(error));
+    let error = launch_error(&endpoint, Operation::Start, &CallFailure::Engine(error));
     (error.fault, error.message)
 }
 

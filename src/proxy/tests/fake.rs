@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use tracing::subscriber::DefaultGuard;
 
 use crate::proxy::{
-    Acceptor, Admission, ConnRecord, Counts, Leased, Listener, Outcome, Refusal, Service, Sessions,
-    Settings, Shutdown, StartKind, Supply, bind, run,
+    Acceptor, Admission, ConnRecord, Counts, Leased, Listener, Outcome, Refusal, ServiceContext,
+    Sessions, Settings, Shutdown, StartKind, Supply, bind, run,
 };
 use crate::reach::{Backend, Fate, tune};
 use crate::spec::{Connect, SessionSettings};
@@ -283,7 +283,7 @@ impl Proxy {
         let admission = Admission::new(cap);
         let sessions = Sessions::new(Vec::new());
         let (to, among) = (Arc::clone(&admission), Arc::clone(&sessions));
-        let service = Service::new(settings, supply, to, among);
+        let service = ServiceContext::new(settings, supply, to, among);
         let shutdown = Shutdown::default();
         let service = tokio::sync::watch::channel(service).1;
         let task = tokio::spawn(run(listener, service, shutdown.clone(), acceptor));

@@ -13,7 +13,8 @@ use super::fake::*;
 use crate::proxy::record::ConnRecord;
 use crate::proxy::session::{self, Arrival};
 use crate::proxy::{
-    Acceptor, Admission, Listener, Outcome, Refusal, Service, Sessions, Settings, Shutdown, adopt,
+    Acceptor, Admission, Listener, Outcome, Refusal, ServiceContext, Sessions, Settings, Shutdown,
+    adopt,
 };
 use crate::reach::Fate;
 
@@ -202,7 +203,7 @@ fn a_session_is_small() {
         let supply = FakeSupply { script: Mutex::default(), notes };
         let sessions = Sessions::new(Vec::new());
         let (to, among) = (Arc::clone(&admission), Arc::clone(&sessions));
-        let service = Service::new(settings, Arc::new(supply), to, among);
+        let service = ServiceContext::new(settings, Arc::new(supply), to, among);
         let ticket = admission.admit(&service.counters).unwrap();
         let peer = client.peer_addr().unwrap();
         let place = crate::proxy::Acceptor::alone(tokio::runtime::Handle::current()).place();

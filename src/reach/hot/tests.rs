@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-impl Connect for SocketAddr {
+impl HotDial for SocketAddr {
     async fn connect(&self) -> io::Result<TcpStream> {
         TcpStream::connect(*self).await
     }
@@ -129,7 +129,7 @@ async fn nothing_is_made_for_what_is_gone() {
 /// Lets one connection come about.
 struct Once(SocketAddr, AtomicU32);
 
-impl Connect for Once {
+impl HotDial for Once {
     async fn connect(&self) -> io::Result<TcpStream> {
         match self.1.fetch_add(1, Relaxed) {
             0 => self.0.connect().await,
@@ -183,7 +183,7 @@ struct Gated {
     gate: tokio::sync::Semaphore,
 }
 
-impl Connect for Gated {
+impl HotDial for Gated {
     async fn connect(&self) -> io::Result<TcpStream> {
         self.asked.notify_one();
         self.gate.acquire().await.unwrap().forget();

@@ -8,10 +8,10 @@ use crate::setup::Service;
 
 /// Every container that a client was told of.
 #[derive(Debug, Default)]
-pub(crate) struct Ids(Mutex<State>);
+pub(crate) struct Ids(Mutex<IdsState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct IdsState {
     /// The service of each, and the highest number that was told of it.
     seen: BTreeMap<String, (&'static str, u32)>,
     held: BTreeSet<String>,

@@ -20,11 +20,11 @@ pub(crate) struct Places {
     spare: Host,
     /// Has links to the sockets of the hosts.
     links: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<PlacesState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PlacesState {
     /// The numbers of the hosts that are reached by their other way.
     other_way: BTreeSet<u8>,
     /// The number of the host whose name the spare has.

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use ganger::image::{File, Healthcheck, Image, archive, echo};
+use ganger::image::{File, Image, ImageHealthcheck, archive, echo};
 
 /// What the fixture's image is called. Its containers take the arguments that
 /// `tests/fixture/src/options.rs` lists, as their command.
@@ -40,7 +40,7 @@ pub fn fixture_image() -> (&'static str, &'static [u8]) {
 /// The images that [`HEALTHY`] and [`SICK`] name, as archives.
 pub(crate) fn checked_images() -> [&'static [u8]; 2] {
     static IMAGES: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
-    let check = |command, retries| Healthcheck {
+    let check = |command, retries| ImageHealthcheck {
         command,
         interval: Duration::from_millis(200),
         timeout: Duration::from_secs(20),
@@ -65,7 +65,11 @@ pub fn fixture_as(reference: &str) -> Vec<u8> {
     pack(reference, None, &[("test", reference)])
 }
 
-fn pack(reference: &str, healthcheck: Option<Healthcheck<'_>>, labels: &[(&str, &str)]) -> Vec<u8> {
+fn pack(
+    reference: &str,
+    healthcheck: Option<ImageHealthcheck<'_>>,
+    labels: &[(&str, &str)],
+) -> Vec<u8> {
     static FIXTURE: OnceLock<Vec<u8>> = OnceLock::new();
     archive(&Image {
         reference,

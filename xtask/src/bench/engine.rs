@@ -17,7 +17,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 /// An engine's API at a socket.
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(super) struct BenchEngine {
     socket: PathBuf,
 }
 
@@ -56,9 +56,9 @@ struct Network {
     ip_address: String,
 }
 
-// === impl Engine ===
+// === impl BenchEngine ===
 
-impl Engine {
+impl BenchEngine {
     pub(super) fn new(socket: PathBuf) -> Self {
         Self { socket }
     }

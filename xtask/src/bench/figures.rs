@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 /// How a connection came to its container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum FigureKind {
     /// Through ganger, which launched it for this connection.
     Cold,
     /// Through ganger, fresh from stock.
@@ -24,25 +24,25 @@ pub(super) enum Kind {
 /// What was measured, in the order it was.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
-    samples: BTreeMap<Kind, Vec<Duration>>,
+    samples: BTreeMap<FigureKind, Vec<Duration>>,
     /// Connections that were not served in the way that was to be measured.
-    others: BTreeMap<Kind, u32>,
+    others: BTreeMap<FigureKind, u32>,
     /// Direct connections over the bridge whose answer never came.
     unanswered: u32,
 }
 
 /// The comparisons that are made, and what they tell.
-const RATIOS: [(Kind, Kind, &str); 5] = [
-    (Kind::Cold, Kind::Warm, "what a stock saves"),
-    (Kind::Warm, Kind::Reused, "what a container's first connection costs more"),
-    (Kind::Reused, Kind::Inside, "what ganger costs, same container"),
-    (Kind::Reused, Kind::Bridge, "what ganger costs, same container"),
-    (Kind::Warm, Kind::Inside, "a fresh container, against the best there can be"),
+const RATIOS: [(FigureKind, FigureKind, &str); 5] = [
+    (FigureKind::Cold, FigureKind::Warm, "what a stock saves"),
+    (FigureKind::Warm, FigureKind::Reused, "what a container's first connection costs more"),
+    (FigureKind::Reused, FigureKind::Inside, "what ganger costs, same container"),
+    (FigureKind::Reused, FigureKind::Bridge, "what ganger costs, same container"),
+    (FigureKind::Warm, FigureKind::Inside, "a fresh container, against the best there can be"),
 ];
 
-// === impl Kind ===
+// === impl FigureKind ===
 
-impl Kind {
+impl FigureKind {
     /// The start kind, in ganger's log and as the name of the service here.
     pub(super) const fn start(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl Kind {
 
 impl Figures {
     /// Notes a connection that was to be of a kind; says whether it was.
-    pub(super) fn note(&mut self, kind: Kind, start: &str, time: Duration) -> bool {
+    pub(super) fn note(&mut self, kind: FigureKind, start: &str, time: Duration) -> bool {
         let is = start == kind.start();
         if is {
             self.samples.entry(kind).or_default().push(time);
@@ -104,7 +104,7 @@ impl Figures {
         }
         let paired = |kind| -> Result<f64> {
             let samples = |kind| self.samples.get(&kind).context("no connection");
-            let pairs = samples(Kind::Reused)?.iter().zip(samples(kind)?);
+            let pairs = samples(FigureKind::Reused)?.iter().zip(samples(kind)?);
             let mut ratios: Vec<_> = pairs.map(|(one, other)| ratio(*one, *other)).collect();
             ratios.sort_by(f64::total_cmp);
             ratios.get(ratios.len() / 2).copied().context("no pair")
@@ -113,8 +113,8 @@ impl Figures {
             text,
             "\nMedian of the ratios of neighbours, reused / direct: {:.2} in its namespace, {:.2} \
              over the bridge.",
-            paired(Kind::Inside)?,
-            paired(Kind::Bridge)?
+            paired(FigureKind::Inside)?,
+            paired(FigureKind::Bridge)?
         )?;
         for (kind, count) in &self.others {
             writeln!(text, "\nLeft out: {count} that were to be {} and were not.", kind.start())?;
@@ -130,7 +130,7 @@ impl Figures {
     }
 
     /// How many there are, their median and their 99th percentile.
-    fn of(&self, kind: Kind) -> Result<(usize, Duration, Duration)> {
+    fn of(&self, kind: FigureKind) -> Result<(usize, Duration, Duration)> {
         let mut samples = self.samples.get(&kind).context("no connection of a kind")?.clone();
         samples.sort_unstable();
         let at = |percent: usize| {
@@ -166,12 +166,12 @@ mod tests {
     fn percentiles_are_of_the_sorted_samples_of_the_right_kind() {
         let mut figures = Figures::default();
         for millis in (1..=200).rev() {
-            figures.note(Kind::Warm, "warm", Duration::from_millis(millis));
+            figures.note(FigureKind::Warm, "warm", Duration::from_millis(millis));
         }
-        figures.note(Kind::Warm, "cold", Duration::from_secs(9));
-        let of = figures.of(Kind::Warm).unwrap();
+        figures.note(FigureKind::Warm, "cold", Duration::from_secs(9));
+        let of = figures.of(FigureKind::Warm).unwrap();
         assert_eq!(of, (200, Duration::from_millis(101), Duration::from_millis(199)));
-        assert_eq!(figures.others[&Kind::Warm], 1);
-        assert!(figures.of(Kind::Cold).is_err());
+        assert_eq!(figures.others[&FigureKind::Warm], 1);
+        assert!(figures.of(FigureKind::Cold).is_err());
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::engine::Engine;
+use super::engine::BenchEngine;
 use super::targets::{Measured, Targets, median};
 use crate::child::Interrupts;
 
@@ -19,7 +19,7 @@ const LEAST: f64 = 0.95;
 
 /// `recipe` is what the containers are created from.
 pub(super) fn measure(
-    engine: &Engine,
+    engine: &BenchEngine,
     recipe: &Value,
     interrupts: &Interrupts,
     targets: &mut Targets,
@@ -48,7 +48,12 @@ fn done<T>(worker: ScopedJoinHandle<'_, Result<T>>) -> Result<()> {
 }
 
 /// Containers a second.
-fn bare(engine: &Engine, recipe: &Value, at_a_time: u32, interrupts: &Interrupts) -> Result<f64> {
+fn bare(
+    engine: &BenchEngine,
+    recipe: &Value,
+    at_a_time: u32,
+    interrupts: &Interrupts,
+) -> Result<f64> {
     let (recipe, count) = (recipe.to_string(), AtomicU32::new(0));
     let began = Instant::now();
     let work = || {

@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-use super::engine::Engine;
-use super::figures::Kind;
+use super::engine::BenchEngine;
+use super::figures::FigureKind;
 use crate::command;
 
 /// The first start also loads the image.
@@ -59,7 +59,7 @@ struct Line {
 
 impl Server {
     /// Starts it, and returns once every stock is full.
-    pub(super) fn start(engine: &Engine) -> Result<Self> {
+    pub(super) fn start(engine: &BenchEngine) -> Result<Self> {
         let instance = format!("bench-{}", std::process::id());
         let config = std::env::temp_dir().join(format!("ganger-{instance}.ron"));
         fs::write(&config, self::config(engine, &instance)?)?;
@@ -106,7 +106,7 @@ impl Server {
     }
 
     /// Where connections of this kind are taken.
-    pub(super) fn address(&self, kind: Kind) -> Result<SocketAddr> {
+    pub(super) fn address(&self, kind: FigureKind) -> Result<SocketAddr> {
         self.addresses.get(kind.start()).copied().context("not a kind that ganger serves")
     }
 
@@ -160,13 +160,13 @@ impl Drop for Server {
 }
 
 /// What distinguishes the services: name, `reuse`, `warm`, `max`.
-const SERVICES: [(Kind, u32, usize, usize); 3] = [
-    (Kind::Cold, 0, 0, 2),
-    (Kind::Warm, 0, WARM, WARM + 2),
-    (Kind::Reused, u32::MAX - 1, REUSED, REUSED),
+const SERVICES: [(FigureKind, u32, usize, usize); 3] = [
+    (FigureKind::Cold, 0, 0, 2),
+    (FigureKind::Warm, 0, WARM, WARM + 2),
+    (FigureKind::Reused, u32::MAX - 1, REUSED, REUSED),
 ];
 
-fn config(engine: &Engine, instance: &str) -> Result<String> {
+fn config(engine: &BenchEngine, instance: &str) -> Result<String> {
     let socket = engine.socket().to_str().context("a path that is not text")?;
     let services = SERVICES.map(|(kind, reuse, warm, max)| {
         let name = kind.start();

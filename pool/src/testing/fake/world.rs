@@ -11,7 +11,7 @@ use super::{Gate, Op};
 use crate::core::{ContainerKey, DaemonName, ServiceName};
 use crate::runtime::RuntimeEvent;
 
-pub(super) struct World {
+pub(super) struct FakeWorld {
     pub(super) rng: Rng,
     pub(super) gates: BTreeMap<(DaemonName, Op), Gate>,
     /// Instead of the daemon's, for one service.
@@ -42,14 +42,14 @@ type Prepared = ((DaemonName, ServiceName), u32);
 
 /// One preparation under way.
 pub(super) struct Preparation {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<FakeWorld>>,
     pair: Prepared,
 }
 
 // === impl Preparation ===
 
 impl Preparation {
-    pub(super) fn begin(world: &Arc<Mutex<World>>, pair: Prepared) -> Self {
+    pub(super) fn begin(world: &Arc<Mutex<FakeWorld>>, pair: Prepared) -> Self {
         let mut known = world.lock();
         known.overlaps += u64::from(!known.preparing.insert(pair.clone()));
         drop(known);
@@ -63,9 +63,9 @@ impl Drop for Preparation {
     }
 }
 
-// === impl World ===
+// === impl FakeWorld ===
 
-impl World {
+impl FakeWorld {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             rng: Rng::new(seed),
