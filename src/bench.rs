@@ -7,17 +7,17 @@
 //! knows.
 
 mod assertion;
-mod bed;
 mod compare;
 mod exchange;
 mod html;
 mod load;
-mod moment;
+mod precise_sleep;
 mod records;
 mod report;
 mod rounds;
 mod series;
 mod setup;
+mod test_bed;
 mod text;
 mod time;
 
@@ -27,7 +27,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use assertion::{Assertion, AssertionError};
-pub use bed::BenchError;
 pub use compare::compare;
 pub use exchange::{Exchange, Miss, unescape};
 pub use html::page;
@@ -35,6 +34,7 @@ pub use load::{Load, Pace};
 pub use report::{BenchReport, Machine, Point, ReportError, SCHEMA, Series, Skipped};
 pub use rounds::{REFILL, Rounds, STEPS, Surroundings, refill, rounds};
 pub use setup::{BenchImage, RoundKind, Setup};
+pub use test_bed::BenchError;
 pub use text::{failures, show};
 
 use load::drive;
@@ -67,7 +67,7 @@ pub async fn measure(
             async move { exchange.connect(address, patience).await }
         }
     };
-    let took = drive(load, moment::wait, shot, stop, |due, outcome| {
+    let took = drive(load, precise_sleep::until, shot, stop, |due, outcome| {
         recorder.note(due, outcome.map(|answered| answered.at));
         progress(TARGET, recorder.total());
     })

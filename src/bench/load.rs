@@ -109,12 +109,12 @@ async fn open<T: Send + 'static, F>(
         let Some(due) = start.checked_add(after).filter(|_| !load.ends(number, after)) else {
             break;
         };
-        let mut moment = std::pin::pin!(wait(due));
+        let mut start = std::pin::pin!(wait(due));
         loop {
             tokio::select! {
                 // Who is due goes before what has ended: that has noted its time itself.
                 biased;
-                () = &mut moment => break,
+                () = &mut start => break,
                 Some(ended) = under_way.join_next() => take(ended),
             }
         }

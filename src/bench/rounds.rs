@@ -10,14 +10,14 @@ use ganger_pool::Lease;
 use tokio::time::{Instant, timeout};
 
 use super::BenchProgress;
-use super::bed::{self, Bed, BenchError};
 use super::exchange::{Answered, Miss};
 use super::load::{Load, Pace, drive};
-use super::moment;
+use super::precise_sleep;
 use super::records::Recorded;
 use super::report::{Point, Series};
 use super::series::SeriesRecorder;
 use super::setup::{RoundKind, Setup};
+use super::test_bed::{self, BenchError, TestBed};
 use crate::docker::Docker;
 use crate::reach::Backend;
 use crate::shutdown::Stop;
@@ -85,7 +85,7 @@ pub async fn rounds(
     let config = setup.plan(&how.kinds, how.stock, spare, how.patience);
     let (guardian, stop) = (Some((with.guardian)(with.log)), with.stop);
     let (mut tally, mut done) = (Tally::new(&how.kinds), 0);
-    let measured = bed::with(config, &how.kinds, with.instance, guardian, stop, async |bed| {
+    let measured = test_bed::with(config, &how.kinds, with.instance, guardian, stop, async |bed| {
         let direct = match how.kinds.contains(&RoundKind::Direct) {
             true => Some(bed.lease(RoundKind::Direct).await?),
             false => None,
@@ -134,14 +134,14 @@ pub async fn refill(
     let (guardian, stop) = (Some((with.guardian)(with.log)), with.stop);
     let (mut recorder, mut took) = (SeriesRecorder::new(), Duration::ZERO);
     let measured =
-        bed::with(config, &[RoundKind::Cold], with.instance, guardian, stop, async |bed| {
+        test_bed::with(config, &[RoundKind::Cold], with.instance, guardian, stop, async |bed| {
             let pace = Pace::Closed { concurrency: clients as usize };
             let load = Load { pace, requests: None, duration: Some(duration) };
             let shot = dial(bed, &setup, RoundKind::Cold, patience)?;
             let began = Instant::now();
             // The bed ends what is under way when it is to stop.
             let never = Default::default();
-            drive(&load, moment::wait, shot, &never, |due, outcome| {
+            drive(&load, precise_sleep::until, shot, &never, |due, outcome| {
                 recorder.note(due, outcome.map(|answered| answered.at));
                 took = began.elapsed();
                 progress(REFILL, recorder.total());
@@ -159,7 +159,7 @@ pub async fn refill(
 
 /// Makes connections of a kind that goes through the proxy.
 fn dial(
-    bed: &Bed,
+    bed: &TestBed,
     setup: &Setup,
     kind: RoundKind,
     patience: Duration,
@@ -200,7 +200,7 @@ impl Tally {
     /// The connections of one kind in one round, until nothing of them is under way.
     async fn one(
         &mut self,
-        bed: &Bed,
+        bed: &TestBed,
         setup: &Setup,
         how: &Rounds,
         kind: RoundKind,
@@ -226,12 +226,12 @@ impl Tally {
                     let (container, exchange) = (container.clone(), exchange.clone());
                     async move { exchange.over(container.dial(), patience).await }
                 };
-                drive(&how.load, moment::wait, shot, &never, note).await;
+                drive(&how.load, precise_sleep::until, shot, &never, note).await;
                 *total += began.elapsed();
             }
             None => {
                 let shot = dial(bed, setup, kind, how.patience)?;
-                drive(&how.load, moment::wait, shot, &never, note).await;
+                drive(&how.load, precise_sleep::until, shot, &never, note).await;
                 *total += began.elapsed();
                 let clients: Vec<_> = served.iter().map(|(_, answered)| answered.client).collect();
                 let missing = "a connection has ended, and there is no record of it";

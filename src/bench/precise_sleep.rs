@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(2);
 ///
 /// # Cancel safety
 /// Dropping the future changes nothing.
-pub(super) async fn wait(until: Instant) {
+pub(super) async fn until(until: Instant) {
     if let Some(early) = until.checked_sub(TICK) {
         sleep_until(early).await;
     }

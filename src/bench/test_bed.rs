@@ -52,7 +52,7 @@ pub enum BenchError {
 }
 
 /// What there is to be measured, while it runs.
-pub(super) struct Bed {
+pub(super) struct TestBed {
     running: Running,
     /// What the program tells of itself.
     pub(super) records: Arc<Records>,
@@ -75,7 +75,7 @@ pub(super) async fn with<T>(
     instance: &str,
     guardian: Option<Command>,
     stop: &Stop,
-    work: impl AsyncFnOnce(&Bed) -> Result<T, BenchError>,
+    work: impl AsyncFnOnce(&TestBed) -> Result<T, BenchError>,
 ) -> Result<T, BenchError> {
     let taken = Instance::take(instance).map_err(AppError::from)?;
     // Its end, which is not that of this process.
@@ -104,7 +104,7 @@ pub(super) async fn with<T>(
         own.map(|(_, address)| (*kind, *address))
     };
     let addresses = kinds.iter().filter_map(address).collect();
-    let bed = Bed { addresses, running, records, patience };
+    let bed = TestBed { addresses, running, records, patience };
     let measured = async {
         let measured = tokio::select! {
             // The end first.
@@ -125,9 +125,9 @@ pub(super) async fn with<T>(
     }
 }
 
-// === impl Bed ===
+// === impl TestBed ===
 
-impl Bed {
+impl TestBed {
     /// Where connections of a kind are taken.
     pub(super) fn address(&self, kind: RoundKind) -> Option<SocketAddr> {
         self.addresses.get(&kind).copied()
