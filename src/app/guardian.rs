@@ -2,9 +2,9 @@
 //! process vanish.
 //!
 //! It reads a pipe that only we write to. The end of the pipe without a farewell
-//! is our end, whatever ended us. This file is our side; `guardian/duty.rs` is its.
+//! is our end, whatever ended us. This file is our side; `guardian/child.rs` is its.
 
-mod duty;
+mod child;
 mod message;
 
 use std::fmt;
@@ -26,7 +26,7 @@ use crate::docker::{Docker, Identity};
 use crate::endpoint::Site;
 use message::{DaemonAddress, GuardianMessage, Manifest, READY};
 
-pub use duty::{GIVE_UP, GuardError, QUIET, guard};
+pub use child::{GIVE_UP, GuardError, QUIET, guard};
 
 /// How long a guardian has to get ready, and to end after a farewell.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -102,7 +102,7 @@ impl Guardian {
             failures: 0,
             next: Instant::now(),
         };
-        keeper.hire().await;
+        keeper.spawn_guardian().await;
         (Self { ending, keeper: tokio::spawn(keeper.run(ended)) }, fleet)
     }
 
@@ -129,13 +129,13 @@ impl Keeper {
                 biased;
                 nothing_left = &mut ended => {
                     if nothing_left == Ok(true) {
-                        self.dismiss().await;
+                        self.release_guardian().await;
                     }
                     // Else it takes the end of the pipe for ours, as it is to.
                     return;
                 }
                 status = ended_of(&mut self.running), if running => self.lost(&status),
-                () = sleep_until(self.next), if !running => self.hire().await,
+                () = sleep_until(self.next), if !running => self.spawn_guardian().await,
                 changed = self.source.changed(), if discovering => match changed {
                     Ok(()) => self.follow().await,
                     Err(_) => discovering = false,
@@ -146,7 +146,7 @@ impl Keeper {
     }
 
     /// Starts a guardian, if it can be.
-    async fn hire(&mut self) {
+    async fn spawn_guardian(&mut self) {
         match self.spawn().await {
             Ok(running) => {
                 let pid = running.child.id();
@@ -229,16 +229,16 @@ impl Keeper {
     async fn tell_of(&mut self, fleet: Vec<DaemonAddress>) {
         let Identity { instance, boot } = self.identity.clone();
         let daemons = fleet.into_iter().chain(self.former.iter().cloned()).collect();
-        let charge = Manifest { instance, boot, daemons };
+        let manifest = Manifest { instance, boot, daemons };
         let Some(running) = &mut self.running else { return };
-        if let Err(error) = running.say(&GuardianMessage::Guard(charge)).await {
+        if let Err(error) = running.say(&GuardianMessage::Guard(manifest)).await {
             // Another one will be told from the beginning.
             kill(&mut running.child).await;
             self.lost(&error);
         }
     }
 
-    async fn dismiss(&mut self) {
+    async fn release_guardian(&mut self) {
         let Some(mut running) = self.running.take() else { return };
         let said = running.say(&GuardianMessage::Farewell).await;
         let RunningGuardian { mut child, pipe, .. } = running;

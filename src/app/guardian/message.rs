@@ -101,8 +101,9 @@ mod tests {
         ] {
             let place = DaemonAddress { daemon: "local".into(), url: url.into(), tls };
             assert_eq!(DaemonAddress::of(&place.daemon().unwrap()), place);
-            let charge = Manifest { instance: "i".into(), boot: "b".into(), daemons: vec![place] };
-            for said in [GuardianMessage::Guard(charge), GuardianMessage::Farewell] {
+            let manifest =
+                Manifest { instance: "i".into(), boot: "b".into(), daemons: vec![place] };
+            for said in [GuardianMessage::Guard(manifest), GuardianMessage::Farewell] {
                 let line = said.line();
                 assert_eq!(line.matches('\n').count(), 1);
                 assert_eq!(GuardianMessage::read(line.trim_end()), Some(said));

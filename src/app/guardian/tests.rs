@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ganger_pool::testing::{FakeEngine, Gate, Op};
 
-use super::duty::{Cleared, clear};
+use super::child::{Cleared, clear};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -106,8 +106,8 @@ impl Heard {
     /// The daemons of each message; none of a farewell.
     fn daemons(&self) -> Vec<Vec<String>> {
         let names = |message| match message {
-            GuardianMessage::Guard(charge) => {
-                charge.daemons.into_iter().map(|d| d.daemon).collect()
+            GuardianMessage::Guard(manifest) => {
+                manifest.daemons.into_iter().map(|d| d.daemon).collect()
             }
             GuardianMessage::Farewell => Vec::new(),
         };

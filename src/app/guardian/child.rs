@@ -84,14 +84,14 @@ pub async fn guard(quiet: Duration) -> Result<bool, GuardError> {
     // Whoever does not wait for it has vanished.
     _ = io::stdout().write_all(READY).and_then(|()| io::stdout().flush());
 
-    let Some(charge) = attend(BufReader::new(pipe).lines(), &mut signals).await else {
+    let Some(manifest) = attend(BufReader::new(pipe).lines(), &mut signals).await else {
         return Ok(true);
     };
-    let Manifest { instance, boot, daemons } = &charge;
+    let Manifest { instance, boot, daemons } = &manifest;
     warn!(instance, boot, daemons = daemons.len(), "the process is gone; removing its containers");
     tokio::select! {
         biased;
-        nothing_left = clear_all(&charge, quiet) => Ok(nothing_left),
+        nothing_left = clear_all(&manifest, quiet) => Ok(nothing_left),
         () = signals.any() => {
             warn!(instance, boot, "told to stop; `ganger reap` removes what is left");
             Ok(false)
@@ -101,17 +101,17 @@ pub async fn guard(quiet: Duration) -> Result<bool, GuardError> {
 
 /// Listens until the pipe ends; `None` when there is nothing to remove then.
 async fn attend(mut lines: Lines<BufReader<Receiver>>, signals: &mut Signals) -> Option<Manifest> {
-    let mut charge = None;
+    let mut manifest = None;
     loop {
         tokio::select! {
             biased;
             line = lines.next_line() => match line {
                 Ok(Some(line)) => match GuardianMessage::read(&line) {
-                    Some(GuardianMessage::Guard(told)) => charge = Some(told),
+                    Some(GuardianMessage::Guard(told)) => manifest = Some(told),
                     Some(GuardianMessage::Farewell) => return None,
                     None => {}
                 },
-                Ok(None) | Err(_) => return charge,
+                Ok(None) | Err(_) => return manifest,
             },
             () = signals.any() => if has_ended() {
                 warn!("told to stop; `ganger reap` removes what is left");
@@ -131,11 +131,11 @@ fn has_ended() -> bool {
 }
 
 /// Clears every daemon, all at the same time; says whether nothing is left.
-async fn clear_all(charge: &Manifest, quiet: Duration) -> bool {
+async fn clear_all(manifest: &Manifest, quiet: Duration) -> bool {
     let mut work = JoinSet::new();
-    for place in &charge.daemons {
+    for place in &manifest.daemons {
         // Each its own: two places may have one name.
-        let docker = Docker::after(charge.identity());
+        let docker = Docker::after(manifest.identity());
         let daemon = place.daemon();
         let name = place.daemon.clone();
         work.spawn(async move {
