@@ -87,8 +87,8 @@ pub(super) enum Limit {
 
 impl Limit {
     /// What it means that this one was reached.
-    pub(super) fn struck(self, laggard: Side) -> Tried {
-        let (who, reason) = match (self, laggard) {
+    pub(super) fn on_expiry(self, slow_side: Side) -> Tried {
+        let (who, reason) = match (self, slow_side) {
             (Self::FirstByte, _) => {
                 let reason = "the container did not answer within `timeouts.first_byte`";
                 return Tried::Failed(End::new(Who::ContainerTimeout, Phase::Data, reason));

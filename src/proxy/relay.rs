@@ -126,7 +126,7 @@ impl Relay {
 
     /// The side that the other one waits for: the one that does not read, or
     /// else the client, which does not send.
-    pub(super) fn laggard(&self) -> Side {
+    pub(super) fn slow_side(&self) -> Side {
         if self.up.is_pressed() { Side::Container } else { Side::Client }
     }
 

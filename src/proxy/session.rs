@@ -263,7 +263,7 @@ impl<S: Supply> Session<S> {
                         return broken(side, true);
                     }
                 }
-                Err(limit) => return limit.struck(self.relay.laggard()),
+                Err(limit) => return limit.on_expiry(self.relay.slow_side()),
             }
         }
     }

@@ -24,7 +24,7 @@ const INFO: u8 = 2;
 pub(super) struct Answer {
     /// Its state, such as `TCP_LISTEN`.
     pub(super) state: u8,
-    /// How often in a row the running timer has struck.
+    /// How often in a row the running timer has expired.
     pub(super) retries: u8,
     /// Bytes that were written and are not acknowledged.
     pub(super) unacknowledged: u32,
