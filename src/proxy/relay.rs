@@ -127,7 +127,7 @@ impl Relay {
     /// The side that the other one waits for: the one that does not read, or
     /// else the client, which does not send.
     pub(super) fn slow_side(&self) -> Side {
-        if self.up.is_pressed() { Side::Container } else { Side::Client }
+        if self.up.is_backpressured() { Side::Container } else { Side::Client }
     }
 
     /// Prepares for another container: all that the client sent is to be sent

@@ -35,7 +35,7 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     /// Read and not yet taken by the far side, from `taken` on.
-    rest: Vec<u8>,
+    pending: Vec<u8>,
     taken: usize,
     /// What goes through the kernel, while a burst lasts; empty when `rest` is not.
     pipe: Option<Pipe>,
@@ -83,18 +83,19 @@ impl Flow {
     /// Begins anew with bytes that are to be sent first.
     pub(super) fn rewind(&mut self, bytes: &[u8]) {
         let counted = self.bytes;
-        *self = Self { rest: bytes.to_vec(), bytes: counted, ended: self.ended, ..Self::eager() };
+        *self =
+            Self { pending: bytes.to_vec(), bytes: counted, ended: self.ended, ..Self::eager() };
     }
 
     /// Whether the far side has yet to take something.
-    pub(super) fn is_pressed(&self) -> bool {
-        !self.rest.is_empty() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    pub(super) fn is_backpressured(&self) -> bool {
+        !self.pending.is_empty() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
     }
 
     /// Memory of its own.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
-        self.rest.capacity()
+        self.pending.capacity()
     }
 
     #[cfg(test)]
@@ -202,9 +203,9 @@ impl Flow {
         match written {
             Ok(written) => {
                 self.sent = true;
-                self.rest.extend_from_slice(&bytes[written..]);
+                self.pending.extend_from_slice(&bytes[written..]);
             }
-            Err(error) if is_retry(&error) => self.rest.extend_from_slice(bytes),
+            Err(error) if is_retry(&error) => self.pending.extend_from_slice(bytes),
             Err(error) => return Err(Fault::Write(error)),
         }
         Ok(())
@@ -216,8 +217,8 @@ impl Flow {
         cx: &mut Context<'_>,
         to: &TcpStream,
     ) -> Poll<Result<(), Fault>> {
-        while self.is_pressed() {
-            let left = &self.rest[self.taken..];
+        while self.is_backpressured() {
+            let left = &self.pending[self.taken..];
             let written = match &mut self.pipe {
                 Some(pipe) if left.is_empty() => pipe.drain(to),
                 _ => to.try_write(left).inspect(|written| self.taken += written),
@@ -235,8 +236,8 @@ impl Flow {
                 }
                 Err(error) => return Poll::Ready(Err(Fault::Write(error))),
             }
-            if self.taken == self.rest.len() {
-                self.rest = Vec::new();
+            if self.taken == self.pending.len() {
+                self.pending = Vec::new();
                 self.taken = 0;
             }
         }
@@ -258,7 +259,7 @@ impl Flow {
     /// Forgets what the far side has not taken; it takes no more.
     pub(super) fn discard(&mut self) {
         self.closed = true;
-        self.rest = Vec::new();
+        self.pending = Vec::new();
         self.taken = 0;
         self.pipe = None;
     }

@@ -62,7 +62,7 @@ async fn a_peer_that_does_not_read_is_only_bound_by_the_idle_time_out() {
     assert_eq!(SockRef::from(&client_far).tcp_user_timeout().unwrap(), None);
     let mut relay = Relay::new(0, Instant::now());
     // Until the far side's memory is full and a rest is left.
-    while !relay.down.is_pressed() {
+    while !relay.down.is_backpressured() {
         fill(&container);
         poll_fn(|cx| {
             let _ = relay.poll(cx, &client_far, &container_far);
@@ -97,7 +97,7 @@ async fn run_dry(relay: &mut Relay, client: &TcpStream, legs: (&TcpStream, &TcpS
         })
         .await;
         while client.try_read(&mut sink).is_ok() {}
-        if relay.bytes_out() == before && !relay.down.is_pressed() {
+        if relay.bytes_out() == before && !relay.down.is_backpressured() {
             return;
         }
         // Lets the reactor say what it knows.
@@ -232,7 +232,7 @@ async fn what_a_full_socket_does_not_take_at_all_is_kept_for_it() {
         Poll::Ready(())
     })
     .await;
-    assert!(relay.down.is_pressed() && relay.bytes_out() == 8);
+    assert!(relay.down.is_backpressured() && relay.bytes_out() == 8);
     let mut got = vec![0; usize::try_from(filled).unwrap() + 8];
     let relayed = poll_fn(|cx| relay.poll(cx, &client_far, &container_far));
     tokio::select! {
