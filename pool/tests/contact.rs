@@ -171,19 +171,19 @@ async fn a_removal_that_takes_long_is_asked_after_often_enough() {
 #[tokio::test(start_paused = true)]
 async fn others_share_the_capacity_of_a_daemon() {
     let engine = FakeEngine::new(3);
-    engine.crowd("d1", 6, false);
+    engine.set_others("d1", 6, false);
     let bed = Bed::with(&engine, Policy { warm: 4, ..policy() }, &[8]);
     bed.until(|s| s.daemons[0].others == 6 && s.services[0].counts[State::Idle] == 2).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(engine.launched(), 2, "there is no room for more");
     // They go, and are heard to.
-    engine.crowd("d1", 4, true);
+    engine.set_others("d1", 4, true);
     let before = tokio::time::Instant::now();
     bed.stocked().await;
     assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
 
     // They come, unheard, and are faster: what is one too many goes again.
-    engine.crowd("d1", 5, false);
+    engine.set_others("d1", 5, false);
     let lease = bed.lease().await.unwrap();
     drop(lease);
     bed.until(|s| s.daemons[0].others == 5).await;

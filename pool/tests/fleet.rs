@@ -37,7 +37,7 @@ async fn connections_spread_by_share_of_capacity_and_never_beyond_it() {
 #[tokio::test(start_paused = true)]
 async fn what_an_earlier_boot_left_is_removed_before_the_pool_is_settled() {
     let engine = FakeEngine::new(1);
-    engine.litter("d1", "0123456789ab");
+    engine.add_stray("d1", "0123456789ab");
     let bed = Bed::with(&engine, policy(), &[2]);
     bed.until(|s| s.settled()).await;
     let stray = |key: &ganger_pool::core::ContainerKey| key.to_string() == "0123456789ab";
@@ -47,7 +47,7 @@ async fn what_an_earlier_boot_left_is_removed_before_the_pool_is_settled() {
 #[tokio::test(start_paused = true)]
 async fn strays_count_against_capacity_until_they_are_gone() {
     let engine = FakeEngine::new(1);
-    (0..3).for_each(|n| engine.litter("d1", &format!("{n:012}")));
+    (0..3).for_each(|n| engine.add_stray("d1", &format!("{n:012}")));
     engine.gate("d1", Op::Retire, Gate::Err);
     let bed = Bed::with(&engine, Policy { warm: 2, ..policy() }, &[3]);
     bed.until(|s| s.daemons[0].listed && s.daemons[0].strays == 3).await;

@@ -91,7 +91,7 @@ mod tests {
     async fn as_many_are_removed_at_a_time_as_in_a_running_pool() {
         let (engine, second) = (FakeEngine::new(1), Duration::from_secs(1));
         let ids: Vec<_> = (0..20).map(|n| n.to_string()).collect();
-        ids.iter().for_each(|id| engine.litter("d", id));
+        ids.iter().for_each(|id| engine.add_stray("d", id));
         engine.gate("d", Op::Retire, Gate::Slow(second));
         engine.gate("d", Op::Connect, Gate::Slow(Duration::ZERO));
         engine.gate("d", Op::List, Gate::Slow(Duration::ZERO));

@@ -92,7 +92,7 @@ impl FakeEngine {
     }
 
     /// A container of an earlier boot.
-    pub fn litter(&self, daemon: &str, id: &str) {
+    pub fn add_stray(&self, daemon: &str, id: &str) {
         let key = (daemon.into(), ContainerKey::Stray(id.into()));
         self.world.lock().real.insert(key, true);
     }
@@ -139,7 +139,7 @@ impl FakeEngine {
 
     /// From now on, others have so many containers on a daemon; `said` whether
     /// the event stream says so.
-    pub fn crowd(&self, daemon: &str, others: u32, said: bool) {
+    pub fn set_others(&self, daemon: &str, others: u32, said: bool) {
         let mut world = self.world.lock();
         let daemon = DaemonName::from(daemon);
         world.others.insert(daemon.clone(), others);

@@ -25,11 +25,11 @@ async fn cleared(engine: &FakeEngine, meanwhile: impl Future<Output = ()>) -> (C
 #[tokio::test(start_paused = true)]
 async fn what_comes_to_life_late_is_removed_and_waited_for() {
     let engine = FakeEngine::new(1);
-    engine.litter("d", "at once");
+    engine.add_stray("d", "at once");
     let ghost = async {
         tokio::time::sleep(QUIET - SECOND).await;
         assert_eq!(engine.real("d"), []);
-        engine.litter("d", "late");
+        engine.add_stray("d", "late");
     };
     let (cleared, took) = cleared(&engine, ghost).await;
     assert_eq!(cleared, Cleared { removed: 2, left: None });
@@ -40,7 +40,7 @@ async fn what_comes_to_life_late_is_removed_and_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_daemon_that_answers_again_is_watched_from_then_on() {
     let engine = FakeEngine::new(1);
-    engine.litter("d", "one");
+    engine.add_stray("d", "one");
     engine.gate("d", Op::Connect, Gate::Err);
     let (away, silent) = (GIVE_UP / 3, GIVE_UP / 3);
     let meanwhile = async {
@@ -59,7 +59,7 @@ async fn a_daemon_that_answers_again_is_watched_from_then_on() {
 async fn a_daemon_that_stays_away_is_given_up_and_named() {
     for op in [Op::Connect, Op::List, Op::Retire] {
         let engine = FakeEngine::new(1);
-        engine.litter("d", "one");
+        engine.add_stray("d", "one");
         engine.gate("d", op, Gate::Err);
         let (cleared, took) = cleared(&engine, async {}).await;
         assert!(cleared.removed == 0 && cleared.left.is_some(), "{cleared:?}");

@@ -57,7 +57,7 @@ struct Engine {
     /// What exists on it, and whether it runs.
     real: BTreeMap<ContainerKey, bool>,
     /// Creates whose reply was lost and that are carried out later.
-    ghosts: Vec<ContainerKey>,
+    lost_creates: Vec<ContainerKey>,
     /// Containers of others who share it.
     others: u32,
     /// The same, as the ledger was told.
@@ -163,10 +163,10 @@ impl World {
             80..84 => self.kill(),
             84..92 => self.list_one(),
             92..95 => self.toggle_contact(),
-            95..97 => self.haunt(),
+            95..97 => self.carry_out_lost_create(),
             97 if self.rng.percent(50) => self.toggle_membership(),
-            97 if self.rng.percent(50) => self.litter(),
-            97 => self.crowd(),
+            97 if self.rng.percent(50) => self.add_stray(),
+            97 => self.change_others(),
             98 => self.prepare_one(),
             99 => self.change_service(),
             _ => self.operate(),
@@ -261,7 +261,7 @@ impl World {
 
     /// All that is under way ends well, without any time going by.
     fn finish_all(&mut self) -> Checked {
-        self.haunt()?;
+        self.carry_out_lost_create()?;
         for name in self.daemon_names() {
             self.list(&name)?;
         }
@@ -300,8 +300,8 @@ impl World {
             return Ok(());
         }
         // The runtime does not call a container gone while a call for it is unresolved.
-        if engine.ghosts.contains(&key) && self.rng.percent(95) {
-            engine.ghosts.retain(|ghost| *ghost != key);
+        if engine.lost_creates.contains(&key) && self.rng.percent(95) {
+            engine.lost_creates.retain(|ghost| *ghost != key);
         }
         engine.real.remove(&key);
         self.removals.retain(|removal| *removal != (daemon.clone(), key.clone()));

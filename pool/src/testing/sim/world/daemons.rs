@@ -9,17 +9,17 @@ use crate::core::{Capacity, ContainerKey, DaemonName, Event, Launches, Owned};
 
 impl World {
     /// A call whose reply was lost comes to life.
-    pub(super) fn haunt(&mut self) -> Checked {
+    pub(super) fn carry_out_lost_create(&mut self) -> Checked {
         for engine in self.daemons.values_mut() {
-            if let Some(ghost) = engine.ghosts.pop() {
-                engine.real.insert(ghost, true);
+            if let Some(key) = engine.lost_creates.pop() {
+                engine.real.insert(key, true);
             }
         }
         Ok(())
     }
 
     /// Something of an earlier boot is found.
-    pub(super) fn litter(&mut self) -> Checked {
+    pub(super) fn add_stray(&mut self) -> Checked {
         let names = self.daemon_names();
         if let Some(name) = self.rng.pick(&names).cloned() {
             let key = ContainerKey::Stray(format!("{:012x}", self.rng.next()));
@@ -29,7 +29,7 @@ impl World {
     }
 
     /// Others come to a daemon, or go.
-    pub(super) fn crowd(&mut self) -> Checked {
+    pub(super) fn change_others(&mut self) -> Checked {
         let names = self.daemon_names();
         let others = number(self.rng.below(6));
         if let Some(name) = self.rng.pick(&names).cloned() {

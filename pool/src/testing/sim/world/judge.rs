@@ -61,7 +61,7 @@ impl World {
                     container.phase = Phase::Retiring;
                 }
                 let exists = |engine: &Engine| {
-                    engine.real.contains_key(&key) || engine.ghosts.contains(&key)
+                    engine.real.contains_key(&key) || engine.lost_creates.contains(&key)
                 };
                 let known = match &key {
                     ContainerKey::Launch(launch) => self.containers.contains_key(launch),

@@ -72,7 +72,7 @@ impl World {
                 // Refused, or carried out without a reply: now or later.
                 match kind {
                     0 => _ = engine.real.insert(key, true),
-                    1 => engine.ghosts.push(key),
+                    1 => engine.lost_creates.push(key),
                     _ => {}
                 }
                 let fault = match kind {
