@@ -37,7 +37,7 @@ pub(super) struct Flow {
     /// Read and not yet taken by the far side, from `taken` on.
     pending: Vec<u8>,
     taken: usize,
-    /// What goes through the kernel, while a burst lasts; empty when `rest` is not.
+    /// What goes through the kernel, while a burst lasts; empty when `pending` is not.
     pipe: Option<Pipe>,
     /// Bytes moved since the source was last seen empty.
     burst: usize,
