@@ -282,7 +282,10 @@ impl<R: ContainerRuntime> Broker<R> {
             match self.daemons.of(&order.target.daemon) {
                 Some(daemon) => daemon.remove(order),
                 // The ledger orders removals on daemons that it knows, and each of those has a handle.
-                None => tracing::error!(?order, "a mistake in the program: nobody removes this"),
+                None => tracing::error!(
+                    ?order,
+                    "a mistake in the program: no task removes this container"
+                ),
             }
         }
         for daemon in outbox.emptied {

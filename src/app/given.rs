@@ -172,7 +172,7 @@ impl GivenSockets {
 
 fn adopted(settings: &Settings, given: GivenSocket) -> Result<Listener, AdoptError> {
     let listener = proxy::adopt(settings, given.socket, given.shared)?;
-    info!(service = %settings.name, "its listening socket was open already");
+    info!(service = %settings.name, "the listening socket of the service was open already");
     Ok(listener)
 }
 

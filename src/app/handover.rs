@@ -164,12 +164,16 @@ impl Predecessor {
             Ok(Ok(Some((HandoverReply::Yours { reload: is_due }, _)))) => {
                 info!(boot, "taken over: the process before takes no more clients and drains");
                 if is_due {
-                    info!("it was told to reload meanwhile: this process reads its file again");
+                    info!(
+                        "the process before was told to reload: this process reads its file again"
+                    );
                     reload.notify_one();
                 }
             }
             Ok(Ok(None) | Err(_)) => warn!(boot, "the process before has ended meanwhile"),
-            Ok(answer) => warn!(boot, ?answer, "the process before answers oddly"),
+            Ok(answer) => {
+                warn!(boot, ?answer, "the process before gives an answer that is not understood")
+            }
             Err(_) => warn!(
                 boot,
                 "the process before does not say that it takes no more clients: until it does, \

@@ -302,14 +302,18 @@ impl Server {
             let sessions =
                 snapshot.service(service.as_str()).map_or(0, |s| s.counts[State::Leased]);
             let changed = fields.join(", ");
-            info!(%service, changed, sessions, "runs by other settings from now on");
+            info!(%service, changed, sessions, "the service runs by other settings from now on");
         }
         for ChangedDaemon { name: daemon, fields, moved } in &changes.daemons {
             let changed = fields.join(", ");
             if *moved {
-                info!(daemon, changed, "is another daemon from now on; the one before is drained");
+                info!(
+                    daemon,
+                    changed,
+                    "the name stands for another daemon from now on; the one before is drained"
+                );
             } else {
-                info!(daemon, changed, "is used by other settings from now on");
+                info!(daemon, changed, "the daemon is used by other settings from now on");
             }
         }
     }
@@ -347,7 +351,9 @@ impl Server {
                 Change::Adjusted => {}
                 Change::RollingOut(generation) => info!(%service, %generation, "rolling out"),
                 Change::GoingBack(generation) => info!(%service, %generation, "going back"),
-                Change::Removed => info!(%service, "removed; draining"),
+                Change::Removed => {
+                    info!(%service, "the service is removed; its connections are drained")
+                }
             }
         }
     }

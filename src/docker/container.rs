@@ -150,7 +150,7 @@ impl Container {
         }
         let banner = first && self.spec.preconnect == Preconnect::Banner;
         if !self.hot.make(&self.address, banner).await? && banner {
-            tracing::debug!(container = short_id(&self.id), "says nothing by itself");
+            tracing::debug!(container = short_id(&self.id), "the container says nothing by itself");
         }
         Ok(())
     }

@@ -79,7 +79,11 @@ impl Docker {
             output = attach(&daemon, &contact, &id)
                 .await
                 .inspect_err(|error| {
-                    tracing::debug!(id, error = error.to_string(), "its log is read instead")
+                    tracing::debug!(
+                        id,
+                        error = error.to_string(),
+                        "the container's log is read instead"
+                    )
                 })
                 .ok();
         }

@@ -85,7 +85,7 @@ impl Docker {
                 }
                 None => {}
             }
-            tracing::debug!(daemon = %daemon.name, sandbox = short_id(&id), "a sandbox is not as it was");
+            tracing::debug!(daemon = %daemon.name, sandbox = short_id(&id), "a sandbox has changed and is not used");
             if let Some(unfit) = daemon.sandboxes.release(launch) {
                 self.remove_holder(daemon, unfit.number, Creation::Confirmed);
             }
@@ -102,7 +102,7 @@ impl Docker {
                     }
                     Err(error) => {
                         let error = error.message;
-                        tracing::debug!(daemon = %daemon.name, error, "no sandbox ahead");
+                        tracing::debug!(daemon = %daemon.name, error, "no sandbox was made ahead");
                     }
                 }
             });

@@ -27,13 +27,13 @@ pub(super) fn write(kind: &EventKind) {
             }
         },
         EventKind::LaunchInterrupted { launch, service, daemon } => {
-            debug!(%launch, %service, %daemon, "launch not wanted any more, or its container is not there any more");
+            debug!(%launch, %service, %daemon, "the launch is not wanted any more, or its container is gone");
         }
         EventKind::RemovedBeforeReady { launch, service, daemon, .. } => {
             warn!(%launch, %service, %daemon, "the container was removed before it was ready");
         }
         EventKind::CheckFailed { launch, reason } => {
-            debug!(%launch, error = &**reason, "not fit to be leased again");
+            debug!(%launch, error = &**reason, "the container cannot be leased again");
         }
         EventKind::EndedInStock { target, service, reason, untold, .. } => {
             let (launch, daemon) = (&target.key, &target.daemon);
@@ -48,21 +48,21 @@ pub(super) fn write(kind: &EventKind) {
         EventKind::Retiring { target, reason } => {
             debug!(target = %target.key, daemon = %target.daemon, %reason, "retiring");
         }
-        EventKind::RemovalPending { target } => debug!(target = %target.key, "not gone yet"),
+        EventKind::RemovalPending { target } => debug!(target = %target.key, "the container is not removed yet"),
         EventKind::RemovalFailing { target, reason } => {
             warn!(
                 target = %target.key, daemon = %target.daemon, error = &**reason,
-                "cannot be removed yet; trying for ever"
+                "the container cannot be removed yet; Ganger goes on trying"
             );
         }
         EventKind::Removed { target, reason: RetireReason::Stray, .. } => {
-            info!(target = %target.key, daemon = %target.daemon, "removed what was left behind");
+            info!(target = %target.key, daemon = %target.daemon, "a stray is removed");
         }
         EventKind::Removed { target, reason, attempts } => {
             debug!(target = %target.key, daemon = %target.daemon, %reason, attempts, "removed");
         }
         EventKind::StockResized { service, warm } => {
-            debug!(%service, warm, "the stock is to be of another size");
+            debug!(%service, warm, "the size of the stock is changed");
         }
         EventKind::Paced { service, generation, pause } => warn!(
             %service, %generation,
@@ -88,11 +88,11 @@ pub(super) fn write(kind: &EventKind) {
                 "rolled back; the one before goes on{then}"
             );
         }
-        EventKind::DaemonJoined { daemon, capacity } => info!(%daemon, capacity, "joined the fleet"),
+        EventKind::DaemonJoined { daemon, capacity } => info!(%daemon, capacity, "the daemon joined the fleet"),
         EventKind::DaemonResized { daemon, capacity, tier } => {
-            info!(%daemon, capacity, tier, "its capacity or tier changed");
+            info!(%daemon, capacity, tier, "the daemon's capacity or tier has changed");
         }
-        EventKind::DaemonLeft { daemon } => info!(%daemon, "left the fleet; draining it"),
+        EventKind::DaemonLeft { daemon } => info!(%daemon, "the daemon left the fleet and is drained"),
         EventKind::DaemonDrained { daemon } => info!(%daemon, "drained"),
         EventKind::DaemonStateSet { daemon, state } => {
             info!(%daemon, %state, "the operator has set the daemon's state");
@@ -128,7 +128,7 @@ pub(super) fn write(kind: &EventKind) {
             info!(%daemon, error = &**reason, "no events during maintenance");
         }
         EventKind::StreamFailed { daemon, reason, attempts: 1, .. } => {
-            warn!(%daemon, error = &**reason, "no events; what happens shows in lists only");
+            warn!(%daemon, error = &**reason, "the daemon sends no events; changes show in its lists only");
         }
         EventKind::StreamFailed { daemon, reason, attempts, .. } => {
             debug!(%daemon, error = &**reason, misses = attempts, "still no events");
@@ -137,13 +137,13 @@ pub(super) fn write(kind: &EventKind) {
             debug!(%daemon, error = &**reason, misses = attempts, "no list");
         }
         EventKind::ServiceUnfit { daemon, service, reason } => {
-            warn!(%daemon, %service, error = &**reason, "cannot run this service");
+            warn!(%daemon, %service, error = &**reason, "the daemon cannot run this service");
         }
         EventKind::Degraded { daemon, reason } => {
-            warn!(%daemon, reason = &**reason, "degraded: one launch at a time tries it");
+            warn!(%daemon, reason = &**reason, "the daemon is degraded: it gets one launch at a time");
         }
         EventKind::Recovered { daemon } => {
-            info!(%daemon, "not degraded any more: a container was started");
+            info!(%daemon, "the daemon is not degraded any more: a container was started");
         }
     }
 }

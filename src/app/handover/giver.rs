@@ -152,12 +152,12 @@ impl Giver {
                 warn!(pid, boot, "the process that has taken over has ended");
             }
             Ok(false) => {
-                warn!(pid, boot, "it has gone before it served: this process goes on");
+                warn!(pid, boot, "the new process ended before it served: this process goes on");
                 self.docker.is_over(&boot);
             }
             Err(error) => {
                 let error = error.to_string();
-                warn!(pid, boot, error, "it cannot take over: this process goes on");
+                warn!(pid, boot, error, "the new process cannot take over: this process goes on");
                 self.docker.is_over(&boot);
             }
         }
