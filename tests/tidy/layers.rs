@@ -1,78 +1,70 @@
 //! Who may import whom.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use super::source::{Source, assert_none, root, sources};
 
-/// Layers of the pool. Modules of one layer may import each other, for they
-/// are one machine; one that is not named here is in the highest.
-const POOL: &[(&str, u32)] =
-    &[("backoff", 0), ("core", 0), ("runtime", 1), ("probe", 1), ("discovery", 1), ("error", 1)];
-const POOL_REST: u32 = 2;
+/// A layer: its name, and its modules.
+type Layer = (&'static str, &'static [&'static str]);
 
-/// Layers of the application, which has the pool below it. A module imports
+/// Layers of the pool, the lowest first. Modules of one layer may import each other, for they
+/// are one machine; one that is not named here is in [`MACHINE`].
+const POOL: &[Layer] = &[
+    ("brain", &["backoff", "core"]),
+    ("ports", &["runtime", "probe", "discovery"]),
+    (MACHINE, &[]),
+];
+const MACHINE: &str = "machine";
+
+/// Layers of the application, the lowest first; it has the pool below it. A module imports
 /// only lower layers: two adapters know nothing of each other.
-const APP: &[(&str, u32)] = &[
-    ("tls", 24),
-    ("dyn_eq", 24),
-    ("aside", 24),
-    ("reactor", 24),
-    ("netlink", 24),
-    ("reach", 25),
-    ("spec", 25),
-    ("endpoint", 25),
-    ("http", 26),
-    ("consul", 27),
-    ("discovery", 28),
-    ("image", 25),
-    ("registry", 25),
-    ("token", 25),
-    ("legible", 25),
-    ("chart", 25),
-    ("config", 30),
-    ("docker", 30),
+const APP: &[Layer] = &[
+    ("kernel", &["tls", "dyn_eq", "aside", "reactor", "netlink"]),
+    ("wire", &["reach", "spec", "endpoint", "image", "registry", "token", "legible", "chart"]),
+    ("http", &["http"]),
+    ("consul", &["consul"]),
+    ("discovery", &["discovery"]),
+    ("adapters", &["config", "docker", "telemetry", "shutdown"]),
     // Readiness by health or log asks the engine.
-    ("probe", 31),
-    ("telemetry", 30),
-    ("shutdown", 30),
-    ("proxy", 40),
-    ("admin", 41),
-    ("app", 50),
-    ("bench", 60),
-    ("trial", 60),
-    ("cli", 61),
-    ("main", 62),
-    ("lib", 62),
+    ("probes", &["probe"]),
+    ("consumers", &["proxy"]),
+    ("operators", &["admin"]),
+    ("root", &["app"]),
+    ("tools", &["bench", "trial"]),
+    ("verbs", &["cli"]),
+    ("program", &["main", "lib"]),
 ];
 
 /// What the core of the pool must not know of.
 const NOT_IN_POOL: &[&str] = &["bollard", "hyper", "axum", "serde", "clap", "reqwest"];
 
 /// What is wrong with the imports of these files.
-fn layering(
-    sources: &[Source],
-    src: &str,
-    layer: impl Fn(&str) -> Option<u32>,
-    peers: bool,
-) -> Vec<String> {
+fn layering(sources: &[Source], src: &str, layers: &[Layer]) -> Vec<String> {
+    let is_pool = layers.iter().any(|(name, _)| *name == MACHINE);
+    let rank = |module: &str| {
+        let named = layers.iter().position(|(_, modules)| modules.contains(&module));
+        let is_module = module.starts_with(|c: char| c.is_ascii_lowercase());
+        named.or((is_pool && is_module).then_some(layers.len() - 1))
+    };
     let mut problems = Vec::new();
     for source in sources.iter().filter(|source| !source.is_test()) {
         let from = source.module(src)[0];
-        let Some(own) = layer(from) else {
+        let Some(own) = rank(from) else {
             problems.push(format!("{}: module `{from}` has no layer", source.path));
             continue;
         };
         for to in source.edges(src) {
-            match layer(&to) {
+            match rank(&to) {
                 _ if to == from => {}
                 None => problems.push(format!(
                     "{}: `{to}` has no layer: import from the module that has it",
                     source.path
                 )),
-                Some(other) if other < own || (peers && other == own) => {}
+                Some(other) if other < own || (is_pool && other == own) => {}
                 Some(other) => problems.push(format!(
-                    "{}: `{from}` (layer {own}) imports `{to}` (layer {other})",
-                    source.path
+                    "{}: `{from}` ({}) imports `{to}` ({})",
+                    source.path, layers[own].0, layers[other].0
                 )),
             }
         }
@@ -80,34 +72,47 @@ fn layering(
     problems
 }
 
-fn in_table(table: &[(&str, u32)], module: &str) -> Option<u32> {
-    table.iter().find(|(name, _)| *name == module).map(|(_, layer)| *layer)
-}
-
-fn pool_layer(module: &str) -> Option<u32> {
-    let is_module = module.starts_with(|c: char| c.is_ascii_lowercase());
-    in_table(POOL, module).or(is_module.then_some(POOL_REST))
+/// The rows of the table of layers in ARCHITECTURE.md: name and modules.
+fn documented() -> Vec<(String, BTreeSet<String>)> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let table = text.split("### Layers").nth(1).unwrap().split("\n## ").next().unwrap().to_owned();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let row = |line: &str| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let modules = cells[2].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        (cells[1].to_owned(), modules)
+    };
+    rows.map(row).collect()
 }
 
 #[test]
 fn a_module_of_the_application_imports_only_lower_layers() {
-    let problems = layering(&sources(&["src"]), "src", |module| in_table(APP, module), false);
+    let problems = layering(&sources(&["src"]), "src", APP);
     println!("{} arrows upward in the application", problems.len());
     assert_none(&problems, "the layer table of ARCHITECTURE.md");
 }
 
 #[test]
 fn a_module_of_the_pool_imports_no_higher_layer() {
-    let problems = layering(&sources(&["pool/src"]), "pool/src", pool_layer, true);
+    let problems = layering(&sources(&["pool/src"]), "pool/src", POOL);
     println!("{} arrows upward in the pool", problems.len());
     assert_none(&problems, "the layer table of ARCHITECTURE.md");
+}
+
+#[test]
+fn architecture_names_the_same_layers_in_the_same_order() {
+    let layers = POOL.iter().filter(|(_, modules)| !modules.is_empty()).chain(APP);
+    let layers = layers.map(|(name, modules)| {
+        ((*name).to_owned(), modules.iter().map(|module| (*module).to_owned()).collect())
+    });
+    assert_eq!(documented(), layers.collect::<Vec<_>>());
 }
 
 #[test]
 fn the_layer_check_sees_every_way_to_name_a_module() {
     let problems = |path: &str, text: &str| {
         let source = Source { path: path.into(), text: text.into() };
-        layering(&[source], "src", |module| in_table(APP, module), false).len()
+        layering(&[source], "src", APP).len()
     };
     assert_eq!(problems("src/docker/a.rs", "use crate::reach::Backend;"), 0);
     assert_eq!(problems("src/docker/a.rs", "use super::config::X;\nuse crate::docker::b;"), 0);
