@@ -1,4 +1,4 @@
-//! What a lease costs that is served from stock: the pool alone, over an engine
+//! The cost of a lease that is served from stock: the pool alone, over an engine
 //! that is not asked for anything meanwhile. Single-threaded.
 
 #![expect(clippy::expect_used, reason = "a failure is to end the benchmark")]
@@ -24,7 +24,7 @@ const WARM: u32 = SIZES[0].0 * SIZES[0].1;
 const TIMED: u32 = 100_000;
 const MEDIAN: Duration = Duration::from_micros(5);
 const A_SECOND: f64 = 100_000.0;
-/// Daemons, and containers on each: alone, and with as many that are leased as a large one has.
+/// Daemons, and containers on each: alone, and with as many that are leased as a large fleet has.
 const SIZES: [(u32, u32); 2] = [(4, 4), (1000, 11)];
 
 fn main() {
@@ -146,8 +146,8 @@ async fn times(pool: &Pool<FakeEngine>, service: &ServiceName) -> (Duration, f64
     (times[times.len() / 2], rate)
 }
 
-/// A pool that launches nothing any more, and who is told what happens in it. All that it may have
-/// is in stock.
+/// A pool that launches nothing any more, with these observers. All that it may have is in
+/// stock.
 fn stocked(
     runtime: &Runtime,
     (daemons, containers): (u32, u32),

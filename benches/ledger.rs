@@ -1,4 +1,4 @@
-//! What the events of one strict connection cost the ledger, on fleets of
+//! The cost to the ledger of the events of one strict connection, on fleets of
 //! different sizes that are half full.
 
 #![expect(clippy::panic, reason = "a failure is to end the benchmark")]
@@ -17,7 +17,7 @@ use ganger_pool::core::{
 
 const FLEETS: [u32; 3] = [10, 100, 1000];
 const CAPACITY: u32 = 8;
-/// The most that an event may cost at 1,000 daemons, in-capacity-of the same at 10.
+/// The most that an event may cost at 1,000 daemons, in terms of the same at 10.
 const TARGET: f64 = 2.0;
 /// Services that wait for a daemon.
 const HELD: u32 = 20;
@@ -27,11 +27,11 @@ const BATCH: u32 = 16;
 /// A part of the way of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// A connection gets one from stock, and the next launch is placed.
+    /// A connection gets a container from stock, and the next launch is placed.
     Lease,
-    /// It comes back and is removed: two events.
+    /// The container comes back and is removed: two events.
     Return,
-    /// The next one starts and gets ready: two events.
+    /// The next container starts and gets ready: two events.
     Launch,
 }
 
@@ -120,12 +120,12 @@ impl Fleet {
         let mut launched = Vec::new();
         for n in 0..daemons {
             let daemon = name(n);
-            // So many launches in flight that each gets its half and no more.
+            // Enough launches in flight that each daemon gets its half and no more.
             let fixed = Launches::Fixed(CAPACITY / 2);
             let capacity = Capacity { containers: CAPACITY, tier: 0 };
             fleet.tell(Event::DaemonJoined { daemon: daemon.clone(), capacity });
             if beside == Beside::Held && n == 0 {
-                // Before the first can launch anything.
+                // The last joins before the first can launch anything.
                 fleet.tell(Event::DaemonJoined { daemon: name(daemons - 1), capacity });
             }
             fleet.tell(Event::DaemonUp { daemon: daemon.clone(), launches: fixed });
@@ -158,7 +158,7 @@ impl Fleet {
         self.ledger.handle(self.now, event)
     }
 
-    /// How long one step takes so often.
+    /// The time of so many iterations of one step.
     fn time(&mut self, step: Step, iterations: u64) -> Duration {
         let mut spent = Duration::ZERO;
         let batches = iterations.div_ceil(BATCH.into());
@@ -178,7 +178,7 @@ impl Fleet {
         spent.mul_f64(iterations as f64 / (batches * u64::from(BATCH)) as f64)
     }
 
-    /// What was leased, and what is launched in its place.
+    /// The leased containers, and the launches in their place.
     fn lease(&mut self) -> (Vec<(LaunchId, DaemonName)>, Vec<LaunchId>) {
         let (mut leased, mut ordered) = (Vec::new(), Vec::new());
         for _ in 0..BATCH {

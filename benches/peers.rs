@@ -1,9 +1,9 @@
 //! The data path beside HAProxy, nginx, docker-proxy and a direct connection, all in
 //! front of one backend, each a process of its own, one after the other in each round.
 //!
-//! What is compared are they with each other, within one round; absolute figures
+//! The ways are compared with each other, within one round; absolute figures
 //! change from day to day. Ganger leases from a supply that always has something:
-//! what the pool's own lease costs, `lease` measures.
+//! `lease` measures the cost of the pool's own lease.
 
 #![expect(clippy::expect_used, reason = "a failure is to end the benchmark")]
 #![expect(clippy::print_stdout, reason = "it is read on a terminal")]
@@ -47,7 +47,7 @@ fn main() {
     }
 }
 
-/// So that each may hold what is held: with its backend's, two for a connection.
+/// Raises the limit for what each holds: with its backend's, two for a connection.
 fn raise_files() {
     let many = Some(4 * load::Idle::COUNT as u64);
     // Without the right to it, the least of what there is decides.
@@ -65,7 +65,7 @@ fn compare() {
         report.note(way.name, EVERY_BYTE, f64::from(u8::from(load::every_byte(way.address))));
     }
     for round in 0..count {
-        // Each is first, second, … in turn.
+        // Each way is first, second, … in turn.
         let turn: Vec<_> = ways.iter().cycle().skip(round % ways.len()).take(ways.len()).collect();
         say_progress(round, count, "one at a time");
         one_at_a_time(&turn, ["set-up p50", "set-up p99", "ping-pong p50"], &mut report);
@@ -92,14 +92,14 @@ fn say_progress(round: usize, rounds: usize, name: &str) {
     eprintln!("round {} of {rounds}: {name}", round + 1);
 }
 
-/// What takes microseconds is measured in short blocks, of each way in turn: within a second
+/// Operations of microseconds are measured in short blocks, of each way in turn: within a second
 /// the machine is the same to all of them.
 #[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
 fn one_at_a_time(ways: &[&Way], names: [&'static str; 3], report: &mut Report) {
     let mut times: Vec<(Vec<f64>, Vec<f64>)> = vec![Default::default(); ways.len()];
     for _ in 0..load::BLOCKS {
         for (way, (set_ups, _)) in ways.iter().zip(&mut times) {
-            // What is made ahead is made meanwhile, and what was before ends.
+            // Connections are made ahead meanwhile, and earlier ones end.
             thread::sleep(REST);
             load::set_up(way.address, set_ups);
         }
@@ -117,7 +117,7 @@ fn one_at_a_time(ways: &[&Way], names: [&'static str; 3], report: &mut Report) {
     }
 }
 
-/// Waits until the backend has ended what it had to do with the one before.
+/// Waits until the backend has ended its work for the way before.
 #[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
 fn settle(backend: &Child) {
     let mut threads = backend.threads();
@@ -146,7 +146,7 @@ fn many_at_a_time(way: &Way, report: &mut Report) {
     note("8 both ways, cpu", (cpu() - before) / bytes);
 }
 
-/// Once: a process keeps what it once had.
+/// Once: a process keeps the memory that it once had.
 fn hold_idle(way: &Way, report: &mut Report) {
     let mut note = |what, value| report.note(way.name, what, value);
     let rest = way.memory().filter(|_| way.holds_many());

@@ -1,4 +1,4 @@
-//! What it costs to go through the proxy, against a direct connection to the
+//! The cost of going through the proxy, against a direct connection to the
 //! same backend, all on loopback: set-up, ping-pong and bulk.
 
 #![expect(clippy::expect_used, reason = "a failure is to end the benchmark")]
@@ -155,7 +155,7 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// So many bytes for each one that comes.
+/// Sends [`BULK`] bytes for each one that comes.
 fn source(mut stream: TcpStream) -> io::Result<()> {
     let chunk = vec![7; 256 << 10];
     while stream.read(&mut [0])? > 0 {

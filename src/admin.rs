@@ -1,4 +1,4 @@
-//! The admin server: what a running Ganger is asked, and told, by a unix socket and by HTTP.
+//! The admin server: questions and orders to a running Ganger, by HTTP on a unix socket or TCP.
 //!
 //! The server runs beside the data path, never on a thread of connections, and reads a copy of the
 //! pool's state that is a moment old at most, however many ask.
@@ -57,19 +57,19 @@ pub use view::{
     SessionStatus, Status,
 };
 
-/// How old what is told of the pool may be: a copy of it is made under the lock that leases take.
+/// The maximum age of a copy of the pool: each is made under the lock that leases take.
 const FRESH: Duration = Duration::from_millis(250);
 /// The most readers that follow events at a time.
 const READERS: usize = 64;
 
-/// The process that is asked.
+/// The process behind the server.
 pub trait AdminSubject: Send + Sync + 'static {
     /// Its pool at this moment.
     fn snapshot(&self) -> Snapshot;
 
-    /// Who is connected.
+    /// Its connections.
     fn sessions(&self) -> &Sessions;
-    /// What the proxy has counted until now, by service.
+    /// The proxy's counts until now, by service.
     fn counts(&self) -> BTreeMap<ServiceName, Counts>;
     /// The most connections at a time, of all services together.
     fn connections_max(&self) -> usize;
@@ -77,36 +77,36 @@ pub trait AdminSubject: Send + Sync + 'static {
     fn last_reload(&self) -> ReloadResult;
     /// The configuration in use, as it may be told. Makes a text for each key.
     fn config(&self) -> ConfigStatus;
-    /// Who lists, or has listed, the daemons.
+    /// The sources of the fleet, past or present.
     fn sources(&self) -> Vec<SourceReading>;
     /// The certificates that engines are reached with. Reads files, which may take any time.
     fn certificates(&self) -> Vec<TlsFile>;
 
     /// All containers. May take some milliseconds where there are very many.
     fn containers(&self) -> Vec<ContainerStatus>;
-    /// What was ordered and holds.
+    /// The orders that are in force.
     fn notes(&self) -> Notes;
     /// Carries an order out.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it unknown whether the order is carried out.
     fn order(&self, order: AdminOrder) -> OrderAnswer<'_>;
-    /// Whether it was told to stop: nobody is to be sent here any more.
+    /// Whether it was told to stop: no more clients are to be sent here.
     fn is_stopping(&self) -> bool;
 }
 
-/// Where it is asked, and what is to be shown there.
+/// The listeners of the server, and the rules there.
 #[derive(Debug, Default)]
 pub struct AdminListeners {
     /// The unix socket.
     pub socket: Option<AdminSocket>,
     /// The address.
     pub listener: Option<AdminListener>,
-    /// What those have to show who come by the address.
+    /// The rules for clients that come by the address.
     pub rules: AccessRules,
 }
 
-/// What was ordered and holds, beyond what the pool knows.
+/// The facts of orders in force that the pool lacks.
 #[derive(Debug, Clone, Default)]
 pub struct Notes {
     /// Services whose stock was set, until the next reload.
@@ -134,39 +134,39 @@ pub(crate) struct AdminShared {
     can_login: bool,
     /// The copy that the feed has shown last.
     shown: parking_lot::Mutex<Option<Arc<Snapshot>>>,
-    /// Places of those who follow the feed.
+    /// The places for readers of the feed.
     readers: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
-/// Something that was looked at under the lock that leases take, for all who ask soon after.
+/// A copy that is made under the lock that leases take, for all requests soon after.
 struct AdminCopy<T>(Mutex<Option<(Instant, Arc<T>)>>);
 
-/// What handlers have it as.
+/// The state for handlers.
 type ServerState = axum::extract::State<Arc<AdminShared>>;
 
-/// Those who were told what happened from the start on.
+/// The observers that were there from the start on.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
-    /// What Prometheus reads.
+    /// Metrics for Prometheus.
     pub metrics: Arc<Metrics>,
-    /// What readers of events follow.
+    /// The events for readers.
     pub feed: Arc<Feed>,
-    /// What is remembered of daemons.
+    /// The memory of daemons.
     pub engines: Arc<DaemonMemory>,
     /// How long clients waited lately.
     pub latencies: Arc<LatencyMemory>,
-    /// What is known of what failed lately.
+    /// The details of recent failures.
     pub failures: Arc<FailureMemory>,
 }
 
-/// What the server begins to answer for.
+/// The process that the server answers for.
 pub struct AdminBeginning {
-    /// The process that is asked.
+    /// The process itself.
     pub subject: Box<dyn AdminSubject>,
-    /// Those who were told what happened to it.
+    /// The observers of that process.
     pub told: Told,
-    /// Told when whoever asks is answered by it.
+    /// Told when requests are answered for it.
     pub begun: oneshot::Sender<()>,
 }
 
@@ -175,7 +175,7 @@ pub struct AdminBeginning {
 pub struct Origin {
     /// The name on its containers.
     pub instance: String,
-    /// This run of it.
+    /// The id of this run.
     pub boot: String,
     /// Since when it runs.
     pub since: SystemTime,
@@ -213,7 +213,7 @@ impl AdminShared {
         }
     }
 
-    /// Has the next reader see what there is now.
+    /// Has the next request copy the state anew.
     async fn forget_copies(&self) {
         self.pool.forget().await;
         self.containers.forget().await;
@@ -256,11 +256,11 @@ impl<T> Default for AdminCopy<T> {
     }
 }
 
-/// Answers those who come by its listeners, until it is told to stop; then the socket is removed. Until
-/// there is a `beginning` they are told that the process starts.
+/// Answers requests at the listeners until `stop` is cancelled; then the socket is removed. Until
+/// there is a `beginning`, the answer is that the process starts.
 ///
 /// # Cancel safety
-/// Dropping the future breaks off what is being answered.
+/// Dropping the future leaves connections to end by themselves.
 pub async fn serve(
     listeners: AdminListeners,
     origin: Origin,
@@ -275,7 +275,7 @@ pub async fn serve(
         let can_login = rules.token.is_some();
         let admin = Arc::new(AdminShared::new(subject, told, origin, can_login, stop.clone()));
         drop(current.send_replace(routes::routes(Arc::clone(&admin), rules)));
-        // Who has begun it may have stopped meanwhile.
+        // The task that sent it may have ended.
         _ = begun.send(());
         let mut ticks = tokio::time::interval(trend::EVERY);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {

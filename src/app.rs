@@ -68,16 +68,16 @@ pub use register::admitted;
 pub use serve::{LoadConfig, NotLoaded, OpeningError};
 pub use startup::{Ended, Running, Startup};
 
-/// How long the start waits for what an earlier boot left. What takes longer is
-/// removed while clients are served.
+/// How long the start waits until what an earlier boot left is removed. The rest is removed while
+/// clients are served.
 const REAP: Duration = Duration::from_secs(30);
-/// How long the end waits for the last container of a daemon that answers. A
-/// removal of one that does not want to die takes an engine 15 s.
+/// How long the end waits for the last container of a daemon that answers. An engine takes 15 s to
+/// remove one that does not want to die.
 const REMOVE: Duration = Duration::from_secs(60);
-/// The least that it waits for network sandboxes after that.
+/// The least time that the end waits for network sandboxes after that.
 const LAST: Duration = Duration::from_secs(5);
 
-/// The most that a disk has for the last records of connections.
+/// How long the disk may take for the last records of connections.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 
 /// Why Ganger cannot run.
@@ -87,7 +87,7 @@ pub enum AppError {
     /// Another process runs as this instance.
     #[error(transparent)]
     Instance(#[from] InstanceError),
-    /// A service's address cannot be had.
+    /// The address of a service cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// A listening socket that was passed on cannot be used.
@@ -96,10 +96,10 @@ pub enum AppError {
     /// The process that runs cannot be taken over from.
     #[error(transparent)]
     Handover(#[from] HandoverError),
-    /// It could be, and this one is not able to serve in its place.
+    /// The running process would hand over, but this one cannot serve in its place.
     #[error("the running process goes on: {0}")]
     NotReady(String),
-    /// What the service manager has passed on cannot be used.
+    /// The sockets that the service manager has passed on cannot be used.
     #[error(transparent)]
     Given(#[from] GivenError),
     /// The process may not open enough files.
@@ -111,12 +111,12 @@ pub enum AppError {
     /// The file for records of connections cannot be opened.
     #[error(transparent)]
     AccessLog(#[from] OpeningError),
-    /// Something the process needs of its machine.
+    /// The machine refuses something that the process needs.
     #[error("{what}: {source}")]
     Machine {
-        /// What was asked for.
+        /// The step that failed.
         what: &'static str,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -138,7 +138,7 @@ pub fn builtin() -> Vec<Builtin> {
 /// full for the first time.
 ///
 /// # Errors
-/// It could not begin to serve. Containers that were launched are removed.
+/// The run could not begin to serve. Containers that were launched are removed.
 pub async fn run(
     mut startup: Startup,
     started: impl FnOnce(&Running),
@@ -151,20 +151,20 @@ pub async fn run(
     let taken = predecessor.as_ref().and_then(Predecessor::admin);
     let admin_listeners = admin_server::bind(&config.admin, instance.name(), given, taken).await?;
     let mut admin = AdminServer::new(admin_listeners, &config.admin, instance);
-    // Until this one serves, the one before answers whoever asks.
+    // Until this process serves, its predecessor answers the admin requests.
     if predecessor.is_none() {
         admin.open();
     }
-    // The next process of this instance makes its admin socket where this one had its own.
+    // Held until the admin socket is removed: the next process of this instance uses its path.
     let _lock = instance.lock().cloned();
-    // Whoever asks for that lock is answered until then.
+    // Processes that ask for that lock are answered until then.
     let mut giver = None;
     let ended = run_asked(startup, &mut admin, &mut giver, started, stocked).await;
     admin.end().await;
     ended
 }
 
-/// Runs a configuration until it is stopped, with an admin server that another has made.
+/// Runs a configuration until it is stopped, with an admin server that the caller has made.
 async fn run_asked(
     startup: Startup,
     admin: &mut AdminServer,
@@ -204,12 +204,12 @@ async fn run_asked(
     engines.push(told.metrics.clone());
     let docker = Docker::new(identity.clone(), builtin()).observed_by(engines);
     let docker = Arc::new(docker);
-    // Before the first list: what it shows of theirs is not left.
+    // Before the first list: the containers of these runs in it are not leftovers.
     let before = predecessor.iter().flat_map(Predecessor::boots);
     before.for_each(|boot| docker.leave_alone(&boot));
     let Plan { services, fleet, settings } = plan;
     let (followed, fleet) = tokio::select! {
-        // Nothing was begun yet: whoever wants it to stop does not wait for discovery.
+        // Nothing was begun yet: a stop does not wait for discovery.
         biased;
         () = stop.drain.cancelled() => return Ok(stopped(0, Vec::new())),
         followed = FleetFollower::start(fleet, docker.clone()) => followed,
@@ -282,7 +282,7 @@ async fn run_asked(
         orders,
         successor: successor.is_there(),
     };
-    // Whoever reads that it listens may ask it at once.
+    // Readers of the log line "listening" may ask the admin server at once.
     admin.serve(run, told).await;
     for (service, address) in &running.services {
         info!(%service, %address, "listening");
@@ -308,7 +308,7 @@ async fn run_asked(
         .into_iter()
         .zip(listeners)
         .for_each(|(settings, listener)| server.open(settings, listener));
-    // Before the word is said: the one before removes its path, if it is still its own.
+    // Before the predecessor is told: it removes its admin path, if the path is still its own.
     admin.take_path();
     let lives = match predecessor {
         Some(predecessor) => {
@@ -318,7 +318,7 @@ async fn run_asked(
         None => Lives::default(),
     };
     let (asks, asked) = mpsc::channel(1);
-    // What runs by a file can be run again by it.
+    // A hand-over needs a file, which the next process can read again.
     *giver = instance.lock().filter(|_| load.is_some()).map(|lock| {
         let giver = Giver {
             lock: lock.clone(),
@@ -336,7 +336,7 @@ async fn run_asked(
     let _alive = notify::watchdog(pool.clone());
     notify::ready();
     let cut = server.run(load, ordered, asked, stop).await;
-    // Until now: deadlines hold for those whom a hand-over leaves here, too.
+    // Dropped only now: deadlines also hold for sessions that a hand-over leaves here.
     drop(drains);
     full.abort();
     let left = await_removed(&pool, &docker, guardian).await;
@@ -346,7 +346,7 @@ async fn run_asked(
     Ok(stopped(cut, left))
 }
 
-/// Tells how it ended.
+/// Logs how the run ended.
 fn stopped(cut: u64, left: Vec<String>) -> Ended {
     for left in &left {
         error!("containers may be left on {left}; remove them with `ganger reap`");
@@ -355,7 +355,7 @@ fn stopped(cut: u64, left: Vec<String>) -> Ended {
     Ended { cut, left }
 }
 
-/// Waits until nothing of an earlier boot is left where we could look.
+/// Waits until nothing of an earlier boot is left on the daemons that answer.
 async fn await_reaped(pool: &Pool<Docker>, stop: &Stop) {
     let reaped = timeout(REAP, pool.until(Snapshot::reaped));
     let outcome = tokio::select! {
@@ -373,8 +373,8 @@ async fn await_reaped(pool: &Pool<Docker>, stop: &Stop) {
     }
 }
 
-/// Waits until nothing is left on the daemons that answer; says where something
-/// may be. The guardian goes, or goes on with that.
+/// Waits until nothing is left on the daemons that answer; returns where something may be left. The
+/// guardian ends, or goes on with the removal.
 async fn await_removed(
     pool: &Pool<Docker>,
     docker: &Docker,
@@ -401,7 +401,7 @@ async fn await_removed(
     left
 }
 
-/// The file that `--config` does not name, if there is one.
+/// The configuration file that is used without `--config`, if there is one.
 #[must_use]
 pub fn default_config() -> Option<PathBuf> {
     let candidates = ["ganger.ron", "/etc/ganger/ganger.ron"];

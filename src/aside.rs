@@ -1,5 +1,5 @@
-//! Reads files away from the runtime: a file system that is away, such as that of an NFS server,
-//! answers nothing at all, and must not hold up whoever asks for something else.
+//! Reads files off the async runtime: a file system that is gone, such as that of an NFS server,
+//! never answers, and must not block those who ask for something else.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio::time::timeout;
 /// How long a reading may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// One kind of reading, of which one at a time is under way: one that is not answered holds one
-/// thread, however many ask. Those who ask meanwhile share the next one.
+/// Runs readings of one kind, one at a time: a reading that hangs holds one thread, however many
+/// callers ask. Callers that ask meanwhile share the next reading.
 #[derive(Debug)]
 pub(crate) struct Aside<T> {
     patience: Duration,
@@ -24,7 +24,7 @@ pub(crate) struct Aside<T> {
 #[derive(Debug)]
 struct AsideState<T> {
     under_way: Option<JoinHandle<T>>,
-    /// What the last one has brought, and its number.
+    /// The last reading's result, and its number.
     brought: Option<(u64, T)>,
 }
 
@@ -49,7 +49,7 @@ impl<T: Clone + Send + 'static> Aside<T> {
                 return Some(shared.clone());
             }
             if let Some(given_up) = state.under_way.as_mut() {
-                // What it brings is how the file was before this was asked.
+                // Its result shows the file as it was before this call.
                 _ = given_up.await;
                 state.under_way = None;
             }

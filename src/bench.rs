@@ -2,9 +2,8 @@
 //! launched for it, from stock, used again, connected to ahead, or reached directly;
 //! or from any TCP address.
 //!
-//! What was measured is a [`BenchReport`], plain data that is written as JSON. All that is
-//! shown, required and compared is worked out from that, never from what only this run
-//! knows.
+//! The result is a [`BenchReport`], plain data that is written as JSON. Tables, assertions and
+//! comparisons are worked out from that, never from what only this run knows.
 
 mod assertion;
 mod compare;
@@ -40,14 +39,14 @@ pub use text::{failures, show};
 use load::drive;
 use series::SeriesRecorder;
 
-/// What the one series is called when an address is measured.
+/// The name of the only series when an address is measured.
 pub const TARGET: &str = "target";
 
-/// Told how many connections were made so far.
+/// Told of a series, and its connections or rounds so far.
 pub type BenchProgress<'p> = &'p mut (dyn FnMut(&str, u64) + Send);
 
-/// Measures connections to an address, until the load is done or `stop` is cancelled:
-/// then what was measured so far.
+/// Measures connections to an address, until the load is done or `stop` is cancelled. Returns what
+/// was measured so far.
 ///
 /// # Cancel safety
 /// Dropping the future breaks off what is under way.

@@ -1,5 +1,5 @@
-//! Plots, as SVG that takes its colours from the page, by classes alone: pages that allow no style in
-//! their text have them too.
+//! Plots, as SVG that takes its colours from the page by classes alone, so that pages that allow no
+//! inline style can have them.
 
 use std::fmt::Write;
 
@@ -25,13 +25,13 @@ pub(crate) struct Chart<'c> {
     pub(crate) y_tick: fn(f64) -> String,
 }
 
-/// One of them, with its points from the left to the right.
+/// A line of a chart, with its points from left to right.
 pub(crate) struct ChartLine<'l> {
     pub(crate) name: &'l str,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Where values are on an axis.
+/// The mapping of values to an axis.
 pub(crate) enum Scale {
     Linear {
         from: f64,
@@ -75,7 +75,7 @@ impl Scale {
         match self {
             Self::Linear { from, to } => (value - from) / (to - from),
             Self::Logarithmic { from, to } => {
-                // What is below all of it is at its beginning.
+                // Values below the axis are at its beginning.
                 (value.max(1e-6).log10() - from).max(0.0) / (to - from)
             }
             Self::Named(names) => (value + 0.5) / names.len().max(1) as f64,
@@ -104,7 +104,7 @@ impl Scale {
     }
 }
 
-/// The next of 1, 2 or 5 times a power of ten.
+/// The next number that is 1, 2 or 5 times a power of ten.
 fn step(least: f64) -> f64 {
     let power = 10_f64.powf(least.log10().floor());
     let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= least);
@@ -183,7 +183,7 @@ pub(crate) fn bars(times: &[(&str, f64)], word: fn(f64) -> String) -> String {
     let room = WIDTH - LEFT - 100.0;
     for (at, (name, us)) in times.iter().enumerate() {
         let y = BAR * width_of(at) + 4.0;
-        // What is too short to be seen is there all the same.
+        // A bar that is too short to be seen is drawn all the same.
         let long = (us / most * room).max(1.0);
         _ = write!(
             svg,
@@ -197,8 +197,8 @@ pub(crate) fn bars(times: &[(&str, f64)], word: fn(f64) -> String) -> String {
     svg + "</svg>"
 }
 
-/// A line without axes, in a box of 100 by 24, from nothing to the largest of the values. Of values that
-/// are missing there is a gap.
+/// A line without axes, in a box of 100 by 24, from nothing to the largest of the values. Missing
+/// values leave a gap.
 pub(crate) fn spark(values: &[Option<f64>], what: &str) -> String {
     let most = values.iter().flatten().copied().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let last = width_of(values.len().saturating_sub(1)).max(1.0);

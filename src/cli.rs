@@ -36,7 +36,7 @@ use parsing::{hinted, parsed};
 pub enum Exit {
     /// All is well.
     Ok = 0,
-    /// It failed.
+    /// The verb failed.
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
@@ -46,7 +46,7 @@ pub enum Exit {
     Unreachable = 4,
     /// Connections were cut because they did not end within the drain time.
     Cut = 5,
-    /// What was measured is not what was required.
+    /// A measurement does not meet an assertion.
     Missed = 6,
 }
 
@@ -179,11 +179,11 @@ enum Verb {
 // === impl Verb ===
 
 impl Verb {
-    /// What is logged unless it is said.
+    /// The log filter unless one is given.
     fn log(&self) -> &'static str {
         match self {
             Self::Run { .. } | Self::Demo { .. } | Self::Guard { .. } => "info",
-            // It makes no contact: nothing but the configuration can be wrong.
+            // An offline check makes no contact: only the configuration can be wrong.
             Self::Check { online: false, .. } => "off",
             Self::Bench(arguments) => arguments.log(),
             _ => "warn",
@@ -307,8 +307,8 @@ fn environment(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// Fails for a configuration that was named for a verb that reads none. One that the
-/// environment names is meant for other verbs.
+/// Fails where `--config` names a configuration for a verb that reads none. `GANGER_CONFIG_FILE`
+/// is meant for other verbs.
 fn unused(config: Option<&Path>, why: &str) -> Result<(), Failure> {
     match config {
         None => Ok(()),
@@ -356,7 +356,7 @@ fn one(file: Option<PathBuf>, config: Option<PathBuf>) -> Result<Option<PathBuf>
     Ok(file.or(config))
 }
 
-/// The configuration to be run. Where there is none, what else this container lacks is said as well.
+/// The configuration to run. A report of a missing file also lists what else this container lacks.
 fn found(named: Option<PathBuf>) -> Result<(Config, PathBuf), Failure> {
     let path = config_path(named)?;
     let is_absent = |error: &ConfigError| matches!(error, ConfigError::Unreadable { source, .. } if source.kind() == ErrorKind::NotFound);
@@ -414,7 +414,7 @@ fn block_on_with(
         Failure::new(Exit::Failed, format!("cannot start the runtime: {error}"))
     })?;
     let exit = runtime.block_on(verb);
-    // What is still under way, such as a call that hangs, must not keep the process.
+    // A task that is still under way, such as a hanging call, must not keep the process.
     runtime.shutdown_background();
     exit
 }

@@ -61,13 +61,13 @@ const LARGEST: u64 = 1 << 20;
 /// As the path of a configuration: standard input.
 pub const STDIN: &str = "-";
 
-/// What one process of Ganger does. Everything in it is valid, each by itself
-/// and all together.
+/// The configuration of a Ganger process. All values are valid, each by itself
+/// and together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where containers run.
     pub daemons: Daemons,
-    /// What clients connect to, in the order of the file. Never empty.
+    /// The services, in the order of the file. Never empty.
     pub services: Vec<Service>,
     /// Where the services are registered, if they are.
     pub register: Option<Register>,
@@ -79,21 +79,21 @@ pub struct Config {
     /// Whether a child process is kept that removes the containers when this
     /// process is killed.
     pub guardian: bool,
-    /// What the log looks like.
+    /// Settings of the log.
     pub log: Log,
-    /// Where it is asked what it does.
+    /// The admin socket and address.
     pub admin: Admin,
-    /// Where a record is written of each connection that has ended.
+    /// The file for a record of each connection that has ended.
     pub access_log: Option<PathBuf>,
-    /// What can be used and looks wrong, or will not be right for long.
+    /// Usable values that look wrong, or will not be right for long.
     pub warnings: Vec<Remark>,
-    /// Every key with the value that holds, to be told: no secret is in it.
+    /// Every key with its effective value, to be shown: without secrets.
     pub effective: Effective,
     /// The value of each key at the top.
     pub(crate) values: Values,
 }
 
-/// What the log looks like.
+/// Settings of the log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Log {
     /// How a line is written.
@@ -108,7 +108,7 @@ pub enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object per line.
+    /// A JSON object per line.
     Json,
 }
 
@@ -121,7 +121,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The file is no text, or too much of it.
@@ -129,16 +129,16 @@ pub enum ConfigError {
     NotText {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it is no text.
         why: String,
     },
-    /// It names no instance, and none can be derived.
+    /// No instance is named, and none can be derived.
     #[error(
         "the configuration has no `instance`, and none can be made for it: {why}. After a restart \
          its containers would not be found again: add `instance: \"NAME\"`"
     )]
     Nameless {
-        /// What is wrong with the machine's name, or the file's.
+        /// The flaw in the machine's name, or the file's.
         why: String,
     },
     /// The file has mistakes.
@@ -149,10 +149,10 @@ pub enum ConfigError {
 // === impl Config ===
 
 impl Config {
-    /// Reads a file, or standard input, where that is what [`STDIN`] stands for.
+    /// Reads a file, or standard input where the path is [`STDIN`].
     ///
     /// # Errors
-    /// It cannot be read, or has mistakes: then all of them.
+    /// The file is unreadable, or all mistakes in it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = match is_stdin(path) {
             true => text_from(path, Ok(io::stdin().lock())),
@@ -194,7 +194,7 @@ impl Config {
     /// The same for every start with one file on one machine.
     ///
     /// # Errors
-    /// None is configured, and the machine's name is not one that stays, or there is no file.
+    /// None is configured, and the machine's name does not last, or there is no file.
     pub fn instance(&self, path: &Path) -> Result<String, ConfigError> {
         match &self.instance {
             Some(name) => Ok(name.to_string()),
@@ -228,7 +228,7 @@ pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == STDIN
 }
 
-/// What a configuration that was read from there is called.
+/// The name in messages of a configuration from this path.
 #[must_use]
 pub fn origin(path: &Path) -> String {
     if is_stdin(path) { "standard input".to_owned() } else { path.display().to_string() }

@@ -1,4 +1,4 @@
-//! Consul's API, for whoever asks it: discovery and registration.
+//! Consul's API, for discovery and registration.
 
 mod client;
 
@@ -10,11 +10,11 @@ use ganger_pool::backoff::{Backoff, shortened};
 
 pub(crate) use client::{AskError, ConsulClient};
 
-/// Between attempts at a Consul that does not answer, at most.
+/// The longest pauses between attempts at a Consul that does not answer.
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(500), cap: Duration::from_secs(15) };
 
 /// The pause after so many failures in a row: from half of the back-off to all of it, by chance.
-/// Of many who have lost one Consul, not all come back to it at once.
+/// Clients that have lost one Consul do not all come back to it at once.
 pub(crate) fn pause(failures: u32) -> Duration {
     // The hasher's keys are chosen by chance.
     shortened(AGAIN.after(failures), 0.5, RandomState::new().build_hasher().finish())

@@ -59,21 +59,21 @@ pub trait FleetSource: DynEq + fmt::Debug + Send + Sync {
 pub struct Discovered {
     /// Its daemons.
     pub daemons: Vec<DaemonSpec<Site>>,
-    /// What is listed and cannot be a daemon, and why.
+    /// Entries that cannot be daemons, each with the reason.
     pub unfit: Vec<String>,
 }
 
 /// A fleet that is followed.
 #[derive(Debug)]
 pub struct Subscription {
-    /// What is known of it.
+    /// The daemons that are known of it.
     pub fleet: FleetWatch<Site>,
-    /// Dropping them ends it.
+    /// Dropping the tasks ends the subscription.
     pub tasks: JoinSet<Infallible>,
     /// How its source answers.
     pub health: Arc<SourceHealth>,
-    /// Whether all who were asked have answered in time. If not, the fleet is not
-    /// known, or not all of it.
+    /// Whether all servers that were asked have answered in time. If not, the fleet is not known,
+    /// or not all of it.
     pub answered: bool,
 }
 

@@ -1,10 +1,10 @@
-//! The adapter to Docker, and to what speaks its API.
+//! The adapter to Docker, and to engines that speak its API.
 //!
-//! What the code rests on, each seen on a real engine: a call that was given up
-//! is carried out all the same; a list answers when nothing else does; an
-//! answer of 404 or 409 means different things to different calls. So names
-//! come before calls, removal is confirmed by list, and messages are read
-//! before codes.
+//! The code rests on three facts, each seen on a real engine: an engine carries
+//! out a call that was given up; a list answers when nothing else does; an
+//! answer of 404 or 409 means different things to different calls. Therefore
+//! names come before calls, a list confirms each removal, and messages are
+//! read before codes.
 
 mod address;
 mod belongings;
@@ -94,21 +94,21 @@ pub struct Docker {
     others: Arc<strays::Others>,
     dialer: Arc<Dialer>,
     daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
-    /// Those that have left the fleet, as long as sandboxes, a network, or secrets are left there.
+    /// Daemons that have left the fleet, while sandboxes, a network, or secrets are left there.
     leaving: Arc<Mutex<Vec<Arc<Daemon>>>>,
-    /// Launches whose containers nobody can look for any more, and where those were: another
-    /// engine is there now.
+    /// Launches whose containers cannot be looked for any more, and the daemons that they were on:
+    /// another engine is there now.
     abandoned: Arc<Mutex<BTreeMap<LaunchId, DaemonName>>>,
 }
 
 /// Which containers are seen, and may be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
-    /// Those of our instance.
+    /// The containers of our instance.
     Instance,
-    /// Those of our run.
+    /// The containers of our run.
     Run,
-    /// Those of every instance whose deadline has passed.
+    /// The containers of every instance whose deadline has passed.
     Overdue,
 }
 
@@ -116,7 +116,7 @@ enum Scope {
 /// and never pulled.
 #[derive(Clone)]
 pub struct Builtin {
-    /// What services call it.
+    /// The reference by which services name the image.
     pub reference: String,
     /// Makes the archive, as `docker save` does.
     pub archive: fn() -> Vec<u8>,
@@ -139,29 +139,29 @@ impl Docker {
         Self::with_deadlines(identity, builtin, Deadlines::default())
     }
 
-    /// One that is not the run of its identity, but comes after it: it sees and
+    /// An adapter that is not the run of its identity, but comes after it: it sees and
     /// removes what that run made, and nothing of other runs.
     #[must_use]
     pub fn after(identity: Identity) -> Self {
         Self { scope: Scope::Run, ..Self::new(identity, Vec::new()) }
     }
 
-    /// One that sees and removes the containers of every instance whose deadline
+    /// An adapter that sees and removes the containers of every instance whose deadline
     /// ([`DEADLINE`]) has passed by their daemon's clock, and nothing else.
     #[must_use]
     pub fn overdue() -> Self {
-        // No run has such a name: none of what there is was launched by this.
+        // No run has this boot: no container counts as launched by this adapter.
         let identity = Identity { instance: String::new(), boot: "overdue".to_owned() };
         Self { scope: Scope::Overdue, ..Self::new(identity, Vec::new()) }
     }
 
-    /// The same, and these are told how long engines take.
+    /// The same adapter, which tells these observers how long engines take.
     #[must_use]
     pub fn observed_by(self, observers: Vec<Arc<dyn EngineObserver>>) -> Self {
         Self { observers: Observers::new(observers), ..self }
     }
 
-    /// Whether there is contact with a daemon, be it only until one that has
+    /// Whether there is contact with a daemon, be it only until a daemon that has
     /// left the fleet holds nothing any more.
     #[must_use]
     pub fn knows(&self, daemon: &DaemonName) -> bool {
@@ -169,7 +169,7 @@ impl Docker {
             || self.leaving.lock().iter().any(|leaving| leaving.name == *daemon)
     }
 
-    /// The same with other deadlines.
+    /// A new adapter with these deadlines.
     #[must_use]
     pub fn with_deadlines(identity: Identity, builtin: Vec<Builtin>, deadlines: Deadlines) -> Self {
         Self {
@@ -194,7 +194,7 @@ impl Docker {
         })
     }
 
-    /// The daemon of this name; what was known of it goes when its site changes, but for its
+    /// The daemon of this name. When its site changes, everything known of it is dropped but its
     /// sandboxes, its network and its secrets.
     fn daemon_at(&self, name: &DaemonName, site: &Site) -> Arc<Daemon> {
         let mut daemons = self.daemons.lock();
@@ -218,7 +218,7 @@ impl ContainerRuntime for Docker {
     type Endpoint = Site;
 
     fn salt(&self) -> u64 {
-        // Of an identity that is no run's nothing is launched.
+        // An identity that is no run's launches nothing.
         u64::from_str_radix(&self.identity.boot, 16).unwrap_or_default()
     }
 
@@ -244,13 +244,13 @@ impl ContainerRuntime for Docker {
             let fault = match error.fault {
                 Fault::Service => self.fault_of(order.launch),
                 fault @ (Fault::Daemon | Fault::Unprepared) => {
-                    // Whoever is to blame: the sandbox is not used again.
+                    // The sandbox is not used again, whoever is to blame.
                     _ = self.fault_of(order.launch);
                     fault
                 }
                 fault => fault,
             };
-            // Until it is started, an error says itself whether it is one of the pull.
+            // Before the start, the error itself says whether the pull failed.
             let phase = if begun == LaunchPhase::Create { error.phase } else { begun };
             let container = self.calls.id(order.launch);
             LaunchError { fault, phase, container, ..error }
@@ -260,7 +260,7 @@ impl ContainerRuntime for Docker {
     fn fault_of(&self, launch: LaunchId) -> Fault {
         let daemons: Vec<_> = self.daemons.lock().values().cloned().collect();
         let blame = |daemon: &Arc<Daemon>| self.spoil_sandbox(daemon, launch);
-        // What others had used before is not the service's to answer for.
+        // A service does not answer for a sandbox that others had used before.
         if daemons.iter().any(blame) { Fault::Daemon } else { Fault::Service }
     }
 
@@ -299,7 +299,7 @@ impl ContainerRuntime for Docker {
         let none = BTreeMap::new();
         let owned = |container: &view::Listed| {
             let key = self.identity.key(&container.id, container.labels.as_ref().unwrap_or(&none));
-            // Without its network it serves nobody, or somebody else's clients.
+            // A container without its network serves nobody, or somebody else's clients.
             let cut_off = matches!(&key, ContainerKey::Launch(launch) if lost.contains(launch));
             let running = container.state.as_deref() == Some("running") && !cut_off;
             Owned { key, running }

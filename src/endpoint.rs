@@ -17,13 +17,13 @@ const SOCKET_PATH: usize = 107;
 pub enum Endpoint {
     /// A socket on this machine, by its absolute path.
     Unix(PathBuf),
-    /// HTTP over TCP. Whoever is let in owns the machine it is on.
+    /// HTTP over TCP. A client that is let in owns the machine.
     Tcp {
         /// Name or address, an IPv6 address without its brackets.
         host: String,
         /// Never 0.
         port: u16,
-        /// What TLS is made with; `None` is plain: then everybody is let in.
+        /// The files for TLS; `None` is plain: then everybody is let in.
         tls: Option<tls::Files>,
     },
 }
@@ -42,9 +42,9 @@ pub struct Site {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{what}; {help}")]
 pub struct EndpointError {
-    /// What is wrong with which text.
+    /// The text, and the fault in it.
     pub what: String,
-    /// What to do.
+    /// The remedy.
     pub help: String,
 }
 
@@ -65,8 +65,8 @@ impl Endpoint {
         }
     }
 
-    /// The same for all ways to write one place, as far as the text shows: a name and the address
-    /// that it stands for are two.
+    /// A text that is the same for all ways to write one place, as far as they show it: a name and
+    /// the address that it stands for are two.
     #[must_use]
     pub fn place(&self) -> String {
         match self {
@@ -103,7 +103,7 @@ impl Endpoint {
         }
     }
 
-    /// What TLS is made with, if it is.
+    /// The files for TLS, if it is used.
     #[must_use]
     pub const fn tls(&self) -> Option<&tls::Files> {
         match self {

@@ -36,17 +36,17 @@ pub(crate) struct Lines {
     read: Vec<u8>,
 }
 
-/// Why a GET failed.
+/// Why a request failed.
 #[derive(Debug, Error)]
 pub(crate) enum HttpError {
     /// No connection came about, or it ended (`ConnectionAborted`) before anything was
     /// sent by it.
     #[error("{0}")]
     Connect(io::Error),
-    /// The connection broke, or what came over it is not HTTP.
+    /// The connection broke, or the data that came over it is not HTTP.
     #[error("the connection broke: {0}")]
     Broken(String),
-    /// It did not answer in time.
+    /// The other end did not answer in time.
     #[error("no answer within {0:?}")]
     Late(Duration),
     /// The other end said no.
@@ -74,8 +74,8 @@ impl Transport {
         Ok((headers, serde_json::from_slice(&body)?))
     }
 
-    /// Sends a request to `path` of the other end, for an answer that says yes, and
-    /// reads that to its end. Has no deadline.
+    /// Sends a request to `path` of the other end, which has to succeed, and reads the answer to
+    /// its end. Has no deadline.
     pub(crate) async fn fetch<B>(
         &self,
         path: &str,
@@ -95,8 +95,8 @@ impl Transport {
         Ok(Lines::of(self.exchange(path, Request::new(Empty::<Bytes>::new())).await?))
     }
 
-    /// Sends a request to `path` of the other end, for an answer that says yes. Returns
-    /// once it has begun to answer. Has no deadline.
+    /// Sends a request to `path` of the other end, which has to succeed. Returns once the answer
+    /// has begun. Has no deadline.
     ///
     /// # Cancel safety
     /// As [`Transport::send`].
@@ -133,13 +133,12 @@ fn broken(error: impl std::fmt::Display) -> HttpError {
 // === impl Lines ===
 
 impl Lines {
-    /// Those of an answer that has begun.
+    /// The lines of an answer that has begun.
     pub(crate) fn of(response: Response<Incoming>) -> Self {
         Self { body: response.into_body(), read: Vec::new() }
     }
 
-    /// The next line; `None` at the end of the answer. What comes after the last
-    /// line's end is not one.
+    /// The next line; `None` at the end of the answer. Bytes after the last line's end are no line.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -163,7 +162,7 @@ impl Lines {
     }
 }
 
-/// The message in an engine's error; all of it where it is another's.
+/// The message in an engine's error; the first 300 bytes where it is another's.
 fn message(body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Message {

@@ -16,16 +16,16 @@ pub use self::echo::{ECHO_PORT, ECHO_REFERENCE, SANDBOX_REFERENCE, echo, sandbox
 /// and with them the same image id.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// What an image is made of. Everything but `reference` may be left at its default.
+/// The parts of an image. Everything but `reference` may be left at its default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Image<'a> {
     /// Name and tag that the image gets when it is loaded.
     pub reference: &'a str,
     /// Its files. Their directories are made as needed.
     pub files: &'a [File<'a>],
-    /// What every container of it runs; `command` is appended.
+    /// The program of every container; `command` is appended.
     pub entrypoint: &'a [&'a str],
-    /// What a container runs unless it says otherwise.
+    /// The command of a container that names none.
     pub command: &'a [&'a str],
     /// The TCP port that its service listens on.
     pub port: Option<u16>,
@@ -46,14 +46,14 @@ pub struct File<'a> {
     pub path: &'a str,
     /// Its permission bits.
     pub mode: u32,
-    /// What is in it.
+    /// Its content.
     pub content: &'a [u8],
 }
 
 /// The HEALTHCHECK of an image.
 #[derive(Debug, Clone, Copy)]
 pub struct ImageHealthcheck<'a> {
-    /// What is run in the container: exit code 0 says that it can serve.
+    /// The command for the container: exit code 0 says that it can serve.
     pub command: &'a [&'a str],
     /// From one run to the next; the first is run after one interval.
     pub interval: Duration,

@@ -1,4 +1,4 @@
-//! Questions to the kernel about sockets, as sock_diag(7) has them: what is the same of any kind.
+//! Questions to the kernel about sockets, by sock_diag(7): the part that every kind shares.
 
 use std::io;
 
@@ -20,17 +20,17 @@ pub(crate) const DUMP: u16 = 0x300;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// What the kernel answers.
+/// A message of the kernel's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Message<'a> {
     /// About one socket: a structure of its family, and attributes.
     Socket(&'a [u8]),
-    /// All have been told of.
+    /// The end of a dump.
     Done,
 }
 
-/// A socket to ask with, about the network namespace that it is made in. Neither asking nor
-/// reading waits: the kernel has answered before the question is sent.
+/// A socket to ask with, about the network namespace that it is made in. Neither asking nor reading
+/// waits: the kernel answers before the write returns.
 pub(crate) fn socket() -> io::Result<Socket> {
     let netlink = Domain::from(i32::from(AddressFamily::NETLINK.as_raw()));
     Socket::new(netlink, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::from(SOCK_DIAG)))
@@ -51,7 +51,7 @@ pub(crate) fn question(flags: u16, body: &[u8]) -> Vec<u8> {
 /// Takes the next message from what was read; `None` at its end.
 ///
 /// # Errors
-/// What the kernel answers in place of what was asked for, or nothing that can be understood.
+/// The error that the kernel answers instead, or an answer that cannot be understood.
 pub(crate) fn next<'a>(answer: &mut &'a [u8]) -> io::Result<Option<Message<'a>>> {
     if answer.is_empty() {
         return Ok(None);
@@ -80,12 +80,12 @@ pub(crate) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
         if u16_at(attributes, 2)? == wanted {
             return attributes.get(4..length);
         }
-        // Each is aligned to four bytes; one of no length would never end.
+        // Each is aligned to four bytes; an attribute of no length would never end.
         attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
     }
 }
 
-/// The number at this place, as this machine has it.
+/// The number at this offset, in the machine's byte order.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
 }
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn attributes_are_found_behind_others_and_nonsense_ends() {
-        // One of five bytes and its padding, and one of two.
+        // An attribute of one byte and its padding, and one of two.
         let both = [5, 0, 1, 0, 7, 0, 0, 0, 6, 0, 2, 0, 8, 9];
         assert_eq!(attribute(&both, 1), Some(&[7][..]));
         assert_eq!(attribute(&both, 2), Some(&[8, 9][..]));

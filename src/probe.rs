@@ -27,18 +27,18 @@ struct ProbePace {
     attempt: Duration,
     /// The first pause between attempts, and the longest that it grows to.
     pauses: (Duration, Duration),
-    /// What is wrong when an attempt takes longer.
+    /// The complaint about an attempt that takes longer.
     stalled: &'static str,
 }
 
-/// How a container is asked that answers at once if it can.
+/// The pace of questions that a container answers at once if it can.
 const ASKED: ProbePace = ProbePace {
     attempt: Duration::from_secs(5),
     pauses: (Duration::from_millis(5), Duration::from_millis(250)),
     stalled: "it accepts a connection and says nothing",
 };
-/// How a program is run in one: that costs an engine more than any question does, and takes
-/// seconds while it starts many containers.
+/// The pace of programs run in a container: they cost an engine more than any question does, and
+/// take seconds while it starts many containers.
 const EXECUTED: ProbePace = ProbePace {
     attempt: Duration::from_secs(10),
     pauses: (Duration::from_millis(50), Duration::from_millis(500)),
@@ -92,7 +92,7 @@ impl Probe<Container> for Prober {
                 Err(ProbeError("the kernel killed a process in it for memory".to_owned()))
             }
             Verdict::Ready => {
-                // What it says will be there by the time: it has begun to say it.
+                // Its banner will be there by the time: the service has begun to send it.
                 let hot = container.preconnect(false).await;
                 hot.map_err(|error| ProbeError(format!("takes no connection: {error}")))?;
                 Ok(proof)
@@ -102,8 +102,8 @@ impl Probe<Container> for Prober {
     }
 }
 
-/// Makes the connection that is made ahead: one that cannot be made proves that the
-/// container is not ready, whatever else has shown that it is.
+/// Makes the connection that is made ahead: a failure proves that the container is not ready,
+/// whatever else has shown that it is.
 async fn preconnect(container: &Container, not_yet: &NotYet) {
     let (mut pause, longest) = ASKED.pauses;
     while let Err(error) = container.preconnect(true).await {
@@ -113,10 +113,10 @@ async fn preconnect(container: &Container, not_yet: &NotYet) {
     }
 }
 
-/// So many times a service of several processes is given another `linger` because they are busy.
+/// The most times that a service of several processes is given `linger` while they are busy.
 const RESTLESS: u32 = 10;
 
-/// Waits until it listens. Of several processes one may listen while another still prepares, or
+/// Waits until the service listens. Of several processes one may listen while another prepares, or
 /// on behalf of a start script: then it has to listen for `linger`, and its processes have to rest.
 async fn listens(
     container: &Container,

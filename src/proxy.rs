@@ -1,9 +1,8 @@
-//! The data path: takes connections, leases each one a container, and moves
-//! bytes both ways until it ends.
+//! The data path: accepts connections, leases a container for each, and relays bytes both ways
+//! until the connection ends.
 //!
-//! It knows neither an engine nor the configuration: [`Settings`] are plain
-//! values, containers come from a [`Supply`] and are reached through
-//! [`Backend`](crate::reach::Backend).
+//! The data path knows neither an engine nor the configuration: [`Settings`] are plain values,
+//! containers come from a [`Supply`] and are reached through [`Backend`](crate::reach::Backend).
 
 mod access_file;
 mod access_log;
@@ -54,8 +53,7 @@ pub struct Settings {
     pub name: ServiceName,
     /// Where clients connect to.
     pub listen: SocketAddr,
-    /// The service's containers say something before they are sent anything: they are to
-    /// answer as soon as they are connected to.
+    /// The service's containers send first: each owes its first byte as soon as it is connected to.
     pub speaks_first: bool,
     /// How connections are treated.
     pub session: SessionSettings,

@@ -46,18 +46,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Dropping the future changes nothing.
     fn runs(&self) -> impl Future<Output = bool> + Send;
 
-    /// What has become of the container, asked when its connection ended, so
-    /// that a stream that was cut is not taken for one that ended. Answers
-    /// within a bounded time. Where the process is on this machine, a daemon that
-    /// cannot tell changes nothing: the process runs, or has ended somehow.
-    /// Elsewhere it may have gone with its daemon, and counts as `Died`.
+    /// The fate of the container, asked when its connection ended, so that a stream that was cut is
+    /// not taken for one that ended. Answers within a bounded time. Where the process is on this
+    /// machine, a daemon that cannot tell changes nothing: the process runs, or has ended somehow.
+    /// Elsewhere the process may have gone with its daemon, and counts as `Died`.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     fn fate(&self) -> impl Future<Output = Fate> + Send;
 
-    /// What the container's kernel has not acknowledged of what was sent over `connection`, which
-    /// [`Backend::dial`] has opened; `None` where that is not known.
+    /// The part of what was sent over `connection`, opened by [`Backend::dial`], that the
+    /// container's kernel has not acknowledged; `None` where that is not known.
     ///
     /// # Errors
     /// The kernel cannot be asked about sockets.
@@ -71,8 +70,8 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         std::future::ready(unacknowledged(connection))
     }
 
-    /// The last lines that it has logged, oldest first, fit to be shown; asked when its
-    /// connection ended badly. Answers within a bounded time. None where nobody can tell.
+    /// The container's last log lines, oldest first, fit to be shown; asked when its connection
+    /// ended badly. Answers within a bounded time. None where nobody can tell.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -80,24 +79,24 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         std::future::ready(Vec::new())
     }
 
-    /// The setting to look at when it has ended after these lines, or after the kernel has killed a
-    /// process of it for memory, for people. `None` where nothing is known.
+    /// The setting to look at, for people, when the container ended after these lines, or the
+    /// kernel killed a process of it for memory. `None` where nothing is known.
     fn hint(&self, lines: &[String], out_of_memory: bool) -> Option<String> {
         _ = (lines, out_of_memory);
         None
     }
 }
 
-/// What has become of a container.
+/// The fate of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It runs.
+    /// The container runs.
     Running,
     /// Its process ended by itself with code 0.
     Finished,
-    /// It was killed, or ended with another code.
+    /// The process was killed, or ended with another code.
     Died {
-        /// What happened, for the log.
+        /// The cause, for the log.
         reason: String,
         /// The exit code of its process, where that is known.
         exit_code: Option<i64>,

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Has the reactor of this runtime say when a descriptor, which does not block, can be read.
+/// Registers a descriptor, which does not block, with the reactor of this runtime, for reading.
 ///
 /// # Errors
 /// As for `epoll_ctl(2)`.

@@ -11,9 +11,9 @@ use docker_credential::{CredentialRetrievalError, DockerCredential, get_credenti
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// How long a credential helper has: one may wait for somebody to unlock it.
+/// Timeout of a credential helper, which may wait for somebody to unlock it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What Docker's client calls its default registry.
+/// Docker's client's name of its default registry.
 const DEFAULT: &str = "https://index.docker.io/v1/";
 
 /// How to log in to a registry.
@@ -24,7 +24,7 @@ pub(crate) struct Login {
     pub(crate) secret: Secret,
 }
 
-/// What is shown to a registry.
+/// Credentials for a registry.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(crate) enum Secret {
@@ -37,7 +37,7 @@ pub(crate) enum Secret {
 /// is none. Looked up each time, for logins change.
 ///
 /// # Errors
-/// There is one and it cannot be read.
+/// A login exists and cannot be read.
 ///
 /// # Cancel safety
 /// Dropping the future may leave a helper running to its end.

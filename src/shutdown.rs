@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// The same signal again so soon is the same one: timeout(1), for one, sends it to
-/// the process and then to its group.
+/// A repeat within this time does not count: timeout(1), for one, signals the process
+/// and then its group.
 const ECHO: Duration = Duration::from_millis(100);
 
 /// How far the operator has asked the process to stop.
@@ -26,11 +26,11 @@ pub struct Stop {
     pub now: CancellationToken,
     /// Notified when the configuration is to be read again.
     pub reload: Arc<Notify>,
-    /// Notified when the log is to say how all is.
+    /// Notified when the status is to be logged.
     pub status: Arc<Notify>,
 }
 
-/// What SIGHUP means.
+/// Effect of SIGHUP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HangUp {
     /// Read the configuration again, as daemons do.
@@ -73,7 +73,7 @@ impl Stop {
                 };
                 let now = Instant::now();
                 let reloads = name == "SIGHUP" && hup == HangUp::Reloads;
-                // Not one that reloads: the file may be another since.
+                // Each reload counts: the file may have changed since.
                 if !reloads && last.is_some_and(|l| l.0 == name && now - l.1 < ECHO) {
                     continue;
                 }
@@ -120,9 +120,9 @@ const OTHERS: [(&str, Signal); 9] = [
     ("SIGXFSZ", Signal::XFSZ),
 ];
 
-/// Handles them: its containers would stay behind, and its clients would take the end for
-/// a good one. Each is told the first time. What an own mistake raises (SIGABRT, SIGSEGV) is not
-/// among them, nor is what nobody sends by mistake (SIGQUIT, SIGKILL).
+/// Ignores [`OTHERS`]: else containers would stay behind, and clients would take the end for a
+/// good one. Each is logged the first time. Signals of bugs (SIGABRT, SIGSEGV) are not among
+/// them, nor those that nobody sends by mistake (SIGQUIT, SIGKILL).
 fn ignore_others() -> io::Result<()> {
     for (name, number) in OTHERS {
         let mut other = signal(SignalKind::from_raw(number.as_raw()))?;

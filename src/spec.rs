@@ -1,5 +1,5 @@
-//! What a service runs, and how its clients are treated: the words that the configuration shares
-//! with the adapter and the proxy.
+//! The spec of a service, and its session settings: types that the configuration shares with the
+//! adapter and the proxy.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-/// What a service runs: image, process, limits, and how its containers are reached.
+/// Spec of a service's containers: image, process, limits, how they are reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     /// Reference of the image; without tag or digest, `latest` is meant.
@@ -26,17 +26,17 @@ pub struct Spec {
     pub port: u16,
     /// When the image is fetched.
     pub pull: Pull,
-    /// What a container may use.
+    /// Resource limits.
     pub limits: Limits,
-    /// What the container can reach.
+    /// Its network access.
     pub network: Network,
     /// How the container is reached.
     pub reach: Reach,
-    /// On which addresses a port is published where `reach` comes to that.
+    /// The addresses to publish a port on, where `reach` needs one.
     pub publish: Publish,
     /// Whose network namespace it has.
     pub sandbox: Sandbox,
-    /// What shows that a container can serve.
+    /// The sign that a container can serve.
     pub ready: Ready,
     /// Whether a connection is made ahead.
     pub preconnect: Preconnect,
@@ -88,7 +88,7 @@ pub struct Spec {
 /// Where a container has its secrets.
 pub const SECRETS: &str = "/run/secrets";
 
-/// Files by their names. `Debug` hides what is in them.
+/// Files by their names. `Debug` hides their content.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(pub Arc<IndexMap<String, Vec<u8>>>);
 
@@ -96,7 +96,7 @@ pub struct Secrets(pub Arc<IndexMap<String, Vec<u8>>>);
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Env(pub IndexMap<String, String>);
 
-/// What a container may use. What is `None` is not limited.
+/// Resource limits of a container. `None` is no limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Bytes of memory, without any swap.
@@ -112,9 +112,9 @@ pub struct Limits {
 /// A limit of each process; -1 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ulimit {
-    /// What holds.
+    /// In force.
     pub soft: i64,
-    /// What a process may raise `soft` to.
+    /// A process may raise `soft` to this.
     pub hard: i64,
 }
 
@@ -124,7 +124,7 @@ pub enum Publish {
     /// The daemon's `publish_on`.
     #[default]
     Own,
-    /// All of them: whoever reaches the machine gets past the proxy.
+    /// All addresses: who reaches the machine can bypass the proxy.
     Any,
 }
 
@@ -135,13 +135,12 @@ pub struct SessionSettings {
     pub queue_timeout: Duration,
     /// Reaching the leased container.
     pub connect: Connect,
-    /// How long a container that is to answer may take to its first byte, counted from the last byte
-    /// that it was sent. One that takes longer has failed, and another one is tried. `None` is no
-    /// limit.
+    /// How long a container that has to answer may take from the last byte that it was sent to its
+    /// first byte. A slower container has failed, and another one is tried. `None` is no limit.
     pub first_byte: Option<Duration>,
-    /// How long a client may leave unanswered what it is sent and asked, before Ganger takes it to be
-    /// gone; `None` leaves that to the kernel. Whole seconds: the kernel needs at least 6, the file
-    /// takes 10 and more.
+    /// How long a client may leave data and probes unanswered before Ganger takes it to be gone;
+    /// `None` leaves that to the kernel. Whole seconds: the kernel needs at least 6, the file takes
+    /// 10 and more.
     pub keepalive: Option<Duration>,
     /// A session is cut when no byte has moved in either direction for so long. `None` is no limit.
     pub idle: Option<Duration>,
@@ -152,8 +151,8 @@ pub struct SessionSettings {
 /// Reaching a leased container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connect {
-    /// From the first dial until a container took the connection, all retries included. It starts
-    /// again when a container fails after that. Never 0.
+    /// From the first dial until a container took the connection, all retries included. The time
+    /// restarts when a container fails later. Never 0.
     pub timeout: Duration,
     /// Further containers that are tried when one fails before its first byte.
     pub retries: u32,
@@ -167,7 +166,7 @@ pub enum Pull {
     /// When the daemon does not have it.
     #[default]
     IfMissing,
-    /// Once on each daemon after every start of ours, and when it is missing.
+    /// Once per daemon after each start of Ganger, and when it is missing.
     Always,
     /// Never: it must be there.
     Never,
@@ -179,34 +178,34 @@ pub enum Preconnect {
     /// No.
     #[default]
     Off,
-    /// One, once the container is ready.
+    /// Made once the container is ready.
     Tcp,
-    /// One, and what the service says first is waited for, for a moment.
+    /// Made, and the service's first bytes are awaited for a moment.
     Banner,
 }
 
-/// What a container can reach.
+/// Containers' network access.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Network {
     /// The Internet and the daemon's machine, as from Docker's default network, and no other
     /// container.
     #[default]
     Isolated,
-    /// What the engine's default network reaches, every container on it included.
+    /// The engine's default network, with every container on it.
     Bridge,
     /// Nothing at all.
     Sealed,
-    /// What a network of the user's reaches.
+    /// A network of the user's.
     Named(String),
 }
 
 /// Whose network namespace a container has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sandbox {
-    /// One of its own, made and removed with it.
+    /// Its own, made and removed with it.
     #[default]
     Fresh,
-    /// One that is there before it, and that others have had before, one at a time.
+    /// A namespace made ahead, which other containers had before, one at a time.
     Pooled,
 }
 
@@ -222,54 +221,54 @@ pub enum Reach {
     Published,
 }
 
-/// What shows that a container can serve.
+/// The sign that a container can serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ready {
-    /// It accepts a connection and keeps it.
+    /// Accepts a connection and keeps it.
     Tcp {
         /// How long it must keep it where something else accepts on its behalf.
         linger: Duration,
     },
-    /// It says this first.
+    /// Sends this first.
     Banner(Vec<u8>),
-    /// It answers so when spoken to.
+    /// Answers `send` with `expect`.
     Exchange {
-        /// What is sent.
+        /// Bytes sent.
         send: Vec<u8>,
-        /// What its answer starts with.
+        /// The start of its answer.
         expect: Vec<u8>,
     },
-    /// It answers an HTTP request so.
+    /// Answers HTTP with `status`.
     Http {
-        /// What is asked for: path and query, from its `/` on.
+        /// The path and query asked for, from the `/` on.
         path: String,
         /// The status of the answer.
         status: u16,
     },
-    /// Its HEALTHCHECK says so.
+    /// Passes its HEALTHCHECK.
     Healthcheck(Healthcheck),
-    /// It prints this, to either of its outputs.
+    /// Prints this to stdout or stderr.
     Log {
         /// The text: a part of a line, or across lines.
         text: String,
         /// How often it has to be there. At least 1.
         times: u32,
     },
-    /// This program, run in the container, exits with code 0. Never empty.
+    /// A program, run in the container, exits with code 0. Never empty.
     Exec(Vec<String>),
     /// Its process runs.
     Started,
 }
 
-/// How an engine checks a container's health. What is `None` is as the image says, or
-/// else as the engine does.
+/// How an engine checks a container's health. `None` takes the image's setting, or else
+/// the engine's.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Healthcheck {
-    /// What is run in the container, as engines write it: `CMD` and the words of a
-    /// command, or `CMD-SHELL` and a line for the shell.
+    /// The command run in the container, as engines write it: `CMD` and its words, or
+    /// `CMD-SHELL` and a line for the shell.
     pub test: Option<Vec<String>>,
-    /// From the end of one run to the next; the first is run after one interval. At
-    /// least a millisecond, as the other two.
+    /// From the end of one run to the next, and before the first run. At least a
+    /// millisecond, as the other two.
     pub interval: Option<Duration>,
     /// How long one run may take.
     pub timeout: Option<Duration>,
@@ -293,7 +292,7 @@ pub struct Mount {
 /// A volume of the engine, which makes it where it is absent, and keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
-    /// What the engine calls it.
+    /// Its name in the engine.
     pub name: String,
     /// The container cannot write to it.
     pub read_only: bool,
@@ -306,7 +305,7 @@ pub struct Device {
     pub host: String,
     /// Its absolute path in the container.
     pub container: String,
-    /// What may be done with it: some of `r`, `w` and `m`.
+    /// The rights to it: some of `r`, `w` and `m`.
     pub rights: String,
 }
 
@@ -315,9 +314,9 @@ pub struct Device {
 pub enum Gpus {
     /// All that there are.
     All,
-    /// So many; never 0.
+    /// A count; never 0.
     Count(u32),
-    /// Those with these ids; not empty.
+    /// GPUs with these ids; not empty.
     Ids(Vec<String>),
 }
 

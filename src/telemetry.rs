@@ -19,10 +19,10 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 /// Keeps the thread that writes.
 static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
-/// Whether there are colours, where that was said.
+/// Whether to use colours, if that was set.
 static COLOURED: OnceLock<bool> = OnceLock::new();
 
-/// What log lines look like.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
     /// For people: time, level, message, `key=value`.
@@ -42,10 +42,10 @@ pub enum TelemetryError {
     Filter {
         /// As given.
         filter: String,
-        /// What is wrong with it.
+        /// The parser's error.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// It has a word that would be the name of a target, of which everything is logged.
+    /// A word of the filter would name a target, of which everything is logged.
     #[error(
         "log filter {filter:?}: {word:?} is no level (error, warn, info, debug, trace, off) and no \
          TARGET=LEVEL; try for example \"info\" or \"ganger=debug\""
@@ -53,7 +53,7 @@ pub enum TelemetryError {
     Word {
         /// As given.
         filter: String,
-        /// What it is about.
+        /// The word at fault.
         word: String,
     },
     /// A log is set up already.
@@ -61,7 +61,7 @@ pub enum TelemetryError {
     Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
-/// Looks whether a filter is in order, for verbs that log nothing.
+/// Checks a filter, for verbs that log nothing.
 ///
 /// # Errors
 /// See [`TelemetryError`].
@@ -69,20 +69,20 @@ pub fn check(filter: &str) -> Result<(), TelemetryError> {
     parse(filter).map(drop)
 }
 
-/// Says for the whole process whether there are colours, whatever standard error is and the
-/// environment asks for. Only the first word counts.
+/// Sets for the whole process whether there are colours, whatever standard error is and the
+/// environment asks for. Only the first call counts.
 pub fn set_coloured(coloured: bool) {
     COLOURED.get_or_init(|| coloured);
 }
 
-/// What [`set_coloured`] was told, if it was told anything.
+/// The value that [`set_coloured`] set, if it was called.
 #[must_use]
 pub fn told_coloured() -> Option<bool> {
     COLOURED.get().copied()
 }
 
-/// Whether what is written to standard error is to have colours. Where nobody said so: it is a
-/// terminal, and the environment does not ask for none (<https://no-color.org>).
+/// Whether output to standard error is to have colours. By default it has them on a terminal,
+/// unless the environment asks for none (<https://no-color.org>).
 #[must_use]
 pub fn is_coloured() -> bool {
     let wanted = || !wants_no_colour(env::var_os("NO_COLOR").as_deref());
@@ -110,7 +110,7 @@ pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
-    // Taken as a target that there is not, a misspelt level would silence everything.
+    // A misspelt level, taken for a target, would silence everything.
     let plain = |word: &&str| !word.is_empty() && !word.contains(['=', '[']);
     let no_level = |word: &&str| word.parse::<LevelFilter>().is_err();
     let words = filter.split(',').map(str::trim);
@@ -141,7 +141,7 @@ where
         .with_env_filter(filter)
         .with_writer(writer)
         .with_ansi(ansi)
-        // It would be said on the same standard error, by a macro that panics.
+        // Internal errors go to the same standard error, by a macro that panics.
         .log_internal_errors(false)
         .with_target(false);
     match format {
@@ -159,7 +159,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What this thread logs.
+    /// The log of this thread.
     #[derive(Clone, Default)]
     pub(crate) struct Capture(Arc<Mutex<Vec<u8>>>);
 

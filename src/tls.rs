@@ -1,8 +1,8 @@
 //! TLS to an engine or a Consul: only the given authorities are trusted, and the files are
 //! looked at again for each new connection.
 //!
-//! An engine's API gives away the machine it is on. So the authorities of the
-//! operating system, any of which could vouch for an engine, are not trusted.
+//! An engine's API gives root on its machine: the authorities of the operating
+//! system, any of which could vouch for an engine, are thus not trusted.
 
 mod files;
 mod reason;
@@ -30,7 +30,7 @@ pub(crate) use reason::reason;
 pub struct Files {
     /// The certificates of the authorities that may vouch for the engine.
     pub ca: PathBuf,
-    /// What we show to the engine; `None` when it asks for nothing.
+    /// The client certificate; `None` if the engine asks for none.
     pub identity: Option<TlsIdentity>,
 }
 
@@ -52,11 +52,11 @@ pub(crate) struct Connector {
 
 #[derive(Debug, Default)]
 struct TlsState {
-    /// What the files looked like when they were read last.
+    /// The stamps of the files when they were read last.
     seen: Vec<Option<Stamp>>,
-    /// What they were when they could be used last.
+    /// Configuration from the last usable files.
     config: Option<Arc<ClientConfig>>,
-    /// What was said of files that could not be used since then.
+    /// The last warning about unusable files since then.
     told: Option<String>,
 }
 
@@ -71,7 +71,8 @@ struct Stamp {
 // === impl Files ===
 
 impl Files {
-    /// When the certificates expire that can be read now, by the path of their file. Reads the files.
+    /// When the certificates that can be read now expire, by the path of their file. Reads the
+    /// files.
     #[must_use]
     pub fn expiries(&self) -> Vec<(PathBuf, SystemTime)> {
         files::expiries(self, SystemTime::now())
@@ -96,12 +97,12 @@ impl Connector {
         Self { files, state: Mutex::default() }
     }
 
-    /// Makes a connection over one that leads to the engine at `host`, by whose
-    /// name or address it has to be certified. Has no deadline.
+    /// Makes a TLS connection over `stream` to the engine at `host`, whose
+    /// certificate has to be for that name or address. No deadline.
     ///
     /// # Errors
-    /// What says why, where it comes of certificates. That an engine does not
-    /// take ours shows only when it is asked something: see [`reason`].
+    /// The reason, where it is a matter of TLS. A refusal of our certificate
+    /// by the engine shows only at the first request: see [`reason`].
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
@@ -122,8 +123,8 @@ impl Connector {
         })
     }
 
-    /// The files' content, read again when they have changed. What is new and
-    /// cannot be used is said once, and what there was is used on.
+    /// The files' content, read again after changes. Changed files that cannot
+    /// be used are warned of once, and the old content is kept.
     fn config(&self, host: &str) -> io::Result<Arc<ClientConfig>> {
         let mut state = self.state.lock();
         let stamps = self.files.stamps();

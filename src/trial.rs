@@ -1,7 +1,7 @@
 //! Finds out what an image needs to be a service, by starting it again and again: with what start
 //! scripts need, then with less, until it does not start any more.
 //!
-//! What only a client brings about is not seen: a login, an upload, a query.
+//! Needs that only a client brings about stay unseen: a login, an upload, a query.
 
 mod attempt;
 mod draft;
@@ -25,27 +25,27 @@ use writing::{directory_of, writing};
 
 /// The least limit of memory that is proposed, in bytes.
 const LEAST_MEMORY: u64 = 32 << 20;
-/// No more is tried, in bytes.
+/// Limits below this may be doubled, in bytes.
 const MOST_MEMORY: u64 = 2 << 30;
-/// How long a container has to get ready in where nothing is said.
+/// How long a container has to get ready by default.
 const USUAL: Duration = Duration::from_secs(30);
 /// A user that no image knows.
 const NOBODY: &str = "65534:65534";
 /// How many lines of a log are shown.
 const LINES: usize = 10;
-/// How often the paths of a failure are added to those in memory.
+/// How many starts with a read-only file system are tried.
 const PATHS: usize = 5;
 
-/// What is tried.
+/// The image to try.
 #[derive(Debug, Clone)]
 pub struct Subject {
     /// The image, as a service names it.
     pub image: String,
     /// Environment that it demands.
     pub env: Vec<(String, String)>,
-    /// Arguments in place of the image's; empty takes these.
+    /// Arguments in place of the image's; empty keeps those.
     pub command: Vec<String>,
-    /// Where it listens; `None` takes what it exposes, or what listens.
+    /// Its port; `None` takes one that it exposes, or that listens.
     pub port: Option<u16>,
     /// How long a container may take to listen.
     pub patience: Duration,
@@ -60,15 +60,15 @@ pub enum TrialError {
     /// The engine lacks what it was prepared with.
     #[error("{0}")]
     Unprepared(String),
-    /// What was asked for is no valid service.
+    /// The draft is no valid service.
     #[error("{0}")]
     Draft(String),
-    /// It does not start, whatever it is given.
+    /// The image does not start, whatever it is given.
     #[error("{0}")]
     Image(String),
 }
 
-/// Told what is found out, for people.
+/// Told the findings, for people.
 pub type Progress<'p> = &'p mut (dyn FnMut(&str) + Send);
 
 struct Trial<'t> {
@@ -87,7 +87,7 @@ pub struct Tester {
 // === impl Tester ===
 
 impl Tester {
-    /// `daemon` was connected to.
+    /// `docker` is connected to `daemon`.
     #[must_use]
     pub fn new(docker: Docker, daemon: DaemonName) -> Self {
         Self { docker, daemon, launched: Arc::default() }
@@ -101,7 +101,7 @@ impl Tester {
     /// Tries an image that the daemon has, or fetches; returns a service, as a configuration has it.
     ///
     /// # Errors
-    /// It cannot be found out how it starts, and why.
+    /// Nothing can be proposed: see [`TrialError`].
     ///
     /// # Cancel safety
     /// Dropping the future leaves a container to [`Tester::clear`].
@@ -113,10 +113,10 @@ impl Tester {
         Trial { launcher: self.launcher(subject.patience), tell }.propose(subject).await
     }
 
-    /// Removes what a trial that was given up has left, also what may come to life yet.
+    /// Removes the containers of a trial that was given up, also any that may still start.
     ///
     /// # Errors
-    /// Something may be left.
+    /// A container may be left.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the rest.
@@ -152,7 +152,7 @@ impl Trial<'_> {
         self.confirm(&mut draft).await
     }
 
-    /// Starts it with all that a start script may need, and looks where it listens.
+    /// Starts it with all that a start script may need, and finds its port.
     async fn first(&mut self, draft: &mut Draft, facts: &ImageFacts) -> Result<Up, TrialError> {
         let up = match self.launcher.attempt(draft).await? {
             Ok(up) => up,
@@ -177,7 +177,7 @@ impl Trial<'_> {
         Ok(up)
     }
 
-    /// Looks with how few capabilities it starts as it does with the standard ones.
+    /// Finds how few capabilities it needs to start as well as with the standard ones.
     async fn reduce_privileges(
         &mut self,
         draft: &mut Draft,
@@ -239,8 +239,8 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Looks whether it starts with a file system that it cannot write to, but for some places;
-    /// returns the memory that it uses then.
+    /// Tries it with a read-only file system, but for some places in memory; returns the memory
+    /// that it uses then.
     async fn close_files(
         &mut self,
         draft: &mut Draft,
@@ -281,14 +281,14 @@ impl Trial<'_> {
         Ok(0)
     }
 
-    /// Starts what is proposed, as it stands.
+    /// Starts the draft as it is proposed.
     async fn confirm(&mut self, draft: &mut Draft) -> Result<String, TrialError> {
         let took = loop {
             let down = match self.launcher.confirm(draft).await? {
                 Ok(took) => break took,
                 Err(down) => down,
             };
-            // What was found out is taken back, the surest last.
+            // Findings are taken back, the surest last.
             if down.lacks_memory && draft.memory.is_some_and(|memory| memory < MOST_MEMORY) {
                 draft.memory = draft.memory.map(|memory| memory * 2);
             } else if draft.ready.take().is_some() {
@@ -318,7 +318,7 @@ impl Trial<'_> {
     }
 }
 
-/// Whether it answers a client as it did before, and is refused no more: a part of it may fail
+/// Whether it answers a client as before, and its log has no more refusals: a part of it may fail
 /// while another listens.
 fn is_as_good(up: &Up, first: &Up) -> bool {
     up.hangs_up == first.hangs_up
@@ -326,7 +326,7 @@ fn is_as_good(up: &Up, first: &Up) -> bool {
         && words::refusals(&up.log) <= words::refusals(&first.log)
 }
 
-/// Twice what it used, rounded up to a power of two.
+/// Twice the memory used, rounded up to a power of two.
 fn settle_memory(draft: &mut Draft, used: u64) {
     draft.memory = Some((2 * used).next_power_of_two().max(LEAST_MEMORY));
     let remark =
@@ -336,7 +336,7 @@ fn settle_memory(draft: &mut Draft, used: u64) {
 }
 
 fn settle_readiness(draft: &mut Draft, up: &Up) {
-    // What begins with an empty line says too little at first.
+    // A banner that begins with an empty line says too little.
     let banner = up.banner.as_ref().filter(|banner| !banner.starts_with(['\r', '\n']));
     if let Some(banner) = banner {
         let end = banner.find([' ', '-', '\r', '\n']).map_or(banner.len(), |at| at + 1);

@@ -76,7 +76,7 @@ impl Dir {
         let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
         command.envs(env.iter().copied()).stdin(stdin);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // One that ends without having read it is no failure.
+        // A program that ends without having read it is no failure.
         _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -118,7 +118,7 @@ fn a_log_that_nobody_reads_any_more_holds_nothing_up() {
           services: {{\"s\": (listen: \"127.0.0.1:{port}\", image: \"i:1\", port: 1)}})"
     );
     let file = dir.write("c.ron", &config);
-    // One whose reader is gone, and one whose reader does not read.
+    // The log's reader is gone, or it is there and does not read.
     for gone in [true, false] {
         let mut ganger = Command::new(GANGER)
             .args(["run", "--config", &file, "--log", "trace"])
@@ -163,7 +163,7 @@ fn what_cannot_be_tried_is_told_before_an_engine_is_asked() {
     dir.ganger(nowhere).expect(4, &["nowhere.sock"]);
 }
 
-/// Whether this is a version alone or, where this is built in a checkout, with a commit and its date.
+/// Whether this is a version alone or, where this is built in a checkout, with commit and date.
 fn is_version(text: &str) -> bool {
     let plain = concat!("ganger ", env!("CARGO_PKG_VERSION"));
     let Some(more) = text.trim_end().strip_prefix(plain) else { return false };
@@ -212,7 +212,7 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
     ] {
         dir.ganger(args).expect(2, &["similar", meant]);
     }
-    // One that is spelt as it should be, for another verb.
+    // An option that is spelt right, but is for another verb.
     let others = ["'--timeout'", "tip: `ganger bench` or `ganger try` has '--timeout'"];
     dir.ganger(&["run", "--timeout", "1s"]).expect(2, &others);
     dir.ganger(&["bench", "--dry-run"])
@@ -309,7 +309,7 @@ fn what_init_prints_is_in_order_and_is_found_by_itself() {
     let printed = dir.ganger(&["init"]);
     printed.expect(0, &[]);
     dir.write("ganger.ron", &printed.out);
-    // One that the environment names with nothing is not named.
+    // An empty variable of the environment names nothing.
     for env in [&[][..], &[("GANGER_CONFIG_FILE", ""), ("GANGER_LOG", "")]] {
         let checked = dir.ganger_with(&["check"], env);
         checked.expect(0, &[]);
@@ -326,7 +326,7 @@ fn a_file_can_be_named_without_an_option() {
     checked.expect(0, &[]);
     assert!(checked.out.contains("good.ron: in order"), "{checked:#?}");
     dir.ganger(&["check", &bad]).expect(3, &["bad.ron:1:"]);
-    // It goes before what the environment says, and not together with the option.
+    // The argument goes before the environment, and excludes the option.
     dir.ganger_with(&["check", &good], &[("GANGER_CONFIG_FILE", &bad)]).expect(0, &[]);
     dir.ganger(&["run", &bad]).expect(3, &["bad.ron:1:"]);
     for args in [
@@ -353,7 +353,7 @@ fn a_configuration_for_a_verb_that_reads_none_is_refused() {
         outcome.expect(2, &["c.ron: leave it out", why]);
         assert_eq!(outcome.out, "");
     }
-    // What the environment names is for other verbs.
+    // The file that the environment names is for other verbs.
     dir.ganger_with(&["init"], &[("GANGER_CONFIG_FILE", &path)]).expect(0, &[]);
 }
 

@@ -1,4 +1,4 @@
-//! What a service manager is told while the program starts, reloads and stops.
+//! Messages to a service manager while the program starts, reloads and stops.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;

@@ -1,4 +1,4 @@
-//! What is behind all of them. The first byte says what is wanted.
+//! The backend of all ways. The first byte says what is wanted.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -29,7 +29,7 @@ pub(crate) fn run() {
     let _ = io::stdin().read(&mut [0]);
 }
 
-/// With room for all who come at once: who finds none comes back after a second.
+/// With room for all who come at once: a client that finds none comes back after a second.
 fn listen() -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
@@ -89,7 +89,7 @@ pub(crate) fn send_so_many(stream: &mut TcpStream, length: u64) -> io::Result<()
     Ok(())
 }
 
-/// Reads to the end; how many bytes there were.
+/// Reads to the end; returns how many bytes there were.
 pub(crate) fn drain(stream: &mut TcpStream) -> io::Result<u64> {
     let (mut buffer, mut count) = (vec![0; CHUNK], 0);
     loop {

@@ -1,4 +1,4 @@
-//! What is done to each of them.
+//! The load on each way.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 use crate::backend::{BOTH, ECHO, SOURCE, drain, send_so_many};
 
-/// So many times in a round what is measured one at a time is, of each way in turn.
+/// Blocks a round, of each way in turn, where connections are measured one at a time.
 pub(crate) const BLOCKS: usize = 5;
 const SET_UPS: usize = 400;
 const PINGS: usize = 1000;
@@ -41,13 +41,13 @@ impl Sorted {
         Self(times)
     }
 
-    /// That which so many percent do not exceed.
+    /// The time that so many percent do not exceed.
     pub(crate) fn quantile(&self, percent: usize) -> f64 {
         self.0.get(self.0.len() * percent / 100).copied().unwrap_or(f64::NAN)
     }
 }
 
-/// One connection after the other, one byte there and back: seconds for each.
+/// Connections one after the other, one byte there and back: seconds for each.
 pub(crate) fn set_up(to: SocketAddr, times: &mut Vec<f64>) {
     let one = |_| {
         let start = Instant::now();
@@ -82,7 +82,7 @@ pub(crate) fn ping_pong(to: SocketAddr, times: &mut Vec<f64>) {
     times.extend((0..PINGS).map(one));
 }
 
-/// One stream from the backend: bytes and seconds.
+/// A stream from the backend: bytes and seconds.
 pub(crate) fn bulk(to: SocketAddr) -> (f64, f64) {
     let mut stream = connect(to);
     let start = Instant::now();
@@ -118,7 +118,7 @@ pub(crate) fn both_ways(to: SocketAddr, connections: u32) -> (f64, f64) {
 /// of the direction long before that of the answer.
 pub(crate) fn every_byte(to: SocketAddr) -> bool {
     let mut sent: Vec<u8> = (0..ODD_BYTES).map(|n| (n * 31 % 251) as u8).collect();
-    // It says what is wanted, and comes back as well.
+    // The first byte says what is wanted, and comes back as well.
     sent[0] = ECHO;
     let mut reader = connect(to);
     let mut writer = reader.try_clone().expect("a socket");
@@ -157,11 +157,11 @@ impl Idle {
         Self((0..Self::COUNT).map(|_| enter(to)).collect())
     }
 
-    /// Something happens on each, and then nothing again.
+    /// Each sends and receives, and is idle again.
     pub(crate) fn used(mut self) -> Self {
         let mut block = vec![7; 64 << 10];
         for stream in &mut self.0 {
-            // What fits into the sockets on the way, so that one thread is enough.
+            // A part fits into the sockets on the way, so that one thread is enough.
             for part in block.chunks_mut(4096) {
                 stream.write_all(part).expect("sent");
                 stream.read_exact(part).expect("and back");

@@ -1,4 +1,4 @@
-//! Which processors the processes have.
+//! The processors that the processes have.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ impl Pinned {
             for task in tasks.flatten() {
                 let name = task.file_name();
                 let id = name.to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
-                // One that has ended meanwhile needs none.
+                // A task that has ended meanwhile needs none.
                 let _ = id.map(|id| sched_setaffinity(Some(id), processors));
             }
         }

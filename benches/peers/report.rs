@@ -1,4 +1,4 @@
-//! What came of it: medians, ratios within a round, and targets.
+//! The results: medians, ratios within a round, and targets.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use std::fmt::Write;
 #[derive(Debug, Default)]
 pub(crate) struct Report(BTreeMap<(&'static str, &'static str), Vec<f64>>);
 
-/// Ours, in terms of a peer's.
+/// Our figure, in terms of a peer's.
 struct Target {
     what: &'static str,
     ours: &'static str,
@@ -49,7 +49,7 @@ const TARGETS: [Target; 15] = [
     target("8 both ways, cpu", "ganger", "HAProxy splice", AtMost(0.4)),
 ];
 
-/// Each with its unit, and what a figure is multiplied with for it.
+/// Each column with its unit, and the factor of its figures.
 const COLUMNS: [(&str, &str, f64); 14] = [
     ("set-up p50", "us", 1e6),
     ("set-up p99", "us", 1e6),
@@ -67,7 +67,7 @@ const COLUMNS: [(&str, &str, f64); 14] = [
     ("idle, descriptors", "", 1.0),
 ];
 
-/// Whether all did that was sent: 1 or 0.
+/// Whether all came back that was sent: 1 or 0.
 pub(crate) const EVERY_BYTE: &str = "every byte";
 
 const WAYS: [&str; 7] =

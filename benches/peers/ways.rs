@@ -16,7 +16,7 @@ use crate::proxied::{self, counted, proxy_to};
 const DOCKER_PROXY: &str = "docker-proxy";
 const HAPROXY_SPLICE: &str = "HAProxy splice";
 
-/// One of them.
+/// A way to the backend.
 pub(crate) struct Way {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
@@ -33,7 +33,7 @@ pub(crate) struct Child {
 // === impl Way ===
 
 impl Way {
-    /// All that can be had on this machine.
+    /// All ways that this machine has.
     pub(crate) fn all(backend: SocketAddr) -> Vec<Self> {
         let direct = Self { name: "direct", address: backend, child: None };
         let to = backend.to_string();
@@ -106,7 +106,7 @@ fn descriptors(pid: u32) -> f64 {
 const SPLICE: &str = "option splice-request\n option splice-response";
 
 impl Child {
-    /// This program in another role, which says where it listens.
+    /// Starts this program in another role, which says where it listens.
     pub(crate) fn start_self(args: &[&str]) -> Self {
         let program = std::env::current_exe().expect("this program");
         let mut command = Command::new(program);
@@ -150,7 +150,7 @@ impl Child {
         } else {
             String::new()
         };
-        // Its own, and no device: it is removed in the end.
+        // A pid file of its own, and no device: it is removed in the end.
         let pid = file("nginx", port).with_extension("pid");
         let pid = pid.display();
         let config = format!(
@@ -163,7 +163,7 @@ impl Child {
 
     fn docker_proxy(backend: SocketAddr) -> Option<Self> {
         let port = free_port();
-        // It says on descriptor 3 how its start went.
+        // docker-proxy says on descriptor 3 how its start went.
         let script = format!(
             "exec docker-proxy -proto tcp -host-ip 127.0.0.1 -host-port {port} -container-ip {} \
              -container-port {} 3>/dev/null",
@@ -202,7 +202,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Not SIGKILL: who has workers has to end them.
+        // Not SIGKILL: a process with workers has to end them.
         let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
         let _ = id.map(|id| kill_process(id, Signal::TERM));
         let _ = self.process.wait();
@@ -221,11 +221,11 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-/// This program as Ganger's data path, on as many threads as `ganger run` has.
+/// Runs as Ganger's data path, on as many threads as `ganger run` has.
 pub(crate) fn ganger(backend: SocketAddr, hot: bool) {
     let threads = Workers::start().expect("threads");
     proxied::raise_files();
     println!("{}", proxy_to(threads.acceptors(), backend, hot, counted(Vec::new())));
-    // It ends with its input, and so do the threads.
+    // The process ends with its input, and so do the threads.
     let _ = std::io::stdin().read_line(&mut String::new());
 }

@@ -37,7 +37,7 @@ impl Costs {
     }
 }
 
-/// Prints a row of a table: a figure, and what it is to be and whether it is.
+/// Prints a row of a table: a figure, its target, and whether that is met.
 #[expect(clippy::print_stdout, reason = "it is read on a terminal")]
 pub(crate) fn row(what: &str, figure: &str, target: Option<(String, bool)>) {
     let (target, met) = target.unzip();
@@ -49,7 +49,7 @@ pub(crate) fn row(what: &str, figure: &str, target: Option<(String, bool)>) {
     );
 }
 
-/// Criterion in a hurry: these are compared within one run and not over months.
+/// Criterion in a hurry: figures are compared within one run and not over months.
 pub(crate) fn criterion() -> Criterion {
     Criterion::default()
         .sample_size(25)

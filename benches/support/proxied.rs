@@ -45,7 +45,7 @@ const QUIET: Duration = Duration::from_millis(20);
 /// The counters of a proxy, and its list of sessions.
 pub(crate) type Counted = (Arc<Admission>, Arc<Sessions>);
 
-/// New ones, with recorders that are told of the end of each connection.
+/// New counters, with recorders that are told of the end of each connection.
 pub(crate) fn counted(recorders: Vec<Arc<dyn Recorder>>) -> Counted {
     (Admission::new(20_000), Sessions::new(recorders))
 }
@@ -55,7 +55,7 @@ pub(crate) fn raise_files() {
     proxy::raise_open_files().expect("the limit can be raised");
 }
 
-/// Where it listens. It runs as long as the runtimes of the acceptors. At the end of each lease a
+/// The address of a proxy that runs as long as the acceptors' runtimes. At the end of each lease a
 /// socket is made ahead for another; with `preconnect`, connections are when nobody dials.
 pub(crate) fn proxy_to<'a>(
     acceptors: impl IntoIterator<Item = &'a Acceptor>,
@@ -164,7 +164,7 @@ impl Direct {
             }
             while self.ahead.lock().len() < HOT && !self.dialled.load(Relaxed) {
                 let Ok(socket) = self.socket() else { break };
-                // On this machine that is done when the call returns, whatever it says.
+                // On this machine the connection is made when the call returns, whatever it says.
                 let _ = socket.connect(&self.address.into());
                 self.ahead.lock().push(socket);
             }

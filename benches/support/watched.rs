@@ -22,7 +22,7 @@ const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_secs(3);
 /// How long each has its turn within a round: shorter than the machine changes its pace.
 const TURN: Duration = Duration::from_millis(10);
-/// The most that one may cost that is watched, in terms of one that is not.
+/// The most that a watched one may cost, in terms of one that is not.
 const MOST: f64 = 1.03;
 
 /// The observers and recorders that `ganger run` has.
@@ -88,10 +88,10 @@ impl Watch {
     }
 }
 
-/// Has one that is not watched and one that is take turns, and prints what the latter costs in
+/// Lets one that is not watched and one that is take turns, and prints what the latter costs in
 /// terms of the former, for each percentile: the median of the rounds and their spread. Both have
-/// the machine to themselves in their turns, but for the scrapes, which go on during both: compared
-/// is what it costs to tell observers, and to wait for locks that a scrape holds.
+/// the machine to themselves in their turns, but for the scrapes, which go on during both: the
+/// comparison is of what it costs to tell observers, and to wait for locks that a scrape holds.
 ///
 /// `turn` is told who has the turn (0: not watched, 1: watched) and when it ends, and adds the time
 /// of each thing that it did.

@@ -30,7 +30,7 @@ async fn main() -> Result<(), Refusal> {
         let deadline = Instant::now() + Duration::from_secs(5);
         let lease = pool.lease(&"echo".into(), deadline).await?;
         println!("{} on {}: {}", lease.handle().launch, lease.daemon(), lease.start());
-        // One that is dropped counts as failed, and its container is not used again.
+        // A lease that is dropped counts as failed, and its container is not used again.
         Lease::finish(lease, Outcome::Clean);
     }
     pool.drain();

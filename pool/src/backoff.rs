@@ -32,9 +32,9 @@ impl Backoff {
     }
 }
 
-/// A time that is shortened by up to `share` of it, so that what happens once in that time to
-/// each of many does not happen to all of them together. `n` is the number of the one; numbers
-/// that follow each other, and random ones, give times that are spread evenly.
+/// A time that is shortened by up to `share` of it, so that periodic events of many
+/// things do not all happen together. `n` is the number of one of them; consecutive numbers,
+/// and random ones, give times that are spread evenly.
 #[must_use]
 pub fn shortened(time: Duration, share: f64, n: u64) -> Duration {
     time - time.mul_f64(share * fraction(n))

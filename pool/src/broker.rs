@@ -2,7 +2,7 @@
 //!
 //! An event is handled in the caller's own thread: a lease from stock must not
 //! pay for waking another one. Under the lock there is only the ledger and the
-//! look-up of who is to be told; telling happens after it is released.
+//! look-up of receivers; messages are sent after it is released.
 
 mod operator;
 mod outbox;
@@ -47,7 +47,7 @@ struct Inner<R: ContainerRuntime> {
     handles: BTreeMap<LaunchId, Arc<R::Handle>>,
     waiters: BTreeMap<WaiterId, oneshot::Sender<Answer<R>>>,
     last_waiter: u64,
-    /// What the timer sleeps to.
+    /// The time to which the timer sleeps.
     armed: Option<Instant>,
     services: Arc<Services<R::Spec>>,
     events: Arc<Events>,
@@ -123,8 +123,8 @@ impl<R: ContainerRuntime> Broker<R> {
         self.send(outbox, rearm);
     }
 
-    /// From now on these are the services. Under one lock with what the ledger says
-    /// of rollouts meanwhile.
+    /// Replaces the set of services, under the same lock as the ledger's actions on
+    /// rollouts.
     pub(crate) fn reload(&self, services: Vec<ServiceOptions<R::Spec>>) -> Reload<R::Spec> {
         let mut outbox = self.outbox();
         let mut inner = self.inner.lock();
@@ -153,8 +153,8 @@ impl<R: ContainerRuntime> Broker<R> {
         self.inner.lock().handles.get(&launch).cloned()
     }
 
-    /// Gets a container for a connection, at once or when its turn comes. One that has to wait is
-    /// told its place in the queue.
+    /// Gets a container for a connection, at once or when its turn comes. A connection that has
+    /// to wait is told its place in the queue.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the queue at once.
@@ -195,7 +195,7 @@ impl<R: ContainerRuntime> Broker<R> {
         (waiter, receiver, place)
     }
 
-    /// A waiter gave up. One that was answered meanwhile is not known any more;
+    /// A waiter gave up. A waiter that was answered meanwhile is not known any more;
     /// its container comes back when the answer cannot be delivered.
     fn abandon(&self, waiter: WaiterId) {
         let mut outbox = self.outbox();
@@ -251,7 +251,7 @@ impl<R: ContainerRuntime> Broker<R> {
             match due {
                 None => alarm.await,
                 Some(due) => tokio::select! {
-                    // What is slept to is not what is due next any more.
+                    // After an alarm `due` is not the next deadline any more.
                     biased;
                     () = alarm => {}
                     () = tokio::time::sleep_until(due.into()) => self.tell(Event::Tick),
@@ -265,7 +265,7 @@ impl<R: ContainerRuntime> Broker<R> {
     }
 
     fn send(&self, outbox: Outbox<R>, rearm: bool) {
-        // Before the answers: what their receivers do happens after it.
+        // Before the answers: their receivers act after these events.
         for (number, kind) in outbox.events {
             self.events.tell_numbered(number, kind);
         }
@@ -281,7 +281,7 @@ impl<R: ContainerRuntime> Broker<R> {
         for order in outbox.removals {
             match self.daemons.of(&order.target.daemon) {
                 Some(daemon) => daemon.remove(order),
-                // The ledger orders removals on daemons that it knows, and each of those has a handle.
+                // The ledger orders removals on daemons that it knows: each has a handle.
                 None => tracing::error!(
                     ?order,
                     "a mistake in the program: no task removes this container"
@@ -307,10 +307,10 @@ impl<R: ContainerRuntime> Broker<R> {
 // === impl Inner ===
 
 impl<R: ContainerRuntime> Inner<R> {
-    /// Whether the timer must be woken.
+    /// Handles an event. Returns whether the timer must be woken.
     fn handle(&mut self, event: Event, outbox: &mut Outbox<R>) -> bool {
         let now = tokio::time::Instant::now().into_std();
-        // By itself: what goes wrong there is not to cost the event.
+        // As an event of its own: a panic in it must not cost `event`.
         if self.ledger.next_deadline().is_some_and(|at| at <= now) {
             self.tell(now, Event::Tick, outbox);
         }
@@ -332,9 +332,9 @@ impl<R: ContainerRuntime> Inner<R> {
         rearm
     }
 
-    /// Has the ledger handle an event, and carries out what it orders. A mistake of the ledger costs
-    /// what the event was about, and not the pool: then this is false. In a debug build it is not
-    /// hidden.
+    /// Has the ledger handle an event, and carries out its actions. Returns false when the ledger
+    /// panicked, which costs the subject of the event and not the pool. A debug build does not
+    /// catch the panic.
     fn tell(&mut self, now: Instant, event: Event, outbox: &mut Outbox<R>) -> bool {
         let ordered = match cfg!(debug_assertions) {
             true => Ok(self.ledger.handle(now, event)),
@@ -398,7 +398,7 @@ impl<R: ContainerRuntime> Inner<R> {
                 self.note(outbox, EventKind::RolloutAdvanced { service, generation, stage });
             }
             Action::SwitchedOver { service, generation } => {
-                // Under the lock: a reload has to know what the ledger does.
+                // Under the lock: a reload has to know the generations of the ledger.
                 self.services.switched_over(&service, generation);
                 outbox.services_changed = true;
                 self.note(outbox, EventKind::SwitchedOver { service, generation });

@@ -1,8 +1,7 @@
 //! The sans-IO brain of the pool: no clock, no tasks, no locks.
 //!
-//! [`Ledger::handle`] takes an [`Event`] and the time, and says what is to be
-//! done in [`Action`]s. Everything else in the crate carries those out and
-//! reports back.
+//! [`Ledger::handle`] takes an [`Event`] and the time, and returns [`Action`]s.
+//! The rest of the crate carries those out and reports back by events.
 
 mod action;
 mod demand;

@@ -1,8 +1,9 @@
-//! One daemon: all that goes on with it is behind its handle.
+//! The tasks of one daemon, which its handle hides.
 //!
-//! Its tasks are contact (`daemon/monitor.rs`), with preparations (`daemon/preparer.rs`), and removals
-//! (`daemon/remover.rs`). They begin when it joins the fleet. Contact begins anew when the daemon
-//! is another one under the same name; removals go on until it has left and holds nothing.
+//! The tasks are contact (`daemon/monitor.rs`), with preparations (`daemon/preparer.rs`), and
+//! removals (`daemon/remover.rs`), and begin when the daemon joins the fleet. Contact begins
+//! anew when the daemon's endpoint or launch limit changes, or the daemon comes back; removals
+//! go on until it has left and holds nothing.
 
 mod deaths;
 pub(crate) mod handle;
@@ -26,7 +27,7 @@ use handle::{DaemonHandle, Daemons};
 use monitor::Monitor;
 use remover::Remover;
 
-/// What the tasks of all daemons work with.
+/// The parts of the pool that the tasks of all daemons share.
 pub(crate) struct TaskContext<R: ContainerRuntime> {
     pub(crate) broker: Arc<Broker<R>>,
     pub(crate) runtime: Arc<R>,
@@ -42,7 +43,7 @@ pub(crate) struct DaemonTasks {
     contact: Option<ContactTask>,
 }
 
-/// The task that keeps contact, and what ends it.
+/// The task that keeps contact, and the token that ends it.
 struct ContactTask {
     over: CancellationToken,
     task: AbortOnDropHandle<()>,
@@ -51,7 +52,7 @@ struct ContactTask {
 // === impl DaemonTasks ===
 
 impl DaemonTasks {
-    /// Makes the daemon known, and begins to remove what is ordered to go. There is no contact yet.
+    /// Makes the daemon known, and begins to carry out removals. There is no contact yet.
     pub(crate) fn begin<R: ContainerRuntime>(with: &TaskContext<R>, name: &DaemonName) -> Self {
         let (orders, ordered) = mpsc::unbounded_channel();
         let handle = with.daemons.add(name.clone(), orders);
@@ -65,7 +66,7 @@ impl DaemonTasks {
         Self { handle, _removals, contact: None }
     }
 
-    /// Begins to seek contact with what is described so.
+    /// Begins to seek contact with the daemon.
     pub(crate) fn begin_contact<R: ContainerRuntime>(
         &mut self,
         with: &TaskContext<R>,
@@ -83,11 +84,11 @@ impl DaemonTasks {
         self.contact = Some(ContactTask { over, task });
     }
 
-    /// Ends contact. Nothing of it goes on when this returns, and nothing is told by it any more.
+    /// Ends contact. When this returns the task has ended, and nothing more is told by it.
     pub(crate) async fn end_contact(&mut self) {
         if let Some(ContactTask { over, task }) = self.contact.take() {
             over.cancel();
-            // It ends in any case, be it by a panic.
+            // The task ends in any case, be it by a panic.
             _ = task.await;
         }
     }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::core::{Capacity, DaemonName};
 
-/// One daemon of the fleet, as discovery describes it.
+/// A daemon of the fleet, as discovery describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonSpec<E> {
     /// Unique in the fleet.
@@ -18,7 +18,7 @@ pub struct DaemonSpec<E> {
     /// Launches go to the lowest tier that has room: 0 is the first choice.
     pub tier: u32,
     /// How many launches it has in flight; `None` begins with `min(2 x cpus, 8)` and learns
-    /// how many pay.
+    /// the limit.
     pub max_launches: Option<u32>,
 }
 
@@ -30,7 +30,7 @@ impl<E> DaemonSpec<E> {
     }
 }
 
-/// The current fleet. Each value is the whole set: what is missing has left.
+/// The current fleet. Each value is the whole set: a daemon that is missing has left.
 pub type FleetWatch<E> = watch::Receiver<Arc<[DaemonSpec<E>]>>;
 
 /// A fleet that never changes.

@@ -1,9 +1,9 @@
-//! What happens in a pool, as data.
+//! The events of a pool, as data.
 //!
 //! Each [`PoolEvent`] is given to the [`Observer`]s of the pool, in the thread in which it
 //! happened and after the pool's lock was released. Metrics, histories, streams and tests are
 //! observers. The log is written from the same events, as far as people want to read them, and
-//! nobody has to read it to know what happened.
+//! programs need not parse it.
 
 mod kind;
 mod log;
@@ -19,30 +19,30 @@ pub use kind::EventKind;
 /// Something that happened in a pool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolEvent {
-    /// Rises by one for each event of the pool. What the ledger does is numbered under its lock,
-    /// so that it can be put in order where two threads tell of it in another. What a task of
-    /// the pool tells (contact, lists, preparation, removals, changes of services) is numbered
-    /// after what follows from it.
+    /// Rises by one for each event of the pool. Actions of the ledger are numbered under its
+    /// lock, so that they can be put in order where two threads tell them in another. Events of
+    /// tasks of the pool (contact, lists, preparation, removals, changes of services) are
+    /// numbered after the actions that follow from them.
     pub number: u64,
     /// When it was told.
     pub at: Instant,
-    /// What happened.
+    /// The event itself.
     pub kind: EventKind,
 }
 
 /// Is told of everything that happens in a pool.
 ///
-/// When an event is told, the pool's snapshot shows it. What a container did comes before what
-/// the pool makes of it: `LaunchReady` and `LaunchFailed` before the change of state that they
+/// When an event is told, the pool's snapshot shows it. Events of a container come before the
+/// pool's reaction: `LaunchReady` and `LaunchFailed` before the change of state that they
 /// lead to, `Returned` likewise.
 pub trait Observer: Send + Sync + 'static {
-    /// Something has happened. Is called by the threads that lease containers: it must not wait
-    /// for anything, and must not call the pool.
+    /// Handles an event. The threads that lease containers call it: it must not wait for
+    /// anything, and must not call the pool.
     fn observe(&self, event: &PoolEvent);
 
-    /// Whether it is to be told of what happens with every lease: `Granted`, `Refused`, `Returned`
-    /// and `StateChanged`. Those events are not made while no observer wants them. Is asked at each
-    /// lease, so that it has to be quick.
+    /// Whether the observer wants the events of every lease: `Granted`, `Refused`, `Returned`
+    /// and `StateChanged`. Those events are not made while no observer wants them. The pool asks
+    /// at each lease, so that the answer has to be quick.
     fn wants_leases(&self) -> bool {
         true
     }
@@ -61,7 +61,7 @@ impl Events {
         Self { observers, last: AtomicU64::new(0) }
     }
 
-    /// Whether what happens with every lease is told to anybody.
+    /// Whether anybody wants the events of every lease.
     pub(crate) fn wants_leases(&self) -> bool {
         self.observers.iter().any(|observer| observer.wants_leases())
             || tracing::enabled!(tracing::Level::TRACE)
@@ -77,12 +77,12 @@ impl Events {
         self.last.fetch_add(1, Relaxed) + 1
     }
 
-    /// Something has happened.
+    /// Numbers an event and tells it.
     pub(crate) fn tell(&self, kind: EventKind) {
         self.tell_numbered(self.number(), kind);
     }
 
-    /// Something has happened that was given its number then.
+    /// Tells an event that was numbered when it happened.
     pub(crate) fn tell_numbered(&self, number: u64, kind: EventKind) {
         log::write(&kind);
         if self.is_observed() {

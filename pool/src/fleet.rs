@@ -1,4 +1,4 @@
-//! Follows discovery: who is in the fleet, and the tasks of each.
+//! Follows discovery: the daemons in the fleet, and the tasks of each.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(crate) struct Fleet<R: ContainerRuntime> {
 /// A daemon of the fleet, or one that left and is not empty yet.
 struct Member<E> {
     spec: DaemonSpec<E>,
-    /// It left. Contact is kept while it is drained.
+    /// The daemon left. Contact is kept while it is drained.
     leaving: bool,
     tasks: DaemonTasks,
 }
@@ -27,8 +27,8 @@ struct Member<E> {
 // === impl Fleet ===
 
 impl<R: ContainerRuntime> Fleet<R> {
-    /// Takes the daemons that discovery knows now into the fleet: a fleet that
-    /// was not tried yet is not a fleet without daemons, to who asks first.
+    /// Takes the daemons that discovery knows now into the fleet, so that the
+    /// first client does not find a fleet without daemons.
     pub(crate) fn new(context: TaskContext<R>, mut watch: FleetWatch<R::Endpoint>) -> Self {
         let fleet = watch.borrow_and_update().clone();
         let mut this = Self { context, watch, members: BTreeMap::new() };
@@ -42,7 +42,7 @@ impl<R: ContainerRuntime> Fleet<R> {
         let mut discovering = true;
         loop {
             tokio::select! {
-                // What was emptied first: it must not be taken for a daemon that
+                // Emptied daemons first: one must not be taken for a daemon that
                 // has come back and left again since.
                 biased;
                 Some(daemon) = emptied.recv() => self.forget(&daemon).await,
@@ -84,7 +84,7 @@ impl<R: ContainerRuntime> Fleet<R> {
                 member.spec = spec.clone();
                 continue;
             }
-            // What was told of it before must not be mixed with what is told now.
+            // Events of the old contact must not mix with those of the new one.
             let mut tasks = None;
             if let Some(mut member) = self.members.remove(name) {
                 member.tasks.end_contact().await;
@@ -94,10 +94,10 @@ impl<R: ContainerRuntime> Fleet<R> {
         }
     }
 
-    /// Takes a daemon into the fleet. One that was there under that name has removals that go on.
+    /// Takes a daemon into the fleet. The removals of an earlier one of that name go on.
     fn join(&mut self, spec: DaemonSpec<R::Endpoint>, tasks: Option<DaemonTasks>) {
         let (name, with) = (spec.name.clone(), &self.context);
-        // Before the ledger knows it, which may order removals at once.
+        // Before the ledger knows the daemon, and may order removals at once.
         let mut tasks = tasks.unwrap_or_else(|| DaemonTasks::begin(with, &name));
         with.broker.tell(Event::DaemonJoined { daemon: name.clone(), capacity: spec.capacity() });
         let (daemon, capacity) = (name.clone(), spec.max_containers);
@@ -108,7 +108,7 @@ impl<R: ContainerRuntime> Fleet<R> {
 
     /// Ends contact with a daemon that left and is empty, unless it is back.
     async fn forget(&mut self, name: &DaemonName) {
-        // It may have come back since, and have left again.
+        // The daemon may have come back since, and have left again.
         if !self.context.broker.knows(name)
             && self.members.get(name).is_some_and(|member| member.leaving)
             && let Some(mut member) = self.members.remove(name)
@@ -125,7 +125,7 @@ impl<R: ContainerRuntime> Fleet<R> {
 // === impl Member ===
 
 impl<E: PartialEq> Member<E> {
-    /// Whether contact goes on when it is described like that.
+    /// Whether contact goes on under this description of the daemon.
     fn stays(&self, spec: &DaemonSpec<E>) -> bool {
         !self.leaving
             && self.spec.endpoint == spec.endpoint

@@ -1,4 +1,4 @@
-//! What happened lately to each container, daemon and service.
+//! The latest events of each container, daemon and service.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,15 +13,16 @@ use crate::options::Change;
 const OF_CONTAINER: usize = 32;
 /// The latest events of each daemon, and of each service.
 const OF_OTHERS: usize = 128;
-/// The containers, the daemons and the services that are gone of which events are kept.
+/// How many containers, daemons and services that are gone have their events kept, each.
 const GONE: usize = 256;
 
 /// The latest events of each container, daemon and service, as an [`Observer`].
 ///
 /// An event is kept for each of the three that it names. Leases and changes of state bear a
 /// launch alone, so that they are in the history of the container and not in that of its
-/// service and daemon, which they would flood; refusals are in none for the same reason. What is
-/// gone is kept until 256 more are gone. Each event takes a lock that all threads share.
+/// service and daemon, which they would flood; refusals are in none for the same reason. Events
+/// of those that are gone are kept until 256 more are gone. Each event takes a lock that all
+/// threads share.
 #[derive(Debug, Default)]
 pub struct History {
     rings: Mutex<Rings>,
@@ -38,7 +39,7 @@ struct Rings {
 #[derive(Debug)]
 struct RingsBy<K> {
     rings: BTreeMap<K, VecDeque<Arc<PoolEvent>>>,
-    /// Those that are gone, in the order in which they went.
+    /// The keys that are gone, in the order in which they went.
     gone: VecDeque<K>,
 }
 
@@ -85,7 +86,7 @@ impl Observer for History {
                 daemons.left(daemon.clone());
             }
         }
-        // An overload would leave nothing but refusals.
+        // In an overload refusals would displace all other events.
         let refused = matches!(kind, EventKind::Refused { .. });
         if let Some(service) = kind.service().filter(|_| !refused) {
             if matches!(kind, EventKind::ServiceChanged { change: Change::Added, .. }) {

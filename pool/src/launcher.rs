@@ -1,8 +1,8 @@
 //! Carries out launches and checks, each in a task of its own.
 //!
 //! A launch is never aborted: the engine carries out a call whose caller is
-//! gone. It is interrupted by token while it waits to get ready, and what it
-//! made is retired.
+//! gone. A token interrupts a launch while it waits for readiness, and its
+//! container is retired.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         let mut launches = JoinSet::new();
         let mut tokens: BTreeMap<LaunchId, CancellationToken> = BTreeMap::new();
         loop {
-            // Ended launches first, so that the set stays as small as what is under way.
+            // Ended launches first, so that the set holds no more than those under way.
             tokio::select! {
                 biased;
                 Some(ended) = launches.join_next() => {
@@ -61,7 +61,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                 order = orders.recv() => match order {
                     Some(Order::Launch { launch, daemon, service, generation, capacity }) => {
                         let Some(options) = this.services.options(&service, generation) else {
-                            // It was ordered just before that.
+                            // The launch was ordered just before that.
                             let reason = "its generation is not launched any more".into();
                             let fault = Fault::Daemon;
                             let kind = EventKind::LaunchInterrupted { launch, service, daemon };
@@ -99,7 +99,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         let began = tokio::time::Instant::now();
         let outcome = catch_panic("a launch", self.start(&order, start, &interrupt)).await;
         let outcome = outcome.unwrap_or_else(|message| {
-            // It would on any daemon.
+            // The launch would panic on any daemon.
             Err(Some(FailedLaunch::new(LaunchError::new(Fault::Service, message), None)))
         });
         let took = began.elapsed();
@@ -139,8 +139,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
     /// # Errors
     /// `None`: the pool interrupted it, and the container is not known to have ended; or
     /// somebody removed the container.
-    /// Nothing went wrong and nobody is told; it is retired because nobody wants it.
-    /// One that had ended by then is a failure like any other.
+    /// Such a launch is no failure: the container is retired because nobody wants it.
+    /// An interrupted container that had ended by then is a failure like any other.
     async fn start(
         &self,
         order: &LaunchOrder<R::Spec>,
@@ -150,19 +150,19 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         let handle = match self.runtime.launch(order).await {
             Ok(handle) => handle,
             Err(error) if error.fault == Fault::Service => {
-                // One that ended at once has said why, if it has said anything.
+                // A container that ended at once may have logged why.
                 let post_mortem = self.post_mortem(order).await;
                 return Err(Some(FailedLaunch::new(error, post_mortem)));
             }
             Err(error) => return Err(Some(FailedLaunch::new(error, None))),
         };
         self.broker.started(order.launch, handle.clone());
-        // From here: how long the daemon took is not the service's fault.
+        // From here: the time that the daemon took is not the service's fault.
         let deadline = tokio::time::Instant::now() + start;
         let not_yet = NotYet::default();
         let ready = self.probe.ready(&handle, &not_yet);
         let why = tokio::select! {
-            // Whoever is not wanted any more does not go to stock.
+            // A container that is not wanted any more does not go to stock.
             biased;
             () = interrupt.cancelled() => None,
             ready = tokio::time::timeout_at(deadline, ready) => match ready {
@@ -199,7 +199,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
         Err(Some(FailedLaunch::new(error, post_mortem)))
     }
 
-    /// What is left of a container that failed.
+    /// The post-mortem of a container that failed.
     async fn post_mortem(&self, order: &LaunchOrder<R::Spec>) -> Option<PostMortem> {
         let target =
             Target { daemon: order.daemon.clone(), key: ContainerKey::Launch(order.launch) };
@@ -231,8 +231,8 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
 // === impl FailedLaunch ===
 
 impl FailedLaunch {
-    /// With what the container has left behind: of one that was to get ready how it is, too, which
-    /// other errors say themselves.
+    /// Adds the post-mortem to the error: log lines and hint, and after the readiness phase how
+    /// the container ended, which other errors say themselves.
     fn new(error: LaunchError, post_mortem: Option<PostMortem>) -> Self {
         let left = post_mortem.as_ref().map(|post_mortem| match error.phase {
             LaunchPhase::Ready => format!("; {post_mortem}"),

@@ -12,7 +12,7 @@ use crate::runtime::ContainerRuntime;
 
 /// A leased container.
 ///
-/// Ends with [`Lease::finish`]; one that is dropped instead counts as failed,
+/// Ends with [`Lease::finish`]; a lease that is dropped instead counts as failed,
 /// and its container is retired.
 #[must_use = "a container that is not used should not be leased"]
 pub struct Lease<R: ContainerRuntime> {
@@ -55,8 +55,9 @@ impl<R: ContainerRuntime> Lease<R> {
         self.grant.uses
     }
 
-    /// How many containers were ready when it was given this one, which is among them: the newest
-    /// generation goes first, then what was used most, then the oldest.
+    /// How many containers were ready when this one was leased, itself included: the newest
+    /// generation goes first, then those that their daemon lists, then the most used, then the
+    /// oldest.
     pub fn ready(&self) -> u32 {
         self.grant.ready
     }
@@ -77,7 +78,7 @@ impl<R: ContainerRuntime> Lease<R> {
 impl<R: ContainerRuntime> Drop for Lease<R> {
     fn drop(&mut self) {
         // Taken, so that the lease pool frees the place and keeps nothing; dropping
-        // what was taken gives the container back.
+        // the checkout gives the container back.
         drop(self.object.take().map(Object::<LeaseManager<R>>::take) as Option<Checkout<R>>);
     }
 }

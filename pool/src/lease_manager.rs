@@ -11,16 +11,16 @@ use crate::core::{Outcome, Refusal, ServiceName};
 use crate::runtime::ContainerRuntime;
 
 tokio::task_local! {
-    /// What the checkout in this task is asked: `Manager::create` has no argument to pass
-    /// it in.
+    /// The request for the checkout in this task: `Manager::create` has no argument to
+    /// pass it in.
     pub(crate) static ASKED: Asked;
 }
 
-/// One checkout, as its lease pool and the manager share it.
+/// The request for a checkout, which its lease pool and the manager share.
 pub(crate) struct Asked {
-    /// Until when it may wait.
+    /// When it stops waiting.
     pub(crate) deadline: Instant,
-    /// Its place in the queue, from when it waits until the lease pool has told it; else 0.
+    /// Its place in the queue, until the lease pool has told it to the client; else 0.
     pub(crate) place: Cell<u32>,
 }
 

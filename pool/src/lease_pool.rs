@@ -2,10 +2,10 @@
 //!
 //! A `deadpool` pool whose manager never launches anything: `create` is a
 //! checkout from the broker, and every lease ends with `Object::take`, so the
-//! pool's own idle queue stays empty. What it gives: at most so many
-//! connections that hold or wait for a container, a place that is freed
-//! whatever becomes of its holder, and no more of them after `close`. The order
-//! of those who wait, and the end of their waiting, are the ledger's.
+//! pool's own idle queue stays empty. The lease pool limits the connections that
+//! hold or wait for a container, frees the place of a connection however that
+//! ends, and admits none after `close`. The ledger decides the order of those
+//! that wait, and the end of their waiting.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -43,7 +43,7 @@ impl<R: ContainerRuntime> LeasePool<R> {
         Self { pool, max_uses: policy.reuse.saturating_add(1) }
     }
 
-    /// Tells whoever has to wait its place in the queue.
+    /// Leases a container; `queued` gets the place in the queue of a client that has to wait.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the queue at once.
@@ -58,7 +58,7 @@ impl<R: ContainerRuntime> LeasePool<R> {
             let mut got = pin!(self.pool.timeout_get(&timeouts));
             poll_fn(|cx| {
                 let polled = got.as_mut().poll(cx);
-                // What is there at once has no place.
+                // A client that is served at once has no place.
                 if polled.is_pending() {
                     let place = ASKED.with(|asked| asked.place.take());
                     Some(place).filter(|place| *place > 0).into_iter().for_each(queued);

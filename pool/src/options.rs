@@ -1,4 +1,4 @@
-//! What a pool is started with, and what becomes of it when that changes.
+//! The services that a pool is started with, and how a reload changes them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,31 +12,31 @@ pub struct ServiceOptions<S> {
     pub name: ServiceName,
     /// How many containers, how often leased, how long kept.
     pub policy: Policy,
-    /// What its containers run.
+    /// The spec of its containers.
     pub spec: Arc<S>,
-    /// From its start until the container must be ready.
+    /// The time from its start until the container must be ready.
     pub start_timeout: Duration,
 }
 
-/// What a reload changed of a service.
+/// The change of a service by a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// It is new.
+    /// The service is new.
     Added,
-    /// It runs the same in another way, from now on.
+    /// The service has another policy or time-out.
     Adjusted,
-    /// It is to run something else: this generation is rolled out.
+    /// The service has another spec: this generation is rolled out.
     RollingOut(Generation),
-    /// It is to run what it ran before: a rollout ends, and this generation goes on.
+    /// The service has its old spec again: a rollout ends, and this generation goes on.
     GoingBack(Generation),
-    /// It is drained.
+    /// The service is drained.
     Removed,
 }
 
 // === impl ServiceOptions ===
 
 impl<S> ServiceOptions<S> {
-    /// Whether both are run in the same way, whatever they run.
+    /// Whether policy and time-out are the same, whatever the specs.
     pub(crate) fn runs_like(&self, other: &Self) -> bool {
         self.policy == other.policy && self.start_timeout == other.start_timeout
     }

@@ -1,9 +1,9 @@
-//! What the broker hands to the launcher, and to those who remove.
+//! The orders that the broker gives to the launcher and the removers.
 
 use crate::core::{DaemonName, Generation, LaunchId, RetireReason, ServiceName};
 use crate::runtime::Target;
 
-/// What the ledger wants done about a container that is to be leased.
+/// An order of the ledger for a container that is to be leased.
 #[derive(Debug)]
 pub(crate) enum Order {
     Launch {
@@ -17,11 +17,11 @@ pub(crate) enum Order {
     Check(LaunchId),
 }
 
-/// A container that is to go.
+/// A container to be removed.
 #[derive(Debug, Clone)]
 pub(crate) struct RemovalOrder {
     pub(crate) target: Target,
     pub(crate) reason: RetireReason,
-    /// Whose stock it was in, if it ended there by itself.
+    /// The service in whose stock it ended, if it did so.
     pub(crate) ended_in_stock: Option<ServiceName>,
 }

@@ -1,7 +1,7 @@
 //! Work that may panic, with the panic as a value.
 //!
-//! Adapters and probes are code of others. What waits for their answer holds a
-//! place of some daemon's capacity, and must be answered whatever happens.
+//! Adapters and probes are code of others. A caller of them holds a place of some
+//! daemon's capacity, and must get an answer whatever happens.
 
 use std::any::Any;
 use std::future::Future;
@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::runtime::CallError;
 
-/// Does the work; fails with what it panicked with, and logs it.
+/// Does the work; fails with the message of its panic, and logs it.
 ///
 /// # Cancel safety
 /// As the work.
@@ -20,7 +20,7 @@ pub(crate) async fn catch_panic<T>(what: &str, work: impl Future<Output = T>) ->
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| logged(what, &*panic))
 }
 
-/// The same for what is done at once.
+/// The same for synchronous work.
 pub(crate) fn catch_panic_at_once<T>(what: &str, work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| logged(what, &*panic))
 }

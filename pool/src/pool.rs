@@ -1,4 +1,4 @@
-//! The pool: what a program that embeds it holds.
+//! The pool, as a program that embeds it holds it.
 
 mod operator;
 
@@ -84,7 +84,7 @@ impl<R: ContainerRuntime> Pool<R> {
         };
         tasks.spawn(launches.run(orders));
         let this = Self { broker: broker.clone(), lease_pools: RwLock::default(), tasks };
-        // Before any daemon: one that joins has to be ready for all of them.
+        // Before any daemon: each one that joins is prepared for all of them.
         this.reload(services);
         let context =
             TaskContext { broker, runtime, services: known, daemons, deaths: Arc::default() };
@@ -94,14 +94,14 @@ impl<R: ContainerRuntime> Pool<R> {
         this
     }
 
-    /// From now on these are the services, and no others; what was leased goes
-    /// on. One that is not among them any more is drained. One that runs
-    /// something else is rolled out: [`ServiceView::rollout`] shows how that goes.
-    /// Says what it changed. After [`Pool::drain`] it changes nothing that is launched.
+    /// Replaces the set of services; running leases go on. A service that is not among
+    /// them any more is drained. A service with another spec is rolled out:
+    /// [`ServiceView::rollout`] shows how that goes. Returns the changes. After
+    /// [`Pool::drain`] nothing is launched for them.
     ///
     /// [`ServiceView::rollout`]: crate::core::ServiceView::rollout
     pub fn reload(&self, services: Vec<ServiceOptions<R::Spec>>) -> Vec<(ServiceName, Change)> {
-        // One at a time: what is told must not overtake what was told before.
+        // One reload at a time: its events must not overtake those of another.
         let mut lease_pools = self.lease_pools.write();
         let reload = self.broker.reload(services);
         for (service, change) in &reload.changes {
@@ -167,7 +167,7 @@ impl<R: ContainerRuntime> Pool<R> {
         self.broker.snapshot()
     }
 
-    /// One service at this moment; `None` when there is none, or a drain.
+    /// A service at this moment; `None` when it is unknown, or the pool is drained.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<ServiceView> {
         self.broker.service(name)
@@ -176,8 +176,8 @@ impl<R: ContainerRuntime> Pool<R> {
     /// Returns once the condition holds, with the snapshot it holds for.
     ///
     /// Looks at the pool when it changes, at most every 10 ms: a snapshot takes
-    /// the lock that leases take. What it was only in between may go unseen,
-    /// what it comes to does not.
+    /// the lock that leases take. A state in between may go unseen, a lasting one
+    /// does not.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.

@@ -1,4 +1,4 @@
-//! The port to readiness: what says that a container can serve.
+//! The port to readiness: the probe that shows that a container can serve.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,17 +8,16 @@ use thiserror::Error;
 
 use crate::core::Proof;
 
-/// How long the single attempt may take that says whether a container that was
-/// leased can serve again.
+/// How long the single attempt of [`Probe::check`] may take.
 pub const CHECK: Duration = Duration::from_secs(1);
 
 /// Finds out whether a container can serve.
 pub trait Probe<H>: Send + Sync + 'static {
     /// Returns when the container has shown that it can serve. The pool sets the
-    /// deadline, and says then what was noted last in `not_yet`.
+    /// deadline, and then reports the last note in `not_yet`.
     ///
     /// # Errors
-    /// The container will not get ready: it ended, or what it says is wrong.
+    /// The container will not get ready: it ended, or its answer is wrong.
     ///
     /// # Cancel safety
     /// Dropping the future ends the probe; a connection it opened is closed.
@@ -28,11 +27,11 @@ pub trait Probe<H>: Send + Sync + 'static {
         not_yet: &NotYet,
     ) -> impl Future<Output = Result<(), ProbeError>> + Send;
 
-    /// Says whether a container that served before can serve again, in one
-    /// attempt, and what has shown it. The pool sets the deadline.
+    /// Checks in one attempt whether a container that was ready before can serve
+    /// again, and returns the kind of proof. The pool sets the deadline.
     ///
     /// # Errors
-    /// It cannot.
+    /// The container cannot serve.
     ///
     /// # Cancel safety
     /// As for [`Probe::ready`].
@@ -51,12 +50,12 @@ pub struct ProbeError(pub String);
 // === impl NotYet ===
 
 impl NotYet {
-    /// Notes why, in place of what was noted before.
+    /// Notes why, in place of the note before.
     pub fn note(&self, why: impl Into<String>) {
         *self.0.lock() = Some(why.into());
     }
 
-    /// What was noted last.
+    /// The last note.
     #[must_use]
     pub fn last(&self) -> Option<String> {
         self.0.lock().clone()

@@ -12,10 +12,10 @@ use crate::core::{
     Proof, ServiceName, StartKind, State, WaiterId,
 };
 
-/// The stock is given so long at least to fill before the first arrival; that is not counted.
+/// The least time for the stock to fill before the first arrival, which is not counted.
 const BEFORE: Duration = Duration::from_secs(300);
 
-/// Somebody who came.
+/// The arrival of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrival {
     /// When, from the start of the recording.
@@ -35,7 +35,7 @@ pub struct ReplayDaemon {
     pub launch: Duration,
 }
 
-/// What a replay came to.
+/// The results of a replay.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ReplayTally {
     /// Arrivals that found a container ready.
@@ -44,9 +44,9 @@ pub struct ReplayTally {
     pub waited: u64,
     /// The time they waited, together.
     pub waiting: Duration,
-    /// Arrivals that got none.
+    /// Arrivals that got no container.
     pub refused: u64,
-    /// Launches, those of the first stock included, which is there from the start.
+    /// Launches, including the first stock, which is there from the start.
     pub launches: u64,
     /// Container-seconds in stock: what it costs to have some ready.
     pub ready: f64,
@@ -62,9 +62,9 @@ struct Replay<'a> {
     /// When the first arrival could be.
     origin: Instant,
     arrivals: &'a [Arrival],
-    /// What happens, in order.
+    /// The next steps, in order.
     due: BTreeSet<(Instant, ReplayStep)>,
-    /// Whoever waits, by index into the arrivals.
+    /// Since when clients wait, by index into the arrivals.
     came: BTreeMap<usize, Instant>,
     idle: u32,
     exist: u32,
@@ -125,7 +125,7 @@ impl ReplayTally {
         self.hits as f64 / (self.hits + self.waited + self.refused).max(1) as f64
     }
 
-    /// How long those who got one without finding it ready waited, on average.
+    /// The average wait of arrivals that got a container which was not ready.
     #[must_use]
     pub fn mean_wait(&self) -> Duration {
         self.waiting.div_f64(self.waited.max(1) as f64)
@@ -152,7 +152,7 @@ impl Replay<'_> {
         }
     }
 
-    /// An arrival is due.
+    /// Schedules an arrival.
     fn arrive(&mut self, next: usize) {
         if let Some(arrival) = self.arrivals.get(next) {
             self.due.insert((self.origin + arrival.at, ReplayStep::Arrives(next)));
@@ -209,7 +209,7 @@ impl Replay<'_> {
         }
     }
 
-    /// Carries an action out; what is done at once is an event.
+    /// Carries an action out; returns the event of one that is done at once.
     fn take(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Launch { launch, daemon, .. } => {

@@ -19,15 +19,15 @@ pub use findings::{LaunchFindings, LaunchPhase};
 /// it out and tells the truth about it. Implementations are shared between
 /// tasks and called concurrently.
 pub trait ContainerRuntime: Send + Sync + 'static {
-    /// What a service runs: image, command, limits. Opaque to the pool; one that is
-    /// not equal to another is another generation.
+    /// The spec of a service: image, command, limits. Opaque to the pool; a spec that
+    /// differs from another is another generation.
     type Spec: PartialEq + Send + Sync + 'static;
     /// A started container, with all that the data path needs to reach it.
     /// Dropping the last clone of its `Arc` gives back what it holds.
     type Handle: fmt::Debug + Send + Sync + 'static;
     /// How a daemon is reached. Opaque to the pool. A changed endpoint of a
     /// known daemon is passed to `connect` again, and has to lead to the same
-    /// engine: what another one holds is not looked for.
+    /// engine: containers on another engine are not looked for.
     type Endpoint: fmt::Debug + Clone + PartialEq + Send + Sync + 'static;
 
     /// A number that other pools on the same daemons do not have. Pools that see the same
@@ -36,7 +36,7 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         0
     }
 
-    /// Makes contact with a daemon and learns what it is. Called before any
+    /// Makes contact with a daemon and learns its facts. Called before any
     /// other call for that daemon, and again after contact was lost.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Makes a daemon fit to launch a service: image present, a way to reach its containers.
     ///
     /// # Errors
-    /// Why this daemon cannot run this service now. It is asked again later.
+    /// Why this daemon cannot run this service now. The pool asks again later.
     ///
     /// # Cancel safety
     /// Dropping the future may leave the work half done; the next call goes on with it.
@@ -73,7 +73,7 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// See [`LaunchError`].
     ///
     /// # Cancel safety
-    /// Not cancel safe for the caller: the pool never drops it. Engine calls
+    /// Not cancel safe for the caller: the pool never drops the future. Engine calls
     /// that are under way must go on when it is dropped, because the engine
     /// carries them out all the same.
     fn launch(
@@ -81,15 +81,14 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         order: &LaunchOrder<Self::Spec>,
     ) -> impl Future<Output = Result<Arc<Self::Handle>, LaunchError>> + Send;
 
-    /// Whose fault it may be that a container which was launched did not get ready, told once
-    /// for each such launch: the service's, unless the container was given something that may
-    /// be at fault.
+    /// Who may be at fault when a launched container did not get ready, asked at most once for
+    /// each launch: the service, unless something that the container was given may be at fault.
     fn fault_of(&self, launch: LaunchId) -> Fault {
         _ = launch;
         Fault::Service
     }
 
-    /// What is left to learn of a container that failed, before it is removed:
+    /// The post-mortem of a container that failed, before it is removed:
     /// exit code, whether the kernel killed it for memory, its last log lines.
     /// `None` when the daemon cannot tell.
     ///
@@ -97,7 +96,7 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Dropping the future changes nothing.
     fn post_mortem(&self, target: &Target) -> impl Future<Output = Option<PostMortem>> + Send;
 
-    /// One attempt at removing a container.
+    /// Tries once to remove a container.
     ///
     /// # Errors
     /// The attempt failed; the pool tries again, for ever, with back-off.
@@ -110,21 +109,21 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// whichever boot made it, and how many others share its capacity.
     ///
     /// # Errors
-    /// The list could not be had, whole. A partial list is an error.
+    /// There is no complete list. A partial list is an error.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
     fn list(&self, daemon: &DaemonName) -> impl Future<Output = Result<Listing, CallError>> + Send;
 
-    /// Passes on what the daemon says about this boot's containers, and that others
-    /// have come or gone, until the stream breaks. Only ever a hint: the list is the truth.
+    /// Passes on the daemon's events about this boot's containers, and that others
+    /// have come or gone, until the stream breaks. Events are only hints: the list is the truth.
     ///
-    /// Calls `opened` when the daemon has begun to tell, or will within a tenth
+    /// Calls `opened` when events have begun to arrive, or will within a tenth
     /// of a second: the pool then asks for a list, after a little longer than
-    /// that, which shows what was not told.
+    /// that, which shows what the events have missed.
     ///
     /// # Errors
-    /// Always ends in one: why the stream broke.
+    /// The stream always ends in one, which says why it broke.
     ///
     /// # Cancel safety
     /// Dropping the future ends the stream.
@@ -142,7 +141,7 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     }
 }
 
-/// What a daemon is.
+/// The facts about a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonFacts {
     /// Version of the engine, for people.
@@ -151,45 +150,45 @@ pub struct DaemonFacts {
     pub cpus: u32,
 }
 
-/// One container to be launched.
+/// An order to launch a container.
 #[derive(Debug)]
 pub struct LaunchOrder<S> {
     /// Its id, chosen by the ledger.
     pub launch: LaunchId,
-    /// Where.
+    /// The daemon.
     pub daemon: DaemonName,
-    /// For which service.
+    /// The service.
     pub service: ServiceName,
-    /// Which version of its spec.
+    /// The version of its spec.
     pub generation: Generation,
     /// The spec.
     pub spec: Arc<S>,
-    /// The most containers the daemon may hold, of all who share it. Whether there
-    /// are more is known only once this one is created; then it must not be started.
+    /// The most containers the daemon may hold, of all who share it. Whether there are
+    /// more is known only once this one is created; if so, it must not be started.
     pub capacity: u32,
 }
 
-/// One container on a daemon.
+/// A container on a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The daemon it is on.
     pub daemon: DaemonName,
-    /// Which one.
+    /// The container.
     pub key: ContainerKey,
 }
 
-/// What one attempt at removal came to.
+/// The result of an attempt at removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// It is gone and stays gone: a complete list after the attempt does not
-    /// show it, and no engine call of ours for it is unresolved.
+    /// The container is gone and stays gone: a complete list after the attempt does
+    /// not show it, and no engine call of ours for it is unresolved.
     Gone,
-    /// Not yet: its removal is in progress, or a call that may still bring it
-    /// to life is unresolved.
+    /// Not yet: its removal is in progress, or a call that may still create it
+    /// is unresolved.
     Pending,
 }
 
-/// What is on a daemon.
+/// The containers on a daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The containers of this instance.
@@ -198,14 +197,14 @@ pub struct Listing {
     pub others: u32,
 }
 
-/// What happened on a daemon, seen on its event stream.
+/// An event on a daemon, seen on its event stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RuntimeEvent {
     /// A container's process ended.
     Died(LaunchId),
-    /// Somebody had the engine send a signal to a container's process: if that ends next,
-    /// then not by itself.
+    /// Somebody had the engine send a signal to a container's process: if the process ends
+    /// next, then not by itself.
     Signalled(LaunchId),
     /// Somebody has paused or removed a container.
     Taken(LaunchId),
@@ -215,18 +214,18 @@ pub enum RuntimeEvent {
     Others,
 }
 
-/// What is left of a container that failed.
+/// The post-mortem of a container that failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PostMortem {
     /// The engine's id of it, where that is known.
     pub container: Option<String>,
     /// Exit code of its process; `None` while it runs.
     pub exit_code: Option<i64>,
-    /// The kernel killed a process of it for memory: while it runs, not its first one.
+    /// Whether the kernel killed a process of it for memory: while it runs, not its first one.
     pub out_of_memory: bool,
-    /// It is paused.
+    /// Whether it is paused.
     pub paused: bool,
-    /// It is not there any more: somebody has removed it.
+    /// Whether somebody has removed it.
     pub removed: bool,
     /// Its last log lines, oldest first: few, cut to size, and with nothing in them that a
     /// terminal obeys.
@@ -254,8 +253,8 @@ impl PostMortem {
         if self.out_of_memory { how + ", out of memory" } else { how }
     }
 
-    /// The last log lines and the setting to look at, to stand behind how the container ended. May
-    /// be empty.
+    /// The last log lines and the setting to look at, to follow [`PostMortem::how`]. May be
+    /// empty.
     pub(crate) fn said(&self) -> String {
         let lines = (!self.log.is_empty()).then(|| format!(", {}", LastLines(&self.log)));
         let hint = self.hint.as_ref().map(|hint| format!("; see {hint}"));
@@ -263,8 +262,8 @@ impl PostMortem {
     }
 }
 
-/// The last lines that a container has logged, oldest first, in one line for people. There
-/// has to be one: the cause often stands before the last.
+/// The last lines that a container has logged, oldest first, in one line for people: the
+/// cause often stands before the last. There has to be at least one.
 #[derive(Debug, Clone, Copy)]
 pub struct LastLines<'l>(pub &'l [String]);
 
@@ -281,7 +280,7 @@ impl fmt::Display for LastLines<'_> {
 pub struct CallError {
     /// Whether contact with the daemon itself failed, as against a refusal by a working one.
     pub unreachable: bool,
-    /// What was wrong and, where it can be said, what to do.
+    /// The error, with a remedy where there is one.
     pub message: String,
 }
 
@@ -303,9 +302,9 @@ impl CallError {
 pub struct LaunchError {
     /// Who is at fault, which decides who backs off.
     pub fault: Fault,
-    /// What was wrong, with the setting that is the likely cause where there is one.
+    /// The error, with the setting that is the likely cause where there is one.
     pub message: String,
-    /// What it was doing.
+    /// The phase in which it failed.
     pub phase: LaunchPhase,
     /// The setting to look at, or what is wrong with the daemon, by what the engine has said.
     pub hint: Option<String>,

@@ -1,4 +1,4 @@
-//! What each service runs: every generation that is launched, or may be again.
+//! The specs of each service: every generation that is launched, or may be again.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -14,18 +14,18 @@ pub(crate) struct Services<S> {
     changes: watch::Sender<()>,
 }
 
-/// A service, as long as the pool lives: no generation has the number of another.
+/// A service, kept as long as the pool lives: no generation has the number of another.
 struct Known<S> {
     last: Generation,
     /// The oldest is the one to fall back on. None when it was removed.
     generations: BTreeMap<Generation, ServiceOptions<S>>,
 }
 
-/// What a reload comes to.
+/// The results of a reload.
 pub(crate) struct Reload<S> {
     /// For the ledger.
     pub(crate) events: Vec<Event>,
-    /// For the lease pools: those that are new or run otherwise now.
+    /// For the lease pools: services that are new or run otherwise now.
     pub(crate) lease_pools: Vec<ServiceOptions<S>>,
     /// For people.
     pub(crate) changes: Vec<(ServiceName, Change)>,
@@ -38,7 +38,7 @@ impl<S> Services<S> {
         Self { known: Mutex::default(), changes: watch::Sender::new(()) }
     }
 
-    /// What a generation of a service runs; `None` when it is not launched any more.
+    /// The options of a generation of a service; `None` when it is not launched any more.
     pub(crate) fn options(
         &self,
         service: &ServiceName,
@@ -47,7 +47,7 @@ impl<S> Services<S> {
         self.known.lock().get(service)?.generations.get(&generation).cloned()
     }
 
-    /// Everything that daemons have to be ready for.
+    /// All generations that daemons have to be prepared for.
     pub(crate) fn all(&self) -> Vec<(Generation, ServiceOptions<S>)> {
         let known = self.known.lock();
         let generations = known.values().flat_map(|known| &known.generations);
@@ -59,8 +59,8 @@ impl<S> Services<S> {
         self.changes.subscribe()
     }
 
-    /// What a service runs is to be launched anew, as a generation of its own: which, and what
-    /// the ledger is to be told. To be announced.
+    /// Begins a new generation of the same spec. Returns its number and the event for the
+    /// ledger. To be announced.
     pub(crate) fn roll(&self, name: &ServiceName) -> Result<(Generation, Event), OrderError> {
         let mut all = self.known.lock();
         let unknown = || OrderError::UnknownService(name.clone());
@@ -96,7 +96,7 @@ impl<S> Services<S> {
 }
 
 impl<S: PartialEq> Services<S> {
-    /// From now on these are the services, and no others. To be announced.
+    /// Replaces the set of services by these. To be announced.
     pub(crate) fn reload(&self, services: Vec<ServiceOptions<S>>) -> Reload<S> {
         let mut reload =
             Reload { events: Vec::new(), lease_pools: Vec::new(), changes: Vec::new() };
@@ -121,7 +121,7 @@ impl<S: PartialEq> Services<S> {
 // === impl Known ===
 
 impl<S> Known<S> {
-    /// A generation begins, which has a number that none had before.
+    /// Begins a generation with a number that none had before.
     fn begin(&mut self, options: ServiceOptions<S>) -> Generation {
         self.last = Generation(self.last.0 + 1);
         self.generations.insert(self.last, options);
@@ -132,18 +132,18 @@ impl<S> Known<S> {
 impl<S: PartialEq> Known<S> {
     fn set(&mut self, options: ServiceOptions<S>, reload: &mut Reload<S>) {
         let (service, policy) = (options.name.clone(), options.policy.clone());
-        // What it is on the way to, if it is on the way.
+        // The newest generation, which during a rollout is the new one.
         let before = self.generations.last_key_value();
         let before = before.map(|(generation, old)| (*generation, old.runs_like(&options)));
         if !matches!(before, Some((_, true))) {
             reload.lease_pools.push(options.clone());
         }
-        // Policy and time-outs are of the service, whatever it runs.
+        // Policy and time-outs hold for every generation.
         for known in self.generations.values_mut() {
             known.policy = policy.clone();
             known.start_timeout = options.start_timeout;
         }
-        // The newest: two run the same where the operator has what runs launched anew.
+        // The newest: after an order to roll, two generations have the same spec.
         let same = self.generations.iter().rev().find(|(_, known)| known.spec == options.spec);
         let same = same.map(|(known, _)| *known);
         let generation = same.unwrap_or_else(|| self.begin(options));

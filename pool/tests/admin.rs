@@ -81,7 +81,7 @@ fn a_launch_on_a_drained_daemon_ends_when_it_is_started_and_is_nobodys_failure()
     assert_eq!(story.interrupted, [started.0]);
     story.tell(Event::Started { launch: ordered.0 });
     assert_eq!(story.interrupted, [started.0, ordered.0]);
-    // The order comes too late for one, and the other is ended by it.
+    // The order comes too late for the first launch, and ends the other one.
     story.tell(Event::Ready { launch: started.0 });
     assert_eq!(story.on("a", State::Idle), 0);
     story.fail(ordered, Fault::Unwanted);
@@ -122,7 +122,7 @@ fn what_is_checked_on_a_drained_daemon_goes_at_once() {
 
 #[test]
 fn clients_are_refused_when_every_daemon_is_drained_and_told_why() {
-    // What is leased might come back, if its daemon were used.
+    // Leased containers might come back, if their daemon were used.
     let policy = Policy { reuse: 9, max: 2, warm: 0, ..policy(0) };
     let mut story = Story::new(policy, &[("a", 0), ("b", 0)], LEARNT);
     (0..2).for_each(|_| story.ask());
@@ -248,7 +248,7 @@ fn a_rollout_stands_still_while_its_service_is_drained() {
     assert_eq!((stage(&story), story.launched.len()), (Some(Stage::Trial), 3));
 
     story.set_service(AdminState::Ready);
-    // One of the new generation, and one of the old, which it is launched beside.
+    // A container of the new generation, and one of the old, beside which it is launched.
     assert_eq!(story.launched.len(), 5);
     let trial = story.launched[3].0;
     story.tell(Event::Started { launch: trial });

@@ -18,8 +18,8 @@ fn uniform(rng: &mut Rng) -> f64 {
     (rng.below(1 << 30) + 1) as f64 / f64::from(1 << 30)
 }
 
-/// Arrivals of a Poisson process of this rate at any time, `RATE` at most: those of one
-/// that has always its highest rate, thinned. Leases last a second on average.
+/// Arrivals of a Poisson process of this rate at any time, `RATE` at most: a process at the
+/// highest rate, thinned. Leases last a second on average.
 fn poisson(seed: u64, seconds: f64, rate: impl Fn(f64) -> f64) -> Vec<Arrival> {
     let (mut rng, mut at, mut arrivals) = (Rng::new(seed), 0.0, Vec::new());
     loop {
@@ -46,7 +46,7 @@ fn run(policy: &Policy, arrivals: &[Arrival]) -> ReplayTally {
     replay(policy, &[DAEMON], arrivals, Duration::from_secs(30))
 }
 
-/// The smallest fixed stock that meets 99.9 % of arrivals: who sets it knows them all.
+/// The smallest fixed stock that meets 99.9 % of arrivals, which are all known here.
 fn best_fixed(arrivals: &[Arrival]) -> ReplayTally {
     let (mut low, mut high) = (10, 18);
     let mut best = run(&policy(high), arrivals);
@@ -102,7 +102,7 @@ fn what_is_used_again_needs_fewer_launches() {
     let strict = run(&auto(), &arrivals);
     assert!(reused.hit_rate() > 0.998, "{reused:?}");
     assert!(reused.launches * 20 < strict.launches, "{reused:?} {strict:?}");
-    // Those that came back are in stock, too; without them in the account it would be
+    // Containers that came back are in stock, too; without them in the account it would be
     // 1.95 times as much.
     assert!(reused.ready < 1.85 * strict.ready, "{reused:?} {strict:?}");
 }
@@ -117,7 +117,7 @@ fn a_replay_counts_what_happens() {
     assert_eq!(tally.mean_wait(), LAUNCH);
     // In stock: the first second; then from when the third is ready, for a second.
     assert!((tally.ready - 2.0).abs() < 1e-6, "{tally:?}");
-    // One of two seconds, one of a quarter and a second, and a third of as long.
+    // Container-seconds: one container of 2 s, and two of 1.25 s each.
     assert!((tally.total - 4.5).abs() < 1e-6, "{tally:?}");
     let patience = Duration::from_millis(100);
     let tally = replay(&policy(1), &[DAEMON], &both, patience);

@@ -33,8 +33,8 @@ impl Bed {
         self.pool.snapshot().services[0].rollout.as_ref().map(|rollout| rollout.stage)
     }
 
-    /// Leases, one after the other, until it is no canary any more; those of the new
-    /// spec end so, the others well. How many of each there were, the new ones first.
+    /// Leases, one after the other, until the canary is over; those of the new spec end with
+    /// `outcome`, the others well. Returns how many of each there were, the new ones first.
     async fn visitors(&self, outcome: Outcome) -> [u32; 2] {
         let mut given = [0; 2];
         while self.stage() == Some(Stage::Canary) {
@@ -116,7 +116,7 @@ async fn it_takes_over_at_once_when_the_one_before_cannot_be_launched_any_more()
     bed.canary(policy(2)).await;
     bed.engine.gate_spec(1, Gate::Err);
     for _ in 0..12 {
-        // Whatever becomes of it: its container is not launched again.
+        // However the lease goes, its container is not launched again.
         drop(bed.lease().await);
     }
     bed.until(|s| s.services[0].rollout.is_none() && s.stocked()).await;

@@ -1,4 +1,4 @@
-//! Contact with a daemon: what is asked of it when, and what is made of it.
+//! Contact with a daemon: when it is asked, and what follows from its answers.
 
 #[path = "support/bed.rs"]
 mod bed;
@@ -135,7 +135,7 @@ async fn a_daemon_that_gives_no_events_is_not_hammered() {
     let before = [Op::Events, Op::List].map(|op| engine.calls("d1", op));
     tokio::time::sleep(Duration::from_secs(60)).await;
     let [events, lists] = [Op::Events, Op::List].map(|op| engine.calls("d1", op));
-    // One each 5 s at the end, and a list each 10 s as always.
+    // An attempt each 5 s at the end, and a list each 10 s as always.
     assert!(events - before[0] <= 20, "{}", events - before[0]);
     assert!(lists - before[1] <= 8, "{}", lists - before[1]);
 }
@@ -176,13 +176,13 @@ async fn others_share_the_capacity_of_a_daemon() {
     bed.until(|s| s.daemons[0].others == 6 && s.services[0].counts[State::Idle] == 2).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(engine.launched(), 2, "there is no room for more");
-    // They go, and are heard to.
+    // Others go, and events tell of it.
     engine.set_others("d1", 4, true);
     let before = tokio::time::Instant::now();
     bed.stocked().await;
     assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
 
-    // They come, unheard, and are faster: what is one too many goes again.
+    // Others come without an event, and are faster: the one too many goes again.
     engine.set_others("d1", 5, false);
     let lease = bed.lease().await.unwrap();
     drop(lease);

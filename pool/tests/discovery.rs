@@ -37,7 +37,7 @@ impl Fleet {
 
     async fn without(&self, name: &str) {
         self.bed.until(|s| s.daemon(name).is_none()).await;
-        // What the pool kept for it goes in another task, which takes no time.
+        // Another task removes what the pool kept for it, which takes no time.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }

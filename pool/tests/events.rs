@@ -1,4 +1,4 @@
-//! What happens in a pool is told to its observers.
+//! Observers are told what happens in a pool.
 
 #[path = "support/bed.rs"]
 mod bed;
@@ -33,13 +33,13 @@ impl Notes {
         events
     }
 
-    /// Those of one container, in short.
+    /// The events of one container, in short.
     fn of(&self, launch: LaunchId) -> Vec<String> {
         let events = self.all().into_iter().filter(|event| event.kind.launch() == Some(launch));
         events.map(|event| short(&event.kind)).collect()
     }
 
-    /// Those about no container, in short.
+    /// The events about no container, in short.
     fn others(&self) -> Vec<String> {
         let events = self.all().into_iter().filter(|event| event.kind.launch().is_none());
         events.map(|event| short(&event.kind)).collect()
@@ -125,7 +125,7 @@ async fn contact_and_refusals_are_told_whoever_refuses() {
         observed(Policy { warm: 1, max: 1, queue_length: 0, ..Policy::default() });
     bed.stocked().await;
     let lease = bed.lease().await.unwrap();
-    // One has the only container, and nobody may wait.
+    // A client has the only container, and nobody may wait.
     assert_eq!(bed.lease().await.unwrap_err(), Refusal::QueueFull);
     let deadline = Instant::now() + Duration::from_secs(1);
     assert_eq!(

@@ -111,7 +111,7 @@ async fn containers_that_fail_of_themselves_in_a_lease_are_replaced_ever_more_sl
             "{launch}"
         );
     }
-    // Once it serves again, or when it was the client, there is no pause.
+    // Once a container serves, or when the client was at fault, there is no pause.
     for outcome in [Outcome::Clean, Outcome::Failed] {
         assert!(pause_after(outcome).await < Duration::from_millis(100), "{outcome:?}");
     }

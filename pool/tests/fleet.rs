@@ -140,7 +140,7 @@ async fn stock_of_a_daemon_that_is_down_is_leased_for_as_long_as_it_proves_itsel
     tokio::time::sleep(Duration::from_secs(300)).await;
     assert_eq!(bed.engine.calls("d1", Op::Check), asked);
 
-    // Nobody gets what does not prove itself, and it is there when contact is.
+    // An unproven container is leased to nobody, and is in stock when contact is back.
     gate(&down, Gate::Err);
     bed.until(|s| s.daemons[0].down.is_some()).await;
     bed.until(|s| s.services[0].counts[State::Idle] == 3).await;
@@ -172,7 +172,7 @@ async fn a_launch_that_takes_unusually_long_is_repeated_on_another_daemon() {
     assert_eq!(lease.daemon().as_str(), "d2");
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
 
-    // The one that came second is in stock, and is given to the next.
+    // The container that came second is in stock, and is given to the next client.
     bed.until(|s| s.services[0].counts[State::Idle] == 1).await;
     clean(lease);
     let next = bed.lease().await.unwrap();
@@ -216,7 +216,7 @@ async fn a_container_that_someone_removed_is_replaced() {
     bed.stocked().await;
     let lease = bed.lease().await.unwrap();
     bed.stocked().await;
-    // Said by the list alone.
+    // Only the list tells of it.
     bed.engine.kill(lease.handle(), false);
     clean(lease);
     bed.until(|s| s.services[0].counts.total() == 1 && s.stocked()).await;
@@ -274,7 +274,7 @@ async fn who_waits_is_refused_when_the_last_container_that_could_come_ends() {
         }
         bed.until(|s| s.daemons[0].down.is_some()).await;
         assert!(!waiter.is_finished(), "it is to be used again");
-        // Back to a stock that is out of reach, or not to be used again.
+        // The container goes back to a stock out of reach, or is not used again.
         let outcome = if clean_end { Outcome::Clean } else { Outcome::Failed };
         Lease::finish(held, outcome);
         let refusal = waiter.await.unwrap().unwrap_err();
@@ -295,7 +295,7 @@ async fn a_daemon_on_which_launches_hang_is_tried_with_one_at_a_time() {
     let before = engine.calls("d1", Op::Launch);
     tokio::time::sleep(Duration::from_secs(120)).await;
     let tried = engine.calls("d1", Op::Launch) - before;
-    // One launch takes 10 s to fail, and a pause of up to 5 s follows.
+    // A launch takes 10 s to fail, and a pause of up to 5 s follows.
     assert!(tried <= 12, "{tried}");
     engine.gate("d1", Op::Launch, Gate::Ok);
     bed.until(|s| s.daemons[0].degraded.is_none() && s.stocked()).await;

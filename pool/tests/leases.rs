@@ -114,7 +114,7 @@ async fn a_container_that_ran_out_of_memory_while_leased_is_not_reused() {
     let lease = bed.lease().await.unwrap();
     let launch = lease.launch();
     bed.engine.exhaust(lease.handle());
-    // The event is taken in by a task of its own: told once the lease is still held.
+    // A task of its own takes in the event, while the lease is still held.
     tokio::task::yield_now().await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     clean(lease);

@@ -71,7 +71,7 @@ fn what_fails_is_not_launched_twice_at_once() {
 
 #[test]
 fn an_engine_that_fails_so_many_at_once_is_given_fewer() {
-    // One that starts eight at a time, and of more none before its deadline.
+    // An engine that starts eight at a time, and of more none before its deadline.
     let policy = Policy { warm: 40, max: 60, ..Policy::default() };
     let mut story = Story::new(policy, &[("a", 0)], LEARNT);
     let (mut at, mut failed, mut most) = (0, 0, Vec::new());
@@ -209,7 +209,7 @@ fn launches_that_get_late_in_the_same_moment_are_repeated_where_there_is_room_fo
     let policy = Policy { hedge_after: 1, ..classic() };
     let mut story = Story::new(policy, &[("a", 0)], Launches::Fixed(40)).served_before(1);
     (0..40).for_each(|_| story.ask());
-    // It may have one launch in flight, and two of 40 may be repeated.
+    // Daemon b may have one launch in flight, and two of 40 may be repeated.
     let (daemon, capacity) = ("b".into(), Capacity { containers: 50, tier: 0 });
     story.tell(Event::DaemonJoined { daemon, capacity });
     story.tell(Event::DaemonUp { daemon: "b".into(), launches: Launches::Fixed(1) });
@@ -340,7 +340,7 @@ fn what_comes_back_while_another_generation_takes_over_is_not_used_again() {
 #[test]
 fn an_engine_that_has_become_slower_is_not_taken_for_one_that_has_too_much_to_do() {
     let mut story = Story::new(classic(), &[("a", 0)], LEARNT).served_before(10);
-    // One at a time, so that it is nothing but the engine.
+    // Launches come one at a time, so that only the engine can be slow.
     (0..40).for_each(|_| story.serve(5 * USUAL));
     for _ in 0..4 {
         let before = story.launched.len();
@@ -399,7 +399,7 @@ fn a_stock_is_too_large_for_as_long_as_since_it_was_not_last() {
 fn nothing_gives_way_on_a_daemon_that_cannot_launch_what_is_rolled_out() {
     let policy = Policy { warm: 1, max: 8, reuse: 9, ..Policy::default() };
     let mut story = Story::new(policy.clone(), &[("a", 0), ("b", 1)], LEARNT);
-    // Either is full: the one of it, the other of what is somebody else's.
+    // Both daemons are full: one of its container, the other of somebody else's.
     let capacity = Capacity { containers: 1, tier: 0 };
     story.tell(Event::DaemonResized { daemon: "a".into(), capacity });
     story.list_beside("b", &[], 50);
@@ -434,7 +434,7 @@ fn what_comes_back_gives_way_to_what_is_rolled_out_where_there_is_no_room_beside
         story.tell(Event::Returned { launch, outcome: Outcome::Clean });
         (story, launch)
     };
-    // Both that there may be have a client.
+    // Both containers that there may be have a client.
     let (story, launch) = lent(2);
     let gone = [("a".into(), ContainerKey::Launch(launch))];
     assert_eq!((story.checks, &story.retired[..]), (0, &gone[..]), "it makes room");
@@ -458,7 +458,7 @@ fn the_emptiest_stock_is_launched_for_first_and_before_it_whoever_waits_longest(
     let (daemon, service) = ("a".into(), service.into());
     story.tell(Event::Prepared { daemon, service, generation, result });
     assert_eq!(launching(&story), [0, 1]);
-    // Three of four are there, and none of four.
+    // The first has three of four in stock, the second none.
     let (service, policy) = ("s".into(), policy(4));
     story.tell(Event::ServiceChanged { service, policy, generation });
     let first = story.launched.last().unwrap().0;
@@ -497,7 +497,7 @@ fn after_a_failure_launches_of_a_service_come_one_at_a_time_until_one_gets_ready
     let mut story = Story::new(policy, &[("a", 0)], LEARNT);
     assert_eq!(story.launched.len(), 3);
     story.pass(MOMENT);
-    // Ordered before the first failure was known, they are one with it.
+    // Launches ordered before the first failure was known count as one with it.
     for launch in story.launched.clone() {
         story.fail(launch, Fault::Service);
     }

@@ -29,8 +29,8 @@ fn container(launch: u64) -> FakeContainer {
     FakeContainer { launch: LaunchId(launch), daemon: "d1".into(), spec: 1 }
 }
 
-/// What happens to the only container in stock once it has lived for a while; how long it
-/// takes until there is another.
+/// Does something to the only container in stock once it has lived for a while; how long
+/// it takes until there is another.
 async fn without_stock(bed: &Bed, what: impl Fn(&FakeContainer)) -> Duration {
     tokio::time::sleep(LIFE).await;
     let before = tokio::time::Instant::now();
@@ -81,7 +81,7 @@ async fn whoever_comes_while_the_stock_pauses_is_launched_for_at_once() {
     let lease = bed.lease().await.unwrap();
     assert!(before.elapsed() < AT_ONCE, "{:?}", before.elapsed());
     assert_eq!(bed.pool.snapshot().services[0].counts[State::Idle], 0, "for nobody else");
-    // It has served: what was before counts no more.
+    // A container has served: losses before it count no more.
     clean(lease);
     bed.stocked().await;
     assert!(before.elapsed() < 2 * AT_ONCE, "{:?}", before.elapsed());
@@ -124,11 +124,11 @@ async fn what_somebody_ends_is_replaced_at_once_and_is_no_fault_of_the_service()
         assert!(without_stock(&bed, |container| engine.remove(container)).await < AT_ONCE);
         assert!(without_stock(&bed, |container| engine.stop(container)).await < AT_ONCE);
         assert!(without_stock(&bed, |container| engine.pause(container)).await < AT_ONCE);
-        // Nobody says so; a list shows it.
+        // No event tells of it; a list shows it.
         let before = now();
         without_stock(&bed, |container| engine.vanish(container)).await;
         assert!(before.elapsed() < LIFE + Duration::from_secs(12), "{:?}", before.elapsed());
-        // One that is young is no failure either.
+        // The end of a young container is no failure either.
         befalls(&bed, |container| engine.stop(container)).await;
     }
     bed.stocked().await;
@@ -147,7 +147,7 @@ async fn the_stock_of_a_daemon_that_restarts_is_no_loss_of_the_service() {
                 story.pass(life);
                 assert_eq!(story.counts(State::Idle), 3);
                 story.down("d1", "cut off");
-                // They prove themselves meanwhile, where that is enough.
+                // Containers prove themselves meanwhile, where that is enough.
                 for (launch, _) in story.launched.clone() {
                     story.tell(Event::Checked { launch, proof: Some(Proof::Itself) });
                 }

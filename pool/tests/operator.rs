@@ -1,4 +1,4 @@
-//! What an operator orders of a pool, carried out on a fake engine.
+//! Orders of an operator to a pool, carried out on a fake engine.
 
 #[path = "support/bed.rs"]
 mod bed;
@@ -73,7 +73,7 @@ async fn maintenance_makes_the_loss_of_contact_no_warning() {
         assert!(!line.contains("d1"), "{line}");
     }
     assert!(levels("contact lost").contains(&"WARN".to_owned()), "that of the other is one");
-    // Its own attempts go on, and it is used when the operator says so.
+    // Contact is still tried, and the daemon is used when the operator says so.
     for op in [Op::Connect, Op::List] {
         bed.engine.gate("d1", op, Gate::Ok);
     }
@@ -108,7 +108,7 @@ async fn a_service_is_drained_and_served_again() {
     let refusal = Refusal::Operator { state: AdminState::Drain };
     assert_eq!(bed.lease().await.unwrap_err(), refusal);
     bed.until(|s| s.services[0].counts.total() == 1).await;
-    // A reload that keeps it keeps its state.
+    // A reload that keeps the service keeps its state.
     bed.pool.reload(vec![bed::options(policy(3))]);
     tokio::time::sleep(Duration::from_secs(60)).await;
     let view = bed.pool.service(&service()).unwrap();

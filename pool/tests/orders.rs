@@ -9,7 +9,7 @@ use ganger_pool::core::{
 use story::{LEARNT, MOMENT, Story};
 
 impl Story {
-    /// What an order to retire a container comes to, which is then told.
+    /// Orders a container to be retired; returns what that comes to.
     fn retire(&mut self, launch: LaunchId) -> Retirement {
         let retirement = self.ledger.retirement(launch);
         self.tell(Event::Retire { launch });

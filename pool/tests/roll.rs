@@ -87,7 +87,7 @@ async fn a_policy_that_changes_meanwhile_is_of_both_generations() {
     assert_eq!(bed.reload(running(1, policy(3))), [Change::Adjusted]);
     bed.until(over).await;
     assert_eq!(bed.generations(), [2, 2, 2]);
-    // Another spec in the middle of it takes its place.
+    // Another spec takes the place of a rollout under way.
     bed.pool.roll(&service()).unwrap();
     assert_eq!(bed.reload(running(2, policy(3))), [Change::RollingOut(Generation(4))]);
     bed.until(over).await;

@@ -28,7 +28,7 @@ impl Bed {
         changes.first().map(|(_, change)| *change)
     }
 
-    /// What the next connection is given.
+    /// The spec that the next connection is given.
     async fn spec(&self) -> Result<u32, Refusal> {
         self.lease().await.map(|lease| lease.handle().spec)
     }
@@ -55,7 +55,7 @@ async fn a_new_spec_takes_over_and_the_stock_is_never_smaller_than_wanted() {
     })
     .await;
     assert_eq!(smallest, 3);
-    // What is leased goes on, and goes at its end.
+    // A leased container goes on, and is removed at its end.
     assert_eq!(held.handle().spec, 1);
     clean(held);
     for _ in 0..3 {
@@ -81,7 +81,7 @@ async fn a_new_spec_that_does_not_get_ready_is_rolled_back() {
     assert_eq!(after.failing, None);
     assert_eq!(bed.spec().await, Ok(1));
 
-    // Asked for again, it is tried again, and one that works takes over.
+    // A spec that is asked for again is tried again, and takes over when it works.
     bed.engine.gate_spec(2, Gate::Ok);
     assert_eq!(
         bed.reload(running(2, policy(2, 8))),
@@ -154,11 +154,11 @@ async fn a_changed_policy_is_used_from_now_on_and_launches_nothing_anew() {
     let bed = Bed::new(Policy { reuse: 3, ..policy(2, 8) }, &[8]);
     bed.stocked().await;
     clean(bed.lease().await.unwrap());
-    // The one that was used, and the one that took its place.
+    // The used container, and the one that took its place.
     bed.until(|s| s.services[0].counts[State::Idle] == 3).await;
     let launched = bed.engine.launched();
     assert_eq!(bed.reload(running(1, Policy { reuse: 3, ..policy(2, 8) })), None);
-    // Used once, which is as often as it may be now.
+    // A container used once is used as often as it may be now.
     assert_eq!(bed.reload(running(1, policy(2, 8))), Some(Change::Adjusted));
     bed.until(|s| s.services[0].totals.retired.contains_key(&RetireReason::Spent)).await;
     bed.until(|s| s.stocked()).await;
@@ -182,7 +182,7 @@ async fn a_service_that_is_removed_is_drained_and_may_come_back() {
     assert_eq!(bed.lease().await.unwrap_err(), Refusal::UnknownService);
     assert_eq!(bed.view().counts[State::Leased], 4, "what is leased goes on");
 
-    // It comes back before it is gone.
+    // The service comes back before it is gone.
     clean(last);
     assert_eq!(bed.reload(running(5, policy(1, 4))), Some(Change::Added));
     clean(held);
@@ -346,7 +346,7 @@ async fn what_no_daemon_can_run_says_what_it_waits_for_and_waits_for_that() {
     ] {
         assert!(said.contains(part), "{said}");
     }
-    // By itself nothing happens, though they could run it now.
+    // Nothing happens by itself, though the daemons could run it now.
     ["d1", "d2"].into_iter().for_each(|daemon| bed.engine.gate(daemon, Op::Prepare, Gate::Ok));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!(bed.spec().await, Ok(1));

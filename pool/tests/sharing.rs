@@ -27,18 +27,18 @@ struct Shared {
 
 struct Member {
     story: Story,
-    /// What exists of it, and since which step.
+    /// The containers of it that exist, and since which step.
     real: BTreeMap<LaunchId, (DaemonName, usize)>,
     /// How many of its launches exist or existed.
     made: usize,
-    /// What it was told of others last.
+    /// The counts of others that it was told last.
     told: BTreeMap<DaemonName, u32>,
 }
 
 // === impl Shared ===
 
 impl Shared {
-    /// So many pools with stocks of this size, which are on the first daemon; the second one
+    /// `pools` pools with stocks of this size, which are on the first daemon; the second one
     /// has just joined, for all of them at the same time.
     fn new(pools: u64, warm: u32) -> Self {
         let pools = (0..pools).map(|n| Member::new(n, warm)).collect();
@@ -102,7 +102,7 @@ impl Member {
         self.story.list(name, &[]);
     }
 
-    /// What was ordered is done.
+    /// Carries out what was ordered.
     fn carry_out(&mut self, now: usize) {
         for (launch, daemon) in &self.story.launched[self.made..] {
             self.real.insert(*launch, (daemon.clone(), now));
@@ -168,7 +168,7 @@ fn containers_on_an_engine_that_is_listed_by_another_name_count_there() {
     story.list("a~2", &held);
     (0..4).for_each(|_| story.ask());
     assert_eq!(story.launched_since(4), ["a~2", "a~2"], "there are 4, of 6");
-    // One that ends there makes room, without another list.
+    // A container that ends there makes room, without another list.
     story.tell(Event::Returned { launch: held[0], outcome: Outcome::Clean });
     story.remove_retired();
     assert_eq!(story.launched_since(4).len(), 3, "one is gone");

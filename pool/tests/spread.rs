@@ -45,8 +45,8 @@ fn joined_late(policy: Policy) -> Story {
     story
 }
 
-/// Time passes in which launches get ready, and what is retired is gone, each after a second;
-/// the smallest stock of that time, after the first second.
+/// Passes time, in which launches get ready and retired containers go, each after a second;
+/// returns the smallest stock after the first second.
 fn settle(story: &mut Story, time: Duration) -> u32 {
     let mut least = u32::MAX;
     for _ in 0..time.as_secs() {

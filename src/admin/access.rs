@@ -1,9 +1,9 @@
 //! Who asks, and what they may.
 //!
-//! By the socket everybody may ask and change, who may write to it. By TCP there may be a browser, which
-//! asks in its reader's name for whatever page is open: requests have to name this server as their
-//! host, so that no name of another site leads here (DNS rebinding), and changes have to come from a
-//! page of this server. They need the token.
+//! Clients that may write to the socket may ask and change. By TCP the client may be a browser,
+//! which sends requests for any page that is open: requests have to name this server as their host,
+//! so that no name of another site leads here (DNS rebinding), and changes have to come from a page
+//! of this server. They need the token.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +23,7 @@ use super::problem::Problem;
 use crate::aside::Aside;
 use crate::token::{TokenFile, TokenResult};
 
-/// What browsers are told of every answer.
+/// The headers of every answer, for browsers.
 const HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",
@@ -36,25 +36,25 @@ const HEADERS: [(&str, &str); 6] = [
     ("cross-origin-opener-policy", "same-origin"),
     ("cache-control", "no-store"),
 ];
-/// What says from where a browser asks.
+/// The header that says whose page asks.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// What proxies say of whom they pass on.
+/// The headers that proxies add to requests.
 const FORWARDED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host"];
-/// What everybody may ask: whoever spreads load has no token.
+/// The paths for everybody: load balancers have no token.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
-/// What those who ask by TCP have to show.
+/// The rules for requests by TCP.
 #[derive(Debug, Clone, Default)]
 pub struct AccessRules {
     /// The token of those who may change something.
     pub token: Option<TokenFile>,
     /// The names of this server, besides `localhost` and IP addresses.
     pub hosts: Vec<String>,
-    /// Nothing is told without the token: others than this machine's may ask.
+    /// Nothing is told without the token: other machines may ask.
     pub is_public: bool,
 }
 
-/// Holds requests against the rules.
+/// Checks requests against the rules.
 #[derive(Debug)]
 pub(super) struct Gate {
     rules: AccessRules,
@@ -74,7 +74,7 @@ pub(super) enum Caller {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Access {
     pub(super) caller: Caller,
-    /// Why not, if not.
+    /// Why not; `None` if they may.
     refused: Option<Refused>,
 }
 
@@ -121,7 +121,7 @@ impl<S: Sync> FromRequestParts<S> for Actor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        // Whoever was not looked at may nothing.
+        // An unchecked caller may do nothing.
         let access = parts.extensions.get::<Access>().ok_or_else(Problem::read_only)?;
         match access.refused {
             None => Ok(Self(access.caller)),
@@ -148,7 +148,7 @@ impl Access {
 // === impl Gate ===
 
 impl Gate {
-    /// One that lets pass whoever these let pass.
+    /// A gate that applies these rules.
     pub(super) fn of(rules: AccessRules) -> Self {
         Self { rules, tokens: Aside::default() }
     }
@@ -163,7 +163,7 @@ impl Gate {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             from_here(headers, host)?;
         }
-        // From this machine, and for anybody.
+        // A proxy asks from this machine, and for anybody.
         let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
         let refused = match (&rules.token, shown(headers)) {
             (Some(file), Some(shown)) => match file.read_aside(&self.tokens).await {
@@ -226,7 +226,7 @@ fn shown(headers: &HeaderMap) -> Option<Vec<u8>> {
     }
     let decoded = STANDARD.decode(rest.trim()).unwrap_or_default();
     let colon = decoded.iter().position(|byte| *byte == b':');
-    // What cannot be understood is a wrong one.
+    // A token that cannot be decoded is wrong.
     Some(colon.map_or_else(Vec::new, |colon| decoded[colon + 1..].to_vec()))
 }
 

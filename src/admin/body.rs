@@ -17,8 +17,8 @@ pub(super) const LARGEST: usize = 64 << 10;
 /// The longest that a body may take.
 pub(super) const IN: Duration = Duration::from_secs(10);
 
-/// Has a request answered once its body is there. That of somebody who may not change anything is
-/// not waited for: nobody looks at it.
+/// Has a request answered once its body is there. The body is not waited for if the caller may
+/// change nothing: nobody looks at it.
 pub(super) async fn in_time(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if !parts.extensions.get::<Access>().is_some_and(Access::may_act) {
@@ -52,7 +52,7 @@ mod tests {
     use crate::admin::access::Caller;
     use crate::admin::tests::bare_app;
 
-    /// How a body that ends never is answered, and when.
+    /// How a body that never ends is answered, and when.
     async fn answer(method: &str, caller: Caller) -> (u16, Option<String>, Duration) {
         // A byte a second: never silent for long.
         let bytes = stream::unfold((), async |()| {
@@ -75,7 +75,7 @@ mod tests {
             answer("POST", Caller::Socket { uid: None, pid: None }).await;
         assert_eq!((status, connection.as_deref()), (408, Some("close")));
         assert!((IN..IN * 2).contains(&after), "{after:?}");
-        // Whoever may not change anything is told so at once.
+        // A caller that may change nothing is told so at once.
         let (status, _, after) = answer("POST", Caller::Tcp(([127, 0, 0, 1], 9).into())).await;
         assert_eq!((status, after), (403, Duration::ZERO));
     }

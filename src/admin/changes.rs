@@ -89,7 +89,7 @@ enum Flag {
     Unset,
 }
 
-/// All of them.
+/// All paths but [`cut`].
 pub(super) fn described() -> OpenApiRouter<Arc<AdminShared>> {
     OpenApiRouter::new()
         .routes(routes!(scale))
@@ -212,7 +212,7 @@ pub(super) async fn cut(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The same, for whoever asks by another way.
+/// Cuts a connection, also for the page.
 pub(super) fn cut_connection(admin: &AdminShared, actor: Actor, id: &str) -> Result<(), Problem> {
     let number = id.parse().map(ConnId).map_err(|_| Problem::no_connection(id))?;
     if !admin.subject.sessions().cut(number) {
@@ -227,8 +227,8 @@ pub(super) fn cut_connection(admin: &AdminShared, actor: Actor, id: &str) -> Res
 // === impl AdminShared ===
 
 impl AdminShared {
-    /// Has an order carried out, and says so where that changed something. Whoever leaves before the
-    /// answer leaves it to be carried out, and to be told of.
+    /// Has an order carried out, and tells the feed if something changed. Both happen even if the
+    /// client leaves before the answer.
     pub(super) async fn order(self: &Arc<Self>, actor: Actor, order: AdminOrder) -> ChangeAnswer {
         let this = Arc::clone(self);
         let done = tokio::spawn(async move { this.carry_out(actor, order).await });
@@ -238,7 +238,7 @@ impl AdminShared {
     async fn carry_out(&self, actor: Actor, order: AdminOrder) -> ChangeAnswer {
         let (kind, subject) = (order.kind(), order.subject());
         let ordered = self.subject.order(order).await?;
-        // Whoever has ordered something is told what it came to.
+        // A client has to see the effect of its order at once.
         self.forget_copies().await;
         if ordered.changed {
             let on = subject.map_or_else(String::new, |subject| format!(" of {subject}"));
@@ -272,7 +272,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let bytes = axum::body::Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|error| Problem::invalid(error.body_text()))?;
         let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
-        // A struct would be made of an array, too.
+        // Serde would make a struct of an array, too.
         if !text.trim_ascii_start().starts_with(b"{") {
             return Err(Problem::invalid("the body is a JSON object".to_owned()));
         }

@@ -119,7 +119,7 @@ pub(super) async fn config(
 // === impl ConfigStatus ===
 
 impl ConfigStatus {
-    /// What is told of a configuration that is in use since then.
+    /// The status of a configuration that is in use since then.
     #[must_use]
     pub fn new(effective: &Effective, since: std::time::SystemTime, last: ReloadResult) -> Self {
         let at = |time| humantime::format_rfc3339_millis(time).to_string();
@@ -141,7 +141,7 @@ impl ConfigStatus {
         }
     }
 
-    /// Has a key of a service, and what is in it, say what the operator has ordered.
+    /// Replaces a key of a service, and the keys in it, by the operator's order.
     pub fn order(&mut self, service: &str, name: &str, count: u32) {
         let Some(part) = self.services.iter_mut().find(|part| part.name == service) else {
             return;

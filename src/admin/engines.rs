@@ -1,4 +1,4 @@
-//! What is remembered of daemons, beyond what the ledger knows of them.
+//! The memory of daemons, beyond what the ledger knows of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use ganger_pool::core::{DaemonName, Fault};
 use ganger_pool::{EventKind, Observer, PoolEvent};
 use parking_lot::Mutex;
 
-/// How much of the mean of starts the latest one is.
+/// The weight of the latest start in the mean.
 const WEIGHT: f64 = 0.125;
 
 /// An observer that remembers.
@@ -17,7 +17,7 @@ pub struct DaemonMemory {
     daemons: Mutex<BTreeMap<DaemonName, KnownDaemon>>,
 }
 
-/// What is known of a daemon.
+/// The facts about a daemon.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct KnownDaemon {
     /// The version of its engine, as of the last contact.
@@ -25,14 +25,14 @@ pub(super) struct KnownDaemon {
     /// How long a launch takes there until the container is ready: the mean, in which the latest count
     /// most.
     pub(super) start: Option<Duration>,
-    /// What failed there last.
+    /// The last failure there.
     pub(super) last_error: Option<Arc<str>>,
 }
 
 // === impl DaemonMemory ===
 
 impl DaemonMemory {
-    /// What is known of all daemons.
+    /// The facts about all daemons.
     pub(super) fn facts(&self) -> BTreeMap<DaemonName, KnownDaemon> {
         self.daemons.lock().clone()
     }

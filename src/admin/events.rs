@@ -1,4 +1,4 @@
-//! `/api/v1/events`: what happened lately, or, for those who accept an event stream, what happens.
+//! `/api/v1/events`: the latest happenings, or, for clients that accept one, a stream of events.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use super::feed::{FeedEvent, Happening, WINDOW};
 use super::problem::Problem;
 use super::{AdminShared, ServerState};
 
-/// How often a reader that is told nothing is shown that the stream is alive.
+/// The interval of keep-alives on a stream without events.
 const ALIVE: Duration = Duration::from_secs(15);
 
 /// The process, as far as it changes by itself.
@@ -76,7 +76,7 @@ pub(super) async fn events(
 // === impl Reader ===
 
 impl Reader {
-    /// What it is told, until the process stops. Nothing is made before it is asked for.
+    /// Its events, until the process stops. Nothing is made before it is asked for.
     fn stream(self) -> impl Stream<Item = Result<Event, Infallible>> {
         unfold(self, |mut reader| async move {
             let next = reader.next().await?;

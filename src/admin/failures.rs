@@ -1,8 +1,8 @@
 //! `/api/v1/failures`: what is known of each launch, each container in stock and each lease that failed
 //! lately, in one place and in fields.
 //!
-//! It is made of what is told anyway: events of the pool, which bear what the adapter has found, and
-//! records of connections. A connection that has ended well costs a look at its two letters.
+//! The sources exist anyway: events of the pool, which bear what the adapter has found, and records
+//! of connections. A connection that has ended well costs a look at its two letters.
 
 mod bundle;
 mod found;
@@ -60,7 +60,7 @@ pub(super) async fn failure(
 // === impl FailureMemory ===
 
 impl FailureMemory {
-    /// What containers of each service may use, from now on.
+    /// Sets the limits for containers of each service, from now on.
     pub fn set_limits(&self, limits: BTreeMap<String, FailureLimits>) {
         self.ring.lock().set_limits(limits);
     }
@@ -78,9 +78,9 @@ impl FailureMemory {
         kept.map(|kept| FailureBundle::clone(&kept))
     }
 
-    /// All that are kept, what happened last first.
+    /// All that are kept, the latest first.
     pub(super) fn latest(&self) -> Vec<FailureBundle> {
-        // Whoever has to note one waits for no texts.
+        // Observers need the lock: texts are cloned without it.
         let kept: Vec<_> = self.ring.lock().latest().cloned().collect();
         kept.iter().map(|kept| FailureBundle::clone(kept)).collect()
     }

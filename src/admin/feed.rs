@@ -1,10 +1,9 @@
-//! What happens, for those who watch: a bounded log of events, each with a number from which a reader
-//! can go on.
+//! The feed: a bounded log of events for readers, each with a number from which a reader can go on.
 //!
-//! A reader pulls; nothing is queued for it. It looks at most every 250 ms, and what happens again to the
-//! same subject within that time takes the place of what happened before, with a count. A reader who was
-//! told the first of it is told how often it happened since, so that no reader counts anything twice. What
-//! it was too slow for it is told as a gap.
+//! Readers pull; nothing is queued for them. They look at most every 250 ms, and an event that
+//! happens again to the same subject within that time replaces the one before, with a count. A
+//! reader that was told the first is told how often it happened since, so that no reader counts
+//! anything twice. Events that a reader was too slow for are told as a gap.
 
 mod happening;
 
@@ -20,7 +19,7 @@ use tokio::time::Instant;
 
 pub use happening::Happening;
 
-/// The time within which what happens to a subject again is one event.
+/// The time within which equal events of a subject are one event.
 pub(super) const WINDOW: Duration = Duration::from_millis(250);
 /// The happenings that are kept.
 const KEPT: usize = 512;
@@ -44,7 +43,7 @@ pub(super) struct FeedEvent {
     pub(super) data: Arc<str>,
 }
 
-/// What there is after a number.
+/// The events after a number.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct News {
     /// Happenings after it are not kept any more.
@@ -72,7 +71,7 @@ struct Kept {
     /// The number of each time that it happened.
     numbers: Vec<u64>,
     happening: Happening,
-    /// All of it, as JSON.
+    /// The happening, as JSON.
     data: Arc<str>,
 }
 
@@ -89,7 +88,7 @@ impl Feed {
         Self { log, latest: watch::channel(last).0 }
     }
 
-    /// Something has happened.
+    /// Adds a happening.
     pub fn tell(&self, happening: Happening) {
         let mut log = self.log.lock();
         log.last += 1;
@@ -99,7 +98,7 @@ impl Feed {
         self.latest.send_replace(latest);
     }
 
-    /// A subject is like that now. It is an event if it was otherwise before.
+    /// Sets the state of a subject. A state that differs is an event.
     pub(super) fn show(&self, name: &'static str, subject: &str, state: &impl Serialize) {
         let data: Arc<str> = json(state).into();
         let mut log = self.log.lock();
@@ -114,7 +113,7 @@ impl Feed {
         self.latest.send_replace(latest);
     }
 
-    /// There are no other subjects of this kind than these any more.
+    /// Forgets the subjects of this kind that are not `there`.
     pub(super) fn keep(&self, name: &'static str, there: &BTreeSet<&str>) {
         let mut log = self.log.lock();
         log.states.retain(|(kind, subject), _| *kind != name || there.contains(subject.as_str()));
@@ -126,12 +125,12 @@ impl Feed {
         (log.last, log.states.values().cloned().collect())
     }
 
-    /// The number of the latest event, for whoever waits until it is another.
+    /// The number of the latest event, for readers that wait for the next.
     pub(super) fn follow(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
     }
 
-    /// What there is after a number. A number of another run is before all that there is.
+    /// The events after a number. A number of another run is before all that there is.
     pub(super) fn after(&self, number: u64) -> News {
         let log = self.log.lock();
         let number = if number > log.last { 0 } else { number };
@@ -172,7 +171,7 @@ impl Observer for Feed {
 impl FeedLog {
     fn happened(&mut self, mut happening: Happening, now: Instant) {
         let young = self.happenings.iter().rev().take_while(|kept| now - kept.at < WINDOW);
-        // Of those that follow each other for ever there is one in each window.
+        // Happenings that recur for ever are one event in each window.
         let is_same = |kept: &Kept| now - kept.since < WINDOW && kept.happening.is_like(&happening);
         let same = young.enumerate().find(|(_, kept)| is_same(kept));
         let (mut since, mut numbers) = (now, Vec::new());
@@ -196,7 +195,7 @@ impl FeedLog {
 // === impl Kept ===
 
 impl Kept {
-    /// The event for a reader who was told what there was up to a number: what it knows is not counted.
+    /// The event for a reader that was told all up to a number: known times are not counted.
     fn told_after(&self, number: u64) -> FeedEvent {
         let known = self.numbers.partition_point(|known| *known <= number);
         let data = if known == 0 {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::proxy::{ConnRecord, Recorder};
 
-/// How long what was measured is told: for so long, and up to twice that.
+/// How long a measurement is told: for so long, and up to twice that.
 const KEPT: Duration = Duration::from_secs(300);
 /// The longest time that is told apart, in microseconds.
 const LONGEST: u64 = 3_600_000_000;
@@ -32,7 +32,7 @@ pub struct Percentiles {
     pub p99_seconds: f64,
 }
 
-/// What is remembered of a service.
+/// The latencies of a service.
 #[derive(Debug)]
 struct Latencies {
     since: Instant,
@@ -49,7 +49,7 @@ struct Measured {
 // === impl LatencyMemory ===
 
 impl LatencyMemory {
-    /// Of a service, from accept to the lease, and from accept to the container's first byte.
+    /// A service's times from accept to the lease, and to the container's first byte.
     pub(super) fn of(&self, service: &ServiceName) -> [Option<Percentiles>; 2] {
         let mut services = self.services.lock();
         let Some(latencies) = services.get_mut(service) else { return [None; 2] };

@@ -1,9 +1,9 @@
-//! What Prometheus is told: counters and histograms that live as long as the process, and the state
+//! Metrics for Prometheus: counters and histograms that live as long as the process, and the state
 //! of pool and proxy at the moment of a scrape.
 //!
-//! Nothing is counted on the way to a lease. What the ledger and the proxy count anyway is read from
-//! a copy when somebody asks; the ends of connections, launches and engine requests are counted as
-//! they happen, away from whoever waits for a container.
+//! Nothing is counted on the way to a lease. The counts of the ledger and the proxy are read from a
+//! copy at a scrape; the ends of connections, launches and engine requests are counted as they
+//! happen, away from clients that wait for a container.
 
 mod happenings;
 mod process;
@@ -74,7 +74,7 @@ impl Metrics {
             Exposition::OpenMetrics => text::encode(&mut said, &self.registry),
         };
         if written.is_err() {
-            // A String takes all; what does not encode is a mistake in a row of ours.
+            // Writing to a String does not fail: a row of this module is wrong.
             tracing::error!("metrics cannot be written");
         }
         said

@@ -1,5 +1,5 @@
-//! The paths as OpenAPI 3.1 describes them: made of the handlers, and of what they take and tell. What
-//! every handler has in common is added here: who may ask, and what may be wrong with a request.
+//! The description of the paths in OpenAPI 3.1, made of the handlers and their types. Facts that
+//! all handlers share are added here: who may ask, and what may be wrong with a request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ use super::problem::{Problem, ProblemKind};
 )]
 struct AdminApi;
 
-/// What may go wrong with an operation besides what its form says.
+/// The problems of operations besides those that their form implies.
 pub(super) const OWN: [(&str, &[ProblemKind]); 8] = [
     ("scale", &[ProblemKind::Conflict, ProblemKind::Stopping]),
     ("service_state", &[ProblemKind::Stopping]),
@@ -42,7 +42,7 @@ pub(super) const OWN: [(&str, &[ProblemKind]); 8] = [
     ("config", &[ProblemKind::Absent]),
 ];
 
-/// What the description begins with.
+/// The head of the description.
 pub(super) fn head() -> utoipa::openapi::OpenApi {
     AdminApi::openapi()
 }
@@ -98,7 +98,7 @@ fn complete(method: &str, operation: &mut Value) {
     }
 }
 
-/// What may be wrong with a request for an operation.
+/// The problems that a request for an operation may meet.
 fn problems(changes: bool, operation: &Value) -> BTreeSet<ProblemKind> {
     use ProblemKind::{
         Absent, ForeignHost, ForeignOrigin, Forwarded, Invalid, Late, ReadOnly, Starting,
@@ -115,7 +115,7 @@ fn problems(changes: bool, operation: &Value) -> BTreeSet<ProblemKind> {
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
         match parameter["in"].as_str() {
             Some("path") => kinds.extend([Absent, Invalid]),
-            // Whatever is said of it is taken.
+            // Any value of it is accepted.
             Some("query") if parameter["name"] != "verbose" => kinds.extend([Invalid]),
             _ => {}
         }
@@ -128,7 +128,7 @@ fn problems(changes: bool, operation: &Value) -> BTreeSet<ProblemKind> {
     kinds
 }
 
-/// Says what of a body depends on the rest of it.
+/// Adds how parts of a body depend on others.
 fn narrow(schemas: &mut Value) {
     schemas["ScaleBody"]["anyOf"] = ["warm", "max"]
         .map(|key| json!({"required": [key], "properties": {key: {"type": "integer"}}}))

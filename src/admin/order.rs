@@ -1,4 +1,4 @@
-//! What an operator orders, and what comes of it.
+//! The orders of an operator, and their results.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-/// The longest that leases may be given to end: what is longer is no deadline.
+/// The longest deadline for leases to end: a longer one is refused.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Something that an operator wants changed. What is asked for in words or numbers goes through the
-/// functions that make one, which check it, whichever way it was asked for.
+/// A change that an operator wants. Orders with words or numbers are made by functions that check
+/// these, whichever way the order came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdminOrder {
     /// Keep so many containers ready, and have so many at most, until the next reload.
@@ -83,10 +83,10 @@ pub enum NotOrdered {
     /// There is no such thing.
     #[error("{0}")]
     Absent(String),
-    /// Not as things are.
+    /// The present state forbids it.
     #[error("{0}")]
     Conflict(String),
-    /// What is asked for makes no sense.
+    /// The order makes no sense.
     #[error("{0}")]
     Invalid(String),
     /// The configuration cannot be used: all that is wrong with it.
@@ -103,13 +103,13 @@ pub type OrderAnswer<'a> = BoxFuture<'a, Result<Ordered, NotOrdered>>;
 // === impl Ordered ===
 
 impl Ordered {
-    /// It is otherwise now.
+    /// Something has changed.
     #[must_use]
     pub fn changed(detail: impl Into<String>) -> Self {
         Self { changed: true, detail: detail.into() }
     }
 
-    /// It was so already.
+    /// Nothing has changed.
     #[must_use]
     pub fn unchanged(detail: impl Into<String>) -> Self {
         Self { changed: false, detail: detail.into() }
@@ -122,7 +122,7 @@ impl AdminOrder {
     /// Keep so many containers ready, and have so many at most.
     ///
     /// # Errors
-    /// Neither is said, or that nobody is to be served.
+    /// Neither number is given, or `max` is 0.
     pub(super) fn scale(
         service: ServiceName,
         warm: Option<u32>,
@@ -141,7 +141,7 @@ impl AdminOrder {
     /// Use a service, or do not.
     ///
     /// # Errors
-    /// The deadline is none.
+    /// The deadline is not valid.
     pub(super) fn service_state(
         service: ServiceName,
         state: AdminState,
@@ -154,7 +154,7 @@ impl AdminOrder {
     /// Use a daemon, or do not.
     ///
     /// # Errors
-    /// The deadline is none.
+    /// The deadline is not valid.
     pub(super) fn daemon_state(
         daemon: DaemonName,
         state: AdminState,
@@ -164,7 +164,7 @@ impl AdminOrder {
         Ok(Self::DaemonState { daemon, state, deadline })
     }
 
-    /// One word for events and the log.
+    /// The word for events and the log.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -209,7 +209,7 @@ fn deadline(state: AdminState, seconds: Option<f64>) -> Result<Option<Duration>,
 // === impl NotOrdered ===
 
 impl NotOrdered {
-    /// A process that takes over would have to know of it.
+    /// A process that takes over would not know of the order.
     #[must_use]
     pub fn taken_over() -> Self {
         let why =

@@ -81,7 +81,7 @@ struct DaemonRow {
     deadline: Option<String>,
     containers: u32,
     start: SortedCell,
-    /// What failed last, where the reason of its state is another.
+    /// The last failure, where the reason of its state is another.
     last_error: Option<String>,
 }
 
@@ -121,12 +121,12 @@ async fn page(State(admin): ServerState, Extension(access): Extension<Access>) -
     rendered(&StatusPage::of(&admin, access).await)
 }
 
-/// What a browser shows while the process starts.
+/// The page while the process starts.
 pub(super) async fn starting() -> (StatusCode, Html<&'static str>) {
     (StatusCode::SERVICE_UNAVAILABLE, Html(STARTING))
 }
 
-/// A browser shows the token from now on, once it was asked for it here.
+/// Has the browser ask for the token, which it shows from then on.
 async fn login(_: Actor) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, "/")]).into_response()
 }
@@ -274,7 +274,7 @@ impl SessionRow {
     }
 }
 
-/// What a state is drawn as, besides its word.
+/// The style of a state, besides its word.
 const fn tone(state: Condition) -> &'static str {
     match state {
         Condition::Ready | Condition::Up => "good",

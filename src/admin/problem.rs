@@ -23,7 +23,7 @@ pub(super) struct Problem {
     detail: String,
 }
 
-/// What may be wrong with a request.
+/// The problems of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ProblemKind {
     Absent,
@@ -118,12 +118,12 @@ impl Problem {
         Self::absent(format!("there is no connection {id:?}, or it has ended"))
     }
 
-    /// The path is there, and not for this method.
+    /// The path does not take this method.
     pub(super) fn method() -> Self {
         Self::new(ProblemKind::Method, "this path is not asked like that")
     }
 
-    /// What is asked for makes no sense.
+    /// The request makes no sense.
     pub(super) fn invalid(detail: String) -> Self {
         Self::new(ProblemKind::Invalid, detail)
     }
@@ -158,7 +158,7 @@ impl Problem {
         Self::new(ProblemKind::Forwarded, detail)
     }
 
-    /// The token is not shown, or another one.
+    /// The token is missing, or wrong.
     pub(super) fn unauthorized() -> Self {
         let detail = "send what is in `admin.token_file`, as `Authorization: Bearer TOKEN` or as \
                       the password of any user";
@@ -170,7 +170,7 @@ impl Problem {
         Self::new(ProblemKind::ReadOnly, "ask by the socket, or configure `admin.token_file`")
     }
 
-    /// As many follow events as can be served.
+    /// All places for readers of events are taken.
     pub(super) fn too_many_readers() -> Self {
         let detail = "come again when one has left; the other paths answer";
         Self::new(ProblemKind::TooManyReaders, detail)
@@ -212,7 +212,7 @@ impl IntoResponse for Problem {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         if status == StatusCode::REQUEST_TIMEOUT {
-            // What is left of the body is not waited for.
+            // The rest of the body is not waited for.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

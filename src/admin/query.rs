@@ -1,4 +1,4 @@
-//! What is asked for in a path, and after its `?`: which of a list, and how much of it at a time.
+//! The parameters in a path, and after its `?`: which of a list, and how much of it at a time.
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, Query};
@@ -12,10 +12,10 @@ use utoipa::IntoParams;
 use super::problem::Problem;
 use super::view::{ContainerStatus, DaemonStatus, ServiceStatus, SessionStatus};
 
-/// What was asked for; what is not known is refused, rather than left out.
+/// The parameters after the `?`; wrong ones are refused as a [`Problem`].
 pub(super) struct Params<T>(pub(super) T);
 
-/// What stands in a path for a name or a number.
+/// A name or a number in a path.
 pub(super) struct Segment(pub(super) String);
 
 /// Which of a list are asked for.
@@ -38,7 +38,7 @@ pub(super) struct ListQuery {
 
 /// Something that is listed.
 pub(super) trait ListItem: Serialize {
-    /// What tells it from others: its name, or its number in so many digits that numbers are in order.
+    /// Its unique key: its name, or its number in so many digits that numbers are in order.
     fn key(&self) -> String;
     fn service(&self) -> Option<&str> {
         None
@@ -76,8 +76,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 // === impl ListQuery ===
 
 impl ListQuery {
-    /// Those of a list that were asked for. Where there are more of them, a header `Link` leads to the
-    /// next.
+    /// The items of a list that were asked for. Where there are more of them, a header `Link` leads
+    /// to the next.
     pub(super) fn of<T: ListItem>(self, path: &str, mut list: Vec<T>) -> Result<Response, Problem> {
         if self.limit == Some(0) {
             return Err(Problem::invalid("`limit` is at least 1".to_owned()));

@@ -135,7 +135,7 @@ impl AdminShared {
     }
 }
 
-/// How long it is until then, in whole seconds: readers of events are told of a change of it.
+/// The time left, in whole seconds: readers of events are told of each change.
 fn left(deadline: &Instant) -> f64 {
     deadline.saturating_duration_since(Instant::now()).as_secs_f64().ceil()
 }

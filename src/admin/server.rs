@@ -22,13 +22,13 @@ use tower_service::Service;
 use super::access::Caller;
 use crate::reach::{GIVEN_UP_AFTER, tune};
 
-/// The most connections at a time, on each listener: what is more waits in the kernel.
+/// The most connections at a time, on each listener: more of them wait in the kernel.
 const MOST: usize = 256;
 /// The longest that the head of a request may take, and that a connection is kept without one.
 const HEAD: Duration = Duration::from_secs(10);
 /// How long a client may take none of its answer.
 const STALLED: Duration = Duration::from_secs(30);
-/// How long nothing is accepted when the process or machine is out of something.
+/// How long nothing is accepted when the process or machine is out of a resource.
 const PAUSE: Duration = Duration::from_millis(75);
 
 /// Where connections come from.
@@ -68,8 +68,8 @@ impl ConnectionSource for TcpListener {
     }
 }
 
-/// Has the current `app` answer those who come to a listener, until it is told to stop and the last answer
-/// is sent.
+/// Has the current `app` answer the clients of a listener, until `stop` is cancelled and the last
+/// answer is sent.
 ///
 /// # Cancel safety
 /// Dropping the future closes the listener; connections end with the runtime, or by themselves.

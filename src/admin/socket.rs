@@ -20,7 +20,7 @@ const MODE: u32 = 0o660;
 #[derive(Debug)]
 pub struct AdminSocket {
     pub(super) listener: UnixListener,
-    /// None where the socket is somebody else's, who stays.
+    /// None where the path belongs to another process.
     pub(super) place: Option<SocketPlace>,
     /// Where it is, and where it is to be.
     beside: Option<SocketMove>,
@@ -61,7 +61,7 @@ pub enum SocketError {
     Listen {
         /// Which.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A socket that was passed on is another one.
@@ -80,7 +80,7 @@ pub enum SocketError {
     Made {
         /// Where.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -92,7 +92,7 @@ impl AdminSocket {
     /// more is replaced.
     ///
     /// # Errors
-    /// Somebody is there, or it cannot be made.
+    /// The path is taken, or the socket cannot be made.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Made { path: path.to_owned(), source };
         if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
@@ -111,12 +111,12 @@ impl AdminSocket {
         Ok(Self { listener, place: Some(place), beside: None })
     }
 
-    /// Listens beside a path, which is another process's that is taken over from, and can be
-    /// [moved](AdminSocket::beside) there. What another one has left there is replaced: only one at
-    /// a time takes over.
+    /// Listens beside the path of the process that is taken over from, and can be
+    /// [moved](AdminSocket::beside) there. A socket that was left beside it is replaced: only one
+    /// process at a time takes over.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The socket cannot be made.
     pub fn bind_beside(path: &Path) -> Result<Self, SocketError> {
         let mut from = path.as_os_str().to_owned();
         from.push(BESIDE);
@@ -130,16 +130,16 @@ impl AdminSocket {
         Ok(Self { listener, place: Some(place), beside })
     }
 
-    /// Where it is to be, if it is not there.
+    /// The move to its path, if it is not there.
     #[must_use]
     pub fn beside(&self) -> Option<SocketMove> {
         self.beside.clone()
     }
 
-    /// Takes one over that listens at a path. The path is left to who has made it.
+    /// Takes over a socket at a path. The path is left to the process that made it.
     ///
     /// # Errors
-    /// It listens somewhere else, or cannot be used.
+    /// The socket listens elsewhere, or cannot be used.
     pub fn adopt(socket: OwnedFd, path: &Path) -> Result<Self, SocketError> {
         let failed = |source| SocketError::Made { path: path.to_owned(), source };
         let listener = std::os::unix::net::UnixListener::from(socket);
@@ -155,7 +155,7 @@ impl AdminSocket {
     }
 }
 
-/// Listens at a path; says what is to be removed, should it be moved to others, too.
+/// Listens at a path; returns the paths to remove, with `others` that it may be moved to.
 fn listen(path: &Path, others: &[&Path]) -> io::Result<(UnixListener, SocketPlace)> {
     let listener = UnixListener::bind(path)?;
     let paths = others.iter().copied().chain([path]).map(Path::to_owned).collect();
@@ -186,16 +186,16 @@ impl AdminListener {
     /// Listens at an address.
     ///
     /// # Errors
-    /// Somebody does, or it is none of this machine's.
+    /// The address is taken, or not of this machine.
     pub async fn bind(address: SocketAddr) -> Result<Self, SocketError> {
         let listener = TcpListener::bind(address).await;
         listener.map(Self).map_err(|source| SocketError::Listen { address, source })
     }
 
-    /// Takes one over that listens at an address.
+    /// Takes over a socket at an address.
     ///
     /// # Errors
-    /// It listens somewhere else, or cannot be used.
+    /// The socket listens elsewhere, or cannot be used.
     pub fn adopt(socket: OwnedFd, listen: Option<SocketAddr>) -> Result<Self, SocketError> {
         let listener = std::net::TcpListener::from(socket);
         let failed = |address| move |source| SocketError::Listen { address, source };
@@ -247,7 +247,7 @@ impl SocketMove {
 
 impl Drop for SocketPlace {
     fn drop(&mut self) {
-        // Whoever comes after us replaces it.
+        // The next process replaces a leftover.
         for path in self.paths.iter().filter(|path| file(path).is_ok_and(|file| file == self.file))
         {
             _ = fs::remove_file(path);

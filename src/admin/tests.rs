@@ -27,7 +27,7 @@ use crate::endpoint::Endpoint;
 use crate::http::{HttpError, Transport};
 use crate::token::TokenFile;
 
-/// What is asked, and how often its pool was copied.
+/// A fake process, and how often its pool was copied.
 #[derive(Default)]
 struct Fake {
     refusing: AtomicBool,
@@ -300,7 +300,7 @@ async fn who_asks_is_told_when_nobody_is_to_be_sent_here() {
     assert_eq!(bed.problem("GET", "/readyz").await, (503, refusing.clone()));
     assert_eq!(bed.problem("GET", "/readyz/echo").await, (503, refusing));
     assert_eq!(bed.text("/livez").await.unwrap(), "ok\n");
-    // Of one that was removed the socket is closed, however long somebody stays.
+    // A removed service has closed its socket, however long a client stays.
     let leaving = ServiceStatus::from(&ServiceView { leaving: true, ..sample_service() });
     assert!(!leaving.is_serving() && !leaving.is_refusing());
 }
@@ -340,7 +340,7 @@ async fn a_socket_is_its_group_s_and_goes_with_its_process() {
     }
     assert!(!path.exists());
 
-    // One that was left is replaced; something else is not.
+    // A leftover socket is replaced; another file is not.
     drop(UnixListener::bind(path).unwrap());
     drop(AdminSocket::bind(path).unwrap());
     std::fs::write(path, "").unwrap();
@@ -353,7 +353,7 @@ async fn a_path_that_is_taken_over_is_not_removed_by_who_had_it() {
     let dir = std::env::temp_dir().join(format!("ganger-beside-{}", std::process::id()));
     let path = dir.join("a.sock");
     let old = AdminSocket::bind(&path).unwrap();
-    // One that was killed has left this.
+    // A killed process has left this.
     std::mem::forget(AdminSocket::bind_beside(&path).unwrap());
     let new = AdminSocket::bind_beside(&path).unwrap();
     assert!(old.beside().is_none());

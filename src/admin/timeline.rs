@@ -118,7 +118,7 @@ fn steps(trace: &SessionTrace) -> Vec<TimelineStep> {
     steps.extend(replaced.iter().map(|it| step(it.after, "replaced", failure(it))));
     if let Some(after) = record.leased {
         steps.push(step(after, "leased", lease(record)));
-        // With others before it, it is not told apart which of them was dialled for so long.
+        // With others before it, it is unknown which of them was dialled for so long.
         if let Some(dial) = record.connect.filter(|_| replaced.is_empty()) {
             let detail = format!("connected to it, within {:.1}ms", dial.as_secs_f64() * 1e3);
             steps.push(step(after + dial, "connected", detail));

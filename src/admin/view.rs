@@ -1,4 +1,4 @@
-//! What is told, as it goes over the wire. Times are seconds, and say so in their names.
+//! The answers, as they go over the wire. Times are seconds, and say so in their names.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -249,7 +249,7 @@ impl fmt::Display for Condition {
 // === impl ContainerCounts ===
 
 impl ContainerCounts {
-    /// One more, of the state with this word.
+    /// Counts a container in the state with this word.
     pub fn add(&mut self, word: &str) {
         let count = match word {
             "starting" => &mut self.starting,
@@ -297,7 +297,7 @@ impl ServiceStatus {
         !matches!(self.state, Refusing | Drain | Maint | Leaving)
     }
 
-    /// Whether clients are refused that should be served: nobody has asked for it.
+    /// Whether clients are refused although no operator has ordered that.
     pub(super) fn is_refusing(&self) -> bool {
         self.state == Condition::Refusing
     }

@@ -1,4 +1,4 @@
-//! Where a run answers those who ask it.
+//! The admin server of a run.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -23,7 +23,7 @@ use crate::admin::{
 };
 use crate::config::Admin;
 
-/// The most that an answer which is under way may take once nothing else is left to do.
+/// How long an answer that is under way may take once nothing else is left to do.
 const LAST: Duration = Duration::from_secs(1);
 
 /// The admin server of a run.
@@ -33,7 +33,7 @@ pub(super) struct AdminServer {
     closed: Option<BoxFuture<'static, ()>>,
     /// The server, once it is open.
     task: Option<JoinHandle<()>>,
-    /// Where the run is sent that the server is to answer for.
+    /// Takes the run that the server is to answer for.
     subject: Option<oneshot::Sender<AdminBeginning>>,
     moves: Option<SocketMove>,
     /// The address of the status page.
@@ -48,9 +48,9 @@ pub(in crate::app) struct AdminPassedOn {
     pub(super) listener: Option<(SocketAddr, Arc<OwnedFd>)>,
 }
 
-/// Listens where the configuration says. Where it says nothing of a socket, what does not work there
-/// is no fault: a user who is not root has no directory in /run. `taken` is the path that another
-/// process has until this one serves.
+/// Listens where the configuration says. A default socket path that cannot be bound is no error: a
+/// user who is not root has no directory in /run. `taken` is the path that another process has
+/// until this one serves.
 pub(super) async fn bind(
     config: &Admin,
     instance: &str,
@@ -85,7 +85,7 @@ pub(super) async fn bind(
     Ok(AdminListeners { socket, listener, rules })
 }
 
-/// A socket at a path, or beside it if that is the path which is taken over.
+/// A socket at the path, or beside it where the predecessor still has the path.
 fn at(path: &Path, taken: Option<&Path>) -> Result<AdminSocket, SocketError> {
     match taken {
         Some(taken) if taken == path => AdminSocket::bind_beside(path),
@@ -107,7 +107,7 @@ impl AdminPassedOn {
 // === impl AdminServer ===
 
 impl AdminServer {
-    /// Accepts nobody yet.
+    /// Accepts no connection yet.
     pub(super) fn new(listeners: AdminListeners, config: &Admin, instance: &Instance) -> Self {
         let (name, boot) = (instance.name().to_owned(), instance.boot().to_owned());
         let origin = Origin { instance: name, boot, since: SystemTime::now() };
@@ -120,7 +120,7 @@ impl AdminServer {
         Self { stop, closed, task: None, subject, moves, page, to_pass_on }
     }
 
-    /// Tells whoever asks that the process starts.
+    /// Begins to accept, and answers that the process starts.
     pub(super) fn open(&mut self) {
         if let Some(server) = self.closed.take() {
             self.task = Some(tokio::spawn(server));
@@ -139,29 +139,29 @@ impl AdminServer {
         }
     }
 
-    /// Where the status page is, if it has an address.
+    /// The address of the status page, if it has one.
     pub(super) fn page(&self) -> Option<SocketAddr> {
         self.page
     }
 
-    /// What a process has that takes over.
+    /// The path and the listener, for a process that takes over.
     pub(super) fn to_pass_on(&self) -> AdminPassedOn {
         self.to_pass_on.clone()
     }
 
-    /// What ends it.
+    /// The token that ends the server.
     pub(super) fn stop(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Takes the path over that another process has had until now.
+    /// Takes over the path that another process has had until now.
     pub(super) fn take_path(&self) {
         if let Some(Err(error)) = self.moves.as_ref().map(SocketMove::carry_out) {
             warn!(error = error.to_string(), "the admin socket stays where it is");
         }
     }
 
-    /// Ends it: whoever asks from now on finds nobody.
+    /// Ends the server: later requests get no answer.
     pub(super) async fn end(self) {
         self.stop.cancel();
         if let Some(mut task) = self.task

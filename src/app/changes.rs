@@ -1,4 +1,4 @@
-//! What a reload changes, for people.
+//! The changes of a reload, as text for people.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ pub(super) struct ChangedDaemon {
     pub(super) moved: bool,
 }
 
-/// What one configuration has changed of another.
+/// The differences between two configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// By service, the settings that are others now.
+    /// By service, the settings that differ.
     pub(super) services: Vec<(ServiceName, Vec<&'static str>)>,
     /// The same of daemons.
     pub(super) daemons: Vec<ChangedDaemon>,
-    /// What belongs to no service and no daemon.
+    /// Changed settings that belong to no service and no daemon.
     general: Vec<&'static str>,
     /// How many services came and went.
     services_came: usize,
@@ -65,7 +65,7 @@ impl Changes {
         changes
     }
 
-    /// Tells of each that both have; returns how many only the one has, or the other.
+    /// Calls `tell` for each item of both; returns how many only `after` has, and only `before`.
     fn compare<T>(
         &mut self,
         before: &[T],

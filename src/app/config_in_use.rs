@@ -1,4 +1,4 @@
-//! The configuration that is used now, and how it was read last, for those who ask.
+//! The configuration in use, and the result of its last reload, for the admin server.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -22,7 +22,7 @@ pub(super) struct ConfigInUse {
     failures: Arc<FailureMemory>,
 }
 
-/// What changes together.
+/// The fields that change together.
 #[derive(Debug)]
 struct InUse {
     config: Arc<Config>,
@@ -31,7 +31,7 @@ struct InUse {
     scales: BTreeMap<ServiceName, StockScale>,
 }
 
-/// What a container of each service may use.
+/// The resource limits of each service's containers.
 pub(super) fn limits(config: &Config) -> BTreeMap<String, FailureLimits> {
     let services = config.services.iter();
     services.map(|service| (service.name.to_string(), (&service.spec.limits).into())).collect()
@@ -40,13 +40,13 @@ pub(super) fn limits(config: &Config) -> BTreeMap<String, FailureLimits> {
 // === impl ConfigInUse ===
 
 impl ConfigInUse {
-    /// That of the start. What changes in it is told.
+    /// Begins with the configuration of the start. Later changes are told.
     pub(super) fn new(config: Arc<Config>, told: &Told) -> Self {
         let (feed, failures) = (Arc::clone(&told.feed), Arc::clone(&told.failures));
         Self { state: RwLock::new(InUse::from_now_on(config)), feed, failures }
     }
 
-    /// This one is used from now on.
+    /// Uses this configuration from now on.
     pub(super) fn took(&self, config: Arc<Config>) {
         self.failures.set_limits(limits(&config));
         let before = std::mem::replace(&mut *self.state.write(), InUse::from_now_on(config));
@@ -54,30 +54,30 @@ impl ConfigInUse {
         self.feed.tell(Happening::new("config-reloaded", false, None));
     }
 
-    /// A service has so many containers until the next reload.
+    /// Notes how many containers a service has until the next reload.
     pub(super) fn scaled(&self, service: ServiceName, scale: StockScale) {
         self.state.write().scales.insert(service, scale);
     }
 
-    /// How many containers services have, whatever the configuration says.
+    /// The container numbers that were ordered, whatever the configuration says.
     pub(super) fn scales(&self) -> BTreeMap<ServiceName, StockScale> {
         self.state.read().scales.clone()
     }
 
-    /// One was read that cannot be used. The reason is in the log alone: it quotes the file, which may
-    /// hold what not everybody may read who may read events.
+    /// Notes that a configuration cannot be used. The reason is in the log alone: it quotes the
+    /// file, which may hold text that not every reader of events may read.
     pub(super) fn refused(&self) {
         self.state.write().last = ReloadResult { at: SystemTime::now(), taken: false };
         let detail = "the log says what is wrong with it".to_owned();
         self.feed.tell(Happening::new("config-refused", true, Some(detail)));
     }
 
-    /// How it was read last.
+    /// The result of the last reload.
     pub(super) fn last_reload(&self) -> ReloadResult {
         self.state.read().last
     }
 
-    /// What is used, as it may be told, with what was ordered.
+    /// The configuration in use, as it may be shown, with the orders since.
     pub(super) fn status(&self) -> ConfigStatus {
         let (config, since, last, scales) = {
             let state = self.state.read();
@@ -98,7 +98,7 @@ impl ConfigInUse {
 // === impl InUse ===
 
 impl InUse {
-    /// Nothing is ordered yet.
+    /// A configuration from now on, with no orders yet.
     fn from_now_on(config: Arc<Config>) -> Self {
         let (since, scales) = (SystemTime::now(), BTreeMap::new());
         Self { config, since, last: ReloadResult { at: since, taken: true }, scales }

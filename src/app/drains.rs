@@ -1,4 +1,4 @@
-//! Deadlines of what the operator has drained: leases that go on beyond them are cut.
+//! Deadlines of drained services and daemons: leases that go on beyond them are cut.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use tracing::info;
 
 use crate::proxy::{SessionView, Sessions};
 
-/// How often it is looked for leases after the deadline: one may have been given just before the drain.
+/// How often leases are looked for after the deadline: one may be given just before a drain.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// What is drained with a deadline.
+/// Drained services and daemons with a deadline.
 #[derive(Debug, Default)]
 pub(super) struct Drains {
     running: Mutex<BTreeMap<Drained, Deadline>>,
 }
 
-/// Something that is drained.
+/// A service or a daemon that is drained.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Drained {
     Service(ServiceName),
@@ -31,16 +31,16 @@ pub(super) enum Drained {
 #[derive(Debug)]
 struct Deadline {
     at: Instant,
-    /// Cuts what is left then, and ends when nothing is drained there any more.
+    /// Cuts the leases left at the deadline, and ends when the drain is over.
     task: AbortOnDropHandle<()>,
 }
 
 // === impl Drains ===
 
 impl Drains {
-    /// From then on nothing is left there. A deadline that it had before is forgotten.
-    /// `is_drained` tells whether it still is: one that is used again, or was taken out and came
-    /// back, has no deadline.
+    /// Cuts all leases from `deadline` on, in place of an earlier deadline. `is_drained` tells
+    /// whether the drain still holds: a service or daemon that is used again, or was taken out and
+    /// came back, has no deadline.
     pub(super) fn begin(
         &self,
         drained: Drained,
@@ -54,12 +54,12 @@ impl Drains {
         self.running.lock().insert(drained, Deadline { at, task });
     }
 
-    /// It has no deadline any more.
+    /// Ends the deadline of a drain.
     pub(super) fn end(&self, drained: &Drained) {
         self.running.lock().remove(drained);
     }
 
-    /// When which leases are cut.
+    /// When leases are cut, by drain.
     pub(super) fn deadlines(&self) -> BTreeMap<Drained, Instant> {
         let mut running = self.running.lock();
         running.retain(|_, deadline| !deadline.task.is_finished());

@@ -1,4 +1,4 @@
-//! Where the fleet comes from: the file, or who the file says.
+//! The fleet: from the file, or from the discovery service that the file names.
 
 mod naming;
 mod sources;
@@ -19,9 +19,9 @@ use crate::docker::{Docker, Site};
 use naming::Names;
 pub(super) use sources::FleetSources;
 
-/// How long a start waits for discovery. What is found later is used then.
+/// How long a start waits for discovery. Daemons found later join the fleet then.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How many daemons that are yet to be found descriptors are kept free for.
+/// The number of daemons from discovery for which descriptors are kept free.
 const EXPECTED: u64 = 16;
 
 /// Where the fleet comes from.
@@ -41,7 +41,7 @@ pub(super) struct FleetFollower {
     forward: AbortOnDropHandle<()>,
 }
 
-/// Tells who is in the fleet, whoever lists it.
+/// Publishes the daemons of the fleet, whichever source lists them.
 #[derive(Debug)]
 struct Teller {
     docker: Arc<Docker>,
@@ -60,7 +60,7 @@ impl Fleet {
         }
     }
 
-    /// Who is in it now.
+    /// The daemons of the fleet now.
     ///
     /// # Errors
     /// Discovery cannot be asked.
@@ -82,7 +82,7 @@ impl Fleet {
         }
     }
 
-    /// Who lists it, in one word.
+    /// The kind of its source, in one word.
     fn kind(&self) -> &'static str {
         match self {
             Self::Fixed(_) => "config",
@@ -126,15 +126,15 @@ impl FleetFollower {
         (Self { fleet, teller, forward }, watch)
     }
 
-    /// What its sources have answered.
+    /// The answers of its sources.
     pub(super) fn sources(&self) -> Arc<FleetSources> {
         Arc::clone(&self.teller.sources)
     }
 
-    /// Begins to follow another one, if it is another one; nothing is changed by that.
+    /// Begins to follow a fleet, if it differs from this one; the fleet in use stays.
     ///
     /// # Errors
-    /// Why it must not take the place of this one: it is not known.
+    /// Why it must not replace the fleet in use: discovery has not answered in full.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -152,20 +152,20 @@ impl FleetFollower {
         }
     }
 
-    /// The file was read again, and names the same one.
+    /// Notes that the file was read again and lists the same fleet.
     pub(super) fn confirm(&self) {
         if let Fleet::Fixed(_) = self.fleet {
             self.teller.sources.confirm();
         }
     }
 
-    /// Follows that one from now on.
+    /// Follows the new fleet from now on.
     ///
     /// # Cancel safety
     /// Not cancel safe: dropping the future may leave nothing followed.
     pub(super) async fn change(&mut self, fleet: Fleet, subscription: Subscription) {
         self.fleet = fleet;
-        // Over before the next begins: it may be about to tell what does not hold any more.
+        // The old task ends first: it may be about to tell of a fleet that no longer holds.
         self.forward.abort();
         _ = (&mut self.forward).await;
         self.forward = self.teller.forward(self.fleet.kind(), subscription);
@@ -175,7 +175,7 @@ impl FleetFollower {
 // === impl Teller ===
 
 impl Teller {
-    /// Passes a fleet on, and what becomes of it.
+    /// Passes a fleet on, and its changes.
     fn forward(
         self: &Arc<Self>,
         kind: &'static str,

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::admin::{AdminListener, AdminSocket, SocketError};
 use crate::proxy::{self, AdoptError, Listener, Settings};
 
-/// The name of a socket that is the admin server's.
+/// The name of the admin server's sockets.
 pub(super) const ADMIN: &str = "admin";
 
 /// Listening sockets that nobody has claimed yet.
@@ -21,11 +21,11 @@ pub struct GivenSockets(Vec<GivenSocket>);
 
 #[derive(Debug)]
 struct GivenSocket {
-    /// What it is for: a service, or [`ADMIN`].
+    /// The service that it is for, or [`ADMIN`].
     name: String,
     /// Its address as a configuration had it. Without one it is claimed by its name.
     configured: Option<SocketAddr>,
-    /// The service manager has it as well, who passes it on to whoever comes next.
+    /// The service manager holds it as well, and passes it on to the next process.
     shared: bool,
     socket: OwnedFd,
 }
@@ -33,11 +33,11 @@ struct GivenSocket {
 /// A listening socket of a process, for the one that takes its place.
 #[derive(Debug)]
 pub(super) struct PassedOn {
-    /// What it is for.
+    /// The service that it is for, or [`ADMIN`].
     pub(super) name: String,
     /// Its address as configured.
     pub(super) listen: SocketAddr,
-    /// The service manager has it as well.
+    /// The service manager holds it as well.
     pub(super) shared: bool,
     pub(super) socket: OwnedFd,
 }
@@ -53,13 +53,13 @@ pub struct GivenError(String);
 // === impl GivenSockets ===
 
 impl GivenSockets {
-    /// Those that the service manager has passed on. No child of ours inherits them. To be
+    /// The sockets that the service manager has passed on. No child of ours inherits them. To be
     /// called once, and before anything else has closed a descriptor.
     ///
     /// # Errors
-    /// There are not as many as it says.
+    /// There are fewer sockets than it says.
     pub fn of_service_manager() -> Result<Self, GivenError> {
-        // Whether they are there, and that they are closed on exec: the next does neither.
+        // The first call checks that they exist, and sets close-on-exec: the second does neither.
         let there = sd_notify::listen_fds();
         _ = there.map_err(|error| GivenError(error.to_string()))?;
         let given = sd_listen_fds::get().map_err(|error| GivenError(error.to_string()))?;
@@ -70,13 +70,13 @@ impl GivenSockets {
         Ok(Self(given.collect()))
     }
 
-    /// Adds one that listens where another process's configuration said, whoever that was for.
+    /// Adds a socket that another process had at a configured address, for whichever service.
     pub(super) fn add(&mut self, passed: PassedOn) {
         let PassedOn { name, listen, shared, socket } = passed;
         self.0.push(GivenSocket { name, configured: Some(listen), shared, socket });
     }
 
-    /// These, and others.
+    /// Adds the sockets of `others`.
     pub(super) fn extend(&mut self, others: Self) {
         self.0.extend(others.0);
     }
@@ -89,8 +89,8 @@ impl GivenSockets {
 
     /// The services' listening sockets, each one of these or a new one.
     pub(super) fn listeners(&mut self, all: &[Settings]) -> Result<Vec<Listener>, super::AppError> {
-        // With port 0 several may have one address, each with a port of its own: what a service had
-        // itself is its own before others may have it.
+        // With port 0 several services may have one address, each with a port of its own: a service
+        // takes its own socket before others may claim it.
         let own = |settings| self.own(settings);
         let own: Vec<_> = all.iter().map(own).collect();
         let listener = |(settings, own): (&Settings, Option<GivenSocket>)| match own
@@ -102,7 +102,7 @@ impl GivenSockets {
         all.iter().zip(own).map(listener).collect()
     }
 
-    /// The admin server's address, if one of these has it.
+    /// The admin server's TCP listener, if one of these is.
     pub(super) fn admin_listener(
         &mut self,
         listen: Option<SocketAddr>,
@@ -112,7 +112,7 @@ impl GivenSockets {
             None => given.name == ADMIN && address(&given.socket).is_some(),
         };
         let own = |given: &GivenSocket| given.name == ADMIN && is_its(given);
-        // Of several with port 0 one is a service's, and has a port of its own.
+        // With port 0 another socket at this address is a service's, on a port of its own.
         let is_one = listen.is_none_or(|listen| listen.port() != 0);
         match self.remove(own).or_else(|| is_one.then(|| self.remove(is_its)).flatten()) {
             Some(given) => AdminListener::adopt(given.socket, listen).map(Some),
@@ -139,11 +139,11 @@ impl GivenSockets {
         })
     }
 
-    /// The socket of who has this name, or this address.
+    /// The socket for this name, or for this address.
     fn claim(&mut self, name: &str, listen: SocketAddr) -> Option<GivenSocket> {
         let named = |given: &GivenSocket| given.configured.is_none() && given.name == name;
         self.remove(|given| given.configured == Some(listen))
-            // Of several that have a name, the one that is meant.
+            // Of several with this name, the one that listens at the address.
             .or_else(|| self.remove(|given| named(given) && address(&given.socket) == Some(listen)))
             .or_else(|| self.remove(named))
     }
@@ -153,8 +153,8 @@ impl GivenSockets {
         Some(self.0.remove(position))
     }
 
-    /// Closes those that nobody has claimed, and says so. Returns what those were for that another
-    /// process has had.
+    /// Closes the sockets that nobody has claimed, and logs it. Returns the names of those that
+    /// another process has had.
     pub(super) fn close(&mut self) -> Vec<String> {
         let mut closed = Vec::new();
         for GivenSocket { name, socket, configured, .. } in self.0.drain(..) {
@@ -176,7 +176,7 @@ fn adopted(settings: &Settings, given: GivenSocket) -> Result<Listener, AdoptErr
     Ok(listener)
 }
 
-/// Where a TCP socket listens.
+/// The address of a TCP socket.
 fn address(socket: &OwnedFd) -> Option<SocketAddr> {
     SockRef::from(socket).local_addr().ok()?.as_socket()
 }
@@ -219,7 +219,7 @@ mod tests {
     async fn a_service_takes_the_socket_of_its_name_which_has_to_listen_where_it_does() {
         let ((first, one), (second, two), (other, _)) = (listening(), listening(), listening());
         let mut given = named(vec![("echo", first), ("other", other), ("echo", second)]);
-        // Of two the one that is meant.
+        // Of two sockets, the one at this address.
         let listener = claimed(&mut given, settings("echo", two)).unwrap();
         assert_eq!((listener.local_addr().unwrap(), listener.is_shared()), (two, true));
         let error = claimed(&mut given, settings("echo", two)).unwrap_err().to_string();
@@ -253,7 +253,7 @@ mod tests {
         }
         assert!(given.admin_listener(Some(address)).unwrap().is_none());
         let listener = claimed(&mut given, settings("now", any)).unwrap();
-        // Whoever had it accepts there no more.
+        // Its former process no longer accepts on it.
         assert_eq!((listener.local_addr().unwrap(), listener.is_shared()), (address, false));
         assert_eq!(given.close(), ["admin-before"]);
     }

@@ -1,8 +1,8 @@
 //! The guardian: a child process that removes this run's containers should this
 //! process vanish.
 //!
-//! It reads a pipe that only we write to. The end of the pipe without a farewell
-//! is our end, whatever ended us. This file is our side; `guardian/child.rs` is its.
+//! The guardian reads a pipe that only this process writes to. A pipe that ends without a farewell
+//! means that this process has ended, for any reason. The guardian's side is `guardian/child.rs`.
 
 mod child;
 mod message;
@@ -30,17 +30,17 @@ pub use child::{GIVE_UP, GuardError, QUIET, guard};
 
 /// How long a guardian has to get ready, and to end after a farewell.
 const PROMPT: Duration = Duration::from_secs(5);
-/// How long it has to take what it is told: the pipe is empty all the time.
+/// How long a write to the guardian may take: its pipe is empty all the time.
 const TELL: Duration = Duration::from_secs(1);
-/// Pauses between attempts to have one.
+/// Pauses between attempts to start a guardian.
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(60) };
-/// How often is looked whether daemons that left are empty by now.
+/// How often daemons that left are checked for being empty.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The most places of daemons that left or moved; the oldest are dropped.
 const FORMER: usize = 64;
 
-/// What runs as long as this process does. Dropped without [`Guardian::end`],
-/// it leaves the guardian with nobody to guard.
+/// The task that keeps a guardian, for the life of this process. Dropped without [`Guardian::end`],
+/// it closes the pipe, which the guardian takes for our end.
 #[derive(Debug)]
 pub(super) struct Guardian {
     ending: oneshot::Sender<bool>,
@@ -54,7 +54,7 @@ struct Keeper {
     docker: Arc<Docker>,
     /// The fleet, from discovery.
     source: FleetWatch<Site>,
-    /// The fleet, to the pool, once a guardian that is there has been told.
+    /// The fleet for the pool, sent once the guardian, if there is one, has been told.
     told: watch::Sender<Arc<[DaemonSpec<Site>]>>,
     /// Where daemons were that left or moved, oldest first.
     former: Vec<DaemonAddress>,
@@ -78,8 +78,8 @@ impl Guardian {
     /// Starts a guardian and tells it of the fleet. Also returns the fleet as
     /// the pool is to see it: each change once the guardian has been told.
     ///
-    /// `command` is to run [`guard`]. That it cannot is logged, and tried again
-    /// for as long as this process lives.
+    /// `command` is to run [`guard`]. A failure to start it is logged, and it is tried again for as
+    /// long as this process lives.
     pub(super) async fn start(
         command: std::process::Command,
         identity: Identity,
@@ -87,7 +87,7 @@ impl Guardian {
         mut source: FleetWatch<Site>,
     ) -> (Self, FleetWatch<Site>) {
         let mut command = Command::from(command);
-        // To stdout it says that it is ready; to hold ours open would keep its reader.
+        // The guardian says on stdout that it is ready; holding ours open would keep its reader.
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let (told, fleet) = watch::channel(source.borrow_and_update().clone());
         let (ending, ended) = oneshot::channel();
@@ -106,10 +106,10 @@ impl Guardian {
         (Self { ending, keeper: tokio::spawn(keeper.run(ended)) }, fleet)
     }
 
-    /// Lets it go. It ends at once if there is `nothing_left`; otherwise it
-    /// removes what is.
+    /// Ends the guard. The guardian ends at once if there is `nothing_left`; otherwise it removes
+    /// what is.
     pub(super) async fn end(self, nothing_left: bool) {
-        // It is there as long as this process is.
+        // The keeper runs as long as this process does.
         _ = self.ending.send(nothing_left);
         _ = self.keeper.await;
     }
@@ -125,13 +125,13 @@ impl Keeper {
         loop {
             let running = self.running.is_some();
             tokio::select! {
-                // The end before all; a guardian that is gone before what it would be told.
+                // The end first; then the loss of a guardian, before messages to it.
                 biased;
                 nothing_left = &mut ended => {
                     if nothing_left == Ok(true) {
                         self.release_guardian().await;
                     }
-                    // Else it takes the end of the pipe for ours, as it is to.
+                    // Else the guardian takes the end of the pipe for ours, as it should.
                     return;
                 }
                 status = ended_of(&mut self.running), if running => self.lost(&status),
@@ -145,7 +145,7 @@ impl Keeper {
         }
     }
 
-    /// Starts a guardian, if it can be.
+    /// Starts a guardian, or sets the time of the next attempt.
     async fn spawn_guardian(&mut self) {
         match self.spawn().await {
             Ok(running) => {
@@ -232,7 +232,7 @@ impl Keeper {
         let manifest = Manifest { instance, boot, daemons };
         let Some(running) = &mut self.running else { return };
         if let Err(error) = running.say(&GuardianMessage::Guard(manifest)).await {
-            // Another one will be told from the beginning.
+            // The next guardian is told everything anew.
             kill(&mut running.child).await;
             self.lost(&error);
         }
@@ -243,7 +243,7 @@ impl Keeper {
         let said = running.say(&GuardianMessage::Farewell).await;
         let RunningGuardian { mut child, pipe, .. } = running;
         if said.is_err() || timeout(PROMPT, child.wait()).await.is_err() {
-            // It must not outlive us: it would take what comes next for our end.
+            // A guardian that goes on would take the end of the pipe for a vanished process.
             kill(&mut child).await;
         }
         drop(pipe);
@@ -260,7 +260,7 @@ impl RunningGuardian {
     }
 }
 
-/// How the guardian ended. There has to be one.
+/// How the guardian ended; never returns without one.
 ///
 /// # Cancel safety
 /// Dropping the future changes nothing.
@@ -276,7 +276,7 @@ async fn ended_of(running: &mut Option<RunningGuardian>) -> String {
 
 /// Kills it and waits until it is gone: no zombie is left.
 async fn kill(child: &mut Child) {
-    // It fails when there is nothing to kill.
+    // A kill fails when there is nothing to kill.
     _ = child.kill().await;
 }
 

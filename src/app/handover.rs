@@ -1,10 +1,10 @@
 //! Hand-over: a process that starts takes the place of the one that runs, and no client notices.
 //!
-//! See `docs/decisions/0064`. The new process asks whoever has the lock of the instance, by the
+//! See `docs/decisions/0064`. The new process connects to the holder of the instance's lock, by the
 //! socket that the lock is, and is given that lock and the listening sockets. It gets ready beside
-//! the old one, begins to accept on the same sockets, and only then says so: until that word the
-//! old one goes on as if nothing were, and with it the old one accepts no more and drains. This
-//! file is the new one's side; `handover/giver.rs` is the old one's.
+//! the old process, begins to accept on the same sockets, and only then says so: until that message
+//! the old process serves as before, and from it on accepts no more and drains. The code of the new
+//! process is in this file; that of the old one is in `handover/giver.rs`.
 
 mod channel;
 mod giver;
@@ -42,7 +42,7 @@ pub struct Predecessor {
     boot: String,
     /// The path of its admin socket.
     admin: Option<PathBuf>,
-    /// Those before it that have not ended.
+    /// Processes before it that have not ended.
     lives: Lives,
     given: GivenSockets,
 }
@@ -51,34 +51,34 @@ pub struct Predecessor {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HandoverError {
-    /// Another user's process has it.
+    /// A process of another user holds the instance.
     #[error(
         "instance {0} is held by a process of user {1}, which is not asked: take over as that user, \
          or as root"
     )]
     Foreign(String, u32),
-    /// It does not want to.
+    /// The running process refuses.
     #[error("the running process does not hand over: {0}")]
     Refused(String),
-    /// It says nothing.
+    /// The running process does not answer.
     #[error(
         "the running process does not answer within {ANSWER:?}: it is in the middle of a reload, so try \
          again, or it cannot hand over, then stop it and start this one"
     )]
     Silent,
-    /// What it says cannot be understood, or the connection is broken.
+    /// Its answer cannot be understood, or the connection is broken.
     #[error("the running process cannot be talked to: {0}")]
     Broken(#[from] io::Error),
-    /// This process cannot be its successor.
+    /// The new process cannot be its successor.
     #[error(transparent)]
     Instance(#[from] InstanceError),
 }
 
-/// Asks the process that runs as an instance for what it has. Nothing changes for it yet. `None`
-/// where none runs.
+/// Asks the running process of an instance for its lock and its sockets. Nothing changes for it
+/// yet. `None` where none runs.
 ///
 /// # Errors
-/// It does not want to, or cannot be talked to.
+/// The running process refuses, or cannot be talked to.
 pub async fn take_over(name: &str) -> Result<Option<(Instance, Predecessor)>, HandoverError> {
     let asked = timeout(ANSWER, ask(name)).await;
     asked.unwrap_or(Err(HandoverError::Silent))
@@ -133,7 +133,7 @@ fn odd<T: std::fmt::Debug>(answer: T) -> io::Error {
 // === impl Predecessor ===
 
 impl Predecessor {
-    /// Its run, and those before it, whose containers are theirs.
+    /// Its run and the runs before it, whose containers are their own.
     pub(super) fn boots(&self) -> Vec<String> {
         let mut boots = self.lives.boots();
         boots.push(self.boot.clone());
@@ -150,9 +150,9 @@ impl Predecessor {
         self.admin.as_deref()
     }
 
-    /// Tells it that this process serves, and what: it takes no more clients from here on. Notifies
-    /// `reload` when it was told to reload meanwhile. Returns those that may still have containers,
-    /// until they have ended.
+    /// Tells the old process that this one serves, with what it has registered and closed: the old
+    /// one takes no more clients from here on. Notifies `reload` when it was told to reload
+    /// meanwhile. Returns the processes that may still have containers, until they have ended.
     pub(super) async fn serving(self, succession: Succession, reload: &Notify) -> Lives {
         let Succession { registered, closed } = succession;
         let Self { mut channel, boot, lives, .. } = self;

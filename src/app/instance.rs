@@ -39,7 +39,7 @@ pub enum InstanceError {
     Taken {
         /// The name.
         name: String,
-        /// Who it is, if that can be told.
+        /// The process, if it can be told.
         holder: Option<Holder>,
     },
     /// A process of another user has its name, and may run as it.
@@ -50,15 +50,15 @@ pub enum InstanceError {
     Doubtful {
         /// The name.
         name: String,
-        /// Who it is.
+        /// The process.
         holder: Holder,
     },
-    /// The lock cannot be had.
+    /// The lock cannot be taken.
     #[error("cannot lock instance {name}: {source}")]
     Lock {
         /// The name.
         name: String,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// No random number can be had.
@@ -69,8 +69,8 @@ pub enum InstanceError {
 // === impl Instance ===
 
 impl Instance {
-    /// Takes the right to run as `name`. A process of another user, who is not root, cannot
-    /// keep it from us: it is told in the log.
+    /// Takes the right to run as `name`. A process of another user, who is not root, cannot keep
+    /// this one out: the log names it.
     ///
     /// # Errors
     /// Another process in this network namespace has it, or the lock cannot be had.
@@ -89,7 +89,7 @@ impl Instance {
         }
     }
 
-    /// The same, where nobody else at all may run as `name`, whoever that is.
+    /// The same, but a process of another user keeps this one out as well.
     ///
     /// # Errors
     /// As for [`Instance::take`], or another user's process may run as it.
@@ -131,7 +131,7 @@ impl Instance {
         &self.name
     }
 
-    /// This run of it: 8 hexadecimal digits.
+    /// The name of this run: 8 hexadecimal digits.
     #[must_use]
     pub fn boot(&self) -> &str {
         &self.boot

@@ -1,5 +1,5 @@
-//! What a service manager is told, by the protocol of systemd's sd_notify(3). Where none
-//! asks for it (`NOTIFY_SOCKET`), nothing is done.
+//! Messages to a service manager, by the protocol of systemd's sd_notify(3). Where none asks for
+//! them (`NOTIFY_SOCKET`), nothing is done.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) fn ready() {
 
 /// A reload begins. [`ready`] is to follow.
 pub(super) fn reloading() {
-    // systemd tells by the time which reload it is.
+    // systemd tells reloads apart by their times.
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => {
@@ -27,12 +27,12 @@ pub(super) fn reloading() {
     }
 }
 
-/// Where the service manager is told how this process is, if one wants to know.
+/// The socket of the service manager that wants to know this process's state, if there is one.
 pub(super) fn manager() -> Option<String> {
     std::env::var_os("NOTIFY_SOCKET").map(|path| path.to_string_lossy().into_owned())
 }
 
-/// Another process serves from now on: it is the one that the service is.
+/// Another process serves from now on, as the main process of the service.
 pub(super) fn succeeded_by(pid: u32) {
     tell(&[NotifyState::MainPid(pid)]);
 }

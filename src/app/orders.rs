@@ -1,5 +1,5 @@
-//! Orders of the operator that change how the process serves: they are carried out between reloads, by
-//! whoever carries those out.
+//! Orders of the operator that change how the process serves: the server carries them out between
+//! reloads.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -13,14 +13,14 @@ use crate::admin::{NotOrdered, Ordered};
 use crate::config;
 use crate::proxy;
 
-/// An order, and who waits for what comes of it.
+/// An order, and where its outcome is sent.
 #[derive(Debug)]
 pub(super) struct SentOrder {
     pub(super) order: ServerOrder,
     pub(super) answer: oneshot::Sender<Result<Ordered, NotOrdered>>,
 }
 
-/// What the server is to do.
+/// The orders that the server carries out.
 #[derive(Debug)]
 pub(super) enum ServerOrder {
     Scale { service: ServiceName, scale: StockScale },
@@ -48,7 +48,7 @@ pub(super) async fn send(orders: &Orders, order: ServerOrder) -> Result<Ordered,
 // === impl StockScale ===
 
 impl StockScale {
-    /// The same, and what a later order says.
+    /// The same, with the numbers of a later order.
     pub(super) fn then(self, later: Self) -> Self {
         Self { warm: later.warm.or(self.warm), max: later.max.or(self.max) }
     }
@@ -56,12 +56,12 @@ impl StockScale {
     /// The policy with these numbers.
     ///
     /// # Errors
-    /// They do not fit together.
+    /// The numbers do not fit together.
     pub(super) fn applied(self, policy: &Policy) -> Result<Policy, String> {
         let mut scaled = policy.clone();
         if let Some(max) = self.max.map(NonZeroU32::get) {
             if let Some(auto) = &mut scaled.auto {
-                // One that is as high as `max` goes with it; a lower one is to stay.
+                // An `auto.max` equal to `max` follows it; a lower one stays, up to the new `max`.
                 auto.max = if auto.max == scaled.max { max } else { auto.max.min(max) };
             }
             scaled.max = max;
@@ -78,7 +78,7 @@ impl StockScale {
     }
 }
 
-/// Has the options say what was ordered since the configuration was read.
+/// Applies to the options what was ordered since the configuration was read.
 pub(super) fn scale<S>(
     options: &mut [ServiceOptions<S>],
     scales: &BTreeMap<ServiceName, StockScale>,
@@ -95,8 +95,8 @@ pub(super) fn scale<S>(
 /// files.
 ///
 /// # Errors
-/// The daemons do not hold what is to be kept ready, or the files do not suffice: as a
-/// configuration is refused that asks for it.
+/// The daemons have no room for the stock, or the open files do not suffice: a configuration that
+/// asks for as much is refused likewise.
 pub(super) fn fitting(plan: &Plan, files: u64) -> Result<usize, String> {
     let kept = plan.services.iter().map(|options| u64::from(options.policy.warm));
     let (warm, room) = (kept.sum::<u64>(), plan.fleet.capacity());

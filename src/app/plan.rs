@@ -9,21 +9,21 @@ use crate::config::{self, Config};
 use crate::proxy::Settings;
 use crate::spec::{Ready, Spec};
 
-/// What a configuration comes to.
+/// A configuration, translated.
 #[derive(Debug)]
 pub struct Plan {
-    /// What the pool runs.
+    /// The services of the pool.
     pub services: Vec<ServiceOptions<Spec>>,
-    /// Where.
+    /// The fleet that runs them.
     pub fleet: Fleet,
-    /// What the proxy listens for, in the same order as `services`.
+    /// The settings of the proxy's listeners, in the same order as `services`.
     pub settings: Vec<Settings>,
 }
 
 // === impl Plan ===
 
 impl Plan {
-    /// Translates; what the configuration accepted needs no further check.
+    /// Translates a configuration; the values that it accepted need no further check.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self {

@@ -12,19 +12,19 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::docker::{Copied, Docker, HeldImage, Site};
 
-/// How often is told how far a copy is.
+/// How often the progress of a copy is told.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// What a daemon says about an image; `None` where it is not.
+/// The answer of a daemon about an image; `None` where it lacks the image.
 pub type ImageAnswer = Result<Option<HeldImage>, CallError>;
 
-/// What became of a push to one daemon.
+/// The outcome of a push to one daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
-    /// It has the image already, the same by its id or by what it is made of.
+    /// The daemon has the image already, the same by its id or by its content.
     Already,
-    /// It has the image now, after so many bytes. `other_id` is the one it has it by
-    /// when that is another one, as between stores of different kinds.
+    /// The image was copied, in so many bytes. `other_id` is its id on the daemon when that is
+    /// another one, as between stores of different kinds.
     Copied {
         /// Bytes of the archive.
         bytes: u64,
@@ -59,11 +59,11 @@ pub async fn ask_for(
     .await
 }
 
-/// Copies an image to a daemon that was asked for it and said `held`. `tell` is told
-/// every 5 s how many bytes were sent.
+/// Copies an image to a daemon that was asked for it and answered `held`. `tell` is called every 5
+/// s with the number of bytes sent.
 ///
 /// # Errors
-/// Why it is not there, and on which daemon that lies.
+/// Why the image is not there, and which daemon is at fault.
 ///
 /// # Cancel safety
 /// Dropping the future breaks the copy off; the daemon then has nothing of it.

@@ -15,18 +15,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const IN_FLIGHT: usize = 8;
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
-/// What was found on one daemon.
+/// The result of a reap on one daemon.
 #[derive(Debug)]
 pub struct ReapedDaemon {
     /// The daemon.
     pub daemon: DaemonName,
-    /// Its containers of the instance, and what else was left with them, each with what its removal
-    /// came to; `None` where none was tried.
+    /// Its containers of the instance, and what else was left with them, each with the outcome of
+    /// its removal; `None` where none was tried.
     pub containers: Vec<(Owned, Option<Result<(), CallError>>)>,
 }
 
-/// Removes every container that is the runtime's from a daemon, or only lists them.
-/// The instance whose they are must not be running: the caller holds its lock.
+/// Removes every container of the runtime's from a daemon, or only lists them. Their instance must
+/// not be running: the caller holds its lock.
 ///
 /// # Errors
 /// The daemon cannot be reached.
@@ -44,14 +44,13 @@ pub async fn reap<R: ContainerRuntime>(
             containers.extend(owned.into_iter().map(|owned| (owned, None)));
             return Ok(ReapedDaemon { daemon: daemon.name.clone(), containers });
         }
-        // What containers were on shows when they are gone.
+        // Leftovers that containers ran on are listed once those are gone.
         let removed = remove_all(runtime, &daemon.name, owned).await;
         containers.extend(removed.into_iter().map(|(owned, outcome)| (owned, Some(outcome))));
     }
 }
 
-/// Removes these containers from a daemon, some at a time; says of each what
-/// that came to.
+/// Removes these containers from a daemon, some at a time; returns the outcome of each.
 pub(super) async fn remove_all<R: ContainerRuntime>(
     runtime: &R,
     daemon: &DaemonName,

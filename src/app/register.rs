@@ -1,9 +1,8 @@
 //! Registers services with a Consul agent, for clients to find them: each with a
 //! check that is told how the service is, and critical when nothing is told.
 //!
-//! What is registered is accepted from: a service is registered once it listens,
-//! and taken out before it does not any more. An agent that is away is asked again,
-//! and disturbs nobody.
+//! A registered service accepts clients: it is registered once it listens, and taken out before it
+//! stops to. An agent that is away is asked again, and disturbs nobody.
 
 mod health;
 
@@ -30,9 +29,9 @@ use health::{CheckStatus, ServiceHealth};
 
 /// How long the agent may take for one call.
 const CALL: Duration = Duration::from_secs(5);
-/// How long it is waited for that the agent takes services out.
+/// How long a withdrawal from the agent is waited for.
 const LEAVE: Duration = Duration::from_secs(5);
-/// How often is looked whether a service is as it was told to be.
+/// How often the health of a service is compared with what the agent was told.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Keeps services registered, in a task for each.
@@ -42,7 +41,7 @@ pub(super) struct Registrar {
     known: BTreeMap<ServiceName, Registered>,
 }
 
-/// What is registered of one service.
+/// The registration of one service.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Registration {
     register: Arc<Register>,
@@ -54,7 +53,7 @@ pub(super) struct Registration {
     listens: SocketAddr,
 }
 
-/// What is registered with which agent.
+/// The id of a registration, and its agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RegisteredAt {
     id: String,
@@ -72,11 +71,11 @@ struct Registered {
 enum Withdrawal {
     /// The service is taken out.
     Leave,
-    /// It stays: another task goes on with it.
+    /// The service stays: another task goes on with it.
     HandOver,
 }
 
-/// One service, and the agent that it is registered with.
+/// A service, and the agent that it is registered with.
 struct Reporter {
     entry: Registration,
     client: ConsulClient,
@@ -95,7 +94,7 @@ impl Registrar {
         Self { instance: instance.to_owned(), pool, known: BTreeMap::new() }
     }
 
-    /// What is to be registered of services that listen at these addresses.
+    /// The registrations of services that listen at these addresses.
     pub(super) fn entries<'a>(
         &self,
         config: &Config,
@@ -116,8 +115,8 @@ impl Registrar {
         services.into_iter().map(entry).collect()
     }
 
-    /// Takes out what is not wanted, or not there, or not any more, and ends what
-    /// is wanted otherwise. Returns once that was done, or could not be in time.
+    /// Takes out services that are not wanted, or not at their place, and ends the tasks of those
+    /// that are wanted with other settings. Returns once that was done, or could not be in time.
     ///
     /// # Cancel safety
     /// Dropping the future leaves to Consul what was not taken out yet: it is
@@ -142,7 +141,7 @@ impl Registrar {
     /// others out.
     ///
     /// # Cancel safety
-    /// As for [`Registrar::retire`].
+    /// As for [`Registrar::deregister`].
     pub(super) async fn hand_over(&mut self, to: &[RegisteredAt]) {
         let mut tasks = Vec::new();
         for (_, Registered { entry, end, task }) in std::mem::take(&mut self.known) {
@@ -254,7 +253,7 @@ impl Reporter {
         let every = self.entry.register.ttl / 3;
         loop {
             let health = self.health();
-            // To its end, whoever wants it to stop: what was sent may be carried out.
+            // Not cut short by the end: a request that was sent may be carried out.
             let told = self.tell(&health).await;
             let now = Instant::now();
             let due = match &told {

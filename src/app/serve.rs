@@ -37,7 +37,7 @@ pub(super) use leaving::Successor;
 use reload::{ConfigReading, PreparedReload};
 pub use reload::{LoadConfig, NotLoaded};
 
-/// All that clients come in by, and what it is run with.
+/// The listeners for clients, and all that they are run with.
 pub(super) struct Server {
     config: Arc<Config>,
     in_use: Arc<ConfigInUse>,
@@ -45,20 +45,20 @@ pub(super) struct Server {
     pool: Arc<Pool<Docker>>,
     followed: FleetFollower,
     images: ImageWatch,
-    /// By service, what its tag stands for since it moved.
+    /// By service, the image that its tag stands for since the tag moved.
     pins: BTreeMap<ServiceName, Moved>,
     registrar: Registrar,
-    /// Services as they were, whose containers have a deadline.
+    /// Earlier versions of services whose containers have a deadline.
     dated: Vec<config::Service>,
     frontends: BTreeMap<ServiceName, Frontend>,
-    /// What listens, or has listened and has sessions.
+    /// Tasks that listen, or have listened and have sessions.
     listening: JoinSet<()>,
     successor: Successor,
     reading: ConfigReading,
     cut: CancellationToken,
 }
 
-/// What connections need.
+/// All that connections need.
 pub(super) struct Ingress {
     /// The limit on open files.
     pub(super) files: u64,
@@ -69,25 +69,25 @@ pub(super) struct Ingress {
     pub(super) threads: Workers,
 }
 
-/// Where a service's clients come in, for as long as it is there.
+/// The listener of a service, for as long as the service is there.
 struct Frontend<S = Arc<ServiceContext<Pool<Docker>>>> {
     /// As configured.
     listen: SocketAddr,
     /// As it is: with the port that the system chose.
     address: SocketAddr,
-    /// Its socket is somebody else's as well, who accepts there after us.
+    /// Another process holds its socket as well, and accepts there after us.
     shared: bool,
     /// The same socket, for a process that takes over.
     to_pass_on: Option<OwnedFd>,
     /// Cancelled when another process accepts there.
     leave: CancellationToken,
-    /// How the next ones are treated.
+    /// The service as later connections find it.
     service: watch::Sender<S>,
     /// Dropped with it, which ends accepting; sessions go on.
     _close: DropGuard,
 }
 
-/// Logs what a configuration is warned of.
+/// Logs the warnings of a configuration.
 pub(super) fn warn_of(config: &Config) {
     let warnings = config.warnings.iter().map(ToString::to_string);
     warnings
@@ -151,7 +151,7 @@ impl Server {
         this
     }
 
-    /// Takes clients of a service from a listener, and of no other any more.
+    /// Takes clients of a service from a listener, and from its former one no more.
     pub(super) fn open(&mut self, settings: Settings, listener: Listener) {
         let (name, listen) = (settings.name.clone(), settings.listen);
         let address = listener.local_addr().unwrap_or(listen);
@@ -195,14 +195,14 @@ impl Server {
                 biased;
                 () = stop.drain.cancelled() => break None,
                 Some(ask) = asks.recv() => match ask {
-                    // Whoever has gone meanwhile does not hear it.
+                    // The process may have gone meanwhile.
                     HandoverAsk::Listeners { tell, pid, over } => {
                         self.successor.comes(pid, over);
                         _ = tell.send(self.to_pass_on());
                     }
                     HandoverAsk::Serving { succession, done } => break Some((succession, done)),
                 },
-                // What was put off for it.
+                // The reload that was put off for it.
                 () = self.successor.has_gone() => stop.reload.notify_one(),
                 () = stop.reload.notified() => if let Some(load) = &load
                     && !self.successor.puts_off()
@@ -211,7 +211,7 @@ impl Server {
                 },
                 Some(SentOrder { order, answer }) = orders.recv() => {
                     let answered = self.carry_out(order, load.as_ref(), &stop).await;
-                    // Whoever has gone meanwhile does not hear it.
+                    // The sender may have gone meanwhile.
                     _ = answer.send(answered);
                 }
                 () = stop.status.notified() => self.say_status(),
@@ -219,15 +219,15 @@ impl Server {
                 Some(_) = self.listening.join_next() => {}
             }
         };
-        // One that serves already is not to lose clients to a stop at the same moment.
+        // A successor that serves already must not lose clients to a stop at the same moment.
         if let (None, Ok(HandoverAsk::Serving { succession: its, done })) =
             (&succession, asks.try_recv())
         {
             succession = Some((its, done));
         }
-        // Nobody waits for what will not be carried out.
+        // Senders must not wait: their orders will not be carried out.
         drop((orders, asks));
-        // Others accept who comes next: those who are in are served to their end.
+        // Other processes accept new clients: those that are connected are served to their end.
         let shared =
             succession.is_some() || self.frontends.values().any(|frontend| frontend.shared);
         match succession {
@@ -243,7 +243,7 @@ impl Server {
         self.until_ended(&stop).await
     }
 
-    /// Runs by it, and says what it changes.
+    /// Runs by a configuration, and returns what it changes.
     async fn apply(&mut self, next: PreparedReload) -> String {
         let registered = self.registered(&next);
         self.registrar.deregister(&registered).await;
@@ -295,7 +295,7 @@ impl Server {
         changes.to_string()
     }
 
-    /// Says which settings hold from now on.
+    /// Logs which settings have changed.
     fn tell_of(&self, changes: &Changes) {
         let snapshot = self.pool.snapshot();
         for (service, fields) in &changes.services {
@@ -318,7 +318,7 @@ impl Server {
         }
     }
 
-    /// What is registered from then on.
+    /// The registrations from the reload on.
     fn registered(&self, next: &PreparedReload) -> BTreeMap<ServiceName, Registration> {
         let services = next.plan.settings.iter().map(|settings| {
             let moved = next.listeners.get(&settings.name).map(Listener::local_addr);
@@ -329,7 +329,7 @@ impl Server {
         self.registrar.entries(&next.config, services)
     }
 
-    /// These, as they were ordered to be, and with their tags as they are pinned.
+    /// The services with the numbers that were ordered, and with the pinned images of their tags.
     fn pinned(&self, mut services: Vec<ServiceOptions<Spec>>) -> Vec<ServiceOptions<Spec>> {
         orders::scale(&mut services, &self.in_use.scales());
         for options in &mut services {
@@ -358,7 +358,7 @@ impl Server {
         }
     }
 
-    /// A tag has moved: what it stands for now is rolled out.
+    /// Rolls out the image that a moved tag stands for now.
     fn repin(&mut self, moved: Moved) {
         let Moved { service, tag, to } = &moved;
         info!(%service, image = tag, to, "the tag has moved");

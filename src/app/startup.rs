@@ -1,4 +1,4 @@
-//! What a run begins with, what runs, and how it ended.
+//! The inputs of a run, its parts while it runs, and how it ended.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::docker::{Docker, EngineObserver};
 use crate::proxy::{Recorder, Sessions};
 use crate::shutdown::Stop;
 
-/// What a run begins with.
+/// The inputs of a run.
 pub struct Startup {
     /// How it is to run.
     pub config: Config,
@@ -26,11 +26,11 @@ pub struct Startup {
     pub given: GivenSockets,
     /// The process that it takes over from.
     pub predecessor: Option<Predecessor>,
-    /// What ends it, and asks for reloads.
+    /// The signals that end it, and ask for reloads.
     pub stop: Stop,
     /// Reads the configuration again when that is asked for; without it nothing changes.
     pub load: Option<LoadConfig>,
-    /// Starts a process that runs [`guard`], which removes the containers should this process
+    /// Starts a process that runs [`guard`](super::guard), which removes the containers should this process
     /// vanish.
     pub guardian: Option<Command>,
     /// Are told how connections end, besides the log.
@@ -39,16 +39,16 @@ pub struct Startup {
     pub engines: Vec<Arc<dyn EngineObserver>>,
 }
 
-/// What runs, for who started it.
+/// A run, for the code that started it.
 #[derive(Clone)]
 pub struct Running {
     /// Where each service listens.
     pub services: Vec<(ServiceName, SocketAddr)>,
-    /// What its containers are leased from.
+    /// The pool that its containers are leased from.
     pub pool: Arc<Pool<Docker>>,
     /// Who is connected.
     pub sessions: Arc<Sessions>,
-    /// Where the status page is, if it has an address.
+    /// The address of the status page, if it has one.
     pub page: Option<SocketAddr>,
 }
 
@@ -64,7 +64,7 @@ pub struct Ended {
 // === impl Startup ===
 
 impl Startup {
-    /// One that is never told to change, has no guardian, and that nobody observes.
+    /// A run that is never told to change, has no guardian, and that nobody observes.
     #[must_use]
     pub fn new(config: Config, instance: Instance, stop: Stop) -> Self {
         let (given, predecessor, load, guardian, recorders, engines) = Default::default();

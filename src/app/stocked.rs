@@ -9,7 +9,7 @@ use ganger_pool::{Change, EventKind, Observer, Pool, PoolEvent};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Hears of whatever may make a stock full, or show that it is.
+/// Hears of all events that may fill a stock, or show that it is full.
 #[derive(Debug, Default)]
 pub(super) struct StockWatch {
     /// The services that are there and whose stock was not full yet.
@@ -31,7 +31,7 @@ impl StockWatch {
         mut full: impl FnMut(&ServiceView),
     ) -> Infallible {
         loop {
-            // Armed before the look: what happens meanwhile leads to another.
+            // Armed before the look: an event meanwhile leads to another look.
             let heard = self.heard.notified();
             // A stock that is not full costs a look at its service's counters.
             let waiting = self.waiting.lock().clone();

@@ -1,4 +1,4 @@
-//! A run, as it is asked and given orders.
+//! A run, as the admin server asks it and gives it orders.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::proxy::{Admission, Counts, Sessions};
 use crate::reach::Backend;
 use crate::tls;
 
-/// A run, as it is asked.
+/// A run, as the admin server asks it.
 pub(super) struct Run {
     pub(super) pool: Arc<Pool<Docker>>,
     pub(super) sessions: Arc<Sessions>,
@@ -48,7 +48,7 @@ fn is_for_successor(order: &AdminOrder) -> bool {
         | AdminOrder::DaemonState { .. }
         | AdminOrder::Roll { .. }
         | AdminOrder::RollBack { .. } => true,
-        // The server looks for itself when the turn of these comes.
+        // The server checks for itself when these are due.
         AdminOrder::Scale { .. } | AdminOrder::Reload { .. } => false,
         // These are about this process alone.
         AdminOrder::Retire { .. } | AdminOrder::Drain => false,
@@ -108,7 +108,7 @@ impl Run {
         }
     }
 
-    /// Notes the deadline of what is in this state now.
+    /// Notes the deadline of a service or daemon that is in this state now.
     fn drained(
         &self,
         drained: Drained,

@@ -22,7 +22,7 @@ const FIRST: Duration = Duration::from_secs(5);
 pub(super) struct Watched {
     /// As configured.
     pub(super) tag: String,
-    /// What runs: the tag, or what it stood for when it moved last.
+    /// The image that runs: the tag, or what the tag stood for when it moved last.
     pub(super) running: String,
     pub(super) every: Duration,
 }
@@ -52,9 +52,9 @@ impl ImageWatch {
         Self { docker, watched: BTreeMap::new(), sender, moved }
     }
 
-    /// From now on it looks after these, and no others.
+    /// Watches these tags from now on, and no others.
     pub(super) fn set(&mut self, watched: BTreeMap<ServiceName, Watched>) {
-        // Those that are the same go on where they are.
+        // Unchanged tags are watched on.
         self.watched.retain(|service, (known, _)| watched.get(service) == Some(known));
         for (service, watched) in watched {
             self.watched.entry(service.clone()).or_insert_with(|| {
@@ -72,7 +72,7 @@ impl ImageWatch {
     pub(super) async fn next(&mut self) -> Moved {
         loop {
             match self.moved.recv().await {
-                // One may have been told of just before the watch was changed.
+                // A move may have been sent just before the watch was changed.
                 Some(moved)
                     if self
                         .watched

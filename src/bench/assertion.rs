@@ -1,4 +1,4 @@
-//! What is required of a result: `warm.p99<5ms`.
+//! Requirements on a result: `warm.p99<5ms`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use super::report::{BenchReport, Series};
 use super::series::PERCENTILES;
 use super::time;
 
-/// Something that is required of every series, or of those of a name.
+/// A requirement on every series, or on those of one name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assertion {
     series: Option<String>,
@@ -26,11 +26,11 @@ enum Stat {
     Latency(String),
     /// How many were served.
     Count,
-    /// How many were served, by the second.
+    /// How many were served, per second.
     Rate,
     /// How many were not served.
     Errors,
-    /// How many of a hundred were not served.
+    /// The percentage that was not served.
     ErrorShare,
 }
 
@@ -50,7 +50,7 @@ pub struct AssertionError {
     why: String,
 }
 
-/// What a figure may be compared by; the longer ones first.
+/// The signs that compare a figure; the longer ones first.
 const ORDERS: [(&str, Order); 4] =
     [("<=", Order::AtMost), (">=", Order::AtLeast), ("<", Order::Less), (">", Order::More)];
 
@@ -105,13 +105,13 @@ impl Assertion {
         self.series.as_deref()
     }
 
-    /// What of a report does not meet it: a line for each. A kind that was not
-    /// measured, and one of which none was served, do not.
+    /// The series of a report that do not meet it, one line for each. A kind that was not measured,
+    /// or of which none was served, does not meet it.
     #[must_use]
     pub fn unmet(&self, report: &BenchReport) -> Vec<String> {
         let named = |series: &Series| match &self.series {
             Some(name) => series.name == *name,
-            // Of steps only when they are named.
+            // Steps are judged only when they are named.
             None => !report.points.iter().any(|p| p.phases.iter().any(|s| s.name == series.name)),
         };
         let mut judged = report.all().filter(|(_, series)| named(series)).peekable();
@@ -243,7 +243,7 @@ mod tests {
             "errors<1",
             "errors<1%",
             "create.p50<10ms",
-            // Of the step nothing is required.
+            // Nothing is required of the step.
             "max>3.99ms",
         ] {
             assert_eq!(unmet(met), Vec::<String>::new(), "{met}");

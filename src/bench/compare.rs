@@ -7,8 +7,8 @@ use super::time;
 /// The figures that are compared.
 const STATS: [&str; 3] = ["p50", "p90", "p99"];
 
-/// What has become of the figures of an earlier report, kind by kind. What only one of the
-/// two has is named below the table.
+/// The change of the figures since an earlier report, kind by kind. Kinds that only one of the two
+/// has are named below the table.
 #[must_use]
 pub fn compare(now: &BenchReport, before: &BenchReport) -> String {
     let mut head = vec![String::new(), "n before".to_owned(), "now".to_owned()];

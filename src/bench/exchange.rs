@@ -1,4 +1,4 @@
-//! One connection, and what shows that it was served.
+//! A connection, and the proof that it was served.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -12,16 +12,16 @@ use tokio::time::{Instant, timeout};
 
 /// How long the other side may go on after its client's end.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// So much of an answer that is not the expected one is shown, in bytes.
+/// How many bytes of an unexpected answer are shown.
 const SHOWN: usize = 60;
 
-/// What is said on a connection, and what shows that it was served.
+/// The bytes sent on a connection, and the answer that shows that it was served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exchange {
-    /// What the client says, once it is connected.
+    /// The bytes that the client sends, once it is connected.
     pub send: Vec<u8>,
-    /// What the answer starts with; when it is empty, any first byte. `None` waits for no
-    /// answer: that it is connected is enough.
+    /// The start of the answer; when it is empty, any first byte. `None` waits for no answer: a
+    /// connection is enough.
     pub expect: Option<Vec<u8>>,
 }
 
@@ -40,28 +40,28 @@ pub struct Answered {
 pub enum Miss {
     /// Nobody listens there.
     Refused,
-    /// It was reset.
+    /// The connection was reset.
     Reset,
     /// No answer, or not all of it, in time.
     TimedOut,
-    /// It was ended before the answer.
+    /// The connection was ended before the answer.
     Ended,
-    /// The answer is another one, which begins so.
+    /// Another answer, by its first bytes.
     Unexpected(Vec<u8>),
-    /// As the system says.
+    /// Another error of the system.
     Other(ErrorKind),
 }
 
 // === impl Exchange ===
 
 impl Exchange {
-    /// Whether nothing is said and nothing waited for.
+    /// Whether nothing is sent and nothing waited for.
     #[must_use]
     pub fn is_connect_only(&self) -> bool {
         self.send.is_empty() && self.expect.is_none()
     }
 
-    /// Makes a connection and has the exchange on it, in so long at most.
+    /// Makes a connection and runs the exchange on it, within `patience`.
     ///
     /// # Errors
     /// Why it was not served.
@@ -72,8 +72,8 @@ impl Exchange {
         self.over(TcpStream::connect(to), patience).await
     }
 
-    /// As [`Exchange::connect`], and ends the connection as a client in good order does:
-    /// it hears the other side out. One that goes on all the same is reset.
+    /// As [`Exchange::connect`], and ends the connection as a client in good order does: it reads
+    /// the other side to its end. A side that goes on all the same is reset.
     ///
     /// # Errors
     /// Why it was not served.
@@ -86,7 +86,7 @@ impl Exchange {
         patience: Duration,
     ) -> Result<Answered, Miss> {
         let (answered, stream) = self.served(TcpStream::connect(to), patience).await?;
-        // Closed with something unread it would be reset, and its container not used again.
+        // Closed with unread bytes it would be reset, and its container not be reused.
         if !matches!(timeout(FAREWELL, heard_out(&stream)).await, Ok(Ok(()))) {
             _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
@@ -99,7 +99,7 @@ impl Exchange {
         connect: impl Future<Output = io::Result<TcpStream>>,
         patience: Duration,
     ) -> Result<Answered, Miss> {
-        // Closed after it was noted when it was served.
+        // The stream is closed after the time of its answer was noted.
         self.served(connect, patience).await.map(|(answered, _stream)| answered)
     }
 
@@ -141,7 +141,7 @@ async fn heard_out(stream: &TcpStream) -> io::Result<()> {
 
 async fn read(stream: &mut TcpStream, expect: &[u8]) -> Result<(), Miss> {
     let needed = expect.len().max(1);
-    // One that is not the expected one is to be seen, be it longer than that.
+    // An unexpected answer is to be seen, be it longer than the expected one.
     let mut answer = vec![0; needed.max(SHOWN + 1)];
     let mut filled = 0;
     while filled < needed {
@@ -162,7 +162,7 @@ async fn read(stream: &mut TcpStream, expect: &[u8]) -> Result<(), Miss> {
 // === impl Miss ===
 
 impl Miss {
-    /// What it is, without what came: few words, whatever a service says.
+    /// The kind of miss, without the answer: few words, whatever a service says.
     pub(super) fn kind(&self) -> String {
         match self {
             Self::Unexpected(_) => "another answer".to_owned(),
@@ -204,7 +204,7 @@ impl fmt::Display for Miss {
 /// The bytes that a text with `\r`, `\n`, `\t`, `\0`, `\\` and `\xHH` in it stands for.
 ///
 /// # Errors
-/// What cannot be after a backslash.
+/// Something else comes after a backslash.
 pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut rest = text;
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// What a service that sends this, byte by byte, and ends the connection comes to.
+    /// The outcome of a service that sends this, byte by byte, and ends the connection.
     async fn answered(expect: &str, answer: &'static [u8]) -> Result<(), Miss> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,5 +1,5 @@
-//! A report as a page of its own: plots, each with the table of its figures. It loads
-//! nothing from anywhere.
+//! A report as a page of its own: plots, each with the table of its figures. The page
+//! loads nothing.
 
 use askama::Template;
 
@@ -10,7 +10,7 @@ use crate::chart::{Chart, ChartLine, Scale, bars};
 /// The figures of a table.
 const STATS: [&str; 6] = ["min", "p50", "p90", "p99", "p99.9", "max"];
 const STYLE: &str = include_str!("html/style.css");
-/// In place of a figure that there is not.
+/// Stands for a missing figure.
 const ABSENT: &str = "–";
 
 /// A report, as its template shows it.
@@ -20,7 +20,7 @@ struct ReportPage<'a> {
     style: &'static str,
     facts: [(&'static str, String); 5],
     sections: Vec<Section>,
-    /// What was not measured, and why.
+    /// The points that were not measured, and why.
     skipped: Vec<(String, &'a str)>,
 }
 

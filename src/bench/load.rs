@@ -52,9 +52,9 @@ impl Load {
     }
 }
 
-/// Makes connections by calling `shot`, and tells `note` of each when it was due and what it
-/// came to. `wait` waits for a moment. Returns how long it took until all had ended; those
-/// that are under way when `stop` is cancelled are broken off.
+/// Makes connections by calling `shot`, and tells `note` when each was due, and its outcome. `wait`
+/// waits for a moment. Returns how long it took until all had ended; those that are under way when
+/// `stop` is cancelled are broken off.
 ///
 /// # Cancel safety
 /// Dropping the future breaks off what is under way.
@@ -112,7 +112,7 @@ async fn open<T: Send + 'static, F>(
         let mut start = std::pin::pin!(wait(due));
         loop {
             tokio::select! {
-                // Who is due goes before what has ended: that has noted its time itself.
+                // A due connection goes before those that have ended: these have noted their time.
                 biased;
                 () = &mut start => break,
                 Some(ended) = under_way.join_next() => take(ended),

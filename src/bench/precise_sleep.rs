@@ -15,8 +15,8 @@ use crate::reactor;
 /// The timer rounds up to one of these.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Waits until then. It is some tens of microseconds late, as a thread is that sleeps;
-/// where the kernel lends no timer, up to a millisecond.
+/// Waits until then, and is some tens of microseconds late, as a thread is that sleeps; where the
+/// kernel lends no timer, up to a millisecond.
 ///
 /// # Cancel safety
 /// Dropping the future changes nothing.
@@ -34,7 +34,7 @@ async fn exactly(time: Duration) -> io::Result<()> {
     let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
     let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
     let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // It is less than a tick.
+    // Less than a tick is left.
     let once = Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() };
     let setting = Itimerspec { it_interval: zero, it_value: once };
     timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting)?;

@@ -1,5 +1,5 @@
-//! What the program under measurement tells of itself: how each connection ended, and how long
-//! the steps of launches took. It is the same process.
+//! Records of the program under measurement, which is this process: how each connection ended, and
+//! how long the steps of launches took.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub(super) struct Records {
     more: Notify,
 }
 
-/// What was told since it was last taken.
+/// The records since they were last taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Recorded {
     /// By client, how its connection was served.
@@ -50,7 +50,7 @@ impl Records {
     pub(super) async fn ended(&self, clients: &[SocketAddr]) {
         loop {
             let more = self.more.notified();
-            // What comes between the look and the wait counts.
+            // A record between the look and the wait counts.
             let mut more = std::pin::pin!(more);
             more.as_mut().enable();
             let all = {
@@ -64,7 +64,7 @@ impl Records {
         }
     }
 
-    /// What was told, which is then forgotten.
+    /// Takes the records so far.
     pub(super) fn take(&self) -> Recorded {
         std::mem::take(&mut self.told.lock())
     }

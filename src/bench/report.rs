@@ -1,5 +1,5 @@
-//! What was measured, as plain data: written as JSON, and read again. The format is
-//! described in docs/bench.md.
+//! The results, as plain data: written as JSON, and read again. The format is described in
+//! docs/bench.md.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::config::{is_stdin, origin};
 
-/// The version of the format. It grows when a reader of the old one would misread the new.
+/// The version of the format, raised when a reader of the old one would misread the new.
 pub const SCHEMA: u32 = 1;
 
 /// All that one call has measured.
@@ -29,9 +29,9 @@ pub struct BenchReport {
     pub began: String,
     /// Where it ran.
     pub machine: Machine,
-    /// What was connected to, and what was said.
+    /// The target of the connections, and the exchange.
     pub subject: String,
-    /// One for each point of the sweep; one without a sweep.
+    /// The points of the sweep; a single one without a sweep.
     pub points: Vec<Point>,
     /// Points that could not be measured, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -48,20 +48,20 @@ pub struct Machine {
     pub cpus: usize,
     /// The kernel, by its release.
     pub kernel: String,
-    /// Processes that ran or wanted to, over the minute before.
+    /// The load average over the minute before.
     pub load: f64,
     /// The engine and its version, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
 }
 
-/// What was measured under one set of circumstances.
+/// The results under one set of circumstances.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// What distinguishes it from others, such as `concurrency` to `4`.
+    /// The values that distinguish it from others, such as `concurrency` to `4`.
     #[serde(default)]
     pub at: IndexMap<String, String>,
-    /// One for each kind of start.
+    /// A series for each kind of start.
     pub series: Vec<Series>,
     /// The steps of a cold start, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -86,9 +86,9 @@ pub struct Series {
     pub seconds: f64,
     /// How many were served.
     pub count: u64,
-    /// How many were served, by the second.
+    /// How many were served, per second.
     pub rate: f64,
-    /// How many were not, by what happened.
+    /// How many were not served, by failure.
     #[serde(default)]
     pub errors: BTreeMap<String, u64>,
     /// How the leases were served (`cold`, `warm`, `reused`), as the log has it.
@@ -109,18 +109,18 @@ pub enum ReportError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// It is no report.
+    /// The file holds no report.
     #[error("{} is not what `ganger bench --json` writes: {source}", origin(path))]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parser's error.
         source: serde_json::Error,
     },
-    /// It is of another version.
+    /// The report is of another version.
     #[error("{} has schema {found}, and this program reads {SCHEMA}: measure again", origin(path))]
     Schema {
         /// The file.
@@ -130,7 +130,7 @@ pub enum ReportError {
     },
 }
 
-/// What every version of the format has.
+/// The part that every version of the format has.
 #[derive(Deserialize)]
 struct Version {
     schema: u32,
@@ -139,7 +139,7 @@ struct Version {
 // === impl BenchReport ===
 
 impl BenchReport {
-    /// One without a result, of a measurement that begins now.
+    /// A report without a result, of a measurement that begins now.
     #[must_use]
     pub fn begin(subject: String, machine: Machine) -> Self {
         Self {
@@ -155,10 +155,10 @@ impl BenchReport {
         }
     }
 
-    /// Reads one, also from standard input, for which [`STDIN`](crate::config::STDIN) stands.
+    /// Reads a report, also from standard input, for which [`STDIN`](crate::config::STDIN) stands.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// The file cannot be read, or holds no report.
     pub fn load(path: &Path) -> Result<Self, ReportError> {
         let text = match is_stdin(path) {
             true => io::read_to_string(io::stdin().lock()),
@@ -176,7 +176,7 @@ impl BenchReport {
     /// As JSON, indented.
     #[must_use]
     pub fn json(&self) -> String {
-        // Maps have text for keys, and numbers are finite: there is nothing that JSON has not.
+        // Maps have text for keys, and numbers are finite: JSON can hold all of it.
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
@@ -197,7 +197,7 @@ impl BenchReport {
 // === impl Point ===
 
 impl Point {
-    /// What distinguishes it, such as `concurrency=4`; empty for the only one.
+    /// The values that distinguish it, such as `concurrency=4`; empty for the only one.
     #[must_use]
     pub fn label(&self) -> String {
         label(&self.at)
@@ -232,7 +232,7 @@ impl Series {
 // === impl Machine ===
 
 impl Machine {
-    /// This one, as far as it can be known.
+    /// This machine, as far as it can be known.
     #[must_use]
     pub fn here(engine: Option<String>) -> Self {
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -30,7 +30,7 @@ pub const STEPS: [&str; 7] =
     ["create", "room", "start", "inspect", "ready", "first_byte", "remove"];
 const FIRST_BYTE: &str = "first_byte";
 const REMOVE: &str = "remove";
-/// What the series of a refill is called.
+/// The name of a refill's series.
 pub const REFILL: &str = "refill";
 
 /// How it is measured.
@@ -48,7 +48,7 @@ pub struct Rounds {
     pub patience: Duration,
 }
 
-/// What it is measured with.
+/// The surroundings of a measurement.
 #[derive(Debug)]
 pub struct Surroundings<'s> {
     /// The instance that containers are labelled with.
@@ -57,7 +57,7 @@ pub struct Surroundings<'s> {
     pub guardian: fn(&str) -> Command,
     /// What is logged.
     pub log: &'s str,
-    /// Ends it.
+    /// Ends the measurement.
     pub stop: &'s Stop,
 }
 
@@ -67,8 +67,8 @@ struct Tally {
     steps: BTreeMap<&'static str, SeriesRecorder>,
 }
 
-/// Measures every kind. When it is interrupted after the first round, what was measured
-/// until then.
+/// Measures every kind. When interrupted after the first round, returns what was measured until
+/// then.
 ///
 /// # Errors
 /// See [`BenchError`].
@@ -112,8 +112,8 @@ pub async fn rounds(
     }
 }
 
-/// Measures how many fresh containers a second are launched, used once and removed, when so
-/// many clients at a time ask for them. When it is interrupted, what was measured until then.
+/// Measures how many fresh containers a second are launched, used once and removed, when so many
+/// clients at a time ask for them. When interrupted, returns what was measured until then.
 ///
 /// # Errors
 /// See [`BenchError`].
@@ -139,7 +139,7 @@ pub async fn refill(
             let load = Load { pace, requests: None, duration: Some(duration) };
             let shot = dial(bed, &setup, RoundKind::Cold, patience)?;
             let began = Instant::now();
-            // The bed ends what is under way when it is to stop.
+            // The test bed ends what is under way when it is to stop.
             let never = Default::default();
             drive(&load, precise_sleep::until, shot, &never, |due, outcome| {
                 recorder.note(due, outcome.map(|answered| answered.at));
@@ -215,7 +215,7 @@ impl Tally {
             recorder.note(due, outcome.map(|answered| answered.at));
         };
         drop(bed.records.take());
-        // The bed ends what is under way when it is to stop.
+        // The test bed ends what is under way when it is to stop.
         let never = Default::default();
         let began = Instant::now();
         match direct.filter(|_| kind == RoundKind::Direct) {

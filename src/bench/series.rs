@@ -12,11 +12,11 @@ use super::report::Series;
 
 /// Digits that are kept of each latency.
 const DIGITS: u8 = 3;
-/// What takes longer counts as this: an hour, in nanoseconds.
+/// The longest latency, an hour in nanoseconds: longer ones count as this.
 const LONGEST: u64 = 3_600_000_000_000;
 /// Bars of the histogram for a factor of ten.
 const STEPS: i32 = 20;
-/// So many failures are told apart. A service may answer every client with other words.
+/// How many failures are told apart. A service may answer every client with other words.
 const FAILURES: usize = 16;
 /// The percentiles that are reported, by the names that assertions know them by.
 pub(super) const PERCENTILES: [(&str, f64); 7] = [
@@ -47,7 +47,7 @@ impl SeriesRecorder {
         Self { latency, errors: BTreeMap::new(), started: BTreeMap::new(), total: 0 }
     }
 
-    /// A connection that was due then: when it was served, or why it was not.
+    /// Records a connection that was due then: when it was served, or why it was not.
     pub(super) fn note(&mut self, due: Instant, served: Result<Instant, Miss>) {
         match served {
             Ok(at) => self.time(at.saturating_duration_since(due)),
@@ -61,23 +61,23 @@ impl SeriesRecorder {
         }
     }
 
-    /// Something that took so long.
+    /// Records a latency.
     pub(super) fn time(&mut self, took: Duration) {
         self.total += 1;
         self.latency.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// How its lease was served, in the words of the log.
+    /// Counts how a lease was served, in the words of the log.
     pub(super) fn started(&mut self, start: StartKind) {
         *self.started.entry(start.to_string()).or_default() += 1;
     }
 
-    /// So many were made.
+    /// How many were recorded, served or not.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
 
-    /// What it came to, in so long.
+    /// The figures of a measurement that took so long.
     pub(super) fn series(self, name: &str, took: Duration) -> Series {
         let count = self.latency.len();
         let mut latency_us = indexmap::IndexMap::new();

@@ -1,4 +1,4 @@
-//! What is run to be measured: one service of a configuration, or one image, once for each
+//! The subject of a measurement: one service of a configuration, or one image, run once for each
 //! kind of start.
 
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::image::{ECHO_PORT, ECHO_REFERENCE};
 use crate::spec::{Preconnect, Ready, Sandbox, SessionSettings, Spec};
 
-/// What an image is measured with, apart from what differs.
+/// The configuration that an image is measured with, apart from what differs.
 const TEMPLATE: &str = r#"(
     daemons: Static([(name: "local", url: "unix:///", max_containers: 10000)]),
     services: {"image": (listen: "127.0.0.1:0", image: "ganger.local/echo:1", port: 7000)},
@@ -43,12 +43,12 @@ pub enum RoundKind {
     Direct,
 }
 
-/// What is measured, whatever the kind.
+/// The subject of a measurement, for every kind of start.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// A valid configuration with one service.
     config: Config,
-    /// What shows that a connection was served.
+    /// The exchange that shows that a connection was served.
     pub exchange: Exchange,
 }
 
@@ -57,7 +57,7 @@ pub struct Setup {
 pub struct BenchImage {
     /// Its name, and the port that its service listens on; `None` is the built-in echo.
     pub image: Option<(ImageRef, u16)>,
-    /// Instead of its own command; `None` leaves it.
+    /// The command in place of its own; `None` leaves that.
     pub command: Option<Vec<String>>,
     /// The engine.
     pub engine: Endpoint,
@@ -71,7 +71,7 @@ impl RoundKind {
     /// In the order in which they are measured.
     pub const ALL: [Self; 5] = [Self::Cold, Self::Warm, Self::Reused, Self::Hot, Self::Direct];
 
-    /// What its series is called.
+    /// The name of its series.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -110,7 +110,7 @@ impl FromStr for RoundKind {
 // === impl Setup ===
 
 impl Setup {
-    /// An image, and what is said to it; the echo knows what it is to say.
+    /// An image, and the exchange with it; the built-in echo has its own.
     ///
     /// # Errors
     /// The template is not in order, which tests exclude.
@@ -136,7 +136,7 @@ impl Setup {
     pub fn of_service(mut config: Config, exchange: Option<Exchange>) -> Self {
         config.services.truncate(1);
         config.instance = None;
-        // Of what is measured nobody is to hear.
+        // A measurement is neither registered nor in an access log.
         (config.register, config.access_log) = (None, None);
         config.drain_timeout = Duration::from_secs(1);
         config.log.format = LogFormat::Text;
@@ -144,7 +144,7 @@ impl Setup {
         Self { config, exchange: exchange.or(known).unwrap_or_default() }
     }
 
-    /// What the service is, for people.
+    /// A description of the service, for people.
     #[must_use]
     pub fn describe(&self) -> String {
         let service = self.config.services.first();
@@ -167,16 +167,16 @@ impl Setup {
         &self.config
     }
 
-    /// What its containers can reach from now on.
+    /// Sets what its containers can reach.
     pub fn set_network(&mut self, network: &Network) {
         self.config.services.iter_mut().for_each(|s| s.spec.network = network.clone());
     }
 
-    /// Whose network namespace its containers have from now on. Those that join one have
-    /// nothing to write to but what the service says.
+    /// Sets whose network namespace its containers have. Containers that join one have nothing to
+    /// write to but what the service says.
     ///
     /// # Errors
-    /// They cannot have it.
+    /// The containers cannot have it.
     pub fn set_sandbox(&mut self, sandbox: Sandbox) -> Result<(), String> {
         for service in &mut self.config.services {
             service.spec.sandbox = sandbox;
@@ -188,12 +188,12 @@ impl Setup {
         Ok(())
     }
 
-    /// The engine's runtime for its containers from now on.
+    /// Sets the engine's runtime for its containers.
     pub fn set_runtime(&mut self, runtime: &Name) {
         self.config.services.iter_mut().for_each(|s| s.spec.runtime = Some(runtime.to_string()));
     }
 
-    /// Lets each daemon have so many launches at a time, to find out what comes of it.
+    /// Sets the launches at a time of each daemon, to find out what comes of it.
     pub(super) fn set_launches(&mut self, launches: u32) {
         if let Daemons::Static(daemons) = &mut self.config.daemons {
             let launches = launches.clamp(1, MOST_LAUNCHES);
@@ -201,7 +201,7 @@ impl Setup {
         }
     }
 
-    /// Leaves it one daemon.
+    /// Leaves the configuration one daemon.
     ///
     /// # Errors
     /// There is none of that name in its configuration.
@@ -219,8 +219,8 @@ impl Setup {
         Ok(())
     }
 
-    /// What is run for connections of these kinds: so many in stock of each, and so many
-    /// more that may be launched while those are in use or being removed.
+    /// The configuration for connections of these kinds: so many in stock of each, and, where none
+    /// is reused, so many more that may be launched while those are in use or being removed.
     #[must_use]
     pub(super) fn plan(
         &self,
@@ -272,8 +272,8 @@ impl Setup {
     }
 }
 
-/// What is said to a service of which it is known: the built-in echo, or one that has said
-/// itself what shows that it is ready.
+/// The exchange with a service of which it is known: the built-in echo, or a service whose `ready`
+/// shows it.
 fn known(service: &Service) -> Option<Exchange> {
     match &service.spec.ready {
         Ready::Exchange { send, expect } => {

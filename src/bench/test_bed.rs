@@ -21,43 +21,43 @@ use crate::docker::Docker;
 use crate::proxy::Outcome;
 use crate::shutdown::Stop;
 
-/// How long nothing may come of waiting for containers, besides the time that one takes to
-/// start; an image may have to be fetched.
+/// How long a wait for containers may last, besides the time that one takes to start; an image may
+/// have to be fetched.
 const STOCK: Duration = Duration::from_secs(300);
 
 /// Why there is nothing to measure.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BenchError {
-    /// It could not be run.
+    /// The program could not be run.
     #[error(transparent)]
     App(#[from] AppError),
     /// No daemon answers.
     #[error("{0}")]
     Unreachable(String),
-    /// Its containers do not get ready.
+    /// Containers do not get ready.
     #[error("{0}")]
     Launch(String),
     /// Somebody wants it to end.
     #[error("interrupted")]
     Interrupted,
-    /// It has removed its containers, but for these.
+    /// The program has removed its containers, but for these.
     #[error("containers may be left on {on}; remove them with `ganger reap --instance {instance}`")]
     Left {
         /// The daemons, for people.
         on: String,
-        /// Whose they are.
+        /// The instance that has them.
         instance: String,
     },
 }
 
-/// What there is to be measured, while it runs.
+/// The program under measurement, while it runs.
 pub(super) struct TestBed {
     running: Running,
-    /// What the program tells of itself.
+    /// The program's own records.
     pub(super) records: Arc<Records>,
     addresses: BTreeMap<RoundKind, SocketAddr>,
-    /// How long nothing may come of waiting for containers.
+    /// How long a wait for containers may last.
     patience: Duration,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct TestBed {
 /// every stock is full. When that has ended, or `stop` asks for it, everything is removed.
 ///
 /// # Errors
-/// See [`BenchError`]; what `work` came to is lost then.
+/// See [`BenchError`]; the result of `work` is lost then.
 ///
 /// # Cancel safety
 /// Dropping the future leaves the removal to the guardian.
@@ -78,7 +78,7 @@ pub(super) async fn with<T>(
     work: impl AsyncFnOnce(&TestBed) -> Result<T, BenchError>,
 ) -> Result<T, BenchError> {
     let taken = Instance::take(instance).map_err(AppError::from)?;
-    // Its end, which is not that of this process.
+    // The program's own stop, which does not end this process.
     let own = Stop { drain: stop.drain.child_token(), now: stop.now.clone(), ..Stop::default() };
     let drain = own.drain.clone();
     let (tell, told) = oneshot::channel();
@@ -115,7 +115,7 @@ pub(super) async fn with<T>(
         drain.cancel();
         measured
     };
-    // Both to their ends: it serves while it is measured, and removes afterwards.
+    // Both to their ends: the program serves while it is measured, and removes afterwards.
     let (measured, ended) = tokio::join!(measured, run);
     match ended? {
         Ended { left, .. } if !left.is_empty() => {
@@ -128,7 +128,7 @@ pub(super) async fn with<T>(
 // === impl TestBed ===
 
 impl TestBed {
-    /// Where connections of a kind are taken.
+    /// The address that takes connections of a kind.
     pub(super) fn address(&self, kind: RoundKind) -> Option<SocketAddr> {
         self.addresses.get(&kind).copied()
     }
@@ -140,7 +140,7 @@ impl TestBed {
     /// Waits until every stock is full and nothing else is under way.
     ///
     /// # Errors
-    /// It does not come to that.
+    /// The pool does not come to that.
     pub(super) async fn quiet(&self) -> Result<(), BenchError> {
         let mut seen = Snapshot::default();
         let settled = self.pool().until(|snapshot| {
@@ -173,7 +173,7 @@ impl TestBed {
     /// Leases every container of a stock once, so that none of them is fresh any more.
     ///
     /// # Errors
-    /// They cannot be had.
+    /// A container cannot be leased.
     pub(super) async fn use_up(&self, kind: RoundKind) -> Result<(), BenchError> {
         let stock =
             self.pool().snapshot().service(kind.as_str()).map_or(0, |s| s.counts[State::Idle]);
@@ -190,7 +190,7 @@ fn is_quiet(snapshot: &Snapshot) -> bool {
     let busy = [State::Launching, State::Probing, State::Checking, State::Retiring, State::Unknown];
     snapshot.settled()
         && snapshot.services.iter().all(|service| {
-            // The one that is reached directly is leased all the time.
+            // The container that is reached directly is leased all the time.
             let direct = service.name.as_str() == RoundKind::Direct.as_str();
             let leased = service.counts[State::Leased];
             let ready = service.counts[State::Idle] + if direct { leased } else { 0 };

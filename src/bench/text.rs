@@ -10,7 +10,7 @@ use super::time;
 const WIDTH: usize = 48;
 /// The most bars of a histogram; neighbours are put together until there are no more.
 const BARS: usize = 16;
-/// Of fewer a histogram says no more than the table.
+/// With fewer connections, a histogram says no more than the table.
 const ENOUGH: u64 = 20;
 /// Parts of a character's width, from one eighth on.
 const EIGHTHS: [char; 7] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉'];
@@ -151,7 +151,7 @@ fn histogram(bars: &[(f64, f64, u64)]) -> String {
 }
 
 fn bar(count: u64, most: u64) -> String {
-    // What is there at all is shown.
+    // Any count above 0 is shown.
     let eighths = (u128::from(count) * WIDTH as u128 * 8).div_ceil(most.into()) as usize;
     let mut bar = "█".repeat(eighths / 8);
     bar.extend((eighths % 8).checked_sub(1).map(|at| EIGHTHS[at]));

@@ -1,6 +1,6 @@
 //! Numbers and times as people write them.
 
-/// Units, largest first, in microseconds.
+/// Units in microseconds; `s` last, because the others end with it.
 const UNITS: [(&str, f64); 4] = [("ms", 1e3), ("us", 1.0), ("ns", 1e-3), ("s", 1e6)];
 
 /// A number without a sign, as people write it.

@@ -168,7 +168,7 @@ pub(super) struct Drainable {
     daemons: Vec<String>,
 }
 
-/// How long it is between two looks at what is waited for.
+/// The interval between two looks at what is waited for.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Asks, and prints the answer.
@@ -228,7 +228,7 @@ pub(super) async fn carry_out(verb: AskVerb, config: Option<PathBuf>) -> Result<
 // === impl Drainable ===
 
 impl Drainable {
-    /// The paths of their states, and what they are for people.
+    /// The paths of the services and daemons, and their names for people.
     fn places(&self) -> Vec<(String, String)> {
         let place = |kind: &str, name: &String| {
             let path = format!("/api/v1/{kind}s/{}", crate::http::escape(name));

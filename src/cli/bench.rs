@@ -24,7 +24,7 @@ use crate::shutdown::HangUp;
 use counter::Counter;
 use files::{load, writable, write};
 
-/// How long connections are made unless it is said how many, or for how long.
+/// How long connections are made unless a number or a duration is given.
 const DURATION: Duration = Duration::from_secs(10);
 /// The most clients at a time, and the most connections a second.
 const MOST: u32 = 100_000;
@@ -127,7 +127,7 @@ pub(super) struct BenchArguments {
     /// Compare with what `--json` wrote before; `-` is standard input
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
-    /// BenchArguments for the image, instead of its own
+    /// Arguments for the image, instead of its own
     #[arg(last = true, requires = "image", value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -135,8 +135,8 @@ pub(super) struct BenchArguments {
 // === impl BenchArguments ===
 
 impl BenchArguments {
-    /// What is logged unless it is said. Warnings name settings of a configuration; where there
-    /// is none, they are said once, with options to change.
+    /// The default log filter. Warnings name settings of a configuration; where there is none, they
+    /// are told once, with options to change.
     pub(super) fn log(&self) -> &'static str {
         if self.service.is_some() { "warn" } else { "error" }
     }
@@ -147,7 +147,7 @@ pub(super) async fn bench(
     config: Option<PathBuf>,
     log: &str,
 ) -> Result<Exit, Failure> {
-    // What would be found out too late.
+    // Mistakes that would be found too late.
     which(&arguments, config.as_ref())?;
     let tell = files::streams(&arguments, config.as_deref())?;
     let before = arguments.compare.as_deref().map(load).transpose()?;
@@ -208,7 +208,7 @@ async fn of_target(
     exchange: Exchange,
 ) -> Result<(BenchReport, bool), Failure> {
     let address = resolve(target).await?;
-    // One that is not there is a mistake of the command line's, and no result.
+    // An unreachable target is a mistake of the command line's, and no result.
     let reached = Exchange::default().connect(address, arguments.timeout).await;
     reached.map_err(|miss| unreachable(target, &miss.to_string()))?;
     let stop = run::stop(HangUp::Stops)?;
@@ -241,7 +241,7 @@ pub(super) fn usage(message: String) -> Failure {
     Failure::new(Exit::Usage, message)
 }
 
-/// What is said on each connection, if it is said what that is.
+/// The exchange on each connection, if the options name one.
 fn exchange(arguments: &BenchArguments) -> Result<Option<Exchange>, Failure> {
     let bytes = |option: &str, text: &Option<String>| {
         let bytes = text.as_deref().map(unescape).transpose();
@@ -255,7 +255,7 @@ fn exchange(arguments: &BenchArguments) -> Result<Option<Exchange>, Failure> {
     Ok(Some(Exchange { send: send.unwrap_or_default(), expect: Some(expect.unwrap_or_default()) }))
 }
 
-/// The load that is asked for; for so long where it is not said how much.
+/// The load that is asked for; for the time `otherwise` where none is given.
 fn load_of(arguments: &BenchArguments, otherwise: Option<Duration>) -> Result<Load, Failure> {
     let files = proxy::raise_open_files();
     let files = files.map_err(|error| Failure::new(Exit::Failed, error))?;

@@ -21,7 +21,7 @@ use crate::docker::{
 pub(super) use telling::CheckFormat;
 use telling::{Severity, Telling};
 
-/// What asking one daemon came to.
+/// The outcome of asking one daemon.
 struct Findings {
     lines: Vec<(Severity, String)>,
     unreached: bool,
@@ -64,7 +64,7 @@ async fn examine(
         telling.flag(Severity::Warning, why.clone());
     }
     if let Err(error) = &instance {
-        // It may be meant for another machine than the one it is checked on.
+        // The configuration may be meant for another machine than this one.
         telling.tell(Severity::Warning, &format!("to run it here: {error}"));
     }
     if !online {
@@ -79,7 +79,7 @@ async fn ask_all(
     instance: String,
     telling: &mut Telling,
 ) -> Result<Exit, Failure> {
-    // Nothing is launched or listed, so nothing has to be told apart.
+    // Nothing is launched or listed, so no containers have to be told apart.
     let docker = Docker::new(Identity { instance, boot: String::new() }, app::builtin());
     let docker = Arc::new(docker);
     let Plan { services, fleet, .. } = Plan::new(config);

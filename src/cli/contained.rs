@@ -1,5 +1,5 @@
-//! What a container lacks that Ganger runs in, said all at once: each thing that is found out only
-//! after the one before was mended costs another start.
+//! The things that Ganger's container lacks, told all at once: each one that is found only after
+//! the one before was mended costs another start.
 
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,11 @@ const SOCKET: &str = "/var/run/docker.sock";
 /// The container that this process is in, if it is in one.
 struct Enclosure<'a> {
     root: &'a Path,
-    /// It may enter namespaces.
+    /// This process may enter namespaces.
     may_enter: bool,
 }
 
-/// What is missing here for this configuration, in sentences that say what to do. Nothing outside
+/// The things missing here for this configuration, in sentences that say what to do. Empty outside
 /// of a container. `None` stands for a configuration that is not there.
 pub(super) fn missing(config: Option<&Config>) -> Vec<String> {
     let may_enter = can_enter_namespaces().is_ok();
@@ -82,7 +82,7 @@ impl Enclosure<'_> {
         missing
     }
 
-    /// Whether the processes are the machine's: only that has the kernel's own.
+    /// Whether this process sees the machine's processes: only those include the kernel's.
     fn sees_the_machine(&self) -> bool {
         std::fs::read_to_string(self.root.join("proc/2/comm"))
             .is_ok_and(|name| name.trim() == "kthreadd")

@@ -17,7 +17,7 @@ use crate::shutdown::HangUp;
 
 /// The engine that is used unless another is named.
 pub(super) const DEFAULT: &str = "unix:///var/run/docker.sock";
-/// What the containers of a demo are labelled with.
+/// The instance that the containers of a demo are labelled with.
 const INSTANCE: &str = "ganger-demo";
 /// The usual address of the status page.
 const PAGE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5455);
@@ -27,7 +27,7 @@ pub(super) async fn demo(
     listen: Option<SocketAddr>,
     log: &str,
 ) -> Result<Exit, Failure> {
-    // As the engine's own client takes an empty DOCKER_HOST.
+    // Docker's own client takes an empty DOCKER_HOST the same way.
     let url = if url.is_empty() { DEFAULT } else { url };
     let endpoint: Endpoint = url
         .parse()
@@ -126,7 +126,7 @@ fn what_next(address: SocketAddr, page: Option<SocketAddr>) -> String {
     let (ip, port) = (address.ip(), address.port());
     let page =
         page.map_or_else(String::new, |page| format!("\nThe status page is at http://{page}\n"));
-    // As it was called: it may not be installed yet.
+    // The program's name as it was called: it may not be installed yet.
     let program = env::args().next().unwrap_or_else(|| "ganger".to_owned());
     format!(
         "\nNow, in another terminal:\n\

@@ -19,7 +19,7 @@ pub(super) async fn guard(quiet: Duration) -> Result<Exit, Failure> {
     }
 }
 
-/// What starts a guardian that logs as this process does.
+/// The command of a guardian that logs as this process does.
 pub(super) fn command(format: LogFormat, filter: &str) -> Command {
     let mut command = Command::new(SELF);
     std::os::unix::process::CommandExt::arg0(&mut command, "ganger");

@@ -1,4 +1,4 @@
-//! What verbs print for people, and for programs that read it.
+//! Output of verbs, for people and for programs that read it.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 /// Why something could not be printed, the first time that happened.
 static UNPRINTED: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Whoever read it has seen enough.
+/// The reader has closed the output.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line. A failure is kept for [`unprinted`]: the verb goes on, because a demo that
@@ -22,14 +22,14 @@ pub(super) fn print(text: &str) {
     print_bytes(text.as_bytes());
 }
 
-/// Prints what is no text, likewise.
+/// Prints bytes that are no text, likewise.
 pub(super) fn print_bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     note(out.write_all(bytes).and_then(|()| out.flush()));
 }
 
-/// Keeps the failure of something that was printed. A closed pipe is none: whoever read it has
-/// seen enough, as with `ganger init | head -1`.
+/// Keeps the failure of something that was printed. A closed pipe is none: the reader has seen
+/// enough, as with `ganger init | head -1`.
 pub(super) fn note(printed: io::Result<()>) {
     match printed {
         Ok(()) => {}
@@ -38,12 +38,12 @@ pub(super) fn note(printed: io::Result<()>) {
     }
 }
 
-/// Whether what is printed is of use yet: a verb that goes on for ever ends when it is not.
+/// Whether output is still of use: a verb that goes on for ever ends when it is not.
 pub(super) fn is_read() -> bool {
     !CLOSED.load(Relaxed) && UNPRINTED.lock().is_none()
 }
 
-/// Why what was printed has not arrived, if it has not.
+/// Why printed output has not arrived, if it has not.
 pub(super) fn unprinted() -> Option<io::Error> {
     // Text without an end of line may be left in the buffer.
     note(io::stdout().flush());

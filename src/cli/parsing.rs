@@ -1,4 +1,4 @@
-//! How the command line is read, and what is said of one that is wrong.
+//! Reads the command line, and explains one that is wrong.
 
 use std::ffi::OsString;
 
@@ -7,7 +7,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches};
 
 use super::Arguments;
 
-/// Reads the command line. What is wrong with it, and its help, have the colours that it asks for.
+/// Reads the command line. Its errors and its help have the colours that it asks for.
 pub(super) fn parsed(args: impl Iterator<Item = OsString>) -> Result<Arguments, clap::Error> {
     let args: Vec<_> = args.collect();
     let mut command = Arguments::command().color(colour_in(&args));
@@ -15,7 +15,7 @@ pub(super) fn parsed(args: impl Iterator<Item = OsString>) -> Result<Arguments, 
     Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-/// What the command line says of colours, before it is known to be one.
+/// The colours that the arguments ask for, before they are parsed.
 fn colour_in(args: &[OsString]) -> ColorChoice {
     let words = args.iter().filter_map(|arg| arg.to_str());
     let mut words = words.take_while(|arg| *arg != "--");
@@ -27,7 +27,7 @@ fn colour_in(args: &[OsString]) -> ColorChoice {
     value.and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-/// Adds to the complaint about an option that a verb does not have which verbs have it.
+/// Adds, to the complaint about an option that a verb lacks, which verbs have it.
 pub(super) fn hinted(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
         return error;

@@ -16,7 +16,7 @@ use crate::discovery::Discovered;
 use crate::docker::{Docker, Identity, Site};
 use crate::endpoint::Endpoint;
 
-/// Copies under way at a time. The source reads the image for each anew.
+/// Copies under way at a time. The source reads the image anew for each.
 const IN_FLIGHT: usize = 4;
 /// The name that stands for every daemon.
 const ALL: &str = "all";
@@ -35,10 +35,10 @@ pub(super) async fn push(
     let targets = targets(to, &daemons)?;
     let from = from.map(|from| source(from, &daemons)).transpose()?;
 
-    // Nothing is launched or listed, so nothing has to be told apart.
+    // Nothing is launched or listed, so no containers have to be told apart.
     let identity = Identity { instance: String::new(), boot: String::new() };
     let docker = Docker::new(identity, Vec::new());
-    // The first that has it is looked for among all.
+    // Without `--from`, all are asked for the image, and the first is taken.
     let mut asked = from.as_slice().to_vec();
     let others = daemons.iter().filter(|daemon| {
         let wanted = from.is_none() || targets.contains(&daemon.name);
@@ -50,7 +50,7 @@ pub(super) async fn push(
     let source = choose(image.as_str(), &held[..if from.is_some() { 1 } else { held.len() }])?;
     say(&format!("{image}: from {}, {}", source.daemon, short_id(&source.image.id)));
 
-    // With `all`, the one that it comes from is no target.
+    // With `all`, the source is no target.
     held.retain(|(name, _)| {
         let named = to.iter().any(|to| to == name.as_str());
         targets.contains(*name) && (named || **name != source.daemon)
@@ -144,7 +144,7 @@ fn named<'d>(
     })
 }
 
-/// The first that has the image.
+/// The first daemon that has the image.
 fn choose(image: &str, held: &[(&DaemonName, ImageAnswer)]) -> Result<Source, Failure> {
     let has = |(name, held): &(&DaemonName, ImageAnswer)| {
         let image = held.as_ref().ok()?.clone()?;

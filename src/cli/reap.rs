@@ -18,9 +18,9 @@ struct ReapTally {
     failed: usize,
 }
 
-/// Removes what an instance has left behind that does not run.
+/// Removes what an instance that does not run has left behind.
 pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<Exit, Failure> {
-    // Nothing is taken from under a process that runs; to look does it no harm.
+    // A running process keeps its containers; to look does it no harm.
     let instance = match Instance::take_surely(name) {
         Ok(instance) => Some(instance),
         Err(InstanceError::Taken { holder, .. }) if dry_run => {
@@ -33,14 +33,14 @@ pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<E
         }
         Err(error) => return Err(run::failed(error)),
     };
-    // No run has such a boot: all there is was launched by others.
+    // No run has this boot: every container was launched by another.
     let boot = instance.as_ref().map_or("dry-run", Instance::boot).to_owned();
     let docker = Docker::new(Identity { instance: name.to_owned(), boot }, Vec::new());
     remove(config, docker, &format!("instance {name}"), dry_run).await
 }
 
-/// Removes what is overdue, of whatever instance. Those that run see to it that they
-/// have nothing of the kind.
+/// Removes whatever is overdue, of any instance. Running instances see to it that they have
+/// nothing overdue.
 pub(super) async fn reap_overdue(config: &Config, dry_run: bool) -> Result<Exit, Failure> {
     remove(config, Docker::overdue(), "overdue", dry_run).await
 }

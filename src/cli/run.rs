@@ -31,7 +31,7 @@ pub(super) async fn run(
         None => (Instance::take(&name).map_err(failed)?, None),
     };
     let config = match predecessor {
-        // What has changed until then it would have read; from then on it waits for this process.
+        // The predecessor would have read changes so far; from now on it waits for this process.
         Some(_) if !is_stdin(path) => {
             load(path, &name).map_err(|why| Failure::new(Exit::Config, why.render()))?
         }

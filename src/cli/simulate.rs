@@ -15,7 +15,7 @@ use super::out::say;
 use super::{Exit, Failure};
 use crate::config::{is_stdin, origin, time};
 
-/// Unless it is said which.
+/// The fixed stocks unless `--warm` is given.
 const STOCKS: [u32; 7] = [0, 1, 2, 4, 8, 16, 32];
 
 /// What is replayed, and against what.

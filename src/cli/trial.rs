@@ -27,7 +27,7 @@ const LAST: Duration = Duration::from_secs(10);
 pub(super) struct TryArguments {
     /// The image, as a service names it
     image: String,
-    /// TryArguments in place of the image's
+    /// Arguments in place of the image's
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
     /// The engine to use

@@ -10,11 +10,11 @@ use super::tree::Node;
 use super::value::FilePath;
 use crate::token::TokenFile;
 
-/// The longest path of the socket, in bytes. The kernel takes 107, of which a take-over needs some for
-/// the socket that it makes beside this one.
+/// The longest path of the socket, in bytes. The kernel takes 107, of which a take-over needs some
+/// for the socket that it makes beside this one.
 const LONGEST: usize = 107 - BESIDE.len();
 
-/// What is at the end of the path of a socket until it takes the place of another process's.
+/// The suffix of a socket's path until it replaces another process's socket.
 pub(crate) const BESIDE: &str = ".next";
 
 /// Where a running Ganger is asked.
@@ -22,11 +22,11 @@ pub(crate) const BESIDE: &str = ".next";
 pub struct Admin {
     /// The path of the unix socket. `None` is [`Admin::usual_socket`], where that can be made.
     pub socket: Option<PathBuf>,
-    /// The address that it is asked at by HTTP, too.
+    /// The address for HTTP requests, too.
     pub listen: Option<SocketAddr>,
     /// The token of those who may change something there.
     pub token_file: Option<TokenFile>,
-    /// The names that readers call that address by, besides `localhost` and IP addresses.
+    /// Host names for that address, besides `localhost` and IP addresses.
     pub hosts: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ impl Admin {
         PathBuf::from(format!("/run/ganger/{instance}.sock"))
     }
 
-    /// Whether others than this machine's may come to its address: from other machines, or by a proxy.
+    /// Whether its address is open beyond this machine: to other machines, or by a proxy.
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.listen.is_some_and(|listen| !listen.ip().is_loopback() || !self.hosts.is_empty())
@@ -101,7 +101,7 @@ impl Decode for Admin {
 }
 
 impl Admin {
-    /// Reports what its keys cannot be together.
+    /// Checks the values of its keys.
     fn check(&self, f: &mut Fields<'_, '_, '_>) {
         let long = |path: &PathBuf| path.as_os_str().len() > LONGEST;
         if let (Some(place), true) = (f.place(ADMIN.socket), self.socket.as_ref().is_some_and(long))

@@ -35,7 +35,7 @@ const NAMES: &[(&str, &str)] = &[
     ("tty", "leave it out: clients talk to its port"),
 ];
 
-/// What to write in place of a setting that a service has in a Compose file.
+/// The advice for a setting that a service has in a Compose file.
 pub(super) fn pointer(name: &str) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| *known == name).map(|(_, instead)| *instead)
 }

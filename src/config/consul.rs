@@ -188,7 +188,7 @@ pub(super) fn secured(
             Some(files) if https => endpoint.with_tls(files.clone()),
             _ => endpoint,
         });
-        // What is there and cannot be read was reported.
+        // An unreadable value was reported.
         if https && files.is_none() && !f.given(of) {
             let title = "only given authorities are trusted, and none is given for this Consul";
             let help =

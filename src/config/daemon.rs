@@ -11,7 +11,7 @@ use super::value::{Containers, Launches};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::tls::Files;
 
-/// One container engine API endpoint.
+/// A container engine's API endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedDaemon {
     /// Unique in the file.
@@ -21,7 +21,7 @@ pub struct ListedDaemon {
     /// The most containers it may hold, of all instances together, counting those
     /// being launched and removed. At least 1.
     pub max_containers: u32,
-    /// Launches in flight on it, 1 to 32; `None` learns how many pay.
+    /// Launches in flight on it, 1 to 32; `None` learns the number.
     pub max_launches: Option<u32>,
     /// The address of its machine to publish ports on and to dial. `None` takes
     /// loopback for a socket, else the address its API is reached at.
@@ -87,7 +87,7 @@ impl Decode for FoundDaemon {
             if let Some(url) = &url {
                 check_tls(f, url, insecure);
             }
-            // The key allows what is checked here, and nothing runs by it.
+            // The key only affects these checks, and nothing that runs.
             f.comes_to(DAEMON.insecure, ());
             if let (Some(ip), Some(place)) = (publish_on, f.place(DAEMON.publish_on)) {
                 check_publish(f, ip, &place);
@@ -112,7 +112,7 @@ impl Decode for FoundDaemon {
     }
 }
 
-/// Whoever can talk to a daemon is root on its machine.
+/// Access to a daemon's API is root on its machine.
 fn check_tls(f: &mut Fields<'_, '_, '_>, url: &Spanned<Endpoint>, insecure: bool) {
     if let Some(place) = f.place(DAEMON.tls) {
         if let Endpoint::Unix(_) = url.value {

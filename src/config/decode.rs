@@ -1,4 +1,4 @@
-//! Turns the tree of a file into values, and collects what is wrong with them.
+//! Turns the tree of a file into values, and collects their mistakes.
 
 mod fields;
 mod values;
@@ -29,11 +29,11 @@ use super::variables::expand;
 
 /// A value that can be read from a file.
 pub(super) trait Decode: Clone + PartialEq + Send + Sync + 'static {
-    /// What it is, with an example, to follow "expected".
+    /// A phrase with an example, to follow "expected".
     const WHAT: &'static str;
     /// Whether `None` is one of its values. Otherwise it is as if the key were left out.
     const TAKES_NONE: bool = false;
-    /// What may be told of it to those who may not read the file.
+    /// How far it is shown to those who may not read the file.
     const TELL: Tell = Tell::Nothing;
     /// All that, for the tables of keys.
     const KIND: KeyKind =
@@ -54,7 +54,7 @@ pub(super) struct Spanned<T> {
 /// An entry of a map: its key, if it makes sense, and its value, which is yet to be read.
 pub(super) type MapEntry<'n, K> = (Option<Spanned<K>>, &'n Node);
 
-/// What is wrong with a scalar of the right type.
+/// A mistake in a scalar of the right type.
 #[derive(Debug)]
 pub(super) struct Flaw {
     title: String,
@@ -66,7 +66,7 @@ pub(super) struct Flaw {
 pub(super) struct Cx<'t> {
     pub(super) sources: &'t SourceText,
     pub(super) mistakes: Vec<Mistake>,
-    /// What can be used, and looks wrong.
+    /// Usable values that look wrong.
     pub(super) warnings: Vec<Mistake>,
 }
 
@@ -93,7 +93,7 @@ impl fmt::Display for Flaw {
 // === impl Cx ===
 
 impl<'t> Cx<'t> {
-    /// What stands in `defaults` is read by each service, and is one mistake all the same.
+    /// Mistakes in `defaults` are found by each service, and reported once.
     pub(super) fn report(&mut self, mistake: Mistake) {
         if !self.mistakes.contains(&mistake) {
             self.mistakes.push(mistake);
@@ -128,7 +128,7 @@ impl<'t> Cx<'t> {
     /// Reports a value of the wrong type.
     pub(super) fn expected<T>(&mut self, node: &Node, what: &str) -> Option<T> {
         let text = self.source(&node.span);
-        // What is to be any text may be a secret, and a title is told to more than the file is.
+        // Free text may be a secret, and titles have more readers than the file.
         let may_be_secret = what == String::WHAT;
         let found = match &node.shape {
             Shape::Bad => return None,
@@ -143,7 +143,7 @@ impl<'t> Cx<'t> {
             Shape::List(_) => "a list `[ ]`".to_owned(),
             Shape::Map(_) => "a map `{ }`".to_owned(),
         };
-        // Of what is long only the start is underlined.
+        // Only the start of long values is underlined.
         let span = match &node.shape {
             Shape::Atom | Shape::Name => node.span.clone(),
             Shape::Struct { name: Some(name), .. } => name.clone(),
@@ -159,7 +159,7 @@ impl<'t> Cx<'t> {
         None
     }
 
-    /// Reads a scalar with `ron`, then looks whether it makes sense.
+    /// Reads a scalar with `ron`, then checks its value.
     pub(super) fn scalar<R: DeserializeOwned, T>(
         &mut self,
         node: &Node,
@@ -210,11 +210,11 @@ impl<'t> Cx<'t> {
         self.report(mistake);
     }
 
-    /// A value as it stands in the file; of a text, with the variables of the environment that it
-    /// names in their place.
+    /// A value as it stands in the file; in text, the variables of the environment that it names
+    /// are replaced.
     fn expanded(&self, span: &Span) -> Result<Cow<'t, str>, Flaw> {
         let text = self.source(span);
-        // What is no text, or no well-formed one, is told of by who reads it.
+        // Non-text and malformed text are left to their decoder.
         let Some(named) = Some(text).filter(|text| text.contains("${")) else {
             return Ok(Cow::Borrowed(text));
         };

@@ -5,10 +5,10 @@ use super::report::Mistake;
 use super::service::SERVICE_ROWS;
 use super::tree::{Item, Node, Shape};
 
-/// What each service has of its own.
+/// Keys that `defaults` cannot have.
 const OWN: [&str; 1] = ["listen"];
 
-/// That there are some: they are read with the services that have them.
+/// A marker: the settings are read with the services that have them.
 #[derive(Clone, PartialEq)]
 pub(super) struct Defaults;
 
@@ -59,7 +59,7 @@ pub(super) fn spread(text: &str, file: &mut Node) {
     }
 }
 
-/// Whether it is a setting of services: others are told of where they stand, once.
+/// Whether it is a setting of services: others are reported where they are, once.
 fn known(text: &str, item: &Item) -> bool {
     let name = item.key.as_ref().map(|key| &text[key.span.clone()]);
     SERVICE_ROWS.iter().any(|row| Some(row.name) == name)

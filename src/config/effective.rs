@@ -1,6 +1,6 @@
-//! The configuration as it holds: each key with its value and where that is said. It is what those are
-//! told who may ask a running Ganger, and may not read its files; so a value is in it only where
-//! [`Tell`] says that it holds no secret.
+//! The effective configuration: each key with its value and place. Those who may ask a running
+//! Ganger, and may not read its files, are shown it; so a value is in it only where [`Tell`] says
+//! that it holds no secret.
 
 mod lines;
 mod text;
@@ -14,7 +14,7 @@ use super::{Config, Daemons};
 use lines::LineStarts;
 use text::{Saying, ToldValue};
 
-/// What stands for what is not told.
+/// Placeholder for hidden values.
 pub(super) const HIDDEN: &str = "<hidden>";
 
 /// Every key of a configuration, with the value that holds. No secret is in it.
@@ -42,30 +42,30 @@ pub struct EffectivePart {
 /// A key, and what holds.
 #[derive(Debug, Clone)]
 pub struct EffectiveKey {
-    /// It, with those that it is in: `limits.memory`, `mounts[0].source`, `env["NAME"]`.
+    /// Its full name: `limits.memory`, `mounts[0].source`, `env["NAME"]`.
     pub key: Cow<'static, str>,
-    /// What holds.
+    /// Its value.
     pub value: EffectiveValue,
     /// A part of the value is left out, or all of it.
     pub is_redacted: bool,
     /// The variables of the environment that were filled in.
     pub variables: Box<[String]>,
-    /// Where it is written. What nobody wrote is a default.
+    /// Where it is written; `None` where it is not.
     pub place: Option<FilePlace>,
 }
 
-/// What holds.
+/// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EffectiveValue {
-    /// This default, as a file would have it.
+    /// The default, as a file would have it.
     Default(&'static str),
-    /// This, as the file has it.
+    /// Set, as the file has it.
     Written(Box<str>),
-    /// There is no value, and this is what that comes to.
+    /// No value; the text says what that means.
     Nothing(&'static str),
 }
 
-/// A place in one of the files. It takes little room: there is one for each key.
+/// A place in one of the files. Small, for there is one for each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FilePlace {
     /// Which of the files.
@@ -86,8 +86,8 @@ struct Walk<'t> {
 // === impl Effective ===
 
 impl Effective {
-    /// What the tree of a file says that was read as this configuration, and what `rows`, the keys at
-    /// the top, say of the rest.
+    /// Takes values from the tree of a file that was read as this configuration, and the rest from
+    /// `rows`, the keys at the top.
     pub(super) fn of(file: &Node, sources: &SourceText, config: &Config, rows: &[Row]) -> Self {
         let files = sources.files().iter().map(|file| file.origin.clone()).collect();
         let mut walk = Walk { sources, lines: LineStarts::of(sources), keys: Vec::new() };
@@ -115,7 +115,7 @@ impl Effective {
     }
 }
 
-/// Always equal: what has been read is equal when what came of it is.
+/// Always equal: the configuration made of the file is compared.
 impl PartialEq for Effective {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -178,7 +178,7 @@ impl<'t> Walk<'t> {
         parts
     }
 
-    /// Which settings all services have; what they are is told with each of those.
+    /// Names of the settings in `defaults`; each service shows their values.
     fn defaults(&mut self, row: &Row, node: &Node) {
         let names = items(node).iter().filter_map(|item| item.key.as_ref());
         let names: Vec<_> = names.map(|key| key.name(self.sources.text())).collect();
@@ -198,7 +198,7 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// Whether a file says so that a key has no value.
+    /// Whether a file sets a key to no value.
     fn is_left_out(&self, row: &Row, node: &Node) -> bool {
         let is_none = matches!(node.shape, Shape::Name) && self.source(node) == "None";
         is_none && !row.takes_none
@@ -208,10 +208,10 @@ impl<'t> Walk<'t> {
         self.saying().source(&node.span)
     }
 
-    /// A key that has no value, and maybe says so.
+    /// A key without a value, or set to none.
     fn left_out(&mut self, row: &Row, path: Cow<'static, str>, node: Option<&Node>) {
         let default = match row.without {
-            // One value has said all.
+            // A short form covers it.
             Without::Refused => return,
             Without::Nothing(words) => {
                 return self.push(path, ToldValue::of(EffectiveValue::Nothing(words)), node);
@@ -281,14 +281,14 @@ impl<'t> Walk<'t> {
                 _ => format!("{path}[{at}]"),
             };
             if !matches!(element.shape, Shape::Struct { name: None, .. }) {
-                // What stands for the whole of it.
+                // The short form of a struct.
                 self.plain(Tell::Whole, path.clone().into(), element);
             }
             self.children(rows, &path, items(element));
         }
     }
 
-    /// How an entry of a map is called.
+    /// The name of a map's entry.
     fn entry(&self, path: &str, key: &Node) -> String {
         format!("{path}[{}]", self.saying().text(key, Tell::Whole).text)
     }
@@ -318,7 +318,7 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// What stands in the bracket of a node.
+/// The items in the bracket of a node.
 fn items(node: &Node) -> &[Item] {
     match &node.shape {
         Shape::Struct { items, .. } => items,

@@ -17,11 +17,11 @@ pub struct ImageRef(String);
 // === impl ImageRef ===
 
 impl ImageRef {
-    /// Checks a name. One without tag and digest gets the tag `latest`, because
-    /// to fetch it without one is to fetch all tags.
+    /// Checks a name. A name without tag and digest gets the tag `latest`: a
+    /// pull without a tag would fetch all tags.
     ///
     /// # Errors
-    /// What is wrong with it and, where it can be said, what to write instead.
+    /// The mistake and, where it is known, what to write instead.
     pub fn new(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("the name is empty".to_owned());

@@ -29,7 +29,7 @@ impl Decode for Includes {
     }
 }
 
-/// Reads the files that a file includes, and adds them to the sources. What is missing in the file
+/// Reads the files that a file includes, and adds them to the sources. Keys missing in the file
 /// may have been in one that cannot be read.
 pub(super) fn include(
     sources: &mut SourceText,
@@ -46,7 +46,7 @@ pub(super) fn include(
                 continue;
             }
         };
-        // A directory that was moved must not take its services out of what runs.
+        // A directory that was moved must not silently remove its services.
         if paths.is_empty() {
             let mistake = Mistake::new(&span, format!("{name:?} matches no file"));
             mistakes.push(mistake.help("leave it out as long as there is none"));
@@ -81,7 +81,7 @@ pub(super) fn merge(file: &mut Node, included: &Node, cx: &mut Cx<'_>) {
         _ = cx.expected::<()>(&more.value, "a map of services");
         return;
     };
-    // What is wrong with the file's own is said where that is read.
+    // Mistakes in the file's own map are reported where it is read.
     if let Shape::Map(services) = services.value.shape_mut(text) {
         services.extend(more.iter().cloned());
     }

@@ -1,6 +1,6 @@
-//! Tables of keys. What a file may say is told once, beside what reads it: a key's name and type, what
-//! holds without it, an example, and what it is. From that come how a file is read and what is
-//! suggested for a slip, the reference in docs/, and the file that `ganger init` prints.
+//! Tables of keys. Each key is declared once, beside its decoder: its name and type, its default,
+//! an example, and a description. The tables drive the decoding of files, the suggestions for
+//! typos, the reference in docs/, and the file that `ganger init` prints.
 
 use std::marker::PhantomData;
 
@@ -16,24 +16,24 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     /// Its place in its table, from 0.
     pub(super) at: usize,
-    /// What it takes, of the type that reads it.
+    /// Its values in words, from its type.
     pub(super) what: &'static str,
     pub(super) without: Without,
-    /// What it is: sentences, for the reference and for comments in a file.
+    /// Description in sentences, for the reference and comments in a file.
     pub(super) about: &'static str,
-    /// What only the reference says, with its links.
+    /// Sentences of the reference alone, with links.
     pub(super) more: &'static str,
     /// A value, as a file has it, where the default is none.
     pub(super) example: &'static str,
     /// The keys of the struct that it takes.
     pub(super) within: &'static [Row],
-    /// What may be told of its values.
+    /// How far its values are shown.
     pub(super) tell: Tell,
     /// Whether `None` is one of its values, rather than a way to leave it out.
     pub(super) takes_none: bool,
 }
 
-/// What a type says of itself to the keys that take it.
+/// The constants of a type for the keys that take it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KeyKind {
     pub(super) what: &'static str,
@@ -41,7 +41,7 @@ pub(super) struct KeyKind {
     pub(super) takes_none: bool,
 }
 
-/// What may be told of values to whoever may ask how a running Ganger is configured. Nothing, unless
+/// How far values are shown to who may query a running Ganger's configuration. Not at all, unless
 /// their type, or the row of a key, says that they hold no secret.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Tell {
@@ -49,26 +49,26 @@ pub(super) enum Tell {
     Nothing,
     /// All, as it stands in the file.
     Whole,
-    /// The paths of files, and nothing of what is in them.
+    /// The paths of files, without their content.
     Path,
-    /// Urls, without who asks and what is asked.
+    /// Urls, without user, password and query.
     Url,
-    /// What stands before the colons of a map.
+    /// The keys of a map, without its values.
     Names,
-    /// What each key in their brackets may tell; by the word before the bracket, which is told as well.
+    /// Rows of the keys in their brackets, by the word before the bracket, which is shown as well.
     Keys(&'static [(&'static str, &'static [Row])]),
     /// The same of each element of a list or a map, none of which has a word before its bracket.
     Each(&'static [Row]),
 }
 
-/// What holds where a key is left out.
+/// The effect of leaving a key out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Without {
     /// The file is refused.
     Refused,
-    /// This value, as a file has it.
+    /// A default, as a file has it.
     Default(&'static str),
-    /// There is none; this is what that comes to.
+    /// No value; the text says what that means.
     Nothing(&'static str),
 }
 
@@ -125,7 +125,7 @@ impl Row {
         Self { within, ..self }
     }
 
-    /// What holds without it, as a file has it; empty when there is nothing.
+    /// Its default, as a file has it; empty when there is none.
     pub(super) const fn default_text(&self) -> &'static str {
         match self.without {
             Without::Default(default) => default,
@@ -133,7 +133,7 @@ impl Row {
         }
     }
 
-    /// Whether it takes a struct whose keys have what holds without it.
+    /// Whether it takes a struct whose keys have the defaults.
     pub(super) fn is_struct(&self) -> bool {
         self.value() == "()"
     }
@@ -177,7 +177,7 @@ impl<T> Key<T> {
     }
 }
 
-/// The keys of one struct: a constant that has a field for each, and a list of all. `Decode` has to be
+/// The keys of one struct: a constant with a field for each, and a list of all. `Decode` has to be
 /// in scope.
 macro_rules! keys {
     ($(#[$doc:meta])* $keys:ident, $type:ident, $rows:ident; $($name:ident: $of:ty = $row:expr;)+) => {

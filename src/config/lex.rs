@@ -1,11 +1,11 @@
 //! Cuts a RON file into tokens, each with its place.
 //!
-//! What it cannot read it reports and passes on as [`TokenKind::Broken`], so that
-//! the rest of the file is still looked at.
+//! Unreadable text is reported and passed on as [`TokenKind::Broken`], so that the
+//! rest of the file is still read.
 
 use super::report::{Mistake, Span};
 
-/// One token.
+/// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
@@ -198,7 +198,7 @@ impl<'t> Lexer<'t, '_> {
                     return TokenKind::Atom;
                 }
                 '\n' if !escaped => break,
-                // The line end of an escaped one may be two characters.
+                // An escaped line end may be two characters.
                 '\r' if escaped => continue,
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! What services, daemons and instances may be called.
+//! The names of services, daemons and instances.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl Name {
     /// Checks a name.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The mistake in it.
     pub fn new(name: impl Into<String>) -> Result<Self, String> {
         let name = name.into();
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);

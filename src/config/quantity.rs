@@ -63,8 +63,8 @@ impl Decode for Size {
     }
 }
 
-/// What is wrong with a size that others read in another way: for Docker `512m` is a power of two,
-/// for the rest of the world a power of ten. Without a unit, too, one may have meant either, or bytes.
+/// The flaw in a size that others read in another way: Docker counts `512m` in powers of two, the
+/// rest of the world in powers of ten. A size without a unit may be either, or bytes.
 fn ambiguous(text: &str) -> Option<Flaw> {
     let text = text.trim();
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim_start();
@@ -112,7 +112,7 @@ fn duration(text: String) -> Result<Duration, Flaw> {
 /// Reads a time as the configuration has it, from the command line.
 ///
 /// # Errors
-/// What is wrong with it, and what to write.
+/// The mistake, and what to write instead.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     duration(text.to_owned()).map_err(|flaw| flaw.to_string())
 }

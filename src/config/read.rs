@@ -19,8 +19,8 @@ use super::tree::{Node, parse};
 use super::value::FilePath;
 use super::{Admin, Config, Daemons, Log, LogFormat, Register};
 
-/// Reads a file, and those that it includes, which are added to the sources; returns also what to
-/// warn of. An error is never empty.
+/// Reads a file, and those that it includes, which are added to the sources; also returns
+/// warnings. An error is never empty.
 pub(super) fn config(sources: &mut SourceText) -> Result<(Config, Vec<Mistake>), Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let mut tree = parse(sources.text(), 0, &mut mistakes);
@@ -173,7 +173,7 @@ impl Decode for Services {
         let read = |(name, node): &MapEntry<'_, Name>| match name {
             Some(name) => service(&format!("service \"{}\"", name.value), name, node, cx),
             None => {
-                // What else is wrong with it is told all the same.
+                // Its other mistakes are reported all the same.
                 let value = Name::new("unnamed").ok()?;
                 service("this service", &Spanned { value, span: node.span.clone() }, node, cx);
                 None
@@ -233,17 +233,17 @@ fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (x == y || covers(x, y) || covers(y, x))
 }
 
-/// What is wrong where more is to be kept warm than the daemons hold.
+/// The mistake where `warm` containers exceed the daemons' capacity.
 pub(crate) fn no_room(warm: u64, room: u64) -> String {
     format!("the services keep {warm} containers warm, but the daemons hold {room} together")
 }
 
-/// All that is to be kept warm has to fit on the daemons, where they are known.
+/// All `warm` containers have to fit on the daemons, where these are listed.
 fn check_capacity(daemons: &Daemons, services: &[DecodedService], cx: &mut Cx<'_>) {
     let Daemons::Static(daemons) = daemons else { return };
     let room: u64 = daemons.iter().map(|daemon| u64::from(daemon.max_containers)).sum();
     let mut warm = 0;
-    // The one that is too much for the room is shown.
+    // The first service without room is shown.
     let mut last: Option<&Span> = None;
     for service in services {
         warm += u64::from(service.warm.value);

@@ -1,4 +1,4 @@
-//! What shows that a container can serve.
+//! Reads `ready`, the readiness check.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use super::tree::Node;
 use super::value::{Bytes, Count, Text};
 use crate::spec::{Healthcheck, Ready};
 
-/// Of the time for a check the rest is for making the connection.
+/// The rest of the time for a check is for making the connection.
 const LONGEST_LINGER: Duration = Duration::from_millis(CHECK.as_millis() as u64 / 2);
 /// How often a container's health is checked by a test of the user's: engines would wait
 /// 30 s for the first, which is all the time that a container has unless more is given.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// What engines take for a time at the least.
+/// The shortest time that engines take.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A program and its arguments.
 #[derive(Clone, PartialEq)]
 struct Command(Vec<String>);
 
-/// What an engine runs to check a container's health.
+/// The command of an engine's health check.
 #[derive(Clone, PartialEq)]
 pub(super) struct Test(Vec<String>);
 
-/// What is asked for by HTTP: a path, and a query if need be.
+/// The target of an HTTP request: a path, and any query.
 #[derive(Clone, PartialEq)]
 pub(super) struct HttpPath(String);
 
@@ -117,7 +117,7 @@ impl Decode for Ready {
 }
 
 impl Ready {
-    /// Why a container that has so long to get ready in never would: title and help.
+    /// Why a container could not get ready within `start`: title and help.
     pub(super) fn why_too_late(&self, start: Duration) -> Option<(String, &'static str)> {
         match self {
             Self::Tcp { linger } if *linger > start / 2 => Some((
@@ -165,7 +165,7 @@ fn healthcheck(f: &mut Fields<'_, '_, '_>) -> Healthcheck {
     }
 }
 
-/// A time that engines take for one.
+/// A time that engines accept.
 fn time(f: &mut Fields<'_, '_, '_>, key: Key<Positive>) -> Option<Duration> {
     let time = f.optional(key)?.0;
     if let Some(place) = f.place(key).filter(|_| time < SHORTEST) {

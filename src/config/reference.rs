@@ -1,5 +1,5 @@
-//! The reference of keys, for programs: what the tables say, as data. RON has no schema language;
-//! this is what an editor or a generator of configurations can use in its place.
+//! The reference of keys, for programs: the tables as data. RON has no schema language; editors
+//! and generators of configurations can use this in its place.
 
 use serde::Serialize;
 
@@ -23,9 +23,9 @@ pub(super) const GROUPS: [(&str, &[Row]); 6] = [
 /// The keys of a configuration.
 #[derive(Debug, Serialize)]
 pub struct KeyReference {
-    /// Those at the top of a file, each with those in it.
+    /// Top-level keys, each with the keys in it.
     pub keys: Vec<KeyEntry>,
-    /// Those of structs that several keys, or one of several words, take.
+    /// Keys of structs that several keys, or one of several words, take.
     pub groups: Vec<KeyGroup>,
 }
 
@@ -38,22 +38,22 @@ pub struct KeyGroup {
     pub keys: Vec<KeyEntry>,
 }
 
-/// One key.
+/// A key.
 #[derive(Debug, Serialize)]
 pub struct KeyEntry {
     /// As it is written.
     pub name: &'static str,
-    /// What it takes, in words or by an example.
+    /// Its values, in words or by an example.
     pub takes: &'static str,
     /// Whether the file is refused without it.
     pub required: bool,
     /// The value that holds without it, as a file has it.
     pub default: Option<&'static str>,
-    /// What holds without it, where that is no value, in words.
+    /// Without a default: what its absence means, in words.
     pub without: Option<&'static str>,
     /// A value of it, as a file has it.
     pub example: String,
-    /// What it is, in Markdown; its links begin in docs/.
+    /// Its description in Markdown; links start in docs/.
     pub about: String,
     /// The keys of the struct that it takes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -69,7 +69,7 @@ pub(super) fn groups() -> impl Iterator<Item = (&'static str, &'static [Row])> {
 // === impl KeyReference ===
 
 impl KeyReference {
-    /// What the tables say.
+    /// The tables as data.
     #[must_use]
     pub fn new() -> Self {
         let groups = groups().map(|(name, rows)| KeyGroup { name, keys: entries(rows) });

@@ -14,17 +14,17 @@ use crate::endpoint::Endpoint;
 use crate::tls;
 use crate::token::TokenFile;
 
-/// Three reports have to fit in, on a machine that has much else to do.
+/// Three reports have to fit in, on a busy machine.
 const SHORTEST_TTL: Duration = Duration::from_secs(3);
 /// Consul takes nothing shorter.
 const SHORTEST_MEMORY: Duration = Duration::from_secs(60);
 
-/// That, and how, the services are registered in Consul.
+/// How the services are registered in Consul.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Register {
-    /// The agent that they are registered with, with the TLS it is reached with.
+    /// The agent that registers them, with the TLS to reach it.
     pub agent: Endpoint,
-    /// What it is asked with, where it has ACLs.
+    /// Its ACL token, where it has ACLs.
     pub token_file: Option<TokenFile>,
     /// Before the name of each service.
     pub prefix: Option<Name>,
@@ -77,7 +77,7 @@ keys! {
 // === impl Register ===
 
 impl Register {
-    /// What a service is called in Consul.
+    /// The name of a service in Consul.
     #[must_use]
     pub fn name(&self, service: &str) -> String {
         format!("{}{service}", self.prefix.as_ref().map_or("", Name::as_str))

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::source_text::SourceText;
 pub(super) use super::source_text::Span;
 
-/// The most mistakes shown. One slip of the pen can upset a whole file.
+/// The most mistakes shown. A typo can upset a whole file.
 const SHOWN: usize = 30;
 
 /// All mistakes of a configuration, each with its place.
@@ -21,7 +21,7 @@ pub struct Report {
     mistakes: Vec<Mistake>,
 }
 
-/// One thing that is wrong with a file.
+/// A mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mistake {
     span: Span,
@@ -31,7 +31,7 @@ pub(super) struct Mistake {
     help: Option<String>,
 }
 
-/// One thing that is wrong with a file, or looks wrong, in words. `Display` has it in one line.
+/// A mistake or warning about a file, in words. `Display` has it in one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Remark {
     /// The file, as messages call it.
@@ -40,9 +40,9 @@ pub struct Remark {
     pub line: usize,
     /// The character in the line, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// The message.
     pub message: String,
-    /// What to do.
+    /// The advice.
     pub help: Option<String>,
 }
 
@@ -81,13 +81,13 @@ impl Mistake {
         self
     }
 
-    /// What to do.
+    /// The advice.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// It in words, with its place.
+    /// In words, with its place.
     pub(super) fn remark(&self, sources: &SourceText) -> Remark {
         let before = sources.before(&self.span);
         Remark {
@@ -155,7 +155,7 @@ impl Report {
         self.mistakes.len()
     }
 
-    /// What is wrong, one line for each mistake, without places or source text.
+    /// The titles, one line for each mistake, without places or source text.
     pub fn titles(&self) -> impl Iterator<Item = &str> {
         self.mistakes.iter().map(|mistake| mistake.title.as_str())
     }

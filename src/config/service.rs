@@ -25,14 +25,14 @@ use crate::spec::{SessionSettings, Spec};
 pub(super) use decode::{DecodedService, service};
 pub(super) use table::SERVICE_ROWS;
 
-/// What clients connect to, and what serves them.
+/// A listener, and the containers behind it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     /// Unique in the file.
     pub name: Name,
     /// Where clients connect. Port 0 lets the system choose one.
     pub listen: SocketAddr,
-    /// What its containers run.
+    /// Its containers' spec.
     pub spec: Spec,
     /// How its containers are kept. With a deadline (`spec.overdue_after`) its `max_age` is at most
     /// the age at which no session can last until the deadline.

@@ -15,14 +15,14 @@ pub(super) struct SourceText {
     files: Vec<SourceFile>,
 }
 
-/// One of the files.
+/// A source file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceFile {
-    /// What messages call it.
+    /// Its name in messages.
     pub(super) origin: String,
-    /// What paths in it are relative to.
+    /// The base of its relative paths.
     pub(super) dir: PathBuf,
-    /// Where its text is in that of all.
+    /// Its place in the text of all.
     pub(super) span: Span,
 }
 

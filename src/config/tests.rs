@@ -1,4 +1,4 @@
-//! Tests of the configuration: what is accepted, and what is said of the rest.
+//! Tests of the configuration: what is accepted, and how the rest is refused.
 
 mod consul;
 mod effective;
@@ -53,7 +53,7 @@ fn titles(text: &str) -> Vec<String> {
     }
 }
 
-/// That the only mistake of a file is this one.
+/// Asserts that a file has this mistake only.
 #[track_caller]
 fn refused(text: &str, title: &str) {
     assert_eq!(titles(text), [title], "{text}");
@@ -237,7 +237,7 @@ fn privileges_are_the_standard_ones_none_or_changed() {
     assert_eq!(of(""), standard);
     assert_eq!(of("privileges: Standard"), standard);
     assert_eq!(of("privileges: ()"), standard);
-    // Of every other key `None` is as if it were left out: here that would give more.
+    // For every other key `None` means left out: here that would give more.
     assert_eq!(of("privileges: None"), [""; 0]);
     assert_eq!(of("privileges: Some(None)"), [""; 0]);
     assert_eq!(of("privileges: None, cap_add: [\"sys_nice\", \"KILL\"]"), ["KILL", "SYS_NICE"]);
@@ -259,7 +259,7 @@ fn defaults_are_for_services_that_do_not_say_otherwise() {
     assert_eq!(found, [(2, Some(64 << 20)), (9, Some(64 << 20))]);
     assert_eq!(two("").unwrap().services[1].policy.reuse, 0);
 
-    // One mistake each, where it stands.
+    // Each is one mistake, at its place.
     let said = two("defaults: (reuse: -1, reuze: 1, listen: \"127.0.0.1:1\"),").unwrap_err();
     assert_eq!(said.matches("error: ").count(), 3, "{said}");
     for title in ["-1 is too small", "unknown setting `reuze` of `defaults`", "each service's own"]
@@ -780,7 +780,7 @@ fn files_that_cannot_be_read() {
 fn the_instance_is_the_configured_or_a_derived_name() {
     let mut config = Config::parse(&with(""), "t").unwrap();
     let path = Path::new("/etc/ganger.ron");
-    // In a container the machine may have no name that stays.
+    // In a container the machine's name may not last.
     match config.instance(path) {
         Ok(derived) => {
             assert!(Name::new(derived.as_str()).is_ok(), "{derived}");
@@ -811,7 +811,7 @@ fn none_is_as_if_a_key_were_left_out() {
     assert!(report.contains("`max` is 16, its default"), "{report}");
     let report = refused(&with("max_age: Some(None)"));
     assert!(report.contains("expected a time such as"), "{report}");
-    // Whoever can read it is root there, whatever is said of TLS that says nothing.
+    // `tls: None` is plain tcp, whose readers could be root on that machine.
     let remote = "(name: \"d\", url: \"tcp://192.0.2.7:2375\", tls: None, max_containers: 99)";
     let report = refused(&whole(remote, &format!("\"s\": ({SERVICE})"), ""));
     assert!(report.contains("plain tcp to another machine"), "{report}");

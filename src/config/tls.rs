@@ -63,10 +63,10 @@ impl Decode for Files {
 // === impl Named ===
 
 impl Named {
-    /// One of certificate and key is of no use without the other.
+    /// Certificate and key are of no use without each other.
     fn check_pair(&self, f: &mut Fields<'_, '_, '_>) {
         let (alone, title, help) = match (&self.cert, &self.key) {
-            // What is there and cannot be read was reported.
+            // An unreadable value was reported.
             (Some(cert), None) if !f.given(TLS.key) => (
                 cert,
                 "`cert` without `key`: who has a certificate proves it with its key",

@@ -18,7 +18,7 @@ pub(super) struct Node {
     pub(super) whole: bool,
 }
 
-/// What a value looks like. What it means is up to the decoder.
+/// The syntax of a value. The decoder gives it its meaning.
 #[derive(Debug, Clone)]
 pub(super) enum Shape {
     /// A number or text in quotes.
@@ -35,7 +35,7 @@ pub(super) enum Shape {
     Bad,
 }
 
-/// What stands in `( … )`.
+/// An item in `( … )`.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) key: Option<FieldName>,
@@ -81,7 +81,7 @@ impl Node {
             }
     }
 
-    /// What is in `Some( )`, if it is wrapped in that.
+    /// The value in `Some( )`, or the node itself.
     pub(super) fn unwrapped(&self, text: &str) -> &Self {
         match &self.shape {
             Shape::Struct { name: Some(name), items, .. } if &text[name.clone()] == "Some" => {
@@ -94,7 +94,7 @@ impl Node {
         }
     }
 
-    /// The shape of what is in `Some( )`, if it is wrapped in that.
+    /// The shape of the value in `Some( )`, or of the node itself.
     pub(super) fn shape_mut(&mut self, text: &str) -> &mut Shape {
         let wrapped = !std::ptr::eq(&*self, self.unwrapped(text));
         let shape = &mut self.shape;

@@ -69,7 +69,7 @@ impl Decode for u32 {
     }
 }
 
-/// A whole number. It is read as a wider one, to tell people what is wrong with it.
+/// Reads a whole number as a wider one, so that its mistake can be explained.
 fn whole<T: TryFrom<i64>>(
     node: &Node,
     cx: &mut Cx<'_>,

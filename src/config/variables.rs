@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 
-/// What is wrong with a variable, and what to do.
+/// The mistake in a variable, and what to do.
 pub(super) struct Unexpanded {
     pub(super) title: String,
     pub(super) help: String,
@@ -69,7 +69,7 @@ pub(super) fn expand(
 /// The names of the variables in a text that can be expanded, in its order.
 pub(super) fn names(text: &str) -> Vec<String> {
     let names = RefCell::new(Vec::new());
-    // What comes of it does not matter.
+    // The result does not matter.
     _ = expand(text, |name| {
         names.borrow_mut().push(name.to_owned());
         Some(OsString::new())

@@ -1,4 +1,4 @@
-//! One Consul server or agent, and how it is asked: with a token, by a deadline.
+//! A Consul server or agent, and how it is asked: with a token, by a deadline.
 
 use std::io;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::endpoint::Endpoint;
 use crate::http::{self, HttpError, Transport};
 use crate::token::{TokenFile, TokenResult};
 
-/// How often a request is sent again of which nothing was sent, for the connection had
-/// ended. One that does not take our certificate ends it as soon as it is made, now and
-/// then before there is a request that could be told why.
+/// How often a request is sent again when the connection had ended before any of it was sent. A
+/// server that does not take our certificate ends it as soon as it is made, now and then before
+/// there is a request that could be told why.
 const UNSENT: u32 = 3;
 
-/// One server or agent.
+/// A server or agent.
 #[derive(Debug)]
 pub(crate) struct ConsulClient {
     transport: Transport,
@@ -47,7 +47,7 @@ pub(crate) enum AskError {
     Http(#[from] HttpError),
 }
 
-/// The right to a service, as Consul answers whether one has it.
+/// A right to a service, as Consul answers whether the token has it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Right {
@@ -58,12 +58,12 @@ struct Right {
 // === impl ConsulClient ===
 
 impl ConsulClient {
-    /// Does nothing yet. `needs` are the rights that its token has to have, for people.
+    /// Makes no connection yet. `needs` are the rights that its token has to have, for people.
     pub(crate) fn new(server: Endpoint, token: Option<TokenFile>, needs: String) -> Self {
         Self { transport: Transport::new(server), token, tokens: Aside::default(), needs }
     }
 
-    /// Where it is, as the configuration has it.
+    /// Its URL, as the configuration has it.
     pub(crate) fn url(&self) -> String {
         let server = self.transport.endpoint();
         let scheme = if server.tls().is_some() { "https" } else { "http" };
@@ -83,7 +83,7 @@ impl ConsulClient {
         Ok((headers, serde_json::from_slice(&body).map_err(HttpError::from)?))
     }
 
-    /// Has it do something.
+    /// Sends a PUT request.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; what was sent may be carried
@@ -97,11 +97,11 @@ impl ConsulClient {
         self.send(Method::PUT, path, body, deadline).await.map(drop)
     }
 
-    /// Those of these services that the token has not the right to `read` or to
-    /// `write`, as far as can be learned: a Consul without ACLs says nothing.
+    /// The services among these that the token may not `read` or `write`, as far as can be learned:
+    /// a Consul without ACLs says nothing.
     ///
-    /// What one must not read Consul leaves out of its answers without a word, and
-    /// only newer ones say that they have: so this asks what its own pages ask.
+    /// Consul leaves out of its answers what a token may not read, and only newer versions say that
+    /// they have: hence the request that Consul's own pages make.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
@@ -129,7 +129,7 @@ impl ConsulClient {
         Ok(rights.into_iter().filter(|right| !right.allow).map(|right| right.segment).collect())
     }
 
-    /// That it said no.
+    /// The error of a refusal, with its reason.
     pub(crate) fn denied(&self, said: &str) -> AskError {
         let Self { token, needs, .. } = self;
         AskError::Denied(match token {
@@ -181,7 +181,7 @@ impl ConsulClient {
 // === impl AskError ===
 
 impl AskError {
-    /// Whether it is up to the token.
+    /// Whether the token is the cause.
     pub(crate) const fn is_refusal(&self) -> bool {
         matches!(self, Self::Token(_) | Self::Denied(_))
     }

@@ -1,9 +1,8 @@
 //! Discovery from Consul: the healthy instances of a service are the fleet.
 //!
-//! Each datacenter is followed by blocking queries, one after the other, as
-//! Consul's documentation of them asks for: an index that goes backwards starts
-//! anew, and what comes too often is slowed down. While no server answers, the
-//! fleet stays as it was known last.
+//! Each datacenter is followed by blocking queries, one after the other, as Consul's documentation
+//! of them asks for: an index that goes backwards starts anew, and answers that come too often are
+//! slowed down. While no server answers, the fleet stays as it was known last.
 
 mod catalog;
 
@@ -37,12 +36,12 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The pause between two queries, however fast the answers come.
 const PACE: Duration = Duration::from_millis(500);
 
-/// What to ask of which Consul.
+/// The Consul to ask, and what to ask it for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Consul {
     /// Servers or agents, tried in turn, with the TLS they are reached with. Never empty.
     pub servers: Vec<Endpoint>,
-    /// What they are asked with, where they have ACLs.
+    /// The ACL token for queries, where the servers have ACLs.
     pub token_file: Option<TokenFile>,
     /// The service whose healthy instances are daemons.
     pub service: String,
@@ -50,11 +49,11 @@ pub struct Consul {
     pub datacenters: Vec<String>,
     /// How fresh an answer has to be.
     pub consistency: Consistency,
-    /// What a daemon may hold that does not say.
+    /// The capacity of a daemon that does not state one.
     pub max_containers: u32,
     /// Plain tcp to daemons on other machines is allowed.
     pub insecure: bool,
-    /// What daemons are reached with that do not say `tls = "false"`.
+    /// The files for TLS to daemons that do not say `tls = "false"`.
     pub tls: Option<tls::Files>,
 }
 
@@ -79,18 +78,18 @@ struct Follower {
     discovered: Arc<DiscoveredFleet>,
 }
 
-/// What all followers have found, and who is to know.
+/// The daemons that all followers have found, and where they are told.
 struct DiscoveredFleet {
     /// By tier.
     members: Mutex<Vec<Option<Membership>>>,
-    /// What was complained of, so that it is said once.
+    /// The complaints so far, so that each is logged once.
     unfit: Mutex<BTreeSet<String>>,
     /// A part for each tier.
     health: Arc<SourceHealth>,
     fleet: watch::Sender<Arc<[DaemonSpec<Site>]>>,
 }
 
-/// What one query brought.
+/// The answer to one query.
 struct CatalogAnswer {
     index: u64,
     entries: Vec<CatalogEntry>,
@@ -154,7 +153,7 @@ impl FleetSource for Consul {
 }
 
 impl Consul {
-    /// What a datacenter lists, of the first server that answers.
+    /// The daemons of a datacenter, from the first server that answers.
     async fn first_answer(
         &self,
         datacenter: Option<String>,
@@ -206,8 +205,8 @@ impl Consul {
         let path = self.path(datacenter, index, wait);
         let deadline = GRACE + if index > 0 { wait + wait / 16 } else { Duration::ZERO };
         let (headers, entries): (_, Vec<CatalogEntry>) = client.get(&path, deadline).await?;
-        // Of what the token may not read nothing is listed, or only a part: then whom the
-        // fleet consists of is not known. Newer versions say so.
+        // Entries that the token may not read are left out, all or in part: then the fleet is not
+        // known. Newer versions say so.
         if headers.contains_key("x-consul-results-filtered-by-acls") {
             return Err(client.denied("it may not read all that is listed"));
         }
@@ -250,10 +249,9 @@ impl Consul {
 impl Follower {
     async fn run(self) -> Infallible {
         let clients = self.consul.clients();
-        // `newest` outlives failures: a Consul that lost its memory was mostly
-        // away for it.
+        // `newest` outlives failures: a Consul that lost its memory was mostly away before.
         let (mut index, mut newest, mut failures) = (0, 0, 0);
-        // Of what was complained: that it refuses, or that it does not answer.
+        // The last complaint: whether it was of a refusal, or of no answer.
         let mut told = None;
         loop {
             let mut last = None;
@@ -286,7 +284,7 @@ impl Follower {
                 failures += 1;
                 self.discovered.health.failed(self.tier, failures >= clients.len());
                 debug!(service = %self, server = client.url(), error = error.to_string(), "no answer");
-                // A refusal is said before that another one is away.
+                // A refusal is told rather than that another server is away.
                 if last.as_ref().is_none_or(|(_, last): &(_, AskError)| !last.is_refusal()) {
                     last = Some((client.url(), error));
                 }
@@ -302,7 +300,7 @@ impl Follower {
         }
     }
 
-    /// What a server answers next.
+    /// The next answer of a server.
     async fn next(&self, client: &ConsulClient, index: u64) -> Result<CatalogAnswer, AskError> {
         let wait = self.discovered.wait(self.tier).min(WAIT);
         self.consul.ask(client, self.datacenter.as_deref(), index, wait).await
@@ -336,7 +334,7 @@ impl DiscoveredFleet {
         self.members.lock().iter().all(Option::is_some)
     }
 
-    /// How long the next query may wait, for what is kept for a while.
+    /// How long the next query may wait, for daemons that are kept for a while.
     fn wait(&self, tier: u32) -> Duration {
         let members = self.members.lock();
         let of_tier = members.get(tier as usize).and_then(Option::as_ref);
@@ -352,7 +350,7 @@ impl DiscoveredFleet {
         self.fleet.send_if_modified(|known| {
             let changed = **known != *fleet;
             *known = fleet;
-            // The first answer is news, be it that there is nothing.
+            // The first answer is news, even an empty one.
             changed || first
         });
     }

@@ -5,22 +5,22 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-/// How a source has answered until now: told by who asks it, read by who is asked for it.
+/// How a source has answered until now: told by the task that asks it, read by the admin server.
 #[derive(Debug)]
 pub struct SourceHealth {
-    /// So many are asked, each for a part of the fleet.
+    /// The number of parts of the fleet, each asked for on its own.
     parts: usize,
     answers: Mutex<SourceAnswers>,
 }
 
-/// What came of the questions to a source.
+/// The outcome of the requests to a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceAnswers {
     /// The parts that have answered last time.
     answering: BTreeSet<u32>,
     /// All parts of it answer: each has, and has not failed since.
     pub is_up: bool,
-    /// Questions that failed.
+    /// Requests that failed.
     pub failures: u64,
     /// When a part of it answered last.
     pub last: Option<SystemTime>,
@@ -29,13 +29,13 @@ pub struct SourceAnswers {
 // === impl SourceHealth ===
 
 impl SourceHealth {
-    /// One of which each of these parts is asked; none has answered yet.
+    /// A source of so many parts, each asked for on its own; none has answered yet.
     #[must_use]
     pub fn of_parts(parts: usize) -> Self {
         Self { parts, answers: Mutex::default() }
     }
 
-    /// One that is known whole, and needs not be asked.
+    /// A source that is known whole, and need not be asked.
     #[must_use]
     pub fn known() -> Self {
         let this = Self::of_parts(1);
@@ -43,7 +43,7 @@ impl SourceHealth {
         this
     }
 
-    /// What came of the questions until now.
+    /// The outcome of the requests until now.
     #[must_use]
     pub fn answers(&self) -> SourceAnswers {
         self.answers.lock().clone()
@@ -57,7 +57,7 @@ impl SourceHealth {
         answers.last = Some(SystemTime::now());
     }
 
-    /// A question has failed. The part answers all the same where another server is left to ask.
+    /// A request has failed. Unless `is_away`, another server is left to ask for the part.
     pub(crate) fn failed(&self, part: u32, is_away: bool) {
         let mut answers = self.answers.lock();
         answers.failures += 1;

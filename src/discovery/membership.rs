@@ -10,23 +10,22 @@ use tokio::time::Instant;
 
 use crate::endpoint::Site;
 
-/// How long daemons are kept that a Consul does not list which has lost its
-/// memory, or that all vanish at once: after a restart an agent lists nothing
-/// until its services were registered again.
+/// How long daemons are kept that a Consul does not list after it lost its memory, or that all
+/// vanish at once: after a restart an agent lists nothing until its services were registered again.
 const KEPT: Duration = Duration::from_secs(60);
 
 /// The daemons of one list.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
-    /// Listed; or kept, until when.
+    /// Listed daemons; or kept ones, until when.
     known: BTreeMap<DaemonName, (DaemonSpec<Site>, Option<Instant>)>,
 }
 
 // === impl Membership ===
 
 impl Membership {
-    /// Takes a complete answer. What it lacks has left, at once, unless it is
-    /// doubtful that it has.
+    /// Takes a complete answer. Daemons that it lacks leave at once, unless it is doubtful that
+    /// they have left.
     pub(super) fn update(&mut self, now: Instant, daemons: Vec<DaemonSpec<Site>>, restarted: bool) {
         let doubtful = restarted || (daemons.is_empty() && self.known.len() > 1);
         for (_, until) in self.known.values_mut() {
@@ -43,7 +42,7 @@ impl Membership {
         self.known.values().map(|(daemon, _)| daemon)
     }
 
-    /// How long until the first that is kept is to go.
+    /// The time until the first kept daemon is to go.
     pub(super) fn next(&self, now: Instant) -> Option<Duration> {
         let first = self.known.values().filter_map(|(_, until)| *until).min()?;
         Some(first.saturating_duration_since(now))

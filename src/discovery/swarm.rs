@@ -23,27 +23,27 @@ use crate::endpoint::{Endpoint, Site};
 use crate::http::{HttpError, Transport};
 use crate::tls;
 
-/// The pause between two questions.
+/// The pause between two requests.
 const EVERY: Duration = Duration::from_secs(3);
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// So much of a node's id makes its name unique.
+/// The length of a node's id that makes its name unique.
 const ID: usize = 8;
 /// The longest host name that Linux has.
 const HOST_NAME: usize = 64;
 /// The label of a node that says how many containers it may hold.
 const MAX: &str = "max_containers";
 
-/// Which Docker Swarm's nodes are daemons.
+/// A Docker Swarm whose nodes are daemons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Swarm {
     /// The API of one of its managers.
     pub manager: Endpoint,
-    /// Where the nodes' APIs listen, at their addresses in the Swarm.
+    /// The port of the nodes' APIs, at their addresses in the Swarm.
     pub port: u16,
-    /// What a node may hold that has no label `max_containers`.
+    /// The capacity of a node without a label `max_containers`.
     pub max_containers: u32,
-    /// What nodes are reached with; `None` is plain tcp.
+    /// The files for TLS to the nodes; `None` is plain tcp.
     pub tls: Option<tls::Files>,
 }
 
@@ -181,7 +181,7 @@ impl Swarm {
         }
     }
 
-    /// Those that are ready and active; a node that is drained has left.
+    /// The nodes that are ready and active; a node that is drained has left.
     fn sorted(&self, nodes: &[SwarmNode]) -> Discovered {
         let mut found = Discovered::default();
         let used =
@@ -197,7 +197,7 @@ impl Swarm {
                 });
             match daemon {
                 Ok(daemon) => found.daemons.push(daemon),
-                // What it says is shown as what it is: it may be anything.
+                // The name is escaped: it may hold anything.
                 Err(why) => found.unfit.push(format!("{}: {why}", node.name().escape_debug())),
             }
         }
@@ -205,7 +205,7 @@ impl Swarm {
     }
 }
 
-/// Whether it may be the address of one machine that is not every machine's own.
+/// Whether the address may be that of one machine, and is not every machine's own.
 fn is_a_machine_s(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
@@ -224,10 +224,10 @@ impl SwarmNode {
         format!("{}.{}", self.description.hostname, self.id.get(..ID).unwrap_or(&self.id))
     }
 
-    /// Checks that its name is one: it goes into logs, and to terminals.
+    /// Checks that its name is valid: it goes into logs, and to terminals.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault in the name or the id.
     fn checked_name(&self) -> Result<String, String> {
         let host = &self.description.hostname;
         let fit = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);

@@ -22,7 +22,7 @@ pub enum Address {
     Namespace {
         /// The namespace.
         namespace: NetNs,
-        /// The process that it was taken from, the container's first.
+        /// The container's first process, from which the namespace was taken.
         process: Process,
     },
     /// At a port published for it.
@@ -33,7 +33,7 @@ pub enum Address {
 #[derive(Debug)]
 pub(super) struct OutOfReach {
     pub(super) why: String,
-    /// This machine lacked what it takes; it says nothing of the engine.
+    /// This machine was short of a resource, which says nothing of the engine.
     pub(super) shortage: bool,
 }
 
@@ -60,7 +60,7 @@ impl Address {
         };
         let process = Process::open(pid).map_err(cannot)?;
         let namespace = NetNs::open(dialer, pid, port, ip).await.map_err(cannot)?;
-        // Asked after both are open, so that both are this container's.
+        // Checked once both are open, so that both are this container's.
         if !process.belongs_to(id) {
             let why = format!("the process {pid} on this machine is not the container's");
             return Err(OutOfReach { why, shortage: false });
@@ -68,7 +68,7 @@ impl Address {
         Ok(Self::Namespace { namespace, process })
     }
 
-    /// Finds the port that was published for it.
+    /// Finds the port that was published for the container.
     pub(super) fn published(contact: &Contact, seen: &Inspected, port: u16) -> Option<Self> {
         let ports = seen.network_settings.ports.as_ref()?;
         let bindings = ports.get(&format!("{port}/tcp"))?.as_ref()?;

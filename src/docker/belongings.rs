@@ -1,7 +1,7 @@
-//! What Ganger makes on engines besides containers: networks, and volumes.
+//! The networks and volumes that Ganger makes on engines.
 //!
-//! A run removes its own. What an earlier run left shows in lists as a stray, as if it were a
-//! container.
+//! A run removes its own. Lists show those that an earlier run left as strays, as if they were
+//! containers.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ use super::view::Listed;
 use super::{Docker, Scope, explain};
 use crate::http::{self, HttpError};
 
-/// Answers of who stands between us and the engine and lets nobody see such things.
+/// Statuses of a proxy between us and the engine that hides networks and volumes.
 const HIDDEN: [u16; 4] = [403, 404, 405, 501];
 
-/// One network in a list.
+/// A network in a list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListedNetwork {
@@ -41,7 +41,7 @@ struct ListedVolumes {
     volumes: Option<Vec<ListedVolume>>,
 }
 
-/// One volume in a list. It has no id: its name is one.
+/// A volume in a list. Volumes have no id: the name is one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListedVolume {
@@ -63,7 +63,7 @@ impl Docker {
         let filters = json!({ "label": self.ours() });
         for network in self.made::<Vec<ListedNetwork>>(daemon, "networks", &filters).await? {
             let ListedNetwork { id, name, labels } = network;
-            // What is on it goes first, be it somebody else's: until then it is in nobody's way.
+            // Containers on it go first, be they somebody else's: until then it is in nobody's way.
             let stray = Some(id.as_str()).filter(|id| naming::is_id(id));
             let stray = stray.and_then(|id| self.stray(format!("{NETWORK}{id}"), name, labels));
             if let Some(stray) = stray
@@ -72,7 +72,7 @@ impl Docker {
                 strays.push(stray);
             }
         }
-        // Other drivers are programs of their own, which may not answer.
+        // Other drivers than `local` are separate programs, which may not answer.
         let filters = json!({ "label": self.ours(), "driver": ["local"] });
         let volumes = self.made::<ListedVolumes>(daemon, "volumes", &filters).await?.volumes;
         for ListedVolume { name, labels } in volumes.into_iter().flatten() {
@@ -83,7 +83,7 @@ impl Docker {
         Ok(strays)
     }
 
-    /// All of one kind that bear our label.
+    /// All networks, or all volumes, that bear our label.
     async fn made<T: DeserializeOwned + Default>(
         &self,
         daemon: &Daemon,
@@ -101,7 +101,7 @@ impl Docker {
         }
     }
 
-    /// It as a container in a list, unless it is this run's own or nothing of ours.
+    /// A network or volume as a listed container; `None` if it is this run's own or not ours.
     fn stray(
         &self,
         id: String,
@@ -109,16 +109,16 @@ impl Docker {
         labels: Option<BTreeMap<String, String>>,
     ) -> Option<Listed> {
         let listed = Listed { id, names: Some(vec![name.clone()]), labels, state: None };
-        // Whoever copies labels has another name for it.
+        // Networks and volumes with copied labels have other names.
         let boot = listed.label(BOOT)?;
         let ours = listed.label(INSTANCE).is_some()
             && (name == naming::network(boot) || listed.bears_its_name());
-        // What this run has it removes itself.
+        // A run removes its own networks and volumes itself.
         let own = *boot == self.identity.boot && self.scope != Scope::Run;
         (ours && !own).then_some(listed)
     }
 
-    /// Removes what an earlier run left.
+    /// Removes a network or volume that an earlier run left.
     pub(super) async fn remove_belonging(
         &self,
         daemon: &Daemon,
@@ -142,9 +142,9 @@ impl Docker {
 // === impl Daemon ===
 
 impl Daemon {
-    /// Removes a volume of ours. It is gone, or containers have it, or the engine has miscounted who
-    /// has mounted it, as dockerd does that restarts under its containers (moby 45754): then it stays,
-    /// empty, until that is restarted, and nobody waits for it.
+    /// Removes a volume of ours. The volume is gone, or containers have it, or the engine has
+    /// miscounted its mounts, as a dockerd that restarts under its containers does (moby 45754):
+    /// then it stays, empty, until the engine is restarted, and nobody waits for it.
     pub(super) async fn remove_volume(&self, name: &str) -> Result<Removal, CallError> {
         let contact = self.contact()?;
         let deadline = self.deadlines.remove;
@@ -152,13 +152,13 @@ impl Daemon {
         let removal = contact.client.remove_volume(&name, None::<RemoveVolumeOptions>);
         let failure = match timeout(deadline, removal).await {
             Ok(Ok(())) => return Ok(Removal::Gone),
-            // Where nobody sees them there is none of ours.
+            // Where volumes are hidden, none is ours.
             Ok(Err(Error::DockerResponseServerError { status_code, .. }))
                 if HIDDEN.contains(&status_code) =>
             {
                 return Ok(Removal::Gone);
             }
-            // Docker says so when no container has it: otherwise it names those.
+            // Docker says so when no container has the volume: otherwise it names them.
             Ok(Err(Error::DockerResponseServerError { message, .. }))
                 if message.contains("active mounts") =>
             {
@@ -195,13 +195,13 @@ impl Daemon {
     }
 }
 
-/// Whether what a list shows is a container, and not what was left with some.
+/// Whether the key of a list entry is a container's, and not a network's or volume's.
 #[must_use]
 pub fn is_container(key: &ContainerKey) -> bool {
     belonging(key).is_none()
 }
 
-/// What a stray that is no container is called in lists.
+/// The key in lists of a stray that is a network or a volume.
 pub(super) fn belonging(key: &ContainerKey) -> Option<&str> {
     match key {
         ContainerKey::Stray(id) => Some(id.as_str()).filter(|id| naming::is_belonging(id)),

@@ -13,11 +13,11 @@ use bollard::models::{
 use super::{Ready, Spec};
 use crate::spec::{Device, Gpus, Healthcheck, Volume};
 
-/// Makes the request. `publish` is the address to publish the port on, if it is to be. `network`
-/// is what it is attached to, in the engine's words.
+/// Makes the request. `publish` is the address to publish the port on, if any. `network` is the
+/// container's network mode, in the engine's words.
 ///
-/// A container has no capability but those of the spec, bounded logs, and is first in line when
-/// memory is short.
+/// A container has only the capabilities of the spec and bounded logs, and is among the first
+/// that the kernel kills when memory is short.
 pub(super) fn body(
     spec: &Spec,
     image: &str,
@@ -28,7 +28,7 @@ pub(super) fn body(
     let port = format!("{}/tcp", spec.port);
     let healthcheck = match &spec.ready {
         Ready::Healthcheck(check) => health(check),
-        // HEALTHCHECKs are programs run in the container again and again.
+        // A HEALTHCHECK would run a program in the container again and again.
         _ => HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() },
     };
     ContainerCreateBody {
@@ -88,8 +88,8 @@ fn host_config(spec: &Spec, network: String) -> HostConfig {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
         }),
-        // Every engine can read this one back, which post-mortems need. In two files, of which
-        // the older is given up: who follows a single one is left behind when it begins anew.
+        // Every engine can read this driver's logs back, which post-mortems need. Of two files the
+        // older is dropped: a reader that follows a single file is left behind when it begins anew.
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
             config: Some(HashMap::from([
@@ -101,7 +101,7 @@ fn host_config(spec: &Spec, network: String) -> HostConfig {
     }
 }
 
-/// What there is, if there is anything: the rest is the engine's.
+/// `None` for an empty collection, so that the engine's default applies.
 fn some<T, C: FromIterator<T>>(all: impl IntoIterator<Item = T>) -> Option<C> {
     let mut all = all.into_iter().peekable();
     all.peek().is_some().then(|| all.collect())
@@ -155,7 +155,7 @@ fn request(gpus: &Gpus) -> DeviceRequest {
     }
 }
 
-/// What it leaves out, an engine takes from the image.
+/// An engine takes from the image what the check leaves out.
 fn health(check: &Healthcheck) -> HealthConfig {
     let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
     HealthConfig {

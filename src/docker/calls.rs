@@ -1,9 +1,9 @@
 //! Engine calls that may bring a container to life, and what is known of them.
 //!
 //! An engine carries out a call whose caller has gone: a create that was
-//! abandoned on a stopped engine comes to life when it goes on. So such calls
-//! run in tasks of their own, nobody cancels them, and a launch is gone only
-//! when none of its calls can still have an effect.
+//! abandoned on a stopped engine is carried out when the engine goes on.
+//! Therefore such calls run in tasks of their own, nobody cancels them, and a
+//! launch is gone only when none of its calls can still have an effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-/// Why a call brought nothing.
+/// Why a call has no result.
 #[derive(Debug)]
 pub(super) enum CallFailure {
     /// No answer in time. The call goes on.
@@ -36,27 +36,27 @@ pub(super) struct Calls {
 struct Launch {
     name: String,
     made: Option<CreatedContainer>,
-    /// The engine may have heard of it.
+    /// The engine may have heard of the launch.
     known: bool,
     running: u32,
     lost: Option<Lost>,
 }
 
-/// What an engine said that it has made.
+/// The container that an engine said it has made.
 #[derive(Debug)]
 struct CreatedContainer {
     id: String,
     engine: String,
 }
 
-/// What a call that ended may have done.
+/// The possible effect of a call that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CallOutcome {
-    /// Nothing: the engine never heard of it.
+    /// None: the engine never heard of the call.
     Unsent,
-    /// Whatever the engine said.
+    /// The engine answered, whatever it said.
     Answered,
-    /// Nobody knows, and it may be still to come.
+    /// Unknown: the effect may be still to come.
     Lost,
 }
 
@@ -69,7 +69,7 @@ enum Lost {
     Answering(Instant),
 }
 
-/// Settles a call however its task ends.
+/// Records the end of a call, however its task ends.
 struct RunningCall {
     calls: Arc<Calls>,
     launch: LaunchId,
@@ -99,7 +99,7 @@ impl Calls {
         }
     }
 
-    /// Whether a container is known by its id to be of a launch, whatever it is called.
+    /// Whether a container is a launch's by its id, whatever its name.
     pub(super) fn has_made(&self, id: &str) -> bool {
         let launches = self.launches.lock();
         launches.values().any(|known| known.made.as_ref().is_some_and(|made| made.id == id))
@@ -218,10 +218,10 @@ where
     }
 }
 
-/// What a failed call may have done.
+/// The possible effect of a failed call.
 fn ended(error: &Error) -> CallOutcome {
     match error {
-        // The transport has these only from before a request is sent.
+        // The transport returns these only before a request is sent.
         Error::IOError { .. } => CallOutcome::Unsent,
         Error::RequestTimeoutError
         | Error::HyperResponseError { .. }
@@ -260,7 +260,7 @@ impl Drop for RunningCall {
 // === impl Removing ===
 
 impl Removing {
-    /// `None` when a removal of it is under way.
+    /// `None` when a removal of the container is under way.
     fn begin(calls: &Arc<Calls>, target: &Target, id: &str) -> Option<Self> {
         let key = (target.daemon.to_string(), id.to_owned());
         let first = calls.removals.lock().insert(key.clone());

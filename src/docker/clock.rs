@@ -1,5 +1,5 @@
-//! What time it is on a daemon's machine, as its answers say, and the deadline of
-//! containers by that time: the clocks of those who share a daemon may differ.
+//! The time on a daemon's machine, as its answers give it, and the deadline of containers
+//! by that time: the clocks of instances that share a daemon may differ.
 
 use hyper::header::{DATE, HeaderMap};
 use parking_lot::Mutex;
@@ -9,14 +9,14 @@ use tokio::time::Instant;
 /// Label of the time, in unix seconds, after which anybody may remove the container.
 pub const DEADLINE: &str = "io.ganger.deadline";
 
-/// What time it is on a daemon's machine. Every answer to a GET sets it: clocks are put
-/// right, and ours stands still while this machine sleeps.
+/// The time on a daemon's machine. Every answer to a GET sets it: clocks are corrected,
+/// and our clock stands still while this machine sleeps.
 #[derive(Debug, Default)]
 pub(super) struct Clock(Mutex<Option<Reading>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Reading {
-    /// Since 1970, at the moment when the answer was begun.
+    /// The time since 1970 at which the answer was begun.
     time: Duration,
     at: Instant,
 }
@@ -24,7 +24,7 @@ struct Reading {
 // === impl Clock ===
 
 impl Clock {
-    /// Reads it from the header of an answer that came just now.
+    /// Reads the time from the header of an answer that came just now.
     pub(super) fn set(&self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
@@ -33,7 +33,7 @@ impl Clock {
         }
     }
 
-    /// Since 1970, by that clock; never ahead of it. `None` when no answer had a date.
+    /// The time since 1970 by that clock; never ahead of it. `None` when no answer had a date.
     pub(super) fn now(&self) -> Option<Duration> {
         let Reading { time, at } = (*self.0.lock())?;
         Some(time + at.elapsed())
@@ -44,7 +44,7 @@ impl Clock {
         Some((self.now()? + after).as_secs().to_string())
     }
 
-    /// Whether a deadline has passed. One that cannot be read has not.
+    /// Whether a deadline has passed. An unreadable deadline has not.
     pub(super) fn has_passed(&self, deadline: &str) -> bool {
         let deadline = deadline.parse().ok().map(Duration::from_secs);
         self.now().zip(deadline).is_some_and(|(now, deadline)| now > deadline)
@@ -68,7 +68,7 @@ mod tests {
         assert!(passed("1234567889") && !passed("1234567890") && !passed("soon"));
         tokio::time::advance(Duration::from_secs(61)).await;
         assert!(passed("1234567950") && !passed("1234567951"));
-        // It was ahead and is put right.
+        // The clock was ahead and is put right.
         clock.set(&headers("Fri, 13 Feb 2009 23:31:30 GMT"));
         assert!(!passed("1234567950"));
     }

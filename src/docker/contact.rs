@@ -1,4 +1,4 @@
-//! What contact with an engine has shown: how its containers are reached, and how it has to be asked.
+//! The findings of contact with an engine: how its containers are reached, and how to ask it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,24 +19,24 @@ use crate::http::Peer;
 use crate::reach::capability::{can_enter_namespaces, sees_process};
 use crate::spec::has_own_network;
 
-/// What one successful `connect` found out.
+/// The findings of one successful `connect`.
 #[derive(Debug)]
 pub(super) struct Contact {
     pub(super) client: bollard::Docker,
-    /// Of the API, `MAJOR.MINOR`, as negotiated.
+    /// The version of the API, `MAJOR.MINOR`, as negotiated.
     pub(super) version: String,
     pub(super) kind: EngineKind,
-    /// It runs as a user who is not root.
+    /// The engine runs as a user who is not root.
     rootless: bool,
-    /// Which installation of an engine it is.
+    /// The installation of the engine.
     pub(super) id: String,
-    /// Where the sources of mounts are looked for, if it has to be done for this engine and can.
+    /// Where the sources of mounts are looked for, if this engine needs that and it is possible.
     sources: Option<Sources>,
-    /// What the engine leaves out of what it is asked for, as far as is known.
+    /// The settings that the engine leaves out, as far as is known.
     ignored: Mutex<BTreeSet<Ignored>>,
     /// Where ports are published, and dialled.
     pub(super) address: IpAddr,
-    /// Why what is published there is not found there, if so.
+    /// Why ports published there are not found there, if so.
     astray: Option<String>,
     /// Why its containers do not run on our kernel, if that is certain.
     elsewhere: Option<String>,
@@ -49,7 +49,7 @@ pub(super) struct Contact {
 /// An engine that has answered a ping.
 pub(super) struct Greeted {
     pub(super) peer: Peer,
-    /// Why what it publishes on its loopback is not found on ours, if so.
+    /// Why ports that it publishes on its loopback are not found on ours, if so.
     pub(super) astray: Option<String>,
     pub(super) kind: EngineKind,
     pub(super) client: bollard::Docker,
@@ -59,7 +59,7 @@ pub(super) struct Greeted {
 // === impl Contact ===
 
 impl Contact {
-    /// `address` is where it publishes ports; `astray` is why what is published there is not found.
+    /// `address` is where it publishes ports; `astray` is why ports published there are not found.
     pub(super) fn new(
         greeted: Greeted,
         info: &Info,
@@ -96,7 +96,7 @@ impl Contact {
         let sealed = spec.network == Network::Sealed;
         let foreign = spec.runtime.as_deref().filter(|name| has_own_network(name));
         let usable = match foreign {
-            // Such runtimes keep their sockets to themselves.
+            // The sockets of these runtimes cannot be reached by namespace.
             Some(name) => Err(format!("the runtime {name} may have a network stack of its own")),
             None => self.namespace.lock().clone(),
         };
@@ -120,7 +120,7 @@ impl Contact {
         }
     }
 
-    /// Why a service is not to be launched there because the engine would leave out a part
+    /// Whether a service may be launched there, or why not: the engine would leave out a part
     /// of what it asks for.
     ///
     /// # Errors
@@ -142,12 +142,12 @@ impl Contact {
         ignored::refusal(&self.ignored.lock(), spec).map_or(Ok(()), Err)
     }
 
-    /// Notes what the engine has left out.
+    /// Notes settings that the engine has left out.
     pub(super) fn note_ignored(&self, more: impl IntoIterator<Item = Ignored>) {
         self.ignored.lock().extend(more);
     }
 
-    /// The request that creates a container, as this engine has to be asked.
+    /// The request that creates a container, in the form that this engine needs.
     pub(super) fn request(
         &self,
         spec: &Spec,
@@ -161,14 +161,14 @@ impl Contact {
         let mut body = body(&spec, image, labels, publish, network);
         body.stop_timeout = self.kind.stop_timeout();
         if let Some(host) = body.host_config.as_mut().filter(|_| ignored.contains(&Ignored::Pids)) {
-            // Podman has a limit by default, and fails where it cannot set it.
+            // Podman sets a limit by default, and fails where it cannot set it.
             host.pids_limit = Some(0);
         }
         body
     }
 
-    /// Looks for the sources of mounts that the engine would make, were they absent. Out of
-    /// sight, nobody can tell.
+    /// Looks for the sources of mounts that the engine would make if they were absent. Passes
+    /// where the engine's files are out of sight.
     ///
     /// # Errors
     /// As of [`Sources::find`].
@@ -207,14 +207,14 @@ impl Contact {
         self.namespace.lock().clone().err()
     }
 
-    /// Notes that reach by namespace works: from then on, what is out of reach
-    /// is one container.
+    /// Notes that reach by namespace works: from then on, a failure concerns only
+    /// one container.
     pub(super) fn prove_namespace(&self) {
         self.proven.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that reach by namespace was tried and does not work; says whether
-    /// that is believed.
+    /// Notes that reach by namespace was tried and does not work. Returns `false`,
+    /// and notes nothing, if it has worked before.
     pub(super) fn deny_namespace(&self, why: String) -> bool {
         let believed = !self.proven.load(Ordering::Relaxed);
         if believed {
@@ -224,7 +224,7 @@ impl Contact {
     }
 }
 
-/// That an engine has another kernel than ours, which is known by its release.
+/// Says that an engine has another kernel than ours, if its release differs.
 fn other_kernel(its: &str, ours: &str) -> Option<String> {
     // Docker writes 6.1-x as 6.1.0-x.
     let full = |release: &str| {
@@ -238,7 +238,7 @@ fn other_kernel(its: &str, ours: &str) -> Option<String> {
 }
 
 /// Whether an engine's containers run on our kernel, in our view of processes.
-/// Each launch proves it again; this only keeps hopeless ones from being tried.
+/// Each launch checks it again; this check only avoids hopeless attempts.
 fn is_local(peer: Peer) -> Result<(), String> {
     match peer {
         Peer::Process(Some(pid)) if sees_process(pid) => can_enter_namespaces(),

@@ -32,9 +32,9 @@ use crate::reach::process::Process;
 use crate::reach::{self, Backend, Fate, Listens, Unacknowledged};
 use crate::spec::Preconnect;
 
-/// How long an engine may take to say how a container is, whose process may still run.
+/// How long an engine may take to report the state of a container that may still run.
 const ANSWER: Duration = Duration::from_secs(2);
-/// How long the word of an engine lags behind the end of a published connection.
+/// How long an engine's report may lag behind the end of a published connection.
 const LAG: Duration = Duration::from_millis(50);
 
 /// A started container.
@@ -44,19 +44,19 @@ pub struct Container {
     pub(super) spec: Arc<Spec>,
     pub(super) address: Arc<Address>,
     pub(super) hot: Arc<Hot>,
-    /// Where it runs on this machine and is reached by a published port all the same.
+    /// Set if it runs on this machine and is reached by a published port all the same.
     pub(super) neighbour: Option<Neighbour>,
-    /// What it prints, from its start on, where that is wanted: until it is taken.
+    /// Its output from its start on, where that is wanted, until somebody takes it.
     pub(super) output: Mutex<Option<Output>>,
 }
 
-/// What a container prints, as it comes. Ends when the container or the connection does.
+/// The output of a container, as it comes. Ends when the container or the connection does.
 pub(crate) type Output = BoxStream<'static, Result<LogOutput, String>>;
 
 // === impl Container ===
 
 impl Container {
-    /// What it runs.
+    /// The specification that it runs.
     #[must_use]
     pub fn spec(&self) -> &Spec {
         &self.spec
@@ -70,7 +70,7 @@ impl Container {
 
     /// Whether its service listens, asked of the kernel, without connecting to it:
     /// a connection uses up a service that accepts only once, and shows in one
-    /// that counts.
+    /// that counts connections.
     /// `None` where that cannot be known.
     pub(crate) async fn listens(&self) -> Option<io::Result<Listens>> {
         let port = self.spec.port;
@@ -119,31 +119,30 @@ impl Container {
         self.address.connect().await
     }
 
-    /// A step of its launch, which began then, is done.
+    /// Notes that a step of its launch, which began at `began`, is done.
     pub(crate) fn step_done(&self, name: &'static str, began: Instant) {
         self.daemon.observers.done(name, &self.id, began);
     }
 
-    /// Whether whoever is at its address is certain to be this container, though its engine
-    /// may not answer.
+    /// Whether its address certainly leads to this container, even if its engine does not answer.
     pub(crate) fn is_certain(&self) -> bool {
         match (&*self.address, &self.neighbour) {
             (Address::Namespace { .. }, _) => true,
-            // Its port is its own for as long as it lives.
+            // A container keeps its port for as long as it lives.
             (Address::Published(_), Some(neighbour)) => !neighbour.process().is_ending(),
-            // A connection from before leads to whom it was made to.
+            // A connection that was made ahead leads to this container.
             (Address::Published(_), None) => self.hot.holds(),
         }
     }
 
-    /// Makes a connection for the next dial, if its service wants one, or else what it takes.
-    /// `first` waits for what the service says by itself, if that is wanted, too.
+    /// Makes a connection for the next dial, if its service wants one, or else prepares for it.
+    /// With `first`, also waits for the service's banner, if that is wanted.
     ///
     /// Cancel safe.
     pub(crate) async fn preconnect(&self, first: bool) -> io::Result<()> {
         if self.spec.preconnect == Preconnect::Off {
             if let Address::Namespace { namespace, .. } = &*self.address {
-                // When it fails, the dial makes its own, or gets to know why.
+                // If this fails, the dial does it itself, or fails with the reason.
                 let _ = namespace.prepare().await;
             }
             return Ok(());
@@ -155,7 +154,7 @@ impl Container {
         Ok(())
     }
 
-    /// What the engine says of it; `None` when it is gone.
+    /// The engine's inspection of the container; `None` when it is gone.
     pub(crate) async fn inspect(&self) -> Result<Option<Inspected>, CallError> {
         self.daemon.inspect(&self.id).await
     }
@@ -173,7 +172,7 @@ impl Container {
                 if let Some(end) = self.wait().await {
                     return end;
                 }
-                // No word from the daemon is no word on the container.
+                // Silence of the daemon says nothing of the container.
                 sleep(Duration::from_secs(1)).await;
             },
         }
@@ -196,8 +195,8 @@ impl Container {
         }
     }
 
-    /// All that it has printed since its start, and prints from now on. For whoever asks
-    /// again, or when the engine did not give that: what its log still has, and what comes.
+    /// All output since its start, and all that follows. For a second caller, or if the engine
+    /// did not attach: the output that its log still has, and all that follows.
     pub(crate) fn output(&self) -> Result<Output, CallError> {
         if let Some(output) = self.output.lock().take() {
             return Ok(output);
@@ -207,7 +206,7 @@ impl Container {
         Ok(readable(&self.daemon, contact.client.logs(&self.id, Some(options))))
     }
 
-    /// How it ended, once its process has: asked until the engine has noticed.
+    /// How it ended, once its process has ended: asks until the engine has noticed.
     async fn end(&self) -> ProcessEnd {
         match timeout(self.daemon.deadlines.notice, self.daemon.end_of(&self.id)).await {
             Ok(Ok(end)) => end,
@@ -216,8 +215,8 @@ impl Container {
     }
 }
 
-/// Asks for all that a container will print, before it is started: its log has a bound, and
-/// who reads it while much is printed is overtaken.
+/// Attaches to a container before its start, for all of its output: its log has a bound, and
+/// a reader of the log falls behind when much is printed.
 ///
 /// # Cancel safety
 /// Dropping the future, or what it returns, closes the connection.
@@ -280,7 +279,7 @@ impl Backend for Container {
     }
 
     async fn last_lines(&self) -> Vec<String> {
-        // Not all at once when many die at once. It is never closed.
+        // Only a few at once, when many die at once. The semaphore is never closed.
         let _permit = self.daemon.post_mortem_slots.acquire().await;
         last_lines(&self.daemon, &self.id).await
     }
@@ -289,10 +288,10 @@ impl Backend for Container {
         hint(lines, out_of_memory)
     }
 
-    /// By namespace the answer is the kernel's, and at once while the container
-    /// lives. A published connection may end before the engine has seen its
-    /// container's end, so that a second look is taken after 50 ms: an end that
-    /// comes from the container's side is passed on that much later.
+    /// By namespace the kernel answers, at once while the container lives. A
+    /// published connection may end before the engine has seen its container's
+    /// end, so that a second look is taken after 50 ms: an end that comes from the
+    /// container's side is passed on that much later.
     async fn fate(&self) -> Fate {
         match &*self.address {
             Address::Namespace { process, .. } => {
@@ -336,7 +335,7 @@ impl Backend for Container {
     }
 }
 
-/// What is not known to be a good end is not taken for one.
+/// Only an exit with code 0 counts as a good end.
 fn fate(end: ProcessEnd) -> Fate {
     match end {
         ProcessEnd::Exited { code: 0, .. } => Fate::Finished,

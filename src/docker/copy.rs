@@ -21,11 +21,11 @@ use super::image::Reference;
 use super::{Docker, explain};
 use crate::http::{HttpError, Lines};
 
-/// What a copy came to.
+/// The result of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
-    /// The id that the image has where it is now. Another one than where it came from
-    /// means that the two engines keep images in stores of different kinds.
+    /// The id of the image on the target. An id other than the source's means that the two
+    /// engines keep images in stores of different kinds.
     pub id: String,
 }
 
@@ -34,8 +34,8 @@ pub struct Copied {
 pub struct HeldImage {
     /// Its id there.
     pub id: String,
-    /// What it is made of, in words that engines with stores of different kinds share: ids
-    /// are of the configuration in one kind, and of the manifest in the other. `None` where
+    /// The content of the image, in a form that stores of different kinds share: ids are of
+    /// the configuration in one kind, and of the manifest in the other. `None` where
     /// the engine does not say enough.
     content: Option<Content>,
 }
@@ -59,8 +59,8 @@ struct Described {
     root_fs: RootFs,
 }
 
-/// What of an image's configuration matters to a container. Engines write what is empty as
-/// null, as empty, or not at all.
+/// The parts of an image's configuration that matter to a container. Engines write an empty
+/// value as null, as empty, or not at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ImageConfig {
@@ -99,13 +99,13 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A line of what an engine says while it loads an image.
+/// A line of an engine's answer while it loads an image.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Said {
     #[serde(rename = "errorDetail")]
     detail: Option<Detail>,
-    /// What engines wrote before there were details.
+    /// The error as engines wrote it before there were details.
     error: Option<String>,
 }
 
@@ -145,16 +145,16 @@ impl Docker {
     }
 
     /// Copies an image, named by its tag, between two daemons that were connected to.
-    /// `sent` is set to the bytes of its archive that the second has taken. What is in
-    /// memory at a time is what the connections buffer.
+    /// `sent` counts the bytes of its archive that the target has taken. Memory holds
+    /// no more of the archive at a time than the connections buffer.
     ///
     /// # Errors
-    /// What went wrong on which of the two; nothing moved for a minute; or the engine
-    /// said that it has loaded the image, and does not have it.
+    /// A failure of the source or of the target, told apart; nothing moved for a minute;
+    /// or the engine said that it has loaded the image, and does not have it.
     ///
     /// # Cancel safety
-    /// Dropping the future breaks the copy off: of an archive that is cut an engine
-    /// loads nothing.
+    /// Dropping the future breaks the copy off: an engine loads nothing of an archive
+    /// that is cut.
     pub async fn copy_image(
         &self,
         image: &str,
@@ -174,7 +174,7 @@ impl Docker {
             Err(CallError::unreachable(message))
         });
         let archive = answer.map_err(|error| reading(from, error))?.into_body();
-        // To the second, what breaks at the first looks like a fault of its own.
+        // To the target, a failure of the source looks like one of its own.
         let broken = Arc::new(Mutex::new(None));
         let (counter, fault) = (Arc::clone(&sent), Arc::clone(&broken));
         let archive = archive
@@ -194,9 +194,9 @@ impl Docker {
         }
         loaded?;
 
-        // The end of a stream proves nothing: what counts is that it is there.
+        // The end of a stream proves nothing: the image has to be there.
         match target.image_id(&image).await? {
-            // Another id than the source's where the engine keeps images in another way.
+            // The id differs from the source's where the stores are of different kinds.
             Some(id) => Ok(Copied { id }),
             None => Err(CallError::refused(format!(
                 "the engine has taken the image {image}, and does not have it"
@@ -208,7 +208,7 @@ impl Docker {
 // === impl HeldImage ===
 
 impl HeldImage {
-    /// Whether a container of the one is what a container of the other is.
+    /// Whether containers of the two images are the same.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.id == other.id || (self.content.is_some() && self.content == other.content)
@@ -264,7 +264,7 @@ impl Daemon {
     }
 }
 
-/// Waits for a call for as long as bytes move, or it does not take longer than `idle`.
+/// Waits for a call; `None` when no bytes have moved for `idle`.
 async fn while_moving<T>(
     call: impl Future<Output = T>,
     moved: &AtomicU64,

@@ -1,4 +1,4 @@
-//! One engine, as far as we have come to know it.
+//! An engine, and what is known of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -34,13 +34,13 @@ use crate::endpoint::Endpoint;
 use crate::http::{self, HttpError, Peer, Transport};
 use crate::reach::process;
 
-/// Questions for the fate of containers that are asked at a time: when many die
-/// at once, every connection wants to know why.
+/// How many containers' fates are asked for at a time: when many die at once,
+/// every connection wants to know why.
 const QUESTIONS: usize = 16;
-/// Containers whose last lines are read at a time.
+/// How many containers' last lines are read at a time.
 const POST_MORTEMS: usize = 8;
 
-/// One engine, as far as we have come to know it.
+/// An engine, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     pub(super) name: DaemonName,
@@ -52,12 +52,12 @@ pub(crate) struct Daemon {
     pub(super) observers: Observers,
     contact: Mutex<Option<Arc<Contact>>>,
     services: Mutex<BTreeMap<ServiceName, Vec<Prepared>>>,
-    /// By image: who fetches it now, and when it was fetched last.
+    /// By image: the lock of whoever fetches it now, and when it was fetched last.
     pub(super) pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<Option<Instant>>>>>,
     pub(super) questions: Semaphore,
-    /// Beside the questions: an engine that is slow with logs keeps no healthy connection waiting.
+    /// Apart from the questions: an engine that is slow with logs delays no healthy connection.
     pub(super) post_mortem_slots: Semaphore,
-    /// What time it is there.
+    /// The time on the engine's machine.
     pub(super) clock: Clock,
     /// `None` until its first complete list.
     pub(super) sightings: Mutex<Option<Sightings>>,
@@ -70,7 +70,7 @@ pub(crate) struct Daemon {
     pub(super) network: Arc<RunNetwork>,
     /// The containers that hold secrets there.
     pub(super) secrets: Arc<SecretHolders>,
-    /// What the engine warned of already: it says so at every create.
+    /// The warnings that were logged: the engine repeats them at every create.
     warnings: Mutex<BTreeSet<String>>,
     turns: Arc<Turns>,
 }
@@ -78,9 +78,9 @@ pub(crate) struct Daemon {
 /// A service that this daemon is fit to launch.
 #[derive(Debug, Clone)]
 struct Prepared {
-    /// Of a generation gone by when nobody else holds it any more.
+    /// The spec is of a past generation when nobody else holds it any more.
     spec: Weak<Spec>,
-    /// What the specification calls the image.
+    /// The image as the specification names it.
     reference: String,
     image: String,
     reach: Reach,
@@ -128,12 +128,12 @@ impl Daemon {
         }
     }
 
-    /// Its API is reached on this machine, and nobody said where its containers are.
+    /// Whether its API is reached on this machine, and `publish_on` is not set.
     pub(super) fn may_be_elsewhere(&self) -> bool {
         self.publish_on.is_none() && self.endpoint.is_loopback()
     }
 
-    /// That ports published on its loopback are not on ours, where each may be somebody else's.
+    /// Says that ports published on its loopback are not on ours, where others may have them.
     pub(super) fn not_here(&self, why: &str) -> String {
         format!(
             "what {} publishes on its loopback is not found on Ganger's: {why}; give the daemon \
@@ -165,13 +165,13 @@ impl Daemon {
         self.set_contact(greeted, info)
     }
 
-    /// Contact itself: a ping, whose answer says who is there.
+    /// Sends a ping, whose answer says who is there.
     async fn greet(&self) -> Result<Greeted, CallError> {
         let failed = |error: &EngineError| CallError::unreachable(explain(&self.endpoint, error));
-        // Whatever is kept leads to an engine that was lost or has changed.
+        // Kept connections lead to an engine that was lost or has changed.
         self.transport.renew();
         let (stream, peer) = self.transport.open().await.map_err(|err| failed(&err.into()))?;
-        // While it is open, so that whoever is at its other end lives.
+        // Checked while the stream is open, so that the process at its other end lives.
         let astray = self.may_be_elsewhere().then(|| astray(peer)).flatten();
         drop(stream);
         let pinned = Arc::new(OnceLock::new());
@@ -242,7 +242,7 @@ impl Daemon {
         }
     }
 
-    /// A GET on the negotiated version of the API whose answer goes on.
+    /// A GET on the negotiated version of the API, whose answer is a stream of lines.
     pub(super) async fn follow(&self, path: &str) -> Result<http::Lines, CallError> {
         let path = format!("/v{}{path}", self.contact()?.version);
         let lines = self.transport.follow(&path).await;
@@ -279,12 +279,11 @@ impl Daemon {
         }
     }
 
-    /// The runtime that a container which was created will be run by, as far as the engine
-    /// says.
+    /// The runtime that will run a created container, as far as the engine says.
     pub(super) async fn runtime_of(&self, container: &str) -> Result<Option<String>, CallError> {
         let path = match self.contact()?.kind {
             EngineKind::Docker => format!("/containers/{container}/json"),
-            // Its answer in Docker's words names no runtime.
+            // Podman's answer in Docker's words names no runtime.
             EngineKind::Podman => format!("/libpod/containers/{container}/json"),
         };
         let seen: Inspected = self.get(&path, self.deadlines.inspect).await.map_err(|error| {
@@ -294,18 +293,18 @@ impl Daemon {
         Ok(runtime.filter(|runtime| !runtime.is_empty()))
     }
 
-    /// Inspects a container when not too many others are. Has no deadline.
+    /// Inspects a container once few enough others are being inspected. Has no deadline.
     pub(super) async fn inspect_in_turn(
         &self,
         container: &str,
     ) -> Result<Option<Inspected>, CallError> {
-        // It is never closed.
+        // The semaphore is never closed.
         let _permit = self.questions.acquire().await;
         self.inspect(container).await
     }
 
-    /// Asks until it has noticed that a container's process has ended, and
-    /// says how it ended. Has no deadline.
+    /// Asks until the engine has noticed that a container's process has ended, and
+    /// returns how it ended. Has no deadline.
     pub(super) async fn end_of(&self, container: &str) -> Result<ProcessEnd, CallError> {
         loop {
             match self.inspect_in_turn(container).await? {
@@ -364,8 +363,8 @@ impl Daemon {
     }
 }
 
-/// Why what an engine at a socket publishes on its loopback is not on ours, or cannot be known
-/// to be. Over TCP only its containers tell.
+/// Why ports that an engine at a socket publishes on its loopback are not on ours, or may not
+/// be. Over TCP only its containers tell.
 fn astray(peer: Peer) -> Option<String> {
     match peer {
         Peer::Process(Some(pid)) => match process::shares_network(pid) {

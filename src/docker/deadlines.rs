@@ -9,7 +9,7 @@ use super::kind::EngineKind;
 pub struct Deadlines {
     /// The first contact, all of it.
     pub negotiate: Duration,
-    /// What the engine says of itself, where saying so takes it long.
+    /// The call of `/info`, where the engine takes long to answer it.
     pub info: Duration,
     /// A list, its body included.
     pub list: Duration,
@@ -25,7 +25,7 @@ pub struct Deadlines {
     pub pull_idle: Duration,
     /// Each of the two calls of a post-mortem.
     pub post_mortem: Duration,
-    /// When a call that goes on is given up for lost.
+    /// How long a call that goes on may take until it counts as lost.
     pub bound: Duration,
     /// How long an engine may take to notice that a container's process has ended.
     pub notice: Duration,

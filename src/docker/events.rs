@@ -1,4 +1,4 @@
-//! What an engine says of our containers while it happens.
+//! The events of an engine about our containers.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ impl Docker {
     /// Reads events as fast as they come and does nothing else: a reader that
     /// falls behind slows the engine down, and loses events in silence.
     ///
-    /// Not by the client, which does not tell when the engine has begun to
-    /// answer. An engine subscribes a moment after that: whoever lists then has
-    /// to leave it that moment.
+    /// The client library is not used, as it does not tell when the engine has begun
+    /// to answer. An engine subscribes a moment after that: a list that follows has
+    /// to wait for that moment.
     pub(super) async fn follow(
         &self,
         daemon: &Daemon,
@@ -37,7 +37,7 @@ impl Docker {
             // Some engines say remove for destroy.
             "event": ["create", "die", "oom", "kill", "stop", "destroy", "remove", "pause"],
         });
-        // Only to spare the engine the others: they are left out here in any case.
+        // The filter only spares the engine work: other events are dropped here in any case.
         if kind.filters_events_by_label() {
             filters["label"] = json!([INSTANCE]);
         }
@@ -50,7 +50,7 @@ impl Docker {
         loop {
             match lines.next().await {
                 Ok(Some(line)) => {
-                    // One that cannot be understood is made up for by the list.
+                    // The list makes up for an event that cannot be parsed.
                     if let Ok(event) = serde_json::from_slice::<EventMessage>(&line)
                         && self.is_of_ours(&event)
                         && let Some(event) =
@@ -92,8 +92,8 @@ fn read(
     let action = event.action.as_deref()?;
     let is_ours = labels.get(INSTANCE).is_some_and(|instance| *instance == identity.instance);
     if let Some(number) = naming::value(labels.get(SANDBOX)) {
-        // A container whose holder ends loses its network. A free one is looked at before it is
-        // used, and those of others are none of ours.
+        // A container whose holder ends loses its network. A free holder is checked before it
+        // is used, and the holders of others are none of ours.
         let is_ours = is_ours && labels.get(BOOT) == Some(&identity.boot);
         let told: fn(LaunchId) -> RuntimeEvent = match action {
             "die" => RuntimeEvent::Died,
@@ -107,7 +107,7 @@ fn read(
     let launch = labels.get(LAUNCH).and_then(|label| identity.launch_of(label));
     match (action, launch.filter(|_| is_ours)) {
         ("die", Some(launch)) => Some(RuntimeEvent::Died(launch)),
-        // Before the death that comes of it. Also for one that an engine which shuts down ends.
+        // Comes before the death it causes, also for a container that an engine ends at its stop.
         ("kill" | "stop", Some(launch)) => Some(RuntimeEvent::Signalled(launch)),
         ("destroy" | "remove" | "pause", Some(launch)) => Some(RuntimeEvent::Taken(launch)),
         ("oom", Some(launch)) => Some(RuntimeEvent::OutOfMemory(launch)),
@@ -133,7 +133,7 @@ mod tests {
         let seventh = LaunchId(7);
         assert_eq!(event("die", "i", "3fa9c1d2-7"), Some(RuntimeEvent::Died(seventh)));
         assert_eq!(event("oom", "i", "3fa9c1d2-7"), Some(RuntimeEvent::OutOfMemory(seventh)));
-        // What somebody does to it.
+        // Actions of somebody on the container.
         for action in ["kill", "stop"] {
             assert_eq!(event(action, "i", "3fa9c1d2-7"), Some(RuntimeEvent::Signalled(seventh)));
         }
@@ -142,7 +142,7 @@ mod tests {
         }
         assert_eq!(event("create", "i", "3fa9c1d2-7"), None);
         assert_eq!(event("start", "i", "3fa9c1d2-7"), None);
-        // Of an earlier boot, and of another instance: one more or less to share with.
+        // Events of an earlier boot, and of another instance, change how many share the daemon.
         for (instance, launch) in [("i", "00000000-7"), ("another", "3fa9c1d2-7")] {
             assert_eq!(event("create", instance, launch), Some(RuntimeEvent::Others));
             assert_eq!(event("destroy", instance, launch), Some(RuntimeEvent::Others));
@@ -168,7 +168,7 @@ mod tests {
             ("remove", RuntimeEvent::Taken(LaunchId(7))),
         ] {
             assert_eq!(event(action, "3fa9c1d2", "4"), Some(told));
-            // A free one, and one of an earlier boot.
+            // A free holder, and one of an earlier boot.
             assert_eq!(event(action, "3fa9c1d2", "5"), None);
             assert_eq!(event(action, "00000000", "4"), None);
         }

@@ -13,7 +13,7 @@ use super::container::Container;
 use super::explain::{self, explain};
 use super::post_mortem::readable;
 
-/// Of what a program prints so many bytes are kept, the last ones.
+/// How many bytes are kept of a program's output, the last ones.
 const KEPT: usize = 4 << 10;
 /// The pause before an engine is asked again whether it has noticed a program's end.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -27,7 +27,7 @@ pub(crate) struct Executed {
     pub(crate) said: Option<String>,
 }
 
-/// What an engine says of a program that it was told to run.
+/// The state of a program that an engine was told to run.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Execution {
@@ -64,7 +64,7 @@ impl Container {
                 printed.drain(..excess);
             }
         }
-        // Its outputs end a moment before the engine knows how it ended.
+        // The outputs end a moment before the engine knows how the program ended.
         let path = format!("/exec/{id}/json");
         loop {
             let seen = self.daemon.get(&path, self.daemon.deadlines.inspect).await;

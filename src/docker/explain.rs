@@ -1,4 +1,4 @@
-//! What went wrong between us and an engine, in words that help.
+//! Explains failures between us and an engine, in words that help.
 
 use std::io;
 use std::time::Duration;
@@ -109,7 +109,7 @@ fn status(code: u16, message: &str) -> String {
 }
 
 fn io_cause(error: &Error) -> Option<&io::Error> {
-    // Transparent: as a cause, it would be skipped.
+    // The variant is transparent: as a cause, it would be skipped.
     if let Error::IOError { err } = error {
         return Some(err);
     }

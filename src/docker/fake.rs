@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::{Container, Docker, Identity, Reach, Site, Spec};
 use crate::endpoint::Endpoint;
 
-/// One request as it came, its path without the API's version.
+/// A request as it came, its path without the API's version.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) version: String,
@@ -24,7 +24,7 @@ pub(crate) struct Seen {
     pub(crate) body: Value,
 }
 
-/// What the engine does about a request.
+/// How the engine answers a request.
 pub(crate) enum Reply {
     Json(u16, Value),
     /// Answers a ping, as a server of this name.
@@ -74,7 +74,7 @@ pub(crate) async fn launched(
 // === impl Engine ===
 
 impl Engine {
-    /// Starts one that asks `answer` first and knows the usual answers itself.
+    /// Starts an engine that asks `answer` first and knows the usual answers itself.
     pub(crate) fn start(answer: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

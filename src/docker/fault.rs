@@ -1,7 +1,7 @@
 //! Who is at fault when the engine refuses to create or start a container.
 //!
 //! Status codes differ between versions and engines, and one code means many
-//! things: an unknown network is a 404 of start. So the message decides first,
+//! things: an unknown network is a 404 of start. Therefore the message decides first,
 //! and the code only when no message is known.
 
 use bollard::errors::Error;
@@ -63,7 +63,7 @@ const SERVICE: &[(&str, &str)] = &[
 ];
 
 /// Parts of messages that put the fault on the daemon, with what to look at.
-/// They are looked for before [`SERVICE`].
+/// The parts are looked for before [`SERVICE`].
 const DAEMON: &[(&str, &str)] = &[
     (
         "setrlimit",
@@ -137,7 +137,7 @@ pub(super) fn is_image_missing(operation: Operation, failure: &CallFailure) -> b
         && (message.contains("no such image") || message.contains("image not known"))
 }
 
-/// What a failed create or start means to the pool.
+/// The pool's view of a failed create or start.
 pub(super) fn launch_error(
     endpoint: &Endpoint,
     operation: Operation,
@@ -155,7 +155,7 @@ pub(super) fn launch_error(
     LaunchError { hint: hint.map(str::to_owned), ..error }
 }
 
-/// What an engine's answer means to the pool, and which setting or what of the daemon it is about.
+/// The pool's view of an engine's answer, and the setting or part of the daemon it is about.
 fn said(
     operation: Operation,
     what: &str,
@@ -166,7 +166,7 @@ fn said(
         return (daemon(format!("{what} failed: {text}")), None);
     };
     let lower = message.to_lowercase();
-    // Podman says so in the words of storage that fails.
+    // Podman's message for this also has the words of storage that fails.
     if lower.contains("storage-opt is supported only") {
         let setting = "`storage`: the daemon's storage driver knows no limit";
         return (service(format!("{what} failed, see {setting}: {text}")), Some(setting));
@@ -181,7 +181,7 @@ fn said(
         let error = unwanted(format!("{what} failed, somebody removed the container: {text}"));
         return (error, None);
     }
-    // Also a 404 of create in some engines, where it could be taken for the image.
+    // Some engines answer a create so with a 404, which could be taken for the image's absence.
     if lower.contains("network") && lower.contains("not found") {
         let setting = "`network`: the daemon has none so";
         return (service(format!("{what} failed, see {setting}: {text}")), Some(setting));

@@ -20,10 +20,10 @@ use super::explain;
 use super::naming;
 use super::sandboxes::Holds;
 
-/// Between attempts to remove a holder.
+/// The pauses between attempts to remove a holder.
 const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), cap: Duration::from_secs(30) };
 
-/// What is known of the call that made a holder.
+/// The known outcome of the call that made a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Creation {
     /// The engine has said that the holder is there.
@@ -32,7 +32,7 @@ pub(super) enum Creation {
     Uncertain,
 }
 
-/// What one attempt has found.
+/// The result of one attempt.
 enum Attempt {
     /// The engine has removed the holder.
     Removed,
@@ -87,7 +87,7 @@ impl Docker {
         }
     }
 
-    /// One attempt; where the daemon is out of reach, also by the other ways to it.
+    /// Makes one attempt; where the daemon is out of reach, also by the other ways to it.
     async fn try_to_remove(
         &self,
         daemon: &Arc<Daemon>,
@@ -109,7 +109,7 @@ impl Docker {
         attempt
     }
 
-    /// What a holder is called.
+    /// The name of a holder.
     pub(super) fn holder_name(&self, number: u64) -> String {
         naming::holder(&self.identity.boot, &number.to_string())
     }

@@ -1,8 +1,8 @@
-//! What an engine leaves out of what it was asked for, without refusing.
+//! The settings that an engine leaves out, without refusing.
 //!
-//! A limit that is not there shows when it is too late, and so does a runtime that is
-//! another one than the sandbox that was asked for. So a service that asks for what a
-//! daemon leaves out is not launched there.
+//! A missing limit shows when it is too late, and so does a runtime other than the
+//! sandbox that was asked for. Therefore a service that asks for what a daemon leaves
+//! out is not launched there.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -16,15 +16,15 @@ pub(super) enum Ignored {
     Memory,
     Cpus,
     Pids,
-    /// A `runtime` that was asked for, and another one that runs instead. Of other runtimes this
-    /// says nothing.
+    /// A `runtime` that was asked for, and another one that runs instead. The entry says
+    /// nothing of other runtimes.
     Runtime {
         asked: String,
         runs: String,
     },
 }
 
-/// What an engine says of itself that it cannot limit.
+/// The limits that an engine says it cannot set.
 pub(super) fn said(info: &Info) -> BTreeSet<Ignored> {
     let none = info.cgroup_driver.as_deref() == Some("none");
     let lacks = |has: Option<bool>| none || has == Some(false);
@@ -38,10 +38,10 @@ pub(super) fn said(info: &Info) -> BTreeSet<Ignored> {
     .collect()
 }
 
-/// What a warning in the answer to a create says was left out.
+/// The limit that a warning in the answer to a create says was left out.
 pub(super) fn warned(warning: &str) -> Option<Ignored> {
     let lower = warning.to_lowercase();
-    // One that memory is limited without swap discards nothing.
+    // The warning that memory is limited without swap discards nothing.
     if !lower.contains("discarded") {
         return None;
     }
@@ -63,8 +63,8 @@ pub(super) fn failed(message: &str) -> Option<Ignored> {
         })
 }
 
-/// What the engine has kept of what was asked for a container shows was left out. Engines
-/// that say nothing of it prove nothing.
+/// The limits that were left out, by the settings of a container that the engine has kept.
+/// Engines that do not report a setting prove nothing.
 pub(super) fn read_back(spec: &Spec, kept: &HostConfig) -> BTreeSet<Ignored> {
     let lost = |wanted: bool, kept: Option<i64>| wanted && kept.is_some_and(|kept| kept <= 0);
     [
@@ -82,7 +82,7 @@ pub(super) fn all_limits() -> BTreeSet<Ignored> {
     [Ignored::Memory, Ignored::Cpus, Ignored::Pids].into()
 }
 
-/// Why a service is not to be launched where this is ignored.
+/// Why a service is not to be launched where these settings are ignored.
 pub(super) fn refusal(ignored: &BTreeSet<Ignored>, spec: &Spec) -> Option<String> {
     let runtime = ignored.iter().find_map(|one| match one {
         Ignored::Runtime { asked, runs } if spec.runtime.as_ref() == Some(asked) => Some(format!(
@@ -115,7 +115,7 @@ fn lost<'a>(ignored: &'a BTreeSet<Ignored>, spec: &'a Spec) -> impl Iterator<Ite
     })
 }
 
-/// What is to be asked of an engine that ignores this: some fail to start a container whose
+/// The spec without the limits that an engine ignores: some fail to start a container whose
 /// limits they cannot set.
 pub(super) fn without<'a>(ignored: &BTreeSet<Ignored>, spec: &'a Spec) -> Cow<'a, Spec> {
     if lost(ignored, spec).next().is_none() {

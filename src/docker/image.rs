@@ -1,4 +1,4 @@
-//! Getting an image onto a daemon, and pinning what it is there.
+//! Gets an image onto a daemon, and pins it by its id there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,10 +29,10 @@ pub(super) struct Reference<'a> {
     version: &'a str,
 }
 
-/// What to do about an image that is not on a daemon and is not pulled.
+/// How to get an image that is not on a daemon and is not pulled.
 #[must_use]
 pub fn how_to_get(image: &str, daemon: &DaemonName) -> String {
-    // By its digest alone it cannot be found where it was not pulled.
+    // An image named by its digest cannot be found where it was not pulled.
     let push = if image.contains('@') {
         String::new()
     } else {
@@ -54,7 +54,7 @@ impl Daemon {
         let full = Reference::parse(reference)?.to_string();
         let asked = Instant::now();
         let turn = std::sync::Arc::clone(self.pulls.lock().entry(full.clone()).or_default());
-        // Daemons are prepared again and again; a registry is not to feel it.
+        // Daemons are prepared again and again; the registry must not be asked each time.
         let always = pull == Pull::Always && builtin.is_none() && turn.lock().await.is_none();
         if !always && let Some(id) = self.image_id(&full).await? {
             return Ok(id);
@@ -75,7 +75,7 @@ impl Daemon {
             }
             *fetched = Some(Instant::now());
         }
-        // The end of a stream proves nothing: what counts is that it is there.
+        // The end of a stream proves nothing: the image has to be there.
         self.image_id(&full).await?.ok_or_else(|| {
             CallError::refused(format!(
                 "the image {reference} is not on daemon {} although it was fetched",
@@ -106,8 +106,8 @@ impl Daemon {
         }
     }
 
-    /// What an image's tag stands for in its registry now, as the engine is told:
-    /// the image by its digest.
+    /// The image by its digest that a tag stands for in its registry now, as the
+    /// registry tells the engine.
     pub(super) async fn newest(&self, reference: &str) -> Result<String, CallError> {
         let deadline = self.deadlines.pull_idle;
         let contact = self.contact()?;
@@ -123,8 +123,8 @@ impl Daemon {
         Ok(format!("{}@{digest}", parsed.name))
     }
 
-    /// Whether what a service runs of this tag is the image with that digest; `None` when
-    /// the engine has none. Before it was prepared, what the tag stands for there.
+    /// Whether the image that a service runs by this tag has that digest; `None` when the
+    /// engine has no such image. Before it was prepared, the image under the tag there.
     pub(super) async fn has_newest(
         &self,
         service: &ServiceName,
@@ -132,7 +132,7 @@ impl Daemon {
         newest: &str,
     ) -> Result<Option<bool>, CallError> {
         let contact = self.contact()?;
-        // Somebody may have built another one of this name meanwhile.
+        // Somebody may have built another image of this name meanwhile.
         let image = match self.pinned(service, tag) {
             Some(id) => id,
             None => Reference::parse(tag)?.to_string(),
@@ -141,7 +141,7 @@ impl Daemon {
         let seen = asking.await.unwrap_or(Err(Error::RequestTimeoutError));
         match seen {
             Ok(ImageInspect { repo_digests, .. }) => {
-                // Docker leaves its own registry out.
+                // Docker leaves the name of its own registry out.
                 let short = newest.strip_prefix("docker.io/").unwrap_or(newest);
                 let short = short.strip_prefix("library/").unwrap_or(short);
                 let mut known = repo_digests.iter().flatten();
@@ -221,7 +221,7 @@ impl Daemon {
     }
 }
 
-/// What the engine shows to the image's registry.
+/// The login that the engine presents to the image's registry.
 async fn login(reference: &str) -> Result<Option<DockerCredentials>, CallError> {
     let login = registry::login(reference).await.map_err(CallError::refused)?;
     Ok(login.map(|Login { server, secret }| {
@@ -246,7 +246,7 @@ async fn login(reference: &str) -> Result<Option<DockerCredentials>, CallError> 
 
 impl<'a> Reference<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, CallError> {
-        // It becomes part of a path, which the client library does not escape.
+        // A reference becomes part of a path, which the client library does not escape.
         let valid = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
         let odd = text.is_empty()
             || !text.chars().all(valid)
@@ -260,7 +260,7 @@ impl<'a> Reference<'a> {
             None => text[path..].find(':').map(|at| path + at),
         };
         let (name, version) = split.map_or((text, "latest"), |at| (&text[..at], &text[at + 1..]));
-        // A digest says all; the tag before it is for people.
+        // A digest identifies the image; the tag before it is for people.
         let name = match name.get(path..).and_then(|last| last.find(':')) {
             Some(at) => &name[..path + at],
             None => name,
@@ -279,7 +279,7 @@ impl fmt::Display for Reference<'_> {
     }
 }
 
-/// Adds up what a pull reports per layer.
+/// Adds up the progress of a pull over its layers.
 #[derive(Debug)]
 struct PullProgress {
     layers: BTreeMap<String, (i64, i64)>,
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(said("b", 20, 200), Some((30, 300)));
         assert_eq!(said("b", 200, 200), None);
         tokio::time::advance(PROGRESS).await;
-        // It is unpacked now, which counts from the start.
+        // The layer is unpacked now, which counts from the start.
         assert_eq!(said("b", 1, 200), Some((210, 300)));
     }
 

@@ -1,4 +1,4 @@
-//! What is asked about an image, or a container that runs, by who wants to know what it needs.
+//! Facts about an image, or a running container, for callers that find out what it needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,27 +17,27 @@ use super::post_mortem::readable;
 use super::{Docker, explain};
 use crate::http;
 
-/// So many lines of a log are read.
+/// How many lines of a log are read.
 const LINES: usize = 5000;
 
-/// What an image says of itself.
+/// The facts in an image's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageFacts {
     /// The TCP ports that it exposes.
     pub ports: BTreeSet<u16>,
-    /// Whom its process runs as; empty for root.
+    /// The user that its process runs as; empty for root.
     pub user: String,
-    /// The paths that each container has a volume of its own at.
+    /// The paths at which each container has a volume of its own.
     pub volumes: BTreeSet<String>,
 }
 
-/// What a container has written to its own file system.
+/// A change that a container has made to its own file system.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Written {
     /// Its absolute path.
     pub path: String,
-    /// 0 for what the image has, too, and is changed; 1 for what is new; 2 for what is gone.
+    /// 0 for a changed path of the image; 1 for a new one; 2 for a removed one.
     pub kind: u8,
 }
 
@@ -72,7 +72,7 @@ struct MemoryStats {
 // === impl Docker ===
 
 impl Docker {
-    /// What an image that a daemon has says of itself.
+    /// The facts in the configuration of an image that a daemon has.
     ///
     /// # Errors
     /// The daemon does not answer, or does not have it.
@@ -106,7 +106,7 @@ impl Container {
         self.process().map(|process| process.listening())
     }
 
-    /// What it has written, but for what is in volumes and file systems in memory.
+    /// The changes to its file system, without volumes and file systems in memory.
     pub(crate) async fn written(&self) -> Result<Vec<Written>, CallError> {
         let path = format!("/containers/{}/changes", self.id);
         Ok(self.daemon.ask::<Option<Vec<Written>>>(&path).await?.unwrap_or_default())

@@ -1,4 +1,4 @@
-//! Which engine answers, told by its ping, and what is asked of it in another way for that.
+//! The kind of an engine, told by its ping, and the requests that differ for it.
 //!
 //! Podman speaks Docker's API with differences that no version number tells. Each was
 //! seen on Podman 5.4.
@@ -11,13 +11,13 @@ use super::view::Info;
 /// The engine behind an API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EngineKind {
-    /// Docker, or what does not say otherwise.
+    /// Docker, or an engine that does not say otherwise.
     Docker,
     /// Podman.
     Podman,
 }
 
-/// What an engine's answer to a ping says: which it is, and the version of the API that it
+/// The kind of an engine by its answer to a ping, and the version of the API that it
 /// and the client library both speak. `None` when the answer is not an engine's.
 pub(super) fn greeting(headers: &HeaderMap) -> Option<(EngineKind, String)> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -73,7 +73,7 @@ impl EngineKind {
         self == Self::Podman
     }
 
-    /// Whether it mounts volumes that are no directories where it is not run by root.
+    /// Whether the engine mounts volumes that are no directories where it is not run by root.
     pub(super) fn mounts_volumes_rootless(self) -> bool {
         self == Self::Docker
     }

@@ -27,7 +27,7 @@ use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
 use crate::spec::{Publish, Sandbox};
 
-/// What was made for a container before it.
+/// The holders that were made for a container before it.
 #[derive(Clone, Copy)]
 struct Given<'a> {
     /// The holder of the sandbox that it joins.
@@ -39,7 +39,7 @@ struct Given<'a> {
 // === impl Docker ===
 
 impl Docker {
-    /// Creates and starts a container. What it has begun to do is noted in `begun`.
+    /// Creates and starts a container. Notes the phase that it has begun in `begun`.
     pub(super) async fn start_container(
         &self,
         order: &LaunchOrder<Spec>,
@@ -140,7 +140,7 @@ impl Docker {
                 }
             }
         };
-        // An engine leads what comes by IPv6 to IPv4 where the container has nothing else.
+        // An engine forwards IPv6 connections to IPv4 where the container has no IPv6 address.
         let v6 = contact.address.is_ipv6();
         let addresses = seen.network_settings.addresses().filter(|ip| v6 || ip.is_ipv4());
         let ip = seen.network_settings.addresses().find(IpAddr::is_ipv4);
@@ -218,7 +218,7 @@ impl Docker {
             let request = contact.request(spec, &image, labels, publish, network.clone());
             match self.call_create(daemon, contact, order.launch, name, request).await {
                 Ok(created) => break created,
-                // It was pruned: pinned to an id, it cannot come back by itself.
+                // The image was pruned: pinned to an id, it cannot come back by itself.
                 Err(failure) if again && is_image_missing(Operation::Create, &failure) => {
                     again = false;
                     daemon.forget_prepared(&order.service, &order.spec);
@@ -241,8 +241,8 @@ impl Docker {
         Ok(created.id)
     }
 
-    /// Reads back by which runtime a container will be run, before anything in it runs: where
-    /// a sandbox was asked for, an engine that ignores that must not start it.
+    /// Reads back which runtime will run a container, before anything in it runs: an engine
+    /// that ignores the sandbox that was asked for must not start it.
     async fn read_runtime(
         &self,
         daemon: &Daemon,
@@ -276,7 +276,7 @@ impl Docker {
     }
 
     /// Fetches the image for a launch that found it absent. A pull outlives the
-    /// launch's patience and serves the next one.
+    /// launch's deadline and serves the next launch.
     async fn prepare_now(
         &self,
         daemon: &Arc<Daemon>,
@@ -304,8 +304,8 @@ impl Docker {
         .map_err(|error| LaunchError { phase: LaunchPhase::Pull, ..error })
     }
 
-    /// Whether there is room for a container that has been created. Two who share a
-    /// daemon may both have found room before; each sees what the other has created
+    /// Whether there is room for a container that has been created. Two instances that
+    /// share a daemon may both have found room before; each sees the other's container
     /// when it has created its own, so that not both can start one too many.
     async fn find_room(&self, daemon: &Daemon, capacity: u32) -> Result<(), LaunchError> {
         let (all, _) = self.list_counted(daemon).await.map_err(fault::of_call)?;
@@ -346,8 +346,8 @@ impl Docker {
 }
 
 /// The failure of a container whose process cannot be found, if it has ended:
-/// that is out of reach, too, and the engine may not have noticed yet. What it
-/// made of one container says nothing of others.
+/// an ended process is out of reach, too, and the engine may not have noticed
+/// yet. The failure of one container says nothing of others.
 async fn ended(daemon: &Daemon, id: &str) -> Option<LaunchError> {
     match timeout(daemon.deadlines.notice, daemon.end_of(id)).await {
         Ok(Ok(ProcessEnd::Removed)) => {

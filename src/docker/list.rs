@@ -14,7 +14,7 @@ use crate::http;
 // === impl Daemon ===
 
 impl Daemon {
-    /// Whatever has these labels and, if given, this id.
+    /// All containers that have these labels and, if given, this id.
     async fn list(&self, labels: &[String], id: Option<&str>) -> Result<Vec<Listed>, CallError> {
         let mut filters = serde_json::json!({ "label": labels });
         if let Some(id) = id {
@@ -39,12 +39,12 @@ impl Docker {
         id: Option<&str>,
     ) -> Result<Vec<Listed>, CallError> {
         let mut listed = daemon.list(labels, id).await?;
-        // What somebody has renamed is known by its id.
+        // A container that somebody has renamed is known by its id.
         listed.retain(|one| one.bears_its_name() || self.calls.has_made(&one.id));
         Ok(listed)
     }
 
-    /// The labels that all of ours have.
+    /// The labels that everything of ours has.
     pub(super) fn ours(&self) -> Vec<String> {
         let label = |key: &str, value: &str| format!("{key}={value}");
         let instance = label(INSTANCE, &self.identity.instance);
@@ -55,8 +55,8 @@ impl Docker {
         }
     }
 
-    /// The labels of all that count against a daemon's capacity: those of every
-    /// instance, for they share it.
+    /// The labels of all containers that count against a daemon's capacity: those of
+    /// every instance, for they share it.
     pub(super) fn counted(&self) -> Vec<String> {
         match self.scope {
             Scope::Instance => vec![INSTANCE.to_owned()],
@@ -64,7 +64,7 @@ impl Docker {
         }
     }
 
-    /// Whether it is in our scope, of those that are counted.
+    /// Whether a container, of those that are counted, is in our scope.
     pub(super) fn is_ours(&self, daemon: &Daemon, listed: &Listed) -> bool {
         match self.scope {
             Scope::Instance | Scope::Run => listed.label(INSTANCE) == Some(&self.identity.instance),
@@ -75,7 +75,7 @@ impl Docker {
         }
     }
 
-    /// What a list shows of a target.
+    /// The containers of a target that a list shows.
     pub(super) async fn find(
         &self,
         daemon: &Daemon,
@@ -98,8 +98,8 @@ impl Docker {
         }
     }
 
-    /// Whether a list is to leave a container out: a holder that is looked after here, or
-    /// by another instance. `live` was so before the list.
+    /// Whether a list is to leave a container out: a holder that this run looks after, or
+    /// another instance. `live` are the holders from before and after the list.
     fn is_kept(&self, daemon: &Daemon, live: &BTreeSet<u64>, listed: &Listed) -> bool {
         let Some(number) = listed.label(SANDBOX) else { return false };
         match self.scope {
@@ -112,8 +112,8 @@ impl Docker {
         }
     }
 
-    /// The numbers of all sandboxes that are no strays: those of a daemon, and those of others,
-    /// which may be the same engine by another way. No number is given twice.
+    /// The numbers of all sandboxes that are no strays: those of a daemon, and those of other
+    /// daemons, which may be the same engine by another way. No number is given twice.
     fn live_sandboxes(&self, daemon: &Daemon) -> BTreeSet<u64> {
         let mut live = daemon.sandboxes.live();
         self.daemons.lock().values().for_each(|other| live.extend(other.sandboxes.live()));
@@ -126,11 +126,11 @@ impl Docker {
         &self,
         daemon: &Daemon,
     ) -> Result<(Vec<Listed>, Vec<LaunchId>), CallError> {
-        // Before the list: what changes meanwhile is in order.
+        // Read before the list: changes meanwhile are in order.
         let (mut live, mut lost) = (self.live_sandboxes(daemon), daemon.sandboxes.taken());
         let mut all = self.list_labelled(daemon, &self.counted(), None).await?;
         live.extend(self.live_sandboxes(daemon));
-        // A paused one keeps its network.
+        // A paused holder keeps its network.
         let runs = |holder: &&Listed| matches!(holder.state.as_deref(), Some("running" | "paused"));
         for holder in all.iter().filter(runs).filter(|listed| self.is_ours(daemon, listed)) {
             if holder.label(BOOT) == Some(&self.identity.boot)

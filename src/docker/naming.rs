@@ -1,4 +1,4 @@
-//! Names and labels: how a container of ours is known, whatever reply was lost.
+//! The names and labels by which a container of ours is known, whatever reply was lost.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,18 +7,18 @@ use ganger_pool::runtime::{ContainerKey, LaunchOrder};
 
 pub use super::clock::DEADLINE;
 
-/// Who we are to an engine.
+/// The identity of a run to an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The installation: the same from one run to the next, and no other's.
     pub instance: String,
-    /// This run: 8 hexadecimal digits, 32 random bits. They are to differ from
-    /// those of runs of this instance that have containers on its daemons: were
-    /// there a thousand, one start in four million would be taken for one of them.
+    /// This run: 8 hexadecimal digits, 32 random bits. The value has to differ from
+    /// those of runs of this instance that have containers on its daemons: with a
+    /// thousand of them, one start in four million would be taken for one of them.
     pub boot: String,
 }
 
-/// Label of the instance: what bears it with our value is ours.
+/// Label of the instance: everything of ours bears it with our value.
 pub const INSTANCE: &str = "io.ganger.instance";
 /// Label of the run that made the container.
 pub const BOOT: &str = "io.ganger.boot";
@@ -31,14 +31,14 @@ pub const LAUNCH: &str = "io.ganger.launch";
 /// Label of a holder, and of its volume: its number.
 pub(super) const SANDBOX: &str = "io.ganger.sandbox";
 
-/// What stands before a network's id where a container's could stand.
+/// Prefix of a network's id where a container's id could stand.
 pub(super) const NETWORK: &str = "network:";
-/// What stands before a volume's name there.
+/// Prefix of a volume's name there.
 pub(super) const VOLUME: &str = "volume:";
 
 /// Every label of ours. An image's labels become those of its containers, and `docker
-/// commit` puts ours on an image: whatever a container of ours is not given itself, it is
-/// given empty, which is as good as absent to every reader.
+/// commit` puts ours on an image. Therefore a container of ours is given all of them, some
+/// empty: every reader takes an empty label for an absent one.
 const ALL: [&str; 7] = [INSTANCE, BOOT, SERVICE, GENERATION, LAUNCH, SANDBOX, DEADLINE];
 
 // === impl Identity ===
@@ -98,9 +98,9 @@ pub(super) fn value(label: Option<&String>) -> Option<&String> {
     label.filter(|value| !value.is_empty())
 }
 
-/// What the container with these labels of ours is called. Its labels are also those of
-/// whatever is made of it (`docker commit`), its name is not: containers that bear our labels
-/// under another name are not ours. `None` when the labels are not ours.
+/// The name of the container with these labels of ours. An image that is made of it (`docker
+/// commit`) has its labels, but not its name: containers that bear our labels under another
+/// name are not ours. `None` when the labels are not ours.
 pub(super) fn name_by<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<String> {
     let label = |key| value(label(key));
     match label(SANDBOX) {
@@ -109,8 +109,8 @@ pub(super) fn name_by<'a>(label: impl Fn(&str) -> Option<&'a String>) -> Option<
     }
 }
 
-/// The name of a launch's container, which says to people whose it is. It is also what the
-/// container is removed by.
+/// The name of a launch's container, which tells people whose it is. The container is also
+/// removed by this name.
 pub(super) fn container(service: &str, launch: &str) -> String {
     let valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let service: String = service.chars().map(|c| if valid(c) { c } else { '-' }).collect();
@@ -122,7 +122,7 @@ pub(super) fn holder(boot: &str, number: &str) -> String {
     format!("ganger-sandbox-{boot}-{number}")
 }
 
-/// Whether this stands for a network or a volume where a container's id could stand.
+/// Whether an id stands for a network or a volume where a container's could stand.
 pub(super) fn is_belonging(id: &str) -> bool {
     id.starts_with(NETWORK) || id.starts_with(VOLUME)
 }

@@ -30,16 +30,16 @@ use super::fault::{self, Operation, launch_error};
 use super::{Docker, Network, naming};
 use crate::http::{self, HttpError, Transport};
 
-/// Between attempts to remove a run's network.
+/// The pauses between attempts to remove a run's network.
 const PAUSES: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(10) };
 /// The driver's options, in Docker's words.
 const MTU: &str = "com.docker.network.driver.mtu";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
-/// How strictly Podman keeps a network apart, the first that it knows: from all others; from those
-/// that are kept apart, too (before netavark 1.6).
+/// Podman's values of `isolate`, of which the first that it knows counts: apart from all others;
+/// or from networks that are kept apart, too (before netavark 1.6).
 const ISOLATE: [&str; 2] = ["strict", "true"];
 
-/// One network, inspected.
+/// A network, inspected.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct NetworkInspected {
@@ -50,8 +50,8 @@ pub(super) struct NetworkInspected {
 // === impl Docker ===
 
 impl Docker {
-    /// Makes sure that an engine has the network of this run, if that is how it keeps containers
-    /// apart; returns its name.
+    /// Makes sure that an engine which keeps containers apart by it has the network of this run;
+    /// returns its name.
     ///
     /// # Cancel safety
     /// The network may be made all the same, and is found by the next call.
@@ -66,7 +66,7 @@ impl Docker {
             let late = explain::late(&daemon.endpoint, "the call to make a network", deadline);
             CallError::unreachable(late)
         };
-        // Who waits for another one's call has waited long enough when that is late.
+        // A caller that waits for another's call has waited long enough when that is late.
         let mut on = timeout(deadline, daemon.network.on.lock()).await.map_err(|_| late())?;
         if on.as_ref() == Some(&contact.id) {
             return Ok(name);
@@ -103,8 +103,8 @@ impl Docker {
         Ok(name)
     }
 
-    /// What a container of a launch, or the holder of a sandbox, is attached to, in the engine's
-    /// words.
+    /// Makes the network of a launch's container, or of a holder, where Ganger makes it; returns
+    /// the network mode, in the engine's words.
     pub(super) async fn attach_to(
         &self,
         daemon: &Daemon,
@@ -132,7 +132,7 @@ impl Docker {
         Ok(name.to_owned())
     }
 
-    /// The failure of a call for the container of this name, once more, if it is that somebody has
+    /// The failure of a call for the container of this name, which says so if somebody has
     /// removed its network: the next launch makes one anew.
     pub(super) async fn without_network(
         &self,
@@ -157,7 +157,7 @@ impl Docker {
     /// until the engine is out of reach, if `gives_up`.
     pub(super) async fn close_network(&self, daemon: &Daemon, gives_up: bool) {
         daemon.network.close();
-        // Until a call that is under way has ended.
+        // Waits until a call that is under way has ended.
         drop(daemon.network.on.lock().await);
         let (mut attempts, mut absent) = (0, None);
         while daemon.network.may_be_there() {
@@ -209,8 +209,8 @@ impl Docker {
 // === impl Daemon ===
 
 impl Daemon {
-    /// Makes a network that is kept apart from others, for a container of the same name. By
-    /// Podman's own API: what it has of Docker's leaves the option out.
+    /// Makes a network that is kept apart from others, for a container of the same name. Uses
+    /// Podman's own API, as its Docker-compatible one leaves the option out.
     fn own_network(
         &self,
         name: String,
@@ -237,8 +237,8 @@ impl Daemon {
         }
     }
 
-    /// How large packets may be on the engine's default network, where it has been told: others
-    /// of its networks do not take that over.
+    /// The MTU of the engine's default network, where it is configured: other networks of the
+    /// engine do not inherit it.
     async fn mtu(&self) -> Result<Option<String>, CallError> {
         let bridge = self.inspect_network("bridge").await?;
         Ok(bridge.and_then(|bridge| bridge.options?.remove(MTU)))
@@ -274,7 +274,7 @@ impl Daemon {
         }
     }
 
-    /// Removes a network by its name or id. It is gone, or containers are on it.
+    /// Removes a network by its name or id. The network is gone, or containers are on it.
     pub(super) async fn remove_network(&self, network: &str) -> Result<Removal, CallError> {
         let contact = self.contact()?;
         let deadline = self.deadlines.remove;
@@ -284,7 +284,7 @@ impl Daemon {
             Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => {
                 return Ok(Removal::Gone);
             }
-            // Podman says it by a 500.
+            // Podman answers so with a 500.
             Ok(Err(Error::DockerResponseServerError { message, .. }))
                 if message.contains("active endpoints") || message.contains("being used") =>
             {
@@ -307,8 +307,8 @@ fn mode(network: &Network) -> Option<String> {
     }
 }
 
-/// Asks for a network. That there is one by the name is as good: it was made by an earlier call
-/// whose answer was lost, and nobody else's has it.
+/// Asks for a network. An existing network of the name is as good: an earlier call whose answer
+/// was lost has made it, and nobody else uses the name.
 async fn create(transport: &Transport, path: &str, body: &Value) -> Result<(), Error> {
     let mut request = Request::new(Full::new(Bytes::from(body.to_string())));
     *request.method_mut() = Method::POST;

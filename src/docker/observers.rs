@@ -1,5 +1,5 @@
-//! How long engines take, for the steps of launches and removals and for each request, and who is
-//! told.
+//! Times the steps of launches and removals, and each request to an engine, and tells
+//! observers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ pub struct Step<'a> {
 /// A request to an engine that has come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineRequest {
-    /// What was asked for: `container_create`, `container_list`, …; one of a fixed set.
+    /// The kind of request: `container_create`, `container_list`, …; one of a fixed set.
     pub operation: &'static str,
     /// How it ended.
     pub outcome: RequestOutcome,
-    /// Until the headers of the answer were there, or there were to be none.
+    /// The time until the headers of the answer came, or it was clear that none would.
     pub took: Duration,
 }
 
@@ -51,8 +51,8 @@ pub enum RequestOutcome {
     Abandoned,
 }
 
-/// Is told how long engines take. It is called by the tasks that ask them, and must not wait for
-/// anything.
+/// Is told how long engines take. The tasks that ask engines call it, so it must not
+/// wait for anything.
 pub trait EngineObserver: Send + Sync + 'static {
     /// A step of a launch or a removal is done.
     fn step(&self, step: &Step<'_>) {
@@ -65,14 +65,14 @@ pub trait EngineObserver: Send + Sync + 'static {
     }
 }
 
-/// Those who are told.
+/// The observers that are told.
 #[derive(Clone, Default)]
 pub(super) struct Observers(Arc<[Arc<dyn EngineObserver>]>);
 
 // === impl RequestOutcome ===
 
 impl RequestOutcome {
-    /// One word, for metrics.
+    /// The outcome in one word, for metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ impl Observers {
         Self(observers.into())
     }
 
-    /// A step, which began then, is done.
+    /// Tells that a step, which began at `began`, is done.
     pub(super) fn done(&self, name: &'static str, container: &str, began: Instant) {
         let took = began.elapsed();
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -125,7 +125,7 @@ impl fmt::Debug for Observers {
     }
 }
 
-/// What a request asks for, from its method and path: `GET /v1.44/containers/json?all=true` is
+/// The operation of a request, by its method and path: `GET /v1.44/containers/json?all=true` is
 /// `container_list`.
 fn operation(method: &Method, path: &str) -> &'static str {
     let path = path.split_once('?').map_or(path, |(path, _)| path);

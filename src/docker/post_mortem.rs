@@ -1,4 +1,4 @@
-//! What a failed container leaves behind for people to read.
+//! The last state and log lines of a failed container, for people to read.
 
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt;
@@ -13,9 +13,9 @@ use crate::legible::legible;
 
 /// How many log lines are shown: the cause of an end often stands before the last.
 const LINES: usize = 5;
-/// How many are asked for. Empty ones are left out.
+/// How many lines are asked for. Empty ones are left out.
 const ASKED: usize = 20;
-/// So much of each line is shown, in characters.
+/// The width to which each line is cut, in characters.
 const WIDTH: usize = 200;
 
 // === impl Docker ===

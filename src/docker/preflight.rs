@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::{Docker, Network, Reach, Spec, explain};
 
-/// What a daemon says of one service.
+/// A daemon's answer about one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preflight {
     /// How the containers would be reached, or why they could not be.
@@ -20,13 +20,13 @@ pub struct Preflight {
     pub why_published: Option<String>,
     /// Where the image is.
     pub image: ImageLocation,
-    /// What of the service's settings the daemon cannot give, and why.
+    /// The settings of the service that the daemon cannot give, and why.
     pub lacks: Vec<String>,
-    /// What of them is without effect, and why.
+    /// The settings that may not work as asked, and why.
     pub notes: Vec<String>,
 }
 
-/// What an engine says that it has, and can do. What it does not say is not held against it.
+/// The abilities that an engine reports. A missing report is not held against it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Abilities {
@@ -123,7 +123,7 @@ impl Docker {
 // === impl Abilities ===
 
 impl Abilities {
-    /// What of a service's settings cannot be had, and why.
+    /// The settings of a service that the engine cannot give, and why.
     fn lacks(&self, spec: &Spec) -> Vec<String> {
         let mut lacks = Vec::new();
         if let (Some(known), Some(runtime)) = (&self.runtimes, &spec.runtime)
@@ -142,7 +142,7 @@ impl Abilities {
         lacks
     }
 
-    /// What of a service's settings is without effect, and why.
+    /// The settings of a service that are without effect, and why.
     fn notes(&self, spec: &Spec) -> Vec<String> {
         let more = spec.limits.memory.filter(|memory| (1..*memory).contains(&self.mem_total));
         let note = more.map(|memory| {

@@ -24,7 +24,7 @@ impl Docker {
         if let ContainerKey::Launch(launch) = target.key
             && self.calls.is_unheard_of(launch)
         {
-            // An engine that is down must not hold the room of what it never got.
+            // An engine that is down must not hold the room of a launch that it never got.
             self.calls.forget(launch);
             return Ok(Removal::Gone);
         }
@@ -35,7 +35,7 @@ impl Docker {
         let outcome = self.remove_at(&daemon, target).await;
         if outcome.as_ref().is_err_and(|error| error.unreachable) {
             for other in self.by_other_ways(&daemon) {
-                // That an engine has the same id is not believed but with the container: machines
+                // The same id proves the same engine only together with the container: machines
                 // that were copied have one id.
                 let there = self.find(&other, &target.key).await;
                 if there.is_ok_and(|there| !there.is_empty()) {
@@ -46,7 +46,7 @@ impl Docker {
         outcome
     }
 
-    /// The daemons that say that they are the engine which a daemon was: one whose address has
+    /// The other daemons with the engine id of this daemon: an engine whose address has
     /// changed is listed as another daemon.
     pub(super) fn by_other_ways(&self, daemon: &Daemon) -> Vec<Arc<Daemon>> {
         let Ok(contact) = daemon.contact() else { return Vec::new() };
@@ -60,7 +60,7 @@ impl Docker {
     async fn remove_at(&self, daemon: &Arc<Daemon>, target: &Target) -> Result<Removal, CallError> {
         let known = match &target.key {
             ContainerKey::Launch(launch) => self.calls.name(*launch),
-            // Only what bears our label is touched, so it is looked up first.
+            // Only a container that bears our label is touched, so it is looked up first.
             ContainerKey::Stray(_) => None,
         };
         let mut networks: Vec<_> = known.iter().cloned().collect();
@@ -90,7 +90,7 @@ impl Docker {
         }
         let mut left = self.find(daemon, &target.key).await?;
         if unknown && !left.is_empty() {
-            // Somebody gave it another name.
+            // Somebody renamed the container.
             for listed in left.iter().filter(|listed| is_id(&listed.id)) {
                 failed = self.delete(daemon, target, &listed.id).await.err().or(failed);
             }
@@ -98,7 +98,7 @@ impl Docker {
             unknown = false;
         }
         if !left.is_empty() {
-            // The list answered: whatever held the removal up, it is not the engine's absence.
+            // The list answered, so the engine is not absent, whatever delayed the removal.
             let refused = |error: CallError| Err(CallError { unreachable: false, ..error });
             return failed.map_or(Ok(Removal::Pending), refused);
         }
@@ -107,7 +107,7 @@ impl Docker {
                 return Ok(Removal::Pending);
             }
         }
-        // Whatever the engine said: it is not there.
+        // Whatever the engine said, the container is not there.
         let ContainerKey::Launch(launch) = target.key else {
             return Ok(Removal::Gone);
         };
@@ -123,8 +123,8 @@ impl Docker {
         Ok(Removal::Gone)
     }
 
-    /// A container that the engine does not know is gone, unless another engine made it that
-    /// was there before: then nobody knows, and nothing can be done from here.
+    /// Notes a container that the engine does not know, if another engine there before made it:
+    /// nobody knows whether it is gone, and nothing can be done from here. Others are gone.
     fn note_abandoned(&self, daemon: &Daemon, launch: LaunchId) -> Result<(), CallError> {
         let engine = &daemon.contact()?.id;
         if let Some(id) = self.calls.made_elsewhere(launch, engine) {
@@ -147,7 +147,7 @@ impl Docker {
         counts.into_iter().map(left).collect()
     }
 
-    /// Whether the engine knows such a container.
+    /// Removes a container; returns whether the engine knows it.
     async fn delete(
         &self,
         daemon: &Daemon,
@@ -171,7 +171,7 @@ impl Docker {
             Err(CallFailure::Engine(Error::DockerResponseServerError {
                 status_code: 404, ..
             })) => Ok(false),
-            // Gone, or under way, be it ours or another's: the list tells.
+            // Removed, or being removed, by us or by others: the list tells.
             Ok(())
             | Err(
                 CallFailure::Late(_)

@@ -1,4 +1,4 @@
-//! What is known of the network of this run on one engine.
+//! The state of this run's network on one engine.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::address::Address;
 
 /// A container that does not answer within this is not reached: the next one is on the same machine.
 const SILENCE: Duration = Duration::from_millis(250);
-/// One silence may be that of a busy machine.
+/// How many silences are proof: one may be that of a busy machine.
 const SURE: u8 = 2;
-/// A port that nobody listens on: who is there refuses. A service would take a connection to its own
-/// for a client.
+/// A port without a listener: a container that is reached refuses. A service would take a
+/// connection to its own port for a client.
 const DISCARD: u16 = 9;
 
 /// The network of this run on one engine.
@@ -25,13 +25,13 @@ const DISCARD: u16 = 9;
 pub(super) struct RunNetwork {
     /// The engine that has it, by its own id.
     pub(super) on: tokio::sync::Mutex<Option<String>>,
-    /// An engine has been asked for it, so that it may be there.
+    /// An engine has been asked for the network, so that it may be there.
     asked: AtomicBool,
     /// An engine did not answer when it was asked.
     lost: AtomicBool,
-    /// It is not made any more.
+    /// The network is not made any more.
     closed: AtomicBool,
-    /// Why it could not be removed when that was tried last.
+    /// Why the last attempt to remove the network failed.
     kept: Mutex<Option<CallError>>,
     /// The container that was attached last, and its address there.
     last: Mutex<Option<(Arc<Address>, IpAddr)>>,
@@ -57,12 +57,12 @@ impl RunNetwork {
         self.lost.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it may come to life when nobody expects it.
+    /// Whether a lost call may still make the network.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// It is not made any more.
+    /// Keeps the network from being made any more.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -72,12 +72,12 @@ impl RunNetwork {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// It is removed for good.
+    /// Notes that there is nothing left to remove.
     pub(super) fn gone(&self) {
         self.asked.store(false, Ordering::Relaxed);
     }
 
-    /// It could not be removed, for this reason.
+    /// Notes why the network could not be removed.
     pub(super) fn keep(&self, why: CallError) {
         *self.kept.lock() = Some(why);
     }
@@ -89,9 +89,9 @@ impl RunNetwork {
         self.may_be_there().then(why)
     }
 
-    /// A container was attached: from inside it, the one before is looked for. An engine keeps
-    /// containers apart by its firewall, which it may have been told to leave alone, and says
-    /// nothing of it. Only where containers are reached by namespace can that be seen.
+    /// Notes that a container was attached, and tries to reach the one before from inside it. An
+    /// engine keeps containers apart by its firewall, which it may have been told to leave alone
+    /// without saying so. The attempt is possible only where containers are reached by namespace.
     pub(super) fn attached(
         self: &Arc<Self>,
         daemon: &DaemonName,
@@ -102,7 +102,7 @@ impl RunNetwork {
             return;
         }
         let before = self.last.lock().replace((Arc::clone(container), ip));
-        // The address of one that is gone may be this one's now.
+        // This container may have the address of one that is gone.
         let Some((other, its)) = before.filter(|(_, its)| *its != ip) else { return };
         let (network, daemon, container) =
             (Arc::clone(self), daemon.clone(), Arc::clone(container));
@@ -115,7 +115,7 @@ impl RunNetwork {
                 Ok(Err(_)) => return,
                 Err(_) => false,
             };
-            // One that has ended is not met by anybody.
+            // A container that has ended cannot be reached by anybody.
             if !met && process.is_ending() {
                 return;
             }

@@ -1,16 +1,16 @@
 //! Network sandboxes: namespaces that are there before the containers that join them.
 //!
-//! To make a network namespace, with its place on a network and its published port, is more
-//! than half of what an engine does at a start. A holder, a container of a program that
-//! waits for ever, keeps one; what is launched into it (`NetworkMode: container:ID`) starts
+//! Making a network namespace, with its place on a network and its published port, is more
+//! than half of an engine's work at a start. A holder, a container of a program that waits
+//! for ever, keeps one; a container launched into it (`NetworkMode: container:ID`) starts
 //! and is removed in less than half the time. A sandbox has one container at a time. It is
 //! free for the next once the removal of the last one is confirmed, so that no process of
-//! that one lives, and where the kernel can be asked it is: no connection is left there. One
-//! in which a launch failed is not used again.
+//! that one lives, and the kernel, where it can be asked, knows no connection left there. A
+//! sandbox in which a launch failed is not used again.
 //!
-//! Holders bear a label of their own and count against nobody's capacity. One that is not
-//! wanted any more is removed until it is gone, and so is one whose create was given up and
-//! may yet be carried out; one of an earlier run shows in lists as a stray.
+//! Holders bear a label of their own and count against nobody's capacity. A holder that is
+//! not wanted any more is removed until it is gone, and so is one whose create was given up
+//! and may yet be carried out; a holder of an earlier run shows in lists as a stray.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,18 +37,18 @@ use crate::image;
 use crate::reach::process::Process;
 use crate::spec::Limits;
 
-/// What a holder may use.
+/// The limits of a holder.
 const MEMORY: u64 = 16 << 20;
 const PIDS: u32 = 8;
-/// Nothing listens there.
+/// A port on which nothing listens.
 const PORT: u16 = 9;
 
-/// What a container that joins a sandbox has to know of it.
+/// The parts of a sandbox that a joining container needs.
 #[derive(Debug)]
 pub(super) struct Joined {
-    /// The holder's.
+    /// The id of the holder.
     pub(super) id: String,
-    /// Its addresses and its port are the holder's.
+    /// The network settings of the holder, which are the container's.
     pub(super) network: NetworkSettings,
 }
 
@@ -74,7 +74,7 @@ impl Docker {
                     (id, true)
                 }
             };
-            // Where this fails, the sandbox is the launch's until that is gone.
+            // If this fails, the sandbox stays the launch's until the launch is gone.
             match look_at(daemon, &id).await.map_err(fault::of_call)? {
                 Some(network) => break Joined { id, network },
                 None if fresh => {
@@ -164,7 +164,7 @@ impl Docker {
         let start = contact.client.start_container(&created.id, None::<StartContainerOptions>);
         let started = timeout(deadlines.start, start).await.map_err(|_| None);
         let started = started.and_then(|started| started.map_err(Some));
-        // The next one is asked for without what this engine cannot limit.
+        // The next holder is asked for without the limits that this engine cannot set.
         if let Err(error) = started.map_err(failed(Operation::Start, deadlines.start)) {
             contact.note_ignored(ignored::failed(&error.message));
             return Err(self.without_network(daemon, &name, error).await);
@@ -172,8 +172,8 @@ impl Docker {
         Ok(created.id)
     }
 
-    /// The container of a launch is gone: its sandbox is free for the next when it is found
-    /// to be clean, which no launch waits for.
+    /// Frees the sandbox of a launch whose container is gone, once it is found to be clean; no
+    /// launch waits for that.
     pub(super) fn release_sandbox(&self, daemon: &Arc<Daemon>, launch: LaunchId) {
         let Some(sandbox) = daemon.sandboxes.release(launch) else { return };
         let (docker, daemon) = (self.clone(), Arc::clone(daemon));
@@ -186,8 +186,8 @@ impl Docker {
         });
     }
 
-    /// A launch has failed: its sandbox is not used again, and neither are those that are free
-    /// and have been used like it. Says whether others had used it before.
+    /// Marks the sandbox of a failed launch as spoilt and, if others had used it before, removes
+    /// the used ones of its kind that are free. Returns whether others had used it before.
     pub(super) fn spoil_sandbox(&self, daemon: &Arc<Daemon>, launch: LaunchId) -> bool {
         let Some(used) = daemon.sandboxes.spoil(launch) else { return false };
         for sandbox in used {
@@ -196,7 +196,7 @@ impl Docker {
         true
     }
 
-    /// Removes those that nobody has wanted for a while.
+    /// Removes the sandboxes that nobody has wanted for a while.
     pub(super) fn tidy_sandboxes(&self, daemon: &Arc<Daemon>) {
         for sandbox in daemon.sandboxes.idle() {
             self.remove_holder(daemon, sandbox.number, Creation::Confirmed);
@@ -239,7 +239,7 @@ impl Docker {
             daemon.sandboxes.until_none(|e| e.unreachable).await;
             self.close_network(daemon, true).await;
         });
-        // On time or not, what is left is what they say.
+        // On time or not, the daemons say what is left.
         _ = timeout_at(deadline, join_all(none)).await;
         let left = |daemon: &Arc<Daemon>| {
             let held = daemon.sandboxes.left();
@@ -250,7 +250,7 @@ impl Docker {
     }
 }
 
-/// What a holder runs: what its image says.
+/// The spec of a sandbox's holder, which runs the program of its image.
 fn holder(kind: &SandboxKind) -> Spec {
     Spec {
         network: kind.network.clone(),
@@ -260,7 +260,7 @@ fn holder(kind: &SandboxKind) -> Spec {
     }
 }
 
-/// A program that waits for ever.
+/// The spec of a program that waits for ever.
 pub(super) fn waiting() -> Spec {
     Spec {
         ready: Ready::Started,
@@ -270,22 +270,22 @@ pub(super) fn waiting() -> Spec {
     }
 }
 
-/// What a sandbox is like; `None` when it is none any more.
+/// The network settings of a sandbox; `None` when its holder is gone, ended or paused.
 async fn look_at(daemon: &Daemon, id: &str) -> Result<Option<NetworkSettings>, CallError> {
     let seen = daemon.inspect(id).await?;
     let seen = seen.filter(|seen| seen.state.running && !seen.state.paused);
     Ok(seen.map(|seen| seen.network_settings))
 }
 
-/// Whether nothing is left in a sandbox of whoever had it, as far as the kernel can be asked:
-/// on another machine its holder is out of reach, or another process has its number here.
+/// Whether a sandbox has nothing left of its last container, as far as the kernel can be asked:
+/// a holder on another machine is out of reach, or another process has its number here.
 ///
 /// Processes are gone, and UDP sockets with them. A connection that the service closed first
 /// stays for a minute, and keeps the port from a service that does not set SO_REUSEADDR.
 async fn is_clean(daemon: &Daemon, sandbox: &NetworkSandbox) -> bool {
     let Ok(Some(Inspected { state, .. })) = daemon.inspect(&sandbox.id).await else { return false };
     let (id, port) = (sandbox.id.clone(), sandbox.kind.port);
-    // It walks the machine's table of connections.
+    // The check walks the machine's table of connections.
     let clean = tokio::task::spawn_blocking(move || {
         let here = Process::open(state.pid).ok().filter(|process| process.belongs_to(&id));
         here.is_none_or(|holder| holder.has_no_connections(port).unwrap_or(false))

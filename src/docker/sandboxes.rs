@@ -1,4 +1,4 @@
-//! What is known of the sandboxes of one engine, and who has them.
+//! The sandboxes of one engine, and the launches that have them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use super::{Network, Spec};
 
-/// So many containers one after the other, and a sandbox is replaced.
+/// A sandbox is replaced after this many containers, one after the other.
 const USES: u32 = 100;
-/// A free one that nobody has wanted for so long is removed.
+/// A free sandbox that nobody has wanted for this long is removed.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What a sandbox is like. Containers that want the same may follow each other in one.
+/// The kind of a sandbox. Containers that want the same may follow each other in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SandboxKind {
     pub(super) network: Network,
@@ -27,7 +27,7 @@ pub(super) struct SandboxKind {
     pub(super) runtime: Option<String>,
 }
 
-/// What the containers that serve nobody are there for. They have their numbers in common.
+/// The purpose of a holder, which serves nobody. All holders share one sequence of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
     /// The network namespace of a sandbox.
@@ -36,40 +36,40 @@ pub(super) enum Holds {
     Secrets,
 }
 
-/// One of them.
+/// A network sandbox.
 #[derive(Debug)]
 pub(super) struct NetworkSandbox {
     pub(super) number: u64,
-    /// Its holder's.
+    /// The id of its holder.
     pub(super) id: String,
     pub(super) kind: SandboxKind,
-    /// Containers that were launched into it.
+    /// How many containers were launched into it.
     pub(super) uses: u32,
     /// A launch has failed in it.
     pub(super) spoilt: bool,
 }
 
-/// The sandboxes of one engine, wherever it is found meanwhile.
+/// The sandboxes of one engine, whatever its address.
 #[derive(Debug, Default)]
 pub(super) struct Sandboxes {
     state: Mutex<SandboxesState>,
-    /// One is not live any more, or cannot be removed now.
+    /// Notified when a holder is not live any more, or cannot be removed now.
     over: Notify,
-    /// There are to be no more.
+    /// Notified when no more sandboxes are to be made.
     pub(super) closing: Notify,
 }
 
 #[derive(Debug, Default)]
 struct SandboxesState {
-    /// The one that became free last at the end, each since when.
+    /// The free sandboxes, the last to become free at the end, each with the time since when.
     free: Vec<(NetworkSandbox, Instant)>,
     taken: BTreeMap<LaunchId, NetworkSandbox>,
-    /// Those that are being made without anybody waiting for them.
+    /// The kinds of those that are being made without anybody waiting for them.
     coming: Vec<SandboxKind>,
-    /// The numbers of all that are not to be taken for strays: of these, of the holders of secrets,
-    /// and of those that are being made or removed; and why the last removal of one failed.
+    /// The numbers of all holders that are no strays: of sandboxes and of secrets, also those that
+    /// are being made or removed; and why the last removal of each failed.
     live: BTreeMap<u64, (Holds, Option<CallError>)>,
-    /// There are to be no more.
+    /// No more sandboxes are to be made.
     closed: bool,
 }
 
@@ -98,12 +98,12 @@ impl NetworkSandbox {
 // === impl Sandboxes ===
 
 impl Sandboxes {
-    /// Gives one that was made for it to a launch.
+    /// Gives a launch the sandbox that was made for it.
     pub(super) fn give(&self, launch: LaunchId, sandbox: NetworkSandbox) {
         self.state.lock().taken.insert(launch, NetworkSandbox { uses: 1, ..sandbox });
     }
 
-    /// Takes a free one for a launch.
+    /// Takes a free sandbox for a launch.
     pub(super) fn take(&self, launch: LaunchId, kind: &SandboxKind) -> Option<String> {
         let mut state = self.state.lock();
         let at = state.free.iter().rposition(|(sandbox, _)| sandbox.kind == *kind)?;
@@ -114,7 +114,7 @@ impl Sandboxes {
         Some(id)
     }
 
-    /// Whether another one is to be made ahead, which is then taken to come.
+    /// Whether another sandbox is to be made ahead, which is then taken to come.
     pub(super) fn lacks(&self, kind: &SandboxKind) -> bool {
         let mut state = self.state.lock();
         let there = state.free.iter().map(|(sandbox, _)| &sandbox.kind);
@@ -125,7 +125,7 @@ impl Sandboxes {
         lacks
     }
 
-    /// Nobody waits any more for one that was made ahead.
+    /// Notes that the making of a sandbox ahead has ended.
     pub(super) fn came(&self, kind: &SandboxKind) {
         let mut state = self.state.lock();
         if let Some(at) = state.coming.iter().position(|coming| coming == kind) {
@@ -133,7 +133,7 @@ impl Sandboxes {
         }
     }
 
-    /// Begins to make a holder; its number.
+    /// Begins to make a holder; returns its number.
     pub(super) fn begin(&self, holds: Holds) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Relaxed);
@@ -141,23 +141,23 @@ impl Sandboxes {
         number
     }
 
-    /// A holder that was removed may be there again.
+    /// Counts a removed holder as live again, as it may be there again.
     pub(super) fn resume(&self, number: u64, holds: Holds) {
         self.state.lock().live.entry(number).or_insert((holds, None));
     }
 
-    /// What a holder that is not forgotten is there for.
+    /// The purpose of a holder that is not forgotten.
     pub(super) fn holds(&self, number: u64) -> Option<Holds> {
         self.state.lock().live.get(&number).map(|(holds, _)| *holds)
     }
 
-    /// The container of a launch is gone. Its sandbox is nobody's until it is given back.
+    /// Takes the sandbox of a launch whose container is gone: nobody's until it is given back.
     pub(super) fn release(&self, launch: LaunchId) -> Option<NetworkSandbox> {
         self.state.lock().taken.remove(&launch)
     }
 
-    /// Marks the sandbox of a launch that has failed. Where others had used it before: all
-    /// that are free and have been used, which are nobody's then.
+    /// Marks the sandbox of a launch that has failed. If others had used it before, takes out all
+    /// of its kind that are free and have been used, which are nobody's then.
     pub(super) fn spoil(&self, launch: LaunchId) -> Option<Vec<NetworkSandbox>> {
         let mut state = self.state.lock();
         let sandbox = state.taken.get_mut(&launch)?;
@@ -167,7 +167,7 @@ impl Sandboxes {
         Some(state.free.extract_if(.., used).map(|(sandbox, _)| sandbox).collect())
     }
 
-    /// Makes one free for the next, unless there is to be none.
+    /// Makes a sandbox free for the next launch, unless there is to be none.
     pub(super) fn give_back(&self, sandbox: NetworkSandbox) -> Result<(), NetworkSandbox> {
         let mut state = self.state.lock();
         if state.closed {
@@ -177,17 +177,17 @@ impl Sandboxes {
         Ok(())
     }
 
-    /// Those that nobody has wanted for a while.
+    /// Takes out the free sandboxes that nobody has wanted for a while.
     pub(super) fn idle(&self) -> Vec<NetworkSandbox> {
         let free = |(_, since): &mut (NetworkSandbox, Instant)| since.elapsed() >= IDLE;
         self.state.lock().free.extract_if(.., free).map(|(sandbox, _)| sandbox).collect()
     }
 
-    /// All that are not being removed; there will be no more.
+    /// Takes out all sandboxes that are not being removed; there will be no more.
     pub(super) fn close(&self) -> Vec<NetworkSandbox> {
         let mut state = self.state.lock();
         state.closed = true;
-        // From now on: what cannot be removed will not be waited for.
+        // From now on, nobody waits for a holder that cannot be removed.
         state.live.values_mut().for_each(|(_, failed)| *failed = None);
         self.closing.notify_waiters();
         let (free, taken) = (std::mem::take(&mut state.free), std::mem::take(&mut state.taken));
@@ -206,8 +206,8 @@ impl Sandboxes {
         self.over.notify_waiters();
     }
 
-    /// Returns when nothing is left that is being made, used, looked at or removed, but for
-    /// what `but` leaves out.
+    /// Returns when no holder is left that is being made, used, looked at or removed, but for
+    /// those whose failed removal `but` accepts.
     pub(super) async fn until_none(&self, but: impl Fn(&CallError) -> bool) {
         loop {
             let over = self.over.notified();
@@ -220,10 +220,10 @@ impl Sandboxes {
         }
     }
 
-    /// What is left, and why, if there is anything.
+    /// A holder that is left, and why, if there is one.
     pub(super) fn left(&self) -> Option<String> {
         let state = self.state.lock();
-        // Secrets before sandboxes, and one that tells why before one that does not.
+        // Secrets before sandboxes, and a holder that tells why before one that does not.
         let rank = |(holds, failed): &&(Holds, Option<CallError>)| {
             (*holds == Holds::Network, failed.is_none())
         };
@@ -235,18 +235,18 @@ impl Sandboxes {
         })
     }
 
-    /// The numbers of those that are not strays.
+    /// The numbers of the holders that are not strays.
     pub(super) fn live(&self) -> BTreeSet<u64> {
         self.state.lock().live.keys().copied().collect()
     }
 
-    /// How many are free.
+    /// How many sandboxes are free.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.state.lock().free.len()
     }
 
-    /// The launches that are in sandboxes, by these' numbers.
+    /// The launches that are in sandboxes, by the numbers of their sandboxes.
     pub(super) fn taken(&self) -> BTreeMap<u64, LaunchId> {
         let state = self.state.lock();
         state.taken.iter().map(|(launch, sandbox)| (sandbox.number, *launch)).collect()

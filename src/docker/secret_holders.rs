@@ -1,4 +1,4 @@
-//! What is known of the containers that hold secrets on one engine.
+//! The containers that hold secrets on one engine.
 
 use std::sync::{Arc, Weak};
 
@@ -7,14 +7,14 @@ use parking_lot::Mutex;
 use super::Spec;
 use crate::spec::{SECRETS, Secrets, Volume};
 
-/// The holders of secrets on one engine, wherever it is found meanwhile.
+/// The holders of secrets on one engine, whatever its address.
 #[derive(Debug, Default)]
 pub(super) struct SecretHolders(Mutex<KnownHolders>);
 
 #[derive(Debug, Default)]
 struct KnownHolders {
     all: Vec<SecretHolder>,
-    /// There are to be no more.
+    /// No more holders are to be made.
     closed: bool,
 }
 
@@ -24,7 +24,7 @@ struct SecretHolder {
     secrets: Secrets,
     /// The engine that has it, by its own id.
     engine: String,
-    /// The specifications that launches had it for.
+    /// The specifications of the launches that had it.
     wanted: Vec<Weak<Spec>>,
     place: SecretSlot,
 }
@@ -32,11 +32,11 @@ struct SecretHolder {
 /// Where the launches that want the same secrets find their holder. Locked while one is made.
 pub(super) type SecretSlot = Arc<tokio::sync::Mutex<Option<HeldSecrets>>>;
 
-/// What a launch knows of the holder of its secrets.
+/// The holder of a launch's secrets, as the launch knows it.
 #[derive(Debug, Clone)]
 pub(super) struct HeldSecrets {
     pub(super) number: u64,
-    /// The holder's.
+    /// The id of the holder.
     pub(super) id: String,
     /// The volume that has the files.
     pub(super) volume: String,
@@ -45,8 +45,8 @@ pub(super) struct HeldSecrets {
 // === impl SecretHolders ===
 
 impl SecretHolders {
-    /// Where the holder of a specification's secrets is found on an engine; `None` when there are to
-    /// be no more.
+    /// Where the holder of a specification's secrets is found on an engine; `None` when no more
+    /// are to be made.
     pub(super) fn place(&self, engine: &str, spec: &Arc<Spec>) -> Option<SecretSlot> {
         let mut known = self.0.lock();
         if known.closed {
@@ -65,12 +65,12 @@ impl SecretHolders {
         Some(place)
     }
 
-    /// Whether there are to be no more.
+    /// Whether no more holders are to be made.
     pub(super) fn is_closed(&self) -> bool {
         self.0.lock().closed
     }
 
-    /// Takes out those whose specifications nobody has any more. One that is being made waits.
+    /// Takes out the holders whose specifications nobody has any more, but none that is being made.
     pub(super) fn unwanted(&self) -> Vec<HeldSecrets> {
         let mut unwanted = Vec::new();
         self.0.lock().all.retain(|holder| {
@@ -84,13 +84,13 @@ impl SecretHolders {
         unwanted
     }
 
-    /// Takes out those that are on another engine than this one, which is at its address now.
+    /// Takes out, and counts, the holders on other engines than this one, which is there now.
     pub(super) fn elsewhere(&self, engine: &str) -> usize {
         let elsewhere = |holder: &mut SecretHolder| holder.engine != engine;
         self.0.lock().all.extract_if(.., elsewhere).count()
     }
 
-    /// All places, where there are to be no new ones.
+    /// Takes out all places; there will be no new ones.
     pub(super) fn close(&self) -> Vec<SecretSlot> {
         let mut known = self.0.lock();
         known.closed = true;
@@ -101,7 +101,7 @@ impl SecretHolders {
 // === impl HeldSecrets ===
 
 impl HeldSecrets {
-    /// A specification by which a container has the secrets.
+    /// The specification with the volume of the secrets.
     pub(super) fn given_to(&self, spec: &Spec) -> Spec {
         let volume = Volume { name: self.volume.clone(), read_only: true };
         let mut spec = spec.clone();

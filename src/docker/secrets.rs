@@ -1,16 +1,16 @@
 //! Secrets: files in memory that containers have from their first moment, at `/run/secrets`.
 //!
 //! Engines put nothing into a file system in memory before a container starts, and a file that is
-//! mounted from a machine has to be there first. What works wherever the engine is: a volume that is
-//! a tmpfs, whose files live as long as a container that runs has it. A *holder* is such a container.
+//! mounted from a machine has to be there first. A volume that is a tmpfs works wherever the engine
+//! is: its files live as long as a container that runs has it. A *holder* is such a container.
 //! Like the holder of a sandbox it runs a program that waits for ever, and is made, listed and
 //! removed as that is; the volume bears its name. Containers have the volume read-only.
 //!
-//! Were a holder to end, the files would be gone and the volume empty; and an engine that restarts
-//! under its containers may lose sight of a volume that they have. So a launch looks whether the
-//! files are there: in a holder that runs before it creates its container, and in the container once
-//! that has started. The containers of all services with the same secrets on one engine have one holder, for
-//! as long as anybody has their specification.
+//! If a holder ended, the files would be gone and the volume empty; and an engine that restarts
+//! under its containers may lose sight of a volume that they have. A launch therefore looks for
+//! the files: in a holder that runs before it creates its container, and in the container once
+//! that has started. The containers of all services with the same secrets on one engine have one
+//! holder, for as long as anybody has their specification.
 
 use std::sync::Arc;
 
@@ -33,13 +33,13 @@ use crate::http::{self, HttpError};
 use crate::image::{self, File};
 use crate::spec::{SECRETS, Secrets, Volume};
 
-/// What a file takes in memory is a whole number of these, in bytes.
+/// The size of a page, in bytes: a file takes whole pages of memory.
 const PAGE: u64 = 4096;
 
 // === impl Docker ===
 
 impl Docker {
-    /// The holder of what is secret of a specification, made now if there is none.
+    /// The holder of a specification's secrets, made now if there is none.
     pub(super) async fn hold_secrets(
         &self,
         daemon: &Arc<Daemon>,
@@ -61,7 +61,7 @@ impl Docker {
         let place = daemon.secrets.place(&contact.id, spec).ok_or_else(closed)?;
         let deadline = daemon.deadlines.create;
         loop {
-            // Nobody is to blame for waiting: whoever has the lock tells of what it meets.
+            // Waiting is nobody's fault: the launch that has the lock reports its own failure.
             let waited = timeout(deadline, place.lock()).await;
             let mut known = waited.map_err(|_| {
                 fault::unprepared(format!("its secrets were not there after {deadline:?}"))
@@ -74,7 +74,7 @@ impl Docker {
                 return Ok(Some(known.insert(held).clone()));
             };
             drop(known);
-            // One that has ended leaves them to the containers that run, for as long as one does.
+            // An ended holder leaves the files to the containers that run, for as long as one does.
             let seen = daemon.inspect(&held.id).await.map_err(fault::of_call)?;
             if seen.is_some_and(|seen| seen.state.running)
                 && has(daemon, &held.id, &spec.secrets).await.map_err(fault::of_call)?
@@ -130,7 +130,7 @@ impl Docker {
         secrets: &Secrets,
     ) -> Result<(), CallError> {
         let pages = |content: &Vec<u8>| (content.len() as u64).div_ceil(PAGE) + 1;
-        // And one for the directory.
+        // Plus a page for the directory.
         let size = (secrets.0.values().map(pages).sum::<u64>() + 1) * PAGE;
         let options = format!("size={size},mode=0755,nosuid,nodev,noexec");
         let body = json!({
@@ -144,7 +144,7 @@ impl Docker {
         answered(daemon, "/volumes/create", request, "the call to make a volume").await
     }
 
-    /// Makes sure, of a container that was started, that it has had its secrets since then.
+    /// Makes sure that a container that was started has had its secrets since then.
     pub(super) async fn had_secrets(
         &self,
         daemon: &Arc<Daemon>,
@@ -153,7 +153,7 @@ impl Docker {
         held: &HeldSecrets,
         (container, runs): (&str, bool),
     ) -> Result<(), LaunchError> {
-        // Of one that has ended nobody can tell any more; the holder has to do.
+        // An ended container cannot be checked any more; the holder is checked instead.
         let there = if runs { container } else { &held.id };
         if has(daemon, there, &spec.secrets).await.map_err(fault::of_call)? {
             return Ok(());
@@ -166,7 +166,7 @@ impl Docker {
         Err(fault::unprepared(message.to_owned()))
     }
 
-    /// A holder has not what it is to hold: whoever looks for it next makes another.
+    /// Drops a holder that has lost its files: the next launch that looks for it makes another.
     async fn lose(&self, daemon: &Arc<Daemon>, place: &SecretSlot, held: &HeldSecrets) {
         let mut known = place.lock().await;
         if known.as_ref().is_some_and(|known| known.number == held.number) {
@@ -201,7 +201,7 @@ impl Docker {
 
 /// Gives the files to a holder.
 async fn put(daemon: &Daemon, holder: &str, secrets: &Secrets) -> Result<(), CallError> {
-    // Whoever the service runs as is to read them.
+    // Any user that the service runs as must be able to read them.
     let files = secrets.0.iter().map(|(path, content)| File { path, mode: 0o444, content });
     let files: Vec<_> = files.collect();
     let request = Request::put("/").header(CONTENT_TYPE, "application/x-tar");

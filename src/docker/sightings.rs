@@ -1,4 +1,4 @@
-//! What the lists of one engine have shown of the containers of other runs.
+//! The containers of other runs, as the lists of one engine have shown them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,19 @@ use super::view::Listed;
 /// States of a container that somebody has started.
 const STARTED: [&str; 6] = ["running", "paused", "restarting", "exited", "stopping", "stopped"];
 
-/// What lists of one engine have shown of other runs' containers, by id.
+/// Other runs' containers that the lists of one engine have shown, by id.
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
-    /// They were there before we were.
+    /// Containers that were there before we were, by our first list.
     first: BTreeSet<String>,
-    /// They came later and were not started, since when we know of them.
+    /// Containers that came later, each with the time when it was first seen.
     unstarted: BTreeMap<String, Instant>,
 }
 
 // === impl Sightings ===
 
 impl Sightings {
-    /// Takes note of a complete list; the first makes it.
+    /// Takes note of a complete list; the first list creates the sightings.
     pub(super) fn update(known: &mut Option<Self>, strays: &[&Listed]) {
         let ids = || strays.iter().map(|stray| stray.id.clone());
         let Some(known) = known else {
@@ -38,13 +38,13 @@ impl Sightings {
         }
     }
 
-    /// Whether its run went on after our first list.
+    /// Whether the run of a stray went on after our first list.
     pub(super) fn proves_life(&self, stray: &Listed) -> bool {
         let state = stray.state.as_deref().unwrap_or_default();
         !self.first.contains(&stray.id) && STARTED.contains(&state)
     }
 
-    /// Since when a stray is known that came after the first list and has not been started.
+    /// Since when a stray that came after the first list is known.
     pub(super) fn unstarted_since(&self, stray: &Listed) -> Option<Instant> {
         self.unstarted.get(&stray.id).copied()
     }

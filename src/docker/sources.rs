@@ -24,15 +24,15 @@ pub(super) struct Sources {
     turns: Arc<Turns>,
 }
 
-/// Looks that go on: one at a time for the same sources, since one that is not answered holds a
-/// thread until it is. Services with other sources do not wait for it.
+/// Looks that go on: one at a time for the same sources, since a look without an answer holds a
+/// thread until it has one. Services with other sources do not wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Turns(Mutex<BTreeMap<Vec<String>, Arc<Semaphore>>>);
 
 // === impl Sources ===
 
 impl Sources {
-    /// Those that the process with this id sees.
+    /// The files that the process with this id sees.
     pub(super) fn of(engine: i32, turns: Arc<Turns>) -> Self {
         Self { root: format!("/proc/{engine}/root").into(), turns }
     }

@@ -1,14 +1,14 @@
-//! Whose a stray is: an earlier run's, which is over, or one's that goes on
-//! elsewhere under our name.
+//! Whose a stray is: an earlier run's, which is over, or another run's that goes
+//! on elsewhere under our name.
 //!
-//! Clocks are not asked, only what has to come before what. A run starts a
-//! container after it has been told that it is created, and what is created
-//! shows in every list from then on. So a container that our first list of an
-//! engine did not show, and that was started all the same, was started by a run
-//! that was there after that list: it goes on. One that was only created may be
-//! an abandoned call that an engine which hung has carried out, or be about to
-//! be started; it is left alone for as long as a run that goes on could still
-//! want it.
+//! Clocks do not count, only the order of events. A run starts a container after
+//! it has been told that the container is created, and a created container shows
+//! in every list from then on. A container that our first list of an engine did
+//! not show, and that was started all the same, was therefore started by a run
+//! that was there after that list: the run goes on. A container that was only
+//! created may come from an abandoned call that a hung engine has carried out, or
+//! be about to be started; it is left alone for as long as a run that goes on
+//! could still want it.
 
 use std::collections::BTreeSet;
 
@@ -24,18 +24,18 @@ use super::{Docker, Scope};
 #[derive(Debug, Default)]
 pub(super) struct Others(Mutex<Runs>);
 
-/// What is known of runs, by boot.
+/// The known state of runs, by boot.
 #[derive(Debug, Default)]
 struct Runs {
-    /// They go on.
+    /// Runs that go on.
     living: BTreeSet<String>,
-    /// They are known to have ended, whatever their containers look like.
+    /// Runs that are known to have ended, whatever their containers look like.
     over: BTreeSet<String>,
-    /// Another process looks after all there are.
+    /// Another process looks after all runs.
     all: bool,
 }
 
-/// What is to become of a stray.
+/// How a stray is to be treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stray {
     /// Nobody wants it: it is to be removed.
@@ -53,7 +53,7 @@ impl Runs {
         self.all || self.living.contains(boot)
     }
 
-    /// Takes note that a run seems to go on; `false` when more is known of it.
+    /// Notes that a run seems to go on; `false` when it is known whether it does.
     fn shows_life(&mut self, boot: &str) -> bool {
         !self.all && !self.over.contains(boot) && self.living.insert(boot.to_owned())
     }
@@ -62,26 +62,26 @@ impl Runs {
 // === impl Docker ===
 
 impl Docker {
-    /// A run of our instance goes on beside this one: what it has is left alone, and counts as
-    /// others' does, until it [is over](Docker::is_over).
+    /// Leaves another run of our instance, which goes on beside this one, alone: its containers
+    /// count as others' do, until it [is over](Docker::is_over).
     pub fn leave_alone(&self, boot: &str) {
         self.others.0.lock().living.insert(boot.to_owned());
     }
 
-    /// A run has ended: what it has left is to be removed.
+    /// Notes that a run has ended: what it has left is to be removed.
     pub fn is_over(&self, boot: &str) {
         let mut runs = self.others.0.lock();
         runs.living.remove(boot);
         runs.over.insert(boot.to_owned());
     }
 
-    /// Another process looks after our instance from now on: this one removes what it made itself,
+    /// Leaves our instance to another process from now on: this one removes what it made itself,
     /// and nothing else.
     pub fn leave_all(&self) {
         self.others.0.lock().all = true;
     }
 
-    /// Takes note of a complete list, and leaves out of it what runs that go on have.
+    /// Takes note of a complete list, and leaves out the containers of runs that go on.
     pub(super) fn sort_out(&self, daemon: &Daemon, mut listed: Vec<Listed>) -> Vec<Listed> {
         let strays: Vec<_> = listed.iter().filter(|one| self.other_run(one).is_some()).collect();
         Sightings::update(&mut daemon.sightings.lock(), &strays);
@@ -91,7 +91,7 @@ impl Docker {
         listed
     }
 
-    /// What is to become of a stray that is there.
+    /// How a stray that is there is to be treated.
     pub(super) fn judge(&self, daemon: &Daemon, stray: &Listed) -> Stray {
         let Some(boot) = self.other_run(stray) else {
             return Stray::Left;
@@ -126,7 +126,7 @@ impl Docker {
         }
     }
 
-    /// The run that made a container, if it was another and can be told. What is overdue
+    /// The run that made a container, if it was another and can be told. An overdue container
     /// has been given up, whoever made it.
     fn other_run<'a>(&self, listed: &'a Listed) -> Option<&'a str> {
         if self.scope == Scope::Overdue {

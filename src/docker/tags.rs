@@ -1,4 +1,4 @@
-//! What a tag stands for now, for services that follow it.
+//! The image that a tag stands for now, for services that follow the tag.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use ganger_pool::runtime::CallError;
 use super::Docker;
 use super::daemon::Daemon;
 
-/// So many engines are asked what a tag stands for, until one knows.
+/// How many engines are asked what a tag stands for, until one knows.
 const ASKED: usize = 3;
 
 // === impl Docker ===
 
 impl Docker {
-    /// What a tag stands for now, when it is not what a service runs: the image by its digest.
-    /// `running` is the tag itself, or what this said before. Asked of the engines in
-    /// turn, which ask the registry.
+    /// The image by its digest that a tag stands for now, when a service runs another one.
+    /// `running` is the tag itself, or what this method returned before. The engines are
+    /// asked in turn, and ask the registry.
     ///
     /// # Errors
     /// No engine could say, and what one of them said.
@@ -44,12 +44,12 @@ impl Docker {
             if running != tag {
                 return Ok(Some(newest));
             }
-            // What an engine keeps under the tag and nobody runs says nothing.
+            // Once engines have prepared the service, the tag on other engines says nothing.
             let runs = |daemon: &Arc<Daemon>| daemon.pinned(service, tag).is_some();
             if daemons.iter().any(runs) {
                 daemons.retain(runs);
             }
-            // Where no engine has any, what runs is something else.
+            // Where no engine has an image of the tag, the service runs something else.
             let (mut known, mut unasked) = (false, None);
             for daemon in &daemons {
                 match daemon.has_newest(service, tag, &newest).await {

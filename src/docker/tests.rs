@@ -223,7 +223,7 @@ async fn a_create_that_comes_to_life_after_its_deadline_is_removed() {
     assert_eq!(error.fault, Fault::Daemon);
     assert!(error.message.contains("did not answer create within 50ms"), "{}", error.message);
 
-    // The list does not show it, and yet it may come.
+    // The list does not show the container, and yet it may come.
     assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Pending);
     open.send(true).unwrap();
     while docker.retire(&target()).await.unwrap() == Removal::Pending {
@@ -338,7 +338,7 @@ async fn the_list_tells_this_run_from_earlier_ones() {
     ];
     assert_eq!(owned, expected);
     let list = &engine.requests("/containers/json")[0].line;
-    // Those of other instances are counted, too.
+    // Containers of other instances are counted, too.
     let filter = "filters=%7B%22label%22%3A%5B%22io.ganger.instance%22%5D%7D";
     assert!(list.contains("all=1") && list.ends_with(filter), "{list}");
 }
@@ -581,13 +581,13 @@ async fn a_removal_that_takes_long_is_in_progress_and_not_asked_for_twice() {
     assert_eq!(engine.requests("DELETE").len(), 1);
 }
 
-/// An engine's word on a container, whose process cannot be found here.
+/// An inspection of a container whose process cannot be found here.
 fn inspected(running: bool) -> Reply {
     let state = json!({"Running": running, "Pid": 4_000_000, "ExitCode": 3});
     Reply::Json(200, json!({ "State": state }))
 }
 
-/// Launches by whatever reach works; returns the error and why it is not by
+/// Launches with `reach: Auto`; returns the error, and why reach is not by
 /// namespace from then on.
 async fn launched_out_of_reach(
     deadlines: Deadlines,

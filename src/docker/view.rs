@@ -1,4 +1,4 @@
-//! What is read of an engine's answers: as little as will do, as loosely as it can be.
+//! The parts of an engine's answers that are read: as few as will do, as loosely as possible.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use super::naming;
 
-/// One container in a list.
+/// A container in a list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Listed {
     pub(super) id: String,
-    /// Each may have a slash before it.
+    /// Each name may have a slash before it.
     #[serde(default)]
     pub(super) names: Option<Vec<String>>,
     #[serde(default)]
@@ -30,12 +30,12 @@ impl Listed {
         naming::value(self.labels.as_ref()?.get(key))
     }
 
-    /// What its labels say that it is called.
+    /// The name that its labels give it.
     pub(super) fn own_name(&self) -> Option<String> {
         naming::name_by(|key| self.label(key))
     }
 
-    /// Whether it is called what its labels say that it is.
+    /// Whether it bears the name that its labels give it.
     pub(super) fn bears_its_name(&self) -> bool {
         let own = self.own_name();
         let bears = |own: &String| {
@@ -46,7 +46,7 @@ impl Listed {
     }
 }
 
-/// One container, inspected.
+/// A container, inspected.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Inspected {
@@ -54,12 +54,12 @@ pub(crate) struct Inspected {
     pub(crate) state: ContainerState,
     pub(crate) network_settings: NetworkSettings,
     pub(super) host_config: HostConfig,
-    /// The runtime, where Podman is asked in its own words.
+    /// The runtime, where Podman is asked by its own API.
     #[serde(rename = "OCIRuntime")]
     pub(super) oci_runtime: Option<String>,
 }
 
-/// What an engine has kept of what was asked for a container.
+/// The settings of a container that the engine has kept.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct HostConfig {
@@ -69,7 +69,7 @@ pub(crate) struct HostConfig {
     pub(super) pids_limit: Option<i64>,
 }
 
-/// What a container does.
+/// The state of a container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ContainerState {
@@ -83,7 +83,7 @@ pub(crate) struct ContainerState {
     pub(crate) health: Option<Health>,
 }
 
-/// What a container's HEALTHCHECK says.
+/// The health of a container, by its HEALTHCHECK.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Health {
@@ -91,7 +91,7 @@ pub(crate) struct Health {
     pub(crate) log: Option<Vec<HealthLog>>,
 }
 
-/// One run of a HEALTHCHECK.
+/// A run of a HEALTHCHECK.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct HealthLog {
@@ -106,7 +106,7 @@ pub(crate) struct NetworkSettings {
     pub(crate) networks: Option<BTreeMap<String, Attached>>,
 }
 
-/// One published port.
+/// A published port.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct Binding {
@@ -173,7 +173,7 @@ pub(crate) enum ProcessEnd {
         /// The kernel killed it for memory.
         out_of_memory: bool,
     },
-    /// It was removed.
+    /// The container was removed.
     Removed,
     /// Its process is gone and the engine does not say how it ended.
     Unknown,
@@ -193,8 +193,8 @@ impl NetworkSettings {
 // === impl ContainerState ===
 
 impl ContainerState {
-    /// How it ended; `None` while it runs. Podman says that a container which it stops does
-    /// not run any more, before it has ended.
+    /// How it ended; `None` while it runs. Podman reports a container that it stops as not
+    /// running before it has ended.
     pub(crate) fn end(&self) -> Option<ProcessEnd> {
         (!self.running && self.status != "stopping")
             .then_some(ProcessEnd::Exited { code: self.exit_code, out_of_memory: self.oom_killed })

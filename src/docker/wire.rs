@@ -1,6 +1,6 @@
 //! The client library's way to an engine's API.
 //!
-//! What leak safety rests on goes past it, by plain GETs: it must not depend on
+//! Calls on which leak safety rests go past the library, by plain GETs: they must not depend on
 //! generated models, where one unknown value fails a whole list.
 
 use std::sync::{Arc, OnceLock};
@@ -15,8 +15,8 @@ use crate::http::{SendError, Transport};
 /// The client's own timeout, in seconds and for headers only: a backstop.
 const BACKSTOP: u64 = 900;
 
-/// Makes a client for the engine, that nothing is sent by yet. It asks for the
-/// version of the API that `version` is set to, once it is set.
+/// Makes a client for the engine, by which nothing is sent yet. The client asks for
+/// the version of the API that `version` is set to, once it is set.
 pub(super) fn client(
     transport: &Arc<Transport>,
     version: &Arc<OnceLock<String>>,
@@ -28,12 +28,12 @@ pub(super) fn client(
             mend_login(&mut request);
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             let path = match version.get() {
-                // The client leaves it out, which engines mean to stop accepting.
+                // The client leaves the version out, which engines mean to stop accepting.
                 Some(version) if !path.starts_with("/v1.") => format!("/v{version}{path}"),
                 _ => path.to_owned(),
             };
             transport.send(&path, request).await.map_err(|error| match error {
-                // The one place where an io::Error comes from: nothing was sent.
+                // The only source of an io::Error: nothing was sent.
                 SendError::Connect(err) => Error::IOError { err },
                 SendError::Broken(err) => Error::HyperLegacyError { err },
             })

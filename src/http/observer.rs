@@ -1,4 +1,4 @@
-//! How requests went, for whoever counts them.
+//! Outcomes of requests, for observers that count them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(crate) trait RequestObserver: fmt::Debug + Send + Sync {
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RequestEnd {
-    /// It was answered with this status.
+    /// The request was answered with this status.
     Answered(u16),
     /// The connection did not come about, or broke.
     Broken,
@@ -25,7 +25,7 @@ pub(crate) enum RequestEnd {
     Abandoned,
 }
 
-/// A request that is under way. When it is dropped without an end, nobody waits for that.
+/// A request that is under way. Dropped without an end, it counts as abandoned.
 pub(super) struct RequestClock<'a> {
     observer: &'a Option<Arc<dyn RequestObserver>>,
     method: Method,

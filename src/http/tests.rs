@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 
 use super::*;
 
-/// What a server was asked, each with the number of its connection.
+/// The requests that a server got, each with the number of its connection.
 type Asked = Arc<Mutex<Vec<(usize, String)>>>;
 
-/// A server that answers `{}`. To what begins with `/lost` it closes the
-/// connection in place of an answer, to `/long` with a body that does not end.
-/// `closing` has it close every connection that it has answered on.
+/// A server that answers `{}`. On `/lost` it closes the connection in place of an answer, on
+/// `/long` it sends a body that does not end. `closing` has it close every connection that it has
+/// answered on.
 async fn server() -> (Transport, Asked, Arc<Notify>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());

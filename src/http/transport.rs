@@ -34,10 +34,10 @@ use crate::tls;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long a connection over which nothing is asked is kept. Engines keep theirs
-/// for ever; what is between may not.
+/// How long a connection without requests is kept. Engines keep theirs for ever; devices in between
+/// may not.
 const IDLE: Duration = Duration::from_secs(20);
-/// The most of them: what is asked at once in quiet times.
+/// The most idle connections: as many as are used at once in quiet times.
 const KEPT: usize = 8;
 
 type AnyError = Box<dyn Error + Send + Sync>;
@@ -51,7 +51,7 @@ pub(crate) struct Transport {
     observer: Option<Arc<dyn RequestObserver>>,
 }
 
-/// Who is at the other end.
+/// The process at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// A process on this machine; `None` when it is not in our view of processes.
@@ -78,8 +78,8 @@ struct Dial {
     home: Home,
 }
 
-/// The runtime that connections live on: that of who asked first. A connection that is kept
-/// is used from other runtimes as well, and those may end before it.
+/// The runtime that connections live on: that of the first request. A connection that is kept is
+/// used from other runtimes as well, and those may end before it.
 #[derive(Debug, Clone, Default)]
 struct Home(Arc<OnceLock<Handle>>);
 
@@ -91,7 +91,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 // === impl Transport ===
 
 impl Transport {
-    /// Does nothing yet.
+    /// Makes no connection yet.
     pub(crate) fn new(endpoint: Endpoint) -> Self {
         let tls = endpoint.tls().cloned().map(|files| Arc::new(tls::Connector::new(files)));
         let dial = Dial { endpoint: Arc::new(endpoint), tls, home: Home::default() };
@@ -104,7 +104,7 @@ impl Transport {
         Self { observer: Some(observer), ..self }
     }
 
-    /// Where it leads to.
+    /// The endpoint that it leads to.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.dial.endpoint
     }
@@ -145,7 +145,7 @@ impl Transport {
         let invalid = |error: AnyError| SendError::Connect(io::Error::other(error));
         let authority = self.endpoint().authority();
         let host = HeaderValue::from_str(&authority).map_err(|error| invalid(error.into()))?;
-        // Where it goes is up to `Dial`; the client wants a host to keep connections by.
+        // `Dial` decides where it goes; the client wants a host to keep connections by.
         let uri: Result<Uri, _> = format!("http://engine{path}").parse();
         *request.uri_mut() = uri.map_err(|error| invalid(error.into()))?;
         request.headers_mut().insert(HOST, host);
@@ -166,13 +166,13 @@ impl Transport {
 
 impl Dial {
     fn client(&self) -> Client<Self, AnyBody> {
-        // Those to a socket are not: docs/decisions/0020.
+        // Connections to a socket are not kept: docs/decisions/0020.
         let kept = if matches!(*self.endpoint, Endpoint::Unix(_)) { 0 } else { KEPT };
         Client::builder(self.home.clone())
             .pool_max_idle_per_host(kept)
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
-            // Only what was certainly not sent: the client has it back.
+            // Only requests that were certainly not sent: the client has them back.
             .retry_canceled_requests(true)
             .build(self.clone())
     }
@@ -251,7 +251,7 @@ impl From<legacy::Error> for SendError {
         if let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<io::Error>())
             && error.is_connect()
         {
-            // What the client tells of `Dial`, which has sent nothing.
+            // The client passes on an error of `Dial`, which has sent nothing.
             return Self::Connect(io::Error::new(cause.kind(), cause.to_string()));
         }
         match cause.and_then(|cause| cause.downcast_ref::<hyper::Error>()) {
@@ -272,7 +272,7 @@ impl fmt::Display for SendError {
     }
 }
 
-/// What is behind an error of the client, whose own text is but "client error".
+/// The cause of an error of the client, whose own text is but "client error".
 fn explain(error: &legacy::Error) -> String {
     tls::reason(error).unwrap_or_else(|| match error.source() {
         Some(cause) => cause.to_string(),

@@ -1,15 +1,15 @@
-//! The images that are built in: the echo service, and what holds a network sandbox.
+//! The images that are built in: the echo service, and the holder of a network sandbox.
 
 use super::{File, Image, archive};
 
-/// What the echo service's image is called. No registry has it: the program
+/// The name of the echo service's image. No registry has it: the program
 /// loads it into an engine itself.
 pub const ECHO_REFERENCE: &str = "ganger.local/echo:1";
 
-/// What the image of a sandbox's holder is called, likewise.
+/// The name of the image of a sandbox's holder, likewise.
 pub const SANDBOX_REFERENCE: &str = "ganger.local/sandbox:1";
 
-/// What the same program is called with to do nothing for ever.
+/// The argument with which the program does nothing for ever.
 const HOLD: &str = "--hold";
 
 /// The port that the echo service listens on.

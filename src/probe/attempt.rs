@@ -10,14 +10,14 @@ use tokio::time::timeout;
 use super::http::answers;
 use crate::docker::{Address, Container, Executed, Ready};
 
-/// What one attempt came to.
+/// The outcome of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It can serve.
+    /// The container can serve.
     Ready,
     /// Not yet, and why.
     NotYet(String),
-    /// It never will, and why.
+    /// Never, and why.
     Never(String),
 }
 
@@ -60,7 +60,7 @@ fn judge(outcome: io::Result<()>) -> Verdict {
     outcome.map_or_else(|error| Verdict::NotYet(error.to_string()), |()| Verdict::Ready)
 }
 
-/// The connection is kept for `linger`, or something is said on it.
+/// Succeeds when the connection is kept for `linger`, or the service sends something.
 async fn stays(stream: TcpStream, linger: Duration) -> io::Result<()> {
     if linger.is_zero() {
         return Ok(());
@@ -73,7 +73,7 @@ async fn stays(stream: TcpStream, linger: Duration) -> io::Result<()> {
     }
 }
 
-/// What is said on the connection starts with `expected`.
+/// Succeeds when the service's first bytes are `expected`.
 async fn says(mut stream: TcpStream, expected: &[u8]) -> io::Result<()> {
     let mut said = vec![0; expected.len()];
     let mut length = 0;
@@ -113,7 +113,7 @@ async fn healthy(container: &Container) -> Verdict {
     match health.status.as_str() {
         "healthy" => Verdict::Ready,
         "none" => Verdict::Never("its image has no HEALTHCHECK".to_owned()),
-        // One that takes long to get ready is unhealthy until then.
+        // A container that takes long to get ready is unhealthy until then.
         "unhealthy" => {
             let last = health.log.as_deref().and_then(<[_]>::last);
             let output = last.map_or("", |last| last.output.trim());
@@ -123,7 +123,7 @@ async fn healthy(container: &Container) -> Verdict {
     }
 }
 
-/// A program that is run in it says so by its exit code.
+/// Runs a program in the container: exit code 0 means ready.
 async fn succeeds(container: &Container, command: &[String]) -> Verdict {
     match container.exec(command).await {
         Ok(Executed { code: 0, .. }) => Verdict::Ready,

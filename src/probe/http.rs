@@ -10,11 +10,11 @@ use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// What the service sees of us.
+/// The user agent that the service sees.
 const AGENT: &str = concat!("ganger/", env!("CARGO_PKG_VERSION"));
 
-/// The service answers a GET of `path` with `status`. What follows the head of the answer
-/// is not read.
+/// Succeeds when the service answers a GET of `path` with `status`. The body of the answer is not
+/// read.
 pub(super) async fn answers(stream: TcpStream, path: &str, status: u16) -> io::Result<()> {
     let request = Request::get(path)
         .header(HOST, "localhost")
@@ -28,7 +28,7 @@ pub(super) async fn answers(stream: TcpStream, path: &str, status: u16) -> io::R
     let answer = tokio::select! {
         biased;
         answer = &mut asked => answer,
-        // It carries the request and the answer; once it is over, there is the one or the other.
+        // `connection` carries both; once it is over, `asked` has an answer or an error.
         _ = connection => asked.await,
     };
     let found = match answer {

@@ -8,10 +8,10 @@ use tokio::time::sleep;
 
 use crate::docker::Container;
 
-/// How long to wait before what broke off is read anew.
+/// The pause before an output that broke off is read anew.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Waits until the container has printed `text` so many times. It may be part of a line, or
+/// Waits until the container has printed `text` so many times. The text may be part of a line, or
 /// cross lines; standard output and standard error are taken as one.
 pub(super) async fn wait_for(
     container: &Container,
@@ -44,8 +44,8 @@ pub(super) async fn wait_for(
     }
 }
 
-/// Counts a text in pieces of what is printed, and holds no more of it than the text is
-/// long. What was counted once is no part of the next.
+/// Counts a text in the pieces of an output, and holds no more bytes of that than the text has.
+/// Matches do not overlap.
 struct Search<'a> {
     text: &'a [u8],
     tail: Vec<u8>,

@@ -19,7 +19,7 @@ async fn container(
     launched(Spec { ready, ..Spec::new("demo", 7000) }, answer).await
 }
 
-/// What the engine answers on being asked how a container is, whose port is published there.
+/// The engine's answer to an inspection of a container whose port is published there.
 fn inspected(port: u16, health: Option<&str>) -> Reply {
     let ports = json!({"7000/tcp": [{"HostIp": "127.0.0.1", "HostPort": port.to_string()}]});
     let health = health.map(|status| json!({"Status": status, "Log": [{"Output": "not today\n"}]}));
@@ -99,7 +99,7 @@ async fn a_container_without_a_check_of_health_never_gets_ready_by_it() {
 async fn an_answer_by_http_counts_by_its_status() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    // It hangs up; it speaks something else; it is not there yet; it is; it fails.
+    // Hangs up; speaks another protocol; is not ready yet; is ready; fails.
     let answers = [
         "",
         "220 mail ESMTP\r\n",

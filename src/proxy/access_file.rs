@@ -1,4 +1,4 @@
-//! Records of connections in a file: a JSON object in a line for each.
+//! Records of connections in a file, one JSON object per line.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -19,22 +19,22 @@ use tracing::{info, warn};
 
 use super::record::{ConnRecord, Recorder};
 
-/// The most records that wait for a slow disk, about 10 MB. What comes beyond is not written.
+/// The most records that wait for a slow disk, about 10 MB. Records beyond are not written.
 const WAITING: usize = 32 << 10;
-/// So many are written at a time, at the most.
+/// The most records in a batch after its first.
 const BATCH: usize = 1024;
-/// Whoever may read the log of a service.
+/// Readable to those who may read the log of a service.
 const MODE: u32 = 0o640;
 
 /// Writes a record of each connection that ended to a file, if there is one.
 #[derive(Debug, Default)]
 pub struct AccessFile {
     queue: RwLock<Option<LineQueue>>,
-    /// Of each thread that may have something left to write: it ends when all is written.
+    /// A receiver for each thread with lines left to write: it disconnects when all are written.
     threads: Mutex<Vec<Receiver<()>>>,
 }
 
-/// Where a thread takes its lines from.
+/// The queue of lines of a writer thread.
 #[derive(Debug)]
 struct LineQueue {
     lines: SyncSender<Vec<u8>>,
@@ -42,8 +42,8 @@ struct LineQueue {
     lost: Arc<AtomicU64>,
 }
 
-/// A file that is open, and a thread that writes to it, so that no thread that moves bytes waits for
-/// a disk.
+/// An open file and a thread that writes to it, so that no thread that relays bytes waits for a
+/// disk.
 #[derive(Debug)]
 pub struct AccessWriter {
     queue: LineQueue,
@@ -90,19 +90,19 @@ struct AccessLine<'a> {
 // === impl AccessFile ===
 
 impl AccessFile {
-    /// Writes to this from now on; nowhere for `None`. One that is open on the same file takes the
-    /// place of another after the file was moved away.
+    /// Writes to `writer` from now on; nowhere for `None`. After a file was moved away, a writer
+    /// that is opened on the same path takes the place of the one before.
     pub fn set(&self, writer: Option<AccessWriter>) {
         let (queue, written) = writer.map(|writer| (writer.queue, writer.written)).unzip();
-        // The thread of the one before ends when it has written what is left.
+        // The thread of the writer before ends when it has written all its lines.
         *self.queue.write() = queue;
         let mut threads = self.threads.lock();
         threads.retain(|written| written.try_recv() != Err(TryRecvError::Disconnected));
         threads.extend(written);
     }
 
-    /// Writes no more; waits until all records so far are written, but no longer than this. Says
-    /// whether they are.
+    /// Takes no more records; waits until all so far are written, but no longer than `limit`.
+    /// Returns whether they are.
     pub fn close(&self, limit: Duration) -> bool {
         self.set(None);
         let until = Instant::now() + limit;
@@ -132,13 +132,13 @@ impl AccessWriter {
     /// Opens a file to write at its end.
     ///
     /// # Errors
-    /// It cannot be opened, or no thread be started.
+    /// The file cannot be opened, or no thread be started.
     pub fn open(path: &Path) -> Result<Self, AccessLogError> {
         Self::start(path).map_err(|source| AccessLogError { path: path.to_owned(), source })
     }
 
     fn start(path: &Path) -> io::Result<Self> {
-        // Of a pipe that nobody reads it would wait for a reader otherwise.
+        // Otherwise opening a pipe that nobody reads would wait for a reader.
         let options = OFlags::NONBLOCK.bits() as i32;
         let mut open = File::options();
         let file = open.append(true).create(true).mode(MODE).custom_flags(options).open(path)?;
@@ -155,19 +155,19 @@ impl AccessWriter {
     }
 }
 
-/// Writes lines until nobody sends any more. They are in the file when none waits.
+/// Writes lines until all senders are gone. With no line waiting, all are in the file.
 fn write(path: &str, file: impl Write, lines: &Receiver<Vec<u8>>, lost: &AtomicU64) {
     let (mut file, mut failing) = (BufWriter::new(file), false);
     while let Ok(first) = lines.recv() {
         let batch: Vec<_> = iter::once(first).chain(lines.try_iter().take(BATCH)).collect();
-        // What failed may have left a part of a line.
+        // A write that failed may have left a part of a line.
         let mut written = if failing { file.write_all(b"\n") } else { Ok(()) };
         for line in &batch {
             written = written.and_then(|()| file.write_all(line));
         }
         let result = written.and_then(|()| file.flush());
         if let Err(error) = &result {
-            // Each attempt to write what is left would only fail again.
+            // The buffer is dropped: each attempt to write it would only fail again.
             file = BufWriter::new(file.into_parts().0);
             if !failing {
                 warn!(path, error = error.to_string(), "records of connections are not written");

@@ -29,8 +29,8 @@ struct ShownDuration(Duration);
 
 // === impl AccessLog ===
 
-/// A line of its own level: a client that was refused is a warning. Outside of any span, whose fields
-/// it would only repeat.
+/// The end line, at its level: a refused client is a warning. Outside of any span, whose fields the
+/// line would only repeat.
 macro_rules! conn_line {
     ($record:expr, $($fields:tt)*) => {
         if $record.end.is_refusal() {
@@ -68,7 +68,7 @@ impl Recorder for AccessLog {
     }
 }
 
-/// For people: times and sizes with their unit, and a dash for what never came to be.
+/// For people: times and sizes with their unit, and a dash for what is missing.
 fn text(record: &ConnRecord) {
     let container = record.container.as_deref().map(short_id);
     conn_line!(
@@ -92,7 +92,7 @@ fn text(record: &ConnRecord) {
     );
 }
 
-/// For machines: numbers, and nothing for what never came to be.
+/// For machines: numbers, and no field for what is missing.
 fn numbers(record: &ConnRecord) {
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
     let (uses, max_uses) = record.uses.unzip();

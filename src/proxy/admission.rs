@@ -1,5 +1,4 @@
-//! Who may come in: the cap on connections, and the counters of those who did
-//! and of those who did not.
+//! Admission: the cap on connections, and the counters of those let in and of those turned away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,14 +15,14 @@ pub struct Admission {
     services: Mutex<BTreeMap<ServiceName, Arc<Counters>>>,
 }
 
-/// How many may be there, and how many are.
+/// How many connections may be open, and how many are.
 #[derive(Debug)]
 struct Places {
     cap: AtomicUsize,
     taken: AtomicUsize,
 }
 
-/// The right of one connection to be there. Dropping it gives it back.
+/// The right of one connection to be open. Dropping it frees the place.
 #[derive(Debug)]
 #[must_use = "dropping the ticket lets another connection in"]
 pub struct Ticket {
@@ -43,24 +42,24 @@ pub(super) struct Counters {
     turned_away: AtomicU64,
 }
 
-/// A reading of one service's counters. Each is right; together they may be a
-/// connection apart.
+/// A reading of one service's counters. Each value is right; together they may be a connection
+/// apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Connections accepted, whether refused later or not.
     pub accepted: u64,
-    /// Connections there now, waiting or served.
+    /// Connections open now, waiting or served.
     pub open: u64,
     /// Containers that failed before their first byte and were replaced.
     pub failovers: u64,
     /// Connections cut by the operator.
     pub cut: u64,
-    /// Bytes from clients: of connections that have ended, and of those that are there as of
+    /// Bytes from clients: of connections that have ended, and of open ones as of
     /// [`Sessions::count_traffic`](super::Sessions::count_traffic).
     pub bytes_in: u64,
     /// Bytes to clients, likewise.
     pub bytes_out: u64,
-    /// Connections turned away at the cap, or because this machine lacked something. Those that the pool refused are in its snapshot.
+    /// Turned away at the cap, or for lack of resources; the pool's snapshot has its refusals.
     pub turned_away: u64,
 }
 
@@ -74,8 +73,8 @@ impl Admission {
         Arc::new(Self { places: Arc::new(places), services: Mutex::default() })
     }
 
-    /// From now on it lets so many in at a time. Those that are in stay: of a lower cap,
-    /// nobody comes in until fewer than that are there.
+    /// Changes the cap. Open connections stay: after a lower cap, nobody comes in until fewer than
+    /// that are open.
     pub fn resize(&self, cap: usize) {
         self.places.cap.store(cap, Relaxed);
     }
@@ -110,7 +109,7 @@ impl Admission {
         Some(Ticket { places: Arc::clone(&self.places), counters: Arc::clone(counters) })
     }
 
-    /// Notes a connection that was accepted and for which this machine lacks something.
+    /// Counts a connection that was accepted, and for which this machine lacks resources.
     pub(super) fn turn_away(counters: &Counters) {
         counters.accepted.fetch_add(1, Relaxed);
         counters.turned_away.fetch_add(1, Relaxed);
@@ -170,7 +169,7 @@ mod tests {
         admission.resize(2);
         let second = admission.admit(&service).unwrap();
         assert!(admission.admit(&service).is_none());
-        // Those that are in stay, and count until they have gone.
+        // Open connections stay, and count until they have ended.
         admission.resize(1);
         drop(first);
         assert!(admission.admit(&service).is_none());

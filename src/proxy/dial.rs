@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::end::{End, Phase, Who};
 use crate::reach::{Backend, is_shortage};
 
-/// Between attempts to dial a container.
+/// The pauses between attempts to dial a container.
 const PAUSES: Backoff = Backoff { first: Duration::from_millis(5), cap: Duration::from_millis(50) };
 
 /// How long a container may leave a dial unanswered while another one is left to
@@ -20,13 +20,13 @@ pub(super) const SILENCE: Duration = Duration::from_millis(1500);
 /// Until when a container may take a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// For whatever it takes.
+    /// For all attempts together.
     pub(super) deadline: Instant,
     /// How long an attempt may go unanswered. Shorter than what is left where another
     /// container is left to try.
     pub(super) silence: Duration,
-    /// For one that refuses and lives: it may be about to listen, or between
-    /// two clients. Earlier than `deadline` where another container is left to try.
+    /// For a container that refuses and lives: it may be about to listen, or between two clients.
+    /// Earlier than `deadline` where another container is left to try.
     pub(super) refused: Instant,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Patience {
 /// machine lacks what a connection needs.
 ///
 /// # Errors
-/// Who is to blame: for `Resources` the container is as good as before.
+/// Says who is at fault: after `Resources` the container is as good as before.
 ///
 /// # Cancel safety
 /// Dropping the future closes what was opened.

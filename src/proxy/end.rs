@@ -81,9 +81,9 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) code: EndCode,
-    /// What happened, in words. None for a normal end.
+    /// The cause, in words. None for a normal end.
     pub(super) reason: Option<String>,
-    /// What is known of the container that failed. Boxed: a session is as large as its ends.
+    /// The post-mortem of the container that failed. Boxed: a session is as large as its ends.
     pub(super) post_mortem: Option<Box<PostMortem>>,
 }
 
@@ -97,14 +97,14 @@ impl EndCode {
         Self { who, phase }
     }
 
-    /// Whether the client got no container, through no wish of its own or of the operator's.
+    /// Whether the client got no container, for a reason other than itself or the operator.
     #[must_use]
     pub const fn is_refusal(self) -> bool {
         matches!(self.phase, Phase::Queue | Phase::Launch)
             && matches!(self.who, Who::Limit | Who::Death | Who::Resources | Who::Internal)
     }
 
-    /// What the two letters mean.
+    /// The meaning of the two letters.
     #[must_use]
     pub fn in_words(self) -> String {
         let who = match self.who {
@@ -166,7 +166,7 @@ impl End {
         Self { code: EndCode::new(who, phase), reason: Some(reason.into()), post_mortem: None }
     }
 
-    /// The reason, with what the container has logged last.
+    /// The reason, with the last log lines of the container.
     pub(super) fn told(&self) -> Option<String> {
         let reason = self.reason.as_ref()?;
         let log = self.post_mortem.as_ref().map_or(&[][..], |post_mortem| &post_mortem.log);

@@ -1,5 +1,5 @@
-//! What a container that failed has logged last. Asked while its lease is held: once that is
-//! given back it is removed, and what it has said with it.
+//! The last log lines of a container that failed. Asked for while its lease is held: once that is
+//! given back, the container is removed, and its log with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::end::{End, EndCode, Phase, Who};
 use super::supply::{Leased, Outcome};
 use crate::reach::Backend;
 
-/// How long a lease is held for it. A daemon that hangs must not keep the place that the
-/// lease takes.
+/// How long a lease is held for them. A daemon that hangs must not keep the place that the lease
+/// takes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether an end is such that what the container has said may tell why.
+/// Whether the container's log may tell why a connection ended so.
 const fn are_wanted(code: EndCode) -> bool {
     matches!(
         code,
@@ -24,8 +24,8 @@ const fn are_wanted(code: EndCode) -> bool {
     )
 }
 
-/// Ends a lease. To its end is added what its container has logged last, where that is wanted
-/// and to be had before the operator's `cut`.
+/// Ends a lease. Adds the container's last log lines to `end`, where they are wanted and come
+/// before the operator's `cut`.
 pub(super) async fn give_back<L: Leased>(
     lease: L,
     outcome: Outcome,
@@ -41,7 +41,7 @@ pub(super) async fn give_back<L: Leased>(
         };
         if !lines.is_empty() || end.post_mortem.is_some() {
             let post_mortem = end.post_mortem.get_or_insert_default();
-            // Of one that may run on, its log says nothing of an end.
+            // The log of a container that may run on says nothing of an end.
             if post_mortem.exit_code.is_some() {
                 post_mortem.hint = backend.hint(&lines, post_mortem.out_of_memory);
             }

@@ -1,4 +1,4 @@
-//! What ends a session that moves bytes: its time-outs, and connections that break.
+//! The ends of a session that relays bytes: its time-outs, and connections that break.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::end::{End, Phase, Who};
 use super::relay::{Relay, Side};
 use crate::reach::GIVEN_UP_AFTER;
 
-/// What has become of one container.
+/// The outcome of trying one container.
 pub(super) enum Tried {
     /// The connection is over.
     Over(End),
-    /// The container failed and the client has not had a byte of it.
+    /// The container failed: another may follow if the client has had no byte of it.
     Failed(End),
 }
 
@@ -40,7 +40,7 @@ pub(super) fn next(
     limits.chain(client).chain(container).min_by_key(|(due, _)| *due)
 }
 
-/// Whether a connection broke because nothing came back, and not because of its other end.
+/// Whether a connection broke for want of any answer, and not because of its other end.
 pub(super) fn is_out_of_reach(error: ErrorKind) -> bool {
     // The last two where the next hop does not answer: of what comes later, the kernel
     // tells what it was told.
@@ -50,7 +50,7 @@ pub(super) fn is_out_of_reach(error: ErrorKind) -> bool {
     )
 }
 
-/// A connection of the session is broken: by its other end, or because that is `gone`.
+/// The end of a session with a broken connection: its other end reset it, or is `gone`.
 pub(super) fn broken(side: Side, gone: bool) -> Tried {
     let (who, reason) = match (side, gone) {
         (Side::Client, false) => (Who::Client, "the client reset the connection"),
@@ -71,13 +71,13 @@ pub(super) fn died(reason: &str, exit_code: Option<i64>, out_of_memory: bool) ->
     End { post_mortem: Some(post_mortem), ..end }
 }
 
-/// What a session that moves bytes comes to, besides what the relay stops at.
+/// The limits of a session that relays bytes, besides the events of the relay.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Limit {
     FirstByte,
     Idle,
     Session,
-    /// A side may have left unanswered for so long what it was sent: the kernel is to be asked.
+    /// A side may have answered nothing for this long: the kernel is to be asked.
     Unconfirmed(Side, Duration),
     /// There is no container to relay to.
     NoContainer,
@@ -86,7 +86,7 @@ pub(super) enum Limit {
 // === impl Limit ===
 
 impl Limit {
-    /// What it means that this one was reached.
+    /// The outcome when this limit is reached.
     pub(super) fn on_expiry(self, slow_side: Side) -> Tried {
         let (who, reason) = match (self, slow_side) {
             (Self::FirstByte, _) => {

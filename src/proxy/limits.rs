@@ -10,14 +10,14 @@ use super::relay::pipe;
 /// Descriptors for all that is not a connection, a container or a daemon:
 /// listeners, logs, the runtime's own; and the pipes of bulk flows.
 const RESERVE: u64 = 128 + 2 * pipe::MOST as u64;
-/// Its event stream and its calls: launches, removals, looks at containers.
+/// A daemon's event stream and calls: launches, removals, looks at containers.
 const PER_DAEMON: u64 = 64;
 /// A client's socket and a container's.
 const PER_CONNECTION: u64 = 2;
-/// Its namespace or what asks about it, its process, a spare socket in the namespace and a
+/// A namespace or the socket that asks about it, a process, a spare socket in the namespace and a
 /// connection made ahead.
 const PER_CONTAINER: u64 = 4;
-/// What "unlimited" counts as.
+/// The number that "unlimited" counts as.
 const UNLIMITED: u64 = 1 << 20;
 
 /// The limit on open files leaves no room for connections.
@@ -33,7 +33,7 @@ pub struct TooFewFiles {
     pub containers: u64,
     /// The daemons.
     pub daemons: u64,
-    /// What they and one connection need.
+    /// Descriptors for these and one connection.
     pub needed: u64,
 }
 
@@ -54,7 +54,7 @@ pub fn raise_open_files() -> io::Result<u64> {
 /// containers at a time and the daemons.
 ///
 /// # Errors
-/// Not one fits.
+/// Not even one connection fits.
 pub fn connection_cap(limit: u64, containers: u64, daemons: u64) -> Result<usize, TooFewFiles> {
     let reserve = RESERVE
         .saturating_add(containers.saturating_mul(PER_CONTAINER))

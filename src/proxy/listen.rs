@@ -31,9 +31,9 @@ use super::{ServiceContext, socket};
 use crate::reach::watched;
 use crate::reactor;
 
-/// How long nothing is accepted when the process or machine is out of something.
+/// How long accepting pauses when the process or machine lacks a resource.
 const PAUSE: Duration = Duration::from_millis(75);
-/// The least time between two log lines about that.
+/// The least time between two log lines about such pauses.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// A connection, and who made it.
@@ -42,19 +42,19 @@ type Accepted = (std::net::TcpStream, SocketAddr);
 /// How [`run`] is ended.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Accept no more than what has connected by now; sessions go on. `run` returns when the
+    /// Accept only the clients that have connected by now; sessions go on. `run` returns when the
     /// last one ends.
     pub drain: CancellationToken,
-    /// With `drain`: accept nothing more at all, for another process accepts there. Cancel it
-    /// first.
+    /// With `drain`: accept nothing more at all, because another process accepts there. Cancel this
+    /// token first.
     pub leave: CancellationToken,
     /// End sessions now. Cancel `drain` first, or new ones come in and are cut.
     pub cut: CancellationToken,
 }
 
-/// Serves a listener's clients until `shutdown` says otherwise and all sessions
-/// have ended. Each is treated as `service` is when it is accepted, and lives on a
-/// thread of `acceptor`, whose [`Acceptor::runtime`] this runs on.
+/// Serves a listener's clients until `shutdown` says otherwise and all sessions have ended. Each
+/// client gets the settings that `service` has when it is accepted, and lives on a thread of
+/// `acceptor`, whose [`Acceptor::runtime`] this runs on.
 ///
 /// # Cancel safety
 /// Dropping the future closes the listener; sessions go on until `cut`.
@@ -90,7 +90,7 @@ pub async fn run<S: Supply>(
     sessions.wait().await;
 }
 
-/// Accepts until there is to be an end.
+/// Accepts until `drain` is cancelled.
 async fn accept_all<S: Supply>(
     listener: &AsyncFd<OwnedFd>,
     service: &watch::Receiver<Arc<ServiceContext<S>>>,
@@ -102,7 +102,7 @@ async fn accept_all<S: Supply>(
     let mut reloads = pin!(follow_reloads(service.clone(), listener));
     let mut complained: Option<Instant> = None;
     loop {
-        // The end first: a flood of clients must not hold it up.
+        // The drain first: a flood of clients must not hold it up.
         let accepted = tokio::select! {
             biased;
             () = &mut drain => break,
@@ -111,7 +111,7 @@ async fn accept_all<S: Supply>(
         };
         match accepted.and_then(&look_after) {
             Ok(()) => {}
-            // That one client is gone; accept(2) passes its errors on.
+            // Only this client is gone; accept(2) passes its errors on.
             Err(error) if !calls_for_a_pause(&error) => {
                 tracing::debug!(service = %name, error = error.to_string(), "a client left before accept");
             }
@@ -131,8 +131,8 @@ async fn accept_all<S: Supply>(
     }
 }
 
-/// Accepts who has connected by now. The kernel has told them so, and would reset them without
-/// a line in the log. More than these may keep coming.
+/// Accepts the clients that have connected by now: the kernel has told them so, and would reset
+/// them without a line in the log. Bounded, because more may keep coming.
 async fn accept_the_rest(
     listener: &AsyncFd<OwnedFd>,
     look_after: impl Fn(Accepted) -> io::Result<()>,
@@ -163,16 +163,16 @@ async fn follow_reloads<S>(
     std::future::pending().await
 }
 
-/// Takes a connection that is waiting. It is of no reactor yet, for its thread is chosen now.
+/// Takes a waiting connection, of no reactor yet: its thread is chosen afterwards.
 fn accept(listener: &OwnedFd) -> io::Result<Accepted> {
     let (client, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-    // One that cannot be named has gone.
+    // A connection without a peer address has gone.
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
     // A v4 client of a v6 socket is still a v4 client.
     Ok((client.into(), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
 }
 
-/// Tells of a client that was accepted, and that no thread can look after.
+/// Records a client that was accepted, and that no thread can take over.
 fn lost<S: Supply>(service: &ServiceContext<S>, peer: SocketAddr, error: &io::Error) {
     Admission::turn_away(&service.counters);
     let reason = format!("the connection cannot be looked after: {error}");
@@ -200,12 +200,12 @@ fn admit<S: Supply>(
         service.sessions.record(record.with_end(end, accepted.elapsed()));
         return;
     };
-    // At debug level, because a span is dear: the end line has all of it.
+    // At debug level, because a span is expensive: the end line has all of it.
     let span = tracing::debug_span!(
         "conn", conn = %id, client = %peer, service = %name
     );
     let runtime = place.runtime().clone();
-    // Its own, so that it can be cut alone.
+    // A token of its own, so that the session can be cut alone.
     let cut = cut.child_token();
     let named = (name.clone(), Arc::clone(&service.counters));
     let entry = service.sessions.enter(id, named, peer, accepted, cut);
@@ -214,8 +214,8 @@ fn admit<S: Supply>(
     sessions.spawn_on(session.instrument(span), &runtime);
 }
 
-/// Whether accept(2) failed for want of something that may come free, so that
-/// trying again at once would only spin. Unknown errors count.
+/// Whether accept(2) failed for lack of something that may come free, so that trying again at once
+/// would only spin. Unknown errors count.
 fn calls_for_a_pause(error: &io::Error) -> bool {
     !matches!(
         Errno::from_io_error(error),
@@ -290,9 +290,9 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(20));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(8));
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
-        // A peer that lives would be cut by it.
+        // TCP_USER_TIMEOUT would cut a peer that lives.
         assert_eq!(socket.tcp_user_timeout().unwrap(), None);
-        // The default may pace, a connection that stays on this machine does not.
+        // The default may pace; a connection within this machine is not paced.
         assert!(!socket.tcp_congestion().unwrap().starts_with(b"bbr"));
     }
 

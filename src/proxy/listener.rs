@@ -13,15 +13,14 @@ use thiserror::Error;
 use super::Settings;
 use crate::reach::{tune, unpaced};
 
-/// Connections that the kernel completes ahead of us, as far as
-/// net.core.somaxconn allows.
+/// Connections that the kernel completes before accept(2), as far as net.core.somaxconn allows.
 pub(super) const BACKLOG: i32 = 4096;
 
 /// A listening socket.
 #[derive(Debug)]
 pub struct Listener {
     inner: std::net::TcpListener,
-    /// Somebody else has it as well: who waits there when we end is theirs.
+    /// Another process shares it, and accepts the clients that wait when this one ends.
     shared: bool,
 }
 
@@ -33,7 +32,7 @@ pub struct BindError {
     pub service: ServiceName,
     /// Its address.
     pub address: SocketAddr,
-    /// What the system says.
+    /// The system's error.
     pub source: io::Error,
 }
 
@@ -43,7 +42,7 @@ pub struct BindError {
 pub struct AdoptError {
     /// The service.
     pub service: ServiceName,
-    /// What is wrong with it, and what to do.
+    /// The fault of the socket, and what to do.
     pub why: String,
 }
 
@@ -58,9 +57,9 @@ pub fn bind(settings: &Settings) -> Result<Listener, BindError> {
     opened.map(|inner| Listener { inner, shared: false }).map_err(fail)
 }
 
-/// Takes a listening socket that another process has opened for a service, and has it treat
-/// connections as one of ours does. `shared` says that somebody has it who passes it on to whoever
-/// comes after us.
+/// Takes a listening socket that another process has opened for a service, and sets the options
+/// that [`bind`] sets. `shared`: another process keeps the socket, and passes it on to the
+/// successor of this one.
 ///
 /// # Errors
 /// See [`AdoptError`].
@@ -88,7 +87,7 @@ fn unfit(socket: &Socket, listen: SocketAddr) -> io::Result<Option<String>> {
     if !sockopt::socket_acceptconn(socket)? {
         return Ok(Some("nobody listens on it".to_owned()));
     }
-    // Port 0 is any.
+    // Port 0 stands for any port.
     let same = address.ip() == listen.ip() && [0, address.port()].contains(&listen.port());
     if !same {
         return Ok(Some(format!(
@@ -109,8 +108,8 @@ fn unfit(socket: &Socket, listen: SocketAddr) -> io::Result<Option<String>> {
 fn open(address: SocketAddr, keepalive: Option<Duration>) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // The same address means the same on every machine, whatever bindv6only
-        // says: `[::]` is every address of both kinds, as Docker has it.
+        // An address means the same on every machine, whatever bindv6only says: `[::]` is every
+        // address of both families, as Docker has it.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     socket.set_reuse_address(true)?;
@@ -120,15 +119,15 @@ fn open(address: SocketAddr, keepalive: Option<Duration>) -> io::Result<std::net
     Ok(socket.into())
 }
 
-/// Sets what a listening socket has, and what connections inherit of it.
+/// Sets the options of a listening socket, and those that connections inherit from it.
 fn prepare(socket: &Socket, address: SocketAddr, keepalive: Option<Duration>) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     tune(socket, keepalive)?;
     if address.ip().is_loopback() {
         unpaced(socket);
     }
-    // What it accepts inherits it, until a thread looks after that: whoever cannot be served
-    // is not to take it for an end.
+    // Accepted connections inherit this until a thread takes them over: a client that cannot be
+    // served is to see a reset and no normal end.
     socket.set_linger(Some(Duration::ZERO))
 }
 
@@ -151,8 +150,8 @@ fn hint(error: &io::Error, address: &SocketAddr) -> String {
 // === impl Listener ===
 
 impl Listener {
-    /// Another one on the same socket, for another thread: each connection is accepted
-    /// by one of them.
+    /// Another listener on the same socket, for another thread: each connection is accepted by one
+    /// of them.
     ///
     /// # Errors
     /// As for dup(2).
@@ -174,7 +173,7 @@ impl Listener {
         self.shared
     }
 
-    /// The address in use; tells the port when 0 was asked for.
+    /// The address in use, with the chosen port when 0 was asked for.
     ///
     /// # Errors
     /// As for getsockname(2).

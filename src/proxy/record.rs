@@ -1,4 +1,4 @@
-//! What is known of a connection that has ended, and who is told.
+//! The record of a connection that has ended, and those who are told of it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use super::supply::StartKind;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
 
-/// A connection that has ended. What never came to be is `None`.
+/// A connection that has ended. Steps that it never reached are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnRecord {
     /// Its number.
@@ -34,7 +34,7 @@ pub struct ConnRecord {
     pub start: Option<StartKind>,
     /// Which lease of the container it was, and the most that a container may have.
     pub uses: Option<(u32, u32)>,
-    /// How many containers were ready when that one was chosen, which is among them.
+    /// How many containers were ready when that one was chosen, itself included.
     pub ready: Option<u32>,
     /// Containers that failed before their first byte, and in whose place another was asked for.
     pub replaced: u32,
@@ -42,7 +42,7 @@ pub struct ConnRecord {
     pub wait: Option<Duration>,
     /// From accept to the lease of the container that served it last.
     pub leased: Option<Duration>,
-    /// How long the first dial took that a container took.
+    /// How long the first dial that succeeded took.
     pub connect: Option<Duration>,
     /// From accept to the container's first byte.
     pub first_byte: Option<Duration>,
@@ -54,18 +54,18 @@ pub struct ConnRecord {
     pub bytes_out: u64,
     /// Who ended it, and in which phase.
     pub end: EndCode,
-    /// What happened, in words, with what the container has logged last. `None` for a normal end.
+    /// The cause, in words, with the container's last log lines. `None` for a normal end.
     pub reason: Option<String>,
     /// The same in parts, where something is known of the container that failed.
     pub remains: Option<Box<ContainerRemains>>,
 }
 
-/// What is known of a container that failed under its client.
+/// The cause and the post-mortem of a container that failed under its client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerRemains {
-    /// What happened, in words, without what the container has logged.
+    /// The cause, in words, without the container's log.
     pub reason: String,
-    /// How it ended, and what it has logged last.
+    /// How the container ended, and its last log lines.
     pub post_mortem: PostMortem,
 }
 
@@ -80,23 +80,23 @@ pub struct ReplacedContainer {
     pub client: SocketAddr,
     /// The container's id, as the engine gives it.
     pub container: Option<Arc<str>>,
-    /// The launch that it came of.
+    /// The container's launch.
     pub launch: Option<LaunchId>,
-    /// The daemon that it was on.
+    /// The container's daemon.
     pub daemon: Option<DaemonName>,
     /// From accept to its failure.
     pub after: Duration,
-    /// What would have been the end of the connection.
+    /// The end that the connection would have had.
     pub end: EndCode,
-    /// What happened, in words, with what the container has logged last.
+    /// The cause, in words, with the container's last log lines.
     pub reason: Option<String>,
     /// The same in parts, where something is known of the container.
     pub remains: Option<Box<ContainerRemains>>,
 }
 
-/// Is told how connections ended: the log, metrics, a benchmark.
+/// Receives the ends of connections: the log, metrics, a benchmark.
 ///
-/// It is called by the threads that move bytes, and must not wait for anything.
+/// The threads that relay bytes call it: an implementation must not wait for anything.
 pub trait Recorder: Send + Sync + 'static {
     /// A connection was let in.
     fn began(&self, id: ConnId, service: &ServiceName, client: SocketAddr) {
@@ -123,7 +123,7 @@ impl fmt::Display for ConnId {
 // === impl ConnRecord ===
 
 impl ConnRecord {
-    /// That of a connection which was accepted just now.
+    /// The record of a connection that was accepted just now.
     pub(crate) fn new(id: ConnId, service: ServiceName, client: SocketAddr) -> Self {
         Self {
             id,
@@ -149,13 +149,13 @@ impl ConnRecord {
         }
     }
 
-    /// It ended like that, so long after it was accepted.
+    /// The record with its end, and the time from accept to that.
     pub(super) fn with_end(self, end: End, total: Duration) -> Self {
         let (code, reason) = (end.code, end.told());
         Self { total, end: code, reason, remains: ContainerRemains::of(end), ..self }
     }
 
-    /// The container that it has had so far, which failed like that, so long after accept.
+    /// The container so far, as one that failed with this end, so long after accept.
     pub(super) fn replaced_container(&self, end: End, after: Duration) -> ReplacedContainer {
         ReplacedContainer {
             id: self.id,

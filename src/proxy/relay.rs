@@ -1,13 +1,13 @@
 //! Moves bytes both ways between a client and a container.
 //!
-//! One state machine for both directions. Bytes are copied through user space, or,
-//! once there are many without a pause, spliced through a pipe. A thread shares one
-//! buffer among all its connections; a connection keeps memory of its own only
-//! while the far side does not take what was read for it.
+//! A single state machine serves both directions. Bytes are copied through user space, or, once
+//! there are many without a pause, spliced through a pipe. A thread shares one buffer among all its
+//! connections; a connection keeps memory of its own only while the far side does not take what was
+//! read for it.
 //!
-//! What is believed: `WouldBlock` and 0 from a read, nothing else. A short read
-//! does not mean that the socket is empty (it also ends at an urgent byte), so
-//! reads go on until `WouldBlock`; that of a splice means nothing at all.
+//! Only `WouldBlock` and 0 from a read are believed. A short read does not mean that the socket is
+//! empty (it also ends at an urgent byte), so reads go on until `WouldBlock`; `WouldBlock` from a
+//! splice means nothing at all.
 
 mod flow;
 pub(super) mod pipe;
@@ -28,17 +28,17 @@ pub(super) enum Side {
     Container,
 }
 
-/// What a relay stops at.
+/// The events that a relay stops at.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The container ended its direction and the client has been sent all of
-    /// it, but not the end itself: the caller finds out whether it is one, and
-    /// then either calls [`Relay::pass_end`] and goes on, or gives up.
+    /// The container ended its direction and the client has been sent all its bytes, but not the
+    /// end: the caller finds out whether the container died, and then either calls
+    /// [`Relay::pass_end`] and goes on, or gives up.
     ContainerEnded,
     /// Both directions ended, and the first end was passed on: for the other one the caller
     /// closes both connections.
     Closed,
-    /// A connection broke. All that the container had sent has been passed on.
+    /// A connection broke. If the container's did, all that it had sent has been passed on.
     Broken { side: Side, error: io::Error },
 }
 
@@ -51,12 +51,12 @@ pub(super) struct Relay {
     /// Container to client.
     down: Flow,
     record: Record,
-    /// The container took no more; what it still had to say is being passed on.
+    /// The container took no more; its last bytes are being passed on.
     refused: Option<io::Error>,
     first_byte: Option<Instant>,
     /// When a byte last moved.
     active: Instant,
-    /// Since when something that was sent to the container may not be acknowledged.
+    /// Since when something sent to the container may be unacknowledged.
     unconfirmed_up: Option<Instant>,
     /// The same for the client.
     unconfirmed_down: Option<Instant>,
@@ -98,7 +98,7 @@ impl Relay {
         self.active
     }
 
-    /// Since when something that was sent to a side may not be acknowledged; `None` when all is.
+    /// Since when something sent to a side may be unacknowledged; `None` when nothing is.
     pub(super) fn unconfirmed(&self, side: Side) -> Option<Instant> {
         match side {
             Side::Client => self.unconfirmed_down,
@@ -106,7 +106,7 @@ impl Relay {
         }
     }
 
-    /// Notes what the kernel says of that.
+    /// Updates [`Relay::unconfirmed`] by the kernel's answer.
     pub(super) fn confirm(&mut self, side: Side, unconfirmed: Option<Instant>) {
         match side {
             Side::Client => self.unconfirmed_down = unconfirmed,
@@ -114,18 +114,18 @@ impl Relay {
         }
     }
 
-    /// Starts the time without traffic now.
+    /// Restarts the idle time now.
     pub(super) fn touch(&mut self, now: Instant) {
         self.active = now;
     }
 
-    /// Whether the container has something to answer and has not begun.
+    /// Whether the container owes an answer and has not begun it.
     pub(super) fn owes_first_byte(&self, speaks_first: bool) -> bool {
         self.first_byte.is_none() && (speaks_first || self.up.bytes > 0 || self.up.closed)
     }
 
-    /// The side that the other one waits for: the one that does not read, or
-    /// else the client, which does not send.
+    /// The side that the other one waits for: the container when it does not read, or else the
+    /// client.
     pub(super) fn slow_side(&self) -> Side {
         if self.up.is_backpressured() { Side::Container } else { Side::Client }
     }
@@ -196,7 +196,7 @@ impl Relay {
                 Poll::Ready(Err(Fault::Read(error))) => {
                     return Poll::Ready(Event::Broken { side: Side::Client, error });
                 }
-                // It may have answered before it closed: read that first.
+                // The container may have answered before it closed: read that first.
                 Poll::Ready(Err(Fault::Write(error))) => {
                     self.refused = Some(error);
                     self.up.discard();
@@ -232,7 +232,7 @@ impl Relay {
 
 // === impl Witness ===
 
-/// What the client sends is kept as long as it may have to be sent again.
+/// The client's bytes are kept as long as they may have to be sent again.
 impl Witness for Record {
     fn see(&mut self, bytes: &[u8]) {
         self.push(bytes);
@@ -243,7 +243,7 @@ impl Witness for Record {
     }
 }
 
-/// The container's first byte is the end of that.
+/// Notes the container's first byte, which ends the record.
 struct First<'a> {
     byte: &'a mut Option<Instant>,
     record: &'a mut Record,

@@ -1,5 +1,4 @@
-//! What the client sent before the container's first byte, kept so that
-//! another container can be given it.
+//! The client's bytes before the container's first one, kept to be sent to another container.
 
 /// The client's bytes so far, up to a limit.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ impl Record {
         Self { bytes: Vec::new(), limit, whole: true }
     }
 
-    /// Adds what the client sent.
+    /// Adds bytes of the client.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if !self.whole {
             return;

@@ -26,7 +26,7 @@ use super::workers::WorkerSlot;
 use crate::reach::{Backend, Fate, unacknowledged};
 use crate::spec::SessionSettings;
 
-/// So many times in its limit a side that does not read is asked after, at most.
+/// The most checks, within its limit, of a side that does not read.
 const AGAIN: u32 = 4;
 
 /// A connection that was let in.
@@ -45,17 +45,17 @@ struct Session<S: Supply> {
     client: TcpStream,
     accepted: Instant,
     phase: Phase,
-    /// Held from the pool's yes until the connection, or the attempt, is over.
+    /// Held from the pool's grant until the connection, or the attempt, is over.
     lease: Option<S::Lease>,
     /// The connection into the leased container.
     container: Option<TcpStream>,
     relay: Relay,
     /// When the session time-out strikes; set by the first container's connection.
     expires: Option<Instant>,
-    /// The container exited with code 0: a normal end, but nothing to use again.
+    /// The container exited with code 0: a normal end, but no reuse.
     exited: bool,
     record: ConnRecord,
-    /// Its place among those that are there, with the operator's word that ends it.
+    /// Its entry among the open sessions, with the token that cuts it.
     entry: SessionEntry,
     /// Given back when all is over.
     _ticket: Ticket,
@@ -200,7 +200,7 @@ impl<S: Supply> Session<S> {
             return Err(End::new(Who::Internal, Phase::Connect, "no lease to dial"));
         };
         let started = Instant::now();
-        // Half of what is left, where there is another container to try.
+        // Half of the time left, where there is another container to try.
         let left = deadline.saturating_duration_since(started);
         let (refused, silence) =
             if last { (deadline, left) } else { (started + left / 2, SILENCE.min(left / 2)) };
@@ -218,10 +218,10 @@ impl<S: Supply> Session<S> {
         Ok(())
     }
 
-    /// Ends the lease of a container that failed, to take another. The client does not wait
-    /// for it.
+    /// Ends the lease of a container that failed, to take another. The client does not wait for
+    /// that.
     fn give_up(&mut self, mut end: End) {
-        // Of another container, from now on.
+        // From now on, the phase of the next container.
         self.phase = Phase::Connect;
         if let Some(container) = self.container.take() {
             socket::reset_on_close(&container);
@@ -268,8 +268,8 @@ impl<S: Supply> Session<S> {
         }
     }
 
-    /// Whether a side has left unanswered for too long what it was sent. Where the kernel cannot
-    /// tell, the idle time-out and the kernel itself decide.
+    /// Whether a side has left data unanswered for too long. Where the kernel cannot tell, the idle
+    /// time-out and the kernel itself decide.
     async fn is_given_up(&mut self, side: Side, limit: Duration) -> bool {
         let told = match (side, &self.lease, &self.container) {
             (Side::Client, ..) => unacknowledged(&self.client),
@@ -285,7 +285,7 @@ impl<S: Supply> Session<S> {
         });
         let now = Instant::now();
         let waiting = told.filter(|told| told.bytes > 0);
-        // Again when it may have been silent for so long, but not all the time.
+        // Checked again when the silence may reach the limit, but at most `AGAIN` times in it.
         let again = waiting
             .map(|told| now.checked_sub(told.silence.min(limit - limit / AGAIN)).unwrap_or(now));
         self.relay.confirm(side, again);
@@ -341,7 +341,7 @@ impl<S: Supply> Session<S> {
         match (who, phase) {
             (Who::Nobody, _) if self.exited => Outcome::Ended,
             (Who::Nobody, _) => Outcome::Clean,
-            // It was never dialled.
+            // The container was never dialled.
             (Who::Resources, Phase::Connect) => Outcome::Unused,
             (Who::Container | Who::ContainerTimeout, Phase::Connect)
             | (Who::Container | Who::Death, Phase::Data)
@@ -353,7 +353,7 @@ impl<S: Supply> Session<S> {
         }
     }
 
-    /// The operator's word.
+    /// The end by the operator's cut.
     fn cut(&self) -> End {
         self.service.counters.cut.fetch_add(1, Relaxed);
         End::new(Who::Operator, self.phase, "cut by the operator")
@@ -375,7 +375,7 @@ impl<S: Supply> Session<S> {
             socket::reset_on_close(&container);
         }
         let outcome = self.outcome(&end);
-        // From now on it may be another's.
+        // From now on the container may serve another client.
         self.entry.served_by(None);
         let (code, cut, lease) = (end.code, self.entry.cut(), self.lease.take());
         let given_back = async {

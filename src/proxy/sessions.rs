@@ -18,12 +18,12 @@ use super::record::{ConnId, ConnRecord, Recorder, ReplacedContainer};
 use super::supply::StartKind;
 use super::trace::{EndedSession, QueuePlace, SessionTrace};
 
-/// The latest connections that have ended of which the records are kept.
+/// How many records of ended connections are kept, the latest ones.
 const KEPT: usize = 256;
 /// The most connections that are looked at under one lock.
 const AT_A_TIME: usize = 256;
 
-/// The connections of the process: those that are there, and the latest that have ended.
+/// The connections of the process: the open ones, and the latest that have ended.
 pub struct Sessions {
     live: Mutex<BTreeMap<ConnId, Arc<Live>>>,
     ended: Mutex<VecDeque<EndedSession>>,
@@ -31,7 +31,7 @@ pub struct Sessions {
     last: AtomicU64,
 }
 
-/// A connection that is there.
+/// An open connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionView {
     /// Its number.
@@ -40,7 +40,7 @@ pub struct SessionView {
     pub service: ServiceName,
     /// The client's address.
     pub client: SocketAddr,
-    /// How long it has been there.
+    /// How long it has been open.
     pub age: Duration,
     /// The container that serves it, if it has one.
     pub container: Option<ServingContainer>,
@@ -59,13 +59,13 @@ pub struct ServingContainer {
     pub launch: LaunchId,
     /// The daemon that it is on.
     pub daemon: DaemonName,
-    /// Which lease of it this is; 1 is the first.
+    /// Which lease of the container this is; 1 is the first.
     pub uses: u32,
     /// How the lease was served.
     pub start: StartKind,
     /// From accept to the lease.
     pub after: Duration,
-    /// How long the dial took, once the container took it.
+    /// How long the dial took; `None` until the container took it.
     pub dial: Option<Duration>,
 }
 
@@ -80,7 +80,7 @@ struct Live {
     bytes_out: Traffic,
     /// From accept to the container's first byte, in nanoseconds; 0 before it.
     first_byte: AtomicU64,
-    /// Each time that it had to wait.
+    /// Its waits for a container.
     queued: Mutex<Vec<QueuePlace>>,
     /// Containers that failed before their first byte.
     replaced: Mutex<Vec<ReplacedContainer>>,
@@ -92,11 +92,11 @@ struct Live {
 #[derive(Debug, Default)]
 struct Traffic {
     moved: AtomicU64,
-    /// Those of them that the service's counter has.
+    /// The part of them that the service's counter has.
     counted: AtomicU64,
 }
 
-/// A session's place among those that are there. Dropping it takes the session out.
+/// A session's entry among the open ones. Dropping it takes the session out.
 #[derive(Debug)]
 pub(super) struct SessionEntry {
     sessions: Arc<Sessions>,
@@ -107,13 +107,13 @@ pub(super) struct SessionEntry {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Nobody is connected. The ends of connections are logged, and told to these as well.
+    /// No connections yet. Their ends are logged, and told to `recorders` as well.
     #[must_use]
     pub fn new(recorders: Vec<Arc<dyn Recorder>>) -> Arc<Self> {
         Self::logging(ConnLines::default(), recorders)
     }
 
-    /// The same, with the lines of the log written like that.
+    /// The same, with the lines of the log written as `lines` says.
     #[must_use]
     pub fn logging(lines: ConnLines, mut recorders: Vec<Arc<dyn Recorder>>) -> Arc<Self> {
         recorders.insert(0, Arc::new(AccessLog(lines)));
@@ -129,13 +129,12 @@ impl Sessions {
         views
     }
 
-    /// Has the counters of the services show what was moved until now, not only by connections
-    /// that have ended.
+    /// Adds the bytes that open connections have moved so far to the counters of their services.
     pub fn count_traffic(&self) {
         self.each(|_, live| live.count());
     }
 
-    /// Shows all who are connected, in the order in which they came: some at a time, because every
+    /// Shows all open connections, in the order in which they came: some at a time, because every
     /// connection takes the lock.
     fn each(&self, mut show: impl FnMut(ConnId, &Live)) {
         let mut next = ConnId(0);
@@ -158,7 +157,7 @@ impl Sessions {
         self.live.lock().len()
     }
 
-    /// Has a connection cut; false when it is not there.
+    /// Cuts a connection; false when it is not open.
     pub fn cut(&self, id: ConnId) -> bool {
         let live = self.live.lock().get(&id).cloned();
         live.inspect(|live| live.cut.cancel()).is_some()
@@ -170,7 +169,7 @@ impl Sessions {
         self.ended.lock().iter().map(|ended| Arc::clone(&ended.record)).collect()
     }
 
-    /// What is known of a connection that is there, or is one of the latest that have ended.
+    /// The known history of a connection that is open, or is one of the latest that have ended.
     #[must_use]
     pub fn trace(&self, id: ConnId) -> Option<SessionTrace> {
         let live = self.live.lock().get(&id).cloned();
@@ -185,7 +184,7 @@ impl Sessions {
         ConnId(self.last.fetch_add(1, Relaxed) + 1)
     }
 
-    /// A connection is there, until the entry is dropped. `cut` ends it.
+    /// Enters a connection as open, until the entry is dropped. `cut` ends it.
     pub(super) fn enter(
         self: &Arc<Self>,
         id: ConnId,
@@ -212,7 +211,7 @@ impl Sessions {
         SessionEntry { sessions: Arc::clone(self), id, live }
     }
 
-    /// A connection has ended that was never among those that are there.
+    /// Records the end of a connection that was never entered as open.
     pub(super) fn record(&self, record: ConnRecord) {
         self.keep(record, None);
     }
@@ -221,7 +220,7 @@ impl Sessions {
         self.recorders.iter().for_each(|recorder| recorder.ended(&record));
         let mut new = EndedSession::new(record);
         let mut ended = self.ended.lock();
-        // Under this lock, so that a container that is told of meanwhile is told in either place.
+        // Under this lock: a container replaced meanwhile is noted in one place or the other.
         if let Some(live) = live {
             new.replaced = std::mem::take(&mut *live.replaced.lock());
             new.queued = std::mem::take(&mut *live.queued.lock());
@@ -233,7 +232,7 @@ impl Sessions {
         drop(oldest);
     }
 
-    /// A container was replaced by another. The connection may have ended meanwhile.
+    /// Records that a container was replaced. Its connection may have ended meanwhile.
     pub(super) fn record_replaced(&self, replaced: ReplacedContainer) {
         self.recorders.iter().for_each(|recorder| recorder.replaced(&replaced));
         let mut ended = self.ended.lock();
@@ -275,7 +274,7 @@ impl Live {
             record.launch = Some(serving.launch);
             record.daemon = Some(serving.daemon);
             record.start = Some(serving.start);
-            // Of containers before it is only told that they failed.
+            // The time of the first lease is not known once its container was replaced.
             record.wait = Some(serving.after).filter(|_| replaced.is_empty());
             record.leased = Some(serving.after);
             record.connect = serving.dial;
@@ -289,7 +288,7 @@ impl Live {
         SessionTrace { record: Arc::new(record), queued, replaced, ended: None }
     }
 
-    /// Tells the service's counters what they do not know yet.
+    /// Adds what is not counted yet to the service's counters.
     fn count(&self) {
         self.counters.bytes_in.fetch_add(self.bytes_in.uncounted(), Relaxed);
         self.counters.bytes_out.fetch_add(self.bytes_out.uncounted(), Relaxed);
@@ -299,8 +298,8 @@ impl Live {
 // === impl Traffic ===
 
 impl Traffic {
-    /// What was not counted yet, which is from now on. Whoever asks at the same time gets none of
-    /// it again.
+    /// Takes the bytes that were not counted yet, and counts them. Concurrent calls never get the
+    /// same byte twice.
     fn uncounted(&self) -> u64 {
         let moved = self.moved.load(Relaxed);
         moved.saturating_sub(self.counted.fetch_max(moved, Relaxed))
@@ -310,34 +309,34 @@ impl Traffic {
 // === impl SessionEntry ===
 
 impl SessionEntry {
-    /// Its connection has ended.
+    /// Records the end of its connection.
     pub(super) fn record(&self, record: ConnRecord) {
         self.sessions.keep(record, Some(&self.live));
     }
 
-    /// What ends this session, and all of them.
+    /// The token that a cut of this session, or of all, cancels.
     pub(super) fn cut(&self) -> &CancellationToken {
         &self.live.cut
     }
 
-    /// It has begun to wait for a container.
+    /// Notes that the session has begun to wait for a container.
     pub(super) fn queued(&self, place: QueuePlace) {
         self.live.queued.lock().push(place);
     }
 
-    /// From now on it is served by this container, or by none.
+    /// Notes the container that serves the session from now on, or none.
     pub(super) fn served_by(&self, container: Option<ServingContainer>) {
         *self.live.container.lock() = container;
     }
 
-    /// The container that serves it has taken the connection, after so long.
+    /// Notes how long the dial of the container that serves it took.
     pub(super) fn dialled(&self, took: Duration) {
         if let Some(serving) = &mut *self.live.container.lock() {
             serving.dial = Some(took);
         }
     }
 
-    /// So many bytes were moved so far.
+    /// Notes the bytes that were moved so far.
     pub(super) fn moved(&self, bytes_in: u64, bytes_out: u64) {
         if bytes_out > 0 && self.live.bytes_out.moved.load(Relaxed) == 0 {
             let after = self.live.accepted.elapsed().as_nanos();

@@ -13,32 +13,32 @@ use tokio::time::{Instant, sleep};
 
 use crate::reach::unacknowledged;
 
-/// How long a client that has all may go on sending to a container that has ended well.
+/// How long a client that has all may go on sending to a container that has exited normally.
 const LINGER: Duration = Duration::from_secs(5);
-/// The most that is read of what it sends. From then on its kernel holds it back.
+/// The most bytes read from such a client. From then on its kernel holds the rest back.
 const MOST_HEARD: usize = 8 << 20;
-/// Between two looks at what a client has yet to read.
+/// The pauses between two looks at what a client has yet to read.
 const PAUSES: Backoff = Backoff { first: Duration::from_millis(1), cap: Duration::from_secs(1) };
 
-/// How long a client may take with what is left for it.
+/// How long a client may take to receive the bytes that are left for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DeliveryLimits {
-    /// Without taking any of it; `None`: for ever.
+    /// Without taking any of them; `None`: for ever.
     pub(super) idle: Option<Duration>,
-    /// Without an answer to what it is sent and asked; `None`: as long as the kernel asks.
+    /// Without an answer to data and probes; `None`: as long as the kernel asks.
     pub(super) keepalive: Option<Duration>,
 }
 
-/// What has become of the bytes that were left for a client.
+/// The outcome of the bytes that were left for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// Its kernel has acknowledged all, or the connection is gone.
+    /// The client's kernel has acknowledged all, or the connection is gone.
     Done,
-    /// It is to take the rest.
+    /// The client has yet to take the rest.
     Waiting,
-    /// It has vanished.
+    /// The client has vanished.
     Vanished,
-    /// It lives, and has taken nothing for too long.
+    /// The client lives, and has taken nothing for too long.
     Idle,
 }
 
@@ -50,13 +50,13 @@ struct Rest<'a> {
     since: Instant,
 }
 
-/// Makes the coming close a reset, whenever it happens: what was cut must not
-/// be taken for whole.
+/// Makes the coming close a reset, whenever it happens: a stream that was cut must not be taken for
+/// a whole one.
 pub(super) fn reset_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// Resets a connection once its peer has all that was sent, or has been given up. Says which.
+/// Resets a connection once its peer has all that was sent, or has been given up. Returns which.
 ///
 /// # Cancel safety
 /// Dropping the future resets at once.
@@ -66,7 +66,7 @@ pub(super) async fn reset_after_delivery(stream: TcpStream, limits: DeliveryLimi
 }
 
 /// Ends a connection whose peer may still be sending: closing it outright would reset it, and the
-/// reset could overtake what the peer has yet to read. One that has been given up is reset.
+/// reset could overtake what the peer has yet to read. A peer that has been given up is reset.
 ///
 /// # Cancel safety
 /// Dropping the future closes at once.
@@ -90,8 +90,8 @@ pub(super) async fn close_gently(stream: TcpStream, limits: DeliveryLimits) -> D
     delivery
 }
 
-/// Reads up to the client's end, and throws it away. Gives way to other connections of the
-/// thread, however much comes.
+/// Reads up to the client's end, and discards the bytes. Yields to other connections of the thread,
+/// however much comes.
 async fn heard_out(stream: &TcpStream) {
     let mut sink = vec![0; 16 << 10];
     let mut heard = 0;
@@ -102,7 +102,7 @@ async fn heard_out(stream: &TcpStream) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }
-        // `readable` does not, as long as there is something to read.
+        // `readable` does not yield as long as there is something to read.
         consume_budget().await;
     }
     std::future::pending().await
@@ -136,7 +136,7 @@ impl<'a> Rest<'a> {
                 if self.bytes.replace(told.bytes) != Some(told.bytes) {
                     self.since = Instant::now();
                 }
-                // It may have been silent before there was anything to answer.
+                // The client may have been silent before there was anything to answer.
                 let gone = |limit| told.is_given_up(limit) && self.since.elapsed() >= limit;
                 if self.limits.keepalive.is_some_and(gone) {
                     return Delivery::Vanished;
@@ -150,9 +150,9 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Whether the peer has all but a small packet of what was sent, as far as a kernel tells that
-/// cannot be asked: a socket whose send buffer is as small as can be, and that calls itself
-/// writable only with nothing unsent, is writable then. A broken connection counts.
+/// Whether the peer has all but a small packet of what was sent, where the kernel cannot be asked:
+/// a socket with the smallest send buffer, writable only with nothing unsent, is writable then. A
+/// broken connection counts.
 fn is_all_but_taken(stream: &TcpStream) -> bool {
     let socket = SockRef::from(stream);
     if socket.set_send_buffer_size(1).is_err() || socket.set_tcp_notsent_lowat(1).is_err() {
@@ -172,7 +172,7 @@ pub(super) async fn left(client: &TcpStream, heard: bool) -> &'static str {
     if !heard && matches!(client.peek(&mut [0]).await, Ok(0)) {
         return "the client hung up";
     }
-    // What it sent hides an end, but not a reset.
+    // Unread bytes hide an end, but not a reset.
     let _ = client.ready(tokio::io::Interest::ERROR).await;
     "the client reset the connection"
 }

@@ -1,4 +1,4 @@
-//! What the data path asks of the pool: one lease per connection.
+//! The data path's view of the pool: one lease per connection.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use crate::reach::Backend;
 
 /// Leases containers.
 pub trait Supply: Send + Sync + 'static {
-    /// What it hands out.
+    /// The leases that it hands out.
     type Lease: Leased;
 
-    /// Waits for a container of a service, in order of arrival. Whoever has to wait is told its
-    /// place in the queue, by `queued`: 1 is the next to be served.
+    /// Waits for a container of a service, in order of arrival. `queued` is told the place in the
+    /// queue of a caller that has to wait: 1 is the next to be served.
     ///
     /// # Errors
     /// See [`Refusal`]. At the latest at `deadline`.
@@ -32,24 +32,24 @@ pub trait Supply: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Lease, Refusal>> + Send;
 }
 
-/// The hold of one container. Dropped unfinished, it counts as failed.
+/// The lease of one container. Dropped unfinished, the lease counts as failed.
 pub trait Leased: Send + 'static {
     /// How the container is reached.
     type Backend: Backend;
 
     /// The container.
     fn backend(&self) -> &Arc<Self::Backend>;
-    /// The launch it came of.
+    /// The container's launch.
     fn launch(&self) -> LaunchId;
-    /// The daemon it is on.
+    /// The container's daemon.
     fn daemon(&self) -> &DaemonName;
     /// How the lease was served.
     fn start(&self) -> StartKind;
     /// Leases of the container so far, this one included.
     fn uses(&self) -> u32;
-    /// The most leases it may have.
+    /// The most leases that the container may have.
     fn max_uses(&self) -> u32;
-    /// How many were ready when this one was chosen, which is among them.
+    /// How many containers were ready when this one was chosen, itself included.
     fn ready(&self) -> u32;
     /// Ends the lease.
     fn finish(self, outcome: Outcome);

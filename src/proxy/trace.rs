@@ -1,20 +1,20 @@
-//! What is known of one connection, for whoever asks what became of it.
+//! The known history of one connection, for those who ask what became of it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::record::{ConnRecord, ReplacedContainer};
 
-/// What is known of a connection that is there, or has ended.
+/// The known history of a connection that is open, or has ended.
 #[derive(Debug, Clone)]
 pub struct SessionTrace {
-    /// Its record; of one that is there, as far as it has come.
+    /// Its record; of an open connection, the record so far.
     pub record: Arc<ConnRecord>,
-    /// Each time that it had to wait for a container, in order.
+    /// Its waits for a container, in order.
     pub queued: Vec<QueuePlace>,
     /// The containers that failed before their first byte, in order.
     pub replaced: Vec<ReplacedContainer>,
-    /// When it ended; `None` when it is there.
+    /// When it ended; `None` while it is open.
     pub ended: Option<SystemTime>,
 }
 
@@ -23,7 +23,7 @@ pub struct SessionTrace {
 pub struct QueuePlace {
     /// From accept until then.
     pub after: Duration,
-    /// 1 is the next to be served. Nobody was behind it yet, so that so many waited.
+    /// 1 is the next to be served. Also how many waited: nobody was behind it yet.
     pub place: u32,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct EndedSession {
 // === impl EndedSession ===
 
 impl EndedSession {
-    /// It has ended just now.
+    /// A session that has ended just now.
     pub(super) fn new(record: ConnRecord) -> Self {
         let (queued, replaced) = Default::default();
         Self { record: Arc::new(record), queued, replaced, at: SystemTime::now() }

@@ -1,10 +1,9 @@
-//! The threads that connections live on, apart from those that talk to engines.
+//! The threads that serve connections, apart from those that talk to engines.
 //!
-//! Each has a current-thread runtime: to hand a connection from one thread to
-//! another at every turn, as a runtime of many threads does, costs more than all the rest
-//! of its set-up. Every other thread accepts. It keeps what it accepts, unless its
-//! partner has less to do; then the connection is the partner's for good. See
-//! `docs/decisions/0022` and `0026`.
+//! Each has a current-thread runtime: to hand a connection from one thread to another at every
+//! turn, as a multi-threaded runtime does, costs more than all the rest of its set-up. Every other
+//! thread accepts. An acceptor keeps its connections, unless its partner has fewer; then a
+//! connection is the partner's for good. See `docs/decisions/0022` and `0026`.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -19,18 +18,18 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// So many connections more than its partner a thread has before it hands one over: one that
-/// comes after another has ended mostly finds that one still there.
+/// A thread hands a connection over when it has this many more than its partner: a connection that
+/// comes after another has ended mostly finds that one still counted.
 const MORE: usize = 2;
 
-/// A connection's timers are mostly longer.
+/// Mostly shorter than the timers of a connection.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Runtimes for connections. Dropped, they end, and what runs on them does.
+/// Runtimes for connections. Dropping them ends them, with all that runs on them.
 #[derive(Debug)]
 pub struct Workers {
     acceptors: Vec<Acceptor>,
-    /// Dropped with it, which the threads wait for.
+    /// The threads run until these are dropped.
     _alive: Vec<oneshot::Sender<()>>,
 }
 
@@ -48,7 +47,7 @@ struct Worker {
     taken: Arc<AtomicUsize>,
 }
 
-/// A connection's place on a thread. Dropping it gives it back.
+/// A connection's place on a thread. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct WorkerSlot {
     worker: Worker,
@@ -57,7 +56,7 @@ pub(super) struct WorkerSlot {
 // === impl Workers ===
 
 impl Workers {
-    /// One for each processor.
+    /// Starts a thread for each processor.
     ///
     /// # Errors
     /// There are no threads or descriptors for them.
@@ -65,7 +64,7 @@ impl Workers {
         Self::of(thread::available_parallelism().map_or(1, NonZeroUsize::get))
     }
 
-    /// So many, two and two to an acceptor.
+    /// Starts so many threads, two to an acceptor.
     fn of(processors: usize) -> io::Result<Self> {
         let (mut acceptors, mut alive) = (Vec::new(), Vec::new());
         let mut start = |n: usize| {
@@ -81,7 +80,7 @@ impl Workers {
         Ok(Self { acceptors, _alive: alive })
     }
 
-    /// Those that accept.
+    /// The threads that accept.
     pub fn acceptors(&self) -> impl Iterator<Item = &Acceptor> {
         self.acceptors.iter()
     }
@@ -94,7 +93,7 @@ fn start(n: usize) -> io::Result<(Worker, oneshot::Sender<()>)> {
     thread::Builder::new().name(format!("ganger-data-{n}")).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                // An error is what it waits for: nobody sends.
+                // An error ends the wait: nobody sends.
                 _ = ended => {}
                 () = tick() => {}
             }
@@ -103,8 +102,8 @@ fn start(n: usize) -> io::Result<(Worker, oneshot::Sender<()>)> {
     Ok((worker, alive))
 }
 
-/// Never ends. A runtime wakes itself, by a call, for a timer that is due before all others: in
-/// one that has none, for that of each connection that comes to be alone.
+/// Never ends. A new timer that is due before all others costs a runtime a call to wake itself:
+/// without this tick, so would the timer of each connection that is alone.
 async fn tick() {
     loop {
         sleep(TICK).await;
@@ -120,7 +119,7 @@ impl Acceptor {
         Self { own: Worker::new(runtime), partner: None }
     }
 
-    /// Where it accepts.
+    /// The runtime that it accepts on.
     #[must_use]
     pub fn runtime(&self) -> &Handle {
         &self.own.runtime
@@ -152,11 +151,11 @@ impl WorkerSlot {
         &self.worker.runtime
     }
 
-    /// Has the thread look after a connection that was just accepted, does not block, and
-    /// is reset when it is closed before that.
+    /// Registers a just accepted, non-blocking connection with the thread's runtime. Until then,
+    /// closing it resets it.
     ///
     /// # Errors
-    /// The kernel lacks what that takes; it was reset.
+    /// The kernel lacks resources for it; the connection was reset.
     pub(super) fn adopt(&self, stream: std::net::TcpStream) -> io::Result<TcpStream> {
         let _there = self.worker.runtime.enter();
         let stream = TcpStream::from_std(stream)?;

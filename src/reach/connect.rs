@@ -9,11 +9,11 @@ use tokio::net::TcpStream;
 
 use super::tune::{GIVEN_UP_AFTER, prompt, unpaced, watched};
 
-/// What lies between the two ends of a connection.
+/// The path between the two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Between {
-    /// The loopback of a network namespace: nothing that could come between them. The kernel
-    /// that would be asked whether the other end is there is the one that would ask.
+    /// The loopback of a network namespace, which nothing can cut: both ends are in one kernel,
+    /// which would only ask itself whether the other is there.
     Loopback,
     /// Links within this machine.
     Machine,
@@ -21,8 +21,8 @@ pub enum Between {
     Network,
 }
 
-/// A socket to be connected, with the options of [`tune()`](super::tune()) that matter for what
-/// will be between its ends, and of [`unpaced`]. Made ahead, it saves a dial these calls.
+/// A socket to be connected, with those options of [`tune()`](super::tune()) and of [`unpaced`]
+/// that matter for its path. Made ahead, it saves a dial these calls.
 ///
 /// # Errors
 /// As for socket(2) and setsockopt(2).
@@ -49,7 +49,7 @@ pub fn socket(domain: Domain, between: Between) -> io::Result<Socket> {
 pub async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
     match socket.connect(&to.into()) {
         Ok(()) => TcpStream::from_std(socket.into()),
-        // The kernel says so even where the answer has come before the call returns.
+        // The kernel says so even where the connection is made before the call returns.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {
             let connected = socket.peer_addr().is_ok();
             let stream = TcpStream::from_std(socket.into())?;

@@ -1,8 +1,8 @@
 //! A connection into a container that is made before anybody wants it.
 //!
-//! It is looked at now and then, not waited for: whoever takes it must not share it
-//! with a task that is woken by it, and what a server says first stays in the
-//! kernel until it is read, so that it would be ready to be read all the time.
+//! A timer looks at it now and then, and no task waits on it: a session that takes it must not
+//! share it with a task that it wakes, and a server's banner stays in the kernel until it is read,
+//! so that the connection would be readable all the time.
 
 use std::future::Future;
 use std::io;
@@ -17,19 +17,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// How often a connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A server that ends so soon, after it has said something, has said it all; one
-/// that ends later is tired of waiting.
+/// A server that sends something and ends within this time has sent all; a server that ends later
+/// has given up waiting.
 const SOON: Duration = Duration::from_secs(1);
 /// How long a server has to say something first.
 const BANNER: Duration = Duration::from_secs(1);
-/// So many ends in a row, each at once, or connections that cannot be made, and a
-/// service is left alone.
+/// The number of ends at once, or of failed connects, in a row after which a service is left alone.
 const ENOUGH: u32 = 3;
 
-/// What connections are made to.
+/// A target of connections that are made ahead.
 pub(crate) trait HotDial: Send + Sync + 'static {
-    /// Makes one, with the options that [`super::socket`] sets: nobody reads or writes while it
-    /// is kept, and by them one that can be cut is found out.
+    /// Makes a connection, with the options that [`super::socket`] sets: nobody reads or writes
+    /// while it is kept, and keepalive finds one that was cut, where that can happen.
     ///
     /// # Errors
     /// As for connect(2) and setsockopt(2).
@@ -46,13 +45,13 @@ pub(crate) struct Hot(Mutex<HotState>);
 #[derive(Debug, Default)]
 struct HotState {
     made: Option<HotConnection>,
-    /// How often it was taken, or made anew by the probe.
+    /// How often a connection was taken, or made anew by the probe.
     turn: u64,
 }
 
 #[derive(Debug)]
 struct HotConnection {
-    /// Of no runtime, until it is taken: it is used by that of whoever takes it.
+    /// Of no runtime until it is taken: that of the taker uses it.
     stream: std::net::TcpStream,
     at: Instant,
     /// The server has said something and ended.
@@ -62,8 +61,8 @@ struct HotConnection {
 // === impl Hot ===
 
 impl Hot {
-    /// Makes a connection and looks after it until it is taken. With `banner`, waits
-    /// for a moment for what the server says first; whether it said something.
+    /// Makes a connection and looks after it until it is taken. With `banner`, waits a moment for
+    /// what the server says first, and returns whether it said something.
     ///
     /// # Errors
     /// As for connect(2), or the server hung up.
@@ -136,7 +135,7 @@ impl HotConnection {
                 self.whole |= said && self.at.elapsed() < SOON;
                 !self.whole
             }
-            // It says nothing; a dial tells.
+            // The poll tells nothing; a dial does.
             Err(_) => true,
         }
     }
@@ -151,7 +150,7 @@ struct Renewer<C> {
 
 enum Look {
     Fine,
-    /// One could not be made.
+    /// A connection could not be made.
     Missing,
     Over {
         after: Duration,
@@ -165,7 +164,7 @@ impl<C: HotDial> Renewer<C> {
     async fn run(self) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The shortest time after which the server was tired of waiting.
+        // The shortest time after which the server gave up waiting.
         let mut patience: Option<Duration> = None;
         let mut in_vain = 0;
         loop {
@@ -185,7 +184,7 @@ impl<C: HotDial> Renewer<C> {
                 }
             }
             let Some(to) = self.to.upgrade() else { return };
-            // One that cannot be made is not there; whoever wants one learns why.
+            // A connection that cannot be made is missing; a dial of the next session tells why.
             let Ok(Ok(stream)) = timeout(SOON, to.connect()).await else { continue };
             let Ok(made) = HotConnection::new(stream) else { continue };
             let Some(hot) = self.hot.upgrade() else { return };
@@ -197,8 +196,8 @@ impl<C: HotDial> Renewer<C> {
         }
     }
 
-    /// A connection is replaced when it is over, and before that when the server is
-    /// known to lose its patience.
+    /// A connection is replaced when it is over, and before that when the server is known to give
+    /// up waiting.
     fn look(&self, patience: Option<Duration>) -> Look {
         let Some(hot) = self.hot.upgrade() else { return Look::Taken };
         let mut state = hot.0.lock();

@@ -14,20 +14,20 @@ const LISTEN: u8 = 10;
 /// Whether connections to a container's port would find its service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listens {
-    /// They would.
+    /// Connections would find it.
     Yes,
     /// Nobody listens there.
     No,
-    /// On loopback alone, and they come from outside.
+    /// Only on loopback, and connections come from outside.
     Loopback,
-    /// For IPv6 alone, and they are of IPv4, or have no other way than that.
+    /// Only for IPv6, and connections are of IPv4, or have no other way than that.
     V6,
 }
 
 // === impl Listens ===
 
 impl Listens {
-    /// Why they would not, for people.
+    /// Why connections would not find it, for people.
     #[must_use]
     pub fn why_not(self, port: u16) -> Option<String> {
         match self {
@@ -45,9 +45,8 @@ impl Listens {
     }
 }
 
-/// Whether the kernel answers such questions. One that does not says what it
-/// also says of an address where nobody listens, so that it is asked about one
-/// where somebody does.
+/// Whether the kernel answers such questions. A kernel that does not answers as for an address
+/// where nobody listens: therefore it is asked about a listener of this process.
 pub(super) fn can_be_asked() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
     *CAN.get_or_init(|| {

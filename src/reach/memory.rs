@@ -26,7 +26,7 @@ pub(super) fn counter(groups: &str) -> Option<PathBuf> {
     unified
 }
 
-/// Whether the counter in such a file is above zero. One that cannot be read is not.
+/// Whether the counter in such a file is above zero. An unreadable one is not.
 pub(super) fn has_killed(counter: &Path) -> bool {
     fs::read_to_string(counter).is_ok_and(|text| kills(&text) > 0)
 }

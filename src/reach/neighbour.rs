@@ -16,10 +16,10 @@ use super::sock_diag;
 /// A container on this machine that is reached by a published port all the same.
 pub struct Neighbour {
     process: Process,
-    /// Made in its network namespace, to ask about that; `None` where it may not be entered,
-    /// or when the kernel has failed to answer.
+    /// A socket made in its network namespace, to ask about that; `None` where it may not be
+    /// entered, or when the kernel has failed to answer.
     asked: Mutex<Option<Socket>>,
-    /// Where a published port may lead to.
+    /// Addresses that a published port may lead to.
     addresses: Vec<IpAddr>,
 }
 
@@ -47,7 +47,7 @@ impl Neighbour {
             }
             _ => None,
         };
-        // Asked after all is open, so that all of it is this container's.
+        // Asked after all is open, so that all of it belongs to this container.
         let ours = process.belongs_to(id);
         Ok(ours.then_some(Self { process, asked: Mutex::new(asked), addresses }))
     }
@@ -58,16 +58,16 @@ impl Neighbour {
         &self.process
     }
 
-    /// Whether a connection from outside of it would find its service, as far as can be told.
+    /// Whether a connection from outside the container would find its service, as far as known.
     ///
     /// # Errors
-    /// It has ended, or may not be looked at.
+    /// The process has ended, or may not be looked at.
     pub fn listens(&self, port: u16) -> io::Result<Listens> {
         let mut asked = self.asked.lock();
         if let Some(socket) = &*asked {
             match self.ask(socket, port) {
                 Ok(listens) => return Ok(listens),
-                // What it answers later would be taken for the answer to another question.
+                // A late answer would be taken for the answer to another question.
                 Err(error) => {
                     tracing::debug!(?self, error = error.to_string(), "the kernel does not answer");
                     *asked = None;
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// One in our own network namespace, whose process has ended: nothing is left of it
+    /// A neighbour in our own network namespace, whose process has ended: nothing is left of it
     /// that could be looked at.
     fn ended(addresses: &[&str]) -> Neighbour {
         let mut child = Command::new("cat").spawn().unwrap();
@@ -157,7 +157,7 @@ mod tests {
     async fn one_whose_namespace_may_be_entered_is_asked_about_there() {
         let dialer = Arc::default();
         let pid = i32::try_from(std::process::id()).unwrap();
-        // Every control group's name contains nothing.
+        // Every control group's name contains the empty id.
         let met = Neighbour::meet(&dialer, "", pid, vec!["127.0.0.1".parse().unwrap()]).await;
         let met = met.unwrap().unwrap();
         assert!(met.asked.lock().is_some());

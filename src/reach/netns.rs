@@ -1,9 +1,9 @@
 //! Sockets in a container's network namespace.
 //!
-//! A socket belongs for life to the namespace it was made in, whichever thread
-//! connects it. So one thread of its own enters the namespace, makes a socket
-//! and comes back; nothing is waited for in there. A container keeps one socket
-//! made ahead, so that a dial is a connect(2) and no hop to that thread.
+//! A socket belongs for life to the namespace it was made in, whichever thread connects it.
+//! Therefore a thread of its own enters the namespace, makes a socket and comes back, and waits for
+//! nothing in there. A container keeps one socket made ahead, so that a dial is a connect(2) and no
+//! hop to that thread.
 
 use std::fmt;
 use std::io;
@@ -40,16 +40,16 @@ struct Job {
 
 pub(super) type Make = fn() -> io::Result<Socket>;
 
-/// A container's network namespace. It never becomes another container's while this one may be
-/// dialled: a pooled one is another's only after the removal of this one.
+/// A container's network namespace. No other container gets it while this one may be dialled: a
+/// pooled namespace goes to another only after the removal of this container.
 pub struct NetNs {
     fd: Arc<OwnedFd>,
     dialer: Arc<Dialer>,
     spare: Mutex<Option<Socket>>,
     candidates: Vec<SocketAddr>,
     found: OnceLock<SocketAddr>,
-    /// Where it has listened while it did not at those before, and when that was seen: it may have
-    /// begun meanwhile.
+    /// An address where the service listened while it did not at those before, and when that was
+    /// seen: it may have begun meanwhile.
     found_once: Mutex<Option<(SocketAddr, Instant)>>,
 }
 
@@ -66,7 +66,7 @@ impl Dialer {
     pub(super) async fn make_in(&self, namespace: &Arc<OwnedFd>, make: Make) -> io::Result<Socket> {
         let (sender, receiver) = oneshot::channel();
         self.make(Arc::clone(namespace), make, move |made| {
-            // Whoever asked may have given up.
+            // The caller may have given up.
             let _ = sender.send(made);
         });
         receiver.await.unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
@@ -101,8 +101,8 @@ impl Dialer {
     }
 }
 
-/// Ends when the dialer does, or when it does not know its way back: a thread
-/// that is in a container's namespace must not do anything else.
+/// Ends when the dialer does, or when it cannot go back: a thread that is in a container's
+/// namespace must not do anything else.
 fn work(jobs: &mpsc::Receiver<Job>) {
     let home = match std::fs::File::open("/proc/thread-self/ns/net") {
         Ok(home) => home,
@@ -114,12 +114,12 @@ fn work(jobs: &mpsc::Receiver<Job>) {
             return;
         }
     };
-    // Here, and not in there.
+    // Asked here, and not in a container's namespace.
     is_paced();
     while let Ok(Job { namespace, make, done }) = jobs.recv() {
         let (made, back) = match enter(namespace.as_fd()) {
             Ok(()) => (make(), enter(home.as_fd())),
-            // It has not left.
+            // The thread has not left its namespace.
             Err(error) => (Err(error), Ok(())),
         };
         done(made);
@@ -145,7 +145,7 @@ fn tcp_v6() -> io::Result<Socket> {
     connect::socket(Domain::IPV6, Between::Loopback)
 }
 
-/// Fails where loopback has no address of IPv6. Sends nothing: UDP does not, to connect.
+/// Fails where loopback has no IPv6 address. Sends nothing: a connect of UDP does not.
 fn reaches_v6() -> io::Result<Socket> {
     const ANY: u16 = 9;
 
@@ -181,7 +181,7 @@ impl NetNs {
             found: OnceLock::new(),
             found_once: Mutex::default(),
         };
-        // Shows that it can be entered, too.
+        // Shows that the namespace can be entered, too.
         namespace.prepare().await?;
         Ok(namespace)
     }
@@ -202,7 +202,7 @@ impl NetNs {
     }
 
     /// Connects to the service from inside the namespace, with the options that
-    /// [`socket`](super::socket()) sets. Where it has listened once, it is looked for from then on.
+    /// [`socket`](super::socket()) sets. Once settled, the address is the only one that is tried.
     ///
     /// # Errors
     /// As for connect(2): exact, nobody else accepts in there.
@@ -229,8 +229,8 @@ impl NetNs {
         Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 
-    /// Whether it listens at this address, and not at those before, also for a dial that began after
-    /// that was seen first: it may have begun to listen everywhere between two connects.
+    /// Whether a dial before this one also found it at this address, and not at those before: the
+    /// service may have begun to listen everywhere between two connects.
     fn is_found_again(&self, address: SocketAddr, began: Instant) -> bool {
         let mut once = self.found_once.lock();
         match *once {
@@ -258,7 +258,7 @@ impl NetNs {
         let socket = self.make(sock_diag::socket).await?;
         for address in &self.candidates {
             if listening::listens(&socket, *address)? {
-                // Who listens on all addresses does so where there is none of the kind, too.
+                // A listener on all addresses is found even where loopback has no IPv6 address.
                 let there = address.is_ipv4() || self.make(reaches_v6).await.is_ok();
                 return Ok(if there { Listens::Yes } else { Listens::V6 });
             }
@@ -277,8 +277,7 @@ impl NetNs {
         asked_with(&self.make(sock_diag::socket).await?, stream)
     }
 
-    /// Whether whoever is at an address answers a connection from inside the namespace, be it by a
-    /// refusal.
+    /// Whether an address answers a connection from inside the namespace, be it by a refusal.
     ///
     /// # Errors
     /// Nobody could be asked, or no way leads there.
@@ -302,7 +301,7 @@ impl NetNs {
             None => self.make(make).await?,
         };
         if !address.ip().is_loopback() {
-            // An engine that disconnects a network takes its address away, without a word.
+            // Disconnecting a network takes the address away, without a word.
             watched(&socket, Some(GIVEN_UP_AFTER))?;
         }
         connect(socket, address).await

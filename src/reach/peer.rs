@@ -2,7 +2,7 @@
 //!
 //! TCP_USER_TIMEOUT cannot tell: it ends a connection to a peer that is gone, and one to a peer
 //! that lives and does not read, alike (`docs/decisions/0044`). The difference shows in what the
-//! kernel knows of the connection: a peer that does not read answers each question for room.
+//! kernel knows of the connection: a peer that does not read answers each window probe.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,20 +13,20 @@ use tokio::net::TcpStream;
 
 use super::{listening, sock_diag};
 
-/// So many questions in a row have to be unanswered: the last may be on its way, and others may
+/// The questions in a row that have to be unanswered: the last may be on its way, and others may
 /// have been lost.
 const TRIES: u8 = 3;
 /// `tcpi_last_ack_recv` in `struct tcp_info`.
 const LAST_ACK: usize = 56;
 
-/// What the far end of a connection has not acknowledged.
+/// The data that the far end of a connection has not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unacknowledged {
     /// Bytes that were written; the end of the direction counts as one.
     pub bytes: u32,
-    /// How often in a row the kernel has sent a part again, or asked for room, unanswered.
+    /// How many retransmissions or window probes in a row are unanswered.
     pub tries: u8,
-    /// Since the far end has acknowledged anything.
+    /// The time since the far end has acknowledged anything.
     pub silence: Duration,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn asked_with(
     socket: &Socket,
     stream: &TcpStream,
 ) -> io::Result<Option<Unacknowledged>> {
-    // One that cannot be asked answers as if there were no such connection.
+    // A kernel that cannot be asked answers as if there were no such connection.
     if !listening::can_be_asked() {
         return Err(io::ErrorKind::Unsupported.into());
     }
@@ -70,8 +70,7 @@ pub(super) fn asked_with(
 // === impl Unacknowledged ===
 
 impl Unacknowledged {
-    /// Whether the far end is gone: it has left all that was sent to it and asked of it
-    /// unanswered for at least `limit`.
+    /// Whether the far end is gone: it has answered neither data nor probes for at least `limit`.
     #[must_use]
     pub fn is_given_up(&self, limit: Duration) -> bool {
         self.bytes > 0 && self.tries >= TRIES && self.silence >= limit

@@ -17,13 +17,13 @@ use tokio::io::unix::AsyncFd;
 use super::memory;
 use crate::reactor;
 
-/// A container's first process. Its end is seen at once, and by no other
-/// process that got its number later.
+/// A container's first process. Its end is seen at once, and not mistaken for that of a process
+/// that got its number later.
 pub struct Process {
     pid: i32,
     fd: AsyncFd<OwnedFd>,
-    /// What the kernel counts for its control group; known once that was found
-    /// to be the container's.
+    /// The file with the kernel's counters for its control group; known once that was found to be
+    /// the container's.
     memory: OnceLock<PathBuf>,
 }
 
@@ -50,8 +50,8 @@ impl Process {
         self.pid
     }
 
-    /// Whether it belongs to the container with this id: its control group names it or, where
-    /// an engine may make none, the process that the engine keeps for it does, its parent.
+    /// Whether it belongs to the container with this id: its control group names the id or, where
+    /// an engine may make none, its parent does, the process that the engine keeps for it.
     #[must_use]
     pub fn belongs_to(&self, id: &str) -> bool {
         let groups = self.groups();
@@ -70,7 +70,7 @@ impl Process {
     /// of the container is kept.
     #[must_use]
     pub fn has_own_group(&self, id: &str) -> bool {
-        // Of one that ends the kernel shows none, or the root: that says nothing of limits.
+        // For a process that ends the kernel shows none, or the root: it tells nothing of limits.
         self.groups().contains(id) || self.is_ending()
     }
 
@@ -85,8 +85,8 @@ impl Process {
         self.memory.get().is_some_and(|counter| memory::has_killed(counter))
     }
 
-    /// Whether the process that the engine has it kept by, its parent, is in our network
-    /// namespace; `false` where that cannot be known.
+    /// Whether its parent, the process that the engine keeps for it, is in our network namespace;
+    /// `false` where that cannot be known.
     #[must_use]
     pub fn is_kept_here(&self) -> bool {
         let parent = stat(self.pid).and_then(|stat| field(&stat, PARENT));
@@ -109,8 +109,8 @@ impl Process {
         self.has_ended() || exiting(self.pid) || self.has_ended()
     }
 
-    /// Whether it has child processes, or has waited for one: a start script keeps its past when the
-    /// service takes its place. Also where that cannot be known: not every kernel lists children.
+    /// Whether it has child processes, or has waited for one, as a start script may have before the
+    /// service took its place. Also where that cannot be known: not every kernel lists children.
     #[must_use]
     pub fn may_be_several(&self) -> bool {
         let faults: Option<u64> = stat(self.pid).and_then(|stat| field(&stat, CHILDREN_FAULTS));
@@ -128,8 +128,8 @@ impl Process {
         })
     }
 
-    /// Its child processes; `None` where the kernel does not list them. What is born or gone
-    /// meanwhile is seen by the next question.
+    /// Its child processes; `None` where the kernel does not list them. The next call sees those
+    /// that are born or gone meanwhile.
     fn children(&self) -> Option<Vec<i32>> {
         let mut children = Vec::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.pid)).ok()? {
@@ -145,7 +145,7 @@ impl Process {
     /// large. With `from_outside`, one that listens on loopback alone does not count.
     ///
     /// # Errors
-    /// It has ended, or may not be looked at.
+    /// The process has ended, or may not be looked at.
     pub fn listens(&self, port: u16, from_outside: bool) -> io::Result<bool> {
         self.any_table(|table| has_listener(table, port, from_outside))
     }
@@ -247,8 +247,8 @@ fn is_used(table: &str, served: u16) -> bool {
     })
 }
 
-/// Address and port of what listens, in hexadecimal, words of the address in
-/// the byte order of the machine.
+/// Address and port of each listener, in hexadecimal, words of the address in the byte order of the
+/// machine.
 fn listeners(table: &str) -> impl Iterator<Item = (&str, &str)> {
     table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
@@ -291,9 +291,9 @@ fn field<T: FromStr>(stat: &str, number: usize) -> Option<T> {
     after.split(' ').nth(number)?.parse().ok()
 }
 
-/// Whether a process is in our network namespace. Its own file of that is another user's,
-/// and its table of connections is everybody's: there is one for each namespace, which the
-/// number of the file tells.
+/// Whether a process is in our network namespace. Its namespace file may be another user's, but its
+/// table of connections is everybody's: there is one for each namespace, which the inode number
+/// tells.
 ///
 /// # Errors
 /// There is no such process here.

@@ -19,7 +19,7 @@ const MESSAGE: usize = 72;
 /// `INET_DIAG_INFO`: `struct tcp_info` is wanted, and holds the attribute.
 const INFO: u8 = 2;
 
-/// What the kernel says of one socket.
+/// The kernel's answer about one socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     /// Its state, such as `TCP_LISTEN`.
@@ -34,7 +34,7 @@ pub(super) struct Answer {
 
 /// Asks about the socket that listens at `local`.
 ///
-/// Does not wait, as [`connection`]: the kernel has answered before the question is sent.
+/// Does not wait, as [`connection`]: the kernel answers before the write returns.
 pub(super) fn listener(socket: &Socket, local: SocketAddr) -> io::Result<Option<Answer>> {
     let any: IpAddr = match local {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

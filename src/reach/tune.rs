@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// How long an engine or a container may leave unanswered what it is asked or sent.
+/// How long an engine or a container may leave probes and data unanswered.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(15);
 
 /// How often a silent peer is asked before it is given up.
 const QUESTIONS: u32 = 5;
 
-/// Sets what connections need that are kept: both legs of a session, and those to engines. On a
-/// listening socket, what it accepts inherits it (Linux), which saves seven calls per connection.
+/// Sets the options of connections that are kept: both legs of a session, and those to engines.
+/// Accepted connections inherit them from a listening socket (Linux), which saves seven calls each.
 ///
 /// # Errors
 /// As for setsockopt(2).
@@ -24,16 +24,16 @@ pub fn tune(socket: &impl AsFd, given_up_after: Option<Duration>) -> io::Result<
     watched(socket, given_up_after)
 }
 
-/// What is sent goes at once. Urgent data is kept in line: out of line, one urgent byte is lost
-/// to the reader.
+/// Sends data at once (TCP_NODELAY). Urgent data is kept in line: out of line, one urgent byte is
+/// lost to the reader.
 pub(super) fn prompt(socket: &impl AsFd) -> io::Result<()> {
     let socket = SockRef::from(socket);
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)
 }
 
-/// Another end that is gone without a word is found while nothing is on its way to it: after so
-/// long, in seconds and at least 6, or never. While something is, [`unacknowledged`](super::unacknowledged) tells.
+/// Finds a far end that is gone without a word while no data is in flight: after so long, in
+/// seconds and at least 6, or never. Otherwise [`unacknowledged`](super::unacknowledged) tells.
 ///
 /// # Errors
 /// As for setsockopt(2).
@@ -51,10 +51,10 @@ pub fn watched(socket: &impl AsFd, given_up_after: Option<Duration>) -> io::Resu
     )
 }
 
-/// For a connection that does not leave this machine: has nothing paced, where the default is to
-/// (bbr). There is no path whose bandwidth would be to be found out, and it costs throughput and
-/// processor time (`docs/decisions/0028`). On a listening socket, what it accepts inherits it; on
-/// one that is connected it comes too late. It stays as it is where this is forbidden.
+/// For a connection that does not leave this machine: turns pacing off, where it is the default
+/// (bbr). There is no path whose bandwidth would be to be found out, and pacing costs throughput
+/// and processor time (`docs/decisions/0028`). Accepted connections inherit this from a listening
+/// socket; on a connected one it comes too late. Where this is forbidden, the default stays.
 pub fn unpaced(socket: &impl AsFd) {
     if is_paced() {
         let _ = SockRef::from(socket).set_tcp_congestion(b"reno");

@@ -1,4 +1,4 @@
-//! Reads the files, and says what is wrong with them.
+//! Reads the files, and reports their flaws.
 
 use std::fmt;
 use std::fs::File;
@@ -18,22 +18,22 @@ use super::{Files, TlsIdentity};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
-/// How long before its end a certificate is warned of.
+/// How long before expiry a certificate is warned of.
 const SOON: Duration = Duration::from_secs(14 * DAY);
 const DAY: u64 = 24 * 3600;
 
-/// One of the files.
+/// Kinds of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// That of the authorities.
+    /// CA certificates.
     Ca,
-    /// That of our certificate.
+    /// Our certificate.
     Cert,
-    /// That of its key.
+    /// Our private key.
     Key,
 }
 
-/// What is wrong with a file. Holds nothing of what is in it.
+/// A flaw of a file, without any of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileFlaw {
     pub(crate) which: Which,
@@ -41,11 +41,11 @@ pub(crate) struct FileFlaw {
     pub(crate) help: String,
 }
 
-/// What the files come to.
+/// The result of [`load`].
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) config: ClientConfig,
-    /// What is right, but not for long.
+    /// Certificates that expire soon.
     pub(crate) warnings: Vec<FileFlaw>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn load(files: &Files, now: SystemTime) -> Result<Loaded, Vec<FileFla
     let identity = files.identity.as_ref().map(|TlsIdentity { cert, key }| {
         let certificates = check.certificates(Which::Cert, cert);
         if let Some(certificates) = &certificates {
-            // Those after it are the engine's to judge.
+            // The engine judges the rest of the chain.
             check.in_time(Which::Cert, cert, &certificates[..1]);
         }
         let key = check.key(key);
@@ -90,8 +90,8 @@ pub(crate) fn load(files: &Files, now: SystemTime) -> Result<Loaded, Vec<FileFla
     }
 }
 
-/// When the certificates in these files expire that can be read: ours by the first in its file,
-/// the authorities by the one that is good for longest.
+/// Expiry times of the readable certificates in these files: ours by the first in its file, the
+/// authorities by the one that is valid longest.
 pub(super) fn expiries(files: &Files, now: SystemTime) -> Vec<(PathBuf, SystemTime)> {
     let mut check = Check { now, flaws: Vec::new(), warnings: Vec::new() };
     let mut until = |which, path: &Path| -> Vec<SystemTime> {
@@ -163,7 +163,7 @@ impl Check {
 
     fn key(&mut self, path: &Path) -> Option<PrivateKeyDer<'static>> {
         let text = self.read(Which::Key, path)?;
-        // What the library says of a damaged one quotes it.
+        // The library's error for a damaged key quotes it.
         if let Ok(key) = PrivateKeyDer::from_pem_slice(&text) {
             return Some(key);
         }
@@ -201,8 +201,8 @@ impl Check {
         None
     }
 
-    /// Of several, one that is good will do: authorities are replaced by
-    /// putting the next one beside the last.
+    /// Accepts several certificates when one is valid: authorities are
+    /// replaced by adding the next one.
     fn in_time(&mut self, which: Which, path: &Path, certificates: &[CertificateDer<'_>]) {
         let (now, shown) = (self.now, path.display());
         let mut good: Option<Validity> = None;
@@ -246,7 +246,7 @@ impl Check {
         }
     }
 
-    /// What is wrong with certificate and key together.
+    /// Reports why certificate and key cannot be used.
     fn unusable(&mut self, files: &Files, error: &Error) {
         let path =
             |path: Option<&PathBuf>| path.map_or_else(String::new, |p| p.display().to_string());

@@ -5,12 +5,12 @@ use std::io;
 
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
-/// What an error, or one that caused it, says of TLS; `None` when it is of
-/// something else.
+/// The TLS failure in an error or its causes, in words; `None` when there
+/// is none.
 pub(crate) fn reason(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        // What is inside of such an error is not among its causes.
+        // The error inside an `io::Error` is not among its causes.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(error) = inner.and_then(|inner| inner.downcast_ref()) {
             return Some(explain(error));
@@ -62,7 +62,7 @@ fn certificate(error: &CertificateError) -> String {
     }
 }
 
-/// What the other end told us before it hung up.
+/// Explains the alert with which a peer closed.
 fn refusal(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::BadCertificate

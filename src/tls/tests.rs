@@ -27,7 +27,7 @@ fn files_are_read_again_when_they_have_changed_and_only_then() {
     let second = used();
     assert!(!Arc::ptr_eq(&first, &second), "the new ones");
 
-    // What cannot be used takes nothing away, and what comes after it is seen.
+    // Unusable files leave the old ones in use; later usable ones are seen.
     for broken in ["", "nothing of the kind"] {
         fs::write(dir.join("key.pem"), broken).unwrap();
         assert!(Arc::ptr_eq(&second, &used()));

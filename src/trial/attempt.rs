@@ -20,19 +20,19 @@ use crate::probe::Prober;
 
 /// The service that containers are labelled with.
 const SERVICE: &str = "try";
-/// How long something has to listen before it is believed: start scripts listen for a moment, too.
+/// How long a port has to listen before it counts: start scripts listen for a moment, too.
 const STAYS: Duration = Duration::from_millis(500);
-/// Between looks at a container that does not listen yet.
+/// The pause between two looks at a container.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a service is given to say something by itself.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How long after it has been talked to its log is read.
+/// The pause between a banner and a look at the log.
 const ANSWER: Duration = Duration::from_millis(300);
 /// How long a removal is tried.
 const REMOVAL: Duration = Duration::from_secs(60);
-/// What a container may use while it is not known how much it takes, in bytes.
+/// The limit of memory while it is not known how much is needed, in bytes.
 const MEMORY: u64 = 2 << 30;
-/// What is kept of what a service says first.
+/// The most bytes of a banner that are kept.
 const BANNER: usize = 256;
 
 /// Launches containers one after the other.
@@ -42,7 +42,7 @@ pub(super) struct Launcher {
     pub(super) daemon: DaemonName,
     /// How long a container may take to listen.
     pub(super) patience: Duration,
-    /// How many there were, of whoever looks after them when this is dropped.
+    /// How many there were; shared with the `Tester`, which clears leftovers.
     pub(super) launched: Arc<AtomicU64>,
 }
 
@@ -51,13 +51,13 @@ pub(super) struct Launcher {
 pub(super) struct Up {
     /// From the begin of the launch until it listened for good.
     pub(super) took: Duration,
-    /// What it listens on; empty where the kernel cannot be asked.
+    /// The listening ports; empty where the kernel cannot be asked.
     pub(super) ports: BTreeSet<u16>,
-    /// What it says by itself, as far as that is text.
+    /// The banner that it sends by itself, if that is text.
     pub(super) banner: Option<String>,
-    /// It closes a connection on which nothing wrong was said.
+    /// The service closes connections that sent nothing wrong.
     pub(super) hangs_up: bool,
-    /// What it has logged.
+    /// Its log.
     pub(super) log: Vec<String>,
     /// In bytes.
     pub(super) memory: u64,
@@ -67,11 +67,11 @@ pub(super) struct Up {
 /// A container that ended, or that nothing listened in.
 #[derive(Debug)]
 pub(super) struct Down {
-    /// What happened, for people.
+    /// The reason, for people.
     pub(super) why: String,
-    /// What it logged before.
+    /// Its log until then.
     pub(super) log: Vec<String>,
-    /// It had too little memory.
+    /// The container lacked memory.
     pub(super) lacks_memory: bool,
 }
 
@@ -94,7 +94,7 @@ impl Launcher {
         prepared.map_err(TrialError::Engine)
     }
 
-    /// Launches one, and sees what becomes of it. It is removed when this returns.
+    /// Launches a container and watches it. The container is removed before this returns.
     ///
     /// # Errors
     /// The engine is at fault, or the draft is no valid service.
@@ -103,7 +103,7 @@ impl Launcher {
     /// Dropping the future leaves the container to [`Launcher::clear`].
     pub(super) async fn attempt(&mut self, draft: &Draft) -> Result<Result<Up, Down>, TrialError> {
         match self.try_once(draft).await {
-            // It is prepared otherwise now: by another way to reach containers, for example.
+            // The second try prepares anew: with another way to reach containers, for example.
             Err(TrialError::Unprepared(_)) => self.try_once(draft).await,
             outcome => outcome,
         }
@@ -129,7 +129,7 @@ impl Launcher {
         .await
     }
 
-    /// Launches one and waits until it is ready, as the draft says; returns how long that took.
+    /// Launches a container and waits until it is ready, as the draft says; returns the time taken.
     ///
     /// # Errors
     /// As for [`Launcher::attempt`].
@@ -171,7 +171,7 @@ impl Launcher {
             service,
             generation: Generation(1),
             spec,
-            // Of it alone, whatever else the engine has.
+            // No limit, whatever else the engine has.
             capacity: u32::MAX,
         };
         let outcome = match self.docker.launch(&order).await {
@@ -196,8 +196,8 @@ impl Launcher {
         Ok(outcome)
     }
 
-    /// Removes every container of this trial, as far as it is there: one whose launch was given
-    /// up may come to life yet.
+    /// Removes every container of this trial that is there: a launch that was given up may still
+    /// create one.
     pub(super) async fn clear(&self) -> Result<(), TrialError> {
         for launch in 1..=self.launched.load(Ordering::Relaxed) {
             let key = ContainerKey::Launch(LaunchId(launch));
@@ -206,13 +206,13 @@ impl Launcher {
         Ok(())
     }
 
-    /// What a container that failed leaves behind, beside this log.
+    /// Reads the post-mortem of a container that failed.
     async fn look_at(&self, target: &Target, why: String, log: Vec<String>) -> Down {
         let found = self.docker.post_mortem(target).await.unwrap_or_default();
         let lacks = |hint: &String| hint.contains("limits.memory");
         let lacks_memory = found.out_of_memory || found.hint.as_ref().is_some_and(lacks);
         let hint = found.hint.map(|hint| format!("; see {hint}")).unwrap_or_default();
-        // Of one that had ended when its launch returned, nobody has read it yet.
+        // The log of a container that ended during its launch is not read yet.
         let log = if log.is_empty() { found.log } else { log };
         Down { why: format!("{why}{hint}"), log, lacks_memory }
     }
@@ -233,9 +233,9 @@ impl Launcher {
     }
 }
 
-/// What is launched for a draft.
+/// The spec to launch for a draft.
 fn spec(draft: &Draft) -> Result<Spec, TrialError> {
-    // A draft whose port is not known yet: nothing is looked for at this one.
+    // Port 1 stands in for a port that is not known yet.
     let service = Draft { port: draft.port.max(1), ..draft.clone() }.service();
     let mut spec = service.map_err(TrialError::Draft)?.spec;
     spec.limits.memory = draft.memory.or(Some(MEMORY));
@@ -302,7 +302,7 @@ pub(super) fn list(ports: &BTreeSet<u16>) -> String {
     ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Connects, and listens to what it says by itself; whether it hangs up.
+/// Connects; returns the banner, if one is sent, and whether it hangs up.
 async fn talk(container: &Container) -> (Option<String>, bool) {
     let Ok(mut stream) = container.connect().await else { return (None, true) };
     let mut said = vec![0; BANNER];
@@ -311,7 +311,7 @@ async fn talk(container: &Container) -> (Option<String>, bool) {
         Ok(Ok(0) | Err(_)) => return (None, true),
         Ok(Ok(length)) => String::from_utf8_lossy(&said[..length]).into_owned(),
     };
-    // Some do the rest of their start for a client that names itself.
+    // Some SSH servers finish their start for a client that names itself.
     let named = banner.starts_with("SSH-") && stream.write_all(b"SSH-2.0-ganger\r\n").await.is_ok();
     sleep(ANSWER).await;
     let hangs_up = named && {

@@ -25,18 +25,18 @@ pub(super) struct Draft {
     pub(super) tmpfs: BTreeSet<String>,
     /// Bytes; `None` is no limit at all.
     pub(super) memory: Option<u64>,
-    /// As the file has it.
+    /// The value in the file.
     pub(super) ready: Option<String>,
     /// Seconds that a container has to get ready in, where that is more than usual.
     pub(super) start: Option<u64>,
-    /// What is written beside a key, by its name.
+    /// The comments above keys, by their names.
     pub(super) remarks: BTreeMap<&'static str, String>,
 }
 
-/// What its processes may do.
+/// The rights of its processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Rights {
-    /// What start scripts need.
+    /// Rights for start scripts.
     #[default]
     Standard,
     /// These capabilities alone.
@@ -49,7 +49,7 @@ impl Draft {
     /// The service as a configuration with it alone has it.
     ///
     /// # Errors
-    /// What is wrong with it, for people.
+    /// The faults of the draft, for people.
     pub(super) fn service(&self) -> Result<Service, String> {
         let text = format!(
             "#![enable(implicit_some)]\n(daemons: Static([(name: \"d\", url: \
@@ -127,12 +127,12 @@ impl fmt::Display for Draft {
     }
 }
 
-/// As the file has a text, in which nothing stands for a variable.
+/// A text as the file has it, in which `${` begins no variable.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_default().to_string().replace("${", "$${"))
 }
 
-/// Where a user who is not root may listen for it.
+/// A listening port in its place that needs no root.
 fn unprivileged(port: u16) -> u16 {
     if port < 1024 { port + 8000 } else { port }
 }

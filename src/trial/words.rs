@@ -1,4 +1,4 @@
-//! What the words of a failure, and of a log, say that a program needs.
+//! Finds the needs of a program in the words of its log.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ const READY: &[&str] = &[
     "listening on",
 ];
 
-/// What a capability is wanted for, that is not among `has`, as far as the words say.
+/// The capabilities that the log asks for and `has` lacks, as far as its words say.
 pub(super) fn needed(log: &[String], has: &BTreeSet<String>) -> Vec<&'static str> {
     let refused = |line: &&String| {
         let line = line.to_lowercase();
@@ -63,7 +63,7 @@ pub(super) fn needed(log: &[String], has: &BTreeSet<String>) -> Vec<&'static str
         for (_, capabilities) in NEEDS.iter().filter(|(part, _)| line.contains(part)) {
             let missing = capabilities.iter().copied().filter(|one| !has.contains(*one));
             let missing: Vec<_> = missing.collect();
-            // Or another word of the line is the one.
+            // Otherwise another word may be the cause.
             if !missing.is_empty() {
                 return missing;
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::docker::Written;
 
-/// What everything writes to, whatever is in it.
+/// Directories for scratch, whatever is in them.
 const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
 /// Where programs of Debian and others keep what changes: a directory of the image's that is
 /// written to here is expected to be made anew.
@@ -12,16 +12,16 @@ const STATE: [&str; 5] = ["/run", "/var/run", "/var/log", "/var/cache", "/var/li
 /// Directories in which each program has one of its own.
 const SHARED: [&str; 3] = ["/var", "/var/cache", "/var/lib"];
 
-/// What holds programs and their settings: nothing in memory can stand in its place.
+/// Directories of programs and settings, which no file system in memory can replace.
 const FIXED: [&str; 10] =
     ["/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr"];
 
-/// What is known of where it writes.
+/// The places that a container writes to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Writing {
     /// Directories that can be file systems in memory.
     pub(super) tmpfs: BTreeSet<String>,
-    /// Files that the image has and the program changes, so that their directory cannot be one.
+    /// Written paths whose directory cannot be a file system in memory.
     pub(super) fixed: BTreeSet<String>,
 }
 
@@ -39,12 +39,12 @@ pub(super) fn writing(written: &[Written]) -> Writing {
         let below = |top: &&&str| path == **top || path.starts_with(&format!("{top}/"));
         let place = match (SCRATCH.iter().find(below), STATE.iter().find(below)) {
             (Some(top), _) => Some((*top).to_owned()),
-            // A directory in which something was that is gone again.
+            // A directory whose new files are gone again.
             (None, Some(_)) if *kind == 0 => directory_of(&format!("{path}/x")),
             (None, Some(_)) => directory_of(path).map(|parent| in_image(&parent, written)),
             (None, None) => None,
         };
-        // Whose other content belongs to others.
+        // A shared directory belongs to others, too.
         match place.filter(|place| !SHARED.contains(&place.as_str())) {
             Some(place) => _ = found.tmpfs.insert(place),
             None => _ = found.fixed.insert(path.escape_debug().to_string()),
@@ -70,8 +70,8 @@ pub(super) fn directory_of(path: &str) -> Option<String> {
     (!parent.is_empty() && !FIXED.iter().any(|top| is_fixed(top))).then(|| parent.to_owned())
 }
 
-/// The nearest directory above, or this one, that the image has: a file system in memory can only
-/// stand where something is.
+/// The nearest directory, from this one upwards, that the image has: a file system in memory needs
+/// an existing mount point.
 fn in_image(directory: &str, written: &[Written]) -> String {
     let is_new = |path: &str| written.iter().any(|one| one.path == path && one.kind == 1);
     let mut path = directory;

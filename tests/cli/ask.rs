@@ -40,12 +40,12 @@ fn without_a_running_ganger_every_verb_says_so() {
         let asked = dir.ganger(&[verb, &["--socket", "none.sock"][..]].concat());
         asked.expect(4, &["no Ganger answers at none.sock", "`--socket` names another"]);
         assert_eq!(asked.out, "", "{verb:?}");
-        // It is looked for where the configuration has it.
+        // The socket is looked for where the configuration has it.
         dir.ganger(&[verb, &["--config", &file][..]].concat())
             .expect(4, &["no Ganger answers at /run/ganger/unasked"]);
         dir.ganger(verb).expect(3, &["no configuration"]);
     }
-    // Whoever asks for a HEALTHCHECK knows two answers.
+    // A HEALTHCHECK knows two exit codes only.
     dir.ganger(&["health", "--socket", "none.sock"]).expect(1, &["no Ganger answers"]);
 }
 
@@ -66,7 +66,7 @@ fn what_is_hard_to_take_back_needs_somebody_who_agrees() {
     }
 }
 
-/// What it says on a terminal where this is typed, and its exit code.
+/// The program's output on a terminal where this is typed, and its exit code.
 fn answered(command: &mut Command, typed: &str) -> (Option<i32>, String) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
@@ -75,7 +75,7 @@ fn answered(command: &mut Command, typed: &str) -> (Option<i32>, String) {
     let its = File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
     command.stdin(OwnedFd::from(its.try_clone().unwrap())).stderr(OwnedFd::from(its));
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-    // Ours would keep it open.
+    // The command's copies would keep it open.
     command.stdin(Stdio::null()).stderr(Stdio::null());
     let mut ours = File::from(ours);
     ours.write_all(typed.as_bytes()).unwrap();

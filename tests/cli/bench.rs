@@ -40,7 +40,7 @@ fn an_address_is_measured_and_held_against_what_is_required() {
     assert!(same.out.contains("+0.0%") && same.out.contains("p50 before"), "{same:#?}");
     // Not as if one were the larger.
     assert!(!same.out.contains('>'), "{same:#?}");
-    // It answers, but not so.
+    // The answer is another one.
     let other = ["bench", "--target", &target, "--send", "x", "--expect", "y", "--requests", "2"];
     dir.ganger(&other).expect(1, &[r#"not served: target: 2 another answer: "x""#]);
 }
@@ -115,7 +115,7 @@ fn the_services_that_could_be_measured_are_named_at_once() {
     dir.ganger(&["bench", "--config", &path]).expect(2, &said);
     let stdin = ["which service of standard input", "--service echo or --service other"];
     dir.ganger_fed(&["bench", "--config", "-"], &[], &config.to_string()).expect(2, &stdin);
-    // One that is named is looked for on its daemons.
+    // A service that is named is looked for on its daemons.
     let args = ["bench", "--service", "other", "--config", &path, "--send", "x"];
     dir.ganger(&args).expect(4, &["no container engine at"]);
 }

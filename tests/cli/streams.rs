@@ -1,4 +1,4 @@
-//! What goes in and out by the streams of the process.
+//! The standard streams of the process: input, output, errors.
 
 use std::fs::File;
 use std::io::Read;
@@ -8,7 +8,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::*;
 
-/// What a program says on standard error, where that is a terminal.
+/// The output of a program on standard error, where that is a terminal.
 pub(crate) fn on_a_terminal(command: &mut Command) -> String {
     on_terminals(command, false)
 }
@@ -23,7 +23,7 @@ pub(crate) fn on_terminals(command: &mut Command, output: bool) -> String {
     let stdout = if output { Stdio::from(its.try_clone().unwrap()) } else { Stdio::null() };
     command.stdin(Stdio::null()).stdout(stdout).stderr(OwnedFd::from(its));
     let mut child = command.spawn().unwrap();
-    // Ours would keep it open.
+    // The command's copies would keep it open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut said = Vec::new();
     // Reading fails once nobody has the other end any more.
@@ -64,7 +64,7 @@ fn what_cannot_be_printed_is_a_failure() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
         assert!(said.contains("cannot write to standard output: No space left"), "{said}");
     }
-    // What has gone wrong before is what the exit code says.
+    // The exit code says what has gone wrong before.
     let full = File::options().write(true).open("/dev/full").unwrap();
     let args = ["check", "--online", "--config", &path];
     let output = dir.command(&args).stdout(full).output().unwrap();

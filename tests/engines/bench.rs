@@ -31,7 +31,7 @@ impl<'f> Bench<'f> {
         let (json, html) = (dir.join("now.json"), dir.join("now.html"));
         let files = ["--json", json.to_str().unwrap(), "--html", html.to_str().unwrap()];
         let of_service = args.contains(&"--service");
-        // One after `--` is for the image.
+        // An argument after `--` is for the image.
         let args = [&["bench"], &files[..], args].concat();
         let instance = config.instance();
         let ganger = match of_service {
@@ -53,7 +53,7 @@ impl<'f> Bench<'f> {
         assert_eq!(status.code(), Some(code), "{:#?}", self.ganger.lines());
         assert_eq!(self.containers(), 0);
         let lines = self.ganger.lines();
-        // It has done that itself.
+        // The bench itself has removed them.
         assert!(!lines.iter().any(|line| line.contains("the process is gone")), "{lines:#?}");
     }
 
@@ -129,12 +129,12 @@ fn a_service_is_measured_under_each_of_several_circumstances() {
     assert_eq!(at, ["Sealed", "Bridge"]);
     for point in points {
         assert_eq!(names(&point["series"]), ["cold", "hot"]);
-        // What it says beyond what is expected costs no container.
+        // A service that says more than is expected costs no container.
         for (series, start) in point["series"].as_array().unwrap().iter().zip(["cold", "reused"]) {
             assert_eq!((&series["count"], &series["started"][start]), (&json!(2), &json!(2)));
         }
     }
-    // What cannot be is left out, with the reason.
+    // An impossible point is left out, with the reason.
     let skipped = &report["skipped"][0];
     assert_eq!(skipped["at"]["network"], "nowhere");
     assert!(skipped["reason"].as_str().unwrap().contains("nowhere"), "{skipped}");
@@ -170,7 +170,7 @@ fn an_image_that_is_slow_has_the_time_of_its_clients() {
     bench.ends_with(0);
     assert_eq!(bench.report()["points"][0]["series"][0]["count"], 1);
 
-    // One that never gets ready: what could be done about it has to be possible.
+    // An image that never gets ready: the advice has to be possible to follow.
     let never = ["--kinds", "warm", "--timeout", "1s", "--", "--exit", "3"];
     let mut bench = Bench::start(&fleet, &[&image[..], &never].concat());
     bench.ends_with(1);

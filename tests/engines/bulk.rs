@@ -15,11 +15,11 @@ const GIBIBYTE: usize = 1 << 30;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// A write that waits for so long waits for the reader.
 const STUCK: Duration = Duration::from_millis(100);
-/// At so many eighths of it the reader waits until the writer does: early enough that what
-/// is left then is more than what fits into all sockets on the way, each of up to 36 MB.
+/// At so many eighths of all data the reader waits until the writer does: early enough that
+/// more is left than fits into all sockets on the way, each of up to 36 MB.
 const STOPS: usize = 4;
 
-/// What is sent again and again: of a length that nothing on its way has.
+/// The block that is sent again and again: no buffer on its way has its length.
 fn block() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {
@@ -34,7 +34,7 @@ fn sizes() -> impl Iterator<Item = usize> {
     [1, 65_537, 7, 4_095, 262_145, 3, 1_449, 999_983].into_iter().cycle()
 }
 
-/// Sends it all in pieces, says each time that it is stuck, and ends its direction.
+/// Sends all of it in pieces, tells each time that it is stuck, and ends its direction.
 fn send(mut stream: &TcpStream, block: &[u8], stuck: mpsc::Sender<()>) -> io::Result<()> {
     let (mut sent, mut sizes) = (0, sizes());
     while sent < GIBIBYTE {

@@ -14,10 +14,10 @@ const FIELDS: &str = "warm: 2, max: 12, network: Sealed, client: (keepalive: \"1
 /// More than that, and than the 15 s after which the kernel once cut such clients.
 const PAUSE: Duration = Duration::from_secs(25);
 
-/// What a client does before it pauses, and what it is to have read when it has read on.
+/// A client's traffic before it pauses, and what it is to have read when it has read on.
 #[derive(Debug, Clone, Copy)]
 enum Case {
-    /// It sends so many bytes, and gets them back.
+    /// The client sends so many bytes, and gets them back.
     Echo(usize),
     /// The same, with its direction ended before the pause.
     HalfClosed(usize),
@@ -27,7 +27,7 @@ enum Case {
 
 const ONE_SHOT: usize = 2_000_000;
 
-/// What the fixture sends.
+/// The bytes that the fixture sends.
 fn bytes(count: usize) -> Vec<u8> {
     (0..count as u64).map(pattern).collect()
 }
@@ -94,7 +94,7 @@ fn a_client_whose_network_is_out_for_less_than_its_keepalive_is_kept() {
         std::array::from_fn(|_| Client::connect_from(&hosts[0], config.port("echo")));
     clients.iter_mut().for_each(|client| client.echo("hello"));
     let (cut, since) = (fleet.cut(&hosts[0]), Instant::now());
-    // One has something on its way meanwhile, the other is silent.
+    // The first client has data on its way meanwhile, the other is silent.
     clients[0].send("in the dark\n");
     wait_until(DEADLINE, "the outage is over", || since.elapsed() > OUT);
     drop(cut);

@@ -63,7 +63,7 @@ fn token_file(path: &Path) -> String {
     format!(", token_file: {path:?}")
 }
 
-/// What `ganger check --online` says, and its exit code.
+/// The output of `ganger check --online`, and its exit code.
 fn check(fleet: &Fleet, config: &Config) -> (Option<i32>, String) {
     let (instance, text) = (config.instance(), config.to_string());
     let mut check = Ganger::start(GANGER, fleet, instance, &text, &["check", "--online"]);

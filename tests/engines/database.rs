@@ -31,7 +31,7 @@ fn example(fleet: &Fleet, instance: &str, port: u16) -> String {
     let service = between("\"postgres\": (", "\"mariadb\": (")
         .replace("127.0.0.1:5432", &format!("127.0.0.1:{port}"))
         .replace("postgres:16", POSTGRES)
-        // Of a slow machine no more is asked than that all are served.
+        // On a slow machine, all have to be served, and no more is asked.
         .replace("timeouts: (start: \"60s\"", "queue: (timeout: \"10m\"), timeouts: (start: \"5m\"");
     let url = fleet.local().url();
     format!(
@@ -41,7 +41,7 @@ fn example(fleet: &Fleet, instance: &str, port: u16) -> String {
     )
 }
 
-/// What `psql` says to a query, through Ganger.
+/// The answer of `psql` to a query, through Ganger.
 fn asked(port: u16) -> Result<String, String> {
     let mut psql = postgres_client("psql");
     psql.args(["--no-psqlrc", "-X", "-At", "-h", "127.0.0.1", "-p", &port.to_string()]);

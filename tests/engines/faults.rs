@@ -128,7 +128,7 @@ fn of_a_daemon_that_comes_back_as_another_one_nothing_is_taken_to_be_there() {
         ride.ganger.signal(Signal::STOP);
         drop(another);
         ride.ganger.signal(Signal::CONT);
-        // What the first engine had died as it started, and is removed.
+        // The first engine's containers died as it started, and are removed.
         let (_, third) = ride.stocked("still", Some(&second));
         assert_ne!(third, first);
         assert_eq!(held.client.ending(), Ending::Reset(Vec::new()));

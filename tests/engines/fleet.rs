@@ -39,7 +39,7 @@ fn fill_and_overflow(fleet: &Fleet, config: &Config) {
     let port = config.port("id");
     let watch = Watch::start(fleet.hosts(), &ganger.label());
 
-    // One by one, each goes where the smallest share is in use, so that all
+    // Connections come one by one, and go where the smallest share is in use, so that all
     // shares grow alike.
     let (mut held, mut lines) = (Vec::new(), BTreeSet::new());
     for _ in 0..12 {
@@ -57,8 +57,8 @@ fn fill_and_overflow(fleet: &Fleet, config: &Config) {
     assert!(lines.iter().all(|line| line.ends_with(" 1")), "{lines:?}");
     assert_eq!(running(fleet, &ganger.label()), capacities(fleet));
 
-    // It is served by what the end of another makes room for, and not before:
-    // that none else has ended is the proof that it has waited.
+    // The last client is served by the room that the end of another makes, and not before:
+    // as none else has ended, it must have waited.
     let mut last = Client::connect(port);
     last.send("are you there?\n");
     let mut first = held.pop().unwrap();
@@ -217,7 +217,7 @@ fn the_first_stock_is_spread_over_the_daemons_whichever_answers_first() {
     let mut ganger = config.fixture("id", fields, &["identify"]).serve(GANGER, &fleet);
     let expected: BTreeMap<_, _> = two.iter().map(|host| (host.name.clone(), 2)).collect();
     ganger.wait_until_stocked("id");
-    // One that answers late is made up for by moves.
+    // Moves make up for a daemon that answers late.
     wait_until(Duration::from_secs(60), "the stock is 2 and 2", || {
         running(&fleet, &ganger.label()) == expected
     });

@@ -25,7 +25,7 @@ fn name(process: &Path) -> String {
     fs::read_to_string(process.join("comm")).unwrap_or_default()
 }
 
-/// What is below a directory and has one of these in its name.
+/// The paths below a directory whose file names contain one of these.
 fn found(dir: &Path, words: &[String], depth: usize) -> Vec<String> {
     let mut all = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {

@@ -87,7 +87,7 @@ fn a_program_that_is_killed_under_load_leaves_nothing_and_others_keep_theirs() {
 fn a_create_that_comes_to_life_after_the_kill_is_removed() {
     let fleet = Fleet::take(1);
     let host = &fleet.hosts()[0];
-    // One that is given up is in place of any other until it is known to be gone.
+    // A launch that is given up takes the place of another until it is known to be gone.
     let config = one("late", host, "warm: 0, max: 1");
     let mut ganger = config.serve(GANGER, &fleet);
     let (label, since) = (ganger.boot(), engine_now());
@@ -251,7 +251,7 @@ fn a_daemon_that_has_joined_or_left_is_cleared_as_well() {
     let mut ganger = config.serve(GANGER, &fleet);
     let boot = ganger.boot();
     let on = |host: &Host| host.containers(&boot).len();
-    // It stays on the daemon that leaves.
+    // The client stays on the daemon that leaves.
     let mut client = Client::connect(config.port("echo"));
     client.echo("here I stay");
     consul.register("docker", joins, 40);

@@ -86,7 +86,7 @@ fn another_process_takes_over_and_no_client_notices() {
         traffic.wait_for(100);
         let second = take_over(&next, &fleet);
         first.wait_for_line(DEADLINE, |line| line.contains("handed over"));
-        // What only the old one has it does not let anybody in to any more.
+        // The old process lets nobody in any more to a service that it alone has.
         wait_until(DEADLINE, "the old one has closed its door", || {
             Client::try_connect(goes).is_err()
         });
@@ -139,7 +139,7 @@ fn one_that_cannot_serve_or_is_killed_before_it_does_changes_nothing() {
         assert_eq!(third.wait(DEADLINE).code(), Some(1));
         assert_eq!(third.count("another process is taking over"), 1, "{:#?}", third.lines());
         std::mem::forget(third);
-        // It has read the file already.
+        // The next process has read the file already.
         for (path, body) in [
             ("/api/v1/reload", ""),
             ("/api/v1/services/long/scale", r#"{"warm": 1}"#),
@@ -187,7 +187,7 @@ fn what_the_old_one_leaves_when_it_is_killed_is_removed_and_one_that_drains_is_l
         let of_second = clients(long, 2);
         let third = take_over(&config, &fleet);
         traffic.wait_for(50);
-        // Whoever it serves when it is killed is cut.
+        // Clients that the second serves when it is killed are cut.
         wait_until(DEADLINE, "the second one serves nobody but those who stay", || {
             labelled(fleet.all(), &second.boot()).len() == of_second.len()
         });
@@ -224,7 +224,7 @@ fn one_that_drains_goes_on_when_its_successor_is_killed_and_another_comes_in_its
     let mut second = take_over(&config, &fleet);
     second.kill();
     first.wait_for_line(DEADLINE, |line| line.contains("that has taken over has ended"));
-    // One that would remove what it has is kept out.
+    // A plain start would remove what the first has, and is kept out.
     let mut plain = config.start(GANGER, &fleet);
     assert_eq!(plain.wait(DEADLINE).code(), Some(1));
     let holder = format!("is running already as process {}", first.pid());

@@ -1,4 +1,4 @@
-//! What containers reach of each other, and that the networks which keep them apart are removed.
+//! How far containers reach each other, and that the networks that part them are removed.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -97,7 +97,7 @@ fn are_apart(fleet: &Fleet, host: &Host, daemon: String, reach: &str) {
         assert!(!one.reaches(bridge.ip, PORT), "{kind}: one on the engine's own network");
         assert!(!one.reaches(pooled.ip, PORT), "{kind}: one in a sandbox");
         assert!(!pooled.reaches(one.ip, PORT), "{kind}: from a sandbox");
-        // Of the machine, what containers reach by default.
+        // On the machine, it reaches what containers reach by default.
         assert!(one.reaches(one.gateway, 9) || !bridge.reaches(bridge.gateway, 9), "{kind}");
     }
     assert!(!other.reaches(all[0].ip, PORT), "{kind}: neither the other way");
@@ -109,7 +109,7 @@ fn are_apart(fleet: &Fleet, host: &Host, daemon: String, reach: &str) {
 
 #[test]
 fn containers_reach_neither_each_other_nor_those_on_the_engine_s_network() {
-    // Of its own: while an engine makes a network, it changes the rules between all of them.
+    // A fleet of its own: an engine that makes a network changes the rules between all of them.
     let fleet = Fleet::take(1);
     let host = &fleet.hosts()[0];
     are_apart(&fleet, host, host.daemon(16), "Namespace");
@@ -160,7 +160,7 @@ fn a_killed_run_leaves_no_network_and_no_volume_on_any_kind() {
 #[test]
 fn an_engine_that_sets_no_firewall_rules_is_warned_of() {
     let fleet = Fleet::shared();
-    // It is told to leave the machine's firewall alone.
+    // The local engine leaves the machine's firewall alone.
     let host = fleet.local();
     let config = Config::new("open").daemon(host.daemon(8)).fixture("echo", "warm: 3, max: 4", &[]);
     let mut ganger = config.serve(GANGER, &fleet);

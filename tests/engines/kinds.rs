@@ -194,12 +194,12 @@ fn every_kind_gives_containers_what_a_service_says_of_their_system() {
         assert_eq!(client.line(), "db.one 1", "{kind}");
         assert_eq!(client.finish(), Ending::Closed(Vec::new()));
         assert_eq!(ganger.stop(), 0);
-        // It is there: what is in it stays when containers go.
+        // The volume is still there: its contents stay when containers go.
         let _ = host.docker(&["volume", "rm", "ganger-kept"]);
     });
 }
 
-/// What a process may use of something, in version 1 of cgroups or in version 2.
+/// The limit of a process for a resource, in version 1 of cgroups or in version 2.
 fn limit(pid: &str, controller: &str, version_1: &str, version_2: &str) -> String {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let mut groups = groups.lines().filter_map(|line| {

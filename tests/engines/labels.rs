@@ -19,7 +19,7 @@ struct Image<'h>(&'h Host, String);
 // === impl Image ===
 
 impl<'h> Image<'h> {
-    /// What a container has become, with these labels besides.
+    /// The image made of a container, with these labels besides.
     fn of(host: &'h Host, container: &str, labels: &[&str]) -> Self {
         let image = Self(host, format!("ganger.local/{}:1", unique("labels")));
         let changes: Vec<_> =

@@ -1,8 +1,8 @@
 //! The built program and its images on real engines.
 //!
-//! One binary, so that tests of every subject run beside each other: most of their time they wait.
-//! Each takes the hosts that it harms for itself ([`Fleet::take`](ganger_test_support::Fleet::take)),
-//! or shares those that nobody harms.
+//! All are in one binary, so that tests of every subject run beside each other: mostly they wait.
+//! Each takes the hosts that it harms for itself, by
+//! [`Fleet::take`](ganger_test_support::Fleet::take), or shares those that nobody harms.
 
 #![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
 

@@ -30,7 +30,7 @@ fn labelled<'h>(host: &'h Host, labels: &[&str]) -> Running<'h> {
     host.run(&[&labels[..], &[&name, "--network=none", FIXTURE]].concat())
 }
 
-/// What `ganger reap --overdue` says, and its exit code. It is another instance's.
+/// The output of `ganger reap --overdue`, run by another instance, and its exit code.
 fn reap(fleet: &Fleet, host: &Host, args: &[&str]) -> (Option<i32>, String) {
     let config = one("peer", host, "max_surge: 1");
     let (instance, text) = (config.instance(), config.to_string());
@@ -60,7 +60,7 @@ fn a_peer_removes_what_is_overdue_and_nothing_else() {
         assert!((now + DAY - 600..=now + DAY).contains(&deadline), "{deadline}, now {now}");
     }
 
-    // What the killed one has, a day later.
+    // Labels as of the killed program, a day later.
     let late = format!("{LABEL}={}", now - 1);
     let launch = format!("{LAUNCH}={}", in_time[0].label(LAUNCH).unwrap().replace('-', "-9"));
     let own = in_time[0].labels.iter().filter(|(key, _)| ![LABEL, LAUNCH].contains(&key.as_str()));
@@ -87,7 +87,7 @@ fn a_peer_removes_what_is_overdue_and_nothing_else() {
 fn what_runs_retires_its_containers_before_their_deadline() {
     let fleet = Fleet::shared();
     let host = &fleet.hosts()[1];
-    // They can be leased for two seconds of these.
+    // Containers can be leased for two seconds of `overdue_after`.
     let times = "timeouts: (start: \"10s\", session: \"1s\"), connect: (timeout: \"1s\")";
     let config = one("retires", host, &format!("overdue_after: \"134s\", {times}"));
     let mut ganger = config.serve(GANGER, &fleet);
@@ -99,14 +99,14 @@ fn what_runs_retires_its_containers_before_their_deadline() {
     });
     Client::connect(config.port("echo")).echo("from another");
 
-    // Without the setting, those that are there could be leased for too long.
+    // Without the setting, the existing containers could be leased for too long.
     let fields = format!("warm: 2, max: 4, network: Sealed, {times}");
     ganger.reload(&config.clone().changed("echo", &fields, &[]).to_string());
     let said = "service echo: with these settings containers that are there may be in use when";
     ganger.wait_for_line(DEADLINE, |line| line.contains(said));
     ganger.wait_for_line(DEADLINE, |line| line.contains("nothing has changed"));
 
-    // Nor by way of settings that keep to it.
+    // A reload in between that keeps to the deadline does not help.
     let between = format!("{fields}, max_age: \"1s\"");
     ganger.reload(&config.clone().changed("echo", &between, &[]).to_string());
     ganger.wait_for_line(DEADLINE, |line| line.contains("the configuration is reloaded"));

@@ -28,7 +28,7 @@ impl<'f> OnlyThere<'f> {
         fleet.load_images();
         let name = unique("pushed");
         let file = std::env::temp_dir().join(&name);
-        // What can be compressed would be less on its way.
+        // Random bytes: compressible ones would be fewer on the wire.
         let mut random = File::open("/dev/urandom").unwrap().take(bytes);
         io::copy(&mut random, &mut File::create(&file).unwrap()).unwrap();
         let container = host.docker(&["create", FIXTURE]);
@@ -81,7 +81,7 @@ fn forward(client: &TcpStream, mut server: UnixStream, bytes: u64) {
     let _ = client.shutdown(Shutdown::Both);
 }
 
-/// What `ganger push` says, and its exit code.
+/// The output of `ganger push`, and its exit code.
 fn push(fleet: &Fleet, config: &Config, image: &str, args: &[&str]) -> (Option<i32>, String) {
     let (instance, text) = (config.instance(), config.to_string());
     let args = [&["push", image][..], args].concat();
@@ -102,7 +102,7 @@ fn an_image_comes_to_every_daemon_and_is_run_there() {
     let fleet = Fleet::take(3);
     let [local, one, two] = fleet.hosts() else { panic!("three hosts were taken") };
     let image = OnlyThere::new(&fleet, local, 20 << 20);
-    // One by its socket, one over the network.
+    // Host one is reached over the network, the others by sockets.
     let [of_local, of_one, of_two] = [local.daemon(2), one.remote_daemon(2), two.daemon(2)];
     let everywhere = config("push", &[of_one.clone(), of_local, of_two.clone()], &image.reference);
     let push = |args: &[&str]| push(&fleet, &everywhere, &image.reference, args);

@@ -21,7 +21,7 @@ fn of<'a>(fleet: &'a Fleet, ganger: &Ganger, service: &str) -> Vec<(&'a Host, Co
     found
 }
 
-/// What an engine knows of a container, by a Go template.
+/// A field of a container as the engine has it, by a Go template.
 fn inspect(host: &Host, id: &str, template: &str) -> String {
     host.docker(&["inspect", "--format", template, id])
 }
@@ -172,7 +172,7 @@ fn a_socket_of_an_engine_elsewhere_leads_no_client_to_whoever_has_its_port_here(
     assert!(end.field("end") == "DQ" && end.reason().contains(why), "{end:?}");
     assert_eq!(ganger.stop(), 0);
 
-    // Whoever names the address has said where it leads.
+    // An operator who names the address has said where it leads.
     let named = host.daemon(40).replace(')', &format!(", publish_on: {:?})", host.address()));
     let config = Config::new("named").daemon(named).fixture("id", fields, &[]);
     let mut ganger = config.serve(GANGER, &fleet);
@@ -214,7 +214,7 @@ fn what_cannot_be_sealed_is_not_launched_and_check_says_so() {
         check(&config.fixture("sealed", &format!("{sealed}, reach: Namespace"), &[]));
     assert!(code == Some(0) && said.contains("which only a launch can show"), "{said}");
 
-    // It takes the daemon out for that service, not for others.
+    // The mistake takes the daemon out for that service, not for others.
     let config = Config::new("partly")
         // Room for all of them here, whichever service is launched first.
         .daemon(local.daemon(40))
@@ -318,7 +318,7 @@ fn a_container_that_ran_out_of_memory_is_not_reused() {
             .fixture("child", &fields, &child)
             .fixture("whole", &fields, &["--eat-memory"]);
         let mut ganger = config.serve(GANGER, &fleet);
-        // What did not is.
+        // A container that did not is reused.
         assert_eq!(ask(config.port("id")), ask(config.port("id")));
 
         // The kernel kills a process in it, the service goes on, the client

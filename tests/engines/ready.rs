@@ -147,7 +147,7 @@ fn what_a_container_says_before_it_ends_names_the_setting_to_look_at() {
 fn containers_that_die_in_stock_are_no_client_s_loss() {
     let fleet = Fleet::shared();
     for reach in REACHES {
-        // What is frozen takes a connection, and says nothing.
+        // A frozen container takes a connection, and says nothing.
         let fields = format!(
             "warm: 2, max: 8, network: Bridge, reach: {reach}, connect: (timeout: \"20s\"), \
              timeouts: (first_byte: \"3s\")"
@@ -192,7 +192,7 @@ fn a_container_that_dies_before_its_first_byte_is_replaced_and_nobody_notices() 
             // When the stock is filled up again, the first one is the client's.
             stocked(&fleet, &ganger, 2);
             if says_first {
-                // It has what the client says, and does not come to answer it.
+                // The container has what the client says, and does not come to answer it.
                 fleet.local().pause(&leased);
                 client.send("hello\n");
                 fleet.local().remove(&leased);
@@ -264,10 +264,10 @@ fn a_stream_that_was_cut_is_not_taken_for_one_that_ended() {
 fn every_strategy_shows_when_a_service_can_serve() {
     let fleet = Fleet::shared();
     fleet.load_images();
-    // What is said as the process starts is not what is waited for.
+    // The text of `--log-start` is not what is waited for.
     let slow = ["--delay", "1s", "--log-start", "getting there", "--log", "ready to accept"];
     let banner = ["--banner", "SSH-2.0-fixture", "--delay", "1s"];
-    // It logs the text as it starts, and again when it can serve.
+    // The service logs the text as it starts, and again when it can serve.
     let twice = ["--delay", "1s", "--log-start", "ready to accept", "--log", "ready to accept"];
     let strategies: [(&str, &str, &str, &[&str]); 9] = [
         ("tcp", "Tcp(linger: \"20ms\")", FIXTURE, &slow),

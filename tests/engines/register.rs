@@ -13,7 +13,7 @@ use crate::GANGER;
 const DEADLINE: Duration = Duration::from_secs(60);
 const FIELDS: &str = "warm: 1, max: 4, network: Sealed";
 
-/// One whose services are registered with this agent.
+/// A configuration whose services are registered with this agent.
 fn registered(name: &str, fleet: &Fleet, agent: &str) -> Config {
     let register = format!(
         "register: Consul(agent: {agent:?}, prefix: \"g-\", tags: [\"edge\"], ttl: \"3s\")"

@@ -89,7 +89,7 @@ fn a_tag_that_moves_is_followed_and_a_registry_that_is_away_changes_nothing() {
     let said = ganger.wait_for_line(DEADLINE, |line| line.contains("rolled back"));
     assert!(said.contains("exited with code 3"), "{said}");
     assert_eq!(ask(port), "two");
-    // What it stands for was tried; only another move is tried again.
+    // The image that the tag names was tried; only another move is tried again.
     publish(&registry, &["--banner", "three"]);
     wait_until(DEADLINE, "the third is switched to", || ganger.count("switched over") == 2);
     assert_eq!(ask(port), "three");

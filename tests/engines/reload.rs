@@ -56,7 +56,7 @@ fn a_switchover_under_load_is_noticed_by_nobody() {
     let told = thread::scope(|scope| {
         let done = StopOnDrop(&stop);
         let visitors = scope.spawn(|| visits(port, &stop));
-        // Those who are held came all at once, before there was stock for them; who visits is
+        // Held clients came all at once, before there was stock for them; visitors are
         // served from stock once there is enough.
         wait_until(DEADLINE, "a stock for the visitors", || {
             let ends = ganger.ends_after(0);
@@ -179,7 +179,7 @@ fn a_canary_that_fails_its_clients_is_rolled_back_after_a_few() {
     });
     let said = ganger.wait_for_line(DEADLINE, |line| line.contains("rolled back"));
     assert!(said.contains("connections to it"), "{said}");
-    // Those that were in its stock, and some before the third failure was known.
+    // Clients of the canary's stock failed, and some before the third failure was known.
     assert!((3..=6).contains(&failed) && served > failed, "{failed} failed, {served} were served");
     assert_eq!(ask(port), "one");
     assert_eq!(ganger.stop(), 0);
@@ -251,7 +251,7 @@ fn services_and_daemons_come_go_and_move() {
     for (name, port) in [("stays", config.port("stays")), ("goes", config.port("goes"))] {
         assert!(Client::try_connect(port).is_err(), "{name} is still there at its old place");
     }
-    // Whoever was there is there still, on the daemon that left.
+    // Held clients are still connected, on the daemon that left.
     held.iter_mut().for_each(|client| client.echo("still here"));
     for client in held {
         assert_eq!(client.finish(), Ending::Closed(Vec::new()));

@@ -19,7 +19,7 @@ fn one(name: &str, host: &Host, fields: &str) -> Config {
 }
 
 /// Without the guardian, which would do what the next start, or a reap by hand,
-/// is to be seen doing. Those are what there is when the machine itself fails.
+/// is to be seen doing. Only these two are left when the machine itself fails.
 const ALONE: &str = "guardian: false";
 
 /// Another verb of the program with the same configuration; returns its exit
@@ -49,7 +49,7 @@ fn what_a_killed_run_left_is_gone_before_the_next_one_accepts() {
     // Under load: containers are launched, leased and removed as it is killed.
     under_load(port, || first.kill());
     let left = labelled(fleet.all(), &boot);
-    // One of those that resist; the engine may be about to remove some.
+    // A paused container resists removal; the engine may be about to remove some.
     let paused = left.iter().any(|(host, c)| host.try_docker(&["pause", &c.id]).is_ok());
     assert!(paused, "{left:#?}");
 
@@ -136,7 +136,7 @@ fn a_create_of_a_killed_run_that_comes_to_life_later_is_removed() {
     let mut second = config.start(GANGER, &fleet);
     second.wait_for_line(DEADLINE, |line| line.contains("listening"));
     drop(frozen);
-    // It may be kept until no run that goes on can want to start it: 40 s.
+    // The container may be kept until no run that goes on can want to start it: 40 s.
     wait_until(2 * DEADLINE, "the create has come to life and is removed", || {
         let history = host.history(&boot, &since);
         let happened = |what: &str| history.iter().any(|event| event.starts_with(what));
@@ -206,7 +206,7 @@ fn a_third_signal_ends_it_whatever_is_left() {
     let mut ganger = config.serve(GANGER, &fleet);
     let mut client = Client::connect(config.port("echo"));
     client.echo("before");
-    // What is launched in its place as well: a create on its way would come true after the reap.
+    // The replacement is launched, too: a create on its way would come true after the reap.
     let running = |host: &Host, label: &str| {
         host.containers(label).iter().filter(|container| container.state == "running").count()
     };
@@ -299,7 +299,7 @@ fn two_processes_of_one_name_that_cannot_see_each_other_are_told_and_both_serve_
         let said = ["another process runs under our instance name", &other.boot()];
         one.wait_for_line(DEADLINE, |line| said.iter().all(|said| line.contains(said)));
     };
-    // It takes what it finds for an earlier run's; the first one launches anew.
+    // The second takes what it finds for an earlier run's; the first one launches anew.
     second.wait_until_stocked("echo");
     told(&second, &first);
     told(&first, &second);
@@ -340,7 +340,7 @@ fn what_cannot_be_removed_is_named_and_reaped_later() {
     assert_eq!(code, Some(4), "{printed}");
     drop(frozen);
 
-    // What was asked for before the process ended may be carried out now.
+    // The engine may carry out now what was asked for before the process ended.
     let (code, printed) = verb(&fleet, &config, &["reap"]);
     assert_eq!(code, Some(0), "{printed}");
     ganger.assert_nothing_left();

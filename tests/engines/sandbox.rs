@@ -84,7 +84,7 @@ fn sandboxes_that_somebody_removes_cost_no_client_and_a_program_that_is_killed_l
     for (host, holder) in &before {
         host.remove(&holder.id);
     }
-    // What is left has no network any more, though it runs.
+    // The remaining guests have no network any more, though they run.
     let (before, guests) = (ids(before), ids(guests));
     wait_until(DEADLINE, "the stock is another", || {
         ids(found(&fleet, &ganger).1).is_disjoint(&guests)

@@ -19,7 +19,7 @@ impl Drop for Scratch {
     }
 }
 
-/// What the container of a service has in its secret, and the line of its mount, once there is one
+/// The secret of a service's container, and the line of its mount, once there is one container
 /// of this generation and no other.
 fn seen(host: &Host, ganger: &Ganger, service: &str, generation: &str) -> (String, String) {
     let mut id = String::new();
@@ -74,7 +74,7 @@ fn have_their_secrets(fleet: &Fleet, host: &Host) {
     let first = holders(host, &ganger);
     assert_eq!(first.len(), 1, "{kind}: one for both services");
 
-    // Whoever loses it gets another one.
+    // A lost holder is replaced by another one.
     let _ = host.docker(&["kill", &first[0]]);
     for _ in 0..2 {
         Client::connect(config.port("one")).echo("hello");
@@ -86,7 +86,7 @@ fn have_their_secrets(fleet: &Fleet, host: &Host) {
     ganger.wait_until_stocked("one");
     Client::connect(config.port("one")).echo("hello");
 
-    // What is in the file is read with the configuration.
+    // A reload reads the file again, with the configuration.
     fs::write(&key, "hunter3\n").unwrap();
     ganger.reload(&config.to_string());
     for service in ["one", "two"] {

@@ -30,7 +30,7 @@ fn visit(port: u16, stop: &AtomicBool) -> u32 {
     let mut served = 0;
     while !stop.load(Ordering::Relaxed) {
         let Ok(mut client) = Client::try_connect(port) else { break };
-        // One that finds no room is refused: that is not what this is about.
+        // A client that finds no room is refused, which is not tested here.
         let answer = client.try_send("hello\n").and_then(|()| client.try_line());
         if answer.is_ok_and(|line| line == "hello") {
             served += 1;

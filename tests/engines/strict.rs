@@ -11,7 +11,7 @@ use crate::GANGER;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What the fixture's `identify` says: its container, and how many connections
+/// The line of the fixture's `identify`: its container, and how many connections
 /// it has seen.
 fn identity(line: &str) -> (String, u32) {
     let (id, number) = line.split_once(' ').unwrap();
@@ -152,7 +152,7 @@ fn a_container_that_is_too_old_is_not_reused() {
 #[test]
 fn readiness_by_namespace_uses_up_no_connection() {
     let fleet = Fleet::shared();
-    // It accepts once in its life.
+    // The service accepts once in its life.
     let command = ["identify", "--once", "--delay", "300ms"];
     let fields = "warm: 2, max: 4, network: Bridge, reach: Namespace";
     let config =

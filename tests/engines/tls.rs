@@ -51,7 +51,7 @@ fn one(name: &str, daemon: String) -> Config {
     Config::new(name).daemon(daemon).fixture("echo", fields, &[])
 }
 
-/// What `ganger check --online` says, and its exit code.
+/// The output of `ganger check --online`, and its exit code.
 fn check(fleet: &Fleet, config: &Config) -> (Option<i32>, String) {
     let (instance, text) = (config.instance(), config.to_string());
     let mut check = Ganger::start(GANGER, fleet, instance, &text, &["check", "--online"]);

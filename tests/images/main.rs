@@ -1,5 +1,5 @@
-//! Stock services in images, asked by real clients: with no more settings than they cannot do
-//! without, and by the recipes of docs/images.md.
+//! Stock services in images, asked by real clients: with only the settings that they need,
+//! and by the recipes of docs/images.md.
 
 #![expect(clippy::unwrap_used, reason = "a failure is to end the test")]
 #![expect(clippy::print_stdout, reason = "how much was asked is to show")]
@@ -47,7 +47,7 @@ fn field<'a>(recipe: &'a str, name: &str) -> Option<&'a str> {
 // === impl Bed ===
 
 impl Bed {
-    /// A service by its recipe, and with the least.
+    /// A service by its recipe, and one with the fewest settings.
     fn new(name: &'static str) -> Self {
         let recipe = recipe(name);
         let (port, env) = (field(recipe, "port").unwrap(), field(recipe, "env"));
@@ -59,7 +59,7 @@ impl Bed {
         Self::serve(name, &[(name, recipe), ("least", &least)])
     }
 
-    /// What `ganger try` proposes for an image, with this environment.
+    /// The service that `ganger try` proposes for an image, with this environment.
     fn tried(name: &'static str, env: &[&str]) -> Self {
         let (fleet, image) = (Fleet::shared(), image(name));
         let mut program = Command::new(GANGER);

@@ -37,7 +37,7 @@ fn imports(sources: &[Source], src: &str) -> BTreeMap<Module, BTreeSet<Module>> 
             } else if let Some(name) = path.get(file.len())
                 && let Some(part) = handed_on(&of(file), name)
             {
-                // It is taken from another part of the same module, by way of that.
+                // The name comes from another part of the same module, by way of the module.
                 let part = [file.to_vec(), vec![part]].concat();
                 to.extend(Some(part).filter(|part| !own.starts_with(part)));
             }

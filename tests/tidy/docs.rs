@@ -17,7 +17,7 @@ struct Document {
     path: PathBuf,
     /// Its lines outside of fenced blocks.
     prose: Vec<String>,
-    /// Those in fenced blocks.
+    /// Its lines in fenced blocks.
     fenced: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl Document {
 
     /// The commands that it shows: in blocks, and between backquotes.
     fn commands(&self) -> Vec<String> {
-        // What is between backquotes may go on in the next line, but in no other paragraph.
+        // A code span may go on in the next line, but in no other paragraph.
         let prose = self.prose.join("\n");
         let spans = prose.split("\n\n").flat_map(|part| part.split('`').skip(1).step_by(2));
         let spans = spans.map(|span| span.replace('\n', " ")).collect::<Vec<_>>();
@@ -105,7 +105,7 @@ fn resolved(from: &Path, link: &str) -> PathBuf {
     path
 }
 
-/// What is wrong with the links of these documents.
+/// The broken links of these documents.
 fn broken(documents: &[Document], exists: impl Fn(&Path) -> bool) -> Vec<String> {
     let anchors: BTreeMap<_, _> =
         documents.iter().map(|document| (&document.path, document.anchors())).collect();
@@ -159,7 +159,7 @@ fn options<'a>(words: &[&'a str]) -> Vec<&'a str> {
     options.map(|word| word.split('=').next().unwrap_or(word)).collect()
 }
 
-/// What the program says of a verb.
+/// The program's help on a verb.
 fn help(verb: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_ganger")).args([verb, "--help"]).output();
     let output = output.unwrap();
@@ -170,7 +170,7 @@ fn help(verb: &str) -> String {
 fn every_command_that_is_shown_exists() {
     let xtask = fs::read_to_string(root().join("xtask/src/main.rs")).unwrap();
     let (mut known, mut problems, mut seen) = (BTreeMap::new(), Vec::new(), 0);
-    // What was decided may have been decided otherwise since.
+    // Past decisions and changes may name commands that are gone.
     let current = |document: &Document| {
         !document.path.starts_with("docs/decisions") && document.path != Path::new("CHANGELOG.md")
     };

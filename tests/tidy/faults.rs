@@ -32,7 +32,7 @@ fn every_fault_names_tests_that_exist_or_says_that_there_is_none() {
         assert!(number > last && row.len() == 5, "after {last}: {row:?}");
         last = number;
         let (mut file, mut tests) = (String::new(), 0);
-        // What is in backquotes is every second part.
+        // Every second part is in backquotes.
         for name in row[3].split('`').skip(1).step_by(2) {
             if name.ends_with(".rs") {
                 file = fs::read_to_string(root().join(name)).unwrap_or_default();

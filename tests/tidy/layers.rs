@@ -36,10 +36,10 @@ const APP: &[Layer] = &[
     ("program", &["main", "lib"]),
 ];
 
-/// What the core of the pool must not know of.
+/// The crates that the core of the pool must not know of.
 const NOT_IN_POOL: &[&str] = &["bollard", "hyper", "axum", "serde", "clap", "reqwest"];
 
-/// What is wrong with the imports of these files.
+/// The mistakes in the imports of these files.
 fn layering(sources: &[Source], src: &str, layers: &[Layer]) -> Vec<String> {
     let is_pool = layers.iter().any(|(name, _)| *name == MACHINE);
     let rank = |module: &str| {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One source file.
+/// A source file.
 pub(super) struct Source {
     /// From the root of the repository.
     pub(super) path: String,
@@ -110,7 +110,7 @@ fn expand(text: &str) -> Vec<Vec<String>> {
     rest.into_iter().map(|path| [vec![name.to_owned()], path].concat()).collect()
 }
 
-/// What stands between the commas of a group, up to the brace that closes it.
+/// The parts between the commas of a group, up to the brace that closes it.
 fn parts(group: &str) -> Vec<&str> {
     let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
     for (at, c) in group.char_indices() {

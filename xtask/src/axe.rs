@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::{command, packages};
 
-/// Which one: its rules change with its versions.
+/// A fixed version: its rules change with its versions.
 const PACKAGE: &str = "axe-core@4.14.1";
 
 /// Sees that it is in `target/axe`, where the tests look for it.

@@ -3,7 +3,7 @@
 //! path beside its peers.
 //!
 //! The kinds are measured in turn, so that what the machine does meanwhile
-//! falls on all of them; what is compared are they with each other.
+//! falls on all of them; they are compared with each other.
 
 mod cold;
 mod engine;
@@ -45,7 +45,7 @@ const UNANSWERED: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(60);
 const PORT: u16 = 7000;
 
-/// One connection.
+/// A measured connection.
 struct Sample {
     /// From before connect(2) to the echo of the first byte.
     time: Duration,
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
-/// What `benches/peers.rs` prints.
+/// The output of `benches/peers.rs`.
 fn beside_peers() -> Result<String> {
     let mut command = command::cargo(&["bench", "--package", "ganger", "--bench", "peers"]);
     command::say(&command::line(&command));
@@ -157,7 +157,7 @@ fn first_bytes(
     Ok((text, recipe))
 }
 
-/// Through ganger. Answers with the container that served, if it did so in the
+/// Measures through Ganger. Returns the container that served, if it did so in the
 /// way that is to be measured.
 fn through(server: &mut Server, kind: FigureKind, figures: &mut Figures) -> Result<Option<String>> {
     let sample = first_byte(server.address(kind)?)?;
@@ -166,7 +166,7 @@ fn through(server: &mut Server, kind: FigureKind, figures: &mut Figures) -> Resu
     Ok(figures.note(kind, &end.start, sample.time).then_some(end.container))
 }
 
-/// Through ganger, and directly to the container that served, in turn.
+/// Measures through Ganger, and directly to the container that served, in turn.
 fn same_container(engine: &BenchEngine, server: &mut Server, figures: &mut Figures) -> Result<()> {
     let mut known = BTreeMap::new();
     for turn in 0..=TURNS {
@@ -200,8 +200,8 @@ fn same_container(engine: &BenchEngine, server: &mut Server, figures: &mut Figur
     Ok(())
 }
 
-/// Directly. Some such connections are never answered (seen here, and not
-/// explained: the container sends, and the host receives nothing). Such a one is
+/// Measures directly. Some such connections are never answered (seen here, and not
+/// explained: the container sends, and the host receives nothing). An unanswered one is
 /// counted, and another takes its place.
 fn over_bridge(address: SocketAddr, figures: &mut Figures) -> Result<Sample> {
     for _ in 0..2 {

@@ -20,10 +20,10 @@ use crate::{SimArgs, TestArgs, axe, postgres, schemathesis};
 pub(crate) const ENGINE_TARGET: &str = "engines";
 /// The test target that needs images of stock services.
 const IMAGES_TARGET: &str = "images";
-/// Three with the machine's own Docker that tests share, six that they take, and one for each of
-/// these.
+/// Three hosts with the machine's own Docker that tests share, six that they take, and one for each
+/// of [`OTHER_KINDS`].
 const HOSTS: u8 = 11;
-/// Tests of it at a time: they wait for most of their time, for engines and for time-outs.
+/// Engine tests at a time: they mostly wait, for engines and for time-outs.
 const ENGINE_THREADS: u8 = 6;
 const OTHER_KINDS: [&str; 2] = ["10=docker-trixie", "11=podman-trixie"];
 
@@ -72,7 +72,7 @@ fn test_on(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> Resu
     packages::ensure_watchers()?;
     axe::ensure()?;
     schemathesis::ensure();
-    // Whatever runs may have been started otherwise, or be in any state.
+    // A fleet that runs may have been started otherwise, or be in any state.
     fleet.down()?;
     let kinds: Vec<_> = OTHER_KINDS.into_iter().map(assignment).collect::<Result<_>>()?;
     fleet.up(HOSTS, &kinds, &[], Settings::default())?;
@@ -97,7 +97,7 @@ fn test_images(fleet: &Fleet, interrupts: &Interrupts, filter: Option<&str>) -> 
     let record = fleet.record();
     let env = [("GANGER_FLEET".as_ref(), record.as_os_str())];
     let targets = vec!["--test".to_owned(), IMAGES_TARGET.to_owned()];
-    // Each starts services that take all processors there are.
+    // Each test starts services that take all processors there are.
     let run = TestRun { targets, threads: Some(1), shown: true };
     run_tests(&[run], filter, &env, interrupts)
 }
@@ -108,11 +108,11 @@ fn test_images(_: &Fleet, _: &Interrupts, _: Option<&str>) -> Result<ExitCode> {
 }
 
 /// Targets that are run by one command, and how many tests of one at a time; as many as the
-/// machine has processors when it does not say.
+/// machine has processors where `threads` is `None`.
 struct TestRun {
     targets: Vec<String>,
     threads: Option<u8>,
-    /// What passing tests print is shown.
+    /// Whether the output of passing tests is shown.
     shown: bool,
 }
 
@@ -143,7 +143,7 @@ fn run_tests(
         command.args(targets).args(filter).envs(env.iter().copied());
         command.arg("--");
         if is_root() {
-            // Those that enter network namespaces.
+            // Tests that enter network namespaces.
             command.arg("--include-ignored");
         }
         command.args(threads.map(|threads| format!("--test-threads={threads}")));
@@ -170,13 +170,13 @@ fn test_targets() -> Result<Vec<String>> {
         .collect())
 }
 
-/// What has to pass before a change goes in. Says how long each part took.
+/// Runs all that has to pass before a change goes in. Says how long each part took.
 pub(crate) fn ci() -> Result<ExitCode> {
     part("fmt", || command::run(&mut cargo(&["fmt", "--all", "--check"])))?;
     let clippy =
         ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     part("clippy", || command::run(&mut cargo(&clippy)))?;
-    // The libraries: nobody reads that of the tools.
+    // The libraries alone: nobody reads the tools' documentation.
     let doc = ["doc", "--package", "ganger", "--package", "ganger-pool", "--lib", "--no-deps"];
     let mut doc = cargo(&[&doc[..], &["--all-features"]].concat());
     part("doc", || command::run(doc.env("RUSTDOCFLAGS", "-D warnings")))?;

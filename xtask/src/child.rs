@@ -31,7 +31,7 @@ pub(crate) struct Interrupts {
 // === impl Interrupts ===
 
 impl Interrupts {
-    /// From now on they do not end us.
+    /// From now on signals do not end us.
     pub(crate) fn take() -> Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signal handlers")?;
         let (came, group) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI32::new(0)));
@@ -89,14 +89,14 @@ impl Interrupts {
         command::say(&format!("+ {}", command::line(command)));
         let child = command
             .process_group(0)
-            // In the background of its terminal, to read it would stop the child.
+            // A read of the terminal from its background would stop the child.
             .stdin(Stdio::null())
             .spawn()
             .with_context(|| format!("`{}` could not be run", command::line(command)))?;
         let group = i32::try_from(child.id()).context("process id")?;
         self.group.store(group, Ordering::SeqCst);
         if self.came() {
-            // It came when there was nobody to get it.
+            // The signal came when there was nobody to get it.
             signal_group(group, Signal::TERM);
         }
         Ok((child, group))
@@ -110,7 +110,7 @@ impl Interrupts {
 
 fn signal_group(group: i32, signal: Signal) {
     if let Some(group) = Pid::from_raw(group) {
-        // It may be gone already.
+        // The group may be gone already.
         let _ = kill_process_group(group, signal);
     }
 }

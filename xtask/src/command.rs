@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus, Output};
 
 use anyhow::{Context, Result, bail};
 
-/// A line for who runs it. That nobody reads on, as with `| head`, is no failure.
+/// Prints a line. A reader that has gone, as with `| head`, is no failure.
 pub(crate) fn say(line: &str) {
     _ = writeln!(std::io::stdout().lock(), "{line}");
 }

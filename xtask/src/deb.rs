@@ -53,7 +53,7 @@ fn cargo_deb() -> Result<PathBuf> {
     Ok(packer)
 }
 
-/// Seconds since 1970 that all times in the package are: SOURCE_DATE_EPOCH or the commit's.
+/// The time of all in the package, in seconds since 1970: SOURCE_DATE_EPOCH or the commit's.
 fn epoch() -> Result<String> {
     if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
         return Ok(epoch);
@@ -94,7 +94,7 @@ fn generate(dir: &Path, epoch: &str, maintainer: Option<&str>) -> Result<()> {
     fs::write(dir.join("changelog"), changelog).context("target/deb/changelog")
 }
 
-/// What Cargo.toml says of the package.
+/// The package's fields in Cargo.toml.
 struct Metadata {
     version: String,
     maintainer: String,

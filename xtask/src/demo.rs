@@ -12,10 +12,10 @@ use crate::{command, machine};
 pub(crate) fn run() -> Result<ExitCode> {
     let named = named(std::env::var("DOCKER_HOST").ok());
     if let Some(url) = &named {
-        // Whoever names an engine wants that one, or to be told what is wrong with it.
+        // A user who names an engine wants that one, or to be told what is wrong with it.
         command::say(&format!("using the engine that DOCKER_HOST names, {url}"));
     } else {
-        // Before some minutes have gone by.
+        // The check comes before minutes of building.
         machine::check(&Site::demo())?;
     }
     command::say("building ganger: some minutes the first time");
@@ -25,7 +25,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut demo = command::ganger();
     demo.arg("demo").current_dir(command::root());
     if named.is_none() {
-        // It may be there and empty.
+        // DOCKER_HOST may be set and empty.
         demo.env_remove("DOCKER_HOST");
     }
     let result = interrupts.run(&mut demo);

@@ -49,7 +49,7 @@ impl Fleet {
         if !is_root() {
             bail!("a fleet needs root: network namespaces, mounts, dockerd");
         }
-        // One for all: wherever they keep their files, they share addresses.
+        // Fleets of one bridge share addresses, wherever they keep their files.
         let name = SocketAddr::from_abstract_name(format!("ganger-fleet/{}", site.bridge))?;
         let lock = UnixListener::bind_addr(&name);
         let lock =
@@ -67,7 +67,7 @@ impl Fleet {
         self.site.host(number).socket
     }
 
-    /// Starts what does not run of hosts 0 to `hosts`, and stops others. Each runs the
+    /// Starts those of hosts 0 to `hosts` that do not run, and stops others. Each runs the
     /// machine's own engine unless `kinds` says otherwise.
     pub(crate) fn up(
         &self,
@@ -165,7 +165,7 @@ impl Fleet {
             }
         }
         if !network::in_use() {
-            // What all fleets of the machine share.
+            // All fleets of the machine share these.
             if !before.namespaces {
                 network::forget_namespaces();
             }

@@ -1,10 +1,10 @@
-//! What there is of a fleet on a machine that is not Linux: the reason for none.
+//! Stands in for a fleet on a machine that is not Linux: says why there is none.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-/// What no host runs here.
+/// The kind of engine that no host runs here.
 pub(crate) type Kind = String;
 
 /// Never held.

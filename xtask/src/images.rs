@@ -18,14 +18,14 @@ use crate::child::Interrupts;
 use crate::{command, packages, suite};
 use recipe::{RECIPES, Recipe};
 
-/// Which Debian.
+/// The Debian suite.
 const SUITE: &str = "bookworm";
 /// Written last, and says of what the rest was made.
 const MADE: &str = "made-of";
-/// No layer has these: what is in them serves the making.
+/// No layer has the content of these: it serves the making.
 const LEFT_OUT: [&str; 6] =
     ["./proc", "./sys", "./dev", "./etc/resolv.conf", "./var/cache/apt", "./var/lib/apt/lists"];
-/// What nobody reads in a container.
+/// Files that nobody reads in a container.
 const SLIM: &str = "path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\n\
                     path-exclude=/usr/share/locale/*\npath-exclude=/usr/share/info/*\n";
 
@@ -37,7 +37,7 @@ pub(crate) struct Images {
 // === impl Images ===
 
 impl Images {
-    /// Makes those that are not there, or not of what they are made of now.
+    /// Makes the images that are missing, or whose sources have changed.
     pub(crate) fn ensure(interrupts: &Interrupts) -> Result<Self> {
         packages::ensure_images()?;
         let dir = std::path::absolute(command::target().join("images"))?;
@@ -181,7 +181,7 @@ fn run(dir: &Path, script: &str, interrupts: &Interrupts) -> Result<()> {
     Ok(())
 }
 
-/// What an overlay has as devices without a number was deleted; in a layer an empty file says so.
+/// A deleted file is a device without a number in an overlay, and an empty marker in a layer.
 fn mark_deleted(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir)? {
         let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
@@ -199,13 +199,13 @@ fn mark_deleted(dir: &Path) -> Result<()> {
 fn layer(root: &Path, tar: &Path) -> Result<()> {
     let mut command = Command::new("tar");
     command.args(["--numeric-owner", "--xattrs"]);
-    // The directory stays: only what is in it is left out.
+    // Directories stay: only their content is left out.
     command.args(LEFT_OUT.map(|path| format!("--exclude={path}/*")));
     command.arg("--exclude=./etc/resolv.conf").arg("-C").arg(root).arg("-cf").arg(tar).arg(".");
     command::output_of(command).map(drop)
 }
 
-/// Writes what the layers are, as `docker load` reads it.
+/// Writes the description of the layers, as `docker load` reads it.
 fn describe(recipe: &Recipe, archive: &Path) -> Result<()> {
     let layers = ["base.tar", "layer.tar"];
     let mut ids = Vec::new();

@@ -15,29 +15,29 @@ use crate::wait;
 /// installed makes its directories, networks and keys.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is done next.
+/// The next step.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// It answers.
+    /// The engine answers.
     Use,
-    /// It is about to.
+    /// The engine is about to answer.
     Wait,
-    /// There is none, and may be none installed.
+    /// No engine is there, and perhaps none is installed.
     Install,
-    /// There is none.
+    /// No engine is there.
     Start,
-    /// One that is not ours is in the way.
+    /// An engine that is not ours is in the way.
     GiveUp,
 }
 
-/// What has been done about an engine that is not there.
+/// The installation of an engine that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Installed {
     /// Not looked at.
     Unknown,
-    /// It was installed before, or nobody starts what was installed now.
+    /// The engine was installed before, or nobody starts what was installed now.
     Idle,
-    /// It was installed now, and the machine's service manager starts what is installed.
+    /// The engine was installed now, and the machine's service manager starts what is installed.
     Starting,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn check(site: &Site) -> Result<()> {
 fn step(seen: Presence, installed: Installed, waited: Duration) -> Step {
     match (seen, installed) {
         (Presence::Answers, _) => Step::Use,
-        // As systemd does for an engine that it starts at the first connection.
+        // Systemd does so for an engine that it starts at the first connection.
         (Presence::Listens, _) if waited < PATIENCE => Step::Wait,
         (Presence::Listens, _) => Step::GiveUp,
         (Presence::Nobody, Installed::Unknown) => Step::Install,

@@ -12,12 +12,12 @@ use crate::command;
 /// The package of the machine's own engine.
 pub(crate) const DOCKER: &str = "docker.io";
 
-/// What one engine in the machine's own namespace needs: each program, and the package that
+/// The needs of one engine in the machine's own namespace: each program, and the package that
 /// has it. The demo and the benchmark need no more.
 const ENGINE: &[(&str, &str)] =
     &[("dockerd", DOCKER), ("containerd", DOCKER), ("docker-proxy", DOCKER), ("ip", "iproute2")];
 
-/// What a fleet, and the tests on it, need besides.
+/// The further needs of a fleet, and of the tests on it.
 const FLEET: &[(&str, &str)] = &[
     ("docker", DOCKER),
     ("iptables", "iptables"),
@@ -25,7 +25,7 @@ const FLEET: &[(&str, &str)] = &[
     ("docker-registry", "docker-registry"),
 ];
 
-/// The same for what the data path is measured beside.
+/// The same for the proxies that the data path is measured beside.
 const PEERS: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("nginx", "nginx-light"),
@@ -59,8 +59,8 @@ const CLIENTS: &[(&str, &str)] = &[
     ("swaks", "swaks"),
 ];
 
-/// What looks at a running Ganger in tests: Prometheus, a browser with its driver, and the Python that
-/// [`crate::schemathesis`] runs in.
+/// The watchers of a running Ganger in tests: Prometheus, a browser with its driver, and the Python
+/// that [`crate::schemathesis`] runs in.
 const WATCHERS: &[(&str, &str)] = &[
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
@@ -70,7 +70,7 @@ const WATCHERS: &[(&str, &str)] = &[
     ("python3", "python3-venv"),
 ];
 
-/// What fetches packages of npm.
+/// The program that fetches packages of npm.
 const NPM: &[(&str, &str)] = &[("npm", "npm")];
 
 /// Programs of the system are looked for here as well as in PATH.
@@ -116,12 +116,12 @@ pub(crate) fn ensure_clients() -> Result<Vec<&'static str>> {
     install(CLIENTS)
 }
 
-/// The same for what looks at a running Ganger.
+/// The same for the watchers of a running Ganger.
 pub(crate) fn ensure_watchers() -> Result<Vec<&'static str>> {
     install(WATCHERS)
 }
 
-/// The same for what fetches packages of npm.
+/// The same for the program that fetches packages of npm.
 pub(crate) fn ensure_npm() -> Result<Vec<&'static str>> {
     install(NPM)
 }

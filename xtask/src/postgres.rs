@@ -35,11 +35,11 @@ fn fetch(dir: &Path) -> Result<()> {
         let mut apt = Command::new("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive").arg("-q").args(args);
         apt.args(["-o", &format!("Dir::Cache::archives={}", archives.display())]);
-        // Who else may not write here.
+        // Another user may not write here.
         command::run(apt.args(["-o", "APT::Sandbox::User=root"]))
     };
     apt(&["update"])?;
-    // Whatever of its dependencies the machine has already is found there.
+    // Dependencies that the machine has already are found there.
     apt(&["install", "-y", "--no-install-recommends", "--download-only", "postgresql"])?;
     let packages: Vec<PathBuf> = fs::read_dir(&archives)?
         .filter_map(Result::ok)

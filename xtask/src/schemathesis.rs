@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 
 use crate::command;
 
-/// Which one: others find other mistakes.
+/// A fixed version: others find other mistakes.
 const PACKAGE: &str = "schemathesis==4.32.5";
 
-/// Sees that it is there. Where it cannot be had that is said, and the test that needs it fails.
+/// Sees that it is there. A failed fetch is told, and the test that needs it fails.
 pub(crate) fn ensure() {
     let dir = command::root().join("target/schemathesis");
     if dir.join("bin/schemathesis").is_file() {
@@ -24,7 +24,7 @@ pub(crate) fn ensure() {
 }
 
 fn fetch(dir: &Path) -> Result<()> {
-    // One that was begun and not ended is made anew.
+    // An environment that was begun and not ended is made anew.
     command::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(dir)).context(
         "Python cannot make an environment; on Debian it needs the package python3-venv",
     )?;

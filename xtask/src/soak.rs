@@ -9,10 +9,10 @@ use crate::child::Interrupts;
 use crate::command;
 use crate::fleet::{Fleet, Settings, Site, is_root};
 
-/// One of them is no daemon at first: names of others are given to it.
+/// One host is no daemon at first: it is given the names of others.
 const HOSTS: u8 = 4;
 
-/// Runs it; returns 1 when something was violated.
+/// Runs the soak test; returns 1 when something was violated.
 pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode> {
     if !is_root() {
         bail!("you are not root, and this stops daemons and cuts links");
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode> {
     }
     let interrupts = Interrupts::take()?;
     if std::env::var_os("GANGER_FLEET").is_some() {
-        // Somebody else's, who has it stay.
+        // The fleet is somebody else's, who has it stay.
         return code(&interrupts, &mut soak);
     }
     let fleet = Fleet::lock(Site::tests()?)?;
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<ExitCode> {
 }
 
 fn on(fleet: &Fleet, interrupts: &Interrupts, soak: &mut Command) -> Result<ExitCode> {
-    // Whatever runs may have been started otherwise, or be in any state.
+    // A fleet that runs may have been started otherwise, or be in any state.
     fleet.down()?;
     fleet.up(HOSTS, &[], &[], Settings::default())?;
     if interrupts.came() {

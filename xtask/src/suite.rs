@@ -9,12 +9,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::command;
 
-/// Signs every suite that we know.
+/// The keys that sign every suite.
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Written last, and says for which place the rest was made.
 const MADE: &str = "made-for";
 
-/// What is unpacked.
+/// The extent of what is unpacked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Extent {
     /// The packages alone: their programs run with the machine's libraries.
@@ -33,7 +33,7 @@ pub(crate) fn directory(
     finish: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     let suites = command::target().join("suites");
-    // What is made may hold its own place in absolute paths.
+    // The files may hold their own place in absolute paths.
     let dir = std::path::absolute(suites.join(name))?;
     if is_made(&dir, packages) {
         return Ok(dir);
@@ -59,7 +59,7 @@ pub(crate) fn directory(
     Ok(dir)
 }
 
-/// Whether it is whole, of these packages, and has not been moved or copied since.
+/// Whether the directory is whole, of these packages, and not moved or copied since.
 fn is_made(dir: &Path, packages: &[&str]) -> bool {
     fs::read_to_string(dir.join(MADE)).is_ok_and(|made| made == mark(dir, packages))
 }
@@ -115,7 +115,7 @@ fn run_apt(apt: &Path, args: &[&str]) -> Result<()> {
     command::output_of(command).map(drop)
 }
 
-/// What makes an apt leave the machine's own alone.
+/// Options that make an apt leave the machine's own alone.
 fn options(apt: &Path) -> Vec<String> {
     let path = |name: &str| apt.join(name).display().to_string();
     vec![
@@ -127,7 +127,7 @@ fn options(apt: &Path) -> Vec<String> {
         format!("Dir::State::status={}", path("status")),
         format!("Dir::Cache={}", path("cache")),
         "Acquire::Languages=none".into(),
-        // A user of apt's own may not write here.
+        // Apt's own user may not write here.
         "APT::Sandbox::User=root".into(),
     ]
 }
@@ -147,7 +147,7 @@ pub(crate) fn archive() -> Result<String> {
     if let Some(archive) = named()? {
         return Ok(archive);
     }
-    // Whose an archive is, its lists say, which the machine may not have.
+    // An archive's lists tell its origin, and the machine may not have them.
     command::output("apt-get", &["update", "-qq"])?;
     named()?.context("the machine's apt names no archive of Debian's in its sources")
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask vm`: a virtual machine that is as production usually is, a Debian with systemd
-//! and the Docker of its own, and in it what cannot be run beside.
+//! `cargo xtask vm`: a virtual machine as production usually has it, a Debian with systemd and its
+//! own Docker, for what cannot be run outside.
 
 mod inside;
 mod payload;
@@ -18,10 +18,10 @@ use crate::command;
 use crate::fleet::is_root;
 use crate::packages;
 
-/// Runs it; returns 1 when something failed there, or nothing was heard of its end.
+/// Runs the machine; returns 1 when something failed there, or its end was not heard of.
 pub(crate) fn run(filters: Vec<String>) -> Result<ExitCode> {
     let obstacle = match () {
-        // What runs in it is built for this one.
+        // Its programs are built for this machine.
         () if !cfg!(target_arch = "x86_64") => Some("this machine is not x86-64"),
         () if !is_root() => Some("you are not root, and debootstrap needs that"),
         () => None,
@@ -47,7 +47,7 @@ pub(crate) fn run(filters: Vec<String>) -> Result<ExitCode> {
         interrupts.check()?;
         qemu::run(&dir, &system, &payload, &interrupts)
     });
-    // As large as all that is tested, and made anew each time.
+    // The disk is as large as all that is tested, and made anew each time.
     let removed = fs::remove_file(payload);
     let code = result?;
     removed?;

@@ -10,7 +10,7 @@ pub(crate) fn until<T>(time: Duration, look: impl FnMut() -> Option<T>) -> Optio
     every(STEP, time, look)
 }
 
-/// The same for something that it costs much to look at.
+/// The same, for something that is costly to look at.
 pub(crate) fn every<T>(
     pause: Duration,
     time: Duration,

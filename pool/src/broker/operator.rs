@@ -1,5 +1,5 @@
-//! The orders of the operator: each is checked and told to the ledger under one lock. And what
-//! an operator asks before.
+//! The operator's orders: each is checked and told to the ledger under one lock. And the
+//! containers that an operator chooses from.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const BATCH: usize = 256;
 // === impl Broker ===
 
 impl<R: ContainerRuntime> Broker<R> {
-    /// Whether that changes anything.
+    /// Returns whether that changes anything.
     pub(crate) fn set_daemon_state(
         &self,
         daemon: &DaemonName,
@@ -37,7 +37,7 @@ impl<R: ContainerRuntime> Broker<R> {
         })
     }
 
-    /// Whether that changes anything.
+    /// Returns whether that changes anything.
     pub(crate) fn set_service_state(
         &self,
         service: &ServiceName,
@@ -60,7 +60,7 @@ impl<R: ContainerRuntime> Broker<R> {
         self.inner.lock().ledger.daemon_state(daemon) == Some(AdminState::Maint)
     }
 
-    /// The generation that is rolled out from now on.
+    /// Returns the generation that is rolled out from now on.
     pub(crate) fn roll(&self, service: &ServiceName) -> Result<Generation, OrderError> {
         self.order(|inner, outbox| {
             if inner.ledger.is_draining() {
@@ -74,7 +74,7 @@ impl<R: ContainerRuntime> Broker<R> {
         })
     }
 
-    /// The generation that is given up.
+    /// Returns the generation that is given up.
     pub(crate) fn roll_back(&self, service: &ServiceName) -> Result<Generation, OrderError> {
         self.order(|inner, _| {
             let service = service.clone();
@@ -124,8 +124,8 @@ impl<R: ContainerRuntime> Broker<R> {
         }
     }
 
-    /// Carries an order out, unless it is refused. `decide` looks at what there is, says what
-    /// comes of it, and what the ledger is told, under the same lock.
+    /// Carries an order out, unless it is refused. `decide` looks at the state, and returns the
+    /// answer and the event for the ledger, under the same lock.
     fn order<T, E>(
         &self,
         decide: impl FnOnce(&mut Inner<R>, &mut Outbox<R>) -> Result<(T, Option<Event>), E>,

@@ -1,4 +1,4 @@
-//! What comes of an event, until it can be told.
+//! The results of an event, until they can be sent.
 
 use std::sync::Arc;
 
@@ -10,24 +10,24 @@ use crate::events::EventKind;
 use crate::orders::{Order, RemovalOrder};
 use crate::runtime::ContainerRuntime;
 
-/// What is to be told after the lock is released.
+/// Messages to be sent after the lock is released.
 pub(super) struct Outbox<R: ContainerRuntime> {
     pub(super) answers: Vec<(oneshot::Sender<Answer<R>>, Answer<R>)>,
-    /// Where in the queue the one stands who has asked for a container, if it has to wait.
+    /// The place in the queue of the waiter that has just asked, if it has to wait.
     pub(super) place: Option<u32>,
     pub(super) orders: Vec<Order>,
     pub(super) removals: Vec<RemovalOrder>,
     pub(super) emptied: Vec<DaemonName>,
-    /// The events that come with every lease are to be told as well.
+    /// Whether the events of every lease are told as well.
     pub(super) detailed: bool,
-    /// What has happened, each with its number.
+    /// Events, each with its number.
     pub(super) events: Vec<(u64, EventKind)>,
-    /// What the services run has changed.
+    /// Whether the generations of services have changed.
     pub(super) services_changed: bool,
-    /// Containers granted to a waiter that is not there; a mistake of ours that
-    /// must not cost a container.
+    /// Containers granted to a waiter that is not there: a bug of the pool, which
+    /// must not leak them.
     pub(super) undeliverable: Vec<LaunchId>,
-    /// Handles that are let go of; dropping them closes files.
+    /// Handles to be dropped, which closes files.
     pub(super) dropped: Vec<Arc<R::Handle>>,
 }
 

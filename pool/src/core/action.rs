@@ -1,4 +1,4 @@
-//! What the ledger answers.
+//! The actions of the ledger.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,55 +9,55 @@ use super::{
     State, WaiterId,
 };
 
-/// Something to be done.
+/// An order or a report of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Launch a container. Answered by `Started` and `Ready`, or `LaunchFailed`.
     Launch {
         /// Its id.
         launch: LaunchId,
-        /// Where.
+        /// The daemon.
         daemon: DaemonName,
-        /// Of which service.
+        /// The service.
         service: ServiceName,
-        /// Which version of its spec.
+        /// The version of its spec.
         generation: Generation,
-        /// The most containers the daemon may hold, of all who share it.
+        /// The most containers that the daemon may hold, of all who share it.
         capacity: u32,
     },
     /// Stop waiting for a launch to get ready. Answered by `LaunchFailed`.
     Interrupt {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
     },
-    /// Find out whether a container can serve again. Answered by `Checked`.
+    /// Check whether a container can serve again. Answered by `Checked`.
     Check {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
     },
     /// Remove a container, however long it takes. Answered by `Removed`.
     Retire {
         /// The daemon it is on.
         daemon: DaemonName,
-        /// Which.
+        /// The container.
         key: ContainerKey,
         /// Why.
         reason: RetireReason,
-        /// Whose stock it was in, if it ended there by itself.
+        /// The service in whose stock it ended, if it did so.
         ended_in_stock: Option<ServiceName>,
     },
     /// A waiter begins to wait.
     Queued {
-        /// Who.
+        /// The waiter.
         waiter: WaiterId,
         /// Its place: 1 is the next to be served. Nobody is behind it yet.
         place: u32,
     },
     /// A waiter gets a container.
     Grant {
-        /// Who.
+        /// The waiter.
         waiter: WaiterId,
-        /// What.
+        /// The launch of the container.
         launch: LaunchId,
         /// The daemon it is on.
         daemon: DaemonName,
@@ -65,72 +65,72 @@ pub enum Action {
         start: StartKind,
         /// Which lease of this container it is; 1 is the first.
         uses: u32,
-        /// How many were ready, this one included.
+        /// How many containers were ready, this one included.
         ready: u32,
     },
     /// A waiter gets nothing.
     Refuse {
-        /// Who.
+        /// The waiter.
         waiter: WaiterId,
-        /// The service that it wanted one of.
+        /// The service that it asked for.
         service: ServiceName,
         /// Why.
         refusal: Refusal,
     },
     /// A daemon that left the fleet holds nothing any more: contact may end.
     Forget {
-        /// Which.
+        /// The daemon.
         daemon: DaemonName,
     },
-    /// Launches on a daemon fail by its fault. It has contact all the same.
+    /// Launches on a daemon fail by its fault, though there is contact.
     Degraded {
-        /// Which.
+        /// The daemon.
         daemon: DaemonName,
         /// Why, for people.
         reason: Arc<str>,
     },
     /// A container was started on a daemon that was degraded.
     Recovered {
-        /// Which.
+        /// The daemon.
         daemon: DaemonName,
     },
     /// A stock that sizes itself is to be of another size.
     Resized {
-        /// Of which service.
+        /// The service.
         service: ServiceName,
         /// How many ready containers are kept from now on.
         warm: u32,
     },
-    /// Containers of a service keep ending in stock by themselves: what is launched for the
-    /// stock is paced, until one serves.
+    /// Containers of a service keep ending in stock by themselves: launches for the stock
+    /// are paced until one serves.
     Paced {
-        /// Of which service.
+        /// The service.
         service: ServiceName,
-        /// Of which generation.
+        /// The generation.
         generation: Generation,
-        /// The longest pause before each of them.
+        /// The longest pause before such a launch.
         pause: Duration,
     },
     /// A rollout went a step further.
     Advanced {
-        /// Of which service.
+        /// The service.
         service: ServiceName,
         /// The new generation.
         generation: Generation,
         /// How far it is now.
         stage: Stage,
     },
-    /// A generation has taken the place of the one before, which is launched no more.
+    /// A generation has taken the place of the one before, which is not launched any more.
     SwitchedOver {
-        /// Of which service.
+        /// The service.
         service: ServiceName,
-        /// The new one.
+        /// The new generation.
         generation: Generation,
     },
-    /// A generation could not take the place of the one before, which goes on.
-    /// It is launched no more.
+    /// A generation could not take the place of the one before, which goes on,
+    /// and is not launched any more.
     RolledBack {
-        /// Of which service.
+        /// The service.
         service: ServiceName,
         /// The one that is given up.
         generation: Generation,
@@ -139,13 +139,13 @@ pub enum Action {
         /// The same in words, for people.
         reason: Arc<str>,
     },
-    /// A container changed its state; nothing to be done but to tell it.
+    /// A container changed its state: only to be reported.
     Moved {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
-        /// From where; `Removed` for a new one.
+        /// Its state before; `Removed` for a new one.
         from: State,
-        /// To where.
+        /// Its state now.
         to: State,
     },
 }
@@ -157,7 +157,7 @@ pub enum GivenUp {
     Failed,
     /// No daemon that answers can launch it.
     Refused,
-    /// Another was asked for.
+    /// Another generation was asked for.
     Replaced,
     /// The operator has ordered it.
     Operator,

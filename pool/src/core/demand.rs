@@ -18,12 +18,12 @@
 //! overtake each other is J. Keilson and L. Servi's distributional form of Little's law,
 //! Operations Research Letters 7(5), 1988.
 //!
-//! Where containers are used again, what counts is how far arrivals get ahead of the
+//! Where containers are used again, `D` counts how far arrivals get ahead of the
 //! containers that come back.
 //!
-//! Two things are added to the formula. When the mean of the last few windows is another
-//! than before by more than chance, the past is forgotten. And what the formula gets wrong
-//! is made up for: while more arrivals miss than may, fewer misses are aimed at.
+//! Two rules are added to the formula. When the mean of the last few windows differs from
+//! the usual mean by more than chance, the past is forgotten. And errors of the formula
+//! are corrected: while more arrivals miss than may, fewer misses are aimed at.
 
 mod moments;
 mod quantile;
@@ -34,34 +34,34 @@ use super::Auto;
 use moments::Moments;
 use quantile::quantile;
 
-/// Taken for the lead time until one was seen.
+/// The lead time that is assumed until one was seen.
 const UNKNOWN: Duration = Duration::from_secs(1);
-/// Counts are kept of windows as long as the lead time, within these bounds.
+/// Windows are as long as the lead time, within these bounds.
 const WINDOWS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
-/// So long, and so many windows at least, the demand is remembered.
+/// How long, and how many windows at least, the demand is remembered.
 const MEMORY: (Duration, f64) = (Duration::from_secs(120), 64.0);
-/// So many windows without demand are supposed to have been before the first.
+/// The windows without demand that are assumed before the first.
 const BEFORE: f64 = 16.0;
-/// The memory of what has the say when demand has just risen, in windows.
+/// The memory of the recent mean, which shows that demand has risen, in windows.
 const FAST: f64 = 8.0;
-/// So many standard deviations of its own are a change, and no chance.
+/// The standard deviations of the recent mean from which a change is no chance.
 const CHANGE: f64 = 4.0;
 /// The memory of lead times, in launches.
 const LEADS: f64 = 1024.0;
-/// A lead time counts as at most so many times what is usual: one that waited until a
+/// The most times the mean that a lead time counts as: a launch that waited until a
 /// daemon was back says nothing of the next.
 const LONGEST: f64 = 4.0;
 
 /// How far the budget of misses may be overdrawn and saved up.
 const BUDGET: (f64, f64) = (-64.0, 4.0);
-/// By so many misses of the budget the share that is aimed at halves or doubles.
+/// The misses of the budget by which the share that is aimed at halves or doubles.
 const GAIN: f64 = 8.0;
-/// Misses before so many windows are over were those of a beginning, and count for nothing.
+/// The windows at the beginning whose misses do not count.
 const BEGINNING: f64 = 64.0;
-/// Of the misses that are allowed so many are aimed at: what is learnt is not exact.
+/// The share of the allowed misses that is aimed at: the estimate is not exact.
 const AIM: f64 = 0.25;
 
-/// What is known of a service's demand.
+/// The demand of a service, as learnt so far.
 #[derive(Debug)]
 pub(super) struct Demand {
     window: Duration,
@@ -79,7 +79,7 @@ pub(super) struct Demand {
     budget: f64,
     /// Windows until misses count.
     beginning: f64,
-    /// Less is wanted than there is: when that counts, and the most that was wanted since.
+    /// While less is wanted than is kept: when the stock is lowered, and the most wanted since.
     lower: Option<(Instant, u32)>,
 }
 
@@ -103,7 +103,7 @@ impl Default for Demand {
 }
 
 impl Demand {
-    /// Somebody wants a container. Says whether that may change what is wanted.
+    /// Somebody wants a container. Returns whether the wanted stock may change.
     pub(super) fn arrived(&mut self, now: Instant) -> bool {
         let closed = self.advance(now);
         if self.opened.is_none() {
@@ -163,7 +163,7 @@ impl Demand {
         self.window.max(Duration::from_secs(1))
     }
 
-    /// The stock that meets the demand as it is known. Costs what the answer is.
+    /// The stock that meets the demand as it is known. The cost grows with the answer.
     fn stock(&self, auto: &Auto) -> u32 {
         let (mean, dispersion) = (self.counts.mean(), self.dispersion());
         let mean = self.risen().unwrap_or(mean) / self.window.as_secs_f64();
@@ -197,8 +197,8 @@ impl Demand {
         CHANGE * (usual / (2.0 * FAST - 1.0)).sqrt()
     }
 
-    /// When the demand has become another, what was before says nothing any more, but
-    /// how it is dispersed.
+    /// When the demand has changed, forgets the demand before, except for its
+    /// dispersion.
     fn begin_anew(&mut self) {
         let recent = self.recent.mean();
         if (recent - self.counts.mean()).abs() > self.chance() {
@@ -227,7 +227,7 @@ impl Demand {
         true
     }
 
-    /// Windows follow the lead time when it has become another.
+    /// Adapts the window when the lead time has doubled or halved.
     fn resize(&mut self) {
         if self.lead.is_empty() {
             return;

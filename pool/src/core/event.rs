@@ -1,4 +1,4 @@
-//! What the ledger is told.
+//! The events for the ledger.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,41 +17,41 @@ pub enum Event {
         service: ServiceName,
         /// How it is run.
         policy: Policy,
-        /// What is launched; never one that it had before.
+        /// Its generation; never one that it had before.
         generation: Generation,
     },
-    /// How a service is run has changed, or what.
+    /// The policy or the generation of a service has changed.
     ServiceChanged {
-        /// Which.
+        /// The service.
         service: ServiceName,
         /// How it is run from now on.
         policy: Policy,
-        /// What is to be launched: the generation that it has, which ends a
+        /// The generation to launch: the one that it has, which ends a
         /// rollout of another, or a newer one, which is rolled out.
         generation: Generation,
     },
     /// The operator wants the rollout of a service given up.
     RollBack {
-        /// Which.
+        /// The service.
         service: ServiceName,
     },
     /// A service is not to be run any more: it is drained.
     ServiceRemoved {
-        /// Which.
+        /// The service.
         service: ServiceName,
     },
     /// A connection wants a container.
     Lease {
         /// Chosen by the caller, ascending, used once.
         waiter: WaiterId,
-        /// Of which service.
+        /// The service.
         service: ServiceName,
         /// When it gives up.
         deadline: Instant,
     },
     /// A connection gave up before it was answered.
     Abandoned {
-        /// Which.
+        /// The waiter.
         waiter: WaiterId,
     },
     /// A lease ended.
@@ -63,17 +63,17 @@ pub enum Event {
     },
     /// A container was created and started.
     Started {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
     },
     /// A container proved that it can serve.
     Ready {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
     },
     /// A launch failed, or its outcome is unknown.
     LaunchFailed {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
         /// Who is to back off.
         fault: Fault,
@@ -82,109 +82,109 @@ pub enum Event {
     },
     /// A container that came back from a lease, or whose daemon is unreachable, was checked.
     Checked {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
-        /// What has shown that it can serve; `None` when nothing has.
+        /// The proof that it can serve; `None` when there is none.
         proof: Option<Proof>,
     },
     /// The operator wants a container retired.
     Retire {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
     },
     /// A container's process ended.
     Died {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
     },
-    /// Somebody had a signal sent to a container's process: it does not end by itself.
+    /// Somebody had a signal sent to a container's process: if it ends now, then not by itself.
     Signalled {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
     },
     /// Somebody has paused or removed a container.
     Taken {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
     },
     /// The kernel killed a process of a container for memory.
     OutOfMemory {
-        /// Which.
+        /// The launch.
         launch: LaunchId,
     },
     /// A container is gone and stays gone.
     Removed {
         /// The daemon it was on.
         daemon: DaemonName,
-        /// Which.
+        /// The container.
         key: ContainerKey,
     },
-    /// A daemon was discovered, came back, or is at another place now. What was
-    /// known of it has to be learned anew, once contact is made.
+    /// A daemon was discovered, came back, or has another endpoint now. Its
+    /// state has to be learned anew, once contact is made.
     DaemonJoined {
-        /// Which.
+        /// The daemon.
         daemon: DaemonName,
-        /// What may be launched on it.
+        /// The capacity of the daemon.
         capacity: Capacity,
     },
-    /// What may be launched on a daemon changed.
+    /// The capacity of a daemon changed.
     DaemonResized {
-        /// Which.
+        /// The daemon.
         daemon: DaemonName,
-        /// From now on.
+        /// Its capacity from now on.
         capacity: Capacity,
     },
     /// Contact with a daemon was made.
     DaemonUp {
-        /// Which.
+        /// The daemon.
         daemon: DaemonName,
         /// How many it may have in flight.
         launches: Launches,
     },
     /// Contact with a daemon was lost, or never made.
     DaemonDown {
-        /// Which.
+        /// The daemon.
         daemon: DaemonName,
         /// Why, for people.
         reason: Arc<str>,
     },
     /// A daemon is no longer in the fleet: it is drained.
     DaemonLeft {
-        /// Which.
+        /// The daemon.
         daemon: DaemonName,
     },
     /// The operator has said whether a daemon is to be used.
     DaemonStateSet {
-        /// Which.
+        /// The daemon.
         daemon: DaemonName,
-        /// From now on.
+        /// Its state from now on.
         state: AdminState,
     },
     /// The operator has said whether a service is to be used.
     ServiceStateSet {
-        /// Which.
+        /// The service.
         service: ServiceName,
-        /// From now on.
+        /// Its state from now on.
         state: AdminState,
     },
     /// A daemon was asked to get ready for a service.
     Prepared {
-        /// Which daemon.
+        /// The daemon.
         daemon: DaemonName,
-        /// Which service.
+        /// The service.
         service: ServiceName,
-        /// Which version of its spec.
+        /// The version of its spec.
         generation: Generation,
         /// Whether it can launch it, or why not.
         result: Result<(), Arc<str>>,
     },
     /// A daemon gave a complete list of this instance's containers.
     Listed {
-        /// Which daemon.
+        /// The daemon.
         daemon: DaemonName,
         /// When the list was asked for.
         began: Instant,
-        /// What it shows of this instance.
+        /// The containers of this instance on it.
         owned: Vec<Owned>,
         /// How many containers of others it shows, who share the daemon's capacity.
         others: u32,
@@ -195,12 +195,12 @@ pub enum Event {
     Drain,
 }
 
-/// What has shown that a container can serve.
+/// The kind of proof that a container can serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// It has, and it is certain that it was this one.
+    /// The container has answered for certain.
     Itself,
-    /// Whoever is at its address has: it, as far as its daemon's last word goes.
+    /// Its address has answered, which was its own when its daemon was heard last.
     Address,
 }
 
@@ -209,14 +209,14 @@ pub enum Proof {
 pub enum Outcome {
     /// Both sides ended it in good order.
     Clean,
-    /// The same, and the container's process has ended well with it: it is not used again.
+    /// The same, and the container's process has ended well too: the container is not reused.
     Ended,
     /// Anything else; the container is not used again.
     Failed,
-    /// The container failed of itself: before it had sent a byte, and before
-    /// its client had. It is not used again, and if it was within the crash loop window, its service
-    /// backs off. Where the client has sent something, it may have been what
-    /// killed the container, and must not slow the service down for others.
+    /// The container failed of itself: before it or its client had sent a byte. The container
+    /// is not used again, and if it was within the crash loop window, its service backs off.
+    /// Where the client has sent something, that may have killed the container, and must not
+    /// slow the service down for others.
     FailedUnprovoked,
     /// The connection left before it was told of the container.
     Unused,
@@ -225,7 +225,7 @@ pub enum Outcome {
 /// A container of this instance, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owned {
-    /// Which one: `Launch` when this boot made it.
+    /// Its key: `Launch` when this boot made it.
     pub key: ContainerKey,
     /// Whether it runs. Created, exited, dead, and paused ones do not.
     pub running: bool,

@@ -85,10 +85,10 @@ impl From<DaemonId> for usize {
     }
 }
 
-/// One launch and the container that comes of it.
+/// The id of a launch and of the container that it creates.
 ///
-/// Chosen before the engine is asked for anything, so that a lost reply can be
-/// resolved by it. Unique within one boot of the process; the adapter makes it
+/// The ledger chooses it before the engine is called, so that it can resolve a lost
+/// reply. It is unique within one boot of the process; the adapter makes it
 /// unique between boots with the boot's own id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaunchId(pub u64);
@@ -140,8 +140,8 @@ impl fmt::Display for ContainerKey {
     }
 }
 
-/// An engine's id as people read it: 12 hexadecimal digits, as engines show them, after what
-/// says what they are digits of (`sha256:`). What is no such id stays as it is.
+/// An engine's id as people read it: 12 hexadecimal digits, as engines show them, after the
+/// prefix of the algorithm (`sha256:`). Any other text stays as it is.
 #[must_use]
 pub fn short_id(id: &str) -> &str {
     let prefix = id.find(':').map_or(0, |colon| colon + 1);

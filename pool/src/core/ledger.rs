@@ -66,24 +66,24 @@ pub struct Ledger {
     elsewhere: BTreeMap<LaunchId, DaemonId>,
     /// The daemons with room for a launch.
     placement: Placement,
-    /// Spec keys that lack containers. This set is derived, as are `placement`, `unplaceable`, `recheck_waiters` and
-    /// `rolling_out`: see `ledger/settle.rs`.
+    /// Spec keys that lack containers. This set is derived, as are `placement`, `unplaceable`,
+    /// `recheck_waiters` and `rolling_out`: see `ledger/settle.rs`.
     short: BTreeSet<SpecKey>,
-    /// Spec keys that no daemon could take at the last attempt. They are skipped until a daemon gets
-    /// room, because each attempt costs a look at every daemon.
+    /// Spec keys that no daemon could take at the last attempt. They are skipped until a daemon
+    /// gets room, because each attempt costs a look at every daemon.
     unplaceable: BTreeSet<SpecKey>,
     /// Spec keys for which daemons may come soon.
     awaiting: BTreeMap<SpecKey, Hold>,
     spread: Spread,
-    /// Services of whose waiters some may have nothing left to wait for: looked at in `settle`.
+    /// Services with waiters, which may have nothing left to wait for: looked at in `settle`.
     recheck_waiters: BTreeSet<ServiceId>,
-    /// Those on their way to another generation.
+    /// Services with a rollout under way.
     rolling_out: BTreeSet<ServiceId>,
-    /// Where each waiter waits.
+    /// The service of each waiter.
     waiting: BTreeMap<WaiterId, ServiceId>,
     timers: BTreeSet<(Instant, Timer)>,
     launches: u64,
-    /// Something was brought up to date, and what follows from it was not seen yet.
+    /// Derived state was brought up to date, and its consequences were not ordered yet.
     unsettled: bool,
     draining: bool,
     actions: Vec<Action>,
@@ -98,8 +98,8 @@ impl Ledger {
         Self::default()
     }
 
-    /// The same. Ledgers that share daemons and have different numbers act at different times
-    /// on what all of them see at the same time.
+    /// An empty ledger. Ledgers that share daemons and have different salts act at different
+    /// times on what all of them see at the same time.
     #[must_use]
     pub fn salted(salt: u64) -> Self {
         Self { spread: Spread::salted(salt), ..Self::default() }
@@ -177,7 +177,7 @@ impl Ledger {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Deadlines that have passed. Each finds up to date what is derived.
+    /// Handles each deadline that has passed, after derived state is up to date.
     fn tick(&mut self, now: Instant) {
         while let Some((at, timer)) = self.timers.first().copied()
             && at <= now

@@ -1,36 +1,36 @@
 //! How many launches a daemon has in flight, learnt from how long they take.
 //!
-//! More at once are more in all, up to where each takes so much longer that nothing is
-//! gained: an engine on two processors starts 4.0 containers a second one by one, 5.9 four
-//! at a time, each in 2.6 times the time, and 5.2 twelve at a time, each in 9 times the
-//! time. So one more is allowed for each round of launches that took at most
-//! [`TOLERANCE`] times what one takes alone, and a tenth less after one that took longer:
-//! additive increase, multiplicative decrease, by delay as in TCP Vegas (Brakmo, Peterson,
-//! 1995). An engine that fails several at once is given half, as where packets are lost, and
-//! so many once more only after a hundred times as many launches as it takes otherwise.
+//! Concurrent launches start more containers a second, until each takes so much longer
+//! that nothing is gained: an engine on two processors starts 4.0 containers a second one by
+//! one, 5.9 four at a time, each in 2.6 times the time, and 5.2 twelve at a time, each in 9
+//! times the time. So the limit rises by one for each round of launches that took at most
+//! [`TOLERANCE`] times what one takes alone, and falls by a tenth after a launch that took
+//! longer: additive increase, multiplicative decrease, by delay as in TCP Vegas (Brakmo,
+//! Peterson, 1995). When several launches fail at once the limit is halved, as where packets
+//! are lost, and gets back there only after a hundred times as many launches as otherwise.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::id::ServiceId;
 
-/// A launch that takes so many times what one takes alone shows that there are too many.
+/// A launch that takes more than this times what one takes alone shows that too many go on.
 const TOLERANCE: f64 = 3.0;
-/// What is left of the limit then.
+/// The factor of the limit then.
 const DECREASE: f64 = 0.9;
-/// What is left of it when one fails.
+/// The factor of the limit when a launch fails.
 const LOSS: f64 = 0.5;
 /// The share of the increase that is left where so many have failed before.
 const WARY: f64 = 0.01;
-/// The weight of each launch that went on alone in what is known of those.
+/// The weight of each launch that went on alone in their moving average.
 const WEIGHT: f64 = 0.25;
 
 /// How many launches a daemon may have in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Launches {
-    /// So many, whatever comes of it.
+    /// A fixed number.
     Fixed(u32),
-    /// As many as pay.
+    /// Learnt.
     Learnt {
         /// To begin with.
         first: u32,
@@ -39,16 +39,16 @@ pub enum Launches {
     },
 }
 
-/// What is learnt of one daemon.
+/// The limit of one daemon.
 #[derive(Debug)]
 pub(super) struct Limit {
     launches: Launches,
     allowed: f64,
-    /// So many at once have failed, and not been tried again.
+    /// The number in flight that failed, until as many succeed.
     failed: Option<u32>,
-    /// What a launch takes alone, in seconds, by service: their images and networks differ.
+    /// The seconds that a launch takes alone, by service: their images and networks differ.
     alone: BTreeMap<ServiceId, f64>,
-    /// So many more launches were in flight at the last decrease: they show the same.
+    /// Launches that were in flight at the last decrease and have yet to end: they show the same.
     before: u32,
 }
 
@@ -73,7 +73,7 @@ impl Limit {
         self.allowed as u32
     }
 
-    /// A launch of a service took so long. Was it `alone` all along? So many were in flight
+    /// A launch of a service took so long, `alone` all along or not, with so many `in_flight`
     /// at its end, itself included.
     pub(super) fn took(&mut self, service: ServiceId, time: Duration, alone: bool, in_flight: u32) {
         let Launches::Learnt { most, .. } = self.launches else { return };
@@ -86,7 +86,7 @@ impl Limit {
         } else if too_many {
             self.decrease(in_flight, DECREASE);
         } else if in_flight >= self.get() {
-            // Fewer show nothing of those that are allowed.
+            // Fewer launches than the limit say nothing of it.
             self.failed = self.failed.filter(|failed| in_flight < *failed);
             let wary = self.failed.is_some_and(|failed| self.allowed + 1.0 > failed.into());
             let more = if wary { WARY } else { 1.0 } / self.allowed;
@@ -94,7 +94,7 @@ impl Limit {
         }
     }
 
-    /// A launch failed by the engine's fault, with so many in flight, itself included.
+    /// A launch failed by the daemon's fault, with so many in flight, itself included.
     pub(super) fn failed(&mut self, in_flight: u32) {
         if matches!(self.launches, Launches::Learnt { .. })
             && !self.is_known()
@@ -111,8 +111,8 @@ impl Limit {
         known
     }
 
-    /// So many are too many; where they are less than half of what is allowed, it was not
-    /// their number.
+    /// Lowers the limit, unless a single launch or less than half of it was in flight: the
+    /// cause was not their number then.
     fn decrease(&mut self, in_flight: u32, to: f64) -> bool {
         let shows = in_flight > 1 && 2 * in_flight >= self.get();
         if shows {

@@ -1,4 +1,4 @@
-//! What an operator may order, and what comes of an order.
+//! The orders of an operator, and their results.
 
 use std::fmt;
 
@@ -9,24 +9,24 @@ use super::{DaemonName, Generation, ServiceName};
 /// Whether the operator lets a service or a daemon be used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AdminState {
-    /// It is used.
+    /// Used.
     #[default]
     Ready,
-    /// It is drained: nothing new is launched or leased, running leases go on.
+    /// Drained: nothing new is launched or leased, running leases go on.
     Drain,
-    /// It is drained and worked on: the loss of contact is expected.
+    /// Drained and worked on: the loss of contact is expected.
     Maint,
 }
 
-/// What an order to retire a container comes to.
+/// The result of an order to retire a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retirement {
-    /// It goes now: one that is in stock or being checked at once, one that is being launched as
-    /// soon as that has come to an end. It is not leased.
+    /// The container is not leased, and is retired now: from stock or a check at once, from a
+    /// launch as soon as that has ended.
     AtOnce,
-    /// It is leased. It goes when the lease ends, and is not leased again.
+    /// The container is retired when its lease ends, and is not leased again.
     AfterLease,
-    /// It was on its way already: it is being removed, or goes when its lease or launch ends. The
+    /// The container was already being removed, or is retired when its lease or launch ends. The
     /// order changes nothing.
     UnderWay,
     /// There is no such container.
@@ -62,7 +62,7 @@ pub enum OrderError {
 // === impl AdminState ===
 
 impl AdminState {
-    /// Whether what has this state is used.
+    /// Whether a service or daemon is used.
     #[must_use]
     pub const fn is_ready(self) -> bool {
         matches!(self, Self::Ready)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::DaemonName;
 use super::id::DaemonId;
 
-/// What a daemon may hold, as discovery says.
+/// The capacity of a daemon, as discovery gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// The most containers it may hold, counting those being launched and removed.
@@ -19,14 +19,14 @@ pub struct Capacity {
 pub struct Load {
     /// Containers on it, counting those being launched and removed.
     pub used: u32,
-    /// What its daemon may hold.
+    /// The capacity of its daemon.
     pub capacity: Capacity,
 }
 
 /// Tier, then share of the capacity in use.
 pub(super) type Place = (u32, u64);
 
-/// Tier, then share of the capacity in use, then containers, then name; and which it is.
+/// Tier, then share of the capacity in use, then containers, then name; and the daemon's id.
 type Rank = (u32, u64, u32, DaemonName, DaemonId);
 
 /// The daemons that have room, by tier, least utilised first. Finding one and changing
@@ -46,7 +46,7 @@ impl Load {
         self.used < self.capacity.containers
     }
 
-    /// What counts of it in the order of placement: where two are equal, neither is better.
+    /// The part of the load that orders placement: where two are equal, neither is better.
     pub(super) fn place(self) -> Place {
         (self.capacity.tier, self.share())
     }
@@ -61,7 +61,7 @@ impl Load {
 // === impl Placement ===
 
 impl Placement {
-    /// Notes the load of a daemon. Whether that changes anything.
+    /// Notes the load of a daemon. Returns whether that changes anything.
     pub(super) fn set(&mut self, daemon: DaemonId, name: &DaemonName, load: Load) -> bool {
         let rank = (load.capacity.tier, load.share(), load.used, name.clone(), daemon);
         if self.ranks.get(&daemon) == Some(&rank) {
@@ -73,7 +73,7 @@ impl Placement {
         self.order.insert(rank)
     }
 
-    /// Takes a daemon out of the choice. Whether it was in it.
+    /// Takes a daemon out of the choice. Returns whether it was in it.
     pub(super) fn take_out(&mut self, daemon: DaemonId) -> bool {
         self.ranks.remove(&daemon).is_some_and(|rank| self.order.remove(&rank))
     }
@@ -84,8 +84,8 @@ impl Placement {
         self.order.iter().map(|rank| rank.4).take(most).find(|daemon| will_do(*daemon))
     }
 
-    /// The same among those that are less utilised than this, or of a lower tier. Where there
-    /// are none, only one is looked at.
+    /// The same among daemons that are less utilised than `place`, or of a lower tier. Where
+    /// there are none, the search ends at the first.
     pub(super) fn pick_below(
         &self,
         place: Place,

@@ -28,17 +28,17 @@ pub struct Policy {
     pub surplus_after: Duration,
     /// The pause after failed launches.
     pub backoff: Backoff,
-    /// So many failures in a row make a service failing: its clients are
+    /// The failures in a row that make a service failing: its clients are
     /// refused at once during the pause instead of waiting. A new generation
     /// that fails so often is rolled back.
     pub failing_after: u32,
     /// How many containers there may be above what is wanted while one generation
     /// takes the place of another, never beyond `max`; at least 1.
     pub max_surge: u32,
-    /// Without contact to its daemon a container in stock has to prove itself, and is
-    /// leased for so long after it has; zero: it is not leased.
+    /// How long a container in stock may be leased after it has proved itself, without contact
+    /// to its daemon; zero: it is not leased.
     pub stale_after: Duration,
-    /// So many launches have to be timed before one is known to take unusually long.
+    /// The launches that have to be timed before one is known to take unusually long.
     pub hedge_after: usize,
     /// The share of leases that a new generation has, in thousandths, before it takes
     /// over; 0 is no canary: it takes over once one container of it got ready.
@@ -48,15 +48,15 @@ pub struct Policy {
 /// A stock that is as large as the demand needs, see `core::demand`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Auto {
-    /// Of [`Auto::SCALE`] arrivals so many may find the stock empty.
+    /// How many of [`Auto::SCALE`] arrivals may find the stock empty.
     pub misses: u32,
-    /// The least that is kept.
+    /// The smallest stock.
     pub min: u32,
-    /// The most that is kept. At least `min`.
+    /// The largest stock. At least `min`.
     pub max: u32,
 }
 
-/// The part of a time by which those of many containers are spread.
+/// The share of a time by which the times of many containers are spread.
 const SPREAD: f64 = 0.1;
 
 // === impl Policy ===
@@ -97,9 +97,9 @@ impl Policy {
 // === impl Auto ===
 
 impl Auto {
-    /// What `misses` is a share of.
+    /// The whole that `misses` is a share of.
     pub const SCALE: u32 = 1_000_000;
-    /// The shares of arrivals that can be aimed at. What is smaller than the rest shows
+    /// The hit rates that can be aimed at. A smaller share of misses shows
     /// only after days, if launches fail less often than that.
     pub const HIT_RATES: RangeInclusive<f64> = 0.5..=0.99999;
 

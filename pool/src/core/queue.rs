@@ -32,8 +32,8 @@ impl Queue {
         self.0.values().next().map(|wait| wait.since)
     }
 
-    /// Adds a waiter that comes `now`, unless `limit` wait already. Says its place: 1 is the next
-    /// to be served.
+    /// Adds a waiter that comes `now`, unless `limit` wait already. Returns its place: 1 is the
+    /// next to be served.
     pub(super) fn push(
         &mut self,
         now: Instant,

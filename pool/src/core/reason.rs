@@ -11,24 +11,23 @@ use super::AdminState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum RetireReason {
-    /// It had its last lease.
+    /// The container had its last lease.
     Spent,
     /// Its lease ended badly.
     Failed,
-    /// It could not be launched, or did not get ready.
+    /// The launch failed, or the container did not get ready.
     Launch,
-    /// It failed the check after a lease.
+    /// The container failed the check after a lease.
     Check,
-    /// It ended by itself.
+    /// The container ended, was paused or was removed.
     Died,
     /// The kernel killed one of its processes for memory.
     OutOfMemory,
-    /// It was older than `max_age`.
+    /// The container was older than `max_age`.
     Age,
     /// The stock was larger than wanted for long enough.
     Surplus,
-    /// It is of a generation that another has taken the place of, or that was
-    /// rolled back.
+    /// The generation of the container was replaced by another, or rolled back.
     Generation,
     /// A complete list did not show it.
     Missing,
@@ -36,7 +35,7 @@ pub enum RetireReason {
     Drain,
     /// The operator has ordered it.
     Operator,
-    /// Ours, but of an earlier boot or of a call whose reply was lost.
+    /// The container is of an earlier boot, or of a call whose reply was lost.
     Stray,
 }
 
@@ -49,21 +48,21 @@ pub enum Fault {
     /// The daemon: unreachable, slow, broken or out of ports, addresses or disk.
     /// The daemon backs off; others are tried.
     Daemon,
-    /// Likewise, and what it was prepared with is not there any more: it is to
+    /// Likewise, and what the daemon was prepared with is gone: the daemon has to
     /// be prepared for the service anew.
     Unprepared,
-    /// Nobody: others who share the daemon's capacity were faster. It is tried
-    /// again when there is room.
+    /// Nobody: others who share the daemon's capacity were faster. The launch is
+    /// tried again when there is room.
     Full,
-    /// Nobody: it was not wanted any more, or somebody removed the container before it
-    /// was ready.
+    /// Nobody: the launch was not wanted any more, or somebody removed the container
+    /// before it was ready.
     Unwanted,
 }
 
 /// Why a connection got no container.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// As many connections as allowed wait already.
+    /// The queue of the service has no place left.
     #[error("the queue is full")]
     QueueFull,
     /// No container became free in time.
@@ -81,7 +80,7 @@ pub enum Refusal {
     /// No daemon can launch the service now.
     #[error("no daemon can launch this service: {reason}")]
     NoDaemon {
-        /// Why not, of one of them.
+        /// The reasons of some of the daemons.
         reason: Arc<str>,
     },
     /// The pool is being drained.
@@ -125,7 +124,7 @@ impl fmt::Display for RetireReason {
 // === impl Refusal ===
 
 impl Refusal {
-    /// One word for counters.
+    /// Its label in counters.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -4,9 +4,9 @@ use super::{Counts, Policy, State};
 
 /// How many launches a service lacks, before the daemons are asked for room.
 ///
-/// Wanted are one container for each waiter and `warm` in stock. Had are those
-/// in stock and those on their way there. Never beyond `max`, which counts
-/// everything that exists, and at most one at a time while launches fail.
+/// Wanted are one container for each waiter and `warm` in stock. Containers in stock and
+/// on their way there count against that. The total stays within `max`, which counts
+/// all that exist, and launches go on one at a time while they fail.
 pub(super) fn deficit(
     policy: &Policy,
     warm: u32,

@@ -32,12 +32,12 @@ pub struct Counts([u32; State::COUNTED]);
 /// How far a rollout is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// One container is launched beside the old ones; it has yet to get ready.
+    /// A first container is launched beside the old ones, and has yet to get ready.
     #[default]
     Trial,
-    /// It has a share of the leases, and is held against the old ones.
+    /// The new generation has a share of the leases, and is judged by it.
     Canary,
-    /// It takes the place of the old ones.
+    /// The new generation replaces the old one.
     TakingOver,
 }
 
@@ -66,7 +66,7 @@ impl State {
             Self::Idle => {
                 matches!(to, Self::Leased | Self::Checking | Self::Unknown | Self::Retiring)
             }
-            // Not to `Checking` only when the connection left before it was told.
+            // To `Idle` or `Unknown` only when the connection left before it was told.
             Self::Leased => {
                 matches!(to, Self::Checking | Self::Idle | Self::Unknown | Self::Retiring)
             }
@@ -76,7 +76,7 @@ impl State {
         }
     }
 
-    /// Whether it is on its way to be ready for the first time.
+    /// Whether the container has yet to get ready for the first time.
     #[must_use]
     pub const fn is_launch(self) -> bool {
         matches!(self, Self::Launching | Self::Probing)
@@ -119,20 +119,20 @@ impl fmt::Display for Stage {
 // === impl Counts ===
 
 impl Counts {
-    /// All of them together: what counts against capacity.
+    /// The sum over all states, which counts against capacity.
     #[must_use]
     pub fn total(&self) -> u32 {
         self.0.iter().sum()
     }
 
-    /// These without those, which are a part of them.
+    /// These counts less `part`, which is a part of them.
     pub(super) fn without(&self, part: &Self) -> Self {
         let mut rest = *self;
         rest.0.iter_mut().zip(part.0).for_each(|(all, some)| *all = all.saturating_sub(some));
         rest
     }
 
-    /// One container went from one state to another; `Removed` is not counted.
+    /// A container went from one state to another; `Removed` is not counted.
     pub(super) fn shift(&mut self, from: State, to: State) {
         if let Some(count) = self.0.get_mut(from as usize) {
             debug_assert!(*count > 0, "more containers left {from} than entered it");

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use super::{Generation, LaunchId};
 
-/// Newest generation first; then those that their daemon vouches for, as one that does so
-/// itself may have gone with its machine since; then those used most, so that few containers
-/// carry the reuse and the rest can be retired as surplus; then the oldest, so that
+/// Newest generation first; then containers that their daemon lists, as one that proved itself
+/// without contact may have gone with its machine since; then the most used, so that few
+/// containers carry the reuse and the rest can be retired as surplus; then the oldest, so that
 /// none waits for its `max_age` behind younger ones.
 type StockRank = (Reverse<Generation>, bool, Reverse<u32>, LaunchId);
 
@@ -15,11 +15,11 @@ type StockRank = (Reverse<Generation>, bool, Reverse<u32>, LaunchId);
 #[derive(Debug, Default)]
 pub(super) struct Stock(BTreeSet<StockRank>);
 
-/// What a container's place in the stock depends on.
+/// The properties that decide a container's place in the stock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stocked {
     pub(super) generation: Generation,
-    /// Its daemon is unreachable: it vouches for itself.
+    /// Its daemon is unreachable: it has proved itself.
     pub(super) by_itself: bool,
     pub(super) uses: u32,
     pub(super) launch: LaunchId,
@@ -44,13 +44,13 @@ impl Stock {
         self.0.iter().rev().map(|rank| rank.3)
     }
 
-    /// The worst of those of this generation and of newer ones.
+    /// The worst container of this generation and of newer ones.
     pub(super) fn worst_from(&self, generation: Generation) -> Option<LaunchId> {
         let last = (Reverse(generation), true, Reverse(0), LaunchId(u64::MAX));
         self.0.range(..=last).next_back().map(|rank| rank.3)
     }
 
-    /// The best of the oldest generation, when that is older than this one.
+    /// The best container of the oldest generation, when that is older than this one.
     pub(super) fn older_than(&self, generation: Generation) -> Option<LaunchId> {
         let oldest = self.0.last()?.0;
         let first = self.0.range((oldest, false, Reverse(u32::MAX), LaunchId(0))..).next();

@@ -1,4 +1,4 @@
-//! Tells how containers ended that nobody had: what they have said goes with them.
+//! Reports how containers ended in stock, since their removal deletes their logs.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,21 +13,21 @@ use crate::events::{EventKind, Events};
 use crate::panics::catch_panic;
 use crate::runtime::{ContainerRuntime, PostMortem, Target};
 
-/// How long a removal waits for what a container that ended in stock has left behind.
+/// How long a removal waits for the post-mortem of a container that ended in stock.
 const POST_MORTEM_TIMEOUT: Duration = Duration::from_secs(8);
-/// One such container is told of in so long for each service.
+/// The least time between two reports for a service.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// By service, when a container that ended in its stock was told of last, and how many were not
-/// since then.
+/// By service, when the end of a container in its stock was reported last, and how many
+/// were not reported since then.
 #[derive(Default)]
 pub(crate) struct Deaths(Mutex<BTreeMap<ServiceName, (Instant, u32)>>);
 
 // === impl Deaths ===
 
 impl Deaths {
-    /// Tells how a container ended in stock. One in a second of each service is told of, and how
-    /// many were not.
+    /// Reports how a container ended in stock: one a second for each service, with the number
+    /// of those that were not reported.
     pub(super) async fn tell<R: ContainerRuntime>(
         &self,
         events: &Events,
@@ -56,9 +56,8 @@ impl Deaths {
     }
 }
 
-/// How a container that was retired in stock ended, for people, and what was left of it. It was
-/// retired by an event: at that of memory its first process may still run, and the engine not
-/// know of it yet.
+/// How a container in stock ended, for people, and its post-mortem. After an out-of-memory
+/// event its first process may still run, and the engine may not know of the kill yet.
 fn how_it_ended(
     why: RetireReason,
     post_mortem: Option<PostMortem>,
@@ -82,7 +81,7 @@ mod tests {
         let ran = PostMortem { log: vec!["ate it all".into()], ..PostMortem::default() };
         let ended = PostMortem { exit_code: Some(137), ..PostMortem::default() };
         let rows = [
-            // The event comes before the process has gone.
+            // The event comes before the process has ended.
             (OutOfMemory, Some(ran), "still running, out of memory, last log line: ate it all"),
             (OutOfMemory, Some(ended.clone()), "exited with code 137, out of memory"),
             (OutOfMemory, None, "oom, and its daemon does not say more"),

@@ -1,4 +1,4 @@
-//! How others reach the tasks of a daemon, and how those wake each other.
+//! The handle of a daemon's tasks, and the signals by which those wake each other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::orders::RemovalOrder;
 #[derive(Default)]
 pub(crate) struct Daemons(RwLock<BTreeMap<DaemonName, DaemonHandle>>);
 
-/// What may be asked of a daemon's tasks.
+/// The requests that a daemon's tasks accept.
 #[derive(Clone)]
 pub(crate) struct DaemonHandle {
     signals: Arc<DaemonSignals>,
@@ -23,9 +23,9 @@ pub(crate) struct DaemonHandle {
 /// How the tasks of a daemon wake each other.
 #[derive(Default)]
 pub(super) struct DaemonSignals {
-    /// It is to be listed soon: a call failed, or something has changed there.
+    /// The daemon is to be listed soon: a call failed, or something has changed there.
     pub(super) relist: Notify,
-    /// By service: it is to be prepared for it anew; an image may be gone.
+    /// By service: the daemon is to be prepared for it anew; an image may be gone.
     reprepare: Mutex<BTreeMap<ServiceName, Arc<Notify>>>,
     /// Contact was made again.
     pub(super) regained: Notify,
@@ -34,7 +34,7 @@ pub(super) struct DaemonSignals {
 // === impl Daemons ===
 
 impl Daemons {
-    /// Makes a daemon known to those who ask for it, with where removals on it are ordered.
+    /// Adds a daemon, with the channel for its removal orders.
     pub(crate) fn add(
         &self,
         daemon: DaemonName,
@@ -49,7 +49,7 @@ impl Daemons {
         self.0.write().remove(daemon);
     }
 
-    /// A daemon that is known: each that the ledger knows is.
+    /// The handle of a daemon: each that the ledger knows has one.
     pub(crate) fn of(&self, daemon: &DaemonName) -> Option<DaemonHandle> {
         self.0.read().get(daemon).cloned()
     }

@@ -1,4 +1,4 @@
-//! Contact with one daemon: connect, prepare, list, hear what it says.
+//! Contact with one daemon: connect, prepare, list, follow its events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::services::Services;
 
 /// How often a daemon is asked for its list: the liveness of its event stream.
 const LIST_EVERY: Duration = Duration::from_secs(10);
-/// So many failed lists in a row make a daemon down; one condemns nothing.
+/// The failed lists in a row after which contact is lost.
 const MISSES: u32 = 3;
-/// The most launches in flight where it is learnt how many pay. Engines that were given
-/// as many made each wait twelve times as long (moby#42096).
+/// The most launches in flight where the limit is learnt. Engines with as many in flight
+/// made each take twelve times as long (moby#42096).
 const MOST: u32 = 32;
 
 pub(crate) struct Monitor<R: ContainerRuntime> {
@@ -39,8 +39,8 @@ pub(crate) struct Monitor<R: ContainerRuntime> {
 // === impl Monitor ===
 
 impl<R: ContainerRuntime> Monitor<R> {
-    /// Keeps contact, or seeks it, until it is over. Then nothing of it goes on,
-    /// and it tells nothing any more.
+    /// Keeps contact, or seeks it, until `over`. When this returns, its tasks have
+    /// ended, and it tells nothing more.
     pub(crate) async fn run(self, over: CancellationToken) {
         let mut preparers = Preparers::new(
             self.broker.clone(),
@@ -50,7 +50,7 @@ impl<R: ContainerRuntime> Monitor<R> {
             self.signals.clone(),
         );
         tokio::select! {
-            // Its end first: what is told after it would be about another daemon.
+            // Its end first: a later event would be about another daemon.
             biased;
             () = over.cancelled() => {}
             never = self.seek(&mut preparers) => match never {},
@@ -61,7 +61,7 @@ impl<R: ContainerRuntime> Monitor<R> {
     async fn seek(&self, preparers: &mut Preparers<R>) -> Infallible {
         let daemon = &self.daemon.name;
         let mut misses = 0;
-        // Why there is no contact, as it was told last.
+        // The last reason for no contact that the ledger was told.
         let mut told: Option<String> = None;
         loop {
             let connect = self.runtime.connect(daemon, &self.daemon.endpoint);
@@ -90,8 +90,8 @@ impl<R: ContainerRuntime> Monitor<R> {
                 told = Some(error.message);
             }
             self.note(kind);
-            // Signals are for a daemon that may be there: removals that cannot
-            // reach this one would cut every pause short.
+            // Signals do not end this pause: removals that cannot reach the daemon
+            // would cut every pause short.
             tokio::time::sleep(Backoff::CONTACT.after(misses)).await;
         }
     }
@@ -114,7 +114,7 @@ impl<R: ContainerRuntime> Monitor<R> {
             never = preparers.keep() => match never {},
             error = self.list() => error,
         };
-        // Those of the next contact must not work beside them.
+        // The preparers of the next contact must not work beside these.
         preparers.shutdown().await;
         error
     }
@@ -156,13 +156,13 @@ impl<R: ContainerRuntime> Monitor<R> {
                     RuntimeEvent::Signalled(launch) => self.tell(Event::Signalled { launch }),
                     RuntimeEvent::Taken(launch) => self.tell(Event::Taken { launch }),
                     RuntimeEvent::OutOfMemory(launch) => self.tell(Event::OutOfMemory { launch }),
-                    // How much room is left, a list tells.
+                    // A list shows how much room is left.
                     RuntimeEvent::Others => self.signals.relist.notify_one(),
                 }
             }
         };
         tokio::select! {
-            // What was read is passed on before more is read.
+            // Events that were read are passed on before more are read.
             biased;
             never = pass_on => never,
             never = stream => never,
@@ -196,7 +196,7 @@ impl<R: ContainerRuntime> Monitor<R> {
             }
             let pause = if misses == 0 { LIST_EVERY } else { Backoff::CONTACT.after(misses) };
             tokio::select! {
-                // Either leads to a list; a signal that came is used up by it.
+                // Both lead to a list, which uses up a signal.
                 biased;
                 () = self.signals.relist.notified() => tokio::time::sleep(Backoff::CONTACT.first).await,
                 () = tokio::time::sleep(pause) => {}
@@ -208,7 +208,7 @@ impl<R: ContainerRuntime> Monitor<R> {
         self.broker.tell(event);
     }
 
-    /// Whether nobody is surprised when the daemon does not answer.
+    /// Whether the operator expects that the daemon does not answer.
     fn is_expected(&self) -> bool {
         self.broker.is_in_maintenance(&self.daemon.name)
     }

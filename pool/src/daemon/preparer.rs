@@ -1,4 +1,4 @@
-//! Keeps one daemon ready for what is launched on it.
+//! Keeps one daemon prepared for the services that are launched on it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use crate::services::Services;
 /// How often a daemon is asked again whether it is ready.
 const PREPARE_EVERY: Duration = Duration::from_secs(30);
 
-/// Those of one daemon: a task for each generation of each service.
+/// The preparers of one daemon: a task for each generation of each service.
 pub(crate) struct Preparers<R: ContainerRuntime> {
     broker: Arc<Broker<R>>,
     runtime: Arc<R>,
@@ -54,7 +54,7 @@ impl<R: ContainerRuntime> Preparers<R> {
         Self { broker, runtime, services, daemon, signals, tasks, running }
     }
 
-    /// Runs one for everything that is launched, whenever that changes.
+    /// Keeps one running for each generation that is launched.
     pub(crate) async fn keep(&mut self) -> Infallible {
         let mut changes = self.services.changes();
         loop {
@@ -83,7 +83,7 @@ impl<R: ContainerRuntime> Preparers<R> {
                     self.tasks.spawn(preparer.run())
                 });
             }
-            // Those that were aborted leave nothing behind.
+            // Aborted tasks are taken out of the set.
             while self.tasks.try_join_next().is_some() {}
             if changes.changed().await.is_err() {
                 std::future::pending().await
@@ -91,7 +91,7 @@ impl<R: ContainerRuntime> Preparers<R> {
         }
     }
 
-    /// Ends them all. They tell nothing any more when this returns.
+    /// Ends all preparers. They tell nothing more when this returns.
     pub(crate) async fn shutdown(&mut self) {
         self.running.clear();
         self.tasks.shutdown().await;
@@ -101,16 +101,16 @@ impl<R: ContainerRuntime> Preparers<R> {
 // === impl Preparer ===
 
 impl<R: ContainerRuntime> Preparer<R> {
-    /// Has the daemon get ready for the service, again and again: an image may
-    /// be removed under us, and what could not be had may be there now. In a task
-    /// of its own, because a pull may take minutes.
+    /// Prepares the daemon for the service, again and again: somebody may remove an
+    /// image, and a missing one may be available later. In a task of its own, because
+    /// a pull may take minutes.
     async fn run(self) -> Infallible {
         let Self { broker, runtime, daemon, generation, service, signals } = self;
         let ServiceOptions { name: service, spec, .. } = service;
         let signal = signals.reprepare(&service);
         let mut known: Option<Result<(), CallError>> = None;
         loop {
-            // Heard from here on, while it is prepared, too.
+            // Signals count from here on, during the preparation, too.
             let asked = signal.notified();
             tokio::pin!(asked);
             asked.as_mut().enable();
@@ -118,8 +118,8 @@ impl<R: ContainerRuntime> Preparer<R> {
                 catch_panic_as_refusal("preparing", runtime.prepare(&daemon, &service, &spec))
                     .await;
             let unanswered = result.as_ref().is_err_and(|error| error.unreachable);
-            // No answer says nothing against what was answered before; whether
-            // there is contact at all, the list tells.
+            // The last answer holds until there is another; the list shows whether
+            // there is contact at all.
             if !unanswered || known.is_none() {
                 broker.tell(Event::Prepared {
                     daemon: daemon.clone(),

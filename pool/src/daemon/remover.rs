@@ -1,7 +1,7 @@
 //! Removals on one daemon, each in a task of its own, until they are confirmed.
 //!
-//! They have places of their own, so that a storm of removals does not starve launches, nor the
-//! other way round, and that of one daemon none of another.
+//! Removals have a limit of their own for each daemon, so that many of them do not starve
+//! launches, nor the other way round, nor the removals of another daemon.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +22,14 @@ use crate::runtime::{ContainerRuntime, Removal, Target};
 /// Removals in flight on one daemon. Measured on a 2-core machine: 22 removals
 /// per second at 12 in flight, with little gain beyond 8.
 const IN_FLIGHT: usize = 8;
-/// For ever, so that a container on a daemon that is away for a day still goes.
+/// Attempts never end, so that a container on a daemon that is away for a day still goes.
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(60) };
-/// A daemon that answers is asked again as after so many attempts: each 3 s.
+/// The most attempts that lengthen the pause while the daemon answers: to 3 s.
 const PENDING: u32 = 6;
-/// A removal that needs so many attempts is worth a warning, once.
+/// The attempts after which a failed removal is worth a warning, once.
 const ODD: u32 = 5;
 
-/// Removes what is to go on one daemon.
+/// Carries out the removals on one daemon.
 pub(crate) struct Remover<R: ContainerRuntime> {
     pub(crate) broker: Arc<Broker<R>>,
     pub(crate) runtime: Arc<R>,
@@ -45,7 +45,7 @@ impl<R: ContainerRuntime> Remover<R> {
         let (this, places) = (Arc::new(self), Arc::new(Semaphore::new(IN_FLIGHT)));
         let mut removals = JoinSet::new();
         loop {
-            // Ended removals first, so that the set stays as small as what is under way.
+            // Ended removals first, so that the set holds no more than those under way.
             tokio::select! {
                 biased;
                 Some(_) = removals.join_next() => {}
@@ -79,7 +79,7 @@ impl<R: ContainerRuntime> Remover<R> {
             match attempt {
                 Ok(Removal::Gone) => break,
                 Ok(Removal::Pending) => {
-                    // The daemon answers: what is awaited takes seconds.
+                    // The daemon answers: the removal takes seconds.
                     attempts = attempts.min(PENDING);
                     let target = target.clone();
                     self.broker.events.tell(EventKind::RemovalPending { target });
@@ -95,7 +95,7 @@ impl<R: ContainerRuntime> Remover<R> {
                 }
             }
             tokio::select! {
-                // Contact first: what was tried in vain before says nothing any more.
+                // Contact first: earlier failures do not count any more.
                 biased;
                 () = regained => attempts = 0,
                 () = tokio::time::sleep(AGAIN.after(attempts.max(1))) => {}

@@ -1,4 +1,4 @@
-//! Everything that happens in a pool.
+//! The kinds of events in a pool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,7 @@ pub enum EventKind {
         /// The engine's id of it, where that is known.
         container: Option<Arc<str>>,
     },
-    /// A container that came back from a lease cannot serve again, or does not show that it can.
+    /// The check of a container failed: it cannot serve again, or does not show that it can.
     CheckFailed {
         /// The container's launch.
         launch: LaunchId,
@@ -95,9 +95,9 @@ pub enum EventKind {
         service: ServiceName,
         /// How it ended, for people.
         reason: Arc<str>,
-        /// What was left of it; `None` when its daemon cannot tell.
+        /// Its post-mortem; `None` when its daemon cannot tell.
         post_mortem: Option<Arc<PostMortem>>,
-        /// How many others of the service ended so before it and were not told of, because
+        /// How many others of the service ended so before it and were not reported, because
         /// they came faster than one in a second.
         untold: u32,
     },
@@ -126,7 +126,7 @@ pub enum EventKind {
         /// The last failure, for people.
         reason: Arc<str>,
     },
-    /// A container is gone: a list of its daemon has confirmed it.
+    /// The removal of a container is confirmed: it stays gone.
     Removed {
         /// The container, and the daemon that it was on.
         target: Target,
@@ -326,7 +326,7 @@ pub enum EventKind {
         /// The kind of the change.
         change: Change,
     },
-    /// The operator has ordered that what a service runs is launched anew: a rollout begins.
+    /// The operator has ordered new containers for a service: a rollout of the same spec begins.
     RollOrdered {
         /// The service.
         service: ServiceName,

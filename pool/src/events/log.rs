@@ -1,11 +1,11 @@
-//! The log of what happens in a pool.
+//! The log of the events of a pool.
 
 use tracing::{debug, info, trace, warn};
 
 use super::kind::EventKind;
 use crate::core::{Fault, GivenUp, RetireReason};
 
-/// Writes an event to the log. Single leases are left out: whoever has them knows more of them.
+/// Writes an event to the log. Single leases are left out: their holders know more of them.
 pub(super) fn write(kind: &EventKind) {
     match kind {
         EventKind::LaunchOrdered { .. }
@@ -14,7 +14,7 @@ pub(super) fn write(kind: &EventKind) {
         | EventKind::Returned { .. }
         | EventKind::Listed { .. }
         | EventKind::ServicePrepared { .. }
-        // Who asked for it says it.
+        // The caller of the reload logs it.
         | EventKind::ServiceChanged { .. } => {}
         EventKind::StateChanged { launch, from, to } => trace!(%launch, %from, %to, "moved"),
         EventKind::LaunchReady { launch, service, daemon, took } => {
@@ -148,7 +148,7 @@ pub(super) fn write(kind: &EventKind) {
     }
 }
 
-/// What becomes of a generation that was rolled back. Nothing tries it again by itself.
+/// The prospects of a generation that was rolled back. Nothing tries it again by itself.
 const fn prospects(why: GivenUp) -> &'static str {
     match why {
         GivenUp::Failed => ", and the next reload tries again",

@@ -1,4 +1,4 @@
-//! What an event is about: a container, a daemon, a service.
+//! The subject of an event: a container, a daemon, a service.
 
 use super::kind::EventKind;
 use crate::core::{ContainerKey, DaemonName, LaunchId, ServiceName};
@@ -6,7 +6,7 @@ use crate::core::{ContainerKey, DaemonName, LaunchId, ServiceName};
 // === impl EventKind ===
 
 impl EventKind {
-    /// The launch of the container that it is about, if it is about one of this pool's.
+    /// The launch of the container that the event names, if that is one of this pool's.
     #[must_use]
     pub fn launch(&self) -> Option<LaunchId> {
         match self {
@@ -33,7 +33,7 @@ impl EventKind {
         }
     }
 
-    /// The daemon that it says it is about. An event that bears a launch alone is about the
+    /// The daemon that the event names. An event that bears a launch alone is about the
     /// daemon of that launch's [`EventKind::LaunchOrdered`].
     #[must_use]
     pub fn daemon(&self) -> Option<&DaemonName> {
@@ -68,7 +68,7 @@ impl EventKind {
         }
     }
 
-    /// The service that it says it is about; see [`EventKind::daemon`].
+    /// The service that the event names; see [`EventKind::daemon`].
     #[must_use]
     pub fn service(&self) -> Option<&ServiceName> {
         match self {

@@ -1,4 +1,4 @@
-//! What an operator may order of a pool while it runs.
+//! The orders that an operator may give to a running pool.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::runtime::ContainerRuntime;
 // === impl Pool ===
 
 impl<R: ContainerRuntime> Pool<R> {
-    /// Sets whether a daemon is used. Says whether that changes anything.
+    /// Sets whether a daemon is used. Returns whether that changes anything.
     ///
     /// In `Drain` and `Maint` nothing is launched or leased on the daemon. Its stock, and what
     /// gets ready or is checked there, is retired; leases go on, and their containers are retired
@@ -32,7 +32,7 @@ impl<R: ContainerRuntime> Pool<R> {
         self.broker.set_daemon_state(daemon, state)
     }
 
-    /// Sets whether a service is used. Says whether that changes anything.
+    /// Sets whether a service is used. Returns whether that changes anything.
     ///
     /// In `Drain` and `Maint`, which do the same, connections are refused with
     /// [`Refusal::Operator`], those that wait already likewise. The stock is retired and nothing
@@ -54,8 +54,8 @@ impl<R: ContainerRuntime> Pool<R> {
         self.broker.set_service_state(service, state)
     }
 
-    /// Replaces every container of a service without a gap: what it runs is rolled out as a new
-    /// generation, which is launched and judged as that of a reload. Says which.
+    /// Replaces every container of a service without a gap: its spec is rolled out as a new
+    /// generation, which is launched and judged as that of a reload. Returns that generation.
     ///
     /// A reload that does not change what the service runs leaves the rollout alone. After a
     /// rollback such a reload does not begin it again: the generation before runs the same.
@@ -67,12 +67,12 @@ impl<R: ContainerRuntime> Pool<R> {
         self.broker.roll(service)
     }
 
-    /// Gives up the rollout of a service that is under way, and says which generation that is. Its
-    /// containers are retired, those that are leased when their lease ends, and the generation
+    /// Gives up the rollout of a service that is under way, and returns its generation. The
+    /// containers of that are retired, leased ones when their lease ends, and the generation
     /// before goes on.
     ///
-    /// As after any rollback, the next reload that asks for what was given up begins to roll it
-    /// out again.
+    /// As after any rollback, the next reload that asks for the same spec begins to roll it out
+    /// again.
     ///
     /// # Errors
     /// [`OrderError::UnknownService`]; [`OrderError::NoRollout`]; [`OrderError::Draining`].
@@ -82,8 +82,8 @@ impl<R: ContainerRuntime> Pool<R> {
 
     /// Every container of this pool, in the order of their launches.
     ///
-    /// They are looked at 256 at a time, so that leases do not wait for all of them: what happens
-    /// meanwhile shows in some and not in others. A container that is there all the time is
+    /// The pool looks at 256 at a time, so that leases do not wait for all of them: changes made
+    /// meanwhile show in some and not in others. A container that is there all the time is
     /// in the answer once.
     #[must_use]
     pub fn containers(&self) -> Vec<ContainerView> {
@@ -96,8 +96,8 @@ impl<R: ContainerRuntime> Pool<R> {
         self.broker.containers()
     }
 
-    /// Retires one container, and says what comes of it. It is not leased any more; one that is
-    /// leased now is retired when its lease ends. Another is launched in its place if it is
+    /// Retires one container, and returns how. The container is not leased any more; if it is
+    /// leased now, it is retired when its lease ends. Another is launched in its place if
     /// wanted.
     pub fn retire(&self, launch: LaunchId) -> Retirement {
         self.broker.retire(launch)

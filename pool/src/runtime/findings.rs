@@ -1,11 +1,11 @@
-//! A launch that failed, in parts: for whoever shows them, and is not to read a text for them.
+//! A launch that failed, in parts: for programs that show them and should not parse a text.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::{LaunchError, PostMortem};
 
-/// What a launch was doing when it failed.
+/// The phase in which a launch failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LaunchPhase {
@@ -19,18 +19,18 @@ pub enum LaunchPhase {
     Ready,
 }
 
-/// What is known of a launch that failed.
+/// The findings about a launch that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaunchFindings {
-    /// What it was doing.
+    /// The phase in which it failed.
     pub phase: LaunchPhase,
-    /// What went wrong, in words, without what the container has left behind.
+    /// The error in words, without the post-mortem of the container.
     pub error: Arc<str>,
     /// The setting to look at, or what is wrong with the daemon.
     pub hint: Option<Arc<str>>,
     /// The engine's id of the container, if that was created.
     pub container: Option<Arc<str>>,
-    /// What was left of the container, if it was looked at.
+    /// The post-mortem of the container, if there was one.
     pub post_mortem: Option<PostMortem>,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for LaunchPhase {
 // === impl LaunchFindings ===
 
 impl LaunchFindings {
-    /// That of an error, and of what the container has left behind.
+    /// The findings from an error and the post-mortem of the container.
     #[must_use]
     pub fn new(error: &LaunchError, post_mortem: Option<PostMortem>) -> Self {
         let seen = post_mortem.as_ref();

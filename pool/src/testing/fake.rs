@@ -24,7 +24,7 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 /// A fleet of fake daemons, which hold containers in memory.
 pub struct FakeEngine {
     world: Arc<Mutex<FakeWorld>>,
-    /// Something died: whoever probes it looks again.
+    /// A container died: its probes look again.
     deaths: Arc<Notify>,
 }
 
@@ -35,7 +35,7 @@ pub struct FakeContainer {
     pub launch: LaunchId,
     /// The daemon it is on.
     pub daemon: DaemonName,
-    /// What it runs.
+    /// Its spec.
     pub spec: u32,
 }
 
@@ -58,17 +58,17 @@ impl FakeEngine {
         Arc::new(FakeProbe(self.clone()))
     }
 
-    /// From now on, this becomes of such calls.
+    /// Sets the gate of such calls from now on.
     pub fn gate(&self, daemon: &str, op: Op, gate: Gate) {
         self.world.lock().gates.insert((daemon.into(), op), gate);
     }
 
-    /// From now on, this becomes of the preparation of one service.
+    /// Sets the gate for the preparation of one service from now on.
     pub fn gate_prepare(&self, daemon: &str, service: &str, gate: Gate) {
         self.world.lock().prepare_gates.insert((daemon.into(), service.into()), gate);
     }
 
-    /// From now on, this becomes of what runs that spec when it is to get ready.
+    /// Sets the gate for the readiness of containers with that spec from now on.
     pub fn gate_spec(&self, spec: u32, gate: Gate) {
         self.world.lock().spec_gates.insert(spec, gate);
     }
@@ -154,7 +154,7 @@ impl FakeEngine {
         self.world.lock().say(&container.daemon, event);
     }
 
-    /// What really exists on a daemon.
+    /// The containers that really exist on a daemon.
     #[must_use]
     pub fn real(&self, daemon: &str) -> Vec<ContainerKey> {
         let name = DaemonName::from(daemon);
@@ -200,7 +200,7 @@ impl FakeEngine {
             Gate::Err => return Err(CallError::refused(format!("{op:?} was refused"))),
             Gate::Never => {
                 tokio::time::sleep(GIVE_UP).await;
-                // In the same words for every call, as of a socket that is gone.
+                // The same words for every call, as for a socket that is gone.
                 return Err(CallError::unreachable("the call was not answered"));
             }
         }
@@ -213,7 +213,7 @@ impl FakeEngine {
 }
 
 impl ContainerRuntime for FakeEngine {
-    /// Any number: what a container runs.
+    /// Any number.
     type Spec = u32;
     type Handle = FakeContainer;
     /// Any number: all of them lead to the same daemon.
@@ -350,7 +350,7 @@ impl Probe<FakeContainer> for FakeProbe {
             }
         };
         tokio::select! {
-            // What has ended is not ready, however late that is noticed.
+            // A container that has ended is not ready, however late that is noticed.
             biased;
             () = died => Err(ProbeError("it ended".into())),
             passed = gate => passed.map_err(|error| ProbeError(error.message)),

@@ -33,7 +33,7 @@ impl Rng {
         self.below(100) < chance
     }
 
-    /// One element, unless there is none.
+    /// A random element, unless there is none.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let len = u64::try_from(from.len()).ok().filter(|len| *len > 0)?;
         from.get(usize::try_from(self.below(len)).unwrap_or(0))

@@ -2,7 +2,7 @@
 //!
 //! The world knows what really exists on each daemon, loses replies, kills
 //! containers, cuts daemons off and lets clients come and go. After each event
-//! it holds what the ledger ordered against invariants I1 to I11.
+//! it checks the orders of the ledger against invariants I1 to I11.
 
 mod world;
 
@@ -11,14 +11,14 @@ use std::fmt;
 use super::Rng;
 use world::World;
 
-/// What one history came to.
+/// The results of a history.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
     /// Events the ledger was told of.
     pub events: u64,
     /// Launches it ordered.
     pub launches: u64,
-    /// Of them, those for which another took unusually long.
+    /// Of them, hedges: launches because another took unusually long.
     pub hedges: u64,
     /// Leases it gave.
     pub leases: u64,

@@ -33,7 +33,7 @@ pub fn options(policy: Policy) -> ServiceOptions<u32> {
 }
 
 impl Bed {
-    /// One service on daemons with these capacities, named `d1`, `d2`, …
+    /// A service on daemons with these capacities, named `d1`, `d2`, …
     pub fn new(policy: Policy, capacities: &[u32]) -> Self {
         Self::with(&FakeEngine::new(7), policy, capacities)
     }
@@ -59,7 +59,7 @@ impl Bed {
         self.until(|s| s.settled() && s.stocked()).await;
     }
 
-    /// Waits until the pool is so, in paused time: an hour without it is never.
+    /// Waits for a condition of the pool, in paused time: an hour without it is never.
     pub async fn until(&self, condition: impl FnMut(&Snapshot) -> bool) -> Snapshot {
         let hour = Duration::from_secs(3600);
         match tokio::time::timeout(hour, self.pool.until(condition)).await {

@@ -1,4 +1,4 @@
-//! What a test logs.
+//! The log of a test.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part of it")]
 
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tracing::subscriber::DefaultGuard;
 
-/// What this thread logs, and with it every task of a paused test.
+/// The log of this thread, and with it of every task of a paused test.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -21,7 +21,7 @@ pub struct Story {
     pub launched: Vec<(LaunchId, DaemonName)>,
     pub granted: Vec<LaunchId>,
     pub refused: Vec<Refusal>,
-    /// What is to be removed.
+    /// Containers that are to be removed.
     pub retired: Vec<(DaemonName, ContainerKey)>,
     pub checks: usize,
     /// Launches that are to be interrupted.
@@ -134,7 +134,7 @@ impl Story {
         self.tell(Event::Lease { waiter, service: "s".into(), deadline });
     }
 
-    /// All that are on their way get ready.
+    /// All launches under way get ready.
     pub fn get_ready(&mut self) {
         self.now += MOMENT;
         let mut at = 0;
@@ -166,13 +166,13 @@ impl Story {
         self.tell(Event::Removed { daemon, key: ContainerKey::Launch(launch) });
     }
 
-    /// So many clients, whose containers take as long as usual.
+    /// Serves so many clients, whose containers take as long as usual.
     pub fn served_before(mut self, clients: u32) -> Self {
         (0..clients).for_each(|_| self.serve(USUAL));
         self
     }
 
-    /// The daemons of the launches since there were so many.
+    /// The daemons of the launches after the first so many.
     pub fn launched_since(&self, before: usize) -> Vec<&str> {
         self.launched[before..].iter().map(|(_, daemon)| daemon.as_str()).collect()
     }

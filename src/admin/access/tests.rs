@@ -21,7 +21,7 @@ fn judge(rules: &AccessRules, caller: Caller, request: Request) -> Result<Access
     runtime.block_on(gate.judge(caller, &parts))
 }
 
-/// What becomes of a request: the status of its problem, else whether it may change something.
+/// The answer to a request: its status, 200 if it passes, and whether it may change something.
 fn judged(rules: &AccessRules, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, bool) {
     match judge(rules, TCP, request(method, path, headers)) {
         Ok(access) => (200, access.may_act()),
@@ -63,7 +63,7 @@ fn a_change_has_to_come_from_a_page_of_this_server_or_from_none() {
     assert_eq!(with(("origin", "http://127.0.0.1:80")), (403, false));
     assert_eq!(with(("sec-fetch-site", "cross-site")), (403, false));
     assert_eq!(with(("sec-fetch-site", "same-site")), (403, false));
-    // What is only read is not told to pages of others: nothing allows it.
+    // Pages of others do not get to see the answer: no header allows it.
     let origin = ("origin", "http://evil.example.com");
     assert_eq!(judged(&rules, "GET", "/", &[origin]), (200, false));
 }

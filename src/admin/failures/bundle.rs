@@ -1,4 +1,4 @@
-//! What is known of a failure, as it goes over the wire.
+//! The details of a failure, as they go over the wire.
 
 use std::fmt;
 
@@ -83,7 +83,7 @@ pub struct FailureLimits {
 // === impl FailureBundle ===
 
 impl FailureBundle {
-    /// Something that happened once, of which nothing else is known yet.
+    /// A failure that happened once, of which nothing else is known yet.
     pub(super) fn new(phase: FailurePhase, service: String, error: String) -> Self {
         Self {
             id: 0,

@@ -1,4 +1,4 @@
-//! What of all that is told is a failure, and what that tells of it.
+//! Finds failures in events and records, and their details.
 
 use ganger_pool::EventKind;
 use ganger_pool::core::{ContainerKey, Fault, ServiceName, short_id};
@@ -8,7 +8,7 @@ use super::super::metrics::fault_word;
 use super::bundle::{FailureBundle, FailurePhase};
 use crate::proxy::{ConnRecord, ContainerRemains, EndCode, Phase, ReplacedContainer, Who};
 
-/// The failure that an event of the pool tells of. That others were faster to fill a daemon is none.
+/// The failure that an event of the pool tells of. A daemon that others have filled is no failure.
 pub(super) fn in_event(event: &EventKind) -> Option<FailureBundle> {
     let new = |phase, service: &ServiceName, error: &str| FailureBundle {
         daemon: event.daemon().map(ToString::to_string),
@@ -69,7 +69,7 @@ pub(super) fn in_record(record: &ConnRecord) -> Option<FailureBundle> {
     })
 }
 
-/// The failed lease of a container in whose place another was asked for.
+/// The failed lease of a container that another was to replace.
 pub(super) fn in_replaced(replaced: &ReplacedContainer) -> Option<FailureBundle> {
     let ReplacedContainer { service, reason, remains, .. } = replaced;
     let bundle = lease(service, replaced.end, reason.as_deref(), remains.as_deref())?;
@@ -81,8 +81,8 @@ pub(super) fn in_replaced(replaced: &ReplacedContainer) -> Option<FailureBundle>
     })
 }
 
-/// A lease that has ended so; `None` where it was not the container, the pool or this machine that
-/// has failed.
+/// The failure of a lease with this end; `None` where neither the container, the pool nor this
+/// machine has failed.
 fn lease(
     service: &ServiceName,
     end: EndCode,
@@ -107,7 +107,7 @@ fn lease(
             bundle.with_fault(Fault::Service)
         }
         (Who::Death, Phase::Queue) => bundle.with_fault(Fault::Daemon),
-        // It may have gone with its daemon, where nobody knows how it ended.
+        // Nobody knows how a container that went with its daemon ended.
         (Who::Death, _) if bundle.exit_code.is_some() => bundle.with_fault(Fault::Service),
         _ => bundle,
     })

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::bundle::{FailureBundle, FailureLimits};
 use crate::legible::legible;
 
-/// The failures that are kept.
+/// How many failures are kept.
 pub(super) const KEPT: usize = 64;
-/// Those that are kept where each is the latest of its service.
+/// How many are kept where each is the latest of its service.
 pub(super) const MOST: usize = 256;
-/// So much of a name is kept, in bytes, and of each of the texts: with all of them a failure takes less
-/// than 6 KiB.
+/// The most bytes that are kept of a name, and of each of the texts: with all of them a failure
+/// takes less than 6 KiB.
 const NAME: usize = 256;
 const ERROR: usize = 2048;
 const HINT: usize = 512;
@@ -23,9 +23,9 @@ const LOG: usize = 2048;
 pub(super) struct FailureRing {
     /// The number of the latest.
     last: u64,
-    /// What happened last is last.
+    /// The latest is at the end.
     kept: VecDeque<Arc<FailureBundle>>,
-    /// What containers of each service may use.
+    /// The limits for containers of each service.
     limits: BTreeMap<String, FailureLimits>,
 }
 
@@ -36,12 +36,12 @@ impl FailureRing {
         self.limits = limits;
     }
 
-    /// What happened last is first.
+    /// The latest comes first.
     pub(super) fn latest(&self) -> impl Iterator<Item = &Arc<FailureBundle>> {
         self.kept.iter().rev()
     }
 
-    /// Something has failed, now.
+    /// Adds a failure that happened `now`.
     pub(super) fn add(&mut self, found: FailureBundle, now: String) {
         let limits = self.limits.get(&found.service).copied();
         let limits = limits.filter(|limits| *limits != FailureLimits::default());
@@ -104,7 +104,7 @@ fn bounded(found: FailureBundle) -> FailureBundle {
 /// A text of which a terminal obeys nothing, in one line, cut to so many bytes.
 fn plain(text: &str, most: usize) -> String {
     const CUT: char = '…';
-    // What is longer is cut anyway: each is a byte at least.
+    // A longer text is cut anyway: a character is a byte at least.
     let beginning: String = text.trim_end().chars().take(most + 1).collect();
     let mut plain = legible(&beginning);
     if plain.len() > most {
@@ -125,7 +125,7 @@ mod tests {
         FailureBundle::new(FailurePhase::Ready, service.to_owned(), error.to_owned())
     }
 
-    /// What is kept, what happened last first.
+    /// The kept failures, the latest first.
     fn seen(ring: &FailureRing) -> Vec<(u64, &str, u64)> {
         ring.latest().map(|kept| (kept.id, kept.error.as_str(), kept.count)).collect()
     }

@@ -1,4 +1,4 @@
-//! Which of all that is told is a failure, and what is kept of it.
+//! Events and records that are failures, and what is kept of them.
 
 use std::sync::Arc;
 use std::time::Duration;

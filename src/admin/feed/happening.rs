@@ -1,4 +1,4 @@
-//! What has happened, as it is told: what the log says at info and above, in fields.
+//! Happenings, as they are told: the log at info and above, in fields.
 
 use std::time::SystemTime;
 
@@ -38,7 +38,7 @@ pub struct Happening {
 // === impl Happening ===
 
 impl Happening {
-    /// Something that is about nothing in particular.
+    /// A happening that is about no subject.
     #[must_use]
     pub fn new(kind: &str, is_bad: bool, detail: Option<String>) -> Self {
         let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
@@ -47,7 +47,7 @@ impl Happening {
         Self { id: 0, at, kind, is_bad, service, daemon, launch, detail, count: 1 }
     }
 
-    /// What an event of the pool is told as, if it is told.
+    /// The happening of an event of the pool, if it is told.
     pub(super) fn of(event: &EventKind) -> Option<Self> {
         let (kind, is_bad, detail) = words(event)?;
         Some(Self {
@@ -58,8 +58,8 @@ impl Happening {
         })
     }
 
-    /// Whether it is the same, happening to the same. What has no subject, such as an order, is the
-    /// same only in all details.
+    /// Whether the same happened to the same subject. A happening without a subject, such as an
+    /// order, is the same only in all details.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let has_subject = self.service.is_some() || self.daemon.is_some();
         (&self.kind, &self.service, &self.daemon) == (&other.kind, &other.service, &other.daemon)
@@ -67,7 +67,7 @@ impl Happening {
     }
 }
 
-/// What an event is called, whether it is bad, and what else is to be said of it.
+/// The word for an event, whether it is bad, and what else is to be said of it.
 fn words(event: &EventKind) -> Option<(&'static str, bool, Option<String>)> {
     let said = |reason: &str| Some(reason.to_owned());
     Some(match event {

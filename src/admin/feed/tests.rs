@@ -1,4 +1,4 @@
-//! What readers of the feed are told.
+//! The events that readers are told.
 
 use serde_json::Value;
 use tokio::time::advance;

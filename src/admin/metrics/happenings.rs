@@ -1,4 +1,4 @@
-//! What is counted as it happens.
+//! Metrics that events update.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the kernel knows of this process, under the names that all exporters have.
+//! The kernel's figures of this process, under the names that all exporters have.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// What is told of the process.
+/// The figures of the process.
 struct Usage {
     cpu: f64,
     started: f64,
@@ -19,7 +19,7 @@ struct Usage {
     threads: i64,
 }
 
-/// Writes what can be known; nothing where /proc is not there.
+/// Writes the figures; nothing where /proc is not there.
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let Ok(usage) = read() else { return Ok(()) };
     let cpu = ConstCounter::new(usage.cpu);

@@ -1,4 +1,4 @@
-//! What a scrape reads of the pool, the proxy and the configuration.
+//! The state of pool, proxy and configuration, as a scrape reads it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub struct MetricsReading {
     pub proxy: BTreeMap<ServiceName, Counts>,
     /// The most connections at a time.
     pub connections_max: usize,
-    /// Who lists, or has listed, the daemons.
+    /// The sources of the fleet, past or present.
     pub sources: Vec<SourceReading>,
     /// The last time that the configuration was read.
     pub reload: Option<ReloadResult>,
@@ -34,7 +34,7 @@ pub struct MetricsReading {
 pub struct ReloadResult {
     /// When.
     pub at: SystemTime,
-    /// It is used now.
+    /// The new configuration is in use.
     pub taken: bool,
 }
 
@@ -51,10 +51,10 @@ pub struct SourceReading {
     pub now: Option<SourceNow>,
 }
 
-/// How a source is that is followed.
+/// The state of a source that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceNow {
-    /// It answers.
+    /// The source answers.
     pub is_up: bool,
     /// How many daemons it names.
     pub daemons: usize,

@@ -1,4 +1,4 @@
-//! What is read at the moment of a scrape: a row for each metric.
+//! The metrics that are read at the moment of a scrape, a row each.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -16,11 +16,11 @@ use crate::proxy::{Counts, StartKind};
 struct MetricRow {
     /// Its name; that of a counter without `_total`.
     name: &'static str,
-    /// It only rises.
+    /// A counter, which only rises.
     is_counter: bool,
     /// The names of its labels.
     labels: &'static [&'static str],
-    /// What it is, for people.
+    /// The help, for people.
     help: &'static str,
     read: fn(&MetricsReading, &mut RowValues<'_>),
 }
@@ -197,7 +197,7 @@ static ROWS: &[MetricRow] = &[
         "Leases given, by how they were served: warm, reused or cold",
         |r, s| {
             for service in &r.pool.services {
-                // Also those that were never given: a share of what is absent is absent.
+                // Zeros are written, too: a share of an absent series is absent.
                 for start in [StartKind::Warm, StartKind::Reused, StartKind::Cold] {
                     let count = service.totals.leases.get(&start).copied().unwrap_or_default();
                     s.add(&[service.name.as_str(), start_word(start)], count);
@@ -249,7 +249,7 @@ static ROWS: &[MetricRow] = &[
         SERVICE,
         "1 where clients are served, 0 where they are refused, as far as is known",
         |r, s| {
-            // A service that is being removed is neither: its listening socket is closed.
+            // A service that is being removed has no value: its listening socket is closed.
             for service in r.pool.services.iter().filter(|service| !service.leaving) {
                 s.add(&[service.name.as_str()], service.refusing.is_none());
             }

@@ -1,5 +1,5 @@
-//! What the page changes: each order is asked for once more, and answered, on a page of its own, so that
-//! it works without a script.
+//! Orders by the page: each is confirmed, and answered, on a page of its own, so that it works
+//! without a script.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -95,7 +95,7 @@ async fn carry_out(
 // === impl FormOrder ===
 
 impl FormOrder {
-    /// The title of its page, and what it does.
+    /// The title of its page, and its effect.
     fn words(&self) -> Result<(&'static str, String), Problem> {
         let subject = match (&self.service, &self.daemon) {
             (Some(service), _) => format!("service {service}"),
@@ -156,7 +156,7 @@ impl FormOrder {
         })
     }
 
-    /// What may be given with it, with what holds now.
+    /// The fields for it, with the values of now.
     async fn fields(&self, admin: &AdminShared) -> Vec<NumberField> {
         let field = |name, label| NumberField { name, label };
         match self.order.as_str() {
@@ -168,7 +168,7 @@ impl FormOrder {
                 let services = admin.services().await;
                 let now = services.into_iter().find(|s| Some(&s.name) == self.service.as_ref());
                 let (warm, max) = now.map_or((0, 0), |status| (status.target, status.max));
-                // Empty: what is not changed is not said. The target of now need not be the file's.
+                // Empty fields change nothing: the target of now need not be the file's.
                 vec![
                     field("warm", format!("Containers kept ready, now {warm}")),
                     field("max", format!("Containers at most, now {max}")),
@@ -212,7 +212,7 @@ impl FormOrder {
     }
 }
 
-/// What a field of a form holds; nothing where it was left empty.
+/// The number in a field of a form; nothing where that is empty.
 fn number<T: FromStr>(text: Option<&str>, what: &str) -> Result<Option<T>, Problem> {
     let text = text.map(str::trim).filter(|text| !text.is_empty());
     let number = text

@@ -26,7 +26,7 @@ async fn export(State(admin): ServerState, Path(file): Path<String>) -> Result<R
         _ => return Err(Problem::absent(format!("there is no file {file:?}"))),
     };
     let mut writer = csv::Writer::from_writer(Vec::new());
-    // A vector takes all.
+    // A vector takes any row.
     let written = table
         .iter()
         .try_for_each(|row| writer.write_record(row.iter().map(|it| text_only(it).into_owned())));
@@ -53,7 +53,7 @@ fn with_head(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Rows {
     std::iter::once(head).chain(rows).collect()
 }
 
-/// What there may be, or nothing.
+/// The value, or an empty cell.
 fn perhaps(value: Option<impl ToString>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }

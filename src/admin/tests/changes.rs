@@ -1,4 +1,4 @@
-//! Lists of which a part is asked for, and what is changed.
+//! Requests for parts of lists, and for changes.
 
 use http_body_util::Full;
 
@@ -8,7 +8,7 @@ use crate::admin::body::LARGEST;
 // === impl Bed ===
 
 impl Bed {
-    /// What a change is answered with: its status, and the detail of it or of its problem.
+    /// The answer to a change: its status, and the detail of it or of its problem.
     async fn post(&self, path: &str, body: &str) -> (u16, String) {
         let body = Full::new(Bytes::from(body.to_owned()));
         let request = Request::post("/").body(body).unwrap();

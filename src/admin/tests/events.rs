@@ -1,10 +1,10 @@
-//! Those who follow events.
+//! Readers of events.
 
 use tokio::net::UnixStream;
 
 use super::*;
 
-/// Somebody who follows events.
+/// A reader of events.
 struct Follower {
     stream: UnixStream,
     read: String,
@@ -18,7 +18,7 @@ impl Follower {
         Self { stream, read: String::new() }
     }
 
-    /// Reads until this was read; all that was, and not asked for before.
+    /// Reads until this text; returns all that came since the last call.
     async fn until(&mut self, text: &str) -> String {
         while !self.read.contains(text) {
             let mut buffer = [0; 4096];

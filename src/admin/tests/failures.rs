@@ -1,4 +1,4 @@
-//! What is known of what failed, as it is asked for and shown.
+//! The details of failures, as they are asked for and shown.
 
 use ganger_pool::core::{Fault, LaunchId};
 use ganger_pool::runtime::{LaunchError, LaunchFindings, LaunchPhase, PostMortem};

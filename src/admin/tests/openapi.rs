@@ -1,4 +1,4 @@
-//! That the description says what there is.
+//! The description matches the paths.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,7 +24,7 @@ fn paths(document: &Value) -> Vec<(String, BTreeSet<String>)> {
     paths.map(|(path, item)| (path.clone(), methods(item))).collect()
 }
 
-/// What the methods are that a path takes, as it says itself.
+/// The methods that a path takes, as its answer lists them.
 async fn allowed(app: &mut Router, path: &str) -> BTreeSet<String> {
     let path = path.replace(['{', '}'], "");
     let mut request =

@@ -1,6 +1,6 @@
-//! What the pool calls the daemons that are listed: a name stands for one place.
+//! The pool's names for the daemons that are listed: a name stands for one place.
 //!
-//! Whatever is kept of a daemon (containers, removals, where the guardian looks) is kept
+//! All that is kept of a daemon (containers, removals, where the guardian looks) is kept
 //! by its name. A name that is listed with another url than before is another daemon:
 //! the old one leaves under its own name, is drained where it is, and is forgotten only
 //! when it holds nothing. The new one is called `NAME~2` for as long as it is listed there.
@@ -24,7 +24,7 @@ pub(super) struct Names(Vec<Bound>);
 
 #[derive(Debug)]
 struct Bound {
-    /// What the pool calls it. Not valid in a file where it is not what was listed.
+    /// The pool's name for it. Not valid in a file where it differs from the listed name.
     name: DaemonName,
     listed: DaemonName,
     place: String,
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(assign(&mut names, &[("a", 3), ("b", 2)], &["a", "b"]), ["a~2", "b"]);
         assert_eq!(assign(&mut names, &[("b", 2)], &["a", "a~2", "b"]), ["b"]);
         assert_eq!(assign(&mut names, &[("a", 4)], &["a", "a~2", "b"]), ["a~3"]);
-        // Who comes back to a place is who was there.
+        // A daemon that comes back to its place is the one that was there.
         assert_eq!(assign(&mut names, &[("a", 1), ("b", 2)], &["a"]), ["a", "b"]);
         assert_eq!(assign(&mut names, &[("a", 3)], &["a", "a~2"]), ["a~2"]);
         // The pool may not have heard yet that it is gone.

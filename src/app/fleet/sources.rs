@@ -1,4 +1,4 @@
-//! What the sources of the fleet have answered, those that a reload has removed, too.
+//! The answers of the fleet's sources, including those that a reload has removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::admin::{SourceNow, SourceReading};
 use crate::discovery::SourceHealth;
 
-/// Counts by source, for as long as the process lives; how the one is that is followed.
+/// Counts by source, for as long as the process lives; the state of the source that is followed.
 #[derive(Debug, Default)]
 pub(in crate::app) struct FleetSources(Mutex<Followings>);
 
@@ -31,7 +31,7 @@ struct FollowedSource {
 // === impl FleetSources ===
 
 impl FleetSources {
-    /// This one is followed from now on, and no other.
+    /// Follows this source from now on, and no other.
     pub(super) fn follow(&self, kind: &'static str, health: Arc<SourceHealth>) {
         let mut followings = self.0.lock();
         let next = FollowedSource { kind, health, updates: 0, daemons: 0 };
@@ -42,7 +42,7 @@ impl FleetSources {
         }
     }
 
-    /// The one that is followed names so many daemons, which may be others than before.
+    /// Notes how many daemons the followed source lists, and whether the fleet has changed.
     pub(super) fn told(&self, daemons: usize, changed: bool) {
         if let Some(current) = &mut self.0.lock().current {
             current.daemons = daemons;
@@ -50,14 +50,14 @@ impl FleetSources {
         }
     }
 
-    /// What the one that is followed has named holds as of now.
+    /// Notes that the answer of the followed source holds as of now.
     pub(super) fn confirm(&self) {
         if let Some(current) = &self.0.lock().current {
             current.health.answered(0);
         }
     }
 
-    /// What is known of each that is or was followed.
+    /// A reading of each source that is or was followed.
     pub(in crate::app) fn read(&self) -> Vec<SourceReading> {
         let followings = self.0.lock();
         let mut counts = followings.past.clone();

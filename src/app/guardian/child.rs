@@ -23,33 +23,33 @@ use super::message::{GuardianMessage, Manifest, READY};
 use crate::app::reap::remove_all;
 use crate::docker::Docker;
 
-/// How long a daemon has to have answered without showing a container before it
-/// counts as empty. What the vanished process had asked for may be carried out
-/// later; this is as long as that process itself waits for a create and a start.
+/// How long a daemon has to answer without showing a container before it counts as empty. Requests
+/// of the vanished process may be carried out later; that process itself waits as long for a create
+/// and a start.
 pub const QUIET: Duration = Duration::from_secs(40);
 /// How long a daemon is tried that does not answer, or removes nothing.
 pub const GIVE_UP: Duration = Duration::from_secs(600);
 /// Pauses between two looks at a daemon.
 const LOOK: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(1) };
-/// How willing the kernel is to end us when memory is short: hardly.
+/// How readily the kernel ends us when memory is short: hardly ever.
 const OOM_SCORE: &[u8] = b"-900";
 
 /// Why a guardian has nothing to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum GuardError {
-    /// Nobody who is to be guarded started it.
+    /// Standard input is no pipe from a process to guard.
     #[error("a guardian is started by `ganger run`, with a pipe to it: {0}")]
     Unguided(io::Error),
-    /// It would not outlive a signal.
+    /// Signals cannot be handled, and one would end it.
     #[error("cannot handle signals: {0}")]
     Signals(io::Error),
 }
 
-/// The signals that would end us.
+/// The signals that would end the guardian.
 struct Signals([Signal; 3]);
 
-/// What became of one daemon.
+/// The outcome of clearing one daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cleared {
     /// Containers that were removed.
@@ -69,19 +69,19 @@ pub(super) struct Cleared {
 /// # Errors
 /// Standard input is not a pipe, or signals cannot be handled.
 pub async fn guard(quiet: Duration) -> Result<bool, GuardError> {
-    // Fails when we lead a group of processes already, which is as good.
+    // Fails where this process leads a process group already, which is as good.
     _ = setsid();
-    // Not being permitted to is no reason not to guard.
+    // A guardian without the permission guards all the same.
     _ = File::options()
         .write(true)
         .open("/proc/self/oom_score_adj")
         .and_then(|mut score| score.write_all(OOM_SCORE));
-    // Its file is called `exe`.
+    // Else its name would be that of its file, `exe`.
     _ = fs::write("/proc/self/comm", "ganger-guard");
     let mut signals = Signals::take().map_err(GuardError::Signals)?;
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(GuardError::Unguided)?;
     let pipe = Receiver::from_owned_fd(stdin).map_err(GuardError::Unguided)?;
-    // Whoever does not wait for it has vanished.
+    // A parent that does not wait for it has vanished.
     _ = io::stdout().write_all(READY).and_then(|()| io::stdout().flush());
 
     let Some(manifest) = attend(BufReader::new(pipe).lines(), &mut signals).await else {
@@ -121,8 +121,8 @@ async fn attend(mut lines: Lines<BufReader<Receiver>>, signals: &mut Signals) ->
     }
 }
 
-/// Whether nobody holds the other end of standard input, by the kernel's word:
-/// the runtime may not have heard yet.
+/// Whether nobody holds the other end of standard input, as the kernel says: the runtime may not
+/// have heard yet.
 fn has_ended() -> bool {
     let stdin = io::stdin();
     let mut fds = [PollFd::new(&stdin, PollFlags::empty())];
@@ -134,7 +134,7 @@ fn has_ended() -> bool {
 async fn clear_all(manifest: &Manifest, quiet: Duration) -> bool {
     let mut work = JoinSet::new();
     for place in &manifest.daemons {
-        // Each its own: two places may have one name.
+        // A `Docker` for each: two places may have one name.
         let docker = Docker::after(manifest.identity());
         let daemon = place.daemon();
         let name = place.daemon.clone();
@@ -177,7 +177,7 @@ pub(super) async fn clear<R: ContainerRuntime>(
     quiet: Duration,
 ) -> Cleared {
     let (mut removed, mut pauses, mut connected) = (0, 0, false);
-    // When we came further last, and since when lists show nothing.
+    // The time of the last progress, and since when lists show nothing.
     let (mut progress, mut empty) = (Instant::now(), None);
     loop {
         let looked = Instant::now();
@@ -212,7 +212,7 @@ pub(super) async fn clear<R: ContainerRuntime>(
     }
 }
 
-/// Lists a daemon once and removes what there is: how many were, and why one was
+/// Lists a daemon once and removes what there is: returns how many were removed, and why one was
 /// not. `None` when there is nothing.
 async fn look<R: ContainerRuntime>(
     runtime: &R,

@@ -1,4 +1,4 @@
-//! What is said to a guardian: lines of JSON, each of them whole.
+//! Messages to a guardian: lines of JSON, each of them whole.
 
 use ganger_pool::discovery::DaemonSpec;
 use serde::{Deserialize, Serialize};
@@ -7,20 +7,20 @@ use crate::docker::Identity;
 use crate::endpoint::{Endpoint, EndpointError, Site};
 use crate::tls;
 
-/// What a guardian says when no signal can end it any more.
+/// The line that a guardian sends when no signal can end it any more.
 pub(super) const READY: &[u8; 6] = b"ready\n";
 
-/// One line.
+/// A message, as one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum GuardianMessage {
-    /// What is to be removed should we vanish. Takes the place of what was said before.
+    /// The containers to remove should we vanish. Replaces the message before.
     Guard(Manifest),
     /// There is nothing left to remove.
     Farewell,
 }
 
-/// Whose containers, and where they may be.
+/// Whose containers to remove, and the daemons where they may be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) instance: String,
@@ -28,7 +28,7 @@ pub(super) struct Manifest {
     pub(super) daemons: Vec<DaemonAddress>,
 }
 
-/// A daemon and how it is reached. Two may have one name: it moved.
+/// A daemon and how it is reached. Two may have one name, when a daemon has moved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DaemonAddress {
     pub(super) daemon: String,
@@ -47,7 +47,7 @@ impl GuardianMessage {
         format!("{json}\n")
     }
 
-    /// `None` for a line that was cut off, because who wrote it was killed.
+    /// `None` for a line that was cut off, because its writer was killed.
     pub(super) fn read(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
     }
@@ -70,7 +70,7 @@ impl DaemonAddress {
         Self { daemon: daemon.name.to_string(), url: endpoint.to_string(), tls }
     }
 
-    /// It as a daemon to remove containers from.
+    /// The daemon at this address, to remove containers from.
     pub(super) fn daemon(&self) -> Result<DaemonSpec<Site>, EndpointError> {
         let plain: Endpoint = self.url.parse()?;
         let endpoint = match &self.tls {

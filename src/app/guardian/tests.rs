@@ -67,7 +67,7 @@ async fn a_daemon_that_stays_away_is_given_up_and_named() {
     }
 }
 
-/// A directory of its own for each test, in which one that writes late has no place to.
+/// A directory of its own for each test, in which a late writer finds no place.
 struct Heard(PathBuf);
 
 // === impl Heard ===
@@ -80,8 +80,8 @@ impl Heard {
         Self(dir)
     }
 
-    /// What stands in for the guardian: it writes down what it hears, `lines`
-    /// at most, and ends at a farewell.
+    /// A stand-in for the guardian: it writes down the messages it reads, `lines` at most, and ends
+    /// at a farewell.
     fn command(&self, lines: u32) -> std::process::Command {
         let script = format!(
             "exec 2>/dev/null; echo ready; n=0; while [ $n -lt {lines} ] && read -r line; do \

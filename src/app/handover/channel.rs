@@ -22,7 +22,7 @@ pub(super) const DESCRIPTORS: usize = 64;
 /// The longest message, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// One end of it.
+/// An end of the connection.
 #[derive(Debug)]
 pub(super) struct Channel {
     stream: UnixStream,
@@ -35,7 +35,7 @@ impl Channel {
         Self { stream }
     }
 
-    /// To who has the lock of an instance; `None` when nobody has.
+    /// Connects to the holder of an instance's lock; `None` when nobody has it.
     pub(super) fn to_holder(name: &str) -> io::Result<Option<Self>> {
         match instance::connect(name) {
             Ok(stream) => {
@@ -70,7 +70,7 @@ impl Channel {
         while !rest.is_empty() {
             let send = || send(&self.stream, rest, descriptors);
             let sent = self.stream.async_io(Interest::WRITABLE, send).await?;
-            // With the first byte they are there.
+            // The descriptors arrive with the first byte.
             (rest, descriptors) = (&rest[sent..], &[]);
         }
         Ok(())
@@ -79,7 +79,7 @@ impl Channel {
     /// Waits for a message, and what is passed on with it; `None` at the end.
     ///
     /// # Cancel safety
-    /// What has come of a message is lost: the channel is of no use then.
+    /// The received part of a message is lost: the channel is of no use then.
     pub(super) async fn hear<T: DeserializeOwned>(
         &mut self,
     ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
@@ -100,7 +100,7 @@ impl Channel {
         Ok(Some((serde_json::from_slice(&line)?, passed)))
     }
 
-    /// What is left of it once all is said: its end is that of the other process.
+    /// The connection once all is said: it ends with the other process.
     pub(super) fn into_life(self) -> io::Result<OwnedFd> {
         self.stream.into_std().map(OwnedFd::from)
     }
@@ -126,7 +126,7 @@ fn receive(
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0; 16 << 10];
     let mut slices = [IoSliceMut::new(&mut bytes)];
-    // None of it is for a child.
+    // No child inherits the descriptors.
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let received = recvmsg(stream.as_fd(), &mut slices, &mut ancillary, flags)?;
     for message in ancillary.drain() {

@@ -22,12 +22,12 @@ use crate::app::notify;
 use crate::app::register::RegisteredAt;
 use crate::docker::Docker;
 
-/// How long whoever connects has to say what it wants.
+/// How long a process that connects has to say what it wants.
 const PROMPT: Duration = Duration::from_secs(5);
-/// How long nobody is listened to when the process is out of something.
+/// The pause after a failed accept, as when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(75);
 
-/// What the server is asked for on behalf of another process.
+/// A request to the server on behalf of another process.
 #[derive(Debug)]
 pub(in crate::app) enum HandoverAsk {
     /// Its listening sockets, for a process that gets ready.
@@ -38,27 +38,27 @@ pub(in crate::app) enum HandoverAsk {
         /// Ends when that process has gone, or serves.
         over: oneshot::Receiver<()>,
     },
-    /// To take no more clients, for the other serves them, and says what it has. It is told when
-    /// that is so, and whether a reload was put off for it.
+    /// To take no more clients: the other process serves them, with this succession. `done` is told
+    /// when that is so, and whether a reload was put off for it.
     Serving { succession: Succession, done: oneshot::Sender<bool> },
 }
 
-/// What the process that serves now has and has not.
+/// The registrations of the process that serves now, and the sockets it has closed.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::app) struct Succession {
-    /// It has these registered.
+    /// The services that it has registered.
     pub(in crate::app) registered: Vec<RegisteredAt>,
-    /// The services whose sockets it has closed: whoever waits there is nobody else's.
+    /// The services whose sockets it has closed: clients that wait there are nobody else's.
     pub(in crate::app) closed: Vec<String>,
 }
 
-/// What a running process hands over.
+/// All that a running process hands over.
 #[derive(Clone)]
 pub(in crate::app) struct Giver {
     pub(in crate::app) lock: Arc<Lock>,
     pub(in crate::app) boot: String,
     pub(in crate::app) docker: Arc<Docker>,
-    /// Those that this process was handed over from.
+    /// Earlier processes that have not ended.
     pub(in crate::app) lives: Lives,
     pub(in crate::app) admin: AdminPassedOn,
     /// Ends the admin server.
@@ -67,20 +67,20 @@ pub(in crate::app) struct Giver {
     pub(in crate::app) drain: CancellationToken,
 }
 
-/// What can be had of it.
+/// How much it can hand over.
 #[derive(Clone)]
 struct Stage {
-    /// It accepts clients; else it only waits for those who are in.
+    /// The process accepts clients; else it only waits for its sessions to end.
     serves: bool,
-    /// Cancelled when somebody else is the one to ask.
+    /// Cancelled when the process drains or has handed over.
     over: CancellationToken,
 }
 
 // === impl Giver ===
 
 impl Giver {
-    /// Answers those who ask who has the lock, and hands over to one of them. Goes on until it is
-    /// dropped: with it ends what tells the other that this process lives.
+    /// Answers processes that ask the lock for its holder, and hands over to one of them. Runs
+    /// until it is dropped, which ends the connection that tells the other that this process lives.
     pub(in crate::app) async fn run(self) {
         let mut stage = Stage { serves: true, over: self.drain.clone() };
         loop {
@@ -88,13 +88,13 @@ impl Giver {
                 warn!(error = error.to_string(), "this process cannot be taken over from");
                 return;
             }
-            // Nobody has this process's place, and it is ending: what is left to pass on is the
-            // instance, and the knowledge that it lives.
+            // Nobody has taken over from this process, and it is ending: only the instance is left
+            // to pass on, and the knowledge that the process lives.
             stage = Stage { serves: false, over: CancellationToken::new() };
         }
     }
 
-    /// Answers until the stage is over, and nobody is there any more who was answered.
+    /// Answers until the stage is over, and all processes that were answered have gone.
     async fn listen(&self, stage: &Stage) -> io::Result<()> {
         let listener = self.lock.listener()?;
         let (mut asking, turn) = (JoinSet::new(), Arc::new(Semaphore::new(1)));
@@ -115,7 +115,7 @@ impl Giver {
                 },
             }
         }
-        // Who connects from here on is for the process that comes after.
+        // Connections from here on are for the process that comes after.
         drop(listener);
         while asking.join_next().await.is_some() {}
         Ok(())
@@ -125,7 +125,7 @@ impl Giver {
         let mut channel = Channel::new(stream);
         let begin = match timeout(PROMPT, channel.hear()).await {
             Ok(Ok(Some((HandoverRequest::Begin(begin), _)))) => begin,
-            // One that only asks who we are says nothing.
+            // A process that only asks for the holder says nothing.
             _ => return,
         };
         let turn = turn.try_acquire();
@@ -142,12 +142,12 @@ impl Giver {
         }
         let pid = channel.pid();
         info!(pid, boot, version, "a process gets ready to take over");
-        // Before it makes any container.
+        // Before the other makes any container.
         self.docker.leave_alone(&boot);
         match self.hand_over(&mut channel, stage).await {
             Ok(true) => {
                 info!(pid, boot, "handed over: running connections may end here");
-                // Nothing more is said: what comes is its end, or ours.
+                // Nothing more is said: the next event is its end, or ours.
                 _ = channel.hear::<HandoverRequest>().await;
                 warn!(pid, boot, "the process that has taken over has ended");
             }
@@ -163,7 +163,7 @@ impl Giver {
         }
     }
 
-    /// Why somebody may not take over.
+    /// Why a process may not take over.
     fn refusal(&self, channel: &Channel, begin: &Beginning) -> Option<String> {
         match channel.foreigner() {
             Ok(None) => {}
@@ -177,7 +177,7 @@ impl Giver {
                 begin.version
             ));
         }
-        // It would end what it does not know, or wait for a sign of life of us.
+        // A service manager would end what it does not know, or wait for a sign of life of us.
         (begin.manager != notify::manager()).then(|| {
             "a service manager runs it, or the new process, and would know nothing of the change: \
              restart it by that, with listening sockets that it holds"
@@ -187,7 +187,7 @@ impl Giver {
 
     /// Answers until the other serves; `false` when it has gone before.
     async fn hand_over(&self, channel: &mut Channel, stage: &Stage) -> io::Result<bool> {
-        // Until this returns nothing is changed that the other would not know.
+        // Held to the end: meanwhile no change is made that the other would not know.
         let (_attempt, over) = oneshot::channel();
         let listeners = self.listeners(stage.serves, channel.pid(), over).await;
         let Some(listeners) = listeners else {
@@ -261,7 +261,7 @@ impl Giver {
 
     /// Has the process take no more clients, and leave everything to the other.
     async fn let_go(&self, channel: &Channel, succession: Succession, stage: &Stage) {
-        // What is not this run's is the other's to remove.
+        // Leftovers of other runs are for the other process to remove.
         self.docker.leave_all();
         let mut reload = false;
         if stage.serves {
@@ -269,7 +269,7 @@ impl Giver {
             let asked = self.asks.send(HandoverAsk::Serving { succession, done }).await;
             reload = match is_done.await {
                 Ok(reload) if asked.is_ok() => reload,
-                // It is stopping anyway; the other waits a while for the end of that.
+                // The process is stopping anyway; the other waits a while for the end of that.
                 _ => return,
             };
         }
@@ -278,7 +278,7 @@ impl Giver {
         if let Some(pid) = channel.pid() {
             notify::succeeded_by(pid);
         }
-        // Whoever is not there any more does not hear it.
+        // The other may have gone meanwhile.
         _ = channel.say(&HandoverReply::Yours { reload }, &[]).await;
     }
 }

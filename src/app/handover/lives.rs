@@ -1,7 +1,7 @@
-//! Processes of our instance that were handed over from and have not ended.
+//! Processes of our instance that have handed over and have not ended.
 //!
-//! Each has left us an end of a connection that nobody writes to any more. The kernel ends it with
-//! the process, however that ends, and not before.
+//! Each has left us an end of a connection that nobody writes to any more. The kernel closes it
+//! with the process, however that ends, and not before.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,7 +19,7 @@ use crate::reactor;
 /// A run, and the connection that ends with it.
 type Life = (String, OwnedFd);
 
-/// Those that are not known to have ended.
+/// Processes that are not known to have ended.
 #[derive(Debug, Default, Clone)]
 pub(in crate::app) struct Lives(Arc<Mutex<Vec<Life>>>);
 
@@ -35,19 +35,19 @@ impl Lives {
         self
     }
 
-    /// Which runs.
+    /// The names of their runs.
     pub(super) fn boots(&self) -> Vec<String> {
         self.0.lock().iter().map(|(boot, _)| boot.clone()).collect()
     }
 
-    /// Them, for another process.
+    /// Copies of them, for another process.
     pub(super) fn to_pass_on(&self) -> io::Result<Vec<Life>> {
         let copy = |(boot, life): &Life| Ok((boot.clone(), life.as_fd().try_clone_to_owned()?));
         self.0.lock().iter().map(copy).collect()
     }
 
-    /// Has an adapter take what each has left for that of a run that is over, once it is. Returns
-    /// when all are.
+    /// Tells an adapter of each run that is over, once it is, so that it removes what that has
+    /// left. Returns when all are.
     pub(in crate::app) async fn follow(self, docker: Arc<Docker>) {
         let mut ends = JoinSet::new();
         match self.to_pass_on() {

@@ -1,4 +1,4 @@
-//! What two processes say to each other: lines of JSON, each request answered before the next.
+//! Messages between two processes: lines of JSON, each request answered before the next.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,49 +7,49 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::register::RegisteredAt;
 
-/// The version of this. A process of another is refused.
+/// The version of the protocol. A process of another version is refused.
 pub(super) const PROTOCOL: u32 = 2;
 
-/// What the new process says.
+/// A request of the new process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum HandoverRequest {
-    /// It wants to take over.
+    /// Asks to take over.
     Begin(Beginning),
-    /// It wants those listening sockets that come after so many.
+    /// Asks for the listening sockets after the first `from`.
     Listeners { from: usize },
-    /// It accepts on them.
+    /// Says that it accepts on them.
     Serving {
         registered: Vec<RegisteredAt>,
-        /// What the sockets are for that it has closed: nobody else accepts there.
+        /// The names of the sockets that it has closed: nobody else accepts there.
         closed: Vec<String>,
     },
 }
 
-/// Who wants to take over.
+/// The process that wants to take over.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Beginning {
     pub(super) protocol: u32,
     pub(super) version: String,
     pub(super) boot: String,
-    /// The socket of the service manager that it tells how it is.
+    /// The socket of the service manager that it reports its state to.
     pub(super) manager: Option<String>,
 }
 
-/// What the running process answers.
+/// A reply of the running process.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum HandoverReply {
-    /// What there is. With the lock of the instance, and a descriptor for each that still lives.
+    /// All there is, with the lock of the instance and a descriptor for each run that still lives.
     Offer(Offer),
     /// Some listening sockets, with their descriptors.
     Listeners(Vec<ToldListener>),
-    /// It takes no more clients.
+    /// Says that it takes no more clients.
     Yours {
-        /// It was told to reload meanwhile, which is now the other's to do.
+        /// A reload was asked for meanwhile, which is now the other's to do.
         reload: bool,
     },
-    /// It does not hand over, and why.
+    /// Why it does not hand over.
     Refused(String),
 }
 
@@ -64,11 +64,11 @@ pub(super) struct Offer {
     pub(super) listeners: usize,
 }
 
-/// What a listening socket is for, and its address as configured.
+/// The name of a listening socket, and its address as configured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct ToldListener {
     pub(super) name: String,
     pub(super) listen: SocketAddr,
-    /// The service manager has it as well.
+    /// The service manager holds it as well.
     pub(super) shared: bool,
 }

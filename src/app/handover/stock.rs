@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::docker::Docker;
 use crate::shutdown::Stop;
 
-/// How long it is waited for that each service has a container ready.
+/// How long the new process waits until each service has a container ready.
 const READY: Duration = Duration::from_secs(120);
 
 /// Waits until clients can be served, or it is to stop.

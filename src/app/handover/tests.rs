@@ -50,7 +50,7 @@ impl Old {
         Self { asked, drain, admin_stop, _instance: instance, giver }
     }
 
-    /// Answers what a server is asked for, with these.
+    /// Answers a request for listening sockets with these.
     async fn listeners(&mut self, listeners: Vec<PassedOn>) -> oneshot::Receiver<()> {
         match self.asked.recv().await.unwrap() {
             HandoverAsk::Listeners { tell, over, .. } => {
@@ -120,10 +120,10 @@ async fn all_is_passed_on_and_with_the_word_the_other_lets_go() {
     let said = || Succession { registered: Vec::new(), closed: vec!["service-7".to_owned()] };
     let (lives, heard) = tokio::join!(new.serving(said(), &reload), old.serving());
     assert_eq!(heard, said());
-    // It had put one off.
+    // The old process had put a reload off.
     assert_eq!(reload.notified().now_or_never(), Some(()));
     assert!(old.admin_stop.is_cancelled());
-    // The lock is whoever's has it.
+    // The lock holds as long as any process has it.
     let Old { giver, _instance, .. } = old;
     drop(_instance);
     assert!(Instance::take(&name).is_err());
@@ -145,7 +145,7 @@ async fn who_goes_before_it_serves_leaves_its_turn_and_a_second_one_has_to_wait_
     let second = take_over(&name).await.unwrap_err().to_string();
     assert!(second.ends_with("another process is taking over"), "{second}");
     drop(first);
-    // What was put off for it is due.
+    // A reload that was put off for the first is due.
     assert!(over.await.is_err());
     loop {
         let again = async { take_over(&name).await };
@@ -168,7 +168,7 @@ async fn one_whose_successor_has_ended_gives_what_is_left() {
     let (instance, new) = taken.unwrap().unwrap();
     let reload = Notify::new();
     let (lives, _) = tokio::join!(new.serving(nothing(), &reload), old.serving());
-    // As long as it has one it is not asked.
+    // A process that has a successor is not asked.
     drop((lives, instance));
     let (_, next) = take_over(&name).await.unwrap().unwrap();
     assert_eq!(next.boots(), [old._instance.boot()]);

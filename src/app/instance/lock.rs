@@ -1,7 +1,7 @@
 //! The lock of an instance: the abstract unix socket `ganger/instance/NAME`, and who has it.
 //!
-//! One for all users and environments of a network namespace, and nothing is left in a file
-//! system. Anybody can hold such a name, so that it counts whose the holder is.
+//! All users and environments of a network namespace share it, and nothing is left in a file
+//! system. Anybody can hold such a name, so that the user of its holder counts.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -15,9 +15,9 @@ use rustix::process::geteuid;
 
 use crate::netlink::{self, DUMP, Message, REQUEST, attribute, u32_at};
 
-/// How many may wait to be answered.
+/// How many connections may wait to be accepted.
 const BACKLOG: i32 = 128;
-/// How often the lock is asked for when it is taken and nobody is found to have it.
+/// How often the lock is tried while it is taken and no holder is found.
 const TRIES: usize = 3;
 
 /// Held until it is dropped.
@@ -26,7 +26,7 @@ pub(in crate::app) struct Lock {
     listener: UnixListener,
 }
 
-/// Who has a lock.
+/// The process that has a lock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Holder {
     /// Its process id, if it can be told.
@@ -43,12 +43,12 @@ fn address(name: &str) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(path(name))
 }
 
-/// Connects to who has the lock of this name.
+/// Connects to the holder of the lock of this name.
 pub(in crate::app) fn connect(name: &str) -> io::Result<UnixStream> {
     UnixStream::connect_addr(&address(name)?)
 }
 
-/// The lock of this name, or who has it, if that can be told.
+/// The lock of this name, or its holder, if that can be told.
 pub(super) fn lock(name: &str) -> io::Result<Result<Lock, Option<Holder>>> {
     let (path, address) = (path(name), address(name)?);
     for _ in 0..TRIES {
@@ -65,7 +65,7 @@ pub(super) fn lock(name: &str) -> io::Result<Result<Lock, Option<Holder>>> {
     Ok(Err(None))
 }
 
-/// Who is at an address, as the kernel knows it.
+/// The holder of an address, as the kernel knows it.
 pub(super) fn holder(path: &str) -> Option<Holder> {
     asked(path).or_else(|| match listed(path) {
         Ok(found) => found,
@@ -76,8 +76,8 @@ pub(super) fn holder(path: &str) -> Option<Holder> {
     })
 }
 
-/// From a connection. Nobody accepts there: once as many have asked as it has room for, the
-/// kernel would let the next one wait for ever; and nobody has to listen to hold a name.
+/// From a connection. The holder may not accept: once its backlog is full, the kernel would let a
+/// client wait for ever; and a process need not listen to hold a name.
 fn asked(path: &str) -> Option<Holder> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
@@ -125,9 +125,9 @@ fn question() -> Vec<u8> {
 /// `struct unix_diag_msg`.
 const MESSAGE: usize = 16;
 
-/// Whether it is a socket as the lock's, of this name.
+/// Whether the message is of a stream socket of this name, as the lock is.
 fn has_name(message: &[u8], name: &[u8]) -> bool {
-    /// `udiag_type`: one of another type does not hold a name of this one.
+    /// `udiag_type`: a socket of another type does not hold a name of this one.
     const STREAM: u8 = 1;
     const NAME: u16 = 0;
 
@@ -144,8 +144,8 @@ fn user(message: &[u8]) -> Option<u32> {
 // === impl Lock ===
 
 impl Lock {
-    /// Those who connect. They are told that this process has the lock, also where it has it from
-    /// another.
+    /// The listener for processes that connect. The kernel tells them that this process has the
+    /// lock, even where another has passed it on.
     pub(in crate::app) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
         net::listen(&self.listener, BACKLOG)?;
         self.listener.set_nonblocking(true)?;
@@ -168,7 +168,7 @@ impl From<OwnedFd> for Lock {
 // === impl Holder ===
 
 impl Holder {
-    /// Whether it is another user's, who is not root: nobody who could decide for us.
+    /// Whether the holder is a user other than root and ours, who must not decide for us.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         self.uid.is_some_and(|uid| uid != 0 && uid != geteuid().as_raw())

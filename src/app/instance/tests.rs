@@ -22,7 +22,7 @@ fn path(name: &str) -> String {
     format!("ganger/instance/{name}")
 }
 
-/// Has a name, until it is dropped: no program that another test runs gets it, too.
+/// Holds a name until dropped: no program that another test runs inherits it.
 fn bound(kind: SocketType, name: &str) -> OwnedFd {
     let flags = SocketFlags::CLOEXEC;
     let held = socket_with(AddressFamily::UNIX, kind, flags, None).unwrap();

@@ -1,8 +1,8 @@
-//! How a service is, for those who would send clients to it.
+//! The health of a service, as Consul is told of it.
 
 use ganger_pool::core::{ServiceView, State};
 
-/// How a service is.
+/// The health of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ServiceHealth {
     pub(super) status: CheckStatus,
@@ -21,7 +21,7 @@ pub(super) enum CheckStatus {
     Critical,
 }
 
-/// What it is judged by.
+/// The facts that it is judged by.
 #[derive(Debug, Clone, Copy, Default)]
 struct Facts {
     idle: u32,
@@ -29,7 +29,7 @@ struct Facts {
     waiting: u32,
     /// Its containers keep failing.
     failing: bool,
-    /// Who finds nothing in stock is refused.
+    /// Clients that find nothing in stock are refused.
     refusing: bool,
 }
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::aside::Aside;
 use crate::proxy::{AccessLogError, AccessWriter};
 
-/// How long its file system may take. Together with the reading of the configuration less than a
+/// How long the file system may take. With the reading of the configuration, that is less than a
 /// process that takes over waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -21,10 +21,10 @@ pub(in crate::app) struct AccessOpening(Aside<()>);
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpeningError {
-    /// It cannot be opened.
+    /// The file cannot be opened.
     #[error(transparent)]
     Access(#[from] AccessLogError),
-    /// Nothing is heard of it.
+    /// The file system does not answer in time.
     #[error(
         "the file system of the `access_log` {} does not answer within {PATIENCE:?}: it may be away",
         _0.display()

@@ -18,29 +18,29 @@ use crate::app::plan::Plan;
 use crate::app::register::{RegisteredAt, Registration};
 use crate::shutdown::Stop;
 
-/// How long a process that gets ready is waited for with orders: more than it has for all that may
-/// take a while, the containers of an earlier run and a first stock.
+/// How long orders are held back for a process that gets ready: longer than its slow steps may
+/// take, the containers of an earlier run and a first stock.
 const READY: Duration = Duration::from_secs(240);
 
-/// A process that gets ready to take our place: until it has gone nothing is changed that it would
+/// A process that gets ready to take our place: until it has gone, no change is made that it would
 /// not know.
 #[derive(Default)]
 pub(in crate::app) struct Successor {
-    /// Ends when it has gone; and when it is not waited for any more.
+    /// Ends when the process has gone; and until when it is waited for.
     over: Option<(oneshot::Receiver<()>, Instant)>,
     pid: Option<u32>,
     /// The configuration is to be read again then.
     reload: bool,
-    /// It was not waited for any more: it may know less than this process.
+    /// The wait for it was given up: it may know less than this process.
     is_late: bool,
-    /// For those who are given orders.
+    /// Whether there is one, for those who take orders.
     is_there: Arc<AtomicBool>,
 }
 
 // === impl Successor ===
 
 impl Successor {
-    /// One comes, and has gone when `over` ends.
+    /// Notes a process that comes, and has gone when `over` ends.
     pub(super) fn comes(&mut self, pid: Option<u32>, over: oneshot::Receiver<()>) {
         self.over = Some((over, Instant::now() + READY));
         (self.pid, self.is_late) = (pid, false);
@@ -57,7 +57,7 @@ impl Successor {
         self.over.is_some()
     }
 
-    /// Whether a reload has to wait for its end; remembers and says so.
+    /// Whether a reload has to wait for its end; remembers and logs it.
     pub(super) fn puts_off(&mut self) -> bool {
         if self.is_coming() {
             self.reload = true;
@@ -103,44 +103,44 @@ impl Successor {
 // === impl Server ===
 
 impl Server {
-    /// Takes the services out of where clients look for them.
+    /// Takes the services out of Consul, where clients look for them.
     pub(super) async fn deregister(&mut self, stop: &Stop) {
         notify::stopping();
         let none = BTreeMap::new();
         tokio::select! {
-            // Nobody is to be sent here any more once nobody is let in.
+            // Clients must not be sent here any more once none is let in.
             biased;
             () = stop.now.cancelled() => {}
             () = self.registrar.deregister(&none) => {}
         }
     }
 
-    /// Leaves all who come to another process, which serves them already.
+    /// Leaves new clients to another process, which serves them already.
     pub(super) async fn leave(
         &mut self,
         to: &Succession,
         done: oneshot::Sender<bool>,
         stop: &Stop,
     ) {
-        // Who waits where nobody else accepts is still ours.
+        // Clients that wait where nobody else accepts are still ours.
         let accepts =
             |name: &ServiceName| !to.closed.iter().any(|closed| *closed == *name.as_str());
         let accepted = self.frontends.iter().filter(|(name, _)| accepts(name));
         accepted.for_each(|(_, frontend)| frontend.leave.cancel());
         self.frontends.clear();
-        // A signal to stop is the second one from here on.
+        // From here on a signal to stop counts as the second one.
         stop.drain.cancel();
         self.registrar.hand_over(&to.registered).await;
         _ = done.send(self.successor.has_to_reload());
     }
 
-    /// What is registered while it serves.
+    /// The registrations while it serves.
     pub(super) fn entries(&self) -> BTreeMap<ServiceName, Registration> {
         let open = self.frontends.iter().map(|(name, frontend)| (name, frontend.address));
         self.registrar.entries(&self.config, open)
     }
 
-    /// The same, for a process that has it registered before.
+    /// The same, for a predecessor that has registered before.
     pub(in crate::app) fn registers(&self) -> Vec<RegisteredAt> {
         self.entries().values().map(Registration::at).collect()
     }
@@ -155,17 +155,17 @@ impl Server {
         self.frontends.iter().filter_map(copy).collect()
     }
 
-    /// Waits until those who are in have ended; says how many were cut.
+    /// Waits until all sessions have ended; returns how many were cut.
     pub(super) async fn until_ended(mut self, stop: &Stop) -> u64 {
         let deadline = Instant::now() + self.config.drain_timeout;
         let on_time = async { while self.listening.join_next().await.is_some() {} };
         tokio::select! {
-            // Whoever wants it to end now does not wait for the rest.
+            // A stop at once does not wait for the rest.
             biased;
             () = stop.now.cancelled() => {}
             _ = timeout_at(deadline, on_time) => {}
         }
-        // Those that the operator has cut one by one were cut as they were meant to be.
+        // Not counted: sessions that the operator has cut one by one, as intended.
         let one_by_one = self.ingress.cut();
         self.cut.cancel();
         while self.listening.join_next().await.is_some() {}
@@ -173,7 +173,7 @@ impl Server {
         self.ingress.cut().saturating_sub(one_by_one)
     }
 
-    /// Has the pool launch for those who wait, and keep nothing ready.
+    /// Has the pool launch for clients that wait, and keep no stock.
     pub(super) fn empty_stock(&self) {
         let mut services = self.pinned(Plan::new(&self.config).services);
         for options in &mut services {
@@ -211,7 +211,7 @@ mod tests {
         assert!(!successor.has_to_reload());
         assert!(!is_there() && !successor.puts_off() && !is_due(&mut successor), "once");
 
-        // One for which nothing was put off.
+        // A successor for which nothing was put off.
         let (attempt, over) = oneshot::channel();
         successor.comes(None, over);
         drop(attempt);

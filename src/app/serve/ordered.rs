@@ -1,4 +1,4 @@
-//! What the server does by order of the operator.
+//! Orders of the operator that the server carries out.
 
 use ganger_pool::core::{ServiceName, ServiceView, Snapshot, State};
 use tracing::info;
@@ -12,7 +12,7 @@ use crate::shutdown::Stop;
 // === impl Server ===
 
 impl Server {
-    /// Has the log say how services and daemons are.
+    /// Logs the state of services and daemons.
     pub(super) fn say_status(&self) {
         let Snapshot { services, daemons, .. } = self.pool.snapshot();
         for service in services {

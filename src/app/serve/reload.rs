@@ -17,8 +17,8 @@ use crate::discovery::Subscription;
 use crate::proxy::{self, AccessWriter, Listener, Settings};
 use crate::shutdown::Stop;
 
-/// How long a file system may take for the configuration and all that it includes: nothing is
-/// ordered meanwhile, and nobody takes over.
+/// How long a file system may take for the configuration and all that it includes: meanwhile no
+/// order is carried out, and no process takes over.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the configuration again, or says why it cannot be used.
@@ -28,7 +28,7 @@ pub type LoadConfig = Arc<dyn Fn() -> Result<Config, NotLoaded> + Send + Sync>;
 /// file, in which there may be secrets.
 #[derive(Debug, Clone)]
 pub enum NotLoaded {
-    /// It has mistakes.
+    /// The configuration has mistakes.
     Mistakes(Report),
     /// Anything else.
     Other(String),
@@ -42,9 +42,9 @@ pub(super) struct PreparedReload {
     pub(super) config: Arc<Config>,
     pub(super) plan: Plan,
     pub(super) cap: usize,
-    /// For those services that need one.
+    /// New listeners, for the services that need one.
     pub(super) listeners: BTreeMap<ServiceName, Listener>,
-    /// Another fleet, if it is another one.
+    /// The new fleet, if it is another one.
     pub(super) subscription: Option<Subscription>,
     /// The file for records of connections, opened anew.
     pub(super) access: Option<AccessWriter>,
@@ -53,8 +53,8 @@ pub(super) struct PreparedReload {
 // === impl NotLoaded ===
 
 impl NotLoaded {
-    /// All of it with the text of the file at each place, in lines, for the log and for whoever
-    /// starts the process.
+    /// All mistakes with the text of the file at each place, in lines, for the log and for the user
+    /// who starts the process.
     #[must_use]
     pub fn render(&self) -> String {
         match self {
@@ -105,7 +105,7 @@ impl From<String> for NotLoaded {
 // === impl ConfigReading ===
 
 impl ConfigReading {
-    /// Reads it, away from the runtime.
+    /// Reads the configuration, away from the runtime.
     ///
     /// # Cancel safety
     /// Dropping the future leaves a reading that has begun to its thread.
@@ -136,7 +136,7 @@ impl Server {
         notify::reloading();
         let prepared = async { self.prepare(self.reading.read(load).await?).await };
         let prepared = tokio::select! {
-            // What is stopped anyway waits neither for a file nor for discovery.
+            // A process that stops waits neither for a file nor for discovery.
             biased;
             () = stop.drain.cancelled() => return Err(NotOrdered::Stopping),
             prepared = prepared => prepared,
@@ -153,8 +153,8 @@ impl Server {
         done
     }
 
-    /// Says what the configuration would change, and changes nothing. Addresses, the file for records
-    /// and where daemons are found are not tried.
+    /// Returns what the configuration would change, and changes nothing. Addresses, the file for
+    /// records and discovery are not tried.
     pub(super) async fn compare(
         &self,
         load: &LoadConfig,
@@ -176,8 +176,7 @@ impl Server {
         }
     }
 
-    /// Whether a configuration can take the place of the one in use, as far as that can be told without
-    /// doing anything.
+    /// Whether a configuration can replace the one in use, as far as can be told without changes.
     fn check(&self, config: &Config) -> Result<(), String> {
         for (what, same) in [
             ("log", config.log == self.config.log),
@@ -191,8 +190,8 @@ impl Server {
             }
         }
         for service in &config.services {
-            // All that ran here before: containers of a generation that was not replaced, or
-            // that are leased, may be as old as that.
+            // All versions that ran here before: containers of a generation that was not replaced,
+            // or that are leased, may be as old.
             let before = self.dated.iter().chain(&self.config.services);
             let mut before = before.filter(|before| before.name == service.name);
             if before.any(|before| !service.keeps_deadlines_of(before)) {
@@ -208,7 +207,7 @@ impl Server {
         Ok(())
     }
 
-    /// How it would be run, and with how many connections, if it can take the place of the one in use.
+    /// The plan of a configuration, and its limit of connections, if it can replace the one in use.
     fn planned(&self, config: &Config) -> Result<(Plan, usize), String> {
         self.check(config)?;
         let plan = Plan::new(config);
@@ -216,10 +215,10 @@ impl Server {
         Ok((plan, cap.map_err(|error| error.to_string())?))
     }
 
-    /// Does what may fail.
+    /// Does all that may fail.
     async fn prepare(&self, config: Arc<Config>) -> Result<PreparedReload, NotLoaded> {
         let (plan, cap) = self.planned(&config)?;
-        // Before anything listens: it may take a while.
+        // Before anything listens: discovery may take a while.
         let subscription = self.followed.prepare(&plan.fleet).await?;
         let moved = |settings: &&Settings| {
             self.frontends
@@ -245,7 +244,7 @@ impl Server {
         Ok(PreparedReload { listeners, config, plan, cap, subscription, access })
     }
 
-    /// The service that listens where another one is to.
+    /// The service that listens on the port of these settings.
     fn holder_of(&self, settings: &Settings) -> Option<&ServiceName> {
         let same = |frontend: &Frontend| frontend.listen.port() == settings.listen.port();
         self.frontends.iter().find(|(_, frontend)| same(frontend)).map(|(name, _)| name)

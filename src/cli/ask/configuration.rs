@@ -67,7 +67,7 @@ fn table(keys: &[&ConfigKey], wide: bool) -> String {
         .lines()
 }
 
-/// Who says what holds: where it is written, and which variables were filled in there.
+/// The origin of a value: where it is written, and which variables were filled in there.
 fn origin(key: &ConfigKey) -> String {
     let ConfigKey { file, line, column, variables, .. } = key;
     let place = match (file, line, column) {

@@ -1,4 +1,4 @@
-//! Whether somebody agrees to what is hard to take back.
+//! Asks for consent to orders that are hard to take back.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -17,7 +17,7 @@ pub(in crate::cli) struct Consent {
 // === impl Consent ===
 
 impl Consent {
-    /// Asks whether to do this, where that was not said before.
+    /// Asks whether to do this, unless `--yes` was given.
     pub(in crate::cli) fn to(self, what: &str) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
@@ -30,7 +30,7 @@ impl Consent {
             return Err(Failure::new(Exit::Usage, message));
         }
         let mut err = io::stderr().lock();
-        // Where that cannot be printed nobody answers.
+        // A question that cannot be printed gets no answer.
         _ = write!(err, "{}? [y/N] ", capitalised(what)).and_then(|()| err.flush());
         drop(err);
         let mut answer = String::new();
@@ -43,7 +43,7 @@ impl Consent {
     }
 }
 
-/// With a capital letter at its start.
+/// The text with a capital letter at its start.
 pub(in crate::cli) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

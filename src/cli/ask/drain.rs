@@ -43,7 +43,7 @@ pub(in crate::cli) struct Draining {
     consent: Consent,
 }
 
-/// What is drained, as far as it is waited for.
+/// The part of a subject's state that a wait reads.
 #[derive(Debug, Deserialize)]
 struct DrainState {
     state: Condition,
@@ -81,7 +81,7 @@ async fn wait_for(remote: &Remote, path: &str, what: &str) -> Result<(), Failure
     loop {
         let DrainState { state, containers } = match remote.find(path).await? {
             Lookup::There(found) => found,
-            // It has left the fleet, or the configuration, once nothing was there any more.
+            // The drained subject, once empty, has left the fleet or the configuration.
             Lookup::Absent(_) if told.is_some() => return Ok(()),
             Lookup::Absent(why) => return Err(why),
             Lookup::Starting(_) => {
@@ -142,7 +142,7 @@ async fn wait_for_end(remote: &Remote) -> Result<(), Failure> {
                 say("it has ended");
                 return Ok(());
             }
-            // It is there, and slow.
+            // The process is there, and slow.
             Err(Failure { exit: Exit::Unreachable, .. }) => {}
             Err(error) => return Err(error),
         }

@@ -69,7 +69,7 @@ impl EventsArguments {
         fits(&self.service, &happening.service) && fits(&self.daemon, &happening.daemon)
     }
 
-    /// Whether the state of a subject, or what happened to it, is wanted.
+    /// Whether the filters let an event through, of a state or a happening.
     fn wants_event(&self, event: &StreamedEvent) -> bool {
         match event.name.as_str() {
             "service" => self.daemon.is_none() && named(&self.service, &event.data),
@@ -98,7 +98,7 @@ impl EventsArguments {
 
     /// A line for each happening after the last that was told.
     async fn follow(&self, remote: &Remote, last: Option<u64>) -> Result<Exit, Failure> {
-        // Of what has happened since it was asked nothing is left out.
+        // The stream leaves out no event since that answer.
         let mut follower = EventFollower::begin(remote, last.or(Some(0))).await?;
         while is_read() {
             match follower.next().await? {
@@ -118,7 +118,7 @@ impl EventsArguments {
     }
 }
 
-/// What is said where the stream has begun again.
+/// The line where the stream has begun again.
 const fn again(is_other: bool) -> &'static str {
     if is_other {
         "another process answers: its events follow"

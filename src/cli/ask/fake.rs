@@ -1,4 +1,4 @@
-//! A Ganger that verbs are tested against: it answers with what was written before.
+//! A Ganger that verbs are tested against: it gives answers that were written before.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::remote::Remote;
 
-/// One that listens until it has given all its answers, one on each connection.
+/// A server that listens until it has given all its answers, one on each connection.
 pub(super) struct FakeGanger {
     pub(super) path: PathBuf,
     /// The heads of the requests.
@@ -25,7 +25,7 @@ pub(super) struct FakeGanger {
 // === impl FakeGanger ===
 
 impl FakeGanger {
-    /// Whoever asks it; an order is waited for so long.
+    /// A client of it, which waits so long for an order.
     pub(super) fn remote(&self, order_patience: Duration) -> Remote {
         Remote::new(self.path.clone(), order_patience)
     }
@@ -42,7 +42,7 @@ impl FakeGanger {
 
 impl Drop for FakeGanger {
     fn drop(&mut self) {
-        // It goes with the last answer.
+        // The file goes with the last answer.
         _ = fs::remove_file(&self.path);
     }
 }
@@ -64,12 +64,12 @@ async fn give(
         }
         asked.lock().push(String::from_utf8(head).unwrap());
         if answers.is_empty() && !answer.is_empty() {
-            // Whoever has the last answer finds nobody there any more.
+            // A client that has the last answer finds nobody there any more.
             fs::remove_file(&path).unwrap();
         }
         match answer.is_empty() {
             true => open.push(stream),
-            // Who asked may have left.
+            // The client may have left.
             false => _ = stream.write_all(answer.as_bytes()).await,
         }
     }
@@ -84,7 +84,7 @@ pub(super) fn reply(status: u16, body: &str) -> String {
     format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
-/// A stream of events, which ends as a process that stops ends it, or breaks off.
+/// A stream of events, which ends in order, as when a process stops, or breaks off.
 pub(super) fn stream(events: &str, is_whole: bool) -> String {
     let head = "HTTP/1.1 200 X\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let end = if is_whole { "0\r\n\r\n" } else { "" };

@@ -1,4 +1,4 @@
-//! `ganger health`, for whoever only wants to know whether clients are served.
+//! `ganger health`: only whether clients are served.
 
 use hyper::StatusCode;
 
@@ -8,8 +8,8 @@ use super::remote::{Remote, detail};
 use crate::http::escape;
 use crate::legible::legible_lines;
 
-/// Says what there is to say of all services, or of one. Whatever is wrong, also that nobody answers,
-/// is exit code 1: engines know no other.
+/// Prints the readiness of all services, or of one. Any fault, also that nobody answers, is exit
+/// code 1: engines know no other.
 pub(super) async fn health(remote: &Remote, service: Option<&str>) -> Result<Exit, Failure> {
     let path = match service {
         Some(service) => format!("/readyz/{}", escape(service)),

@@ -54,7 +54,7 @@ pub(super) async fn sessions(listing: &Listing, config: Option<PathBuf>) -> Resu
     listing.showing.show(&listing.path("sessions"), config, text).await
 }
 
-/// Says how daemons are: one of this name, or in this state.
+/// Says how daemons are, filtered by name or by state.
 pub(super) async fn daemons(
     showing: &Showing,
     quiet: bool,
@@ -72,14 +72,14 @@ pub(super) async fn daemons(
 // === impl Listing ===
 
 impl Listing {
-    /// The path of a list, with what is asked for of it.
+    /// The path of a list, with its filters as a query.
     pub(super) fn path(&self, list: &str) -> String {
         let Self { service, daemon, state, .. } = self;
         path(list, &[("service", service), ("daemon", daemon), ("state", state)])
     }
 }
 
-/// The path of a list, with what is asked for of it.
+/// The path of a list, with its filters as a query.
 fn path(list: &str, filters: &[(&str, &Option<String>)]) -> String {
     let filters = filters.iter().filter_map(|(name, value)| {
         value.as_ref().map(|value| format!("{name}={}", escape(value)))

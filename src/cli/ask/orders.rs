@@ -23,7 +23,7 @@ pub(super) async fn resume(remote: &Remote, places: &[(String, String)]) -> Resu
     Ok(Exit::Ok)
 }
 
-/// Sets how many containers a service has. Less than now is agreed to first.
+/// Sets how many containers a service has. A smaller number needs consent first.
 pub(super) async fn scale(
     remote: &Remote,
     service: &str,
@@ -67,7 +67,7 @@ pub(super) async fn roll(remote: &Remote, service: &str, wait: bool) -> Result<E
     Ok(Exit::Ok)
 }
 
-/// Waits until the generation after this one runs alone, and says how far that is.
+/// Waits until the generation after this one runs alone, and prints the progress.
 async fn wait_for_roll(remote: &Remote, before: &ServiceStatus) -> Result<(), Failure> {
     let (service, path) = (&before.name, service_path(&before.name));
     let mut told = None;
@@ -134,7 +134,7 @@ pub(super) async fn cut(remote: &Remote, ids: &[u64]) -> Result<Exit, Failure> {
     all_but(&missing)
 }
 
-/// The rest was done.
+/// Fails for missing ones; the rest was done.
 fn all_but(missing: &[String]) -> Result<Exit, Failure> {
     match missing {
         [] => Ok(Exit::Ok),

@@ -20,8 +20,8 @@ use crate::legible::{legible_lines, legible_value};
 
 /// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest that an order may take: it may wait for another one, and a reload for who lists the
-/// daemons and for where services are registered.
+/// The longest that an order may take: it may wait for another one, and a reload for discovery
+/// and for the registry of services.
 const ORDER_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest answer that is read whole, in bytes.
 const LONGEST: usize = 64 << 20;
@@ -34,13 +34,13 @@ pub(in crate::cli) struct Asking {
     socket: Option<PathBuf>,
 }
 
-/// What is at a path.
+/// The answer for a path.
 #[derive(Debug)]
 pub(super) enum Lookup<T> {
     There(T),
     /// There is no such thing.
     Absent(Failure),
-    /// Whoever answers is starting, and tells nothing yet.
+    /// The process that answers is starting, and tells nothing yet.
     Starting(Failure),
 }
 
@@ -55,7 +55,7 @@ pub(in crate::cli) struct Remote {
 // === impl Asking ===
 
 impl Asking {
-    /// Who answers there. Nobody is asked yet.
+    /// The Ganger behind the socket. Nobody is asked yet.
     pub(in crate::cli) fn remote(&self, config: Option<PathBuf>) -> Result<Remote, Failure> {
         let socket = match &self.socket {
             Some(socket) => socket.clone(),
@@ -78,7 +78,7 @@ impl Asking {
 // === impl Lookup ===
 
 impl<T> Lookup<T> {
-    /// What is there, or why nothing is.
+    /// The value, or why there is none.
     pub(super) fn there(self) -> Result<T, Failure> {
         match self {
             Self::There(found) => Ok(found),
@@ -103,17 +103,17 @@ impl Remote {
         Self { transport, socket, order_patience }
     }
 
-    /// Whether anybody listens there.
+    /// Whether a process listens on the socket.
     pub(in crate::cli) fn is_there(&self) -> bool {
         std::os::unix::net::UnixStream::connect(&self.socket).is_ok()
     }
 
-    /// What a path tells, for people: a terminal obeys nothing of it, and every text is in one line.
+    /// The value at a path, for people: escaped for terminals, and with every text in one line.
     pub(in crate::cli) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.find(path).await?.there()
     }
 
-    /// The same, for who asks again.
+    /// The same, for callers that ask again.
     pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Lookup<T>, Failure> {
         let answer = self.answer(path, Request::new(Full::default()), PATIENCE).await;
         let told = answer.and_then(|body| {
@@ -135,14 +135,14 @@ impl Remote {
         }
     }
 
-    /// What a path tells, for programs.
+    /// The value at a path, for programs.
     pub(super) async fn get_as_told<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let answer = self.answer(path, Request::new(Full::default()), PATIENCE).await;
         let told = answer.and_then(|body| Ok(serde_json::from_slice(&body)?));
         told.map_err(|error| self.failure(&error))
     }
 
-    /// Gives an order, with a body in JSON or none; what came of it, for people.
+    /// Gives an order, with a body in JSON or none; returns its outcome, for people.
     pub(in crate::cli) async fn order(
         &self,
         path: &str,
@@ -187,7 +187,7 @@ impl Remote {
         begun.map(Lines::of).map_err(|error| self.failure(&error))
     }
 
-    /// An answer that says yes.
+    /// The body of a successful answer.
     async fn answer(
         &self,
         path: &str,
@@ -202,7 +202,7 @@ impl Remote {
         Err(HttpError::Status { code: status.as_u16(), message })
     }
 
-    /// An answer, whatever it is.
+    /// An answer, whatever its status.
     async fn ask(
         &self,
         path: &str,
@@ -224,7 +224,7 @@ impl Remote {
         timeout(patience, asked).await.unwrap_or(Err(HttpError::Late(patience)))
     }
 
-    /// Why there is no answer, or none that says yes.
+    /// Why there is no answer, or what its error says.
     pub(super) fn failure(&self, error: &HttpError) -> Failure {
         let socket = self.socket.display();
         match error {
@@ -240,7 +240,7 @@ impl Remote {
         }
     }
 
-    /// The same of an order, which whoever has it carries out although nobody waits any more.
+    /// The same of an order, which Ganger may still carry out although nobody waits any more.
     fn not_ordered(&self, error: &HttpError) -> Failure {
         let Failure { exit, message } = self.failure(error);
         let exit = match error {
@@ -261,7 +261,7 @@ fn has_code(problem: &str, code: &str) -> bool {
     serde_json::from_str::<Value>(problem).is_ok_and(|problem| problem["code"] == code)
 }
 
-/// What a problem says in detail, for people.
+/// The detail of a problem, for people.
 pub(super) fn detail(problem: &str) -> String {
     let problem: Option<Value> = serde_json::from_str(problem).ok();
     let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());

@@ -1,4 +1,4 @@
-//! What is shown: once or again and again, as a table or as JSON.
+//! Shows answers: once or again and again, as a table or as JSON.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::super::out::{is_read, print, say};
 use super::super::{Exit, Failure};
 use super::remote::{Asking, Remote};
 
-/// How often what is watched is asked for.
+/// The interval of requests with `--watch`.
 const OFTEN: Duration = Duration::from_secs(1);
 /// Clears a terminal.
 const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Showing {
 // === impl Showing ===
 
 impl Showing {
-    /// Shows what a path tells, in words that `text` makes of it.
+    /// Shows the value at a path, in words that `text` makes of it.
     pub(super) async fn show<T: Serialize + DeserializeOwned>(
         &self,
         path: &str,
@@ -72,7 +72,7 @@ impl Showing {
         Ok(Exit::Ok)
     }
 
-    /// What a path tells, for whom it is shown to.
+    /// The value at a path, for people or for programs.
     async fn ask<T: DeserializeOwned>(&self, remote: &Remote, path: &str) -> Result<T, Failure> {
         if self.json { remote.get_as_told(path).await } else { remote.get(path).await }
     }
@@ -102,7 +102,7 @@ fn unsaid(error: serde_json::Error) -> Failure {
     Failure::new(Exit::Failed, error)
 }
 
-/// Without the times, which are others each time.
+/// The value without its times, which differ in each answer.
 fn lasting(value: Value) -> Value {
     match value {
         Value::Object(fields) => {

@@ -4,7 +4,7 @@ use comfy_table::{ContentArrangement, presets};
 
 use crate::legible::legible;
 
-/// How wide a table is that need not be wide.
+/// The width of a table that need not be wide.
 const WIDTH: usize = 100;
 /// No column is cut to less than this.
 const NARROWEST: usize = 10;
@@ -27,9 +27,9 @@ struct Column {
 /// Whether a column is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// It always is.
+    /// Always.
     Always,
-    /// Where something is in it.
+    /// Where a cell has content.
     Filled,
     /// Where the table may be wide.
     Wide,
@@ -108,7 +108,7 @@ impl Column {
     }
 }
 
-/// No more letters than these, with a sign where some are left out.
+/// At most this many letters, with a sign where some are left out.
 pub(in crate::cli) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();

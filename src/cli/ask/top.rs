@@ -30,11 +30,11 @@ pub(super) async fn top(asking: &Asking, config: Option<PathBuf>) -> Result<Exit
         let message = "`top` needs a terminal: `ganger status --watch` needs none";
         return Err(Failure::new(Exit::Usage, message));
     }
-    // Who is not there at the beginning is not waited for.
+    // A Ganger that does not answer at the beginning is not waited for.
     let mut state = TopState::default();
     state.update(Update::Seen(Box::new(follow::look(&remote).await?)));
     let failed = |error: io::Error| Failure::new(Exit::Failed, format!("the terminal: {error}"));
-    // It is put back when a panic is told, too.
+    // The panic hook restores the terminal, too.
     let terminal = ratatui::try_init().map_err(failed)?;
     let ended = run(terminal, state, &remote).await;
     ratatui::restore();
@@ -59,7 +59,7 @@ async fn run(
     let mut hang_up = signal(SignalKind::hangup())?;
     loop {
         terminal.draw(|frame| draw::draw(frame, &state, coloured))?;
-        // Whoever quits is heard first.
+        // Signals and keys are heard first.
         let event = tokio::select! {
             biased;
             _ = terminate.recv() => return Ok(()),
@@ -71,7 +71,7 @@ async fn run(
                 continue;
             }
         };
-        // Whatever else it was, it is drawn anew.
+        // Any event draws the screen anew.
         if let Event::Key(key) = event {
             match state.key(key) {
                 KeyReply::Quit => return Ok(()),
@@ -82,7 +82,7 @@ async fn run(
     }
 }
 
-/// Gives an order, and has told what came of it.
+/// Gives an order, and sends its outcome as an update.
 fn give(order: TopOrder, remote: &Arc<Remote>, updates: &UnboundedSender<Update>) {
     let (remote, updates) = (Arc::clone(remote), updates.clone());
     tokio::spawn(async move {
@@ -90,12 +90,12 @@ fn give(order: TopOrder, remote: &Arc<Remote>, updates: &UnboundedSender<Update>
             Ok(said) => said,
             Err(Failure { message, .. }) => format!("{}: {message}", order.what),
         };
-        // Nobody is there any more who would be told.
+        // The receiver is gone once `top` has ended.
         _ = updates.send(Update::Said(said));
     });
 }
 
-/// What is typed. The thread ends with the process.
+/// The input of the terminal. The thread ends with the process.
 fn keys() -> UnboundedReceiver<Event> {
     let (sender, keys) = unbounded_channel();
     std::thread::spawn(move || {

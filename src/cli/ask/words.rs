@@ -45,7 +45,7 @@ pub(in crate::cli) fn percentiles(told: Option<Percentiles>) -> String {
     told.map_or_else(none, |told| format!("{}/{}", took(told.p50_seconds), took(told.p99_seconds)))
 }
 
-/// What stands where nothing is known.
+/// The sign for an unknown value.
 pub(in crate::cli) fn none() -> String {
     "-".to_owned()
 }

@@ -11,11 +11,11 @@ const OPTIONS: [(&str, &str); 7] = [
     ("timeouts.start", "--timeout"),
 ];
 
-/// What was said of an image that is measured without a configuration.
+/// The advice on an image that is measured without a configuration.
 pub(super) fn by_options(said: &str) -> String {
     let (mut text, mut without) = (String::new(), Vec::new());
     for (at, part) in said.split('`').enumerate() {
-        // What is in quotes is every other part.
+        // Every other part is in quotes.
         if at % 2 == 0 {
             text += part;
             continue;

@@ -22,11 +22,11 @@ use crate::docker::{Docker, Identity};
 use crate::endpoint::Endpoint;
 use crate::shutdown::{HangUp, Stop};
 
-/// Rounds unless it is said how many.
+/// The default number of rounds.
 const ROUNDS: u32 = 20;
-/// Containers in stock at a rate, unless it is said how many.
+/// The default number of containers in stock at a rate.
 const STOCK: u32 = 4;
-/// For how long connections are made unless it is said how many, or for how long.
+/// How long connections are made unless a number or a duration is given.
 const DURATION: Duration = Duration::from_secs(10);
 
 /// Circumstances that everything is measured for.
@@ -37,14 +37,14 @@ pub(in crate::cli) struct Sweep {
     values: Vec<String>,
 }
 
-/// One of them, or the only one.
+/// One value of a sweep, or the only circumstances.
 struct Circumstances {
     at: IndexMap<String, String>,
     setup: Setup,
     how: Rounds,
 }
 
-/// Measures; says besides whether it came to the end, and was not interrupted.
+/// Measures; returns besides whether it came to the end, and was not interrupted.
 pub(super) async fn measured(
     arguments: &BenchArguments,
     config: Option<PathBuf>,
@@ -79,7 +79,7 @@ pub(super) async fn measured(
         counter.clear();
         match measured {
             Ok(measured) => report.points.push(Point { at: point.at, ..measured }),
-            // Of several, others may be measured all the same.
+            // Other points of a sweep may be measured all the same.
             Err(BenchError::Launch(reason) | BenchError::Unreachable(reason)) if sweeping => {
                 let reason = advised(arguments, reason);
                 report.skipped.push(Skipped { at: point.at, reason });
@@ -198,7 +198,7 @@ fn of_service(
 }
 
 fn of_image(arguments: &BenchArguments, exchange: Option<Exchange>) -> Result<Setup, Failure> {
-    // As the engine's own client takes an empty DOCKER_HOST.
+    // Docker's own client takes an empty DOCKER_HOST the same way.
     let url = if arguments.docker.is_empty() { demo::DEFAULT } else { &arguments.docker };
     let engine: Endpoint =
         url.parse().map_err(|error| usage(format!("--docker {url}: {error}")))?;
@@ -220,7 +220,7 @@ fn of_image(arguments: &BenchArguments, exchange: Option<Exchange>) -> Result<Se
         .map_err(|mistakes| Failure::new(Exit::Failed, mistakes))
 }
 
-/// What everything is measured for, one after the other.
+/// The circumstances that everything is measured for, one after the other.
 fn circumstances(
     arguments: &BenchArguments,
     setup: &Setup,
@@ -253,7 +253,7 @@ fn circumstances(
     values.iter().map(each).collect()
 }
 
-/// How it is measured, by so many clients at a time where a sweep says so.
+/// The rounds to measure, by so many clients at a time where a sweep says so.
 fn how(
     arguments: &BenchArguments,
     kinds: &[RoundKind],
@@ -277,7 +277,7 @@ fn how(
         Load { pace: Pace::Closed { concurrency }, requests, duration } => {
             let stock = u32::try_from(concurrency).unwrap_or(u32::MAX);
             if requests.is_none() && duration.is_none() {
-                // All of them at once, and one each.
+                // All clients at once, and one connection each.
                 load.requests = u64::try_from(concurrency).ok();
                 (ROUNDS, stock)
             } else {
@@ -341,7 +341,7 @@ pub(super) fn runtime(text: &str) -> Result<Name, String> {
     Name::new(text)
 }
 
-/// Whose network namespace containers have.
+/// The network namespace that containers get.
 fn sandbox(text: &str) -> Result<Sandbox, String> {
     match text {
         "Fresh" => Ok(Sandbox::Fresh),
@@ -350,7 +350,7 @@ fn sandbox(text: &str) -> Result<Sandbox, String> {
     }
 }
 
-/// What containers can reach.
+/// The network that containers can reach.
 pub(super) fn network(text: &str) -> Result<Network, String> {
     Ok(match text {
         "Isolated" => Network::Isolated,

@@ -1,14 +1,14 @@
-//! How far a measurement is, for whoever looks at the terminal.
+//! The progress of a measurement, for whoever looks at the terminal.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Shows how far it is, where somebody looks.
+/// Shows the progress where somebody looks.
 pub(super) struct Counter {
     shown: bool,
-    /// What is counted, with a space behind it; nothing for connections.
+    /// The unit counted, with a space behind it; nothing for connections.
     what: &'static str,
     of: Option<u64>,
     lasts: Option<Duration>,

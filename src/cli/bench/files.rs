@@ -1,4 +1,4 @@
-//! What `ganger bench` reads and writes: files, or the streams of this process.
+//! Input and output of `ganger bench`: files, or the streams of this process.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::cli::Exit;
 use crate::cli::out::{complain, print, say};
 use crate::config::is_stdin;
 
-/// How people are told what was measured: on standard output, unless that is for a program.
+/// How results are printed for people: on standard output, unless that is for a program.
 ///
 /// # Errors
-/// Two want the same stream.
+/// Two options want the same stream.
 pub(super) fn streams(
     arguments: &BenchArguments,
     config: Option<&Path>,
@@ -37,12 +37,12 @@ pub(super) fn streams(
     }
 }
 
-/// What `--json` wrote before.
+/// The report that `--json` wrote before.
 pub(super) fn load(path: &Path) -> Result<BenchReport, Failure> {
     BenchReport::load(path).map_err(|error| Failure::new(Exit::Failed, error))
 }
 
-/// Whether a file can be written. Nothing is changed yet: one that is not there is not there.
+/// Whether a file can be written. Nothing is changed yet: an absent file stays absent.
 pub(super) fn writable(path: &Path) -> Result<(), Failure> {
     if is_stdin(path) {
         return Ok(());

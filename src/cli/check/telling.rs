@@ -1,4 +1,4 @@
-//! What `ganger check` says: to people line by line, to programs all at the end.
+//! The output of `ganger check`: to people line by line, to programs all at the end.
 
 use std::path::Path;
 
@@ -25,9 +25,9 @@ pub(in crate::cli) enum CheckFormat {
 pub(super) enum Severity {
     /// Nothing is wrong.
     Note,
-    /// It can be used.
+    /// The subject can be used.
     Warning,
-    /// It cannot.
+    /// The subject cannot be used.
     Error,
 }
 
@@ -43,7 +43,7 @@ struct Flagged {
     help: Option<String>,
 }
 
-/// Who is told what is found: people at once, programs at the end.
+/// The receiver of findings: people are told at once, programs at the end.
 pub(super) struct Telling {
     format: CheckFormat,
     flagged: Vec<Flagged>,
@@ -71,7 +71,7 @@ impl Telling {
         Self { format, flagged: Vec::new() }
     }
 
-    /// A line for people, whose text is also what programs are told, unless nothing is wrong.
+    /// A line for people; programs get its text, too, unless nothing is wrong.
     pub(super) fn tell(&mut self, severity: Severity, text: &str) {
         self.say(text);
         if severity != Severity::Note {
@@ -92,7 +92,7 @@ impl Telling {
         self.flagged.push(Flagged::placed(severity, remark));
     }
 
-    /// Why there is no configuration.
+    /// Flags why there is no configuration.
     pub(super) fn refuse(&mut self, path: &Path, error: &ConfigError) {
         match error {
             ConfigError::Invalid(report) => {
@@ -105,7 +105,7 @@ impl Telling {
         }
     }
 
-    /// Tells programs what was found, and of what ended the check.
+    /// Tells programs all findings, and what ended the check.
     pub(super) fn finish(mut self, outcome: Result<Exit, Failure>) -> Result<Exit, Failure> {
         if self.format == CheckFormat::Text {
             return outcome;

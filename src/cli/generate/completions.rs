@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use super::super::Arguments;
 
-/// What a shell runs to complete command lines of Ganger.
+/// The script by which a shell completes command lines of Ganger.
 pub(super) fn completions(shell: Shell) -> String {
     let mut command = shown(&Arguments::command());
     let mut script = Vec::new();

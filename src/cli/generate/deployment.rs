@@ -21,7 +21,7 @@ pub(super) fn alerts() -> String {
 
 /// The unit, for a program that is installed elsewhere.
 pub(super) fn unit(program: &str) -> Result<String, Failure> {
-    // What systemd would take for several words, or for something else than a path.
+    // Characters that make systemd see several words, or something else than a path.
     let odd = |c: char| c.is_whitespace() || c.is_control() || "\"'\\%$;".contains(c);
     if !program.starts_with('/') || program.contains(odd) {
         let message = format!(

@@ -10,7 +10,7 @@ use super::super::out::print_bytes;
 use super::{Exit, Failure, failed};
 use crate::image::{File, Image, ImageHealthcheck, archive};
 
-/// What the image is called. No registry has it, so that nobody else's is pulled in its place.
+/// The default name. No registry has it, so that nobody else's is pulled in its place.
 pub(super) const REFERENCE: &str = "ganger.local/ganger:latest";
 /// Where the program is in it, which is in the usual PATH: `docker exec NAME ganger status`.
 pub(super) const PROGRAM: &str = "/usr/bin/ganger";
@@ -35,7 +35,7 @@ pub(super) fn image(reference: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails for what an engine would refuse as the name of an image, or find no tag in.
+/// Fails for a name of an image that an engine would refuse, or that has no tag.
 fn named(reference: &str) -> Result<(), Failure> {
     let (name, tag) = reference.rsplit_once(':').unwrap_or((reference, ""));
     let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/:".contains(c);

@@ -1,8 +1,8 @@
 //! The manual, made from the command line.
 //!
-//! Standard output takes one page, so that has everything, in a section for each verb: what
-//! `man ganger` shows can be searched at once. Packages have a page for each verb, as `man
-//! ganger-run`: those take a directory.
+//! The page on standard output has everything, in a section for each verb: `man ganger` can be
+//! searched at once. Packages have a page for each verb, as `man ganger-run`: those are written
+//! into a directory.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use clap_mangen::Man;
 
 use super::super::Arguments;
 
-/// What the options do not say.
+/// The sections that the options do not cover.
 const AROUND: &str = r#".SH FILES
 .TP
 \fIganger.ron\fR, \fI/etc/ganger/ganger.ron\fR
@@ -129,7 +129,7 @@ fn demoted(sections: &[u8], with_names: bool) -> Vec<u8> {
     parts.into_bytes()
 }
 
-/// A page whose last part is called what it is.
+/// The page with NOTES as the heading of its last section.
 fn named(page: &[u8]) -> String {
     String::from_utf8_lossy(page).replace("\n.SH EXTRA\n", "\n.SH NOTES\n")
 }

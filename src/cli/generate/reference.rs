@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use crate::config::KeyReference;
 
-/// What it is, for who finds the file.
+/// A description of the file, for its readers.
 const ABOUT: &str = "The keys of a configuration of Ganger, which is written in RON. This is no JSON \
                      Schema: RON has structs, maps, words and optional values that one cannot describe. \
                      `ganger check --format json` says whether a file is in order.";
 
-/// The reference with what it is of.
+/// The reference with its description and version.
 #[derive(Serialize)]
 struct Document {
     about: &'static str,

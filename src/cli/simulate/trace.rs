@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use ganger_pool::replay::Arrival;
 use serde::Deserialize;
 
-/// The latest arrival, in seconds: 317 years. What is later is a mistake.
+/// The latest arrival, in seconds: 317 years. A later one is a mistake.
 const LONGEST: f64 = 1e10;
 
 /// The arrivals of each service, from the first of all on, in order.
@@ -14,7 +14,7 @@ const LONGEST: f64 = 1e10;
 /// A line is a record, as `access_log` has them written, or `service,arrived,held` in seconds. Empty lines, a heading and lines that start with `#` are left out.
 ///
 /// # Errors
-/// Which line is neither, or has a time that is none.
+/// Names the line that is neither, or whose time is none.
 pub(super) fn read(text: &str) -> Result<BTreeMap<String, Vec<Arrival>>, String> {
     let mut found = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -71,7 +71,7 @@ fn recorded(line: &str) -> Result<TracedLine, String> {
         .map_err(|error| format!("`timestamp`: {error}"))?;
     let ended = ended.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let total = bounded(record.total).ok_or("`total` is not a time")?;
-    // Who was refused waited to its end.
+    // A refused client waited until its connection ended.
     let wait = record.wait.and_then(bounded).unwrap_or(total);
     Ok((record.service, ended.saturating_sub(total), total.saturating_sub(wait)))
 }

@@ -21,14 +21,14 @@ pub(in crate::config) struct Fields<'c, 't, 'n> {
     values: Values,
 }
 
-/// So many settings can be told in a line.
+/// The most settings named in a line.
 const FEW: usize = 8;
 
 // === impl Cx ===
 
 impl<'t> Cx<'t> {
-    /// Reads a struct: `read` asks for its fields; then those nobody asked for
-    /// and those that are missing are reported. `of` names the struct to people.
+    /// Reads a struct: `read` asks for its fields; then unknown and missing
+    /// fields are reported. `of` names the struct in messages.
     pub(in crate::config) fn fields<'n, T>(
         &mut self,
         node: &'n Node,
@@ -59,7 +59,7 @@ impl<'t> Cx<'t> {
         let mut fields = Fields::new(self);
         read(&mut fields);
         let known = fields.shown();
-        // What is found in nothing is nobody's mistake.
+        // Mistakes from reading nothing do not count.
         self.mistakes.truncate(after);
         self.warnings.truncate(warnings);
         if after > before && known.len() <= FEW {
@@ -157,7 +157,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         self.unread.contains(&key.row.name)
     }
 
-    /// Where the value of a key is, that was read from the file.
+    /// The place of a key's value that was read from the file.
     pub(in crate::config) fn place<T: Decode>(&self, key: Key<T>) -> Option<Span> {
         let node = &self.given.get(key.row.name)?.value;
         let is_value = !self.unread(key) && !self.cx.is_left_out::<T>(node);
@@ -170,7 +170,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         self.kept(key, value)
     }
 
-    /// A key that has a default, which also stands for what cannot be read.
+    /// A key with a default, which also stands in for an unreadable value.
     pub(in crate::config) fn or<T: Decode>(&mut self, key: Key<T>) -> T {
         let value = self.value(key).unwrap_or_else(|| default_of(key.row.default_text()));
         self.kept(key, value)
@@ -208,7 +208,7 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
         value
     }
 
-    /// Has a key kept as what it comes to, where that may be the same though other values are read.
+    /// Keeps a key's effect in place of its value, where different values may have the same effect.
     pub(in crate::config) fn comes_to<T>(
         &mut self,
         key: Key<T>,
@@ -243,19 +243,19 @@ impl<'t, 'n> Fields<'_, 't, 'n> {
             }
             let Some(key) = &item.key else { continue };
             let mistake = Mistake::new(&key.span, format!("unknown setting `{name}` of {of}"));
-            // Of a service, which alone has an image, they are known by another name to some.
+            // The keys of a service, which has an image, may be named as in Compose.
             let pointer = pointer(name).filter(|_| known.contains(&"image"));
             self.cx.report(match (pointer, similar(name, &known)) {
                 (Some(pointer), _) => mistake.help(pointer),
                 (None, Some(meant)) => {
-                    // One slip is one mistake: what was meant is not missing.
+                    // A typo is one mistake: the meant key is not missing.
                     self.missing.retain(|(missing, _)| *missing != meant);
                     mistake.help(format!("did you mean `{meant}`?"))
                 }
                 (None, None) => mistake.help(format!("it has {}", listed(&shown, "and"))),
             });
         }
-        // What is missing may have been in the part that could not be read.
+        // Missing keys may have been in the part that could not be read.
         if !self.missing.is_empty() && whole {
             let names: Vec<_> = self.missing.iter().map(|(name, _)| *name).collect();
             let help: Vec<_> =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::keys::Key;
 use crate::dyn_eq::DynEq;
 
-/// The value of each key of a struct, or of what holds without it. By the key's place in its table.
+/// The value of each key of a struct, or its default. Sorted by the key's place in its table.
 #[derive(Clone, Default)]
 pub(crate) struct Values(BTreeMap<(usize, &'static str), Arc<dyn Value>>);
 
@@ -40,7 +40,7 @@ impl Values {
     }
 }
 
-/// Always equal: what has been read is equal when what came of it is. See [`Values::differing`].
+/// Always equal: the structs made of the values are compared. See [`Values::differing`].
 impl PartialEq for Values {
     fn eq(&self, _: &Self) -> bool {
         true

@@ -1,5 +1,5 @@
-//! Values as they may be told: a text into which a variable of the environment was filled, and all that
-//! [`Tell`] does not open, is left out.
+//! Values as they may be shown: text with a variable of the environment, and all that [`Tell`] does
+//! not open, is left out.
 
 use ron::from_str;
 
@@ -15,7 +15,7 @@ pub(super) struct Saying<'t> {
     pub(super) sources: &'t SourceText,
 }
 
-/// What may be told of a value.
+/// A value as it may be shown.
 pub(super) struct ToldValue {
     pub(super) value: EffectiveValue,
     pub(super) is_redacted: bool,
@@ -114,7 +114,7 @@ impl<'t> Saying<'t> {
         all
     }
 
-    /// What is in the brackets of a value, each with the name of a field, or the key of an entry.
+    /// The parts in the brackets of a value, each with its field name or map key.
     fn parts<'n>(self, node: &'n Node) -> Vec<(String, &'n Node)> {
         let field = |item: &'n Item| {
             let name = item.key.as_ref().map(|key| key.name(self.sources.text()));
@@ -135,7 +135,7 @@ impl<'t> Saying<'t> {
     fn atom(self, span: &Span, tell: Tell) -> ToldText {
         let source = self.source(span);
         let variables = filled_in(source);
-        // A number is no secret, whatever it stands for; what is none is in quotes.
+        // Numbers are no secrets, whatever they stand for; all else is in quotes.
         let is_number = !source.contains(['"', '\'']);
         match tell {
             Tell::Nothing if is_number => ToldText::told(source),
@@ -187,7 +187,7 @@ fn text(source: &str) -> Option<String> {
     expand(&from_str::<String>(source).ok()?, |_| None).ok()
 }
 
-/// A url without user and password, and without what is asked there; whether anything was left out.
+/// A url without user, password and query; whether anything was left out.
 fn without_credentials(url: &str) -> (String, bool) {
     let (place, query) = match url.split_once(['?', '#']) {
         Some((place, _)) => (place, format!("?{HIDDEN}")),

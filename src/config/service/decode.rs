@@ -31,12 +31,12 @@ use crate::spec::{
 pub(in crate::config) struct DecodedService {
     pub(in crate::config) name: Name,
     pub(in crate::config) listen: Option<Spanned<SocketAddr>>,
-    /// How many are kept warm, and where that is said: else the service's name.
+    /// The `warm` containers, and the place of `warm`, else of the name.
     pub(in crate::config) warm: Spanned<u32>,
     pub(in crate::config) service: Option<Service>,
 }
 
-/// Reads a service; `of` names it to people.
+/// Reads a service; messages call it `of`.
 pub(in crate::config) fn service(
     of: &str,
     name: &Spanned<Name>,
@@ -158,7 +158,7 @@ pub(in crate::config) fn service(
     })
 }
 
-/// The variables of `env_file`, and those of `env`, which go before them.
+/// The variables of `env_file`, and those of `env`, which override them.
 fn environment(f: &mut Fields<'_, '_, '_>) -> Env {
     let mut env = f.optional(SERVICE.env_file).map_or_else(Env::default, |file| file.0);
     env.0.extend(f.or(SERVICE.env).0.0);
@@ -230,7 +230,7 @@ fn check_size(key: &str, size: &Spanned<u64>, memory: u64, limited: bool, cx: &m
     cx.report(Mistake::new(&size.span, title).help(help));
 }
 
-/// Also how large the file systems in memory may get, where that is said in bytes.
+/// Also returns the sizes of file systems in memory, where these are in bytes.
 #[allow(clippy::type_complexity, reason = "what stands at paths of a container, each once")]
 fn tmpfs_mounts_and_volumes(
     f: &mut Fields<'_, '_, '_>,

@@ -35,7 +35,7 @@ pub(in crate::config) struct Client {
     pub(super) keepalive: Option<Duration>,
 }
 
-/// `timeouts`, of which what is `None` has no limit.
+/// `timeouts`, of which `None` is no limit.
 #[derive(Clone, PartialEq)]
 pub(in crate::config) struct Timeouts {
     pub(super) start: Duration,
@@ -170,7 +170,7 @@ impl Decode for Timeouts {
     }
 }
 
-/// A limit, of which no time is none.
+/// A limit, where 0 means none.
 fn limit(time: Duration) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }

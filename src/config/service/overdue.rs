@@ -1,5 +1,5 @@
-//! `overdue_after`: the deadline after which anybody may remove a container, and until
-//! when before that it may be leased.
+//! `overdue_after`: the deadline after which anybody may remove a container, and the last
+//! moment before it for a lease.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ const LAUNCH: Duration = Duration::from_secs(120);
 /// The least time in which a container may be leased.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// Reads it. A container must never be in use when its deadline passes: so every session
-/// has to have an end, and a last one has to fit in between.
+/// Reads `overdue_after`. No container may be in use when its deadline passes: every
+/// session has to end, and a last one has to fit in before.
 pub(super) fn overdue_after(
     f: &mut Fields<'_, '_, '_>,
     key: Key<Duration>,
@@ -26,7 +26,7 @@ pub(super) fn overdue_after(
 ) -> Option<Duration> {
     let after = f.optional(key)?;
     let place = f.place(key);
-    // What cannot be read has been reported.
+    // Unreadable settings were reported.
     if let Some(timeouts) = timeouts {
         let mistake = match in_use(timeouts.start, connect, timeouts.session) {
             None => Some((
@@ -80,8 +80,8 @@ pub(super) fn retire_after(
 // === impl Service ===
 
 impl Service {
-    /// Whether containers that were launched as `before` says have to be retired before
-    /// their deadline when they are leased as this says. Their age is judged by either.
+    /// Whether containers that were launched under `before` are sure to be retired before
+    /// their deadline when leased under this. Either `max_age` may apply to them.
     #[must_use]
     pub fn keeps_deadlines_of(&self, before: &Self) -> bool {
         let Some(deadline) = before.spec.overdue_after else { return true };

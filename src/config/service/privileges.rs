@@ -5,9 +5,9 @@ use crate::config::keys::{Key, Tell, keys, or};
 use crate::config::report::Mistake;
 use crate::config::tree::{Node, Shape};
 
-/// The capabilities of a container by default: those of Docker's own set that start scripts of images
-/// need, which change owners and users, listen below port 1024, or change their root. NET_RAW (forged
-/// packets), MKNOD (device files), AUDIT_WRITE (forged audit records), SETFCAP and SETPCAP
+/// The default capabilities of a container: those of Docker's own set that start scripts of images
+/// need, which change owners and users, listen below port 1024, or change their root. NET_RAW
+/// (forged packets), MKNOD (device files), AUDIT_WRITE (forged audit records), SETFCAP and SETPCAP
 /// (capabilities for others) are left out.
 const STANDARD: &[&str] = &[
     "CHOWN",

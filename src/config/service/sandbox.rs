@@ -7,7 +7,7 @@ impl Service {
     /// Why its containers cannot be in the sandboxes that `sandbox: Pooled` asks for, each with
     /// what to do about that.
     ///
-    /// A sandbox outlives its containers: what one could change of it the next would find,
+    /// A sandbox outlives its containers: the next one would find what one changed in it,
     /// and nobody else may remove it before.
     #[must_use]
     pub fn why_not_pooled(&self) -> Vec<(String, &'static str)> {

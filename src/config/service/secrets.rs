@@ -54,7 +54,7 @@ impl Decode for Secrets {
 
 /// A file, as far as is needed to see that it is too large.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // One that is a pipe would be waited for.
+    // A pipe would be waited for.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }

@@ -12,7 +12,7 @@ use crate::config::tree::{Node, Shape};
 use crate::config::value::Text;
 use crate::spec::Ulimit;
 
-/// What setrlimit(2) limits, as engines call it. They do not take `as`.
+/// Resources of setrlimit(2) by engines' names; engines take no `as`.
 const ULIMITS: &[&str] = &[
     "core",
     "cpu",
@@ -30,7 +30,7 @@ const ULIMITS: &[&str] = &[
     "sigpending",
     "stack",
 ];
-/// What begins the names of parameters that a container has of its own.
+/// Prefixes of the kernel parameters that a container has of its own.
 const SYSCTLS: &[&str] =
     &["net.", "kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.", "kernel.domainname"];
 /// In place of an address: the daemon's machine.
@@ -68,7 +68,7 @@ struct SysctlValue(String);
 #[derive(Clone, PartialEq)]
 pub(in crate::config) struct Ulimits(pub(super) IndexMap<String, Ulimit>);
 
-/// What is limited.
+/// A ulimit's name.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Resource(&'static str);
 

@@ -21,12 +21,12 @@ pub(in crate::config) enum Warm {
     },
 }
 
-/// The share of clients that find a container ready, as the share of those who do not.
+/// The hit rate, kept as the share of clients that find no container ready.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::config) struct HitRate(u32);
 
-/// How many are kept ready at least, and where that is said, else `name`; the bounds
-/// within which it sizes itself; and `max`.
+/// The least that is kept ready, with its place or else `name`; the bounds of `Auto`;
+/// and `max`.
 pub(super) fn warm_and_max(
     f: &mut Fields<'_, '_, '_>,
     warm_key: Key<Warm>,

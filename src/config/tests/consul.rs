@@ -56,7 +56,7 @@ impl Drop for Dir {
     }
 }
 
-/// That this is all that is wrong, and that it is shown at this text.
+/// Asserts that these are all mistakes, each shown at its text.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(loaded: Result<T, Report>, expected: &[(&str, &str)]) {
     let report = loaded.expect_err("accepted");

@@ -1,4 +1,4 @@
-//! What is told of a configuration: every key, where it is said, and no secret.
+//! Tests of the effective configuration: every key, its place, and no secret.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -138,7 +138,7 @@ fn every_key_of_every_table_is_told() {
     let top: Vec<_> = TOP_ROWS.iter().map(|row| Row { within: &[], ..*row }).collect();
     for config in &configs {
         let mut told = told(&config.keys);
-        // They are told one by one.
+        // Services are kept apart.
         told.insert("services".to_owned());
         assert_eq!(missing(&top, "", &told), [""; 0]);
         let in_top: Vec<_> = TOP_ROWS
@@ -195,7 +195,7 @@ fn no_secret_is_told_wherever_one_can_be() {
     for config in dir.configs() {
         let shown = format!("{config:#?}");
         assert!(!shown.contains("hunter2"), "{shown}");
-        // Filled in from the environment, or instead of it.
+        // Values from the environment, or its defaults.
         assert!(!shown.contains("192.0.2.222"), "{shown}");
         assert!(!shown.contains(env!("CARGO_MANIFEST_DIR")), "{shown}");
     }
@@ -204,7 +204,7 @@ fn no_secret_is_told_wherever_one_can_be() {
     for key in ["command", "entrypoint", "env[\"KEY\"]", "env[\"FROM\"]", "ready.text"] {
         assert_eq!((value(service, key).as_str(), find(service, key).is_redacted), (HIDDEN, true));
     }
-    // The names are told of who knows the secret.
+    // The names of filled-in variables are shown.
     assert_eq!(*find(service, "env[\"FROM\"]").variables, ["NONE".to_owned()]);
     assert_eq!(value(service, "working_dir"), "<from CARGO_MANIFEST_DIR>");
     assert_eq!(value(service, "dns"), "[\"192.0.2.1\", <from NONE>]");
@@ -216,7 +216,7 @@ fn no_secret_is_told_wherever_one_can_be() {
     assert_eq!(*find(&config.services[5].keys, "ready").variables, ["NONE".to_owned()]);
 }
 
-/// The keys in these of which nothing is told.
+/// The keys in these rows with hidden values.
 fn closed(rows: &[Row], found: &mut BTreeSet<&'static str>) {
     for row in rows {
         match row.tell {
@@ -278,14 +278,14 @@ fn every_value_is_told_with_where_it_is_written() {
     assert_eq!(place(&a.keys, "image"), at(0, "\"i\""));
     assert_eq!(place(&b.keys, "image"), at(1, "\"i\""));
     assert_eq!(value(&b.keys, "env_file"), format!("{:?}", dir.0.join("more/../env")));
-    // What all services have is where they have it from.
+    // A default has its place in `defaults`.
     assert_eq!(place(&b.keys, "reuse"), at(0, "3, max_age"));
     assert_eq!(place(&b.keys, "limits.memory"), at(0, "\"64MiB\""));
     assert_eq!(
         (place(&b.keys, "limits.pids"), value(&b.keys, "limits.pids")),
         (None, "256".into())
     );
-    // That a service has none of it is written, too.
+    // A service's `None` has a place, too.
     assert_eq!(value(&a.keys, "max_age"), "(no limit)");
     assert_eq!(place(&a.keys, "max_age"), at(0, "None"));
     assert_eq!(value(&b.keys, "max_age"), "\"1h\"");

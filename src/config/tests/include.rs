@@ -6,8 +6,8 @@ use ganger_test_support::unique;
 
 use super::*;
 
-/// What comes of a configuration of these files, of which the first is read. Paths in messages have
-/// no directory.
+/// Loads the first of these files, which may include the others. Paths in messages have no
+/// directory.
 fn load(files: &[(&str, &str)]) -> Result<Config, String> {
     let dir = std::env::temp_dir().join(unique("ganger-config-include"));
     for (name, text) in files {
@@ -47,7 +47,7 @@ fn services_of_other_files_are_read_with_those_of_the_first() {
         ("services/a.ron", &one("a", 3, "reuse: 1")),
         ("services/b.env", "A=b\nB=b\n"),
         ("own.env", "A=own"),
-        // What an editor leaves there.
+        // A file that an editor left.
         ("services/.a.ron", "("),
         ("x.ron", "\u{feff}#![enable(implicit_some)]\r\n(r#services: Some({}))\r\n"),
     ];

@@ -71,7 +71,7 @@ fn what_is_shown_of_a_key_is_a_value_that_it_takes() {
         let text = format!("{}: {}", row.name, row.shown());
         let text = match row.name {
             "overdue_after" => format!("{text}, timeouts: (session: \"1h\")"),
-            // They read files, which are not there.
+            // Both read files, which are not there.
             "env_file" | "secrets" => continue,
             _ => text,
         };

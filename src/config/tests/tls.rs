@@ -32,7 +32,7 @@ impl Dir {
         }
     }
 
-    /// That what is wrong is this, each at the text that follows in the file.
+    /// Asserts that these are all mistakes, each shown at its text.
     fn refused(&self, daemon: &str, expected: &[(&str, &str)]) {
         let report = self.load(daemon).expect_err("accepted");
         let titles: Vec<_> = report.titles().collect();

@@ -1,4 +1,4 @@
-//! What may stand before a configuration.
+//! Attributes before a configuration.
 
 use super::parser::Parser;
 use crate::config::lex::{Bracket, TokenKind};
@@ -12,8 +12,8 @@ const EXTENSIONS: [&str; 4] =
 // === impl Parser ===
 
 impl Parser<'_, '_> {
-    /// `#![enable(implicit_some)]` and the like. The file is read as if they
-    /// were there, or not, whichever its author prefers.
+    /// Reads `#![enable(implicit_some)]` and the like. The file reads the same
+    /// with and without them.
     pub(super) fn attributes(&mut self) {
         while self.peek().kind == TokenKind::Hash {
             let start = self.peek().span.start;

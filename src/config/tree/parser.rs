@@ -14,7 +14,7 @@ pub(super) struct Parser<'t, 'm> {
     pub(super) at: usize,
     /// The brackets that are open here.
     pub(super) open: Vec<(Bracket, Span)>,
-    /// It is the file that was named, and not one that is included.
+    /// The file is the named one, and not an included one.
     pub(super) is_first: bool,
     /// The end of the file was met inside brackets and reported.
     pub(super) ended: bool,
@@ -37,7 +37,7 @@ pub(in crate::config) fn parse(
     let mut parser = Parser { text, tokens, at: 0, open, is_first, ended: false, bare, mistakes };
     parser.attributes();
     let file = parser.file();
-    // What is wrong with the parts of such text is of no interest.
+    // Mistakes of the lexer within unquoted text are dropped.
     let bare = parser.bare;
     let within_bare = |mistake: &Mistake| {
         let after = bare.partition_point(|span| span.start <= mistake.start());
@@ -88,7 +88,7 @@ impl Parser<'_, '_> {
             } else {
                 "this is not a configuration of Ganger: the first thing in it has to be `(`"
             };
-            // Of a file in another language everything is wrong: one word will do.
+            // A file in another language is all mistakes: one of them is enough.
             self.mistakes.clear();
             self.bare.clear();
             let line = self.text[first.span.start..].lines().next().unwrap_or_default();
@@ -172,7 +172,7 @@ impl Parser<'_, '_> {
         Node { span: start..self.tokens[self.at - 1].span.end, shape, whole }
     }
 
-    /// What stands between brackets, and whether the closing one was found.
+    /// The items between brackets, and whether none of the text was lost.
     fn items<T>(&mut self, bracket: Bracket, item: fn(&mut Self) -> T) -> (Vec<T>, bool) {
         let mut items = Vec::new();
         let mut whole = true;

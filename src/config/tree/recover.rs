@@ -1,4 +1,4 @@
-//! After a mistake: what is said of it, and where reading goes on.
+//! After a mistake: its report, and where reading goes on.
 
 use super::parser::Parser;
 use crate::config::lex::{Bracket, TokenKind};
@@ -7,9 +7,8 @@ use crate::config::report::{Mistake, Span};
 // === impl Parser ===
 
 impl Parser<'_, '_> {
-    /// Text that was not put in quotes falls apart into several tokens, with
-    /// nothing between them: the end of it, once reported as the one mistake
-    /// that it is.
+    /// Unquoted text falls apart into several tokens, with nothing between
+    /// them: reports it as one mistake, and returns its end.
     pub(super) fn glued(&mut self, first: &Span) -> Option<usize> {
         let bare = |parser: &Self, at: usize| {
             let token = &parser.tokens[at];
@@ -77,7 +76,7 @@ impl Parser<'_, '_> {
             }
             self.next();
         }
-        // A file that ends in here has been called too deep; that will do.
+        // A file that ends in here has one mistake reported already.
         self.ended |= depth > 0;
         self.tokens[self.at - 1].span.end
     }

@@ -1,4 +1,4 @@
-//! What Consul says of one instance, as a daemon.
+//! An instance in Consul's answer, as a daemon.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,7 @@ use crate::endpoint::{Endpoint, Site};
 /// meta, or `KEY:N` among its tags.
 const MAX: &str = "max_containers";
 
-/// One instance, with the fields that matter of an answer to
-/// `/v1/health/service/NAME`.
+/// An instance, with the fields that matter of an answer to `/v1/health/service/NAME`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct CatalogEntry {
@@ -97,8 +96,8 @@ impl CatalogEntry {
         })
     }
 
-    /// Whether it is to be reached with TLS. Where there are files for it, only
-    /// `tls = "false"` is a no.
+    /// Whether it is to be reached with TLS. Where there are files for it, only `tls = "false"`
+    /// turns it off.
     fn wants_tls(&self, consul: &Consul) -> Result<bool, String> {
         match self.meta("tls") {
             Some("true") => Ok(true),

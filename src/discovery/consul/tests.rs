@@ -1,4 +1,4 @@
-//! Against a Consul that does what it is told.
+//! Tests against a Consul with scripted answers.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,10 +17,9 @@ async fn server(answers: Answers) -> (Consul, mpsc::UnboundedReceiver<()>) {
     server_with("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", answers).await
 }
 
-/// A Consul that gives these answers, one for each connection: an index and
-/// the ids of instances; `None` is a connection that breaks. Then it holds
-/// every query. Says when it is asked. To whoever asks for his rights it says
-/// this.
+/// A Consul that gives these answers, one for each connection: an index and the ids of instances;
+/// `None` is a connection that breaks. Then it holds every query. The receiver hears of each query.
+/// Questions for rights are answered with `rights`.
 async fn server_with(rights: &str, answers: Answers) -> (Consul, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("tcp://{}", listener.local_addr().unwrap());
@@ -73,13 +72,13 @@ fn body(ids: &[&str]) -> Value {
     ids.iter().map(entry).collect()
 }
 
-/// The answer to whoever may not read what is followed.
+/// The answer to a token that may not read the service.
 fn denied() -> String {
     let body = r#"[{"Resource":"service","Segment":"docker","Access":"read","Allow":false}]"#;
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// The fleet once the server was asked so often.
+/// The fleet once all answers were given and the server is asked again.
 async fn after(answers: Answers) -> Vec<String> {
     let count = answers.len() + 1;
     let (consul, mut asks) = server(answers).await;

@@ -1,4 +1,4 @@
-//! Who is at fault by what engines say.
+//! Who is at fault, by the messages of engines.
 
 use super::*;
 

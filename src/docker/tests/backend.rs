@@ -42,7 +42,7 @@ fn inspects(seen: &Seen) -> bool {
     seen.line.starts_with("GET /containers/c") && seen.line.ends_with("c/json")
 }
 
-/// What an engine says of a container whose port is published at this one.
+/// An inspection of a container whose port is published at this one.
 fn published_at(port: u16) -> Value {
     let ports = json!({"7000/tcp": [{"HostIp": "127.0.0.1", "HostPort": port.to_string()}]});
     json!({"State": {"Running": true, "Pid": 4_000_000}, "NetworkSettings": {"Ports": ports}})
@@ -76,7 +76,7 @@ async fn the_kernel_s_word_on_a_process_of_this_machine_comes_before_the_engine_
 
     kept.end().await;
     assert!(!container.runs().await);
-    // How it ended is the engine's to say, once that has noticed.
+    // The engine says how it ended, once it has noticed.
     let told = async {
         while engine.requests("").len() < asked + 2 {
             tokio::task::yield_now().await;
@@ -104,7 +104,7 @@ async fn a_connection_that_was_made_ahead_is_the_one_that_is_dialled() {
     let dialled = container.dial().await.unwrap();
     assert_eq!(dialled.local_addr().unwrap(), ahead);
     assert!(container.unacknowledged(&dialled).await.unwrap().is_some());
-    // It is made once.
+    // The connection is made ahead once.
     assert!(!container.is_certain());
     let another = container.dial().await.unwrap();
     assert_eq!(another.local_addr().unwrap(), service.accept().await.unwrap().1);

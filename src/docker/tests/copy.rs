@@ -1,4 +1,4 @@
-//! What can go wrong between two engines while an image is copied.
+//! Copies of an image between two engines, and what can go wrong.
 
 use std::sync::atomic::AtomicU64;
 
@@ -20,7 +20,7 @@ async fn copied(docker: &Docker) -> Result<Copied, CallError> {
     docker.copy_image("demo", &"d".into(), &"e".into(), Arc::new(AtomicU64::new(0))).await
 }
 
-/// What an engine without the image says, that answers a load so.
+/// The answers of an engine without the image, which answers a load by `answer`.
 fn loads(seen: &Seen, answer: impl Fn() -> Reply) -> Option<Reply> {
     let loads = seen.line == "POST /images/load?quiet=0";
     let inspects = seen.line.starts_with("GET /images/");

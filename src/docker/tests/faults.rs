@@ -13,7 +13,7 @@ fn start_failed(status_code: u16, message: &str) -> (Fault, String) {
     (error.fault, error.message)
 }
 
-/// What fails in an engine itself, in messages of Podman 5.4 and Docker 20.10, half of which
+/// Failures of an engine itself, in messages of Podman 5.4 and Docker 20.10, half of which
 /// look like a service's mistake.
 #[test]
 fn what_fails_in_the_engine_is_not_the_service_s_fault() {

@@ -10,7 +10,7 @@ async fn tried(docker: &Docker, order: &LaunchOrder<Spec>) -> Result<(), LaunchE
     docker.launch(order).await.map(|_| ())
 }
 
-/// The same, where limits need not be kept.
+/// The same spec, with limits that need not be kept.
 fn lax(mut spec: Spec) -> Spec {
     spec.limits.enforce = false;
     spec
@@ -123,7 +123,7 @@ async fn a_limit_that_a_create_says_was_discarded_is_not_done_without() {
 
 #[tokio::test]
 async fn a_limit_that_cannot_be_set_is_left_out_where_the_file_says_so() {
-    // As Podman 5.4 says it, which has a limit of its own for who asks for none.
+    // The message of Podman 5.4, which sets a limit of its own where none is asked for.
     let why = "crun: controller `pids` is not available under /sys/fs/cgroup/x/cgroup.controllers";
     let (engine, docker) = connected(Deadlines::default(), move |seen| {
         let engine_says = seen.line.ends_with("/start").then(|| no(500, why)).flatten();
@@ -191,13 +191,13 @@ async fn a_container_without_a_control_group_has_no_limits_whatever_the_engine_s
     kept.end().await;
 }
 
-/// In a network sandbox, whose holder is made first.
+/// A launch in a network sandbox, whose holder is made first.
 fn pooled(spec: Spec) -> LaunchOrder<Spec> {
     let sandbox = crate::spec::Sandbox::Pooled;
     order(Spec { sandbox, read_only: true, ..spec })
 }
 
-/// What creates of a holder, or of a container of the service, asked for.
+/// The values of a limit that creates of a holder, or of a service's container, asked for.
 fn asked_by(engine: &Engine, name: &str, limit: &str) -> Vec<Value> {
     let creates = engine.requests(&format!("/containers/create?name={name}-"));
     creates.iter().map(|create| create.body["HostConfig"][limit].clone()).collect()
@@ -230,7 +230,7 @@ async fn a_limit_that_a_holder_was_not_given_is_kept_by_no_service_there() {
 
 #[tokio::test]
 async fn a_holder_that_fails_to_start_with_a_limit_is_made_without_it_from_then_on() {
-    // What the last holder was to be limited to.
+    // The limit that the last holder was created with.
     let pids = Arc::new(Mutex::new(Value::Null));
     let its = Arc::clone(&pids);
     let (engine, docker) = connected(Deadlines::default(), move |seen| {

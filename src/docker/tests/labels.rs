@@ -1,9 +1,9 @@
-//! What bears our labels without being ours: images may, and what `docker commit` makes.
+//! Containers with our labels that are not ours: an image may have them, as of `docker commit`.
 
 use super::*;
 
-/// What an operator runs from an image that was made of a container of ours, which `labels`
-/// are those of.
+/// A container that an operator runs from an image that was made of a container of ours,
+/// which is `listed`.
 fn copy_of(mut listed: Value, id: char) -> Value {
     listed["Id"] = json!(String::from(id).repeat(64));
     listed["Names"] = json!(["/mine"]);
@@ -79,7 +79,7 @@ async fn what_happens_to_a_copy_happens_to_none_of_ours() {
             Reply::Truncated(
                 ["create", "oom", "die", "destroy"].map(|what| event(what, "mine", 'a')).concat()
                     + &event("oom", "ganger-echo-3fa9c1d2-7", 'b')
-                    // Whatever it is called now, it is what we made.
+                    // The container that we made, whatever its name is now.
                     + &event("die", "mine", 'c'),
             )
         })

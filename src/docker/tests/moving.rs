@@ -4,8 +4,8 @@ use super::*;
 
 const NEW: &str = "demo@sha256:new";
 
-/// What an engine says of images: what a registry has under a tag, and the digests of what
-/// the engine has itself.
+/// An engine's answers about images: the digest that a registry has under a tag, and the
+/// digests of the image that the engine has itself.
 fn images(
     registry: &'static str,
     digests: Option<&'static [&'static str]>,
@@ -60,7 +60,7 @@ async fn an_image_that_is_not_what_the_registry_has_is_told_by_its_digest() {
 
 #[tokio::test]
 async fn what_runs_by_digest_is_compared_with_the_registry_alone() {
-    // The engine has what the tag stood for before.
+    // The engine has the image that the tag stood for before.
     let engine = || images("sha256:new", Some(&["demo@sha256:old"]));
     assert_eq!(moved(engine(), "demo", NEW).await.unwrap(), None);
     let found = moved(engine(), "demo", "demo@sha256:old").await.unwrap();

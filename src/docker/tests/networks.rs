@@ -89,7 +89,7 @@ impl Bed {
         self.networks.lock().iter().map(name).collect()
     }
 
-    /// What the created containers are attached to.
+    /// The network modes of the created containers.
     fn modes(&self) -> Vec<Value> {
         let creates = self.engine.requests("POST /containers/create");
         creates.iter().map(|seen| seen.body["HostConfig"]["NetworkMode"].clone()).collect()
@@ -148,7 +148,7 @@ async fn podman_has_a_network_for_each_container_that_goes_with_it() {
     for (server, isolate) in [("Libpod/5.4.2 (linux)", "strict"), ("Libpod/4.3.1 (linux)", "true")]
     {
         let bed = Bed::new(server, Vec::new()).await;
-        // So that the fake engine starts them.
+        // The fake engine needs this network to start containers.
         bed.networks.lock().push(network("", "ganger-3fa9c1d2", 'f'));
         bed.launch(7).await.unwrap();
         assert_eq!(bed.modes(), [own]);
@@ -157,7 +157,7 @@ async fn podman_has_a_network_for_each_container_that_goes_with_it() {
         assert_eq!((&body["name"], &body["options"]["isolate"]), (&json!(own), &json!(isolate)));
         assert_eq!(body["labels"]["io.ganger.launch"], "3fa9c1d2-7");
 
-        // It is not gone before its network is.
+        // A container is not gone before its network is.
         bed.used.store(true, Ordering::Relaxed);
         assert_eq!(bed.retire(target().key).await, Removal::Pending);
         bed.used.store(false, Ordering::Relaxed);
@@ -187,12 +187,12 @@ async fn a_network_that_an_earlier_run_left_is_a_stray() {
     assert_eq!(listing.owned, [Owned { key: key('a'), running: false }]);
     assert_eq!(listing.others, 0);
     assert_eq!(bed.retire(key('a')).await, Removal::Gone);
-    // Nobody may have what is not ours removed, or what is in use.
+    // Networks that are not ours, or that this run uses, are not removed.
     assert_eq!(bed.retire(key('b')).await, Removal::Gone);
     assert_eq!(bed.retire(key('c')).await, Removal::Gone);
     assert_eq!(bed.names(), ["somebody-s-copy", "ganger-3fa9c1d2"]);
 
-    // Who comes after the run sees what it had.
+    // An adapter that comes after the run sees its network.
     let after = Docker::after(identity());
     let site = Site { endpoint: bed.engine.endpoint(), publish_on: None };
     after.connect(&"d".into(), &site).await.unwrap();
@@ -217,7 +217,7 @@ async fn a_network_whose_making_was_not_answered_is_looked_for_a_while() {
     let left = docker.close(Instant::now() + Duration::from_secs(60)).await;
     assert_eq!(left, Vec::<String>::new());
     assert!(engine.requests("DELETE /networks/").len() > 1, "the first absence proves nothing");
-    // There is to be no other.
+    // No other network is made.
     let error = docker.launch(&order(isolated())).await.unwrap_err();
     assert!(error.message.contains("nothing is launched there any more"), "{}", error.message);
 }
@@ -226,7 +226,7 @@ async fn a_network_whose_making_was_not_answered_is_looked_for_a_while() {
 async fn a_daemon_that_came_back_keeps_its_network() {
     let bed = Bed::new("Docker/26.1.5 (linux)", Vec::new()).await;
     bed.launch(7).await.unwrap();
-    // It is used until the one that left has looked for another.
+    // The network is used until the daemon that left has looked for another.
     bed.used.store(true, Ordering::Relaxed);
     bed.docker.forget(&"d".into());
     let site = Site { endpoint: bed.engine.endpoint(), publish_on: None };

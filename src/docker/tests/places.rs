@@ -92,11 +92,11 @@ async fn what_an_engine_had_that_was_replaced_is_not_said_to_be_removed() {
     place.there.store(false, Ordering::Relaxed);
     *place.id.lock() = "two";
     place.connect(&docker, "d").await;
-    // It must not hold the room on the new one for ever.
+    // The container must not hold the room on the new one for ever.
     assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Gone);
     assert_eq!(left(&docker).await, ["d (1: on an engine that was replaced)"]);
 
-    // The first one is back, and so is what it had.
+    // The first engine is back, and so is its container.
     *place.id.lock() = "one";
     place.there.store(true, Ordering::Relaxed);
     place.connect(&docker, "d").await;

@@ -7,7 +7,7 @@ fn podman(seen: &Seen) -> Option<Reply> {
     (seen.line == "GET /_ping").then_some(Reply::Ping("Libpod/5.4.2 (linux)"))
 }
 
-/// What Podman says of itself, with an id that is new at each call.
+/// Podman's answer to `/info`, with an id that is new at each call.
 fn info(id: u64) -> Reply {
     Reply::Json(
         200,

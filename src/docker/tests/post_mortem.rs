@@ -1,4 +1,4 @@
-//! What is told of a container that has failed.
+//! Post-mortems of containers that have failed.
 
 use super::*;
 

@@ -1,9 +1,9 @@
-//! What an engine is asked before anything is launched on it.
+//! The questions to an engine before anything is launched on it.
 
 use super::*;
 use crate::spec::Healthcheck;
 
-/// What is said of a spec by an engine that says this of itself, and has the network `net`.
+/// The preflight of a spec on an engine that has this `/info` and the network `net`.
 async fn surveyed(info: Value, spec: Spec) -> Preflight {
     let (_engine, docker) = connected(Deadlines::default(), move |seen| match seen.line.as_str() {
         "GET /info" => {
@@ -52,7 +52,7 @@ async fn what_a_daemon_does_not_have_is_said() {
             Some(part) => assert!(lacks.len() == 1 && lacks[0].contains(part), "{lacks:?}"),
         }
     }
-    // An engine takes more memory than there is: it limits nothing, and does no harm.
+    // An engine accepts a memory limit above what there is: it limits nothing, and does no harm.
     let more = surveyed(info(), limited(1 << 31, 1.0)).await;
     assert_eq!((more.lacks, more.notes.len()), (Vec::new(), 1));
     assert!(more.notes[0].contains("is 2.0 GiB, more than the machine has: 1.0 GiB"));
@@ -68,7 +68,7 @@ async fn limits_that_an_engine_would_discard_are_said() {
     lenient.limits.enforce = false;
     assert_eq!(surveyed(cannot.clone(), lenient).await.lacks, Vec::<String>::new());
     assert_eq!(surveyed(cannot, spec()).await.lacks, Vec::<String>::new());
-    // What it does not say is not held against it.
+    // A missing report is not held against the engine.
     assert_eq!(surveyed(json!({}), limited(1 << 40, 1.0)).await.lacks, Vec::<String>::new());
 }
 

@@ -1,9 +1,9 @@
-//! What readiness asks of an engine, and what a container is created with for it.
+//! The requests of readiness to an engine, and the settings that a container is created with.
 
 use super::*;
 use crate::spec::Healthcheck;
 
-/// What an engine answers that runs a program in a container, which ends with this code.
+/// The answers of an engine that runs a program in a container, which ends with this code.
 fn runs(seen: &Seen, said: &'static str, code: i64) -> Option<Reply> {
     match seen.line.as_str() {
         line if line.ends_with("/exec") => Some(Reply::Json(201, json!({"Id": "e"}))),
@@ -17,7 +17,7 @@ fn runs(seen: &Seen, said: &'static str, code: i64) -> Option<Reply> {
 async fn a_program_is_run_in_the_container_and_its_end_waited_for() {
     let noticed = AtomicBool::new(false);
     let (engine, docker) = connected(Deadlines::default(), move |seen| {
-        // It says so a moment after the outputs have ended.
+        // The engine says so a moment after the outputs have ended.
         if seen.line == "GET /exec/e/json" && !noticed.swap(true, Ordering::Relaxed) {
             return Some(Reply::Json(200, json!({"Running": true, "ExitCode": null})));
         }

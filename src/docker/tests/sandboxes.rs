@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicI32;
 
 use super::*;
 
-/// How long what is done beside all else may take on a busy machine.
+/// How long background tasks may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An engine whose holders are what the test says they are.
@@ -12,7 +12,7 @@ struct Bed {
     engine: Engine,
     docker: Docker,
     runs: Arc<AtomicBool>,
-    /// This holder is paused.
+    /// The id of the holder that is paused.
     paused: Arc<Mutex<String>>,
     /// How a create of a container is refused.
     refused: Arc<Mutex<Option<(u16, &'static str)>>>,
@@ -53,7 +53,7 @@ impl Bed {
         Self { engine, docker, runs, paused, refused }
     }
 
-    /// Launches a container; the holder whose network it is in.
+    /// Launches a container; returns the holder whose network it is in.
     async fn launch(&self, launch: u64) -> String {
         self.launch_of(launch, spec()).await
     }
@@ -74,7 +74,7 @@ impl Bed {
         assert_eq!(self.docker.retire(&target).await.unwrap(), Removal::Gone);
     }
 
-    /// Waits until something is so that is done beside all else.
+    /// Waits until a background task has made `so` true.
     async fn until(&self, what: &str, mut so: impl FnMut(&Self) -> bool) {
         let wait = async {
             while !so(self) {
@@ -127,7 +127,7 @@ async fn a_service_is_blamed_only_for_what_fails_in_a_sandbox_of_its_own() {
     bed.retire(1).await;
     bed.until("it is free", |bed| bed.free() == 2).await;
     assert_eq!(bed.launch(2).await, first);
-    // It does not get ready.
+    // The container does not get ready.
     assert_eq!(bed.docker.fault_of(LaunchId(2)), Fault::Daemon);
     bed.retire(2).await;
     bed.until("it is thrown away", |bed| bed.removed() == 1).await;
@@ -232,7 +232,7 @@ async fn one_in_which_a_launch_failed_is_not_used_again_whoever_was_to_blame() {
 #[tokio::test]
 async fn one_whose_create_was_given_up_is_removed_when_it_is_made_after_all() {
     let (open, gate) = watch::channel(false);
-    // What there is, and whether it was removed.
+    // Whether the holder is there, and whether it was removed.
     let state = Arc::new(Mutex::new((false, false)));
     let its = Arc::clone(&state);
     let deadlines = Deadlines { create: SHORT, ..Deadlines::default() };

@@ -26,13 +26,13 @@ struct Shelved {
     used: bool,
     /// Each volume is taken for mounted, though no container has it.
     miscounted: bool,
-    /// Those that do not have the files.
+    /// Containers without the files, by the first letter of their ids.
     lost: BTreeSet<char>,
-    /// Those that ended as soon as they were started.
+    /// Containers that ended as soon as they were started.
     ended: BTreeSet<char>,
-    /// Those have them again that are given them.
+    /// Containers that are given the files have them again.
     forgetful: bool,
-    /// It takes no files.
+    /// The engine takes no files.
     full: bool,
     /// Another engine is there.
     replaced: bool,
@@ -115,7 +115,7 @@ impl Shelf {
         self.state.lock().volumes.keys().cloned().collect()
     }
 
-    /// What the created containers have as volumes.
+    /// The mounts of the created containers.
     fn mounts(&self, of: &str) -> Vec<Value> {
         let creates = self.engine.requests(&format!("POST /containers/create?name={of}"));
         creates.iter().map(|seen| seen.body["HostConfig"]["Mounts"].clone()).collect()
@@ -196,7 +196,7 @@ async fn a_holder_that_has_lost_its_secrets_is_replaced() {
     assert_eq!(shelf.mounts("ganger-sandbox").len(), 4, "another one at once");
     let second = shelf.names().pop().unwrap();
 
-    // It was lost after the look at it.
+    // The secrets are lost after the look at the holder.
     shelf.state.lock().lost.insert(CONTAINER);
     shelf.fails(11, &spec, Fault::Unprepared).await;
     shelf.until_gone(&second).await;

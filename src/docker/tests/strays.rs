@@ -9,7 +9,7 @@ fn other(boot: &str, id: char, state: &str) -> Value {
     listed
 }
 
-/// An engine whose list is what the test says it is; it removes what it is told to.
+/// An engine whose list is what the test sets; it removes what it is told to.
 struct Bed {
     engine: Engine,
     docker: Docker,
@@ -64,7 +64,7 @@ impl Bed {
     }
 }
 
-/// So that nothing unclear stays so.
+/// Deadlines with which nothing stays unclear.
 fn no_patience() -> Deadlines {
     Deadlines { create: Duration::ZERO, start: Duration::ZERO, ..Deadlines::default() }
 }
@@ -88,10 +88,10 @@ async fn what_was_started_after_our_first_list_is_left_to_its_run() {
     let bed = Bed::new(no_patience(), vec![before.clone()]).await;
     bed.now(vec![before.clone(), other("11111111", 'b', "running")]);
     assert_eq!(bed.list().await, "a", "b's run goes on, a's does not");
-    // It is looked at once more before it is removed: lists may be old.
+    // A stray is looked at once more before it is removed: lists may be old.
     bed.now(vec![before.clone(), other("22222222", 'c', "exited")]);
     assert_eq!(bed.remove('c').await, Removal::Gone);
-    // What else such a run has is its own as well, whenever it was made.
+    // All containers of such a run are its own as well, whenever they were made.
     bed.now(vec![before, other("00000000", 'd', "running"), other("11111111", 'e', "created")]);
     assert_eq!(bed.list().await, "");
     assert_eq!((bed.remove('a').await, bed.remove('e').await), (Removal::Gone, Removal::Gone));
@@ -106,7 +106,7 @@ async fn what_was_never_started_is_removed_when_nobody_can_want_it_any_more() {
     assert_eq!(bed.list().await, "a", "it counts");
     assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Pending, 0));
     assert_eq!(bed.others().await, 0);
-    // It may be started yet.
+    // The container may be started yet.
     bed.now(vec![other("00000000", 'a', "running")]);
     assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Gone, 0));
     assert_eq!(bed.list().await, "");
@@ -116,7 +116,7 @@ async fn what_was_never_started_is_removed_when_nobody_can_want_it_any_more() {
     bed.now(late());
     assert_eq!(bed.list().await, "a");
     assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Gone, 1));
-    // What is on its way out was not started.
+    // A container that is being removed does not count as started.
     bed.now(vec![other("00000000", 'a', "removing")]);
     assert_eq!(bed.list().await, "a");
 }
@@ -183,13 +183,13 @@ async fn a_run_that_is_known_to_go_on_is_left_alone_until_it_is_over() {
     bed.docker.leave_alone("00000000");
     assert_eq!((bed.list().await.as_str(), bed.others().await), ("", 1));
     assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Gone, 0));
-    // It starts more; that it did is no sign of life when it is known to have ended.
+    // The run starts more, which is no sign of life when it is known to have ended.
     bed.now(vec![before, other("00000000", 'b', "running")]);
     assert_eq!((bed.list().await.as_str(), bed.others().await), ("", 2));
     bed.docker.is_over("00000000");
     assert_eq!(bed.list().await, "ab");
     assert_eq!((bed.remove('b').await, bed.removals()), (Removal::Gone, 1));
-    // Whoever comes after us sees to what is left.
+    // The process that comes after us sees to what is left.
     bed.docker.leave_all();
     assert_eq!((bed.list().await.as_str(), bed.others().await), ("", 1));
     assert_eq!((bed.remove('a').await, bed.removals()), (Removal::Gone, 1));

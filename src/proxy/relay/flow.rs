@@ -15,16 +15,16 @@ use super::pipe::Pipe;
 /// far side does not read.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Reads per direction and poll, and bytes, after which there is no other read: so
-/// that one flow does not starve the other connections of its thread.
+/// Reads, and bytes, per direction and poll after which reading stops, so that one flow does not
+/// starve the other connections of its thread.
 const STEPS: usize = 16;
 const TURN: u64 = 1 << 20;
 
 /// A flow that has moved so many bytes without its source running dry goes through
 /// a pipe: below that, copying is faster.
 const BULK: usize = 256 * 1024;
-/// One that goes through a pipe does so again after its source ran dry, if it moved so
-/// many bytes before: whoever is faster than the source sees it dry all the time.
+/// A flow through a pipe takes one again after its source ran dry, if it moved so many bytes
+/// before: a proxy that is faster than the source sees it dry all the time.
 const STILL_BULK: usize = 64 * 1024;
 
 thread_local! {
@@ -37,7 +37,7 @@ pub(super) struct Flow {
     /// Read and not yet taken by the far side, from `taken` on.
     pending: Vec<u8>,
     taken: usize,
-    /// What goes through the kernel, while a burst lasts; empty when `pending` is not.
+    /// The pipe that a burst goes through, while it lasts; empty when `pending` is not.
     pipe: Option<Pipe>,
     /// Bytes moved since the source was last seen empty.
     burst: usize,
@@ -64,7 +64,7 @@ pub(super) enum Fault {
     Write(io::Error),
 }
 
-/// What a flow shows of its bytes.
+/// Sees the bytes of a flow.
 pub(super) trait Witness {
     /// Bytes that went by.
     fn see(&mut self, bytes: &[u8]);
@@ -133,7 +133,7 @@ impl Flow {
             match self.step(from, to, witness) {
                 Err(Fault::Read(error)) if is_retry(&error) => {
                     let enough = if self.bulk { STILL_BULK } else { BULK };
-                    // Woken for the other direction, it has moved nothing.
+                    // A flow that was woken for the other direction has moved nothing.
                     self.bulk = self.burst >= enough || (self.bulk && self.burst == 0);
                     self.burst = 0;
                     self.pipe = None;
@@ -170,7 +170,7 @@ impl Flow {
         self.burst = self.burst.saturating_add(bytes);
     }
 
-    /// One read, and one write of what it gave.
+    /// Reads once, and writes once what was read.
     fn copy(
         &mut self,
         from: &TcpStream,
@@ -244,8 +244,8 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells the far side. Not where the other direction has ended before: the close that
-    /// follows says it.
+    /// Tells the far side of the end, unless the other direction has ended before: then the close
+    /// that follows does.
     pub(super) fn pass_end(&mut self, to: &TcpStream, back: &Self) {
         self.closed = true;
         if back.closed {

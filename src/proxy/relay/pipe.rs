@@ -1,7 +1,7 @@
 //! Pipes through which a bulk flow goes from socket to socket inside the kernel.
 //!
-//! A pipe is taken for as long as a burst lasts and is shared by all flows, because
-//! one that is kept for each costs two descriptors and up to 45 KB of kernel memory.
+//! Flows share the pipes, each for as long as a burst lasts, because a pipe for every flow costs
+//! two descriptors and up to 45 KB of kernel memory.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,18 +16,18 @@ use tokio::net::TcpStream;
 
 /// The most pipes, used or not; two descriptors each. Without one a flow is copied.
 pub(in crate::proxy) const MOST: usize = 64;
-/// Smaller ones are slower than copying, larger ones no faster.
+/// Smaller pipes are slower than copying, larger ones no faster.
 const SIZE: usize = 256 * 1024;
-/// The most bytes per fill: its pages may hold more than its size when they are large.
+/// The most bytes per fill: large pages make a pipe hold more than its size.
 const FILL: usize = 1 << 20;
 
 static FREE: Mutex<Vec<Ends>> = Mutex::new(Vec::new());
 static MADE: AtomicUsize = AtomicUsize::new(0);
-/// Held by a test that takes all there are, and by one that needs one.
+/// Held by a test that takes all pipes, and by one that needs a pipe.
 #[cfg(test)]
 pub(super) static ALL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A pipe, for one flow. Dropped empty, it goes back to where it came from.
+/// A pipe, for one flow. Dropped empty, it is free for another.
 #[derive(Debug)]
 pub(super) struct Pipe {
     /// `None` only while it is dropped.
@@ -45,8 +45,8 @@ struct Ends {
 // === impl Pipe ===
 
 impl Pipe {
-    /// One that is free, or a new one; `None` when there are enough, or none of
-    /// [`SIZE`] can be had: an unprivileged user who has many is given small ones.
+    /// A free pipe, or a new one; `None` when there are enough, or none of [`SIZE`] can be had: an
+    /// unprivileged user with many pipes is given small ones.
     pub(super) fn take() -> Option<Self> {
         let free = FREE.lock().pop();
         let ends = free.or_else(|| {
@@ -65,9 +65,9 @@ impl Pipe {
         self.filled == 0
     }
 
-    /// Fills an empty pipe with what a socket has. `None` when that cannot be said by
-    /// a pipe: a read has to tell whether the socket is empty, or at its end, or at a
-    /// byte that was sent as urgent, which no splice passes.
+    /// Fills an empty pipe from a socket. `None` when nothing was spliced: a read has to tell
+    /// whether the socket is empty, or at its end, or at a byte that was sent as urgent, which no
+    /// splice passes.
     ///
     /// # Errors
     /// The connection broke; no later call says so again.
@@ -84,7 +84,7 @@ impl Pipe {
         }
     }
 
-    /// Gives a socket what it takes of it; how much that was.
+    /// Splices to a socket as many bytes as it takes; returns how many.
     ///
     /// # Errors
     /// `WouldBlock` when it takes nothing now; else the connection broke.
@@ -105,7 +105,7 @@ impl Drop for Pipe {
         if self.filled == 0 {
             FREE.lock().push(ends);
         } else {
-            // What is in it is nobody else's.
+            // The bytes in it must not reach another flow.
             MADE.fetch_sub(1, Relaxed);
         }
     }
@@ -131,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// One test, because the pipes are those of the whole process.
+    /// A single test, because the pipes are those of the whole process.
     #[tokio::test]
     async fn there_are_so_many_and_what_was_in_one_reaches_nobody_else() {
         let _all = ALL.lock().await;

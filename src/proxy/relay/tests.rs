@@ -1,4 +1,4 @@
-//! One poll at a time.
+//! Relays, polled once at a time.
 
 use socket2::SockRef;
 use std::future::poll_fn;
@@ -116,7 +116,7 @@ async fn a_flow_is_bulk_until_it_moves_little_between_two_dry_moments() {
     assert!(filled > 1 << 20, "{filled} bytes are too few to tell");
     run_dry(&mut relay, &client, legs).await;
     assert!(relay.down.is_bulk());
-    // What comes while it is bulk need not be so much.
+    // A flow stays bulk with fewer bytes than it took to become so.
     assert_eq!(container.try_write(&[7; BUFFER_BYTES]).unwrap(), BUFFER_BYTES);
     run_dry(&mut relay, &client, legs).await;
     assert!(relay.down.is_bulk());
@@ -166,7 +166,7 @@ async fn a_burst_goes_through_a_pipe_and_gives_it_back() {
         assert!(got.iter().enumerate().all(|(n, byte)| *byte == (n % 251) as u8));
         assert!(spliced, "all of it was copied");
         assert_eq!(relay.bytes_out(), (COUNT + usize::from(urgent)) as u64);
-        // A source that runs dry, or ends, has no need of it.
+        // A source that runs dry, or ends, has no need of a pipe.
         assert!(!relay.down.has_pipe());
     }
 }

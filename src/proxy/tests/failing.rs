@@ -37,7 +37,7 @@ fn another_container_is_given_what_the_client_sent() {
         client.read_exact(&mut back).await.unwrap();
         assert_eq!(&back, b"hello, ");
         let trace = || proxy.sessions.trace(ConnId(1)).unwrap();
-        // It is told of once it was given back.
+        // A replaced container is recorded once it was given back.
         while trace().replaced.len() < 2 {
             yield_now().await;
         }
@@ -425,7 +425,7 @@ fn a_client_may_take_its_time() {
         let mut paused = proxy.connect().await;
         paused.write_all(b"a").await.unwrap();
         paused.read_exact(&mut [0]).await.unwrap();
-        // One of theirs is replaced meanwhile.
+        // Another client's container is replaced meanwhile.
         let mut other = proxy.connect().await;
         other.write_all(b"b").await.unwrap();
         other.read_exact(&mut [0]).await.unwrap();
@@ -475,7 +475,7 @@ fn the_client_of_a_container_that_died_gets_all_its_bytes_and_a_reset() {
         let sent = noise(61, 400_000);
         let mut proxy = Proxy::start([send_and_end(sent.clone(), killed()).await]);
         let socket = TcpSocket::new_v4().unwrap();
-        // So small that the proxy's side holds most of it when the container is gone.
+        // A small buffer, so that the proxy holds most of the bytes when the container is gone.
         socket.set_recv_buffer_size(4096).unwrap();
         let mut client = socket.connect(proxy.address).await.unwrap();
         assert_eq!(proxy.note().await, Note::Asked);
@@ -535,12 +535,12 @@ fn a_reset_by_a_container_that_was_killed_is_logged_as_its_death() {
 #[test]
 fn a_client_that_was_told_of_the_end_is_given_no_other_container() {
     test(async {
-        // It turns clients away, and lives.
+        // The first container turns clients away, and lives.
         let first = container(|stream| async move { drop(stream) }).await;
         let proxy = Proxy::start([Give::Container(first, Fate::Running), echo().await]);
         let mut client = proxy.connect().await;
         assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
-        // Until it is noticed that nobody takes it.
+        // Until the client notices that nobody reads.
         while client.write_all(b"late").await.is_ok() {
             tokio::task::yield_now().await;
         }

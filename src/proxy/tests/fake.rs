@@ -27,27 +27,27 @@ use crate::reach::{Backend, Fate, tune};
 use crate::spec::{Connect, SessionSettings};
 use crate::telemetry::tests::{Capture, text};
 
-/// What the next lease is to be.
+/// The next lease that the supply gives.
 pub(super) enum Give {
     /// A container at an address, and what becomes of it.
     Container(SocketAddr, Fate),
-    /// The same, whose daemon does not say what it has logged.
+    /// The same, of a daemon that never returns its log.
     Mute(SocketAddr, Fate),
     /// A container whose dial never ends.
     Deaf,
-    /// One whose first dials fail with this code.
+    /// A container whose first dials fail with this code.
     Shy(SocketAddr, usize, Errno),
     Refuse(Refusal),
     /// No answer, ever.
     Wait,
 }
 
-/// What the supply saw, in order.
+/// An event that the supply saw.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Note {
-    /// A lease that is not to be had is waited for.
+    /// The wait for a lease that is not to be had has begun.
     Waiting,
-    /// ... and no longer, without an answer.
+    /// ... and has ended, without an answer.
     Abandoned,
     Asked,
     Finished(Outcome),
@@ -69,7 +69,7 @@ pub(super) struct FakeLease {
 #[derive(Debug)]
 pub(super) struct FakeBackend {
     address: Option<SocketAddr>,
-    /// What dials come to before one is let through.
+    /// Errors of the dials before one is let through.
     failures: Mutex<Vec<Errno>>,
     fate: Fate,
     /// Its last lines are never to be had.
@@ -255,7 +255,7 @@ impl Proxy {
         Self::start_on(script, cap, tweak, Acceptor::alone(Handle::current()))
     }
 
-    /// With connections that live on a thread of this one's.
+    /// Serves connections on the thread of this acceptor.
     pub(super) fn start_on(
         script: impl Into<VecDeque<Give>>,
         cap: usize,
@@ -294,7 +294,7 @@ impl Proxy {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// What the supply saw next.
+    /// The next event that the supply saw.
     pub(super) async fn note(&mut self) -> Note {
         self.notes.recv().await.unwrap()
     }
@@ -314,7 +314,7 @@ impl Proxy {
     }
 }
 
-/// What a proxy leaves behind.
+/// The results of a proxy that has ended.
 pub(super) struct Ended {
     pub(super) log: String,
     pub(super) counts: Counts,
@@ -337,7 +337,7 @@ impl Ended {
         assert_eq!(seen, expected);
     }
 
-    /// Asserts that one connection has ended, and all of these in its line.
+    /// Asserts that one connection has ended, with all these parts in its line.
     #[track_caller]
     pub(super) fn line(&self, parts: &[&str]) {
         let ends: Vec<_> = self.log.lines().filter(|line| line.contains("conn end")).collect();
@@ -408,7 +408,7 @@ pub(super) fn assert_reset(result: &io::Result<()>) {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
 }
 
-/// Bytes that tell where they are from.
+/// Pseudo-random bytes, other ones for each seed.
 pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random(seed);
     (0..length).map(|_| random.next() as u8).collect()

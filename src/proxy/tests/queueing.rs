@@ -104,7 +104,7 @@ fn one_that_was_heard_and_waits_for_another_container_stays_until_it_resets() {
         let mut stays = proxy.connect().await;
         stays.write_all(b"hi").await.unwrap();
         stays.shutdown().await.unwrap();
-        // It does not wait until the first is given back.
+        // The client does not wait until its first container is given back.
         let failed = [Note::Asked, Note::Waiting, Note::Finished(Outcome::Failed)];
         for note in &failed {
             assert_eq!(proxy.note().await, *note);

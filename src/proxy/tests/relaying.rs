@@ -138,13 +138,13 @@ fn a_client_that_stops_reading_is_asked_after_and_loses_nothing() {
             let socket = TcpSocket::new_v4().unwrap();
             socket.set_recv_buffer_size(4096).unwrap();
             let mut client = socket.connect(proxy.address).await.unwrap();
-            // It fits into the sockets on the way: no write of the proxy waits.
+            // The bytes fit into the sockets on the way: no write of the proxy waits.
             let sent = noise(31, 100_000);
             client.write_all(&sent).await.unwrap();
             if half_closed {
                 client.shutdown().await.unwrap();
             }
-            // The pause is what is tried: the kernel is asked several times meanwhile.
+            // The pause is under test: the kernel is asked several times meanwhile.
             tokio::time::sleep(8 * KEEPALIVE).await;
             let mut got = vec![0; sent.len()];
             client.read_exact(&mut got).await.unwrap();

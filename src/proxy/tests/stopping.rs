@@ -21,7 +21,7 @@ use crate::reach::Fate;
 #[test]
 fn a_drain_accepts_no_more_and_lets_sessions_end() {
     test(async {
-        // Who connects while it is closed is still told of.
+        // Clients that connect while the listener closes are still recorded.
         let refused = std::iter::repeat_with(|| Give::Refuse(Refusal::Draining)).take(4096);
         let proxy = Proxy::start(std::iter::once(echo().await).chain(refused).collect::<Vec<_>>());
         let address = proxy.address;
@@ -44,7 +44,7 @@ fn a_drain_accepts_no_more_and_lets_sessions_end() {
     });
 }
 
-/// A client of a proxy that ends is one of the listener that it shared.
+/// A client that waits when a proxy ends goes to the other holder of its listener.
 async fn left_to_others(shutdown: impl FnOnce(&Shutdown), share: impl FnOnce(OwnedFd) -> Listener) {
     let settings = Settings::sample();
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -52,7 +52,7 @@ async fn left_to_others(shutdown: impl FnOnce(&Shutdown), share: impl FnOnce(Own
     let listener = share(socket.try_clone().unwrap().into());
     let acceptor = Acceptor::alone(Handle::current());
     let proxy = Proxy::start_at(listener, [], 1, settings, acceptor);
-    // This thread is the proxy's, too: the kernel alone has answered.
+    // The proxy runs on this thread, too: the kernel alone has answered.
     let client = std::net::TcpStream::connect(proxy.address).unwrap();
     shutdown(&proxy.shutdown);
     let ended = proxy.end().await;
@@ -70,7 +70,7 @@ fn who_waits_at_a_socket_that_is_somebody_else_s_as_well_is_theirs() {
 fn who_has_connected_before_a_drain_is_told_of() {
     test(async {
         let proxy = Proxy::start([echo().await, Give::Refuse(Refusal::Draining)]);
-        // This thread is the proxy's, too: the kernel alone has answered them.
+        // The proxy runs on this thread, too: the kernel alone has answered them.
         let clients: [_; 2] =
             std::array::from_fn(|_| std::net::TcpStream::connect(proxy.address).unwrap());
         proxy.shutdown.drain.cancel();

@@ -41,7 +41,7 @@ async fn in_two_parts(fate: Fate) -> (Give, oneshot::Sender<()>) {
 
 #[test]
 fn a_client_that_vanishes_does_not_keep_its_container() {
-    // One that runs, and one that had done its work and left something to be sent.
+    // A container that runs, and one that has ended and left something to be sent.
     for (fate, outcome) in [(Fate::Running, Outcome::Failed), (Fate::Finished, Outcome::Ended)] {
         test(async {
             let (give, go) = in_two_parts(fate).await;
@@ -60,7 +60,7 @@ fn a_client_that_vanishes_does_not_keep_its_container() {
 #[test]
 fn a_client_that_vanishes_while_nothing_moves_is_found_by_asking() {
     test(async {
-        // The kernel asks it, and gives it up.
+        // The kernel probes the client, and gives it up.
         let proxy = Proxy::start_with([echo().await], 10, soon);
         let mut client = proxy.connect().await;
         client.write_all(b"x").await.unwrap();

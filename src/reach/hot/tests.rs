@@ -20,7 +20,7 @@ async fn listener() -> (TcpListener, Arc<SocketAddr>) {
     (listener, Arc::new(address))
 }
 
-/// What is taken, once there is something.
+/// Takes the connection, once there is one.
 async fn taken(hot: &Hot) -> TcpStream {
     loop {
         if hot.0.lock().made.is_some() {
@@ -152,7 +152,7 @@ async fn a_server_that_takes_one_connection_ever_is_left_alone_soon() {
     assert!(hot.take().is_none());
 }
 
-/// Until so many look after connections.
+/// Waits until so many tasks look after connections.
 async fn looked_after_by(hot: &Arc<Hot>, count: usize) {
     let so = async {
         while Arc::weak_count(hot) != count {
@@ -199,7 +199,7 @@ async fn one_that_is_made_while_its_turn_ends_is_nobody_s() {
     let hot = Arc::new(Hot::default());
     hot.make(&to, false).await.unwrap();
     to.asked.notified().await;
-    // It is over, and another one is on its way when somebody wants it.
+    // The first is over, and another is on its way when somebody takes one.
     drop(listener.accept().await.unwrap());
     to.asked.notified().await;
     assert!(hot.take().is_none());

@@ -1,4 +1,4 @@
-//! Dials in a namespace: our own stands in for a container's. What differs is tried on real engines.
+//! Dials in a namespace: our own stands in for a container's. Real engines test the differences.
 
 use super::*;
 
@@ -85,7 +85,7 @@ async fn dials_at_the_same_time_find_an_address_once() {
 async fn a_connection_to_an_address_that_can_be_taken_away_is_watched() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    // The second stands in for one of an interface: it leads to loopback, and does not say so.
+    // The second stands in for an interface's address: it is loopback, and does not look like it.
     for (ip, watched) in [("127.0.0.1", false), ("::ffff:127.0.0.1", true)] {
         let mut namespace = ours(port, None).await;
         namespace.candidates = vec![(ip.parse::<std::net::IpAddr>().unwrap(), port).into()];

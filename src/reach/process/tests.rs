@@ -68,7 +68,7 @@ async fn a_process_that_ends_is_seen_to() {
 async fn a_process_in_another_network_namespace_is_told_from_one_in_ours() {
     let own = i32::try_from(std::process::id()).unwrap();
     assert!(shares_network(own).unwrap());
-    // Its namespace is another one before it says so.
+    // The child is in another namespace before it prints.
     let script = "echo; exec cat";
     let mut child = tokio::process::Command::new("unshare")
         .args(["--net", "sh", "-c", script])
@@ -95,13 +95,13 @@ async fn a_number_that_another_process_has_got_tells_nothing() {
     let ended = Process::open(i32::try_from(child.id()).unwrap()).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    // Another one has its number now: this process, which lives and listens.
+    // Another process has its number now: this one, which lives and listens.
     let pid = i32::try_from(std::process::id()).unwrap();
     let reused = Process { pid, ..ended };
     let living = Process::open(pid).unwrap();
     let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    // Every control group's name contains nothing.
+    // Every control group's name contains the empty id.
     assert!(living.belongs_to("") && !reused.belongs_to(""));
     assert!(reused.memory.get().is_none());
     assert!(living.listens(port, true).unwrap() && reused.listens(port, true).is_err());
@@ -128,7 +128,7 @@ async fn a_service_that_took_the_place_of_a_start_script_may_be_several() {
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        // It is the service when it answers.
+        // The script has become the service when it answers.
         let mut stdin = child.stdin.take().unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut stdin, b"x\n").await.unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -11,10 +11,10 @@ use super::{DEADLINE, ask};
 use crate::GANGER;
 
 const READERS: usize = 1000;
-/// So many may follow the events at a time.
+/// How many may follow the events at a time.
 const PLACES: usize = 64;
-/// What so many readers who were let in may cost, in KiB: 256 for each that has a place. That nothing is
-/// kept for each of them, however much happens, is tested where events are kept.
+/// The memory, in KiB, that these readers may cost: 256 for each that has a place. A test where
+/// events are kept shows that nothing is kept for each reader, however much happens.
 const GROWTH: usize = 256 * PLACES;
 const LEASES: usize = 10;
 
@@ -68,7 +68,7 @@ fn a_thousand_readers_who_do_not_read_have_their_answer_and_cost_nobody_a_lease(
     serve(LEASES);
     let (code, told, why) = ask(&socket, &["status"]);
     assert_eq!(code, 0, "{told}{why}");
-    // There is a place for who reads, at the same address.
+    // A client that reads has a place, at the same address.
     assert_eq!(status(&mut request(port, "/livez", "*/*")), "200");
     let after = memory(ganger.pid());
     assert!(after < before + GROWTH, "{before} KiB have become {after}");

@@ -1,4 +1,4 @@
-//! What is known of a container that ends before it can serve, on a real engine.
+//! The failure bundle of a container that ends before it can serve, on a real engine.
 
 use ganger_test_support::{Client, Config, Fleet, wait_until};
 use serde_json::Value;

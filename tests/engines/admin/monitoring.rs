@@ -120,7 +120,7 @@ fn visit(config: &Config) {
 }
 
 fn is_told(prometheus: &Prometheus, query: &str) -> bool {
-    // What is divided by nothing is not a number, and no panel shows it.
+    // 0 / 0 is not a number, and no panel shows it.
     prometheus.query(query).iter().any(|(_, value)| !value.is_nan())
 }
 

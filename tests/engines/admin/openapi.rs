@@ -1,4 +1,4 @@
-//! Schemathesis asks a running Ganger for what its OpenAPI description allows, and for what it forbids.
+//! Schemathesis asks a running Ganger for what its OpenAPI description allows, and what it forbids.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use crate::GANGER;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// That it does not serve is what these paths are asked for: their 503 is no mistake.
+/// These paths are asked whether it serves: their 503 is no mistake.
 const READINESS: &str = "[[operations]]\n\
     include-path-regex = \"^/readyz\"\n\
     checks.not_a_server_error.expected-statuses = [\"2xx\", \"4xx\", \"503\"]\n";
@@ -32,7 +32,7 @@ fn schemathesis(address: &str, dir: &Path) -> Command {
     command.arg(format!("http://{address}/openapi.json")).current_dir(dir);
     command.args(["--header", &format!("Authorization: Bearer {TOKEN}")]);
     command.args(["--exclude-path", "/api/v1/drain", "--checks", "all", "--no-color"]);
-    // The same each time: what it happens to think of must not depend on luck.
+    // A fixed seed: its choice of requests must not depend on luck.
     command.args(["--seed", "1", "--max-examples", "10", "--max-time", "90"]);
     command.args(["--request-timeout", "30", "--suppress-health-check", "all"]);
     command
@@ -54,7 +54,7 @@ fn every_answer_is_as_it_is_described() {
     let output = schemathesis(&address, &dir).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    // Nothing was left out but what was to be.
+    // Only the excluded operation was left out.
     assert!(said.contains("27/28"), "{said}");
     assert_eq!(ganger.stop(), 0);
     fs::remove_dir_all(dir).unwrap();

@@ -61,7 +61,7 @@ fn picture(browser: &Browser, name: &str) {
     browser.picture(&target.join(format!("{name}.png")));
 }
 
-/// What is wrong with a page for those who do not see it, or have no mouse: by axe-core.
+/// The problems of a page for those who do not see it, or have no mouse: by axe-core.
 fn violations(browser: &Browser) -> Vec<String> {
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("target/axe/node_modules/axe-core/axe.min.js");
@@ -110,7 +110,7 @@ fn numbers_move_under_load_and_nothing_is_wrong_with_the_page() {
     // By a column: the daemons by their capacity, and the other way round.
     let first =
         || browser.run("return document.querySelector('#daemons-rows th').textContent", &json!([]));
-    // The one that has started nothing is before the one whose starts are known, and then behind it.
+    // The daemon that has started nothing is before the one whose starts are known, then behind it.
     let start = "#daemons thead th:nth-child(10) button";
     browser.click(start);
     assert_eq!(first(), "dead");

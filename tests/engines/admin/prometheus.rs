@@ -44,7 +44,7 @@ impl Prometheus {
         Self { address, dir, process }
     }
 
-    /// What a path of its API answers; `None` while it does not.
+    /// The answer of a path of its API; `None` while there is none.
     pub(super) fn ask(&self, path: &str, query: &str) -> Option<Value> {
         let url = format!("http://{}/api/v1/{path}", self.address);
         let mut curl = Command::new("curl");

@@ -35,7 +35,7 @@ impl Asked {
         (Self { ganger, config, socket }, host.name.clone())
     }
 
-    /// What a verb prints that is to succeed.
+    /// The output of a verb that is to succeed.
     #[track_caller]
     fn say(&self, args: &[&str]) -> String {
         let (code, out, err) = ask(&self.socket, args);
@@ -43,7 +43,7 @@ impl Asked {
         out
     }
 
-    /// How one that fails ends, and what it says.
+    /// The exit code of a verb that fails, and what it says.
     #[track_caller]
     fn refuse(&self, args: &[&str]) -> (i32, String) {
         let (code, _, err) = ask(&self.socket, args);

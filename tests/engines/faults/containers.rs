@@ -12,7 +12,7 @@ use crate::GANGER;
 const DEADLINE: Duration = Duration::from_secs(60);
 const QUEUE: Duration = Duration::from_secs(15);
 
-/// What befalls a container, by its id.
+/// A fault: its name, and what does it to a container on a host.
 type Blow = (&'static str, fn(&Host, &str));
 
 fn stop(host: &Host, id: &str) {
@@ -48,7 +48,7 @@ fn a_container_in_stock_to_which_something_happens_is_replaced() {
             assert_eq!((end.field("end"), end.field("container")), ("--", &new[..12]), "{what}");
             used = Some(new);
         }
-        // It uses up its memory without a client.
+        // The container uses up its memory without a client.
         let (host, old) = ride.stocked("hungry", None);
         host.say(&old, "eat");
         let _ = ride.stocked("hungry", Some(&old));

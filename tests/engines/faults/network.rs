@@ -7,7 +7,7 @@ use ganger_test_support::{Client, Config, Ending, Fleet, Host, Packets, Ride, ST
 use crate::GANGER;
 
 const DEADLINE: Duration = Duration::from_secs(60);
-/// What a client may wait in the queue, and the 10 s that a dial may take here beyond others.
+/// How long a client may wait in the queue, and the 10 s that a dial may take here beyond others.
 const QUEUE: Duration = Duration::from_secs(15 + 10);
 
 /// Of the one service that has it.
@@ -105,7 +105,7 @@ fn stock_whose_daemon_s_api_alone_is_out_of_reach_is_leased_while_it_can_be_talk
     let host = &fleet.hosts()[0];
     let config = Config::new("stale").daemon(host.remote_daemon(6)).fixture(
         "echo",
-        // With `Tcp` it is the kernel that is asked, of a container on this machine.
+        // With `Tcp`, the kernel is asked about a container on this machine.
         "warm: 3, max: 6, network: Bridge, reach: Published, stale_after: \"5s\", \
          ready: Exchange(send: \"?\\n\", expect: \"?\")",
         &[],
@@ -125,7 +125,7 @@ fn stock_whose_daemon_s_api_alone_is_out_of_reach_is_leased_while_it_can_be_talk
 
     // A container that cannot be talked to is not leased for longer than that.
     let (silence, since) = (fleet.meddle(host, Packets::Dropped), Instant::now());
-    // What was on its way then may have come after it.
+    // Packets on their way at that time may have come after it.
     let long = STALE_AFTER + Duration::from_secs(2);
     wait_until(DEADLINE, "what it has shown is too old", || since.elapsed() > long);
     let mut client = Client::connect(port);

@@ -7,7 +7,7 @@ use ganger_test_support::{Answers, Config, Fleet, Ride, STRICT, Shim};
 use crate::GANGER;
 
 const QUEUE: Duration = Duration::from_secs(15);
-/// What a daemon has room for.
+/// How many containers a daemon has room for.
 const ROOM: u32 = 6;
 
 /// A sealed service of the fixture, and how much of it there may be.

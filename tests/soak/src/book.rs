@@ -1,18 +1,18 @@
-//! What was done to whom and when, and what that explains.
+//! The faults that were done, their targets and times, and what they explain.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long after a fault has ended what it led to may show.
+/// How long after the end of a fault its effects may show.
 const AFTER: Duration = Duration::from_secs(20);
 
 /// Every fault so far.
 #[derive(Debug, Default)]
 pub(crate) struct Book(Mutex<Vec<Fault>>);
 
-/// What a fault was done to.
+/// The target of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A container, by the name of its host: the first 12 digits of its id.
@@ -25,12 +25,12 @@ pub(crate) enum Target {
     Program,
 }
 
-/// What clients may notice of a fault.
+/// The effect of a fault that clients may notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Whoever is connected to the target is cut, and stays cut.
+    /// Clients that are connected to the target are cut, and stay cut.
     Cut,
-    /// Whoever is connected to the target waits.
+    /// Clients that are connected to the target wait.
     Stall,
     /// Either, as it happens.
     Both,
@@ -46,15 +46,15 @@ struct Fault {
     from: Instant,
     /// None while it lasts, and when nothing undoes it.
     to: Option<Instant>,
-    /// It was not carried out after all.
+    /// The fault was not carried out after all.
     void: bool,
 }
 
-/// One fault of the book.
+/// A fault of the book.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry(usize);
 
-/// One connection, for which a fault is looked for.
+/// A connection for which a fault is looked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sufferer<'a> {
     pub(crate) container: Option<&'a str>,
@@ -76,12 +76,12 @@ impl Book {
         Entry(faults.len() - 1)
     }
 
-    /// It is undone.
+    /// Notes the end of a fault.
     pub(crate) fn end(&self, entry: Entry) {
         self.0.lock()[entry.0].to = Some(Instant::now());
     }
 
-    /// It could not be carried out: it explains nothing and does not count.
+    /// Notes that the fault could not be done: it explains nothing and does not count.
     pub(crate) fn void(&self, entry: Entry) {
         self.0.lock()[entry.0].void = true;
     }

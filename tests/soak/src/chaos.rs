@@ -56,7 +56,7 @@ const KINDS: [(Kind, usize); 15] = [
     (Kind::KillProgram, 1),
 ];
 
-/// Who does the faults.
+/// Does the faults.
 #[derive(Debug)]
 pub(crate) struct Chaos<'a> {
     world: &'a World,
@@ -201,7 +201,7 @@ fn do_to_host(
             entry
         }
         Kind::KillDockerd => {
-            // It ends its containers as it starts again.
+            // The daemon ends its containers as it starts again.
             let entry = daemon("dockerd killed", Effect::Cut);
             let gone = fleet.kill_daemon(host);
             world.rest(up_to(5));
@@ -227,12 +227,12 @@ fn do_to_container(world: &World, host: &Host, kind: Kind, which: usize, time: D
     say(&format!("{name} {} on {}", &id[..12], host.name));
     let entry = world.book.begin(name, target, effect);
     if host.try_docker(command).is_err() {
-        // It was gone already.
+        // The container was gone already.
         return world.book.void(entry);
     }
     if kind == Kind::Pause {
         world.rest(time);
-        // It may have been removed meanwhile.
+        // The container may have been removed meanwhile.
         let _ = host.try_docker(&["unpause", id]);
         world.book.end(entry);
     }
@@ -306,8 +306,8 @@ fn do_to_program(world: &World, fleet: &Fleet, kind: Kind, version: u32, which: 
     book.end(entry);
 }
 
-/// Gives a daemon another url. Sessions on it go on; what becomes of the place that it had is
-/// seen to when nothing is being done.
+/// Gives a daemon another url. Sessions on it go on; its old place is checked while nothing is
+/// being done to the fleet.
 fn move_daemon(world: &World, kind: &'static str, Moved { name, daemon }: &Moved) -> Entry {
     say(&format!("{kind} {name}"));
     let (program, joined) = (&world.program, "joined the fleet");

@@ -1,4 +1,4 @@
-//! What has to hold while nothing is being done to the fleet.
+//! Checks of the fleet while nothing is being done to it.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::{World, nap};
 const DRAINED: Duration = Duration::from_secs(90);
 /// A daemon that is well answers by then.
 const ANSWER: Duration = Duration::from_secs(30);
-/// What does not run is started or removed by then.
+/// A container that does not run is started or removed by then.
 const SETTLED: Duration = Duration::from_secs(60);
 /// Connections of each service that have to be served for it to have recovered.
 const SERVED: usize = 3;

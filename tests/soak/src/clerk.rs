@@ -1,4 +1,4 @@
-//! Holds what clients saw against what the program says of them and what was
+//! Compares what clients saw with what the program says of them and the faults that were
 //! done to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,12 +17,12 @@ use crate::{World, forgotten, nap};
 /// How long after a connection's end its line may take: a reset that is lost with its client's
 /// link is only noticed by the minute of `client.keepalive`.
 const LINE: Duration = Duration::from_secs(100);
-/// What a process that is killed has not written yet.
+/// How long before a kill a record may be unwritten.
 const UNWRITTEN: Duration = Duration::from_secs(2);
-/// What the program must not print.
+/// Texts that the program must not print.
 const MISTAKES: [&str; 3] = ["granted a container that nobody waits for", "panicked", "mistake in"];
 
-/// One connection, as its client saw it.
+/// A connection, as its client saw it.
 #[derive(Debug)]
 pub(crate) struct Visit {
     pub(crate) service: Service,
@@ -57,7 +57,7 @@ pub(crate) enum End {
 pub(crate) struct Clerk<'a> {
     world: &'a World,
     fleet: &'a Fleet,
-    /// Containers that run though their engine has forgotten them, by the ids that clients are told.
+    /// Containers that run though their engine has forgotten them, by the ids that clients know.
     forgotten: BTreeSet<String>,
     /// How many lines of the log and how many records of each life were read.
     read: Vec<[usize; 2]>,
@@ -194,7 +194,7 @@ impl<'a> Clerk<'a> {
     }
 }
 
-/// What a daemon is called in the configuration: one at another place than before has `~2`
+/// The name of a daemon in the configuration: one at another place than before has `~2`
 /// behind its name in the log.
 fn listed(daemon: &str) -> &str {
     daemon.split('~').next().unwrap_or(daemon)

@@ -14,7 +14,7 @@ use crate::{World, nap};
 const MARGIN: Duration = Duration::from_secs(20);
 /// Longer than any fault stalls a container.
 const REPLY: Duration = Duration::from_secs(20);
-/// What some send at once; more than a relay moves in one go.
+/// The bytes that some send at once; more than a relay moves in one go.
 const BULK: usize = 48 * 1024;
 /// Of that, how many lines wait for a client that does not read: they fit into the sockets.
 const UNREAD: usize = 4;
@@ -22,7 +22,7 @@ const UNREAD: usize = 4;
 /// Why a connection came to no good end.
 #[derive(Debug)]
 enum Trouble {
-    /// It ended before its time.
+    /// The connection ended before its time.
     Cut(String),
     /// Nothing came for too long.
     Late(String),
@@ -30,7 +30,7 @@ enum Trouble {
     Wrong(String),
 }
 
-/// What a client does once it knows who serves it.
+/// A client's behaviour once it knows who serves it.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     Leave,
@@ -50,7 +50,7 @@ const WAYS: [(Way, usize); 6] = [
     (Way::Dawdle, 1),
 ];
 
-/// One client after another, from this machine or from a host, until told to stop.
+/// Clients, one after another, from this machine or from a host, until told to stop.
 pub(crate) fn come_and_go(
     world: &World,
     service: Service,
@@ -189,7 +189,7 @@ fn expect(client: &mut Client, line: &str) -> Result<(), Trouble> {
     Err(Trouble::Wrong(format!("{came} came back for {line}")))
 }
 
-/// The beginning of it, and its length.
+/// The beginning of a text, and its length.
 fn shown(text: &str) -> String {
     let start: String = text.chars().take(40).collect();
     format!("{start:?} ({} bytes)", text.len())

@@ -1,10 +1,10 @@
 //! Containers that their engine has forgotten.
 //!
-//! A dockerd that is killed after a container's process was started, and before that was written
-//! down, takes the container for one that never ran once it is there again. It removes it when
-//! it is asked to, and the process runs on: known to containerd alone, at an address that the
-//! engine gives to the next container, so that the port which is published for that one leads
-//! here (Docker 20.10). The engine's API shows none of it. It is no mistake of the program's; an
+//! A dockerd that is killed after it has started a container's process, and before it has written
+//! that down, takes the container, once it is there again, for one that never ran. When asked to,
+//! it removes the container while the process runs on: known to containerd alone, at an address
+//! that the engine gives to the next container, so that the port published for that one leads
+//! here (Docker 20.10). The engine's API shows none of it. The program makes no mistake here; an
 //! operator would end such a process, and so does the soak.
 
 use std::fs;
@@ -23,14 +23,14 @@ const REMOVED: Duration = Duration::from_secs(2);
 /// Whether a container, given by the beginning of its id, still runs though no engine knows it.
 /// Its processes are ended then.
 pub(crate) fn end(fleet: &Fleet, id: &str) -> bool {
-    // What a client read may be anything, and these processes are killed.
+    // The id may be anything that a client read, and these processes are killed.
     if id.len() != DIGITS || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return false;
     }
     let is_forgotten = || {
         let known = |host: &ganger_test_support::Host| {
             let answer = host.try_docker(&["inspect", "--type=container", id]);
-            // One that does not answer may know it.
+            // An engine that does not answer may know it.
             answer.map_or_else(|why| !why.contains("No such container"), |_| true)
         };
         !processes(id).is_empty() && !fleet.all().iter().any(known)

@@ -17,7 +17,7 @@ const ENOUGH: usize = 45;
 #[derive(Debug, Default)]
 pub(crate) struct Growth(Mutex<BTreeMap<u32, Vec<Sample>>>);
 
-/// What a process has at one time.
+/// The resources of a process at one time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sample {
     /// Open files.
@@ -74,7 +74,7 @@ impl Growth {
     }
 }
 
-/// Whether that is more than load that comes and goes explains.
+/// Whether the growth is more than changes of the load explain.
 fn grows(before: usize, after: usize, more: usize) -> bool {
     after > before + before / 2 + more
 }

@@ -1,4 +1,4 @@
-//! Which containers clients were told, and what must not be told again.
+//! The containers that clients were told of, and what they must not be told again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -62,7 +62,7 @@ struct Args {
     seed: Option<u64>,
 }
 
-/// What all threads share.
+/// The state that all threads share.
 #[derive(Debug)]
 pub(crate) struct World {
     program: Program,
@@ -169,7 +169,7 @@ fn run(world: &World, fleet: &Fleet, minutes: u32, seed: u64) {
             progress(world, &growth, minute, containers);
         }
         end(world, stop);
-        // Whoever is still there is cut; what that looks like is checked as well.
+        // Clients that are still there are cut; how that looks is checked as well.
         clients.into_iter().for_each(|client| _ = client.join());
         wait_for_exit(world);
     });

@@ -116,7 +116,7 @@ impl Places {
         }
     }
 
-    /// What the daemon at an engine is called, or was called last.
+    /// The name of the daemon at an engine, or the last that it had.
     pub(crate) fn name_of(&self, host: &Host) -> String {
         let last_name = || self.state.lock().last_name.clone();
         let spare = (host.number == self.spare.number).then(last_name).flatten();

@@ -23,7 +23,7 @@ pub(crate) struct Program {
     away: AtomicBool,
 }
 
-/// One process of the program.
+/// A process of the program.
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) ganger: Ganger,
@@ -57,7 +57,7 @@ impl Program {
         self.config.lock().port(service.name())
     }
 
-    /// What its containers are labelled with.
+    /// The label of its containers.
     pub(crate) fn label(&self) -> &str {
         &self.label
     }
@@ -79,7 +79,7 @@ impl Program {
         self.away.load(Ordering::SeqCst)
     }
 
-    /// It is about to go for good.
+    /// Notes that nobody may listen from now on.
     pub(crate) fn leaves(&self) {
         self.away.store(true, Ordering::SeqCst);
     }
@@ -104,8 +104,8 @@ impl Program {
         listens
     }
 
-    /// Has it read what the change makes of its configuration; `kept` if that is
-    /// what it is to be started with from now on.
+    /// Has it reload its configuration with a change; `kept` if it is to be started with that
+    /// from now on.
     pub(crate) fn reload(&self, kept: bool, change: impl FnOnce(Config) -> Config) {
         let mut config = self.config.lock();
         let changed = change(config.clone());
@@ -115,7 +115,7 @@ impl Program {
         }
     }
 
-    /// Has it read what is no configuration.
+    /// Has it reload a broken configuration.
     pub(crate) fn reload_garbage(&self) {
         self.ganger().reload("(services: {{");
     }

@@ -1,4 +1,4 @@
-//! What the program serves in a soak, and on which daemons.
+//! The services of a soak, and the daemons that they run on.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) const COMMAND: [&str; 2] = ["identify", "--lazy"];
 /// The first of the hosts that are reached over their link.
 const REMOTE: u8 = 3;
 
-/// What clients connect to.
+/// The services that clients connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     /// A fresh container for everybody.

@@ -1,4 +1,4 @@
-//! What was seen: counts, and what must not be.
+//! Counts of what was seen, and the violations.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ pub(crate) struct Tally {
 // === impl Tally ===
 
 impl Tally {
-    /// One more of a kind, such as `served strict`.
+    /// Counts one more of a kind, such as `served strict`.
     pub(crate) fn count(&self, kind: impl Into<String>) {
         *self.counts.lock().entry(kind.into()).or_default() += 1;
     }
@@ -27,7 +27,7 @@ impl Tally {
         counts.iter().filter(|(kind, _)| kind.starts_with(prefix)).map(|(_, count)| count).sum()
     }
 
-    /// What must not be was seen. Said at once and again at the end.
+    /// Notes a violation, which is printed at once and again at the end.
     pub(crate) fn violation(&self, what: impl Into<String>) {
         let what = what.into();
         say(&format!("VIOLATION: {what}"));

@@ -14,7 +14,7 @@ pub struct AdminClient {
 // === impl AdminClient ===
 
 impl AdminClient {
-    /// That of the instance of this name.
+    /// The client for the instance of this name.
     #[must_use]
     pub fn of(instance: &str) -> Self {
         Self { path: format!("/run/ganger/{instance}.sock") }
@@ -31,10 +31,10 @@ impl AdminClient {
         (status, String::from_utf8(body).expect("text"))
     }
 
-    /// What a path tells.
+    /// The JSON that a path answers.
     ///
     /// # Panics
-    /// Nothing.
+    /// When the answer is not JSON with status 200.
     #[track_caller]
     pub fn get(&self, path: &str) -> Value {
         let (status, body) = self.ask("GET", path, "*/*", "");
@@ -80,7 +80,7 @@ pub(crate) fn exchange(
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
     match length.and_then(|length| length.trim().parse::<usize>().ok()) {
-        // Whoever says how long it is may keep the connection.
+        // A server that gives the length may keep the connection.
         Some(length) => {
             while answer.len() < at + length {
                 let read = stream.read(&mut buffer).expect("an answer");

@@ -1,4 +1,4 @@
-//! What is to be as it was once a fault is over: on the daemons, and in the program.
+//! State that is to be as it was once a fault is over: of the daemons, and of the program.
 
 use std::fs;
 use std::process::Command;
@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// for each list, removal and stream of events that happens to be under way.
 const SLACK: usize = 12;
 
-/// What each host keeps for containers. Only exact while no other test uses them.
+/// Traces of containers on each host. Only exact while no other test uses them.
 #[derive(Debug)]
 pub struct Traces(Vec<Trace>);
 

@@ -89,7 +89,7 @@ impl Fleet {
     /// From here on, a panic leaves nothing behind.
     fn alter(&self, host: &Host) -> Altered {
         self.assert_taken(host);
-        // Or they would be loaded while it has another disk, and be taken to be there after it.
+        // Loaded later, onto another disk, they would be taken to be there after it.
         self.load_images();
         host.stop_dockerd();
         Altered { ports: None, disk: None, host: host.clone() }
@@ -144,7 +144,7 @@ impl Drop for Altered {
             host.ports(Some(range));
         }
         if let Some(disk) = &self.disk {
-            // What is mounted below it goes as well.
+            // The mounts below it go as well.
             let _ = Command::new("umount").args(["--recursive", "--lazy"]).arg(disk).status();
             let _ = fs::remove_dir(disk);
         }

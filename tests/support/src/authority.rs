@@ -14,7 +14,7 @@ use rcgen::{
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Who signs certificates.
+/// A certificate authority.
 #[derive(Debug)]
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -30,7 +30,7 @@ pub struct Issued {
 // === impl Authority ===
 
 impl Authority {
-    /// One that is good for a year.
+    /// An authority that is good for a year.
     ///
     /// # Panics
     /// When there is no randomness for its key.
@@ -39,7 +39,7 @@ impl Authority {
         Self::valid(name, -1..365)
     }
 
-    /// One that is good from and until so many days from now.
+    /// An authority that is good from and until so many days from now.
     ///
     /// # Panics
     /// As [`Authority::new`].

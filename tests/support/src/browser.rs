@@ -27,12 +27,12 @@ pub struct Browser {
     profile: PathBuf,
 }
 
-/// What a browser has.
+/// The abilities of a browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrowserKind {
     /// All that browsers have.
     Usual,
-    /// It runs no scripts.
+    /// No scripts run in it.
     WithoutScripts,
 }
 
@@ -42,7 +42,7 @@ impl Browser {
     /// Starts one.
     ///
     /// # Panics
-    /// It does not start: `cargo xtask test` installs it.
+    /// When it does not start: `cargo xtask test` installs it.
     #[must_use]
     pub fn start(kind: BrowserKind) -> Self {
         let port = free_port();
@@ -85,16 +85,16 @@ impl Browser {
     /// Goes to a page.
     ///
     /// # Panics
-    /// It cannot be loaded.
+    /// When the page cannot be loaded.
     #[track_caller]
     pub fn open(&self, url: &str) {
         self.ask("POST", "/url", &json!({"url": url}));
     }
 
-    /// What a script says; it may give a promise. It sees what it is given as `arguments`.
+    /// The result of a script, or of the promise that it gives. Its arguments are `arguments`.
     ///
     /// # Panics
-    /// It fails.
+    /// When the script fails.
     #[track_caller]
     pub fn run(&self, script: &str, arguments: &Value) -> Value {
         self.ask("POST", "/execute/sync", &json!({"script": script, "args": arguments}))
@@ -103,7 +103,7 @@ impl Browser {
     /// Clicks what a selector finds first.
     ///
     /// # Panics
-    /// It finds nothing.
+    /// When the selector finds nothing.
     #[track_caller]
     pub fn click(&self, selector: &str) {
         self.on(selector, "found.click(); return true", "");
@@ -112,7 +112,7 @@ impl Browser {
     /// Types into what a selector finds first.
     ///
     /// # Panics
-    /// It finds nothing.
+    /// When the selector finds nothing.
     #[track_caller]
     pub fn fill(&self, selector: &str, text: &str) {
         self.on(selector, "found.value = arguments[1]; return true", text);
@@ -121,14 +121,14 @@ impl Browser {
     /// The text, as it is shown, of what a selector finds first.
     ///
     /// # Panics
-    /// It finds nothing.
+    /// When the selector finds nothing.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
         self.on(selector, "return found.innerText", "").as_str().expect("text").to_owned()
     }
 
-    /// In one go: a page that lives may have another such element the next moment. Waits until there is
-    /// one, for a page may be on its way.
+    /// Finds and acts in one go: a page that lives may have another such element the next moment.
+    /// Waits until there is one, for a page may be on its way.
     #[track_caller]
     fn on(&self, selector: &str, then: &str, with: &str) -> Value {
         let script = format!(
@@ -160,7 +160,7 @@ impl Browser {
     /// Keeps a picture of the whole page.
     ///
     /// # Panics
-    /// It cannot be made.
+    /// When the picture cannot be made.
     pub fn picture(&self, file: &Path) {
         let params = json!({"captureBeyondViewport": true});
         let command = json!({"cmd": "Page.captureScreenshot", "params": params});
@@ -170,7 +170,7 @@ impl Browser {
         fs::write(file, bytes).expect("a file");
     }
 
-    /// What the console says at the level of errors since it was asked last: of scripts, of what could not be
+    /// The errors of the console since it was asked last: of scripts, of what could not be
     /// loaded, of what a page's policy forbids.
     ///
     /// # Panics

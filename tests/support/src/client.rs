@@ -161,7 +161,7 @@ impl Client {
     /// As [`Client::send`].
     ///
     /// # Errors
-    /// What became of the connection.
+    /// How the connection failed.
     pub fn try_send(&mut self, data: impl AsRef<[u8]>) -> io::Result<()> {
         self.check()?;
         self.stream.write_all(data.as_ref()).map_err(|error| match error.kind() {
@@ -271,7 +271,7 @@ impl Client {
     /// # Errors
     /// When neither an end nor a reset comes.
     pub fn try_finish(mut self) -> io::Result<Ending> {
-        // One that was reset cannot be ended; how it ended comes next.
+        // A connection that was reset cannot be ended; how it ended comes next.
         let _ = self.stream.shutdown(Shutdown::Write);
         self.try_ending()
     }

@@ -11,7 +11,7 @@ use crate::fleet::Fleet;
 use crate::ganger::{ACCESS_LOG, Ganger, QUIET};
 use crate::poll::{free_port, here, unique};
 
-/// What a shell does that has a listening socket as its standard input: the process that is to
+/// Shell commands that hand on a listening socket, their standard input: the process that is to
 /// have it has to be named, and only that knows its number.
 const ACTIVATE: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$; exec \"$0\" \"$@\"";
 
@@ -40,7 +40,7 @@ struct Service {
 // === impl Config ===
 
 impl Config {
-    /// One with an instance that starts with this name and nobody else has.
+    /// A configuration whose instance has a unique name that starts so.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {

@@ -15,10 +15,10 @@ use crate::faults::stop;
 use crate::fleet::{Fleet, Host};
 use crate::poll::{free_port, unique, wait_until};
 
-/// Until it has elected itself, on a machine that has much else to do.
+/// How long it may take to elect itself, on a machine that has much else to do.
 const START: Duration = Duration::from_secs(60);
 
-/// What may do everything in one with ACLs.
+/// The token that may do everything in a Consul with ACLs.
 const MANAGEMENT: &str = "6d1f4b0e-3c52-4b8a-9a53-000000000001";
 
 /// A Consul server on loopback. It is killed when this is dropped.
@@ -41,11 +41,11 @@ pub struct Consul {
 #[derive(Debug, Clone)]
 pub struct Token {
     accessor: String,
-    /// What is shown to Consul.
+    /// The value that is shown to Consul.
     pub secret: String,
 }
 
-/// What the agent knows of an instance of a service.
+/// An instance of a service, as the agent knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
     /// The name of its service.
@@ -58,7 +58,7 @@ pub struct Registered {
     pub tags: Vec<String>,
     /// How it is: `passing`, `warning`, `critical`.
     pub status: String,
-    /// What was said of it.
+    /// The output of its check.
     pub output: String,
 }
 
@@ -243,7 +243,7 @@ impl Consul {
         assert!(self.ask("DELETE", &path, &Value::Null).is_some(), "the token is not known");
     }
 
-    /// What its agent knows of the instance of this id.
+    /// The instance of this id, as its agent knows it.
     ///
     /// # Panics
     /// When it does not answer.
@@ -286,7 +286,7 @@ impl Consul {
         assert!(self.ask("PUT", &path, &Value::Null).is_some(), "{} is not known", host.name);
     }
 
-    /// What it answers, `Null` for nothing, when it answers that all is well.
+    /// Its answer, `Null` for an empty one, when that says that all is well.
     fn ask(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).ok()?;

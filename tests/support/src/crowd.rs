@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// 0.2 s of a processor for one, which tests beside it want as well.
 const PACE: Duration = Duration::from_secs(2);
 
-/// What clients of the fixture called with [`STRICT`] have met with so far.
+/// How clients of the fixture called with [`STRICT`] have fared so far.
 #[derive(Debug, Default)]
 pub struct Crowd {
     served: AtomicUsize,
@@ -64,7 +64,7 @@ impl Crowd {
             self.longest.fetch_max(took, Ordering::Relaxed);
             match entered {
                 Ok((client, _)) => {
-                    // What happens after the answer is a matter of luck.
+                    // After the answer, the connection may end either way.
                     let (Ending::Closed(rest) | Ending::Reset(rest)) = client.finish();
                     assert_eq!(rest, b"");
                     self.served.fetch_add(1, Ordering::Relaxed);
@@ -81,11 +81,11 @@ impl Crowd {
         }
     }
 
-    /// One client says a word and hears it; returns it with the id of its
+    /// A client says a word and hears it; returns it with the id of its
     /// container, which nobody has had before.
     ///
     /// # Errors
-    /// What became of it instead.
+    /// How the connection failed.
     ///
     /// # Panics
     /// When it hears something else, or the container is another one's.

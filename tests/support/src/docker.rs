@@ -46,7 +46,7 @@ pub struct Running<'a> {
 #[derive(Debug)]
 pub struct Watch {
     stop: Arc<AtomicBool>,
-    /// One for each host; each returns its host's name and the most it has seen.
+    /// A thread for each host; each returns its host's name and the most it has seen.
     counters: Vec<JoinHandle<(String, usize)>>,
 }
 
@@ -86,7 +86,7 @@ impl Host {
     /// Runs `docker` on it, and returns what it printed.
     ///
     /// # Errors
-    /// What it said when it failed.
+    /// The error output of `docker`.
     ///
     /// # Panics
     /// When there is no `docker` to run.
@@ -148,7 +148,7 @@ impl Host {
     /// would be a process.
     ///
     /// # Errors
-    /// What became of it instead.
+    /// Why there is no answer.
     pub fn try_containers(&self, label: &str) -> Result<Vec<Container>, String> {
         self.labelled("/containers/json?all=1&", label)
     }
@@ -156,7 +156,7 @@ impl Host {
     /// The names of its networks that bear this label.
     ///
     /// # Errors
-    /// What became of it instead.
+    /// Why there is no answer.
     pub fn try_networks(&self, label: &str) -> Result<Vec<String>, String> {
         let networks: Vec<Value> = self.labelled("/networks?", label)?;
         Ok(networks.iter().map(|network| network["Name"].to_string()).collect())
@@ -165,7 +165,7 @@ impl Host {
     /// The names of the volumes with a label.
     ///
     /// # Errors
-    /// What became of it instead.
+    /// Why there is no answer.
     pub fn try_volumes(&self, label: &str) -> Result<Vec<String>, String> {
         let answer: Value = self.labelled("/volumes?", label)?;
         let volumes = answer["Volumes"].as_array().into_iter().flatten();
@@ -184,7 +184,7 @@ impl Host {
         serde_json::from_str(body).map_err(|error| format!("{error}: {answer}"))
     }
 
-    /// The whole answer to a question, with its head. Of HTTP 1.0 no answer is in chunks.
+    /// The whole answer to a request, with its head. HTTP 1.0 has no answers in chunks.
     fn get(&self, path: &str) -> io::Result<String> {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(LIST))?;
@@ -194,7 +194,7 @@ impl Host {
         Ok(answer)
     }
 
-    /// What has happened to containers with a label (`key=value`) since a moment that
+    /// The events of containers with a label (`key=value`) since a moment that
     /// [`engine_now`] has told: `create LAUNCH`, `start LAUNCH`, `destroy LAUNCH`.
     ///
     /// # Panics
@@ -242,7 +242,7 @@ impl Host {
         let _ = self.docker(&["pause", id]);
     }
 
-    /// What a container has printed, to stdout and then to stderr.
+    /// The output of a container, stdout and then stderr.
     ///
     /// # Panics
     /// When it cannot be had.
@@ -255,7 +255,7 @@ impl Host {
         text
     }
 
-    /// Removes a container, whatever its state. That it is gone already is as good.
+    /// Removes a container, whatever its state, if it is not gone already.
     ///
     /// # Panics
     /// When it cannot be.
@@ -313,13 +313,13 @@ impl Running<'_> {
         line.lines().next().and_then(|line| line.parse().ok()).expect("a published port")
     }
 
-    /// What it has printed.
+    /// The output of the container.
     #[must_use]
     pub fn logs(&self) -> String {
         self.host.logs(&self.id)
     }
 
-    /// One field of what the engine knows of it, by a Go template.
+    /// A field of the container as the engine has it, by a Go template.
     #[must_use]
     pub fn inspect(&self, template: &str) -> String {
         self.host.docker(&["inspect", "--format", template, &self.id])

@@ -1,4 +1,4 @@
-//! What can befall a daemon. Each fault but death ends with its guard.
+//! Faults of a daemon. Each but death ends with its guard.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
@@ -91,12 +91,12 @@ impl Fleet {
         Gone(host.clone())
     }
 
-    /// Lets everything go on that a test has stopped which was killed itself.
+    /// Lets everything go on that was stopped by a test which was killed itself.
     pub(crate) fn thaw(&self) {
         for host in self.all() {
             let containerd = Pid::from_raw(host.containerd_pid);
             for pid in host.server().into_iter().chain(containerd) {
-                // One that has ended needs none of it.
+                // A process that has ended needs none of it.
                 let _ = kill_process(pid, Signal::CONT);
             }
         }
@@ -119,7 +119,7 @@ impl Host {
         text.trim().parse().ok().and_then(Pid::from_raw)
     }
 
-    /// Kills the process that keeps a container, the parent of its own. The engine is
+    /// Kills the shim of a container, the parent of its process. The engine is
     /// to see to the rest.
     ///
     /// # Panics
@@ -196,7 +196,7 @@ impl Host {
     }
 }
 
-/// One that has ended may still wait for its parent to ask.
+/// Whether a process has not ended; a zombie has.
 fn lives(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     stat.is_ok_and(|stat| state(&stat).is_some_and(|state| state != 'Z'))
@@ -250,7 +250,7 @@ impl Drop for Cut {
     fn drop(&mut self) {
         if let (Some(netns), Some(gateway)) = (&self.0.netns, &self.0.gateway) {
             ip(&["-n", netns, "link", "set", "eth0", "up"]);
-            // It went with the link.
+            // The route went with the link.
             ip(&["-n", netns, "route", "replace", "default", "via", gateway]);
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ganger::image::{File, Image, ImageHealthcheck, archive, echo};
 
-/// What the fixture's image is called. Its containers take the arguments that
+/// The name of the fixture's image. Its containers take the arguments that
 /// `tests/fixture/src/options.rs` lists, as their command.
 pub const FIXTURE: &str = "ganger.test/fixture:1";
 
@@ -107,7 +107,7 @@ pub fn pattern(position: u64) -> u8 {
     (position.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
 
-/// What the fixture's `--sink` says of what it received: count and hash.
+/// The answer of the fixture's `--sink`: count and hash of what it received.
 #[must_use]
 pub fn checksum(data: &[u8]) -> String {
     let hash = data.iter().fold(0xcbf2_9ce4_8422_2325, |sum: u64, byte| {

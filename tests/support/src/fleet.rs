@@ -21,21 +21,21 @@ pub struct Fleet {
     hosts: Vec<Host>,
     consul: PathBuf,
     pub(crate) exclusive: bool,
-    /// One for each host, held as long as the test uses it.
+    /// A lock for each host, held as long as the test uses it.
     _locks: Vec<File>,
 }
 
-/// One daemon of the fleet.
+/// A daemon of the fleet.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Host {
     /// Its name.
     pub name: String,
     /// 0 in the machine's own network namespace, others have one of their own.
     pub number: u8,
-    /// What engine it runs, as `cargo xtask fleet up --engine` names it.
+    /// The kind of its engine, as `cargo xtask fleet up --engine` names it.
     #[serde(default = "installed")]
     pub kind: String,
-    /// What its engine says that its version is.
+    /// The version that its engine reports.
     #[serde(default)]
     pub version: String,
     /// The socket of its API.
@@ -53,7 +53,7 @@ pub struct Host {
     pub(crate) command: Vec<String>,
 }
 
-/// What a fleet has written down.
+/// The record of a fleet.
 #[derive(Deserialize)]
 pub(crate) struct Record {
     pub(crate) hosts: Vec<Host>,
@@ -75,7 +75,7 @@ impl Fleet {
         Self::lock(&path, record, false, wanted)
     }
 
-    /// So many hosts with addresses of their own, for a test that freezes, kills or cuts off
+    /// Takes `count` hosts with addresses of their own, for a test that freezes, kills or cuts off
     /// daemons, or counts what others do on them: no other test uses them meanwhile. All run the
     /// machine's own Docker; the first is meant for 4 containers, the next for 8, then 12.
     ///
@@ -187,7 +187,7 @@ impl Fleet {
 
 /// Locks so many of these hosts, which are free at the same time; lowest number first.
 fn take(path: &Path, hosts: Vec<Host>, count: usize) -> Vec<(Host, File)> {
-    // One test at a time, in the order of their coming.
+    // Tests take their turn, in the order of their coming.
     let turn = File::create(path.with_file_name("turn.lock")).expect("turn.lock");
     turn.lock().expect("lock on the turn");
     loop {
@@ -264,14 +264,14 @@ impl Host {
         }
     }
 
-    /// It as a daemon in a configuration, reached at its socket.
+    /// The host as a daemon in a configuration, reached at its socket.
     #[must_use]
     pub fn daemon(&self, max_containers: u32) -> String {
         let (name, url) = (&self.name, self.url());
         format!("(name: {name:?}, url: {url:?}, max_containers: {max_containers})")
     }
 
-    /// It as a daemon in a configuration, reached over the network.
+    /// The host as a daemon in a configuration, reached over the network.
     ///
     /// # Panics
     /// For host 0, which is not.
@@ -313,7 +313,7 @@ mod tests {
             let second = scope.spawn(|| numbers(&take(&path, hosts(), 2)));
             let third = scope.spawn(|| numbers(&take(&path, hosts(), 1)));
             drop(first);
-            // What one has let go another may have by then.
+            // Either may have by then what the other has let go.
             for taken in [second, third] {
                 assert!(!taken.join().expect("hosts").contains(&2));
             }

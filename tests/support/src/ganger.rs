@@ -48,11 +48,11 @@ pub struct Ganger {
     /// The name of its file of records there.
     access_log: String,
     hosts: Vec<Host>,
-    /// What it has printed, to stdout and stderr, in the order of arrival.
+    /// Its output to stdout and stderr, in the order of arrival.
     lines: Arc<Mutex<Vec<String>>>,
     records: Mutex<Records>,
     readers: Vec<JoinHandle<()>>,
-    /// Those that outlive it.
+    /// Processes that outlive it.
     guardians: Vec<(Pid, OwnedFd)>,
 }
 
@@ -174,13 +174,13 @@ impl Ganger {
         self.child.id()
     }
 
-    /// What it has printed so far.
+    /// The lines of its output so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().clone()
     }
 
-    /// What it has printed so far, without so many lines at the beginning.
+    /// The lines of its output so far, without so many at the beginning.
     #[must_use]
     pub fn lines_after(&self, count: usize) -> Vec<String> {
         self.lines.lock().get(count..).unwrap_or_default().to_vec()
@@ -213,7 +213,7 @@ impl Ganger {
         self.wait_for_line(START, |l| l.contains("stock is full") && l.contains(&field));
     }
 
-    /// What this run's containers are labelled with, as `key=value`.
+    /// The label of this run's containers, as `key=value`.
     ///
     /// # Panics
     /// When it does not say which run it is.
@@ -224,8 +224,8 @@ impl Ganger {
         format!("io.ganger.boot={}", boot.expect("which run it is").trim_matches('"'))
     }
 
-    /// The records of connections that have ended so far, without so many at the beginning. Those of
-    /// a program whose configuration has them written, as [`Config`](crate::Config) does.
+    /// The records of connections that have ended so far, without so many at the beginning. The
+    /// program's configuration has to have them written, as [`Config`](crate::Config) does.
     #[must_use]
     pub fn ends_after(&self, count: usize) -> Vec<ConnEnd> {
         let mut records = self.records.lock();
@@ -233,7 +233,7 @@ impl Ganger {
         records.ends.get(count..).unwrap_or_default().to_vec()
     }
 
-    /// How many connections have ended so far for which that is so.
+    /// How many connections that meet a condition have ended so far.
     #[must_use]
     pub fn count_ends(&self, so: impl Fn(&ConnEnd) -> bool) -> usize {
         let mut records = self.records.lock();
@@ -378,9 +378,9 @@ impl Drop for Ganger {
         self.guardians.extend(children(self.child.id()));
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // One that was killed leaves its socket to the next start.
+        // A killed program leaves its socket to the next start.
         let _ = fs::remove_file(format!("/run/ganger/{}.sock", self.instance));
-        // They would go on until long after the test.
+        // Guardians would go on until long after the test.
         for (_, guardian) in &self.guardians {
             let _ = pidfd_send_signal(guardian, Signal::TERM);
         }

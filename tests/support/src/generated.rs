@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-/// Fails when a file of the tree at `root` is otherwise than it is to be, and writes it: who
-/// changed what it is made from (`source`) looks at what came of it and commits it.
+/// Fails when a file of the tree at `root` is not as it has to be, and writes it: whoever changed
+/// its `source` looks at the result and commits it.
 ///
 /// # Panics
 /// See above.

@@ -1,4 +1,4 @@
-//! What the tests on real engines have in common: the fleet, faults to do to
+//! Support that the tests on real engines have in common: the fleet, faults to do to
 //! it, images, and the built program as a child process.
 //!
 //! Everything here panics when it fails, saying what was expected: a test that

@@ -99,7 +99,7 @@ impl<S: Limited> Side<S> {
     /// The next head; `None` when the connection ends before it.
     ///
     /// # Errors
-    /// It breaks, ends within one, or the answer is not wanted any more.
+    /// When it breaks, ends within a head, or the answer is not wanted any more.
     pub(crate) fn head(&mut self, gone: impl Fn() -> bool) -> io::Result<Option<Head>> {
         if self.read.is_empty() && !self.fill(&gone)? {
             return Ok(None);

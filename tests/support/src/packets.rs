@@ -1,4 +1,4 @@
-//! What can befall the packets that come to a host from this machine.
+//! Faults of the packets that come to a host from this machine.
 
 use std::process::{Command, Output};
 
@@ -9,13 +9,13 @@ use crate::fleet::{Fleet, Host};
 pub enum Packets {
     /// All are dropped.
     Dropped,
-    /// Those to its API are dropped.
+    /// Packets to its API are dropped.
     ApiDropped,
-    /// Those to its API are answered with resets.
+    /// Packets to its API are answered with resets.
     ApiReset,
-    /// Those to its containers are answered with resets.
+    /// Packets to its containers are answered with resets.
     ContainersReset,
-    /// One in ten is dropped.
+    /// A random tenth is dropped.
     Lossy,
 }
 
@@ -39,7 +39,7 @@ pub struct Flushed {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Lets something befall what comes to a host over its link.
+    /// Does something to the packets that come to a host over its link.
     ///
     /// # Panics
     /// For host 0, which has no link, or when the host is not this test's alone.
@@ -84,7 +84,7 @@ impl Packets {
         match self {
             Self::Dropped => (ALL.0, ALL.1, &["-j", "DROP"]),
             Self::ApiDropped => (ALL.0, ALL.1, &["-p", "tcp", "--dport", "2375", "-j", "DROP"]),
-            // Behind what was translated is what goes to containers.
+            // After the translation, packets to containers are forwarded.
             Self::ApiReset => ("filter", "INPUT", RESET),
             Self::ContainersReset => ("filter", "FORWARD", RESET),
             Self::Lossy => (

@@ -10,18 +10,18 @@ use std::sync::OnceLock;
 
 use ganger::image::{File, Image, archive};
 
-/// What the image is called.
+/// The name of the image.
 pub const POSTGRES: &str = "ganger.test/postgres:1";
 
 /// Where each version is, below a root.
 const VERSIONS: &str = "usr/lib/postgresql";
-/// What the start script needs besides, in PATH.
+/// Programs that the start script needs besides, in PATH.
 const TOOLS: &[&str] =
     &["bash", "cat", "chmod", "chown", "env", "id", "mkdir", "rm", "setpriv", "sh"];
-/// Of its modules the ones that every cluster has; those for other encodings are many.
+/// The modules that every cluster has; those for other encodings are many.
 const MODULES: &[&str] = &["dict_snowball.so", "plpgsql.so", "euc2004_sjis2004.so"];
 
-/// What the official image's start script does, in two phases: the server of the first
+/// A start script that works as the official image's, in two phases: the server of the first
 /// listens on a Unix socket only, and makes the database.
 const ENTRYPOINT: &str = r#"#!/bin/bash
 set -e

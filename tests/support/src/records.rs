@@ -1,4 +1,4 @@
-//! What the built program writes down of connections that have ended.
+//! The built program's records of connections that have ended.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// So much of a container's id is shown.
+/// How many digits of a container's id are shown.
 const SHORT: usize = 12;
 
 /// The record of a connection that has ended.
@@ -82,7 +82,7 @@ impl Records {
         let Ok(mut file) = File::open(&self.path) else { return };
         file.seek(SeekFrom::Start(self.read)).expect("a position in the records");
         self.read += file.read_to_end(&mut self.rest).expect("the records") as u64;
-        // What comes after may be a part of a line, and of a letter.
+        // The rest may end within a line, and within a letter.
         let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let lines: Vec<_> = self.rest.drain(..whole).collect();
         let lines = String::from_utf8(lines).expect("text");

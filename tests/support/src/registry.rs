@@ -10,7 +10,7 @@ use crate::fleet::Host;
 use crate::poll::{free_port, unique, wait_until};
 
 const START: Duration = Duration::from_secs(30);
-/// Who may log in, as the registry keeps it: a published test vector of bcrypt.
+/// The user who may log in, as the registry keeps it: a published test vector of bcrypt.
 const USER: &str = "somebody:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n";
 /// Name and password of the same, in base64: `somebody:U*U`.
 const LOGIN: &str = "c29tZWJvZHk6VSpV";
@@ -100,7 +100,7 @@ impl Registry {
         let _ = host.docker(&["rm", &container]);
         let _ = host.docker(&["--config", &self.login(), "push", "-q", &name]);
         let digest = host.docker(&["inspect", "--format", "{{index .RepoDigests 0}}", &name]);
-        // It may be in use already: the name goes, the image stays.
+        // The image may be in use already: the name goes, the image stays.
         let _ = host.docker(&["rmi", "--force", &name]);
         digest
     }

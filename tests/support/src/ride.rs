@@ -1,5 +1,5 @@
-//! A program that serves while something happens to its fleet, and what is to be
-//! so whatever happens.
+//! A program that serves while something happens to its fleet, and what has to hold
+//! whatever happens.
 
 use std::thread;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::ganger::Ganger;
 use crate::poll::wait_until;
 use crate::records::ConnEnd;
 
-/// Until what was done has had its effect: three lists are missed in half of it.
+/// How long a fault may take to show: three lists are missed in half of it.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// What a loaded machine may add to what a client may wait.
+/// How much a loaded machine may add to the longest wait of a client.
 const GRACE: Duration = Duration::from_secs(5);
 /// `connect: (timeout: …)` unless it is set.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -51,8 +51,8 @@ pub struct Held {
 impl<'a> Ride<'a> {
     /// Has a program serve the service `id`, which runs the fixture with
     /// [`STRICT`](crate::STRICT), lets clients come and go, and does what is to
-    /// happen. In the end no client has waited for more than the `queue` and a
-    /// dial of 5 s, the program has no more descriptors open than before, and leaves nothing behind.
+    /// happen. In the end no client has waited for more than the `queue` and a dial of 5 s,
+    /// the program has no more descriptors open than before, and leaves nothing behind.
     ///
     /// # Panics
     /// When any of that is not so.
@@ -117,13 +117,13 @@ impl<'a> Ride<'a> {
         self.gather(hosts, each, false)
     }
 
-    /// As [`Ride::hold`]; may clients be refused, others come until none is.
+    /// As [`Ride::hold`]; if clients may be refused, others come until none is.
     fn gather(&self, hosts: &[Host], each: usize, may_be_refused: bool) -> Vec<Held> {
         let mut all: Vec<Held> = Vec::new();
         let on = |all: &[Held], host: &str| all.iter().filter(|h| h.host == host).count();
         while hosts.iter().any(|host| on(&all, &host.name) < each) {
             let before = all.len();
-            // One after the other: the crowd wants them as well.
+            // Clients come one by one: the crowd wants containers as well.
             wait_until(DEADLINE, "there is one more on a host", || {
                 let (client, id) = match self.crowd.enter(self.port) {
                     Err(_) if may_be_refused => return false,
@@ -198,7 +198,7 @@ impl<'a> Ride<'a> {
     pub fn has_room(&self, hosts: &[Host], each: u32, beside: usize) {
         drop(self.crowd.home());
         let each = each as usize;
-        // What an engine was asked for and may still do keeps its place for a while.
+        // A request that an engine may still carry out keeps its place for a while.
         let held = self.gather(hosts, each, true);
         let found = labelled(hosts, &self.ganger.label());
         let of = |host: &Host| found.iter().filter(|(on, _)| on.name == host.name).count();
@@ -211,7 +211,7 @@ impl<'a> Ride<'a> {
 // === impl Held ===
 
 impl Held {
-    /// It is open as before, and ends in good order.
+    /// The connection is open as before, and ends in good order.
     ///
     /// # Panics
     /// When it is not, or does not.

@@ -1,5 +1,5 @@
-//! What stands between a program and an engine's API, or an engine and a registry, and
-//! can make it slow, silent or broken: a relay that knows where an answer begins and ends.
+//! A relay between a program and an engine's API, or an engine and a registry, that can
+//! make it slow, silent or broken: it knows where an answer begins and ends.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -18,28 +18,28 @@ use crate::message::{Head, Length, Limited, Side};
 use crate::poll::step;
 use crate::registry::Registry;
 
-/// What becomes of answers.
+/// A fault of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// Each part of one comes so much later; each part of a question, too.
+    /// Each part of an answer comes so much later; each part of a request, too.
     Slow(Duration),
-    /// They come in pieces of 16 bytes.
+    /// Answers come in pieces of 16 bytes.
     Trickled,
-    /// After the headers nothing comes any more; of one that has no body, nothing at all.
+    /// Nothing comes after the headers; of an answer without a body, nothing at all.
     Stalled,
-    /// They end in the middle of the body; one that has none, in the middle of the headers.
+    /// Answers end in the middle of the body; those without one, in the middle of the headers.
     Cut,
-    /// They are reset there.
+    /// Answers are reset there.
     Reset,
     /// Every event comes twice.
     EventsDoubled,
     /// No event comes.
     EventsLost,
-    /// Of what an image consists of nothing comes after the headers.
+    /// The blobs of an image stall after the headers.
     BlobsStalled,
 }
 
-/// The API of a host, or a registry, at a port of 127.0.0.1. Connections break when this is dropped.
+/// The API of a host, or a registry, at a port of 127.0.0.1. Dropping this breaks connections.
 #[derive(Debug)]
 pub struct Shim {
     name: String,
@@ -73,7 +73,7 @@ enum Upstream {
 /// A part of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// The headers of one that has no body.
+    /// The headers of an answer that has no body.
     All,
     Headers,
     Body,
@@ -124,7 +124,7 @@ impl Shim {
         format!("127.0.0.1:{}/{image}", self.port)
     }
 
-    /// It as a daemon in a configuration, under the name of its host.
+    /// The shim as a daemon in a configuration, under the name of its host.
     #[must_use]
     pub fn daemon(&self, max_containers: u32) -> String {
         let (name, port) = (&self.name, self.port);
@@ -132,7 +132,7 @@ impl Shim {
         format!("(name: {name:?}, url: {url:?}, max_containers: {max_containers})")
     }
 
-    /// Does this to what is answered from now on, also to what it is about to say.
+    /// Does this to all answers from now on, also to the one under way.
     pub fn suffer(&self, fault: Answers) -> Ailing<'_> {
         *self.shared.fault.lock() = Some(fault);
         Ailing(self)
@@ -148,7 +148,7 @@ impl Shim {
 impl Drop for Shim {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
-        // The one that it waits for.
+        // The connection that it waits for.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         let ended = self.acceptor.take().map(JoinHandle::join);
         assert!(thread::panicking() || matches!(ended, Some(Ok(()))), "the shim failed");

@@ -4,9 +4,9 @@ use std::process::Command;
 
 use crate::fleet::Host;
 
-/// What lets the hosts' packets through: they meet in the machine's own namespace,
-/// where an engine drops what it does not know. From 10.208 to 10.223, which has the
-/// addresses of every fleet.
+/// A rule that lets the hosts' packets through: they meet in the machine's own namespace,
+/// where an engine drops unknown ones. From 10.208 to 10.223, which has the addresses
+/// of every fleet.
 const LET_THROUGH: [&str; 6] = ["-s", "10.208.0.0/12", "-d", "10.208.0.0/12", "-j", "ACCEPT"];
 
 /// A Swarm. Its nodes leave it when this is dropped.

@@ -20,15 +20,15 @@ const PORT: u16 = 2376;
 const START: Duration = Duration::from_secs(60);
 
 /// A dockerd with an address of its own that serves only clients with a
-/// certificate. Of the fleet it uses a containerd, in which it has a namespace,
-/// and nothing else: two in one network namespace would take each other's bridge
-/// away. It is stopped when this is dropped, and nothing is left of it.
+/// certificate. Of the fleet it uses only a containerd, with a namespace of its own:
+/// two in one network namespace would take each other's bridge away. It is stopped
+/// when this is dropped, and nothing is left of it.
 #[derive(Debug)]
 pub struct TlsDaemon {
     host: Host,
     child: Option<Child>,
     network: Network,
-    /// What it keeps, which may be much.
+    /// Its images and containers, which may be much.
     data: PathBuf,
     /// Its socket, log and certificates.
     dir: PathBuf,
@@ -95,7 +95,7 @@ impl TlsDaemon {
         self.child = Some(child);
     }
 
-    /// It as a host: by its socket, which needs no certificate.
+    /// The daemon as a host: by its socket, which needs no certificate.
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
@@ -109,7 +109,7 @@ impl TlsDaemon {
         self.host.load(fixture_image().1);
     }
 
-    /// It as a daemon in a configuration, reached over the network with these
+    /// The daemon in a configuration, reached over the network with these
     /// fields, such as `tls: (…)`.
     #[must_use]
     pub fn daemon(&self, fields: &str, max_containers: u32) -> String {
@@ -163,7 +163,7 @@ impl Drop for TlsDaemon {
     }
 }
 
-/// What starts it. It has the host's containerd, in a namespace of its own.
+/// The command that starts it. It has the host's containerd, in a namespace of its own.
 fn command(beside: &Host, dir: &Path, data: &Path, network: &Network) -> Vec<String> {
     let (own, name) = (dir.display(), dir.file_name().unwrap_or_default().display());
     let mut words = vec!["nsenter".to_owned()];
@@ -189,7 +189,7 @@ fn command(beside: &Host, dir: &Path, data: &Path, network: &Network) -> Vec<Str
 // === impl Network ===
 
 impl Network {
-    /// One that nobody else has: a port that nobody else has stands for it.
+    /// A network that nobody else has: its number is a port that nobody else has.
     fn new() -> Self {
         let network = Self(free_port());
         let name = network.name();
@@ -200,7 +200,7 @@ impl Network {
         ip(&["-n", &name, "addr", "add", &format!("{}/30", network.address()), "dev", "eth0"]);
         ip(&["-n", &name, "link", "set", "eth0", "up"]);
         ip(&["-n", &name, "link", "set", "lo", "up"]);
-        // What containers answer leaves by it.
+        // Answers of containers leave by it.
         ip(&["-n", &name, "route", "add", "default", "via", &network.numbered(1)]);
         network
     }

@@ -11,11 +11,11 @@ use crate::poll::{StopOnDrop, step, wait_until};
 
 /// 50 connections a second.
 const PACE: Duration = Duration::from_millis(20);
-/// The most that are there at a time: with as many that wait nobody else comes.
+/// The most clients at a time: while as many wait, nobody else comes.
 const MOST: u32 = 200;
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What became of connections each of which said a word, heard it, and left.
+/// Results of connections each of which said a word, heard it, and left.
 #[derive(Debug, Default)]
 pub struct Traffic {
     begun: AtomicU32,
@@ -76,7 +76,7 @@ impl Traffic {
     }
 }
 
-/// One that says a word, hears it, and leaves.
+/// A connection that says a word, hears it, and leaves.
 fn one(port: u16) -> Result<(), String> {
     let mut client = Client::try_connect(port).map_err(|error| format!("connect: {error}"))?;
     let address = client.address();

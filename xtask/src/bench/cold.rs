@@ -1,4 +1,4 @@
-//! What a cold start costs beside the engine's calls, and what a pooled sandbox saves of it.
+//! The cost of a cold start beside the engine's calls, and what a pooled sandbox saves of it.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use crate::child::Interrupts;
 /// How often each is measured, in turn, and how many starts at a time.
 const TURNS: usize = 5;
 const STARTS: &str = "10";
-/// The engine's, which take as long as they take.
+/// The engine's calls, which take as long as they take.
 const CALLS: [&str; 2] = ["create", "start"];
-/// The most that may come to them, in milliseconds.
+/// The most that may be added to them, in milliseconds.
 const MOST: f64 = 5.0;
 /// The least that a pooled sandbox saves.
 const FASTER: f64 = 2.0;

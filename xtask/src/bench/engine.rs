@@ -1,4 +1,4 @@
-//! What is asked of an engine, and the way into its containers.
+//! Requests to an engine, and the way into its containers.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -88,8 +88,8 @@ impl BenchEngine {
         Ok(states.len() == count && states.iter().all(|state| *state == "running"))
     }
 
-    /// What the containers of an instance are made from, with the labels that they can be found
-    /// by: as it describes one that it has.
+    /// The recipe of an instance's containers, with the labels that they can be found by: as the
+    /// engine describes one that it has.
     pub(super) fn recipe(&self, instance: &str) -> Result<Value> {
         let list = self.get(&format!("/containers/json?filters={}", of(instance)))?;
         let id = list[0]["Id"].as_str().context("it has no container")?;
@@ -116,7 +116,7 @@ impl BenchEngine {
         let mut stream = UnixStream::connect(&self.socket)
             .with_context(|| format!("no engine at {}", self.socket.display()))?;
         stream.set_read_timeout(Some(ANSWER))?;
-        // In 1.0 an answer comes in one piece and ends with the connection.
+        // In HTTP/1.0 an answer comes in one piece and ends with the connection.
         write!(
             stream,
             "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/json\r\n\
@@ -168,7 +168,7 @@ fn enter(namespace: &File) -> Result<()> {
         .context("cannot enter a container's network namespace: are you root?")
 }
 
-/// Processors, what else they have to do now, and kernel, for people.
+/// Processors, their load now, and kernel, for people.
 pub(super) fn machine() -> Result<String> {
     let processors = std::thread::available_parallelism()?;
     let load = fs::read_to_string("/proc/loadavg")?;

@@ -21,7 +21,7 @@ pub(super) enum FigureKind {
     Bridge,
 }
 
-/// What was measured, in the order it was.
+/// The measurements, in the order they were made.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     samples: BTreeMap<FigureKind, Vec<Duration>>,
@@ -73,7 +73,7 @@ impl Figures {
         self.unanswered += 1;
     }
 
-    /// All of it, for people, as measured on this machine.
+    /// All figures, for people, as measured on this machine.
     pub(super) fn report(&self, machine: &str) -> Result<String> {
         let mut text = String::new();
         writeln!(
@@ -129,7 +129,7 @@ impl Figures {
         Ok(text)
     }
 
-    /// How many there are, their median and their 99th percentile.
+    /// The number of samples, their median and their 99th percentile.
     fn of(&self, kind: FigureKind) -> Result<(usize, Duration, Duration)> {
         let mut samples = self.samples.get(&kind).context("no connection of a kind")?.clone();
         samples.sort_unstable();

@@ -23,11 +23,11 @@ use crate::command;
 const START: Duration = Duration::from_secs(120);
 const END: Duration = Duration::from_secs(30);
 const WARM: usize = 6;
-/// So many that the next client need not wait for the check of the one that
+/// Enough containers that the next client need not wait for the check of the one that
 /// came back last.
 const REUSED: usize = 4;
 
-/// It stops, and removes its containers, when this is dropped.
+/// The process stops, and removes its containers, when this is dropped.
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
@@ -58,7 +58,7 @@ struct Line {
 // === impl Server ===
 
 impl Server {
-    /// Starts it, and returns once every stock is full.
+    /// Starts Ganger, and returns once every stock is full.
     pub(super) fn start(engine: &BenchEngine) -> Result<Self> {
         let instance = format!("bench-{}", std::process::id());
         let config = std::env::temp_dir().join(format!("ganger-{instance}.ron"));
@@ -159,7 +159,7 @@ impl Drop for Server {
     }
 }
 
-/// What distinguishes the services: name, `reuse`, `warm`, `max`.
+/// The differences of the services: name, `reuse`, `warm`, `max`.
 const SERVICES: [(FigureKind, u32, usize, usize); 3] = [
     (FigureKind::Cold, 0, 0, 2),
     (FigureKind::Warm, 0, WARM, WARM + 2),

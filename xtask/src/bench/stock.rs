@@ -9,9 +9,9 @@ use anyhow::{Context, Result, ensure};
 use super::targets::Targets;
 use crate::command;
 
-/// Four launches at a time of a quarter of a second each.
+/// Launches a second: four at a time of a quarter of a second each.
 const REFILL: f64 = 16.0;
-/// The most that comes, in terms of that.
+/// The highest rate of arrivals, in terms of that.
 const LOAD: f64 = 0.7;
 const SECONDS: f64 = 7200.0;
 /// How long a client stays, on average.
@@ -20,7 +20,7 @@ const HOUR: f64 = 3600.0;
 /// The share of clients that is to find a container, in percent.
 const HITS: f64 = 99.9;
 
-/// What one stock comes to.
+/// The result of one stock.
 struct Tally {
     hits: f64,
     /// Container-seconds.
@@ -30,7 +30,7 @@ struct Tally {
 /// The rate at a time, in seconds, in terms of the most.
 type Share = fn(f64) -> f64;
 
-/// Measures; says what was printed.
+/// Measures; returns what was printed.
 pub(super) fn measure(targets: &mut Targets) -> Result<String> {
     let mut text = String::new();
     let loads: [(_, _, Share); 2] = [
@@ -72,7 +72,7 @@ pub(super) fn measure(targets: &mut Targets) -> Result<String> {
     Ok(text)
 }
 
-/// All fixed ones, the least first, and the one that sizes itself.
+/// All fixed stocks, the least first, and the one that sizes itself.
 fn tallies(table: &str) -> Result<(Vec<Tally>, Tally)> {
     let mut tallies = Vec::new();
     for line in table.lines().skip(2) {

@@ -1,4 +1,4 @@
-//! What is to be reached, and whether it is: the rows of one table.
+//! The targets, and whether they are met: the rows of one table.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::command;
 #[derive(Debug, Default)]
 pub(super) struct Targets(Vec<String>);
 
-/// What `ganger bench --json` writes, as far as it is wanted here (docs/bench.md).
+/// The output of `ganger bench --json`, as far as it is wanted here (docs/bench.md).
 #[derive(Debug, Deserialize)]
 pub(super) struct Measured {
     #[serde(default)]
@@ -73,7 +73,7 @@ impl Targets {
 // === impl Measured ===
 
 impl Measured {
-    /// What `ganger bench` measures with these arguments.
+    /// The measurements of `ganger bench` with these arguments.
     pub(super) fn by(socket: &Path, args: &[&str]) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("ganger-bench-{}.json", std::process::id()));
         let mut command = command::ganger();
@@ -95,7 +95,7 @@ impl Series {
     }
 }
 
-/// The middle one.
+/// The middle value.
 pub(super) fn median(values: &[f64]) -> Result<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);

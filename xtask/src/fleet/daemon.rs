@@ -35,7 +35,7 @@ pub(crate) enum Presence {
     Nobody,
 }
 
-/// What starts the host's engine. Tests start it again with this after they killed it.
+/// The start command of the host's engine. Tests use it again after they killed the engine.
 pub(crate) fn start_command(site: &Site, host: &Host, settings: Settings) -> Vec<String> {
     match host.kind.engine() {
         Engine::Docker => dockerd_command(site, host, settings),
@@ -54,7 +54,7 @@ fn dockerd_command(site: &Site, host: &Host, settings: Settings) -> Vec<String> 
         words.extend(["env".to_owned(), format!("PATH={}", programs::search_path(host.kind))]);
     }
     words.push("dockerd".into());
-    // The machine's own /etc/docker/daemon.json is none of our business.
+    // The machine's own /etc/docker/daemon.json is not used.
     words.push(format!("--config-file={}", path(&host.dir.join("daemon.json"))));
     words.push(format!("--data-root={}", path(&host.data)));
     words.push(format!("--exec-root={}", path(&host.exec_root())));
@@ -92,7 +92,7 @@ pub(crate) fn up(site: &Site, host: &Host, settings: Settings) -> Result<Pid> {
     match host.kind.engine() {
         Engine::Docker => prepare(host)?,
         Engine::Podman => {
-            // What is left of one sees mounts that the next one does not.
+            // The rest of an old Podman sees mounts that the next one does not.
             stop(host)?;
             podman::prepare(host)?;
         }
@@ -171,7 +171,7 @@ pub(crate) fn stop(host: &Host) -> Result<()> {
     process::signal(&process::contained(host), Signal::KILL);
     for pid in process::server(host).into_iter().chain(process::containerd(host)) {
         process::signal(&[pid], Signal::TERM);
-        // What does not end is killed below.
+        // A process that does not end is killed below.
         process::ended(pid, STOP);
     }
     let left = wait::until(STOP, || {
@@ -195,7 +195,7 @@ pub(crate) fn down(host: &Host) -> Result<()> {
             fs::remove_dir_all(dir).with_context(|| dir.display().to_string())?;
         }
     }
-    // Elsewhere than in its directory for the demo.
+    // The demo's socket is elsewhere than in its directory.
     if presence(&host.socket) == Presence::Nobody {
         remove(&host.socket)?;
     }
@@ -232,7 +232,7 @@ pub(crate) fn presence(socket: &Path) -> Presence {
     }
 }
 
-/// What the engine at this socket says that its version is.
+/// The version of the engine at this socket.
 pub(super) fn version(socket: &Path) -> Option<String> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(PING)).ok()?;
@@ -259,7 +259,7 @@ mod tests {
 
     use super::*;
 
-    /// Who is at a socket whose listener answers so.
+    /// The presence at a socket whose listener answers so.
     fn presence_of(name: &str, answer: Option<&'static str>) -> Presence {
         let socket = std::env::temp_dir().join(format!("ganger-{name}-{}", std::process::id()));
         let listener = UnixListener::bind(&socket).unwrap();

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Error, bail};
 use serde::{Deserialize, Serialize};
 
-/// What a host runs. Named by where it comes from rather than by its version, which a suite
+/// The engine of a host. Named by where it comes from rather than by its version, which a suite
 /// may change; `fleet status` shows the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -14,23 +14,23 @@ pub(crate) enum Kind {
     /// The machine's own Docker.
     #[default]
     Installed,
-    /// One that is unpacked for the fleet.
+    /// An engine that is unpacked for the fleet.
     Unpacked(Engine, Suite),
 }
 
-/// Whose API it has, and how it is started.
+/// The API of an engine, and the way it is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
     Docker,
     Podman,
 }
 
-/// Where its packages come from.
+/// The suite of its packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Suite {
     /// Debian 13.
     Trixie,
-    /// What becomes the next Debian.
+    /// The suite that becomes the next Debian.
     Sid,
 }
 
@@ -45,7 +45,7 @@ const UNPACKED: [(&str, Kind); 4] = [
 // === impl Kind ===
 
 impl Kind {
-    /// Whose engine it is.
+    /// The engine of this kind.
     pub(crate) fn engine(self) -> Engine {
         match self {
             Self::Installed => Engine::Docker,

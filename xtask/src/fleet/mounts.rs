@@ -28,7 +28,7 @@ pub(super) fn are_of(table: &str, host: &Path) -> bool {
 /// The mount points of a table, in the order in which they were mounted.
 fn points(table: &str) -> Vec<PathBuf> {
     let field = table.lines().filter_map(|line| line.split(' ').nth(4));
-    // Of what mountinfo escapes only a space can be in a path of ours.
+    // Of mountinfo's escapes only a space can be in a path of ours.
     field.map(|point| point.replace("\\040", " ").into()).collect()
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn up(site: &Site, host: &Host) -> Result<bool> {
     ip(&["-n", &netns, "addr", "replace", &format!("{address}/24"), "dev", "eth0"])?;
     ip(&["-n", &netns, "link", "set", "lo", "up"])?;
     ip(&["-n", &netns, "link", "set", "eth0", "up"])?;
-    // Goes away with the link whenever a test takes that down.
+    // The route goes away with the link whenever a test takes that down.
     ip(&["-n", &netns, "route", "replace", "default", "via", &gateway])?;
     Ok(!whole)
 }
@@ -66,13 +66,13 @@ pub(crate) fn down_shared(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Whether the kernel passes on packets from one link to another, without which the hosts
+/// Whether the kernel forwards packets from one link to another, without which the hosts
 /// do not reach each other, and an engine warns at each create.
 pub(crate) fn forwards() -> bool {
     fs::read_to_string(FORWARDING).is_ok_and(|set| set.trim() != "0")
 }
 
-/// Has it do so, or not.
+/// Turns forwarding on or off.
 pub(crate) fn set_forwarding(on: bool) -> Result<()> {
     if on == forwards() {
         return Ok(());

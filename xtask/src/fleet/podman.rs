@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use super::programs;
 use super::site::Host;
 
-/// Where every Podman of a machine keeps something, whatever it is told.
+/// Directories that every Podman of a machine uses, whatever it is told.
 const FIXED: [&str; 3] = ["/run/crun", "/run/containers", "/var/lib/containers"];
 
-/// What starts it: in the host's network namespace, and in a mount namespace of its own.
+/// The start command: in the host's network namespace, and in a mount namespace of its own.
 pub(super) fn command(host: &Host) -> Vec<String> {
     let netns = host.netns().unwrap_or_default();
     let start = start_file(host).display().to_string();
@@ -21,7 +21,7 @@ pub(super) fn command(host: &Host) -> Vec<String> {
         .to_vec()
 }
 
-/// Writes the files that it is started with.
+/// Writes the files that Podman is started with.
 pub(super) fn prepare(host: &Host) -> Result<()> {
     let bin = programs::directory(host.kind).context("a Podman of the machine's own")?;
     let policy = home(host).join(".config/containers");
@@ -35,7 +35,7 @@ pub(super) fn prepare(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Those of the directories that every Podman uses which are there.
+/// The directories that are there of those that every Podman uses.
 pub(super) fn fixed_directories() -> impl Iterator<Item = &'static Path> {
     FIXED.iter().map(Path::new).filter(|dir| dir.exists())
 }
@@ -48,7 +48,7 @@ fn home(host: &Host) -> PathBuf {
     host.dir.join("home")
 }
 
-/// Replaces every other containers.conf of the machine. Locks in files, for those in memory
+/// Replaces every other containers.conf of the machine. Locks are in files, for locks in memory
 /// are shared by all Podmans of a machine.
 fn settings(bin: &Path) -> String {
     let bin = bin.display();

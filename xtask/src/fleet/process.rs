@@ -35,7 +35,7 @@ pub(crate) fn engine(host: &Host) -> Vec<Pid> {
     all().filter(|pid| named(*pid) || has_mounts(*pid, host)).collect()
 }
 
-/// Whether it is in the mount namespace of the host's engine. Containers are in others.
+/// Whether a process is in the mount namespace of the host's engine. Containers are in others.
 fn has_mounts(pid: Pid, host: &Host) -> bool {
     let table = fs::read_to_string(proc(pid).join("mountinfo")).unwrap_or_default();
     mounts::are_of(&table, &host.dir)
@@ -64,20 +64,20 @@ pub(crate) fn signal(pids: &[Pid], signal: Signal) {
     }
 }
 
-/// Waits until it ends; says whether it did.
+/// Waits until a process ends; says whether it did.
 pub(crate) fn ended(pid: Pid, time: Duration) -> bool {
     wait::until(time, || (!lives(pid)).then_some(())).is_some()
 }
 
-/// Whether it runs. One that has ended may still wait for its parent to ask.
+/// Whether a process runs. An ended one may still wait for its parent to ask.
 fn lives(pid: Pid) -> bool {
     let stat = fs::read_to_string(proc(pid).join("stat")).unwrap_or_default();
-    // The name before it is in parentheses, and may hold some itself.
+    // The name before the state is in parentheses, and may hold some itself.
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
-/// Whether it is this program of this host's engine.
+/// Whether a process is this program of this host's engine.
 fn is_engine(pid: Pid, name: &str, host: &Host) -> bool {
     let Ok(exe) = fs::read_link(proc(pid).join("exe")) else {
         return false;

@@ -25,7 +25,7 @@ pub(crate) fn ensure(kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// Where they are; none for the machine's own.
+/// The programs' directory; none for the machine's own.
 pub(crate) fn directory(kind: Kind) -> Option<PathBuf> {
     let suites = std::path::absolute(target().join("suites"));
     match kind {
@@ -47,7 +47,7 @@ fn packages_of(engine: Engine) -> &'static [&'static str] {
     }
 }
 
-/// What is run of them. `iptables` is the machine's own for every engine.
+/// The programs that are run. `iptables` is the machine's own for every engine.
 fn programs(engine: Engine) -> &'static [&'static str] {
     match engine {
         Engine::Docker => &[
@@ -79,7 +79,7 @@ fn patch_all(dir: &Path, programs: &[&str]) -> Result<()> {
     fs::remove_dir_all(root).context("what is left of the packages")
 }
 
-/// What a link among the packages' files leads to, were they installed.
+/// The target of a link among the packages' files, were they installed.
 fn inside(root: &Path, path: &Path) -> Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..8 {
@@ -106,7 +106,7 @@ fn libraries(root: &Path) -> Result<(PathBuf, PathBuf)> {
     bail!("the packages have no loader, ld-linux")
 }
 
-/// Has a program run with these libraries. One that needs none stays as it is.
+/// Makes a program run with these libraries. A program that needs none stays as it is.
 fn patch(program: &Path, loader: &Path, lib: &Path) -> Result<()> {
     let [program, loader, lib] = [program, loader, lib].map(|path| path.display().to_string());
     if output("patchelf", &["--print-interpreter", &program]).is_err() {

@@ -1,4 +1,4 @@
-//! What is written down of a fleet, for tests and for the next `cargo xtask`.
+//! The record of a fleet, for tests and for the next `cargo xtask`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::remnants::Used;
 use super::site::{Host, Site};
 use super::{daemon, network};
 
-/// How its daemons are set up.
+/// The set-up of a fleet's daemons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     /// Containers outlive their daemon.
@@ -20,7 +20,7 @@ pub(crate) struct Settings {
     pub(crate) userland_proxy: bool,
 }
 
-/// What `fleet.json` holds.
+/// The content of `fleet.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) settings: Settings,
@@ -31,7 +31,7 @@ pub(super) struct Record {
     pub(super) hosts: Vec<HostRecord>,
 }
 
-/// What the machine had before the fleet, and keeps.
+/// The state of the machine before the fleet, which stays.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Before {
     /// `ip netns` had been used.
@@ -43,14 +43,14 @@ pub(super) struct Before {
     pub(super) forwarding: bool,
 }
 
-/// One host, as tests know it.
+/// A host, as tests know it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct HostRecord {
     pub(super) name: String,
     pub(super) number: u8,
     #[serde(default)]
     pub(super) kind: Kind,
-    /// What its engine says of itself.
+    /// The version of its engine.
     #[serde(default)]
     pub(super) version: String,
     pub(super) socket: PathBuf,
@@ -66,10 +66,10 @@ pub(super) struct HostRecord {
     pub(super) pid: i32,
     /// Its containerd; 0 for a Podman, which has none.
     pub(super) containerd_pid: i32,
-    /// Where the number of the first is when a test has started it again.
+    /// The file of the number of the first when a test has started it again.
     pub(super) pidfile: PathBuf,
     pub(super) log: PathBuf,
-    /// What starts its dockerd or Podman.
+    /// The command that starts its dockerd or Podman.
     pub(super) command: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ impl Default for Settings {
 // === impl Before ===
 
 impl Before {
-    /// Where the machine has another fleet, what it had before that one: whichever goes last
+    /// Where the machine has another fleet, the state before that one: the fleet that goes last
     /// takes all of it down.
     pub(super) fn now(site: &Site) -> Self {
         let others = Site::all().filter(|other| other.dir != site.dir);
@@ -99,7 +99,7 @@ impl Before {
         }
     }
 
-    /// To be careful with what may be another's.
+    /// Assumes all, to be careful with what may be another's.
     pub(super) fn unknown() -> Self {
         Self { namespaces: true, engines: Used::all(), forwarding: true }
     }
@@ -135,12 +135,12 @@ fn yes() -> bool {
     true
 }
 
-/// Where it is.
+/// The path of the record.
 pub(super) fn path(site: &Site) -> PathBuf {
     site.dir.join("fleet.json")
 }
 
-/// The fleet there, if there is any.
+/// The record of the fleet, if there is any.
 pub(super) fn read(site: &Site) -> Result<Option<Record>> {
     let path = path(site);
     let text = match fs::read_to_string(&path) {
@@ -150,7 +150,7 @@ pub(super) fn read(site: &Site) -> Result<Option<Record>> {
     serde_json::from_str(&text).map(Some).with_context(|| path.display().to_string())
 }
 
-/// Writes it down.
+/// Writes the record.
 pub(super) fn write(site: &Site, record: &Record) -> Result<()> {
     let path = path(site);
     let text = serde_json::to_string_pretty(record)?;

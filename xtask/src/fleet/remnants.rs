@@ -1,4 +1,4 @@
-//! What containers leave outside of their host's directories when their engine is killed.
+//! Things that containers leave outside of their host's directories when their engine is killed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ const PODMAN: &str = "libpod_parent";
 /// Where every containerd of a machine puts the sockets of its shims.
 const SHIMS: [&str; 2] = ["/run/containerd/s", "/run/containerd"];
 
-/// Which engines had been used on the machine before the fleet: what those have left stays.
+/// Which engines had been used on the machine before the fleet: their remnants stay.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Used {
     /// A dockerd had had containers.
@@ -28,7 +28,7 @@ pub(super) struct Used {
     podman: bool,
 }
 
-/// What is to be removed once the host's processes have ended.
+/// The remnants to remove once the host's processes have ended.
 #[derive(Debug)]
 pub(super) struct Remnants {
     ids: BTreeSet<String>,
@@ -89,7 +89,7 @@ fn bridges(host: &Host) -> Vec<String> {
     names.into_iter().filter(|name| Path::new("/sys/class/net").join(name).exists()).collect()
 }
 
-/// Version 2 has one tree, version 1 one for each controller.
+/// Version 2 of cgroups has one tree, version 1 one for each controller.
 fn parents(name: &str) -> Vec<PathBuf> {
     let trees = fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
     let parents = trees.chain([PathBuf::from(CGROUPS)]).map(|tree| tree.join(name));
@@ -106,7 +106,7 @@ impl Used {
         }
     }
 
-    /// To be careful with what may be another's.
+    /// Assumes all, to be careful with what may be another's.
     pub(super) const fn all() -> Self {
         Self { cgroups: true, podman: true }
     }
@@ -115,7 +115,7 @@ impl Used {
 // === impl Remnants ===
 
 impl Remnants {
-    /// Takes note of them. To be called while their processes still run.
+    /// Notes the remnants. To be called while the host's processes still run.
     pub(super) fn of(host: &Host) -> Self {
         let ids = container_ids(host);
         let address = |id| fs::read_to_string(tasks(host).join(id).join("address"));
@@ -127,7 +127,7 @@ impl Remnants {
         Self { shim_sockets: shim_sockets.collect(), bridges: bridges(host), ids }
     }
 
-    /// Removes them; an engine that had time to clean up has left none.
+    /// Removes the remnants; an engine that had time to clean up has left none.
     pub(super) fn remove(&self) {
         for socket in &self.shim_sockets {
             let _ = fs::remove_file(socket);

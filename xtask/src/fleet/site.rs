@@ -8,7 +8,7 @@ use super::kind::Kind;
 
 /// Which fleet of this machine the tests run on, when it is not the only one.
 const NUMBER: &str = "GANGER_FLEET_NUMBER";
-/// So many can be on one machine.
+/// The most fleets on one machine.
 const FLEETS: u8 = 10;
 
 /// The place of one fleet on this machine.
@@ -24,17 +24,17 @@ pub(crate) struct Site {
     pub(crate) bridge_address: String,
     /// Tells the names and addresses of its hosts from those of the machine's other fleets.
     number: u8,
-    /// The socket of that host, when it is not in its directory.
+    /// The socket of host 0, when it is not in its directory.
     socket: Option<PathBuf>,
 }
 
-/// One host of a fleet: a daemon, with a network namespace of its own unless
+/// A host of a fleet: a daemon, with a network namespace of its own unless
 /// its number is 0.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     /// Its number.
     pub(crate) number: u8,
-    /// What engine it runs.
+    /// The engine that it runs.
     pub(crate) kind: Kind,
     /// The number of its fleet.
     fleet: u8,
@@ -63,7 +63,7 @@ impl Site {
         })
     }
 
-    /// The one engine that the demo is shown on, where an engine is looked for.
+    /// The demo's one engine, at the place where an engine is looked for.
     pub(crate) fn demo() -> Self {
         let dir = PathBuf::from("/run/ganger-demo");
         Self {
@@ -128,7 +128,7 @@ impl Site {
     }
 }
 
-/// What all addresses of a fleet begin with.
+/// The beginning of all addresses of a fleet.
 fn prefix(fleet: u8) -> String {
     format!("10.{}", 213 + fleet)
 }
@@ -189,7 +189,7 @@ impl Host {
         (self.number > 0).then(|| format!("tcp://{}:2375", self.address()))
     }
 
-    /// What its daemon says.
+    /// The log of its daemon.
     pub(crate) fn log(&self) -> PathBuf {
         self.dir.join("log")
     }

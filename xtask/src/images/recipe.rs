@@ -1,10 +1,10 @@
-//! What images there are: stock services as Debian packages them, with start scripts that do what
+//! The recipes of images: stock services as Debian packages them, with start scripts that do what
 //! those of the official images do.
 
-/// One image.
+/// The recipe of one image.
 #[derive(Debug)]
 pub(super) struct Recipe {
-    /// `ganger.test/NAME:1` is what it is called.
+    /// The NAME in the reference `ganger.test/NAME:1`.
     pub(super) name: &'static str,
     pub(super) packages: &'static [&'static str],
     /// Files beside those of the packages: path, whether it is a program, content.
@@ -24,7 +24,7 @@ pub(super) struct Recipe {
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const START: &str = "/usr/local/bin/start";
 
-/// What most have.
+/// The fields that most recipes share.
 const PLAIN: Recipe = Recipe {
     name: "",
     packages: &[],
@@ -46,7 +46,7 @@ macro_rules! file {
     };
 }
 
-/// All of them.
+/// All recipes.
 pub(super) const RECIPES: &[Recipe] = &[
     Recipe {
         name: "postgres",

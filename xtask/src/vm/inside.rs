@@ -1,4 +1,4 @@
-//! What runs in the virtual machine, and how it is told outside.
+//! Runs cases in the virtual machine, and tells the outside of them.
 
 mod demo;
 mod engine;
@@ -25,9 +25,9 @@ const PORT: &str = "/dev/ttyS1";
 const DEADLINE: Duration = Duration::from_secs(240);
 /// Between two looks, each of which starts a program.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Where the cases of the Debian package are.
+/// The group of the cases of the Debian package.
 const PACKAGE: &str = "package";
-/// Where those of the image are.
+/// The group of the cases of the image.
 const IMAGE: &str = "image";
 /// The label that containers of every instance have.
 const INSTANCE: &str = "label=io.ganger.instance";
@@ -44,10 +44,10 @@ pub(super) struct Verdict {
     failed: &'static str,
 }
 
-/// Something to try that is written here, and its name.
+/// The name of a check that is written here, and its function.
 type Check = (&'static str, fn(&Plan) -> Result<()>);
 
-/// One thing that is tried.
+/// A case: one check or test.
 #[derive(Debug)]
 pub(super) struct Case {
     /// As the filter sees it: `unit::serves`.
@@ -57,7 +57,7 @@ pub(super) struct Case {
 
 #[derive(Debug, Clone, Copy)]
 enum What {
-    /// Something that is written here.
+    /// A check that is written here.
     Check(fn(&Plan) -> Result<()>),
     /// A test of the application.
     Test(engine::Test),
@@ -145,7 +145,7 @@ fn run_all(plan: &Path, port: &mut File) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What a program prints, without the end of its last line.
+/// The output of a program, without the end of its last line.
 fn said(program: &str, args: &[&str]) -> Result<String> {
     Ok(command::output(program, args)?.trim_end().to_owned())
 }

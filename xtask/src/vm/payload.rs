@@ -15,11 +15,11 @@ use crate::checks::ENGINE_TARGET;
 use crate::command::{self, cargo};
 use crate::deb;
 
-/// What a statically linked program is built for. Named, so that its flags are not those of programs
+/// The target of a statically linked program. Named, so that its flags are not those of programs
 /// that run during the build.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Links what is on it to its places, and goes on with ourselves.
+/// Links the disk's files to their places, and goes on with ourselves.
 const START: &str = "\
 #!/bin/sh
 set -e
@@ -67,9 +67,9 @@ pub(super) fn build(dir: &Path, filters: Vec<String>, cases: &[Case]) -> Result<
     fs::write(content.join("plan.json"), serde_json::to_string_pretty(&plan)?)?;
     fs::write(content.join("start"), START)?;
     let disk = dir.join("payload.disk");
-    // What a file system needs for itself is more than its files.
+    // A file system needs more room than its files.
     let size = size / (1 << 20) * 11 / 10 + 64;
-    // It is sparse, and one that is there would be written over.
+    // The disk is sparse, and one that is there would be written over.
     if disk.exists() {
         fs::remove_file(&disk)?;
     }
@@ -84,14 +84,14 @@ fn copy(file: &Path, place: &Path) -> Result<u64> {
     fs::copy(file, place).with_context(|| format!("copy of {}", file.display()))
 }
 
-/// Builds the program as an image of it has to have it.
+/// Builds the program statically, as its image needs it.
 fn build_static() -> Result<PathBuf> {
     let mut build = cargo(&["build", "--release", "--package", "ganger", "--target", TARGET]);
     command::run(build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     Ok(std::path::absolute(command::target().join(TARGET).join("release/ganger"))?)
 }
 
-/// Builds the fixture as the tests do that find no cargo inside.
+/// Builds the fixture as the tests would, which find no cargo inside.
 fn fixture() -> Result<PathBuf> {
     let target = command::root().join("target/fixture");
     let mut build = cargo(&["build", "--release", "--package", "ganger-fixture", "--target-dir"]);

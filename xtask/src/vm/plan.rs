@@ -1,13 +1,13 @@
-//! What the virtual machine is told to do.
+//! The plan that the virtual machine is given.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What is to be done inside, and with what.
+/// The cases to run inside, and the files for them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Plan {
-    /// Only what has one of these in its name, if there are any.
+    /// Only cases with one of these in their name, if there are any.
     pub(super) filters: Vec<String>,
     /// The program as it is released.
     pub(super) ganger: PathBuf,

@@ -13,10 +13,10 @@ use super::system::System;
 use crate::child::Interrupts;
 use crate::command;
 
-/// All there is takes a third of it on two processors that do nothing else.
+/// All cases take a third of it on two processors that do nothing else.
 const LIMIT: Duration = Duration::from_secs(90 * 60);
 
-/// What a machine has said at one of its ports, as it grows.
+/// The output of a machine at one of its ports, as it grows.
 struct Said {
     file: BufReader<File>,
     /// A line whose end has not come yet.
@@ -24,7 +24,7 @@ struct Said {
     verdict: Option<String>,
 }
 
-/// Boots it, shows what is said in it, and returns 1 unless all went well there.
+/// Boots the machine, shows its output, and returns 1 unless all went well there.
 pub(super) fn run(
     dir: &Path,
     system: &System,
@@ -70,23 +70,23 @@ fn has_panicked(console: &Path) -> Result<bool> {
     Ok(String::from_utf8_lossy(&fs::read(console)?).contains("Kernel panic"))
 }
 
-/// Emulated in software: where this one is virtual itself, as it usually is, there is no KVM, or one
+/// Emulated in software: where this machine is virtual itself, as usual, there is no KVM, or one
 /// that gives up in the first instructions of a kernel ("KVM internal error").
 fn qemu(system: &System, payload: &Path, console: &Path, results: &Path) -> Command {
-    // Should we be killed, it ends as well.
+    // The machine ends as well when we are killed.
     let mut qemu = Command::new("setpriv");
     qemu.args(["--pdeathsig", "TERM", "qemu-system-x86_64"]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
     qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"]);
     qemu.args(["-smp", "2", "-m", "4096", "-nic", "none"]);
-    // Whoever draws random numbers at the start would have to wait for them.
+    // Programs that draw random numbers at the start would have to wait for them.
     qemu.args(["-device", "virtio-rng-pci"]);
     qemu.arg("-kernel").arg(&system.kernel).arg("-initrd").arg(&system.initrd);
     // A kernel that panics reboots, and a reboot ends the machine. A kernel did panic here, at an
     // int3 in its scheduler, which is the emulator's doing.
     let kernel = "root=/dev/vda rw console=ttyS0 quiet panic=-1 systemd.show_status=true";
     qemu.args(["-append", kernel]);
-    // What is written to the first is forgotten.
+    // Writes to the first disk are forgotten.
     qemu.args(["-drive", &drive(&system.disk, "snapshot=on,cache=unsafe")]);
     qemu.args(["-drive", &drive(payload, "readonly=on")]);
     for log in [console, results] {
@@ -104,7 +104,7 @@ fn drive(image: &Path, options: &str) -> String {
 // === impl Said ===
 
 impl Said {
-    /// Passes on what has come since.
+    /// Passes on the lines that have come since.
     fn show(&mut self) {
         while self.file.read_line(&mut self.line).is_ok_and(|length| length > 0) {
             if !self.line.ends_with('\n') {

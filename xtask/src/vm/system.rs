@@ -1,4 +1,4 @@
-//! What the virtual machine starts from: a Debian by debootstrap, as an image of its disk.
+//! The system of the virtual machine: a Debian by debootstrap, as an image of its disk.
 //! Made once, and never written to.
 
 use std::fs;
@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use crate::child::Interrupts;
 use crate::{command, packages, suite};
 
-/// Which Debian.
+/// The Debian suite.
 const SUITE: &str = "trixie";
 
-/// What is installed in it beside the smallest system. The kernel for clouds has what a virtual
-/// machine needs and no more, so that it starts sooner.
+/// Packages beside the smallest system. The kernel for clouds has what a virtual machine needs and
+/// no more, so that it starts sooner.
 const PACKAGES: &[&str] = &[
     "apparmor",
     "ca-certificates",
@@ -34,8 +34,8 @@ const PACKAGES: &[&str] = &[
     "udev",
 ];
 
-/// Holds what is on it, and what a run writes: that goes elsewhere, but the system has to have
-/// room for it.
+/// The size of the disk: for the system and for writes of a run, which go elsewhere but need room
+/// in it.
 const SIZE: &str = "8G";
 
 /// Runs what the second disk has, and ends the machine.
@@ -56,14 +56,14 @@ pub(super) struct System {
     pub(super) initrd: PathBuf,
 }
 
-/// Makes it, unless it is there.
+/// Makes the system, unless it is there.
 pub(super) fn ensure(dir: &Path, interrupts: &Interrupts) -> Result<System> {
     let system = System {
         disk: dir.join("disk"),
         kernel: dir.join("vmlinuz"),
         initrd: dir.join("initrd.img"),
     };
-    // All of what decides what it is: this file.
+    // All of what decides what the system is: these two files.
     let wanted = concat!(include_str!("system.rs"), include_str!("system/ganger-vm.service"));
     if fs::read_to_string(dir.join(MADE)).is_ok_and(|made| made == wanted) {
         return Ok(system);
@@ -94,7 +94,7 @@ pub(super) fn image(dir: &Path, image: &Path, size: &str, label: &str) -> Result
 }
 
 fn install(dir: &Path, root: &Path, interrupts: &Interrupts) -> Result<()> {
-    // What it mounts goes with it, whatever ends it.
+    // Mounts of debootstrap go with it, whatever ends it.
     let mut debootstrap = Command::new("unshare");
     debootstrap.env("PATH", packages::search_path()).args(["--mount", "debootstrap"]);
     debootstrap.args(["--variant=minbase", "--arch=amd64"]);
@@ -119,7 +119,7 @@ fn install(dir: &Path, root: &Path, interrupts: &Interrupts) -> Result<()> {
     Ok(())
 }
 
-/// Makes of it a machine that runs what it finds on its second disk.
+/// Makes the system a machine that runs what it finds on its second disk.
 fn settle(root: &Path) -> Result<()> {
     for (file, text) in [
         ("hostname", "ganger-vm\n"),
@@ -129,7 +129,7 @@ fn settle(root: &Path) -> Result<()> {
         ("resolv.conf", ""),
     ] {
         let file = root.join("etc").join(file);
-        // A link could lead to one of the machine's own.
+        // A link could lead to a file of this machine's own.
         if file.symlink_metadata().is_ok() {
             fs::remove_file(&file)?;
         }
@@ -139,7 +139,7 @@ fn settle(root: &Path) -> Result<()> {
     let units = root.join("etc/systemd/system");
     fs::write(units.join("ganger-vm.service"), UNIT)?;
     symlink("../ganger-vm.service", units.join("multi-user.target.wants/ganger-vm.service"))?;
-    // It has no network, nobody to log in, and a life of minutes.
+    // The machine has no network, nobody to log in, and a life of minutes.
     for unit in [
         "apt-daily.timer",
         "apt-daily-upgrade.timer",

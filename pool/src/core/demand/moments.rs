@@ -14,12 +14,12 @@ pub(super) struct Moments {
 // === impl Moments ===
 
 impl Moments {
-    /// Of nothing, with a memory of so many values.
+    /// Moments of no values, with a memory of so many.
     pub(super) const fn new(memory: f64) -> Self {
         Self { seen: 0.0, memory, mean: 0.0, square: 0.0 }
     }
 
-    /// Of so many zeros.
+    /// Moments of so many zeros.
     pub(super) const fn zeros(seen: f64, memory: f64) -> Self {
         Self { seen, ..Self::new(memory) }
     }
@@ -48,7 +48,7 @@ impl Moments {
         self.square += (value * value - self.square) / self.seen;
     }
 
-    /// Adds so many zeros, whatever their number is at the same cost.
+    /// Adds so many zeros; the cost does not depend on their number.
     pub(super) fn add_zeros(&mut self, zeros: f64) {
         let growing = zeros.min((self.memory - self.seen).max(0.0));
         let grown = self.seen + growing;

@@ -1,14 +1,14 @@
-//! How much of a demand exceeds a stock.
+//! The stock that meets all but a share of a demand.
 
 /// Closer to Poisson than this, the negative binomial is taken to be Poisson.
 const POISSON: f64 = 1.001;
 
-/// What is larger than this is written in larger units.
+/// A sum larger than this is rescaled.
 const LARGE: f64 = 1e100;
 
 /// The least `s` up to `most` with `P(D >= s) <= misses`, for a demand `D` of this mean
 /// and variance: Poisson, or negative binomial when the variance is larger than the mean.
-/// `most` when there is none. Costs what the answer is.
+/// `most` when there is none. The cost grows with the answer.
 pub(super) fn quantile(mean: f64, variance: f64, misses: f64, most: u32) -> u32 {
     if mean <= 0.0 {
         return 0;

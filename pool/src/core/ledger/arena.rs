@@ -5,23 +5,23 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Debug;
 use std::ops::{Bound, Deref, DerefMut, Index, IndexMut};
 
-/// Values by id. Whoever has the id of something that is there finds it by `[id]`; `get` is for ids
-/// that come from outside, or may have outlived what they stand for.
+/// Values by id. `[id]` is for ids of values that are there; `get` is for ids that come from
+/// outside, or may have outlived their value.
 #[derive(Debug)]
 pub(super) struct Arena<I, T>(BTreeMap<I, T>);
 
-/// The same for values that have names, by which they are known outside. It knows which of them may
-/// have changed, so that nobody has to remember to say so.
+/// The same for values that have names, by which they are known outside. The arena marks each
+/// value that may have changed, so that callers need not do so.
 ///
-/// A value is found by its id as an index, since every event does that several times. What a dropped
-/// one leaves is the eight bytes of its slot.
+/// The id of a value is its index, since every event looks values up several times. A dropped
+/// value leaves the eight bytes of its slot.
 #[derive(Debug)]
 pub(super) struct NamedArena<N, I, T> {
     /// By id.
     slots: Vec<Option<Box<Slot<T>>>>,
     ids: BTreeMap<N, I>,
-    /// The ids of marked values, the least first: somebody could have changed those since the mark
-    /// was taken off. Also of some that were dropped.
+    /// The ids of marked values, the least first: those may have changed since the mark was
+    /// taken off. Also ids of some values that were dropped.
     changed: BinaryHeap<Reverse<I>>,
 }
 
@@ -98,7 +98,7 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32> + Into<usize>, T> NamedArena<N, I
         }
     }
 
-    /// Marks a value that has not changed: something that is derived from it may have.
+    /// Marks a value that has not changed, but from which other state may now follow.
     pub(super) fn touch(&mut self, id: I) {
         _ = &mut self[id];
     }
@@ -113,7 +113,7 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32> + Into<usize>, T> NamedArena<N, I
     pub(super) fn pop_changed(&mut self) -> Option<I> {
         loop {
             let Reverse(id) = self.changed.pop()?;
-            // It may have been dropped since.
+            // The value may have been dropped since.
             if let Some(slot) = &mut self.slots[id.into()] {
                 slot.marked = false;
                 return Some(id);
@@ -152,7 +152,7 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32> + Into<usize>, T> NamedArena<N, I
         self.ids.values().map(|id| (*id, &self[*id]))
     }
 
-    /// Those whose names come after this one, and then the others.
+    /// Values whose names come after this one, and then all values.
     pub(super) fn round_from(&self, name: Option<&N>) -> impl Iterator<Item = (I, &T)> {
         let after = name.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.ids.range((after, Bound::Unbounded)).map(|(_, id)| (*id, &self[*id]));

@@ -1,7 +1,7 @@
 //! The invariants that can be read off the ledger itself.
 //!
-//! Asserted after each event in debug builds. Those that need the history
-//! (who was served when) are held by the simulation in `testing::sim`.
+//! Asserted after each event in debug builds. The simulation in `testing::sim`
+//! checks the invariants that need the history (who was served when).
 
 use std::collections::BTreeMap;
 
@@ -179,7 +179,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What is in stock without contact has a time to prove itself again.
+    /// A container in stock without contact has a timer for its next proof.
     fn audit_liveness(&self, launch: LaunchId, container: &Container) -> Result<(), String> {
         let is_up = self.daemons[container.daemon].is_up();
         match container.liveness {

@@ -1,22 +1,22 @@
 //! Canaries: a new generation has a share of the leases before it takes over, and is
-//! held against the one before it, which has the rest.
+//! compared with the one before it, which has the rest.
 
 use std::sync::Arc;
 
 use super::super::{Outcome, Policy};
 
-/// After so many leases of the new generation the rollout goes on.
+/// The leases of the new generation after which the rollout goes on.
 pub(super) const ENOUGH: u32 = 20;
 /// Fewer failures than this may be chance, whatever their share is.
 const FEW: u32 = 3;
 /// A lease, in what shares are counted in.
 const LEASE: i64 = 1000;
 
-/// How a generation does that is given a share of the leases.
+/// The results of a generation that has a share of the leases.
 #[derive(Debug, Default)]
 pub(super) struct Canary {
-    /// What it is owed, in thousandths of a lease. It is behind after leases for which
-    /// there was no other container.
+    /// The leases that it is owed, in thousandths. The credit is negative after leases for
+    /// which there was no other container.
     credit: i64,
     new: Tally,
     old: Tally,
@@ -29,7 +29,7 @@ struct Tally {
     failed: u32,
 }
 
-/// What comes of a canary.
+/// The result of a canary so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Wait,
@@ -45,8 +45,8 @@ impl Canary {
         policy.warm.saturating_mul(policy.canary).div_ceil(1000).max(1)
     }
 
-    /// Whether one more may be launched where there are so many of `stock`, so that
-    /// it does not get more than its share for long, however empty the rest is.
+    /// Whether one more may be launched beside `have` of `stock`, so that the canary
+    /// does not exceed its share for long, however empty the rest of the stock is.
     pub(super) fn may_launch(&self, have: u32, stock: u32) -> bool {
         self.credit > (i64::from(have) - i64::from(stock)) * LEASE
     }
@@ -72,9 +72,9 @@ impl Canary {
         tally.failed += u32::from(matches!(outcome, Outcome::Failed | Outcome::FailedUnprovoked));
     }
 
-    /// Leases fail for many reasons, the clients' among them: those count alike for
-    /// both. The new generation is given up when its leases fail more than twice as
-    /// often as the others in the same time, one failure of theirs being assumed.
+    /// Leases fail for many reasons, some of them the clients': those affect both
+    /// generations alike. The new one is given up when its leases fail more than twice as
+    /// often as those of the old one in the same time, which is assumed one more failure.
     pub(super) fn verdict(&self) -> Verdict {
         let (new, old) = (&self.new, &self.old);
         let share = u64::from(new.failed) * (u64::from(old.ended) + 1);

@@ -1,4 +1,4 @@
-//! Containers, and the one place where what is known of one's life changes.
+//! Containers, and the one place where their state and liveness change.
 
 use std::time::{Duration, Instant};
 
@@ -25,42 +25,42 @@ pub(super) struct Container {
     pub(super) uses: u32,
     /// When its launch was ordered.
     pub(super) born: Instant,
-    /// Since when it was wanted, if that says how long its like takes.
+    /// Since when it was wanted, if lead times are learnt from that.
     pub(super) wanted: Option<Instant>,
     /// Since when it is in its state.
     pub(super) since: Instant,
-    /// When it was seen to exist: a list that began before says nothing of it.
+    /// When it started: a list that began before says nothing of it.
     pub(super) seen: Option<Instant>,
     /// When it is too old to be leased; known once it is ready.
     pub(super) expires: Option<Instant>,
-    /// It is not to be leased again, for this reason, however its lease ends; why it is being
-    /// retired, once it is.
+    /// Why it must not be leased again, however its lease ends; why it is being retired, once
+    /// it is.
     pub(super) retire_as: Option<RetireReason>,
-    /// When somebody has had a signal sent to it, paused or removed it last: should it end soon
-    /// after, that is not its own doing.
+    /// When somebody last had a signal sent to it, paused or removed it: if it ends soon after,
+    /// it did not end by itself.
     pub(super) interfered_at: Option<Instant>,
-    /// The last list did not show it.
+    /// Whether the last list did not show it.
     pub(super) absent_from_list: bool,
     /// Written by `Ledger::transit` alone.
     pub(super) liveness: Liveness,
-    /// Its launch takes unusually long. Counted in its service's `Hedges`.
+    /// Whether its launch takes unusually long. Counted in its service's `Hedges`.
     pub(super) late: bool,
-    /// It is launched because another takes unusually long. Counted there as well.
+    /// Whether it is launched because another takes unusually long. Counted there as well.
     pub(super) hedge: bool,
     /// The number of its launch among those of its daemon, if none other was in flight.
     pub(super) alone: Option<u64>,
 }
 
-/// How a container is known to live: in stock why it is leased, and during a check what that is for.
+/// How a container is known to live: why it is leased from stock, or the purpose of its check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Liveness {
     /// Its daemon lists it.
     Listed,
-    /// Its daemon is unreachable. It has proved itself, which holds until then.
+    /// Its daemon is unreachable. The container has proved itself, which holds until then.
     ProvenUntil(Instant),
-    /// Its daemon is unreachable. It is to prove itself.
+    /// Its daemon is unreachable. The container has to prove itself.
     Unproven,
-    /// Its daemon lists it again, while it is to prove itself.
+    /// Its daemon lists it again, while it has to prove itself.
     Relisted,
 }
 
@@ -137,8 +137,8 @@ impl Container {
 // === impl Ledger ===
 
 impl Ledger {
-    /// The one place where a container changes its state, and how it is known to live, with all
-    /// that counts it: counters, stock, and timers.
+    /// The one place where the state and the liveness of a container change, together with
+    /// counters, stock and timers.
     pub(super) fn transit(&mut self, now: Instant, launch: LaunchId, to: impl Into<Standing>) {
         let Standing { state: to, liveness } = to.into();
         let container = &mut self.containers[launch];
@@ -164,7 +164,7 @@ impl Ledger {
         }
     }
 
-    /// A container has gone from one state to another; so it was known to live before.
+    /// A container has gone from one state to another; `known` is its liveness before.
     fn moved(&mut self, now: Instant, launch: LaunchId, from: State, to: State, known: Liveness) {
         debug_assert!(
             from.may_become(to) || (from == State::Removed && to == State::Launching),
@@ -235,7 +235,7 @@ impl Ledger {
     }
 
     /// Puts a container that can serve into stock, unless there is a reason to retire it, and
-    /// serves whoever waits longest.
+    /// serves the clients that wait.
     pub(super) fn put_in_stock(&mut self, now: Instant, launch: LaunchId, proof: Proof) {
         if let Some(reason) = self.retire_reason_now(now, launch) {
             return self.retire(now, launch, reason);
@@ -264,7 +264,7 @@ impl Ledger {
         let proved = self.services[container.service].policy.proved_for(launch);
         match (&self.daemons[container.daemon].contact, proof) {
             (Contact::Up { .. }, _) => None,
-            // The address may have gone over to another by now.
+            // Another container may have the address by now.
             (Contact::Down(_, since), Proof::Address) => Some(*since + proved),
             (_, Proof::Address) => Some(now),
             (_, Proof::Itself) => Some(now + proved),
@@ -294,7 +294,7 @@ impl Ledger {
         }
     }
 
-    /// Without contact a container has to prove itself, if that is ever enough.
+    /// Without contact a container has to prove itself, if its service allows for that.
     pub(super) fn recheck(&mut self, now: Instant, launch: LaunchId) {
         let service = &self.services[self.containers[launch].service];
         if service.policy.stale_after.is_zero() {

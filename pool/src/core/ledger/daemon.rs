@@ -1,4 +1,4 @@
-//! What is known of one daemon.
+//! The record of one daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,26 +17,26 @@ pub(super) struct Daemon {
     pub(super) limit: Limit,
     /// Written by `Ledger::change_daemon` alone, as are the next two.
     pub(super) contact: Contact,
-    /// It left the fleet: nothing new is launched or leased on it.
+    /// The daemon left the fleet: nothing new is launched or leased on it.
     pub(super) leaving: bool,
     /// Whether the operator lets it be used.
     pub(super) admin: AdminState,
     pub(super) counts: Counts,
     pub(super) containers: BTreeSet<LaunchId>,
-    /// Containers of ours that are in no other record; they are being removed.
+    /// Containers of this pool that are in no other record; they are being removed.
     pub(super) strays: BTreeSet<ContainerKey>,
-    /// Containers of others who share the capacity, as of the last list; with what runs there
-    /// of ours under another name of the same engine.
+    /// Containers of others who share the capacity, as of the last list; with containers of this
+    /// pool that run there under another name of the same engine.
     pub(super) others: u32,
-    /// What was removed, for lists that began before.
+    /// Recent removals, for lists that began before.
     pub(super) recent_removals: RecentRemovals,
     /// Whether it can launch a spec. Absent: not known yet.
     pub(super) prepared: BTreeMap<SpecKey, Result<(), Arc<str>>>,
-    /// How often in a row it said that it cannot.
+    /// How often in a row the daemon refused a spec.
     pub(super) refusals: BTreeMap<SpecKey, u32>,
     /// Launches ordered on it so far.
     pub(super) ordered: u64,
-    /// Launches that failed in a row by its fault.
+    /// Failures in a row for which the daemon backs off.
     pub(super) failures: u32,
     pub(super) failed_at: Option<Instant>,
     /// Why launches on it fail, while they do.
@@ -50,7 +50,7 @@ pub(super) enum Contact {
     /// Not tried yet.
     Joining,
     Up {
-        /// A complete list was had since.
+        /// Whether a complete list has arrived since.
         listed: bool,
     },
     /// Why there is none, and since when.
@@ -93,7 +93,7 @@ impl Daemon {
         matches!(self.contact, Contact::Up { .. })
     }
 
-    /// Whether a complete list was had since contact was made, and there still is.
+    /// Whether there is contact, and a complete list has arrived since it was made.
     pub(super) fn is_listed(&self) -> bool {
         self.contact == Contact::Up { listed: true }
     }
@@ -112,7 +112,7 @@ impl Daemon {
     pub(super) fn open(&self, draining: bool) -> Option<Load> {
         let load = self.load();
         let open = !draining
-            // Until then nobody knows what an earlier boot left on it.
+            // Before the first list, strays of an earlier boot are unknown.
             && self.is_listed()
             && self.in_service()
             && self.retry_at.is_none()
@@ -121,7 +121,7 @@ impl Daemon {
         open.then_some(load)
     }
 
-    /// How many launches it may have in flight: while they fail, one that tries.
+    /// How many launches it may have in flight: one while they fail.
     pub(super) fn launches(&self) -> u32 {
         if self.failures > 0 { 1 } else { self.limit.get() }
     }
@@ -133,7 +133,7 @@ impl Daemon {
         if usable { self.capacity.containers.saturating_sub(self.load().used) } else { 0 }
     }
 
-    /// Its last launches were not failed by it.
+    /// Whether no failure counts against it since a launch started.
     pub(super) fn is_sound(&self) -> bool {
         self.failures == 0
     }
@@ -142,8 +142,8 @@ impl Daemon {
         matches!(self.prepared.get(&spec), Some(Ok(())))
     }
 
-    /// Why it cannot launch a spec, for good as far as is known; `None`
-    /// when it can, or when that is not known yet. And whether it said so itself.
+    /// Why it cannot launch a spec, for good as far as is known, and whether
+    /// it said so itself; `None` when it can, or when that is not known yet.
     pub(super) fn unfit_for(&self, spec: SpecKey) -> Option<(Arc<str>, bool)> {
         match (&self.contact, self.prepared.get(&spec)) {
             _ if self.leaving => Some(("it left the fleet".into(), false)),

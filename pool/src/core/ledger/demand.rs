@@ -1,4 +1,4 @@
-//! Stocks that size themselves: what the ledger tells `core::demand`, and does about it.
+//! Stocks that size themselves: the ledger's calls of `core::demand`, and their effects.
 
 use std::time::Instant;
 
@@ -11,12 +11,12 @@ impl Ledger {
     pub(super) fn arrived(&mut self, now: Instant, id: ServiceId, found: bool) {
         let service = &mut self.services[id];
         if let (Some(auto), Some(learning)) = (&service.policy.auto, &mut service.learning) {
-            // No stock helps where there may be no more containers.
+            // At `max` a larger stock would not have helped.
             if found || service.counts.total() < service.policy.max {
                 learning.demand.met(found, auto);
             }
             if learning.demand.arrived(now) {
-                // What is wanted for it, before more is.
+                // Notes what lacks for this arrival, before a larger stock lacks more.
                 self.services[id].note_wanted(Some(now));
                 self.review(now, id);
             }
@@ -43,13 +43,13 @@ impl Ledger {
         self.look_later(now, id);
     }
 
-    /// What is wanted of a service has changed, though nothing has happened to it.
+    /// The number of containers that a service wants has changed without an arrival.
     pub(super) fn resized(&mut self, now: Instant, id: ServiceId) {
         self.look_later(now, id);
         self.services[id].note_wanted(None);
     }
 
-    /// Sets the timer for the next look, which a stock at its least does without.
+    /// Sets the timer for the next review, unless the stock is at its minimum.
     fn look_later(&mut self, now: Instant, id: ServiceId) {
         let service = &mut self.services[id];
         let above = service.policy.auto.is_some_and(|auto| service.policy.warm > auto.min);

@@ -11,7 +11,8 @@ pub(super) struct FailureStreak {
     /// Launches that failed in a row; those ordered before the last failure was
     /// known count as one with it.
     pub(super) failures: u32,
-    /// Containers that were ready and ended within the crash loop window since one has served, or has lived to be leased.
+    /// Containers that were ready and ended within the crash loop window since one has served, or
+    /// has lived to be leased.
     pub(super) failed_early: u32,
     pub(super) failed_at: Option<Instant>,
     /// Nothing is launched until then.
@@ -27,7 +28,7 @@ impl FailureStreak {
         self.failures + self.failed_early
     }
 
-    /// How many ready containers may be launched for, of those that are to be kept.
+    /// How many of the ready containers that are to be kept may be launched now.
     pub(super) fn stock_wanted(&self, kept: u32) -> u32 {
         if self.losses.retry_at.is_some() { 0 } else { kept }
     }

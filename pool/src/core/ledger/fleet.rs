@@ -43,7 +43,7 @@ impl Ledger {
     pub(super) fn daemon_down(&mut self, now: Instant, name: &DaemonName, reason: Arc<str>) {
         let Some(id) = self.daemons.id(name) else { return };
         self.change_daemon(now, id, |daemon| match &mut daemon.contact {
-            // Nothing else has changed.
+            // Only the reason is new.
             Contact::Down(known, _) => *known = reason,
             contact => *contact = Contact::Down(reason, now),
         });
@@ -60,14 +60,14 @@ impl Ledger {
         self.change_daemon(now, id, |daemon| daemon.admin = state);
     }
 
-    /// The one place where it changes whether there is contact with a daemon, whether it is in the
-    /// fleet, and whether the operator lets it be used; with what that means for its containers.
+    /// The one place where the contact of a daemon, its membership of the fleet and its
+    /// administrative state change, with the effects on its containers.
     fn change_daemon(&mut self, now: Instant, id: DaemonId, change: impl FnOnce(&mut Daemon)) {
         let daemon = &mut self.daemons[id];
         let standing = |it: &Daemon| (it.contact.clone(), it.leaving, it.admin);
         let before = standing(daemon);
         change(daemon);
-        // One that joins has another place each time.
+        // A daemon that joins has another endpoint each time.
         if standing(daemon) == before && daemon.contact != Contact::Joining {
             return;
         }
@@ -85,16 +85,16 @@ impl Ledger {
                 }
                 _ if drains => self.drain_one(now, launch),
                 (State::Idle, _) if lost && is_down => self.recheck(now, launch),
-                // Nobody knows whether it is there.
+                // The container may be gone.
                 (State::Idle, _) if lost => self.transit(now, launch, State::Unknown),
-                // What a list showed before contact was lost holds no more.
+                // The list from before contact was lost says nothing now.
                 (State::Checking, Liveness::Relisted) if lost => {
                     self.transit(now, launch, Standing::checking(Liveness::Unproven));
                 }
                 _ => {}
             }
         }
-        // Anybody who waits may have lost the last hope.
+        // Clients that wait may have lost the last daemon for them.
         let waits = self.services.iter().filter(|(_, service)| service.queue.len() > 0);
         let waits: Vec<_> = waits.map(|(id, _)| id).collect();
         waits.into_iter().for_each(|id| self.services.touch(id));
@@ -136,9 +136,9 @@ impl Ledger {
         }
     }
 
-    /// Holds a complete list against what is known. Only a list evicts, and
-    /// one that would evict more than half of what a daemon holds must be
-    /// confirmed by the next: a wiped or wrong engine also gives lists.
+    /// Compares a complete list with the ledger. Only a list retires containers as
+    /// missing, and one that lacks several, and more than half of those of a daemon,
+    /// must be confirmed by the next: a wiped or wrong engine also gives lists.
     pub(super) fn listed(
         &mut self,
         now: Instant,
@@ -156,7 +156,7 @@ impl Ledger {
         let daemon = &mut self.daemons[id];
         let shown: BTreeMap<&ContainerKey, bool> =
             owned.iter().map(|o| (&o.key, o.running)).collect();
-        // The same engine under another name, which it had before its place was listed otherwise.
+        // Containers that the ledger has under another, earlier name of the same engine.
         let is_elsewhere = |key: &&ContainerKey| match key {
             ContainerKey::Launch(launch) => {
                 let known = self.containers.get(launch);
@@ -207,8 +207,8 @@ impl Ledger {
         }
     }
 
-    /// Retires a container that bears our labels and is in no record: left by an
-    /// earlier boot, or brought to life by a call whose reply was lost.
+    /// Retires a container that bears our labels and is in no record: an earlier
+    /// boot left it, or a call whose reply was lost created it.
     fn adopt_stray(&mut self, id: DaemonId, key: &ContainerKey) {
         if let ContainerKey::Launch(launch) = key
             && self.containers.contains_key(launch)

@@ -1,9 +1,9 @@
 //! Hedges: for a client whose container takes long to launch, another on a second daemon.
 //!
-//! It is launched when the first has taken longer than 95 in 100 of the last ones did
-//! (Dean and Barroso, "The Tail at Scale", 2013). When an engine gets slow, all of its
-//! launches do: no more go on for others than one in twenty of those on their way, or a
-//! single one. Whichever is ready first serves; the other goes into stock.
+//! The hedge is launched when the first has taken longer than 95 in 100 of the last launches
+//! did (Dean and Barroso, "The Tail at Scale", 2013). When an engine gets slow, all of its
+//! launches do: hedges are at most one in twenty of the launches on their way, or a
+//! single one. The container that is ready first serves; the other goes into stock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 use super::super::sizing;
 use super::{Container, Daemon, DaemonId, LaunchId, Ledger, ServiceId, Timer};
 
-/// Of so many launches it is known how long they took.
+/// The last launches whose time is kept.
 const KEPT: usize = 64;
-/// Of so many launches under way one may be for another that takes unusually long.
+/// Of so many launches under way one may be a hedge.
 const SHARE: u32 = 20;
-/// So many daemons are looked at for one that will do.
+/// The daemons that are looked at for a hedge.
 const LOOKED_AT: usize = 16;
 
-/// What is known of a service's launches.
+/// The launch times and the hedges of a service.
 #[derive(Debug, Default)]
 pub(super) struct Hedges {
     times: VecDeque<Duration>,
     /// Launches in flight that take unusually long.
     pub(super) late: u32,
-    /// Launches in flight for those.
+    /// Hedges in flight.
     pub(super) under_way: u32,
 }
 
@@ -39,7 +39,7 @@ impl Hedges {
         self.times.push_back(time);
     }
 
-    /// What 95 in 100 took at most; nothing follows from fewer than `enough`.
+    /// The time that 95 in 100 took at most; `None` with fewer than `enough`.
     fn usual(&self, enough: usize) -> Option<Duration> {
         let mut times: Vec<_> = self.times.iter().copied().collect();
         let rank = (times.len() * 95).div_ceil(100).checked_sub(1);
@@ -51,7 +51,7 @@ impl Hedges {
 // === impl Ledger ===
 
 impl Ledger {
-    /// A launch was ordered: it is looked at when it takes unusually long.
+    /// A launch was ordered: sets the timer for when it takes unusually long.
     pub(super) fn expect(&mut self, now: Instant, launch: LaunchId, id: ServiceId) {
         let service = &self.services[id];
         if let Some(usual) = service.hedges.usual(service.policy.hedge_after) {

@@ -32,7 +32,7 @@ pub struct ContainerView {
 
 impl Ledger {
     /// Up to `most` containers, in the order of their launches, from the one that comes `after`
-    /// that launch, or from the first. Costs what there are of these.
+    /// that launch, or from the first. Looks at no others.
     #[must_use]
     pub fn containers(&self, after: Option<LaunchId>, most: usize) -> Vec<ContainerView> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::backoff::Backoff;
 
-/// A container that ends so long after somebody did something to it has ended by itself.
+/// A container that ends so long after an interference has ended by itself.
 const INTERFERENCE: Duration = Duration::from_secs(60);
 
 // === impl Ledger ===
@@ -94,7 +94,7 @@ impl Ledger {
             daemon.limit.failed(daemon.counts[State::Launching]);
         }
         let fault = match retire_as {
-            // That it was interrupted then does not make it anybody else's.
+            // The service is at fault even where the launch was interrupted then.
             Some(RetireReason::OutOfMemory) if fault == Fault::Unwanted => Fault::Service,
             _ => fault,
         };
@@ -115,11 +115,11 @@ impl Ledger {
                 }
             }
             match fault {
-                // Nobody needed a container that was to be moved: it is tried again later.
+                // Nobody waits for a container that is moved: the move is tried again later.
                 Fault::Service if self.spread.moving == Some(launch) => {}
                 Fault::Service => self.blame_service(now, (id, generation), born, false),
-                // Somebody removes what is launched there: nobody's failure, but not for ever
-                // without a pause.
+                // Somebody removes containers there: that is nobody's failure, but launches
+                // need a pause.
                 Fault::Unwanted
                     if matches!(
                         retire_as,
@@ -150,7 +150,7 @@ impl Ledger {
             )
     }
 
-    /// Somebody does something to a container.
+    /// Somebody has signalled, paused or removed a container.
     pub(super) fn interfered(&mut self, now: Instant, launch: LaunchId) {
         if let Some(container) = self.containers.get_mut(&launch) {
             container.interfered_at = Some(now);
@@ -164,8 +164,8 @@ impl Ledger {
         };
         match container.state {
             State::Idle | State::Unknown => {
-                // Without contact, or before the first list that follows, it is its daemon that
-                // has ended it; what is missing was removed.
+                // A container that ends without contact, or before the first list that follows,
+                // was ended by its daemon; a missing one was removed.
                 let by_itself = container.state == State::Idle
                     && container.liveness == Liveness::Listed
                     && container.interfered_at.is_none_or(|at| now - at >= INTERFERENCE)
@@ -177,15 +177,15 @@ impl Ledger {
                     Some(age) if by_itself && unused => {
                         self.failed_early(now, spec, born, age, "ended before anybody had it");
                     }
-                    // Whoever ends them may do so for ever: not without a pause.
+                    // Somebody may end every container: launches need a pause.
                     Some(_) if !by_itself => self.blame_daemon(now, on, born, None),
                     _ if by_itself => self.lost(now, launch),
                     _ => {}
                 }
                 self.retire(now, launch, reason);
             }
-            // Its lease or its check goes on to its end; the connection sees
-            // for itself what the container's death means to it.
+            // The lease or the check goes on to its end; the connection notices
+            // the death of the container itself.
             State::Leased | State::Checking => container.retire_as = Some(reason),
             State::Probing => {
                 container.retire_as = Some(reason);
@@ -248,7 +248,7 @@ impl Ledger {
         let at = now + backoff.after(streak.total());
         streak.retry_at = Some(at);
         self.timers.insert((at, Timer::BackOff(spec)));
-        // One that is rolled out is rolled back instead.
+        // A generation that is rolled out is rolled back instead.
         if service.rollout.as_ref().is_none_or(|rollout| rollout.to != generation)
             && let Some(reason) = service.failing().cloned()
         {

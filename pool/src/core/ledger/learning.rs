@@ -1,18 +1,18 @@
-//! What is learnt of a service whose stock sizes itself.
+//! Learning the demand of a service whose stock sizes itself.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::super::demand::Demand;
 
-/// What is learnt of a service whose stock sizes itself.
+/// The learnt demand of a service whose stock sizes itself.
 #[derive(Debug, Default)]
 pub(super) struct Learning {
     pub(super) demand: Demand,
-    /// Since when each container is wanted that no launch was ordered for, the longest
-    /// first. `None` where that says nothing of how long one takes: many at once were.
+    /// Since when each container without a launch is wanted, the longest first. `None`
+    /// where many at once were, which says nothing of how long a single one takes.
     wanted: VecDeque<Option<Instant>>,
-    /// When the demand is looked at though nobody came.
+    /// When the demand is reviewed though nobody came.
     pub(super) review: Option<Instant>,
 }
 
@@ -21,19 +21,19 @@ pub(super) struct Learning {
 impl Learning {
     /// Takes note of how many containers lack; of those that have just begun to, `since`.
     pub(super) fn note_wanted(&mut self, lacking: u32, since: Option<Instant>) {
-        // Behind many that were wanted at once the wait of one says nothing.
+        // Behind many that were wanted at once the wait of a single one says nothing.
         let since = since.filter(|_| self.wanted.back() != Some(&None));
         self.wanted.resize(usize::try_from(lacking).unwrap_or(usize::MAX), since);
     }
 
-    /// A launch is ordered: since when it was wanted.
+    /// A launch is ordered. Returns since when it was wanted.
     pub(super) fn launched(&mut self) -> Option<Instant> {
         self.wanted.pop_front().flatten()
     }
 
     /// A launch ended well, so long after it was wanted and ordered.
     pub(super) fn ready_after(&mut self, wanted: Option<Duration>, ordered: Duration) {
-        // Until better is known, what waiting for others would have added is left out.
+        // Until a lead time is known, the time of the launch alone stands for it.
         if let Some(lead) = wanted.or((!self.demand.knows_lead()).then_some(ordered)) {
             self.demand.launched(lead);
         }

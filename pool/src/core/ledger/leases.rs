@@ -40,8 +40,8 @@ impl Ledger {
         };
         let mut place = 0;
         let refusal = refusal.or_else(|| {
-            // One for whom there is or will be a launch does not wait for others;
-            // the daemons are asked only where that matters.
+            // Clients for whom there is or will be a launch do not count against
+            // the limit; the daemons are asked only where that matters.
             let service = &self.services[id];
             let mut limit = service.policy.queue_length;
             if service.queue.len() >= limit {
@@ -67,8 +67,8 @@ impl Ledger {
     }
 
     pub(super) fn abandoned(&mut self, waiter: WaiterId) {
-        // What was launched for it stays wanted by nobody, and becomes surplus
-        // stock: launches are not aborted.
+        // A container launched for it becomes surplus stock: launches are not
+        // aborted.
         let Some(id) = self.waiting.remove(&waiter) else { return };
         let service = &mut self.services[id];
         service.totals.abandoned += 1;
@@ -97,7 +97,7 @@ impl Ledger {
             container.uses -= 1;
             return match retire_as.or_else(|| self.retire_reason_now(now, launch)) {
                 Some(reason) => self.retire(now, launch, reason),
-                // It has shown nothing.
+                // An unused lease is no proof.
                 None if self.out_of_contact(launch) => self.recheck(now, launch),
                 None => self.put_in_stock(now, launch, Proof::Itself),
             };
@@ -146,7 +146,7 @@ impl Ledger {
         match (container.retire_as, proof, container.liveness) {
             (Some(reason), ..) => self.retire(now, launch, reason),
             (None, Some(proof), _) => self.put_in_stock(now, launch, proof),
-            // The check may have needed the engine, which was not there then.
+            // The check may have failed for want of contact with the engine.
             (None, None, Liveness::Relisted) => self.put_in_stock(now, launch, Proof::Itself),
             (None, None, Liveness::Unproven) => match self.retire_reason_now(now, launch) {
                 Some(reason) => self.retire(now, launch, reason),

@@ -1,8 +1,8 @@
 //! Losses: containers that end by themselves while they are in stock, long after they got
 //! ready (those that end within the crash loop window are failures, see `Ledger::ended`).
 //!
-//! Such a service serves its clients all the same, so nobody is refused for it, and whoever
-//! waits is launched for at once. Only what is launched for the stock is paced: after each
+//! A service with losses serves its clients all the same, so none is refused for it, and
+//! those that wait are launched for at once. Only launches for the stock are paced: after each
 //! loss in a row, and then after each launch, there is a pause as after so many failures. A
 //! row ends when a container serves a client, and when nothing was lost for a while.
 
@@ -37,9 +37,9 @@ impl Losses {
 // === impl Ledger ===
 
 impl Ledger {
-    /// A container ended in stock by itself. Several that were launched before the last loss
-    /// was known are one with it: a machine that is short of memory for a moment takes more
-    /// than one.
+    /// A container ended in stock by itself. Losses of containers that were launched before the
+    /// last loss was known count as one with it: a machine that is short of memory for a moment
+    /// ends several.
     pub(super) fn lost(&mut self, now: Instant, launch: LaunchId) {
         let Container { service: id, generation, born, .. } = self.containers[launch];
         let service = &mut self.services[id];

@@ -1,4 +1,4 @@
-//! What the operator orders: daemons and services that are drained or used again, containers
+//! The operator's orders: daemons and services that are drained or used again, containers
 //! that are retired, rollouts that are given up.
 
 use std::time::Instant;
@@ -25,7 +25,7 @@ impl Ledger {
         self.known(service).filter(|service| !service.leaving).map(|service| service.admin)
     }
 
-    /// What an order to retire a container comes to.
+    /// The result of an order to retire a container.
     #[must_use]
     pub fn retirement(&self, launch: LaunchId) -> Retirement {
         let Some(container) = self.containers.get(&launch) else { return Retirement::Unknown };
@@ -38,7 +38,7 @@ impl Ledger {
         }
     }
 
-    /// The generation that a service is on its way to, if it is on the way.
+    /// The generation that a service is being rolled out to, if it is.
     #[must_use]
     pub fn rollout(&self, service: &ServiceName) -> Option<Generation> {
         self.known(service)?.rollout.as_ref().map(|rollout| rollout.to)
@@ -91,8 +91,8 @@ impl Ledger {
         self.resized(now, id);
     }
 
-    /// The service or the daemon of a container is not used any more. What is leased goes at the
-    /// end of its lease, what is being launched once it is started, unless they are used again
+    /// The service or the daemon of a container is not used any more. A leased container is
+    /// retired at the end of its lease, a launch once it is started, unless both are used again
     /// by then.
     pub(super) fn drain_one(&mut self, now: Instant, launch: LaunchId) {
         match self.containers[launch].state {
@@ -104,8 +104,8 @@ impl Ledger {
         }
     }
 
-    /// A container is not to be leased any more. It is retired by whoever reports of it next;
-    /// one that has yet to get ready is not waited for.
+    /// A container is not to be leased any more. The end of its launch, check or lease retires
+    /// it; the pool does not wait for its readiness.
     pub(super) fn retire_later(&mut self, launch: LaunchId, reason: RetireReason) {
         let container = &mut self.containers[launch];
         container.retire_as.get_or_insert(reason);
@@ -126,7 +126,7 @@ impl Ledger {
     }
 
     /// How many leased containers of a service do not come back, because the operator has their
-    /// daemons drained. Costs what there are daemons, and what containers are on those.
+    /// daemons drained. Looks at all daemons, and at the containers on the drained ones.
     pub(super) fn leased_on_drained(&self, id: ServiceId) -> u32 {
         let drained = self.daemons.values().filter(|daemon| !daemon.admin.is_ready());
         let there = drained.flat_map(|daemon| &daemon.containers);

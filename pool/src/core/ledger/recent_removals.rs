@@ -1,12 +1,12 @@
-//! What was removed of late, for lists that began before.
+//! Recent removals, for lists that began before.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use super::ContainerKey;
 
-/// The most removals that are remembered; of more, the oldest are forgotten.
-/// One that a list shows all the same is removed once more, which costs a call.
+/// The most removals that are remembered; beyond that the oldest are forgotten.
+/// If a list still shows a forgotten one, it is removed again, which costs a call.
 const MOST: usize = 4096;
 
 /// The removals on one daemon that a list under way may not know of, oldest first.
@@ -23,7 +23,7 @@ impl RecentRemovals {
         self.0.push_back((now, key));
     }
 
-    /// What a list may show that began then, though it is gone. Earlier removals
+    /// Removed containers that a list may show which began then. Earlier removals
     /// are forgotten: a list begins when the one before it has ended.
     pub(super) fn since(&mut self, began: Instant) -> BTreeSet<ContainerKey> {
         while let Some((at, _)) = self.0.front()

@@ -1,12 +1,11 @@
 //! Rollouts: one generation of a service takes the place of another.
 //!
-//! First one container of the new generation is launched, on trial, while the
-//! old one serves. Once one gets ready, and a canary has had its leases where there
-//! is to be one, the new generation is what is launched,
-//! and the old stock is retired as the new stock comes; what is leased, at its
-//! end. The stock is as large as is wanted meanwhile, where there is room for one
-//! container more; else one less. A new generation that fails too often in a row,
-//! or that no daemon can launch, is rolled back.
+//! First one container of the new generation is launched, on trial, while the old
+//! generation serves. Once one gets ready, and the canary, if there is one, has had its
+//! leases, only the new generation is launched. The old stock is retired as the new stock
+//! gets ready, leased containers at the end of their lease. The stock keeps its size
+//! meanwhile where there is room for one container more; else it has one less. A new
+//! generation that fails too often in a row, or that no daemon can launch, is rolled back.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +16,7 @@ use super::rollout::Rollout;
 use super::service::Service;
 use super::{Action, Generation, LaunchId, Ledger, RetireReason, ServiceId, SpecKey, State};
 
-/// What a rollout needs next.
+/// The next step of a rollout.
 enum Step {
     Retire(LaunchId),
     RollBack(GivenUp, Arc<str>),
@@ -29,7 +28,7 @@ enum Step {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Begins to roll a generation out, unless it is the one that there is.
+    /// Begins to roll a generation out, unless it is the current one.
     pub(super) fn roll_out(&mut self, id: ServiceId, to: Generation) {
         let service = &mut self.services[id];
         if service.generation != to {
@@ -58,7 +57,7 @@ impl Ledger {
         self.actions.push(Action::Advanced { service: name, generation, stage });
     }
 
-    /// Does what rollouts need.
+    /// Takes the next steps of rollouts.
     pub(super) fn roll(&mut self, now: Instant) {
         let mut last = None;
         while let Some(id) = self.rolling_out.iter().find(|id| Some(**id) > last).copied() {
@@ -80,7 +79,7 @@ impl Ledger {
     fn next_step(&self, id: ServiceId) -> Step {
         let service = &self.services[id];
         let Some(rollout) = &service.rollout else { return Step::Wait };
-        // It goes on from here when the operator lets the service be used again.
+        // The rollout goes on from here when the operator lets the service be used again.
         if !service.in_service() {
             return Step::Wait;
         }
@@ -98,7 +97,7 @@ impl Ledger {
             match rollout.canary.verdict() {
                 Verdict::RollBack(reason) => return Step::RollBack(GivenUp::Failed, reason),
                 Verdict::GoOn => return Step::TakeOver,
-                // There is nothing left to be held against, or to fall back on.
+                // The old generation cannot be compared with or fallen back on.
                 Verdict::Wait if service.policy.canary == 0 => return Step::TakeOver,
                 Verdict::Wait if self.only_hope(id, service, *to) => return Step::TakeOver,
                 Verdict::Wait => {}
@@ -111,7 +110,7 @@ impl Ledger {
         {
             return Step::Retire(launch);
         }
-        // Where there is no room beside the old stock, a part of that makes some.
+        // Without room beside the old stock, a container of that makes some.
         if let Some(launch) = old
             && stock > 1
             && rollout.lacks(&service.policy, &service.counts, service.queue.len()) > 0
@@ -135,8 +134,8 @@ impl Ledger {
                 && self.unlaunchable((id, to)).is_none())
     }
 
-    /// Why no daemon that answers can launch a spec, once each of them has
-    /// said so twice: a registry may be away for a moment. That none answers says nothing.
+    /// Why no daemon that answers can launch a spec, once each of them has said so
+    /// twice: a registry may be away for a moment. `None` when no daemon answers.
     fn refused(&self, spec: SpecKey) -> Option<Arc<str>> {
         let reason = self.unlaunchable(spec)?;
         let mut answered = self.daemons.values().filter_map(|daemon| {
@@ -147,8 +146,8 @@ impl Ledger {
         (first > 1 && answered.all(|refusals| refusals > 1)).then_some(reason)
     }
 
-    /// Whether a place for a service's rollout is on its way or being filled: one is
-    /// made at a time. What is removed counts where that can be done.
+    /// Whether a place for a service's rollout is on its way or being filled: one is made
+    /// at a time. Removals on daemons without contact do not count.
     fn place_is_coming(&self, id: ServiceId) -> bool {
         let rollout = self.services[id].rollout.as_ref();
         if rollout.is_some_and(|rollout| sizing::launching(&rollout.counts) > 0) {
@@ -161,8 +160,8 @@ impl Ledger {
         })
     }
 
-    /// Whether a container that came back from a lease is to go, because what is on
-    /// trial has no room beside it.
+    /// Whether a container that came back from a lease is to be retired, because the
+    /// new generation has no room beside it.
     pub(super) fn makes_room_for_rollout(&self, launch: LaunchId) -> bool {
         let container = &self.containers[launch];
         let id = container.service;
@@ -181,8 +180,8 @@ impl Ledger {
             && !self.place_is_coming(id)
     }
 
-    /// The new generation has taken the old one's place. Of the old one there is
-    /// only what is leased, or cannot be asked.
+    /// The new generation has taken the old one's place. Containers of the old one
+    /// are leased, being removed, or without contact.
     fn complete(&mut self, now: Instant, id: ServiceId) {
         let service = &mut self.services[id];
         let Some(Rollout { to, streak, .. }) = service.rollout.take() else { return };
@@ -199,7 +198,7 @@ impl Ledger {
         self.actions.push(Action::SwitchedOver { service: name, generation: to });
     }
 
-    /// The new generation is given up, and all of it goes.
+    /// The new generation is given up, and its containers are retired.
     pub(super) fn roll_back(
         &mut self,
         now: Instant,
@@ -230,8 +229,8 @@ impl Ledger {
         }
     }
 
-    /// No daemon has room for a launch of a rollout: one that could launch it
-    /// and holds old stock of the service gives a part of that up.
+    /// No daemon has room for a launch of a rollout: a full daemon that could
+    /// launch it gives up one container of the old stock of the service.
     pub(super) fn make_room(&mut self, now: Instant, spec: SpecKey) {
         let (id, generation) = spec;
         let service = &self.services[id];

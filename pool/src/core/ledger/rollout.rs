@@ -1,4 +1,4 @@
-//! One rollout: how far it is, and how many containers of the new generation it lacks.
+//! A rollout: its stage, and how many containers of the new generation it lacks.
 
 use super::super::{Counts, Policy, Stage, sizing};
 use super::canary::Canary;
@@ -11,7 +11,7 @@ pub(super) struct Rollout {
     pub(super) to: Generation,
     pub(super) stage: Stage,
     pub(super) canary: Canary,
-    /// Its containers; all are of this rollout.
+    /// The containers of the new generation.
     pub(super) counts: Counts,
     pub(super) streak: FailureStreak,
 }
@@ -29,12 +29,12 @@ impl Rollout {
         }
     }
 
-    /// It is what is launched.
+    /// Whether the new generation is what is launched.
     pub(super) fn taking_over(&self) -> bool {
         self.stage == Stage::TakingOver
     }
 
-    /// How many ready containers of a canary are kept: none that it may not launch.
+    /// How many ready containers of a canary are kept: no more than it has or may launch.
     pub(super) fn stock_wanted(&self, policy: &Policy) -> u32 {
         let (have, stock) = (have(&self.counts), Canary::stock(policy));
         if self.canary.may_launch(have, stock) { stock } else { have.min(stock) }
@@ -79,7 +79,7 @@ impl Rollout {
     }
 }
 
-/// What is in stock or on its way there.
+/// The containers in stock or on their way there.
 fn have(counts: &Counts) -> u32 {
     sizing::on_their_way(counts) + counts[State::Idle]
 }

@@ -1,4 +1,4 @@
-//! What is known of one service.
+//! The record of one service.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,11 +19,11 @@ pub(super) struct Service {
     pub(super) policy: Policy,
     /// The generation that is launched; during a rollout, the one to fall back on.
     pub(super) generation: Generation,
-    /// On its way to another generation.
+    /// The rollout under way, if any.
     pub(super) rollout: Option<Rollout>,
     /// The last generation that was rolled back, and why.
     pub(super) rolled_back: Option<(Generation, Arc<str>)>,
-    /// It was removed: it is drained.
+    /// The service was removed: it is drained.
     pub(super) leaving: bool,
     /// Whether the operator lets it be used.
     pub(super) admin: AdminState,
@@ -32,12 +32,12 @@ pub(super) struct Service {
     pub(super) queue: Queue,
     pub(super) streak: FailureStreak,
     pub(super) window: Option<Window>,
-    /// What is learnt where the stock sizes itself; `policy.warm` follows it.
+    /// The learnt demand, if the stock sizes itself; `policy.warm` follows it.
     pub(super) learning: Option<Learning>,
     pub(super) hedges: Hedges,
     /// When a lease was asked for or ended last.
     pub(super) used: Option<Instant>,
-    /// Its stock was moved, and is not known to be spread since.
+    /// Its stock was moved, and may not be spread yet.
     pub(super) spreading: bool,
     pub(super) totals: Totals,
 }
@@ -82,7 +82,7 @@ impl Service {
         !self.leaving && self.admin.is_ready()
     }
 
-    /// The generation that waiters and stock are launched of.
+    /// The generation that is launched for waiters and stock.
     pub(super) fn current(&self) -> Generation {
         match &self.rollout {
             Some(rollout) if rollout.taking_over() => rollout.to,
@@ -107,7 +107,7 @@ impl Service {
         self.rollout.as_ref().filter(|rollout| rollout.stage == Stage::Canary)
     }
 
-    /// The container that is leased next: of a canary, when it is its turn.
+    /// The container that is leased next: one of a canary when its turn has come.
     pub(super) fn next(&self) -> Option<LaunchId> {
         let in_turn = |rollout: &&Rollout| !rollout.canary.due(&self.policy);
         let older = self.canary().filter(in_turn).and_then(|r| self.stock.older_than(r.to));
@@ -121,14 +121,14 @@ impl Service {
         }
     }
 
-    /// One ended.
+    /// A lease of a container has ended.
     pub(super) fn lease_ended(&mut self, generation: Generation, outcome: Outcome) {
         if let Some(rollout) = self.rollout.as_mut().filter(|r| r.stage == Stage::Canary) {
             rollout.canary.ended(rollout.to == generation, outcome);
         }
     }
 
-    /// What goes when the stock is too large: of a canary, if that has too many.
+    /// The container to retire when the stock is too large: a canary's, if it has too many.
     pub(super) fn surplus(&self) -> Option<LaunchId> {
         let large =
             |rollout: &&Rollout| rollout.counts[State::Idle] > rollout.stock_wanted(&self.policy);
@@ -151,7 +151,7 @@ impl Service {
                 || self.rollout.as_ref().is_some_and(|rollout| rollout.to == generation))
     }
 
-    /// The failures of a generation in a row; `None` for one that is launched no more.
+    /// The failures of a generation in a row; `None` if it is not launched any more.
     pub(super) fn failures_of(&mut self, generation: Generation) -> Option<&mut FailureStreak> {
         match &mut self.rollout {
             Some(rollout) if rollout.to == generation => Some(&mut rollout.streak),
@@ -189,14 +189,14 @@ impl Service {
         sizing::deficit(&self.policy, warm, &others, self.queue.len(), struggling).min(room)
     }
 
-    /// How many waiters there is or will be a container for without any other
-    /// connection ending, when the daemons that can launch it have so much room.
+    /// How many waiters get a container without another connection ending, when the
+    /// daemons that can launch the service have so much room.
     pub(super) fn launchable(&self, room: u32) -> u32 {
         let more = self.policy.max.saturating_sub(self.counts.total()).min(room);
         sizing::on_their_way(&self.counts).saturating_add(more)
     }
 
-    /// Its launches have failed so often that nobody should wait for one.
+    /// The last error, if launches fail so often that nobody should wait for one.
     pub(super) fn failing(&self) -> Option<&Arc<str>> {
         let streak = self.current_failures();
         streak.last_error.as_ref().filter(|_| streak.total() >= self.policy.failing_after)
@@ -207,12 +207,12 @@ impl Service {
         self.failing().filter(|_| self.current_failures().retry_at.is_some())
     }
 
-    /// What went wrong last with what is launched now.
+    /// The last failure of the current generation.
     pub(super) fn last_error(&self) -> Option<&Arc<str>> {
         self.current_failures().last_error.as_ref()
     }
 
-    /// Is run by another policy. A stock that sizes itself begins with what it has.
+    /// Takes over another policy. A stock that sizes itself keeps its size, within bounds.
     pub(super) fn adopt(&mut self, policy: Policy) {
         let warm = match (&policy.auto, &self.learning) {
             (Some(auto), Some(_)) => self.policy.warm.clamp(auto.min, auto.max),
@@ -232,7 +232,7 @@ impl Service {
         }
     }
 
-    /// A launch is ordered: since when it was wanted, as far as that is learnt from.
+    /// A launch is ordered. Returns since when it was wanted, as far as that is learnt from.
     pub(super) fn launched(&mut self, generation: Generation) -> Option<Instant> {
         let current = generation == self.current();
         self.learning.as_mut().filter(|_| current)?.launched()

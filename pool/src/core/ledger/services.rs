@@ -27,7 +27,7 @@ impl Ledger {
                 service.adopt(policy);
                 service.leaving = false;
                 service.rolled_back = None;
-                // With its pause, which is known by it.
+                // Also ends its pause: the timer is keyed by the generation.
                 let before = service.generation;
                 self.forget_lane((id, before));
                 self.services[id].generation = generation;
@@ -60,7 +60,7 @@ impl Ledger {
             }
             self.roll_out(id, generation);
         }
-        // What was good enough before may be too much used now.
+        // A lower `reuse` may make containers in stock spent.
         let reason_of = |launch| Some((launch, self.retire_reason_now(now, launch)?));
         let idle = self.of_service(id, |state| state == State::Idle);
         let to_retire: Vec<_> = idle.into_iter().filter_map(reason_of).collect();
@@ -92,7 +92,7 @@ impl Ledger {
     /// Drops all that was known of launches of a generation.
     pub(super) fn forget_lane(&mut self, spec: SpecKey) {
         self.release(spec);
-        // No daemon is opened by that, nor closed.
+        // These fields neither open nor close a daemon for launches.
         for daemon in self.daemons.all_derived_mut() {
             daemon.prepared.remove(&spec);
             daemon.refusals.remove(&spec);
@@ -112,8 +112,8 @@ impl Ledger {
         self.services.iter().map(|(id, _)| id).collect()
     }
 
-    /// The containers of a service that are in such a state. Costs what there
-    /// are containers.
+    /// The containers of a service whose state is wanted. Looks at every
+    /// container.
     pub(super) fn of_service(
         &self,
         id: ServiceId,

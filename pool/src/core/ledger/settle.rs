@@ -1,4 +1,4 @@
-//! What follows from what has changed: what is launched, which stock is too large, who has
+//! The consequences of changes: launches, stocks that are too large, waiters that have
 //! nothing left to wait for.
 
 use std::collections::BTreeSet;
@@ -12,14 +12,14 @@ use super::{
     Action, DaemonId, Generation, LaunchId, Ledger, RetireReason, ServiceId, SpecKey, State, Timer,
 };
 
-/// Of so many daemons it is said why they cannot launch a service.
+/// The daemons whose reasons are given when none can launch a service.
 const REASONS: usize = 3;
 
 // === impl Ledger ===
 
 impl Ledger {
-    /// Brings up to date what is derived from what an event, or a deadline, has changed, and orders
-    /// what follows, until nothing does.
+    /// Brings derived state up to date after an event or a deadline, and orders the consequences,
+    /// until there are none.
     pub(super) fn settle(&mut self, now: Instant) {
         self.refresh(now);
         let mut held = BTreeSet::new();
@@ -35,8 +35,8 @@ impl Ledger {
         self.look_at_spread(now);
     }
 
-    /// Brings up to date what is derived from services and daemons that may have changed. Then it is
-    /// to be seen what follows.
+    /// Brings up to date the state derived from services and daemons that may have changed, and
+    /// notes that its consequences are to be ordered.
     pub(super) fn refresh(&mut self, now: Instant) {
         while let Some(id) = self.daemons.pop_changed() {
             self.unsettled = true;
@@ -48,15 +48,15 @@ impl Ledger {
         }
     }
 
-    /// Launches what is wanted and missing, as far as daemons have room: first for those who wait,
-    /// the longest first; then for the emptiest stock. What is `held` in one round is not asked for
-    /// again in the next: nothing but another event or a deadline ends that.
+    /// Launches missing containers, as far as daemons have room: first for a trial or canary, then
+    /// for waiters, the longest first, then for the emptiest stock. A spec that is `held` in one
+    /// round is skipped in the next: only another event or a deadline ends the hold.
     fn converge(&mut self, now: Instant, held: &mut BTreeSet<SpecKey>) {
         let lacking = self.short.difference(&self.unplaceable).filter(|spec| !held.contains(spec));
         let mut candidates: Vec<_> = lacking.map(|spec| (self.need(*spec), *spec)).collect();
         while let Some(at) = (0..candidates.len()).min_by_key(|at| candidates[*at].0) {
             let (_, spec) = candidates.swap_remove(at);
-            // The last one may have been for both specs of a service.
+            // The last launch may have met the need of both specs of a service.
             if !self.short.contains(&spec) {
                 continue;
             }
@@ -69,7 +69,7 @@ impl Ledger {
                 Some(daemon) => {
                     let launch = self.launch(now, spec, daemon);
                     self.expect(now, launch, spec.0);
-                    // The next one is launched by what this one has changed.
+                    // The next launch is chosen by the state after this one.
                     self.refresh(now);
                     if self.short.contains(&spec) {
                         candidates.push((self.need(spec), spec));
@@ -90,8 +90,8 @@ impl Ledger {
     pub(super) fn need(&self, (service, generation): SpecKey) -> (Option<u64>, u64) {
         let service = &self.services[service];
         if generation != service.current() {
-            // What is on trial is one container, which serves whoever waits once it
-            // is ready. Behind others it might never have its turn.
+            // A container on trial or of a canary serves clients, too, once it is
+            // ready. Behind other launches it might never have its turn.
             return (None, 0);
         }
         let coming = sizing::on_their_way(&service.counts);
@@ -126,15 +126,15 @@ impl Ledger {
         if !paced {
             self.pace(now, (id, generation));
         }
-        // First: what follows is about a container that is known.
+        // First: later actions are about a container that is known.
         self.actions.push(action);
         self.transit(now, launch, State::Launching);
         launch
     }
 
-    /// What follows from a service: which of its generations lack containers, whether it is on its
-    /// way to another one, whether those who wait are to be looked at, and whether its stock is too
-    /// large.
+    /// Derives the state that follows from a service: which of its generations lack containers,
+    /// whether it has a rollout, whether its waiters are to be looked at, and whether its stock
+    /// is too large.
     fn refresh_service(&mut self, now: Instant, id: ServiceId) {
         let service = self.services.derived_mut(id);
         let specs: Vec<SpecKey> =
@@ -179,8 +179,8 @@ impl Ledger {
         }
     }
 
-    /// What follows from a daemon: its place in the order of placement, and what is not unplaceable any
-    /// more.
+    /// Derives the state that follows from a daemon: its place in the order of placement, and
+    /// the specs that are not unplaceable any more.
     fn refresh_daemon(&mut self, id: DaemonId) {
         let daemon = &self.daemons[id];
         self.spread.changed |= match daemon.open(self.draining) {
@@ -192,11 +192,11 @@ impl Ledger {
         };
     }
 
-    /// Retires what the stock had above `warm` all through the window that ends now.
+    /// Retires the surplus that the stock had all through the window that ends now.
     pub(super) fn shrink(&mut self, now: Instant, id: ServiceId) {
         let service = &mut self.services[id];
         let Some(window) = service.window.take() else { return };
-        // What ends with it may not have been looked at yet.
+        // The last changes of the stock may not be in `low` yet.
         let low = window.low.min(service.stock.len());
         for _ in 0..low.saturating_sub(service.stock_wanted()) {
             if let Some(worst) = self.services[id].surplus() {
@@ -205,7 +205,7 @@ impl Ledger {
         }
     }
 
-    /// Refuses those who wait for what cannot come.
+    /// Refuses the waiters for whom no container can come.
     fn give_up(&mut self) {
         while let Some(id) = self.recheck_waiters.pop_first() {
             if self.services[id].queue.len() > 0
@@ -217,7 +217,7 @@ impl Ledger {
     }
 
     /// Why there will be no container for a waiter of a service, when that is
-    /// certain: none is on its way or to be used again, and no daemon can launch one.
+    /// certain: none is on its way or will be reused, and no daemon can launch one.
     pub(super) fn hopeless(&self, id: ServiceId) -> Option<Arc<str>> {
         let service = &self.services[id];
         if sizing::on_their_way(&service.counts) > 0 {
@@ -225,7 +225,7 @@ impl Ledger {
         }
         let mut specs = service.launched_generations().map(|generation| (id, generation));
         let reason = self.unlaunchable(specs.next()?)?;
-        // What is on trial may serve them, too.
+        // A container on trial may serve them, too.
         let hopeless = specs.all(|spec| self.unlaunchable(spec).is_some());
         (hopeless && !self.some_come_back(id)).then_some(reason)
     }
@@ -245,7 +245,7 @@ impl Ledger {
         let mut reasons = Vec::new();
         for (_, daemon) in self.daemons.by_name() {
             let (reason, answered) = daemon.unfit_for(spec)?;
-            // Those that answer first: what they say is about the service.
+            // First the daemons that answer: their reasons are about the service.
             reasons.push((!answered, &daemon.name, reason));
         }
         reasons.sort();

@@ -1,15 +1,15 @@
 //! The spread of a stock over the daemons: as if each container had been launched on the
 //! daemon that is the least utilised.
 //!
-//! Two things bring it about. The first launches wait a moment for daemons that are about
-//! to be usable ([`HOLD`]), so that the stock does not lie on the one that answered first.
-//! And what lies wrong all the same (a daemon was away, or has joined) is moved while nobody
-//! asks for it: one more is launched on the emptier daemon, and when that is ready one on
-//! the fullest goes. A move pays when the emptier daemon is less utilised than the other
-//! would be without one. Each that pays makes the sum of the loads at which containers were
-//! added less, so that moves come to an end. One container more or less on a daemon is not
-//! worth a launch, for the next connection corrects it for nothing: moves begin where there
-//! is more ([`TOLERANCE`]), and then go on until none pays.
+//! Two mechanisms bring it about. The first launches wait a moment for daemons that are
+//! about to be usable ([`HOLD`]), so that the first daemon that answers does not get the
+//! whole stock. And a container that is misplaced all the same (a daemon was away, or has
+//! joined) is moved while no leases are asked for: one more is launched on the emptier daemon,
+//! and when that is ready one on the fullest is retired. A move pays when the emptier daemon
+//! is less utilised than the other would be without one. Each such move reduces the sum of
+//! the loads at which containers were added, so that moves come to an end. A difference of
+//! one container is not worth a launch, for the next connection corrects it at no cost: moves
+//! begin at a larger difference ([`TOLERANCE`]), and then go on until none pays.
 
 use std::time::{Duration, Instant};
 
@@ -23,19 +23,19 @@ use super::{
 };
 use crate::backoff::fraction;
 
-/// Launches for the stock wait so long for daemons that have yet to answer.
+/// How long launches for the stock wait for daemons that have yet to answer.
 const HOLD: Duration = Duration::from_secs(2);
-/// A service for which nobody has come for so long may have its stock moved; and the time
+/// How long a service has to be unused before its stock may be moved; and the time
 /// between two moves.
 const QUIET: Duration = Duration::from_secs(5);
-/// The same where others change the loads, too: so much more at most, by chance. Several pools
-/// on the same daemons see at the same time that a move pays; were they to act on it at the same
-/// time, four would turn the difference round, and turn it back for ever.
+/// The most that is added at random to the pause where others change the loads, too. Several
+/// pools on the same daemons see at the same time that a move pays; if four acted on it at the
+/// same time, they would turn the difference round, and turn it back for ever.
 const APART: Duration = QUIET;
-/// The pause doubles so often at most while moves fail: up to 11 minutes, or 21 beside others.
+/// How often the pause doubles at most while moves fail: to 11 minutes, or 21 beside others.
 const DOUBLINGS: u32 = 7;
-/// The first move of a service has to pay though there were so many containers more on the
-/// emptier daemon.
+/// The first move of a service has to pay even with so many more containers on the emptier
+/// daemon.
 const TOLERANCE: u32 = 1;
 /// The same for each move where others change the loads, too: other instances, or connections
 /// to other services.
@@ -44,17 +44,17 @@ const BESIDE_OTHERS: u32 = 2;
 /// Launches of a spec that wait for daemons which may come soon.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
-    /// Until when, if any waits.
+    /// When they stop waiting, if any waits.
     pub(super) until: Option<Instant>,
-    /// A daemon that may come. The others are not looked at for as long as it may: every event
-    /// asks, and to look at all of them costs what there are daemons.
+    /// A daemon that may come. While it may, the others are not looked at, so that an event
+    /// does not cost a look at every daemon.
     expected: Option<DaemonName>,
 }
 
-/// What is known of the spread of the stocks.
+/// The state of the spread of the stocks.
 #[derive(Debug, Default)]
 pub(super) struct Spread {
-    /// A daemon's load has changed, or what it can launch, since the stocks were looked at.
+    /// A daemon's load or its fitness for a spec has changed since the stocks were looked at.
     pub(super) changed: bool,
     /// When they are looked at.
     pub(super) due: Option<Instant>,
@@ -66,9 +66,9 @@ pub(super) struct Spread {
     last: ServiceId,
     /// When a lease of any service was asked for or ended last.
     used: Option<Instant>,
-    /// What other pools do not have, see [`APART`].
+    /// The number that no other pool has, see [`APART`].
     salt: u64,
-    /// Times that were set.
+    /// How often `due` was set.
     looks: u64,
 }
 
@@ -104,8 +104,8 @@ impl Daemon {
     /// Where one of its containers was put in the order of placement, if it were the last.
     fn place_of_last(&self) -> Place {
         let mut load = self.load();
-        // What is being removed is not to be moved any more: else moves go on for as long as
-        // removals take, and all of it back when they are confirmed.
+        // Containers that are being removed do not count: else moves go on for as long as
+        // removals take, and are undone when those are confirmed.
         load.used = load.used.saturating_sub(1 + self.counts[State::Retiring]);
         load.place()
     }
@@ -114,7 +114,7 @@ impl Daemon {
 // === impl Service ===
 
 impl Service {
-    /// Whether one of its stock may be moved now, for it has what it wants and room for one more.
+    /// Whether one of its stock may be moved now: the stock is complete, with room for one more.
     fn may_be_moved(&self) -> bool {
         let idle =
             self.stock.len() == self.stock_wanted() && sizing::on_their_way(&self.counts) == 0;
@@ -154,7 +154,7 @@ impl Ledger {
         let known = hold.expected.as_ref();
         let expected = known.and_then(|name| self.daemons.id(name));
         if !expected.is_some_and(|id| comes(&self.daemons[id])) {
-            // On from there, as those before were passed over already; then round.
+            // The search goes on behind the last one, and then from the first.
             let next = self.daemons.round_from(known).find(|(_, daemon)| comes(daemon));
             let Some(next) = next.map(|(_, daemon)| daemon.name.clone()) else {
                 self.release(spec);
@@ -182,7 +182,7 @@ impl Ledger {
         self.spread.used = Some(now);
         let service = &mut self.services[id];
         service.used = Some(now);
-        // Whoever comes next corrects one more or less for nothing.
+        // The next connection corrects a difference of one at no cost.
         service.spreading = false;
     }
 
@@ -195,7 +195,7 @@ impl Ledger {
         }
         let mut pause = QUIET;
         if self.daemons.values().any(|daemon| daemon.others > 0) {
-            // Both may be small, and salts close to each other.
+            // Salt and counter may be small, and salts close to each other.
             let chance = fraction(self.spread.salt.rotate_left(32) ^ self.spread.looks);
             pause += APART.mul_f64(chance);
         }
@@ -208,13 +208,13 @@ impl Ledger {
     /// Begins to move a container, if that pays.
     pub(super) fn spread(&mut self, now: Instant) {
         self.spread.due = None;
-        // Again when nobody comes any more.
+        // While leases go on, another look follows.
         let busy = self.spread.used.is_some_and(|at| now - at < QUIET);
         self.spread.changed = busy;
         if self.draining {
             return;
         }
-        // Those that were begun with, then each in its turn.
+        // Services with moves begun, then each in its turn.
         let (next, wrapped): (Vec<_>, Vec<_>) =
             self.service_ids().into_iter().partition(|id| *id > self.spread.last);
         let begun = |id: &ServiceId| self.services[*id].spreading;
@@ -254,8 +254,8 @@ impl Ledger {
         self.placement.pick_below(from.place_of_last(), |to| is_better(&self.daemons[to]))
     }
 
-    /// Of the stock of a service the container that one on any other daemon would be better
-    /// than, and its daemon.
+    /// The worst placed container in the stock of a service, of those that their daemon lists,
+    /// and that daemon.
     fn worst_placed(&self, id: ServiceId) -> Option<(&Daemon, LaunchId)> {
         let stock = &self.services[id].stock;
         let placed = stock.worst_first().filter_map(|launch| {
@@ -271,7 +271,7 @@ impl Ledger {
         )
     }
 
-    /// The launch of a move is over: well, or not.
+    /// The launch of a move has ended, `well` or not.
     pub(super) fn move_ended(&mut self, launch: LaunchId, well: bool) {
         if self.spread.moving == Some(launch) {
             self.spread.moving = None;
@@ -280,8 +280,8 @@ impl Ledger {
         }
     }
 
-    /// A container that was launched to take the place of another is in stock: the one that
-    /// is placed worst goes. That is itself, where things have changed meanwhile.
+    /// A container that was launched to take the place of another is in stock: the worst
+    /// placed one is retired, which may be the new one if loads have changed meanwhile.
     pub(super) fn take_place(&mut self, now: Instant, launch: LaunchId) {
         let Container { service: id, state, .. } = self.containers[launch];
         let service = &self.services[id];

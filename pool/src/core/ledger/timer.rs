@@ -1,4 +1,4 @@
-//! What the ledger waits for.
+//! The timers of the ledger.
 
 use super::{DaemonId, LaunchId, ServiceId, SpecKey, WaiterId};
 
@@ -8,17 +8,17 @@ pub(super) enum Timer {
     Waiter(WaiterId),
     /// A container in stock gets too old.
     Age(LaunchId),
-    /// What a container in stock has proved is too long ago, without contact.
+    /// The last proof of a container in stock, without contact, is too old.
     Stale(LaunchId),
     /// A launch takes unusually long.
     Late(LaunchId),
     /// The end of a service's surplus window.
     Surplus(ServiceId),
-    /// When the demand of a service is looked at though nobody came.
+    /// The demand of a service is reviewed though nobody came.
     Demand(ServiceId),
     /// The end of a spec's back-off.
     BackOff(SpecKey),
-    /// The end of a pause in what is launched for the stock of a spec.
+    /// The end of a pause of launches for the stock of a spec.
     Stock(SpecKey),
     /// The end of a daemon's back-off.
     Daemon(DaemonId),

@@ -1,4 +1,4 @@
-//! What is counted of a service.
+//! The counters of a service.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::RetireReason;
 pub struct Totals {
     /// Launches ordered.
     pub launched: u64,
-    /// Of them, those for which another took unusually long.
+    /// Of them, hedges: launches because another took unusually long.
     pub hedged: u64,
     /// Launches that failed.
     pub launch_failures: u64,

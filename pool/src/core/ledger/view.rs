@@ -1,4 +1,4 @@
-//! What readers see of the ledger.
+//! The ledger as readers see it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct ServiceView {
     pub rollout: Option<RolloutView>,
     /// The last generation that was rolled back, and why.
     pub rolled_back: Option<(Generation, Arc<str>)>,
-    /// It was removed and is being drained.
+    /// Whether it was removed and is being drained.
     pub leaving: bool,
     /// Whether the operator lets it be used.
     pub admin: AdminState,
@@ -48,18 +48,18 @@ pub struct ServiceView {
     /// The last failure, while its containers keep failing.
     pub failing: Option<Arc<str>>,
     /// Why a connection that finds nothing in stock is refused, while that is so;
-    /// that too many wait is not looked at.
+    /// a full queue does not count.
     pub refusing: Option<Arc<str>>,
     /// The last failure of a launch, whoever was at fault.
     pub last_error: Option<Arc<str>>,
-    /// What happened since it was added.
+    /// Its counters since it was added.
     pub totals: Totals,
 }
 
 /// A generation on its way to take the place of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolloutView {
-    /// Which.
+    /// The new generation.
     pub to: Generation,
     /// How far it is.
     pub stage: Stage,
@@ -80,21 +80,21 @@ pub struct DaemonView {
     pub counts: Counts,
     /// Launches in flight on it: ordered, and not started yet.
     pub in_flight: u32,
-    /// How many launches it may have in flight now: as configured or learnt, or one that tries
-    /// while they fail.
+    /// How many launches it may have in flight now: as configured or learnt, or one while they
+    /// fail.
     pub launch_limit: u32,
     /// Containers of earlier boots, and of lost replies, still to be removed.
     pub strays: u32,
-    /// Containers of others who share the capacity, as of the last list; with what runs there
-    /// of this pool's under another name of the same engine.
+    /// Containers of others who share the capacity, as of the last list; with containers of this
+    /// pool that run there under another name of the same engine.
     pub others: u32,
     /// Why there is no contact, once it was tried.
     pub down: Option<Arc<str>>,
     /// Why launches on it fail, while they do: one at a time tries.
     pub degraded: Option<Arc<str>>,
-    /// A complete list was had since contact was made.
+    /// Whether a complete list has arrived since contact was made.
     pub listed: bool,
-    /// It left the fleet and is being drained.
+    /// Whether it left the fleet and is being drained.
     pub leaving: bool,
     /// Whether the operator lets it be used.
     pub admin: AdminState,
@@ -169,14 +169,14 @@ impl DaemonView {
         self.counts.total() + self.strays
     }
 
-    /// It does not answer, or has nothing of an earlier boot any more and knows
-    /// whether it can launch the service.
+    /// Whether it does not answer, or has nothing of an earlier boot any more and
+    /// knows whether it can launch the service.
     #[must_use]
     pub fn settled_for(&self, service: &ServiceName) -> bool {
         self.down.is_some() || (self.reaped() && self.prepared.contains_key(service))
     }
 
-    /// It does not answer, or has nothing of an earlier boot any more.
+    /// Whether it does not answer, or has nothing of an earlier boot any more.
     #[must_use]
     pub fn reaped(&self) -> bool {
         self.down.is_some() || (self.listed && self.strays == 0)
@@ -186,8 +186,8 @@ impl DaemonView {
 // === impl Ledger ===
 
 impl Ledger {
-    /// A copy of the counters of one service, unless there is a drain. Costs what there
-    /// are daemons, at most.
+    /// A copy of the counters of one service, unless there is a drain. Looks at each
+    /// daemon at most.
     #[must_use]
     pub fn service(&self, name: &ServiceName) -> Option<ServiceView> {
         if self.draining {

@@ -1,4 +1,4 @@
-//! What becomes of the calls to a fake engine.
+//! The gates before the calls to a fake engine.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub enum Op {
     Launch,
     /// `ContainerRuntime::retire`.
     Retire,
-    /// `ContainerRuntime::owned`.
+    /// `ContainerRuntime::list`.
     List,
     /// `ContainerRuntime::events`, until the stream is open.
     Events,
@@ -23,25 +23,25 @@ pub enum Op {
     Check,
 }
 
-/// What becomes of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// It works, after a latency that depends on the seed.
+    /// The call works, after a latency that depends on the seed.
     Ok,
-    /// It is refused.
+    /// The call is refused.
     Err,
-    /// It works after so long.
+    /// The call works after so long.
     Slow(Duration),
-    /// It is not answered and has no effect; the caller gives up after 10 s.
+    /// The call is not answered and has no effect; the caller gives up after 10 s.
     Never,
-    /// It is carried out at once, and its reply is lost.
+    /// The call is carried out at once, and its reply is lost.
     Lost,
-    /// Its caller is told that it failed; it is carried out so much later.
+    /// The call fails for its caller, and is carried out so much later.
     Late(Duration),
     /// A launch finds that the daemon is not prepared any more.
     Unprepared,
     /// A removal is under way and has not ended.
     Pending,
-    /// It panics.
+    /// The call panics.
     Panic,
 }

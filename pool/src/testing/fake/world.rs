@@ -1,4 +1,4 @@
-//! What exists on a fake engine, and who is told of it.
+//! The containers on a fake engine, and the listeners to its events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) struct FakeWorld {
     pub(super) gates: BTreeMap<(DaemonName, Op), Gate>,
     /// Instead of the daemon's, for one service.
     pub(super) prepare_gates: BTreeMap<(DaemonName, ServiceName), Gate>,
-    /// Instead of the daemon's, for the readiness of what runs a spec.
+    /// Instead of the daemon's, for the readiness of containers with a spec.
     pub(super) spec_gates: BTreeMap<u32, Gate>,
     /// How often each was asked for.
     pub(super) calls: BTreeMap<(DaemonName, Op), u64>,
@@ -37,10 +37,10 @@ pub(super) struct FakeWorld {
     pub(super) peak: BTreeMap<DaemonName, usize>,
 }
 
-/// What a daemon is prepared for: a service, and what it runs.
+/// A daemon and the service and spec that it is prepared for.
 type Prepared = ((DaemonName, ServiceName), u32);
 
-/// One preparation under way.
+/// A preparation under way.
 pub(super) struct Preparation {
     world: Arc<Mutex<FakeWorld>>,
     pair: Prepared,
@@ -92,7 +92,7 @@ impl FakeWorld {
         *peak = now.max(*peak);
     }
 
-    /// Containers on a daemon, of whomever.
+    /// Containers on a daemon, with those of others.
     pub(super) fn on(&self, daemon: &DaemonName) -> u32 {
         let ours = self.real.keys().filter(|(name, _)| name == daemon).count();
         let others = self.others.get(daemon).copied().unwrap_or_default();

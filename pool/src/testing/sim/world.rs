@@ -1,4 +1,4 @@
-//! The model world: what really exists, and what happens to it.
+//! The model world: the containers that really exist, and random events.
 
 mod daemons;
 mod judge;
@@ -36,7 +36,7 @@ pub(super) struct World {
     last_waiter: u64,
     /// The generation that the event under way asks for.
     asked: Option<Generation>,
-    /// Where the container came from that was moved last.
+    /// The state that a container left in the last transition.
     moved_from: State,
     draining: bool,
     report: Report,
@@ -54,7 +54,7 @@ struct Engine {
     in_fleet: bool,
     /// Whether the operator lets it be used.
     admin: AdminState,
-    /// What exists on it, and whether it runs.
+    /// Its containers, and whether each runs.
     real: BTreeMap<ContainerKey, bool>,
     /// Creates whose reply was lost and that are carried out later.
     lost_creates: Vec<ContainerKey>,
@@ -67,12 +67,12 @@ struct Engine {
     listing: Option<(Instant, Vec<Owned>, u32)>,
 }
 
-/// A service as it was asked for, and as the ledger says it is.
+/// A service as it was asked for, and as the ledger reports it.
 struct Served {
     policy: Policy,
-    /// The last one that took over.
+    /// The last generation that took over.
     stable: Generation,
-    /// The one that is to take over.
+    /// The generation that is to take over.
     trying: Option<Generation>,
     last: Generation,
     removed: bool,
@@ -86,9 +86,10 @@ struct Record {
     daemon: DaemonName,
     phase: Phase,
     leases: u32,
-    /// A lease of it failed, or it was said to be dead.
+    /// Whether it must not be leased again: a lease of it failed, or the ledger was told of its
+    /// end or its retirement.
     tainted: bool,
-    /// When it has shown last that it can serve.
+    /// When it last proved that it can serve.
     proved: Option<Instant>,
     /// When it is too old to be leased.
     expires: Option<Instant>,
@@ -98,7 +99,7 @@ struct Record {
 enum Phase {
     Ordered,
     Started,
-    /// The ledger wants it no longer; the launcher has yet to say so.
+    /// The ledger does not want it any more; the launcher has yet to confirm.
     Interrupted,
     Stock,
     Leased,
@@ -149,9 +150,9 @@ impl World {
         Ok(())
     }
 
-    /// One random thing happens.
+    /// Takes one random step.
     pub(super) fn step(&mut self) -> Checked {
-        // Time has gone by: what the ledger does about that, it does before the world changes.
+        // Time has gone by: the ledger handles its deadlines before the world changes.
         self.pass(Duration::ZERO)?;
         match self.rng.below(104) {
             0..18 => self.arrive(),
@@ -173,8 +174,8 @@ impl World {
         }
     }
 
-    /// Faults end and nobody comes: the stock must converge to its target and
-    /// everything else must go.
+    /// Faults end and no clients come: the stock must converge to its target and
+    /// all other containers must go.
     pub(super) fn calm_down(&mut self) -> Checked {
         self.use_all()?;
         for name in self.daemon_names() {
@@ -194,8 +195,8 @@ impl World {
             if service.leaving {
                 return Err(format!("I6: {} was removed and is there", service.name));
             }
-            // Where there is no room for one more, a rollout waits for some; a canary
-            // waits for clients.
+            // Without room for one more container a rollout waits; a canary waits for
+            // clients.
             let waits = service.rollout.as_ref().is_none_or(|r| r.stage == Stage::Canary);
             if capacity > wanted && !waits {
                 return Err(format!("I8: {} does not switch over: {service:?}", service.name));
@@ -220,7 +221,7 @@ impl World {
         self.nothing_forgotten()
     }
 
-    /// Nothing is launched any more and everything goes.
+    /// Nothing is launched any more and all containers go.
     pub(super) fn drain(&mut self) -> Checked {
         for _ in 0..self.rng.below(4) {
             self.arrive()?;
@@ -235,7 +236,7 @@ impl World {
         self.nothing_forgotten()
     }
 
-    /// I7: what really exists is what the ledger holds.
+    /// I7: each container that really exists is in the ledger.
     fn nothing_forgotten(&self) -> Checked {
         for (name, engine) in &self.daemons {
             let held: BTreeSet<_> = self
@@ -259,7 +260,7 @@ impl World {
         Ok(())
     }
 
-    /// All that is under way ends well, without any time going by.
+    /// Everything under way ends well, and no time goes by.
     fn finish_all(&mut self) -> Checked {
         self.carry_out_lost_create()?;
         for name in self.daemon_names() {
@@ -285,7 +286,7 @@ impl World {
         let Some(waiter) = self.rng.pick(&waiters).copied() else { return Ok(()) };
         let leases = self.report.leases;
         self.tell(Event::Abandoned { waiter })?;
-        // It may be told first that its time was up.
+        // The waiter may be refused first, as its time was up.
         if self.waiters.remove(&waiter).is_none() && self.report.leases > leases {
             return Err(format!("I4: {waiter:?} was granted a container as it left"));
         }
@@ -319,8 +320,8 @@ impl World {
         }
     }
 
-    /// The process stands still, and hears of clients before it looks at the clock. Of nothing
-    /// else: what it does about deadlines then is judged by a world that has not changed.
+    /// The process stalls, and hears of clients before it looks at the clock. Nothing else
+    /// happens: the world by which its handling of deadlines is judged has not changed.
     fn stall(&mut self) -> Checked {
         self.now += Duration::from_secs(self.rng.below(120));
         (0..self.rng.below(3)).try_for_each(|_| self.arrive())?;
@@ -350,7 +351,7 @@ impl World {
         self.tell(Event::Died { launch })
     }
 
-    /// Tells the ledger, and holds its answer against the invariants.
+    /// Tells the ledger an event, and checks its actions against the invariants.
     fn tell(&mut self, event: Event) -> Checked {
         if self.recent.len() == 40 {
             self.recent.pop_front();

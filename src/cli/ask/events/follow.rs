@@ -1,4 +1,4 @@
-//! Events that are followed for as long as somebody tells them, from one process to the next.
+//! Events that are followed for as long as a process sends them, from one process to the next.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use super::super::AGAIN;
 use super::super::remote::{Lookup, Remote};
 use super::{EventStream, StreamedEvent};
 
-/// How long a new process is waited for that answers. One that starts is waited for until it has.
+/// How long to wait until a new process answers. One that starts is waited for until it has.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The stream of events, which is begun again where it ended.
+/// The stream of events, reopened where it ended.
 pub(super) struct EventFollower<'a> {
     remote: &'a Remote,
     stream: EventStream,
-    /// The largest number of what this process told.
+    /// The largest number of an event from this process.
     last: Option<u64>,
     /// The run of the process that tells.
     boot: String,
@@ -25,7 +25,7 @@ pub(super) struct EventFollower<'a> {
     pause: Duration,
 }
 
-/// What is told next.
+/// The next event, or a new stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FollowNews {
     Event(StreamedEvent),
@@ -38,14 +38,14 @@ pub(super) enum FollowNews {
 // === impl EventFollower ===
 
 impl<'a> EventFollower<'a> {
-    /// Begins with what comes after the event of this number, or with how all is now.
+    /// Begins after the event of this number, or with the state of everything now.
     pub(super) async fn begin(remote: &'a Remote, last: Option<u64>) -> Result<Self, Failure> {
         let boot = boot(remote).await?.there()?;
         let stream = EventStream::open(remote, last).await?;
         Ok(Self { remote, stream, last, boot, patience: PATIENCE, pause: AGAIN })
     }
 
-    /// What is told next; `None` where the process has stopped in order, and no other came.
+    /// The next news; `None` where the process has stopped in order, and no other came.
     pub(super) async fn next(&mut self) -> Result<Option<FollowNews>, Failure> {
         let is_orderly = match self.stream.next(self.remote).await {
             Ok(Some(event)) => {
@@ -53,7 +53,7 @@ impl<'a> EventFollower<'a> {
                 return Ok(Some(FollowNews::Event(event)));
             }
             Ok(None) => true,
-            // It broke off: whoever told it was killed.
+            // The stream broke off: the process was killed.
             Err(_) => false,
         };
         match self.again().await {
@@ -63,7 +63,7 @@ impl<'a> EventFollower<'a> {
         }
     }
 
-    /// Begins again; why not, once a new process was waited for.
+    /// Opens the stream again; fails once a new process was waited for in vain.
     async fn again(&mut self) -> Result<FollowNews, Failure> {
         let mut deadline = Instant::now() + self.patience;
         loop {
@@ -79,12 +79,12 @@ impl<'a> EventFollower<'a> {
         }
     }
 
-    /// Opens the stream of whoever answers; true if that is another process.
+    /// Opens the stream of the process that answers; true if it is another one.
     async fn open(&mut self) -> Result<Lookup<bool>, Failure> {
         let found = boot(self.remote).await?;
         let Lookup::There(boot) = found else { return Ok(found.map(|_| false)) };
         let is_other = boot != self.boot;
-        // The numbers of another are its own, and of what it has kept nothing was told.
+        // Another process numbers its own events, and none that it has kept was told.
         let last = if is_other { Some(0) } else { self.last };
         self.stream = EventStream::open(self.remote, last).await?;
         (self.boot, self.last) = (boot, last);
@@ -113,7 +113,7 @@ mod tests {
         reply(200, &format!("{{\"boot\": \"{boot}\"}}"))
     }
 
-    /// The numbers of what is told, and what becomes of the stream.
+    /// The numbers of the events, and the end of the stream.
     async fn followed(fake: &FakeGanger) -> (Vec<String>, Result<(), Exit>) {
         let remote = fake.remote(PATIENCE);
         let mut follower = EventFollower::begin(&remote, Some(3)).await.unwrap();
@@ -156,7 +156,7 @@ mod tests {
         let starting = || reply(503, "{\"code\": \"starting\", \"detail\": \"come again\"}");
         let killed = stream(&told(4), false);
         let begun = [version("a"), killed].into_iter();
-        // More of them than there is patience for.
+        // More starts than there is patience for.
         let starts = std::iter::repeat_with(starting).take(20);
         let fake =
             FakeGanger::start(begun.chain(starts).chain([version("b"), stream(&told(1), true)]));

@@ -9,7 +9,7 @@ use crate::legible::legible_value;
 /// A stream that is followed.
 pub(in crate::cli) struct EventStream(Lines);
 
-/// An event of it.
+/// An event of the stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::cli) struct StreamedEvent {
     /// `service`, `daemon`, `about`, `happening` or `gap`.
@@ -23,7 +23,7 @@ pub(in crate::cli) struct StreamedEvent {
 // === impl EventStream ===
 
 impl EventStream {
-    /// Begins with what comes after the event of this number, or with how all is now.
+    /// Begins after the event of this number, or with the state of everything now.
     pub(in crate::cli) async fn open(remote: &Remote, after: Option<u64>) -> Result<Self, Failure> {
         remote.events(after).await.map(Self)
     }
@@ -63,7 +63,7 @@ impl StreamedEvent {
         false
     }
 
-    /// What happened, for people, if that is what it tells.
+    /// The happening, for people, if the event is one.
     pub(in crate::cli) fn happening(&self) -> Option<Happening> {
         let data = (self.name == "happening").then_some(&self.data)?;
         serde_json::from_value(legible_value(serde_json::from_str(data).ok()?)).ok()

@@ -1,4 +1,4 @@
-//! Orders that are given from the screen, and what is asked before each.
+//! Orders that are given from the screen, and the question before each.
 
 use ratatui::crossterm::event::KeyCode;
 use serde_json::{Value, json};
@@ -14,11 +14,11 @@ use crate::http::escape;
 pub(super) struct TopOrder {
     pub(super) what: String,
     pub(super) path: String,
-    /// `None`: what is at the path is removed.
+    /// `None`: the resource at the path is removed.
     pub(super) body: Option<Value>,
 }
 
-/// What is asked.
+/// A question before an order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Dialog {
     /// Whether this is to be done.
@@ -27,7 +27,7 @@ pub(super) enum Dialog {
     Scale { service: String, typed: String },
 }
 
-/// What is to be done for a key.
+/// The reply to a key.
 #[derive(Debug, PartialEq)]
 pub(super) enum KeyReply {
     Nothing,
@@ -42,7 +42,7 @@ impl TopOrder {
         Self { what, path, body: Some(body) }
     }
 
-    /// Gives it; what came of it.
+    /// Gives the order; returns its outcome.
     pub(super) async fn give(&self, remote: &Remote) -> Result<String, Failure> {
         match &self.body {
             Some(body) => {
@@ -93,7 +93,7 @@ impl Dialog {
         }
     }
 
-    /// Takes a key; itself, if it goes on, and what is to be done.
+    /// Takes a key; returns the dialog, if it goes on, and the reply.
     pub(super) fn key(self, key: KeyCode) -> (Option<Self>, KeyReply) {
         match (self, key) {
             (_, KeyCode::Esc) => (None, KeyReply::Nothing),
@@ -116,7 +116,7 @@ impl Dialog {
         }
     }
 
-    /// What is asked, in words.
+    /// The question, in words.
     pub(super) fn question(&self) -> String {
         match self {
             Self::Sure(order) => format!("{}? [y/N]", order.what),
@@ -127,7 +127,7 @@ impl Dialog {
     }
 }
 
-/// Drains what is used, and has used what is drained.
+/// Drains a subject in use, and resumes a drained one.
 fn state_order(pane: Pane, name: &str, status: Option<&Status>) -> TopOrder {
     let (kind, now) = match pane {
         Pane::Services => {

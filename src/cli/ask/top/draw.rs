@@ -54,7 +54,7 @@ impl Paint {
     }
 }
 
-/// Whom it is about, or since when nobody answers.
+/// The running Ganger, or since when nobody answers.
 fn heading(state: &TopState, paint: Paint) -> Line<'static> {
     if let Some((since, why)) = &state.lost {
         let ago = age(since.elapsed().as_secs_f64());
@@ -74,7 +74,7 @@ fn heading(state: &TopState, paint: Paint) -> Line<'static> {
     ))
 }
 
-/// The names of the panes; that which is shown is marked.
+/// The names of the panes; the current one is marked.
 fn panes(state: &TopState) -> Line<'static> {
     let mut spans = Vec::new();
     for (at, pane) in Pane::ALL.into_iter().enumerate() {
@@ -124,7 +124,7 @@ fn draw_list(frame: &mut Frame<'_>, state: &TopState, paint: Paint, area: Rect) 
     frame.render_stateful_widget(table, area, &mut selected);
 }
 
-/// As wide as what is in them; the last column has the rest.
+/// Columns as wide as their content; the last one has the rest.
 fn widths(heads: &[String], rows: &[TopRow]) -> Vec<Constraint> {
     let width = |at: usize| {
         let cells = rows.iter().map(|row| row.cells[at].text.chars().count());

@@ -1,4 +1,4 @@
-//! What the running Ganger tells, again and again, also after contact was lost.
+//! Updates from the running Ganger, again and again, also after contact was lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use super::super::events::EventStream;
 use super::super::remote::Remote;
 use crate::admin::{ContainerStatus, Happening, SessionStatus, Status};
 
-/// How often it is asked, and tried again.
+/// The interval of requests, and of retries.
 const OFTEN: Duration = Duration::from_secs(1);
 
 /// Something to show.
 #[derive(Debug)]
 pub(super) enum Update {
-    /// How all is.
+    /// The state of everything.
     Seen(Box<Outlook>),
-    /// What happened.
+    /// An event.
     Happened(Happening),
-    /// It does not answer, for this reason.
+    /// Ganger does not answer, for this reason.
     Lost(String),
-    /// What came of an order.
+    /// The outcome of an order.
     Said(String),
 }
 
-/// How all is.
+/// The state of everything.
 #[derive(Debug)]
 pub(super) struct Outlook {
     pub(super) status: Status,
@@ -35,7 +35,7 @@ pub(super) struct Outlook {
     pub(super) containers: Vec<ContainerStatus>,
 }
 
-/// How all is now.
+/// The state of everything now.
 pub(super) async fn look(remote: &Remote) -> Result<Outlook, Failure> {
     let status = remote.get("/api/v1/status").await?;
     let sessions = remote.get("/api/v1/sessions").await?;
@@ -59,10 +59,10 @@ pub(super) async fn looks(remote: Arc<Remote>, updates: UnboundedSender<Update>)
     }
 }
 
-/// Follows events: those that are kept, and what happens.
+/// Follows events: those that are kept, then new ones.
 pub(super) async fn events(remote: Arc<Remote>, updates: UnboundedSender<Update>) {
     loop {
-        // That contact is lost is told by those who look.
+        // [`looks`] reports lost contact.
         _ = follow(&remote, &updates).await;
         sleep(OFTEN).await;
     }
@@ -72,7 +72,7 @@ async fn follow(remote: &Remote, updates: &UnboundedSender<Update>) -> Result<()
     // Nobody is told when the verb has ended, and this task with it.
     let told = |happening| _ = updates.send(Update::Happened(happening));
     let known: Vec<Happening> = remote.get("/api/v1/events").await?;
-    // Of what has happened since it was asked nothing is left out.
+    // The stream leaves out no event since that answer.
     let after = known.last().map_or(0, |happening| happening.id);
     known.into_iter().for_each(told);
     let mut stream = EventStream::open(remote, Some(after)).await?;

@@ -1,4 +1,4 @@
-//! What is on the screen, and what keys do to it.
+//! The state of the screen, and the effect of keys on it.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) struct TopState {
     pub(super) shows_help: bool,
     /// Since when there is no answer, and why.
     pub(super) lost: Option<(Instant, String)>,
-    /// What came of the last order, or why there was none.
+    /// The outcome of the last order, or why there was none.
     pub(super) said: Option<String>,
 }
 
@@ -37,10 +37,10 @@ pub(super) struct TopState {
 pub(super) struct View {
     /// Only lines that contain this.
     pub(super) filter: String,
-    /// The column that it is sorted by; `None`: as it was told.
+    /// The column that lines are sorted by; `None`: the order they came in.
     pub(super) sorted: Option<usize>,
     pub(super) is_reversed: bool,
-    /// What the selected line is about, and its place, for when that is gone.
+    /// The key of the selected line, and its place, for when that line is gone.
     pub(super) selected: Option<String>,
     pub(super) at: usize,
 }
@@ -68,7 +68,7 @@ impl Default for TopState {
 }
 
 impl TopState {
-    /// Takes in what was told.
+    /// Takes in an update.
     pub(super) fn update(&mut self, update: Update) {
         match update {
             Update::Seen(seen) => {
@@ -89,7 +89,7 @@ impl TopState {
         }
     }
 
-    /// How the pane is shown that is shown.
+    /// The view of the current pane.
     pub(super) fn view(&self) -> &View {
         &self.views[self.pane as usize]
     }
@@ -98,7 +98,7 @@ impl TopState {
         &mut self.views[self.pane as usize]
     }
 
-    /// The lines of the pane that is shown: filtered and sorted.
+    /// The lines of the current pane: filtered and sorted.
     pub(super) fn rows(&self) -> Vec<TopRow> {
         let view = self.view();
         let filter = view.filter.to_lowercase();
@@ -115,7 +115,7 @@ impl TopState {
         rows
     }
 
-    /// The place of the selected line among these; of one that is gone, of what stands there now.
+    /// The index of the selected line among these; once it is gone, its old index or the last one.
     pub(super) fn place(&self, rows: &[TopRow]) -> usize {
         let view = self.view();
         let same = rows.iter().position(|row| Some(&row.key) == view.selected.as_ref());
@@ -198,7 +198,7 @@ impl TopState {
         }
     }
 
-    /// Sorts by a column so many to the right.
+    /// Sorts by the column this many steps to the right.
     fn sort(&mut self, steps: usize) {
         let count = heads(self.pane).len();
         let view = self.view_mut();

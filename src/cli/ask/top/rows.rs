@@ -1,4 +1,4 @@
-//! What stands in each pane.
+//! The content of each pane.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::admin::{
     Condition, ContainerStatus, DaemonStatus, Happening, ServiceStatus, SessionStatus,
 };
 
-/// One of the five lists.
+/// A pane: one of the five lists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Pane {
     #[default]
@@ -25,14 +25,14 @@ pub(super) enum Pane {
 /// A line of a pane.
 #[derive(Debug, Clone)]
 pub(super) struct TopRow {
-    /// What it is about: a name or a number.
+    /// The name or number of its subject.
     pub(super) key: String,
     pub(super) cells: Vec<Cell>,
     /// Something is wrong with it.
     pub(super) is_bad: bool,
 }
 
-/// A cell: what is shown, and what it is sorted by before that.
+/// A cell: its text, and a rank that it is sorted by first.
 #[derive(Debug, Clone)]
 pub(super) struct Cell {
     pub(super) text: String,

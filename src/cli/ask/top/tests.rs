@@ -150,7 +150,7 @@ fn lines_are_filtered_sorted_and_selected() {
     assert!(screen(&state).contains("LAUNCH▼"));
     typed(&mut state, "j");
     assert_eq!(state.selected().unwrap().key, "9");
-    // It stays with what was selected, wherever that is.
+    // The selection stays with its line, wherever that is.
     typed(&mut state, "r");
     assert_eq!(state.selected().unwrap().key, "9");
     typed(&mut state, "<");

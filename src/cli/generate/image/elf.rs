@@ -3,7 +3,7 @@
 /// The kind of a program header that names the loader.
 const PT_INTERP: u32 = 3;
 
-/// Where an ELF file of one class has what is needed of it. Offsets are in bytes.
+/// Where the needed fields are in an ELF file of one class. Offsets are in bytes.
 struct Layout {
     /// Bytes of an address.
     word: usize,

@@ -13,7 +13,7 @@ use super::{Check, DEADLINE, containers};
 use crate::vm::plan::Plan;
 use crate::wait;
 
-/// What is tried.
+/// The checks of the demo.
 pub(super) const CHECKS: &[Check] = &[("serves_and_leaves_nothing", serves_and_leaves_nothing)];
 
 fn serves_and_leaves_nothing(plan: &Plan) -> Result<()> {
@@ -21,7 +21,7 @@ fn serves_and_leaves_nothing(plan: &Plan) -> Result<()> {
     let mut demo = demo.arg("demo").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let result = drive(&mut demo);
     if result.is_err() {
-        // It may run on.
+        // The demo may run on.
         let _ = demo.kill();
         let _ = demo.wait();
     }
@@ -35,7 +35,7 @@ fn drive(demo: &mut Child) -> Result<()> {
     let (send, lines) = mpsc::channel();
     let stdout = BufReader::new(demo.stdout.take().context("its output")?);
     let reader = thread::spawn(move || {
-        // Whoever is not interested any more has gone.
+        // The receiver may have gone.
         stdout.lines().map_while(Result::ok).all(|line| send.send(line).is_ok())
     });
     let mut said = Vec::new();
@@ -53,7 +53,7 @@ fn drive(demo: &mut Child) -> Result<()> {
     let how = hear("demo: containers get")?;
     ensure!(how.contains("no network at all"), "{how}");
     hear("waiting for connections")?;
-    // As many as are in stock: no more time can be given to those who wait.
+    // As many clients as are in stock: those who wait cannot be given more time.
     (0..2).try_for_each(|_| echo(PORT))?;
     let pid = i32::try_from(demo.id()).ok().and_then(Pid::from_raw).context("its process id")?;
     kill_process(pid, Signal::INT)?;
@@ -61,7 +61,7 @@ fn drive(demo: &mut Child) -> Result<()> {
     let ended = wait::until(DEADLINE, || demo.try_wait().ok().flatten());
     let status = ended.context("it does not end")?;
     ensure!(status.success(), "it ended with {status}");
-    // With its last line.
+    // The reader ends with the last line.
     let _ = reader.join();
     Ok(())
 }

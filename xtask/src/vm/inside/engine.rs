@@ -10,7 +10,7 @@ use serde_json::json;
 use super::said;
 use crate::vm::plan::Plan;
 
-/// Those that need one engine and no tight deadline, and where something of the kernel's, of
+/// Tests that need one engine and no tight deadline, and where something of the kernel's, of
 /// systemd's or of the engine's is at stake.
 pub(super) const TESTS: &[Test] = &[
     own("reach::by_namespace_no_port_is_published_and_a_sealed_container_has_no_network"),
@@ -26,10 +26,10 @@ pub(super) const TESTS: &[Test] = &[
 const FLEET: &str = "/run/ganger-vm/fleet.json";
 /// In seconds.
 const LIMIT: &str = "900";
-/// What is shown of one that failed, in lines.
+/// The lines that are shown of a failed test.
 const TAIL: usize = 60;
 
-/// One of them.
+/// A chosen test.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Test {
     /// With the module it is in.
@@ -38,17 +38,17 @@ pub(super) struct Test {
     kind: &'static str,
 }
 
-/// One that runs on the engine that a machine has.
+/// A test on the engine that a machine has.
 const fn own(name: &'static str) -> Test {
     Test { name, kind: "docker" }
 }
 
-/// One that is for engines beside that.
+/// A test for engines beside that.
 const fn other(name: &'static str) -> Test {
     Test { name, kind: "docker-trixie" }
 }
 
-/// Runs it in a process of its own.
+/// Runs a test in a process of its own.
 pub(super) fn run(plan: &Plan, test: Test) -> Result<()> {
     record(test.kind)?;
     let executable = plan.tests.as_ref().context("its executable is not on the disk")?;

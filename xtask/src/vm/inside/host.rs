@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use super::{Check, said};
 use crate::vm::plan::Plan;
 
-/// What is tried.
+/// The checks of the host.
 pub(super) const CHECKS: &[Check] = &[
     ("has_control_groups_of_version_2_alone_by_systemd", control_groups),
     ("confines_containers_by_apparmor", confinement),
@@ -17,7 +17,7 @@ pub(super) const CHECKS: &[Check] = &[
 /// Controllers that limits need.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
-/// What it runs.
+/// Kernel, systemd and Docker versions.
 pub(super) fn describe() -> Result<String> {
     let systemd = said("systemctl", &["--version"])?;
     Ok(format!(

@@ -11,13 +11,13 @@ use super::{Check, containers, said, wait_until};
 use crate::command;
 use crate::vm::plan::Plan;
 
-/// What is tried.
+/// The checks of the image.
 pub(super) const CHECKS: &[Check] =
     &[("serves_by_compose_and_leaves_nothing", serves), ("all_that_is_missing_is_said", missing)];
 
 const CONFIG: &str = "/etc/ganger/ganger.ron";
 const IMAGE: &str = "ganger.local/ganger:latest";
-/// What Compose calls the container.
+/// Compose's name of the container.
 const CONTAINER: &str = "ganger-ganger-1";
 const COMPOSE: &str = "/root/compose.yaml";
 
@@ -49,7 +49,7 @@ fn serves(plan: &Plan) -> Result<()> {
         (0..3).try_for_each(|_| echo(PORT))?;
         let log = Composed::log()?;
         ensure!(log.contains("containers are reached by namespace"), "reached otherwise");
-        // Where the machine has its socket, and in it.
+        // The socket is on the machine, and in the container.
         let status = said("docker", &["exec", CONTAINER, "ganger", "status"])?;
         ensure!(status.contains("echo"), "its status is {status}");
         ensure!(Path::new("/run/ganger/composed.sock").exists(), "no socket is on the machine");
@@ -57,7 +57,7 @@ fn serves(plan: &Plan) -> Result<()> {
             let health = ["inspect", "--format", "{{.State.Health.Status}}", CONTAINER];
             said("docker", &health).is_ok_and(|health| health == "healthy")
         })?;
-        // Killed it is started again, and what it had goes.
+        // A killed Ganger is started again, and its containers go.
         let (before, client) = (containers()?, Client::hold(PORT)?);
         let pid = said("docker", &["inspect", "--format", "{{.State.Pid}}", CONTAINER])?;
         said("kill", &["-KILL", &pid])?;
@@ -98,7 +98,7 @@ impl Composed {
         Ok(Self)
     }
 
-    /// What it has logged: to standard error, as everywhere.
+    /// Its log: on standard error, as everywhere.
     fn log() -> Result<String> {
         let logs = Command::new("docker").args(["logs", CONTAINER]).output();
         Ok(String::from_utf8_lossy(&logs.context("docker logs")?.stderr).into_owned())

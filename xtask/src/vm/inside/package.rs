@@ -9,13 +9,13 @@ use super::unit::{PORT, echo, systemctl};
 use super::{Check, containers, said, wait_until};
 use crate::vm::plan::Plan;
 
-/// What is tried.
+/// The checks of the package.
 pub(super) const CHECKS: &[Check] =
     &[("installs_starts_reloads_upgrades_stops_and_purges_clean", from_install_to_purge)];
 
 const NAME: &str = "ganger.service";
 const CONFIG: &str = "/etc/ganger/ganger.ron";
-/// What one who runs it has added, and what it has made: gone with a purge.
+/// Directories of an administrator's files and of Ganger's: gone with a purge.
 const DIRECTORIES: [&str; 2] = ["/etc/ganger", "/var/log/ganger"];
 
 fn from_install_to_purge(plan: &Plan) -> Result<()> {
@@ -57,7 +57,7 @@ fn walk(plan: &Plan) -> Result<()> {
     wait_until("clients are served at the changed address", || echo(5464).is_ok())?;
     ensure!(main_pid()? == pid, "a reload has made another process");
 
-    // With the file as its owner has changed it, about which nobody is asked.
+    // The upgrade keeps the file as its owner has changed it, and asks nobody.
     said("dpkg", &["--install", &package])?;
     ensure!(is_active()?, "it does not run after the upgrade");
     ensure!(main_pid()? != pid, "the process before the upgrade runs on");

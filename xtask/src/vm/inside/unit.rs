@@ -16,7 +16,7 @@ use super::{Check, containers, said, wait_until};
 use crate::vm::plan::Plan;
 use crate::wait;
 
-/// What is tried.
+/// The checks of the unit.
 pub(super) const CHECKS: &[Check] = &[
     ("a_start_is_over_when_clients_are_served", start),
     ("serves_confined_containers_by_namespace", serves),
@@ -35,7 +35,7 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// Numbers of the unit's CapabilityBoundingSet.
 const CAPABILITIES: [u8; 5] = [1, 10, 19, 21, 24];
-/// That many are in turn, so that 50 clients a second come as long as none has to wait.
+/// Clients that come in turn, so that 50 a second come as long as none has to wait.
 const CLIENTS: u32 = 25;
 const PACE: Duration = Duration::from_millis(20);
 /// The most that systemd-analyze may say the unit is exposed, in tenths: below is "OK".
@@ -106,7 +106,7 @@ fn reload(plan: &Plan) -> Result<()> {
             service.property("ActiveState").is_ok_and(|state| state == "active")
         })?;
         ensure!(service.property("MainPID")? == pid, "it is another process");
-        // One with mistakes changes nothing.
+        // A configuration with mistakes changes nothing.
         fs::write(CONFIG, "no configuration")?;
         systemctl(&["reload", NAME])?;
         wait_until("the mistake is told", || {
@@ -184,13 +184,13 @@ fn restart_with_socket(plan: &Plan) -> Result<()> {
         unit(&plan.socket)?;
         systemctl(&["daemon-reload"])?;
         systemctl(&["start", "ganger.socket"])?;
-        // Who comes starts it.
+        // The first client starts it.
         let stay: Vec<_> = (0..8).map(|_| Client::hold(PORT)).collect::<Result<_>>()?;
         let before = service.property("MainPID")?;
         let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
         let failed = thread::scope(|scope| {
             let come = || {
-                // One after the other until it is over, with half a second between two.
+                // Clients come one after the other until the end, with half a second between two.
                 while wait::until(CLIENTS * PACE, || over.load(Ordering::Relaxed).then_some(()))
                     .is_none()
                 {
@@ -245,7 +245,7 @@ fn stop_with_a_client(plan: &Plan) -> Result<()> {
         fs::write(
             CONFIG,
             fs::read_to_string(CONFIG)?
-                // There are comments that have it, too.
+                // Comments have it, too.
                 .replacen("services: {", "drain_timeout: \"1s\",\n    services: {", 1),
         )?;
         systemctl(&["restart", NAME])?;

@@ -1,4 +1,4 @@
-//! What happens to daemons: lists, contact, membership, and what turns up on them.
+//! Random events of daemons: lists, contact, membership, and containers that turn up on them.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::core::{Capacity, ContainerKey, DaemonName, Event, Launches, Owned};
 // === impl World ===
 
 impl World {
-    /// A call whose reply was lost comes to life.
+    /// The engine carries out a create whose reply was lost.
     pub(super) fn carry_out_lost_create(&mut self) -> Checked {
         for engine in self.daemons.values_mut() {
             if let Some(key) = engine.lost_creates.pop() {
@@ -18,7 +18,7 @@ impl World {
         Ok(())
     }
 
-    /// Something of an earlier boot is found.
+    /// A container of an earlier boot turns up.
     pub(super) fn add_stray(&mut self) -> Checked {
         let names = self.daemon_names();
         if let Some(name) = self.rng.pick(&names).cloned() {

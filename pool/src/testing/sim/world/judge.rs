@@ -1,4 +1,4 @@
-//! What the ledger orders, held against the invariants.
+//! The orders of the ledger, checked against the invariants.
 
 use super::{Checked, Engine, Phase, Record, STALE, World, number};
 use crate::core::{
@@ -187,7 +187,7 @@ impl World {
         }
         let in_stock = self.containers.values().filter(|c| c.service == service);
         let in_stock = in_stock.filter(|c| c.phase == Phase::Stock).count();
-        // Of some nobody knows at the moment whether they can serve.
+        // The ledger may hold some of them unknown, and not ready.
         if !(1..=in_stock).contains(&(ready as usize)) {
             return Err(format!("{launch:?} was one of {ready} that were ready, of {in_stock}"));
         }

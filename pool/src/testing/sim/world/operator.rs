@@ -1,5 +1,5 @@
-//! What the operator orders: daemons and services that are drained or used again, containers
-//! that are retired, rollouts that are given up.
+//! Random orders of the operator: daemons and services that are drained or used again,
+//! containers that are retired, rollouts that are given up.
 
 use super::{Checked, Phase, World};
 use crate::core::{AdminState, DaemonName, Event, Retirement, ServiceName};
@@ -7,7 +7,7 @@ use crate::core::{AdminState, DaemonName, Event, Retirement, ServiceName};
 // === impl World ===
 
 impl World {
-    /// The operator orders something.
+    /// A random order of the operator.
     pub(super) fn operate(&mut self) -> Checked {
         if self.rng.percent(30) {
             return self.retire_one();
@@ -82,7 +82,7 @@ impl World {
     }
 
     fn set_daemon(&mut self, daemon: DaemonName, state: AdminState) -> Checked {
-        // One that is gone is told of in vain.
+        // The ledger ignores daemons that it does not know.
         if self.ledger.daemon_state(&daemon).is_some()
             && let Some(engine) = self.daemons.get_mut(&daemon)
         {

@@ -1,4 +1,4 @@
-//! What is under way goes on: launches, leases and checks.
+//! Progress of launches, leases and checks.
 
 use super::{Checked, Phase, Record, World};
 use crate::core::{ContainerKey, Event, Fault, LaunchId, Outcome, Proof};
@@ -6,7 +6,7 @@ use crate::core::{ContainerKey, Event, Fault, LaunchId, Outcome, Proof};
 // === impl World ===
 
 impl World {
-    /// Something that is under way goes on, well or badly.
+    /// A random launch, lease or check goes on, well or badly.
     pub(super) fn progress(&mut self) -> Checked {
         let busy = |c: &Record| !matches!(c.phase, Phase::Stock | Phase::Retiring);
         let ids: Vec<_> =
@@ -15,7 +15,7 @@ impl World {
         if self.rng.percent(80) { self.go_on(launch) } else { self.go_wrong(launch) }
     }
 
-    /// Whether there was anything under way.
+    /// Returns whether there was anything under way.
     pub(super) fn finish_one(&mut self) -> Result<bool, String> {
         let busy = |c: &Record| !matches!(c.phase, Phase::Stock | Phase::Retiring);
         let next = self.containers.iter().find(|(_, c)| busy(c)).map(|(id, _)| *id);
@@ -51,7 +51,7 @@ impl World {
             Phase::Checking => {
                 container.phase = Phase::Stock;
                 let shown = if self.rng.percent(50) { Proof::Itself } else { Proof::Address };
-                // Its address was its own for certain when its daemon said so last.
+                // The address was certainly its own when its daemon was heard last.
                 let cut_off = self.daemons.get(&container.daemon).and_then(|d| d.cut_off);
                 let at = cut_off.filter(|_| shown == Proof::Address).unwrap_or(self.now);
                 container.proved = alive.then_some(at).or(container.proved);
@@ -87,7 +87,7 @@ impl World {
                 Event::LaunchFailed { launch, fault: Fault::Service, reason }
             }
             Phase::Leased if kind == 0 => {
-                // The client hung up before it was told.
+                // The client hung up before it had the answer.
                 container.phase = Phase::Stock;
                 container.leases -= 1;
                 Event::Returned { launch, outcome: Outcome::Unused }

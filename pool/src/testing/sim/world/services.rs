@@ -1,4 +1,4 @@
-//! What happens to services: added, changed, removed; and how rollouts go.
+//! Random events of services: added, changed, removed; and their rollouts.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ impl World {
         self.rng.pick(&names).cloned()
     }
 
-    /// Everything that daemons are asked to be ready for.
+    /// All generations that daemons are asked to prepare.
     pub(super) fn generations(&self) -> Vec<(ServiceName, Generation)> {
         let kept = self.services.iter().filter(|(_, served)| !served.removed);
         kept.flat_map(|(name, served)| {
@@ -86,21 +86,21 @@ impl World {
         }
         if kind == 0 {
             served.removed = true;
-            // Whoever waits is refused.
+            // Clients that wait are refused.
             return self.tell(Event::ServiceRemoved { service });
         }
         let policy = if kind < 5 { fresh } else { served.policy.clone() };
         served.policy = policy.clone();
         let generation = match kind {
             1 => served.trying.unwrap_or(served.stable),
-            // Back to what it was.
+            // Back to the stable generation.
             2 => served.stable,
             _ => {
                 served.last = Generation(served.last.0 + 1);
                 served.last
             }
         };
-        // One that was on its way before is told to be rolled back first.
+        // A generation that was on its way is rolled back first.
         let before = served.trying;
         self.tell_change(&service, before, policy, generation)?;
         self.prepare_all(&service, generation)
@@ -168,7 +168,7 @@ impl World {
     pub(super) fn replaced(&self, launch: LaunchId) -> Checked {
         let Some(container) = self.containers.get(&launch) else { return Ok(()) };
         let Some(served) = self.services.get(&container.service) else { return Ok(()) };
-        // What is rolled back goes, whatever there is beside it.
+        // A generation that is rolled back goes, whatever is left in stock.
         let given_up =
             container.generation > served.stable && served.trying != Some(container.generation);
         let in_stock = |c: &super::Record| {

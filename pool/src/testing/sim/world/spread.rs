@@ -1,4 +1,4 @@
-//! I10: how the stocks are spread over the daemons when nobody comes.
+//! I10: the spread of the stocks over the daemons when no clients come.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use crate::core::{DaemonName, LaunchId, ServiceName};
 
 /// Between two looks at the clock.
 const STEP: Duration = Duration::from_secs(5);
-/// In so many steps the stocks are spread.
+/// The steps within which the stocks are spread.
 const ENOUGH: u32 = 200;
-/// For so many they stay so.
+/// The steps for which they stay spread.
 const STAY: u32 = 40;
 
 // === impl World ===
@@ -26,7 +26,7 @@ impl World {
             self.pass(STEP)?;
             self.finish_all()?;
         }
-        // What expires is launched anew, here or there.
+        // Containers that expire are launched anew, here or there.
         let expire = self.services.values().any(|s| !s.removed && s.policy.max_age.is_some());
         let launches = self.report.launches;
         for _ in 0..STAY {
@@ -39,8 +39,8 @@ impl World {
         Ok(())
     }
 
-    /// A container in stock that would be better placed on another daemon, if that had
-    /// one more: by so much a stock may differ from the least utilised.
+    /// A container in stock that would be better placed on another daemon, even if that
+    /// had one more container: so much difference is tolerated.
     fn misplaced(&self) -> Option<String> {
         let snapshot = self.ledger.snapshot();
         let settled = |service: &ServiceName| {
@@ -72,7 +72,7 @@ impl World {
         })
     }
 
-    /// What is retired as too much leaves as much as is wanted.
+    /// A retired surplus leaves the stock that is wanted.
     pub(super) fn spared(&self, launch: LaunchId) -> Checked {
         let Some(container) = self.containers.get(&launch) else { return Ok(()) };
         let Some(served) = self.services.get(&container.service) else { return Ok(()) };

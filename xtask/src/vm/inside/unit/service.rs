@@ -22,9 +22,9 @@ pub(super) const CONFIG: &str = "/etc/ganger/ganger.ron";
 pub(super) const UNIT: &str = "/etc/systemd/system/ganger.service";
 /// Where a unit of a listening socket is, while a case has one.
 pub(super) const SOCKET: &str = "/run/systemd/system/ganger.socket";
-/// What a case adds to the unit, until the machine ends or the case does.
+/// Additions of a case to the unit, until the machine ends or the case does.
 pub(super) const DROP_IN: &str = "/run/systemd/system/ganger.service.d";
-/// Of the log of a case that failed, in lines.
+/// The lines that are shown of a failed case's log.
 const TAIL: &str = "80";
 
 /// The unit while a case runs; stopped when it ends.
@@ -68,7 +68,7 @@ impl Client {
         Ok(Self(stream))
     }
 
-    /// Says that it has said all, and hears the end.
+    /// Ends its direction, and hears the end of the other.
     pub(super) fn finish(self) -> Result<()> {
         self.0.shutdown(Shutdown::Write)?;
         let rest = (&self.0).read_to_end(&mut Vec::new()).context("a client that stayed")?;
@@ -80,7 +80,7 @@ impl Client {
 // === impl Service ===
 
 impl Service {
-    /// Installs it anew, and starts it; systemd says when clients are served.
+    /// Installs the unit anew, and starts it; systemd says when clients are served.
     fn start(&self, plan: &Plan) -> Result<()> {
         let install = |mode: &str, from: &Path, to: &str| {
             said("install", &["-D", "-m", mode, &from.to_string_lossy(), to])
@@ -103,7 +103,7 @@ impl Service {
         systemctl(&["show", "--value", "--property", name, NAME])
     }
 
-    /// What was logged of it since the case began, systemd's words included.
+    /// The unit's log since the case began, systemd's words included.
     pub(super) fn log(&self, options: &[&str]) -> Result<String> {
         let all = ["--unit", NAME, "--since", &self.since, "--no-pager", "--output", "cat"];
         said("journalctl", &[&all, options].concat())
@@ -131,7 +131,7 @@ impl Service {
         systemctl(&["kill", "--kill-whom=main", &format!("--signal={signal}"), NAME]).map(drop)
     }
 
-    /// Waits until systemd has started it again so many times.
+    /// Waits until systemd has started the unit again so many times.
     pub(super) fn started_again(&self, times: u32) -> Result<()> {
         wait_until("systemd starts it again", || {
             let is = |name: &str, value: &str| self.property(name).is_ok_and(|it| it == value);
@@ -139,7 +139,7 @@ impl Service {
         })
     }
 
-    /// That it has ended in good order with this code, and nothing is left.
+    /// Checks that it has ended in good order with this code, and nothing is left.
     pub(super) fn stopped(&self, code: &str) -> Result<()> {
         let states = ["ActiveState", "Result", "ExecMainStatus"].map(|name| self.property(name));
         let states: Vec<_> = states.into_iter().collect::<Result<_>>()?;
