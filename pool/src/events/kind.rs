@@ -132,7 +132,8 @@ pub enum EventKind {
         target: Target,
         /// Why it was removed.
         reason: RetireReason,
-        /// The attempts since contact with the daemon was made last.
+        /// The attempts since contact with the daemon was made last; while the engine goes on
+        /// removing it, at most six are counted.
         attempts: u32,
     },
     /// A connection was given a container.
