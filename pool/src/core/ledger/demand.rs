@@ -67,3 +67,45 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::super::{Auto, Capacity, Event, Generation, Launches, Policy, WaiterId};
+    use super::*;
+
+    #[test]
+    fn an_arrival_that_enlarges_the_stock_teaches_how_long_its_container_takes() {
+        let (service, daemon) = ("s".into(), "d".into());
+        let auto = Auto { misses: 1000, min: 0, max: 64 };
+        let policy = Policy { auto: Some(auto), warm: 0, max: 200, ..Policy::default() };
+        let (generation, mut now) = (Generation::FIRST, tokio::time::Instant::now().into_std());
+        let mut ledger = Ledger::new();
+        let capacity = Capacity { containers: 200, tier: 0 };
+        for event in [
+            Event::ServiceAdded { service, policy, generation },
+            Event::DaemonJoined { daemon, capacity },
+            Event::DaemonUp { daemon: "d".into(), launches: Launches::Fixed(1) },
+            Event::Listed { daemon: "d".into(), began: now, owned: Vec::new(), others: 0 },
+            Event::Prepared { daemon: "d".into(), service: "s".into(), generation, result: Ok(()) },
+        ] {
+            ledger.handle(now, event);
+        }
+        let id = ledger.services.id(&"s".into()).unwrap();
+        // One launch at a time: every further client waits for a container without a launch.
+        for waiter in 1..100 {
+            now += Duration::from_millis(700);
+            let (deadline, service) = (now + Duration::from_secs(600), "s".into());
+            let waiter = WaiterId(waiter);
+            let actions = ledger.handle(now, Event::Lease { waiter, service, deadline });
+            if actions.iter().any(|action| matches!(action, Action::Resized { .. })) {
+                let wanted = ledger.services[id].learning.as_ref().unwrap().wanted_since();
+                assert!(wanted.contains(&Some(now)), "{waiter:?}: {wanted:?}");
+                assert!(wanted.ends_with(&[None]), "the larger stock is wanted by nobody");
+                return;
+            }
+        }
+        unreachable!("the stock was never enlarged");
+    }
+}

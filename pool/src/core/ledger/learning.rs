@@ -26,6 +26,12 @@ impl Learning {
         self.wanted.resize(usize::try_from(lacking).unwrap_or(usize::MAX), since);
     }
 
+    /// Since when each container without a launch is wanted, the longest first.
+    #[cfg(test)]
+    pub(super) fn wanted_since(&self) -> Vec<Option<Instant>> {
+        self.wanted.iter().copied().collect()
+    }
+
     /// A launch is ordered. Returns since when it was wanted.
     pub(super) fn launched(&mut self) -> Option<Instant> {
         self.wanted.pop_front().flatten()
