@@ -190,7 +190,7 @@ async fn run_asked(
     let cap = proxy::connection_cap(files, plan.containers(), plan.daemons())?;
     let identity =
         Identity { instance: instance.name().to_owned(), boot: instance.boot().to_owned() };
-    let threads = Workers::start().map_err(machine("cannot start threads"))?;
+    let workers = Workers::start().map_err(machine("cannot start threads"))?;
     let (pid, boot) = (std::process::id(), instance.boot());
     info!(pid, instance = instance.name(), boot, connections = cap, "starting");
 
@@ -293,7 +293,7 @@ async fn run_asked(
     let full = tokio::spawn(async move {
         stocks.tell_of_full(&*full, |service| stocked(service, &running)).await
     });
-    let ingress = Ingress { files, admission, sessions, access: access.clone(), opening, threads };
+    let ingress = Ingress { files, admission, sessions, access: access.clone(), opening, workers };
     let registrar = Registrar::new(instance.name(), pool.clone());
     let mut server = Server::new(
         (config, in_use),

@@ -128,7 +128,7 @@ fn ignore_others() -> io::Result<()> {
         let mut other = signal(SignalKind::from_raw(number.as_raw()))?;
         tokio::spawn(async move {
             if other.recv().await.is_some() {
-                warn!(signal = name, "this signal has no effect; the log says so once");
+                warn!(signal = name, "this signal has no effect; repeats are not logged");
             }
         });
     }

@@ -349,7 +349,7 @@ impl<R: ContainerRuntime> Inner<R> {
 
     fn carry_out(&mut self, action: Action, outbox: &mut Outbox<R>) {
         match action {
-            Action::Launch { launch, daemon, service, generation, capacity } => {
+            Action::Launch { launch, daemon, service, generation, max_containers } => {
                 if self.events.is_observed() {
                     let (service, daemon) = (service.clone(), daemon.clone());
                     self.note(
@@ -357,7 +357,7 @@ impl<R: ContainerRuntime> Inner<R> {
                         EventKind::LaunchOrdered { launch, service, generation, daemon },
                     );
                 }
-                let order = Order::Launch { launch, daemon, service, generation, capacity };
+                let order = Order::Launch { launch, daemon, service, generation, max_containers };
                 outbox.orders.push(order);
             }
             Action::Interrupt { launch } => outbox.orders.push(Order::Interrupt(launch)),

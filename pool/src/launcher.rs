@@ -59,7 +59,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                     }
                 }
                 order = orders.recv() => match order {
-                    Some(Order::Launch { launch, daemon, service, generation, capacity }) => {
+                    Some(Order::Launch { launch, daemon, service, generation, max_containers }) => {
                         let Some(options) = this.services.options(&service, generation) else {
                             // The launch was ordered just before that.
                             let reason = "its generation is not launched any more".into();
@@ -73,7 +73,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
                         let token = CancellationToken::new();
                         tokens.insert(launch, token.clone());
                         let order =
-                            LaunchOrder { launch, daemon, service, generation, spec, capacity };
+                            LaunchOrder { launch, daemon, service, generation, spec, max_containers };
                         let start = options.start_timeout;
                         launches.spawn(this.clone().launch(order, start, token));
                     }

@@ -11,7 +11,7 @@ pub(crate) enum Order {
         daemon: DaemonName,
         service: ServiceName,
         generation: Generation,
-        capacity: u32,
+        max_containers: u32,
     },
     Interrupt(LaunchId),
     Check(LaunchId),

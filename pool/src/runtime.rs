@@ -165,7 +165,7 @@ pub struct LaunchOrder<S> {
     pub spec: Arc<S>,
     /// The most containers the daemon may hold, of all who share it. Whether there are
     /// more is known only once this one is created; if so, it must not be started.
-    pub capacity: u32,
+    pub max_containers: u32,
 }
 
 /// A container on a daemon.

@@ -144,7 +144,7 @@ async fn who_waits_for_containers_that_die_young_is_told_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_desk_of_any_size_can_be_had() {
+async fn a_lease_pool_of_any_size_can_be_had() {
     let bed = Bed::new(Policy { queue_length: u32::MAX, max: u32::MAX, ..policy() }, &[1]);
     bed.stocked().await;
 }

@@ -66,7 +66,7 @@ pub(super) struct Ingress {
     pub(super) sessions: Arc<Sessions>,
     pub(super) access: Arc<AccessFile>,
     pub(super) opening: AccessOpening,
-    pub(super) threads: Workers,
+    pub(super) workers: Workers,
 }
 
 /// The listener of a service, for as long as the service is there.
@@ -160,7 +160,7 @@ impl Server {
         let (close, leave) = (CancellationToken::new(), CancellationToken::new());
         let shutdown =
             Shutdown { drain: close.clone(), leave: leave.clone(), cut: self.cut.clone() };
-        for acceptor in self.ingress.threads.acceptors() {
+        for acceptor in self.ingress.workers.acceptors() {
             match listener.try_clone() {
                 Ok(listener) => {
                     let (current, shutdown) = (current.clone(), shutdown.clone());
@@ -352,7 +352,7 @@ impl Server {
                 Change::RollingOut(generation) => info!(%service, %generation, "rolling out"),
                 Change::GoingBack(generation) => info!(%service, %generation, "going back"),
                 Change::Removed => {
-                    info!(%service, "the service is removed; its connections are drained")
+                    info!(%service, "the service is removed; its connections are being drained")
                 }
             }
         }
@@ -383,7 +383,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_door_of_a_service_that_is_removed_is_closed_and_no_other() {
+    fn the_listener_of_a_service_that_is_removed_is_closed_and_no_other() {
         let config = Config::parse(&Config::default_text(), "the default configuration").unwrap();
         let settings = Plan::new(&config).settings;
         let address = settings[0].listen;

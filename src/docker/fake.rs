@@ -65,7 +65,7 @@ pub(crate) async fn launched(
         service: "echo".into(),
         generation: Generation(3),
         spec: Arc::new(Spec { reach: Reach::Published, ..spec }),
-        capacity: 2,
+        max_containers: 2,
     };
     let container = docker.launch(&order).await.unwrap();
     (engine, container)

@@ -46,15 +46,21 @@ impl Docker {
     /// Removes a holder that nobody uses, in a task of its own, until it is gone.
     pub(super) fn remove_holder(&self, daemon: &Arc<Daemon>, number: u64, creation: Creation) {
         let (docker, daemon) = (self.clone(), Arc::clone(daemon));
+        // Now: a removal of the same number that is under way forgets it at its end.
+        let holds = daemon.sandboxes.holds(number).unwrap_or(Holds::Network);
         tokio::spawn(async move {
-            docker.until_removed(&daemon, number, creation).await;
+            docker.until_removed(&daemon, (number, holds), creation).await;
             daemon.sandboxes.forget(number);
         });
     }
 
-    async fn until_removed(&self, daemon: &Arc<Daemon>, number: u64, creation: Creation) {
+    async fn until_removed(
+        &self,
+        daemon: &Arc<Daemon>,
+        (number, holds): (u64, Holds),
+        creation: Creation,
+    ) {
         let name = self.holder_name(number);
-        let holds = daemon.sandboxes.holds(number).unwrap_or(Holds::Network);
         let mut failures = 0;
         let mut absent_since: Option<Instant> = None;
         loop {

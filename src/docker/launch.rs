@@ -87,7 +87,7 @@ impl Docker {
                 })
                 .ok();
         }
-        self.find_room(&daemon, order.capacity).await?;
+        self.find_room(&daemon, order.max_containers).await?;
         done("room");
         *begun = LaunchPhase::Start;
         let client = contact.client.clone();

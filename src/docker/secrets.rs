@@ -160,7 +160,7 @@ impl Docker {
         }
         match daemon.secrets.place(&contact.id, spec) {
             Some(place) => self.lose(daemon, &place, held).await,
-            None => self.dispose_again(daemon, held.number),
+            None => self.remove_holder_again(daemon, held.number),
         }
         let message = "what holds its secrets has lost them; the next launch makes another";
         Err(fault::unprepared(message.to_owned()))
@@ -172,12 +172,12 @@ impl Docker {
         if known.as_ref().is_some_and(|known| known.number == held.number) {
             *known = None;
         }
-        self.dispose_again(daemon, held.number);
+        self.remove_holder_again(daemon, held.number);
     }
 
     /// Removes a holder and its volume, which an engine may have made anew for a container that was
     /// created after they were removed.
-    fn dispose_again(&self, daemon: &Arc<Daemon>, number: u64) {
+    fn remove_holder_again(&self, daemon: &Arc<Daemon>, number: u64) {
         daemon.sandboxes.resume(number, Holds::Secrets);
         self.remove_holder(daemon, number, Creation::Confirmed);
     }

@@ -46,7 +46,7 @@ fn order(spec: Spec) -> LaunchOrder<Spec> {
         service: "echo".into(),
         generation: Generation(3),
         spec: Arc::new(spec),
-        capacity: 2,
+        max_containers: 2,
     }
 }
 

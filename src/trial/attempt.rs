@@ -172,7 +172,7 @@ impl Launcher {
             generation: Generation(1),
             spec,
             // No limit, whatever else the engine has.
-            capacity: u32::MAX,
+            max_containers: u32::MAX,
         };
         let outcome = match self.docker.launch(&order).await {
             Ok(container) => match watch(&container).await {

@@ -87,7 +87,7 @@ fn another_process_takes_over_and_no_client_notices() {
         let second = take_over(&next, &fleet);
         first.wait_for_line(DEADLINE, |line| line.contains("handed over"));
         // The old process lets nobody in any more to a service that it alone has.
-        wait_until(DEADLINE, "the old one has closed its door", || {
+        wait_until(DEADLINE, "the old one listens there no more", || {
             Client::try_connect(goes).is_err()
         });
         let new = clients(long, 2);
@@ -155,7 +155,7 @@ fn one_that_cannot_serve_or_is_killed_before_it_does_changes_nothing() {
             line.contains("not reloaded yet: a process takes over")
         });
         next.kill();
-        let gone = "it has gone before it served";
+        let gone = "the new process ended before it served";
         wait_until(DEADLINE, "the old one knows", || first.count(gone) == 2);
         first.wait_for_line(DEADLINE, |line| line.contains("the configuration is reloaded"));
         wait_until(2 * DEADLINE, "what it had is gone", || {

@@ -27,8 +27,9 @@ fn nodes_are_daemons_and_one_that_is_drained_takes_no_more() {
     assert_eq!((on(manager), on(worker)), (2, 2));
 
     swarm.set_availability(worker, "drain");
-    ganger
-        .wait_for_line(DEADLINE, |line| line.contains("the daemon left the fleet and is drained"));
+    ganger.wait_for_line(DEADLINE, |line| {
+        line.contains("the daemon left the fleet; it is being drained")
+    });
     held.iter_mut().for_each(|client| client.echo("still here"));
     for client in held {
         assert_eq!(client.finish(), Ending::Closed(Vec::new()));

@@ -23,7 +23,7 @@ pub enum Action {
         /// The version of its spec.
         generation: Generation,
         /// The most containers that the daemon may hold, of all who share it.
-        capacity: u32,
+        max_containers: u32,
     },
     /// Stop waiting for a launch to get ready. Answered by `LaunchFailed`.
     Interrupt {
@@ -127,8 +127,8 @@ pub enum Action {
         /// The new generation.
         generation: Generation,
     },
-    /// A generation could not take the place of the one before, which goes on,
-    /// and is not launched any more.
+    /// A generation could not take the place of the one before, which goes on. The generation
+    /// that was given up is not launched any more.
     RolledBack {
         /// The service.
         service: ServiceName,

@@ -66,7 +66,8 @@ impl State {
             Self::Idle => {
                 matches!(to, Self::Leased | Self::Checking | Self::Unknown | Self::Retiring)
             }
-            // To `Idle` or `Unknown` only when the connection left before it was told.
+            // To `Idle` or `Unknown` only when the connection left before it was told; else to
+            // `Checking`, or to `Retiring` where it is not used again.
             Self::Leased => {
                 matches!(to, Self::Checking | Self::Idle | Self::Unknown | Self::Retiring)
             }

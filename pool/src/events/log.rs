@@ -92,7 +92,7 @@ pub(super) fn write(kind: &EventKind) {
         EventKind::DaemonResized { daemon, capacity, tier } => {
             info!(%daemon, capacity, tier, "the daemon's capacity or tier has changed");
         }
-        EventKind::DaemonLeft { daemon } => info!(%daemon, "the daemon left the fleet and is drained"),
+        EventKind::DaemonLeft { daemon } => info!(%daemon, "the daemon left the fleet; it is being drained"),
         EventKind::DaemonDrained { daemon } => info!(%daemon, "drained"),
         EventKind::DaemonStateSet { daemon, state } => {
             info!(%daemon, %state, "the operator has set the daemon's state");

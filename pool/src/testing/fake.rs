@@ -267,7 +267,7 @@ impl ContainerRuntime for FakeEngine {
             _ => {
                 let mut world = self.world.lock();
                 world.create(&order.daemon, key);
-                if world.on(&order.daemon) > order.capacity {
+                if world.on(&order.daemon) > order.max_containers {
                     return Err(LaunchError::new(Fault::Full, "others were faster"));
                 }
                 drop(world);

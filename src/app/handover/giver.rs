@@ -72,7 +72,7 @@ pub(in crate::app) struct Giver {
 struct Stage {
     /// The process accepts clients; else it only waits for its sessions to end.
     serves: bool,
-    /// Cancelled when the process drains or has handed over.
+    /// Cancelled when the process has handed over; while it serves, also when it drains.
     over: CancellationToken,
 }
 

@@ -55,7 +55,7 @@ async fn what_bears_our_labels_under_another_name_is_not_ours() {
     let (engine, docker) = connected(Deadlines::default(), lists(copies)).await;
     let Listing { owned, others } = docker.list(&"d".into()).await.unwrap();
     assert_eq!((owned, others), (Vec::new(), 0), "it does not even count");
-    docker.launch(&LaunchOrder { capacity: 1, ..order(spec()) }).await.unwrap();
+    docker.launch(&LaunchOrder { max_containers: 1, ..order(spec()) }).await.unwrap();
     assert_eq!(docker.retire(&target()).await.unwrap(), Removal::Gone);
     for id in ['a', 'b', 'd'] {
         let key = ContainerKey::Stray(String::from(id).repeat(64));

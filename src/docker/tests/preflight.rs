@@ -4,7 +4,7 @@ use super::*;
 use crate::spec::Healthcheck;
 
 /// The preflight of a spec on an engine that has this `/info` and the network `net`.
-async fn surveyed(info: Value, spec: Spec) -> Preflight {
+async fn preflight_of(info: Value, spec: Spec) -> Preflight {
     let (_engine, docker) = connected(Deadlines::default(), move |seen| match seen.line.as_str() {
         "GET /info" => {
             let mut all = json!({"ID": "one", "NCPU": 2, "ServerVersion": "20.10.24"});
@@ -46,14 +46,14 @@ async fn what_a_daemon_does_not_have_is_said() {
         (limited(1 << 29, 2.0), None),
         (limited(1 << 29, 2.5), Some("`limits.cpus` is 2.5, more than the machine has: 2")),
     ] {
-        let lacks = surveyed(info(), spec.clone()).await.lacks;
+        let lacks = preflight_of(info(), spec.clone()).await.lacks;
         match lack {
             None => assert_eq!(lacks, Vec::<String>::new(), "{spec:?}"),
             Some(part) => assert!(lacks.len() == 1 && lacks[0].contains(part), "{lacks:?}"),
         }
     }
     // An engine accepts a memory limit above what there is: it limits nothing, and does no harm.
-    let more = surveyed(info(), limited(1 << 31, 1.0)).await;
+    let more = preflight_of(info(), limited(1 << 31, 1.0)).await;
     assert_eq!((more.lacks, more.notes.len()), (Vec::new(), 1));
     assert!(more.notes[0].contains("is 2.0 GiB, more than the machine has: 1.0 GiB"));
 }
@@ -61,15 +61,15 @@ async fn what_a_daemon_does_not_have_is_said() {
 #[tokio::test]
 async fn limits_that_an_engine_would_discard_are_said() {
     let cannot = json!({"MemoryLimit": false, "PidsLimit": false, "CPUCfsQuota": false});
-    let lacks = surveyed(cannot.clone(), limited(1 << 29, 1.0)).await.lacks;
+    let lacks = preflight_of(cannot.clone(), limited(1 << 29, 1.0)).await.lacks;
     let said = "the engine discards `limits.memory` and `limits.cpus` and `limits.pids`";
     assert!(lacks.len() == 1 && lacks[0].starts_with(said), "{lacks:?}");
     let mut lenient = limited(1 << 29, 1.0);
     lenient.limits.enforce = false;
-    assert_eq!(surveyed(cannot.clone(), lenient).await.lacks, Vec::<String>::new());
-    assert_eq!(surveyed(cannot, spec()).await.lacks, Vec::<String>::new());
+    assert_eq!(preflight_of(cannot.clone(), lenient).await.lacks, Vec::<String>::new());
+    assert_eq!(preflight_of(cannot, spec()).await.lacks, Vec::<String>::new());
     // A missing report is not held against the engine.
-    assert_eq!(surveyed(json!({}), limited(1 << 40, 1.0)).await.lacks, Vec::<String>::new());
+    assert_eq!(preflight_of(json!({}), limited(1 << 40, 1.0)).await.lacks, Vec::<String>::new());
 }
 
 #[tokio::test]

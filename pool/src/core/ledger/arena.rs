@@ -14,7 +14,7 @@ pub(super) struct Arena<I, T>(BTreeMap<I, T>);
 /// value that may have changed, so that callers need not do so.
 ///
 /// The id of a value is its index, since every event looks values up several times. A dropped
-/// value leaves the eight bytes of its slot.
+/// value leaves the eight bytes of its slot, which each walk over all values passes.
 #[derive(Debug)]
 pub(super) struct NamedArena<N, I, T> {
     /// By id.

@@ -135,7 +135,7 @@ impl Ledger {
     }
 
     /// Why no daemon that answers can launch a spec, once each of them has said so
-    /// twice: a registry may be away for a moment. `None` when no daemon answers.
+    /// twice: a registry may be away for a moment. Also `None` when no daemon answers.
     fn refused(&self, spec: SpecKey) -> Option<Arc<str>> {
         let reason = self.unlaunchable(spec)?;
         let mut answered = self.daemons.values().filter_map(|daemon| {
@@ -186,7 +186,7 @@ impl Ledger {
         let service = &mut self.services[id];
         let Some(Rollout { to, streak, .. }) = service.rollout.take() else { return };
         let (name, before) = (service.name.clone(), service.generation);
-        self.forget_lane((id, before));
+        self.forget_spec((id, before));
         let service = &mut self.services[id];
         service.generation = to;
         service.streak = streak;
@@ -208,7 +208,7 @@ impl Ledger {
     ) {
         let rollout = self.services[id].rollout.as_ref();
         let Some(to) = rollout.map(|rollout| rollout.to) else { return };
-        self.forget_lane((id, to));
+        self.forget_spec((id, to));
         let service = &mut self.services[id];
         service.rollout = None;
         service.rolled_back = Some((to, reason.clone()));

@@ -29,7 +29,7 @@ impl Ledger {
                 service.rolled_back = None;
                 // Also ends its pause: the timer is keyed by the generation.
                 let before = service.generation;
-                self.forget_lane((id, before));
+                self.forget_spec((id, before));
                 self.services[id].generation = generation;
                 id
             }
@@ -76,7 +76,7 @@ impl Ledger {
         service.admin = AdminState::Ready;
         let to = service.rollout.as_ref().map(|rollout| rollout.to);
         for generation in to.into_iter().chain([service.generation]) {
-            self.forget_lane((id, generation));
+            self.forget_spec((id, generation));
         }
         self.services[id].rollout = None;
         self.refuse_all(id, &Refusal::Draining);
@@ -90,7 +90,7 @@ impl Ledger {
     }
 
     /// Drops all that was known of launches of a generation.
-    pub(super) fn forget_lane(&mut self, spec: SpecKey) {
+    pub(super) fn forget_spec(&mut self, spec: SpecKey) {
         self.release(spec);
         // These fields neither open nor close a daemon for launches.
         for daemon in self.daemons.all_derived_mut() {

@@ -32,6 +32,10 @@ impl Ledger {
             self.converge(now, &mut held);
             self.refresh(now);
         }
+        debug_assert!(
+            held.iter().all(|spec| self.need(*spec).0.is_none_or(|oldest| oldest == u64::MAX)),
+            "a client waits for a spec that is held back: {held:?}"
+        );
         self.look_at_spread(now);
     }
 
@@ -119,8 +123,8 @@ impl Ledger {
         let daemon = &mut self.daemons[on];
         daemon.ordered += 1;
         let alone = (daemon.counts[State::Launching] == 0).then_some(daemon.ordered);
-        let (capacity, daemon) = (daemon.capacity.containers, daemon.name.clone());
-        let action = Action::Launch { launch, daemon, service, generation, capacity };
+        let (max_containers, daemon) = (daemon.capacity.containers, daemon.name.clone());
+        let action = Action::Launch { launch, daemon, service, generation, max_containers };
         let container = Container::new(id, on, generation, now);
         self.containers.insert(launch, Container { wanted, alone, ..container });
         if !paced {
