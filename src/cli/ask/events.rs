@@ -54,11 +54,17 @@ pub(super) async fn events(
         say(&text.map_err(|error| Failure::new(Exit::Failed, error))?);
         return Ok(Exit::Ok);
     }
+    // Before the first line: whoever reads a line is told of all that follows it.
+    let follower = match arguments.follow {
+        // The stream leaves out no event since that answer.
+        true => Some(EventFollower::begin(&remote, last.or(Some(0))).await?),
+        false => None,
+    };
     wanted.iter().for_each(|happening| say(&line(happening)));
-    if !arguments.follow {
-        return Ok(Exit::Ok);
+    match follower {
+        Some(follower) => arguments.follow(follower).await,
+        None => Ok(Exit::Ok),
     }
-    arguments.follow(&remote, last).await
 }
 
 // === impl EventsArguments ===
@@ -97,9 +103,7 @@ impl EventsArguments {
     }
 
     /// A line for each happening after the last that was told.
-    async fn follow(&self, remote: &Remote, last: Option<u64>) -> Result<Exit, Failure> {
-        // The stream leaves out no event since that answer.
-        let mut follower = EventFollower::begin(remote, last.or(Some(0))).await?;
+    async fn follow(&self, mut follower: EventFollower<'_>) -> Result<Exit, Failure> {
         while is_read() {
             match follower.next().await? {
                 Some(FollowNews::Event(event)) if event.name == "gap" => {
