@@ -122,7 +122,7 @@ fn a_daemon_that_is_deregistered_under_load_drains_without_a_cut_connection() {
             assert_eq!(client.finish(), Ending::Closed(Vec::new()));
         }
         ganger.wait_for_line(DEADLINE, |line| {
-            line.contains(" drained ") && line.contains(&leaving.name)
+            line.contains("the daemon is drained") && line.contains(&leaving.name)
         });
         assert!(!spread(&fleet, &ganger).contains_key(&leaving.name));
         drop(done);

@@ -93,7 +93,7 @@ pub(super) fn write(kind: &EventKind) {
             info!(%daemon, capacity, tier, "the daemon's capacity or tier has changed");
         }
         EventKind::DaemonLeft { daemon } => info!(%daemon, "the daemon left the fleet; it is being drained"),
-        EventKind::DaemonDrained { daemon } => info!(%daemon, "drained"),
+        EventKind::DaemonDrained { daemon } => info!(%daemon, "the daemon is drained"),
         EventKind::DaemonStateSet { daemon, state } => {
             info!(%daemon, %state, "the operator has set the daemon's state");
         }
