@@ -9,7 +9,7 @@ use crate::child::Interrupts;
 use crate::command;
 use crate::fleet::{Fleet, Settings, Site, is_root};
 
-/// One host is no daemon at first: it is given the names of others.
+/// One of these hosts is no daemon at first: it is given the names of others.
 const HOSTS: u8 = 4;
 
 /// Runs the soak test; returns 1 when something was violated.

@@ -37,7 +37,7 @@ pub(in crate::cli) struct Sweep {
     values: Vec<String>,
 }
 
-/// One value of a sweep, or the only circumstances.
+/// A value of a sweep, or the only circumstances.
 struct Circumstances {
     at: IndexMap<String, String>,
     setup: Setup,

@@ -100,7 +100,7 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32> + Into<usize>, T> NamedArena<N, I
 
     /// Marks a value that has not changed, but from which other state may now follow.
     pub(super) fn touch(&mut self, id: I) {
-        _ = &mut self[id];
+        self.marked_mut(id);
     }
 
     /// Marks all values.
@@ -123,7 +123,7 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32> + Into<usize>, T> NamedArena<N, I
 
     /// A value, to be changed without a mark: for fields from which nothing else is derived.
     pub(super) fn derived_mut(&mut self, id: I) -> &mut T {
-        &mut self.slot_mut(id).value
+        &mut slot_mut(&mut self.slots, id).value
     }
 
     /// All values, to be changed without a mark.
@@ -160,11 +160,23 @@ impl<N: Ord, I: Copy + Ord + Debug + From<u32> + Into<usize>, T> NamedArena<N, I
     }
 }
 
-impl<N, I: Copy + Debug + Into<usize>, T> NamedArena<N, I, T> {
-    fn slot_mut(&mut self, id: I) -> &mut Slot<T> {
-        let slot = self.slots.get_mut(id.into()).and_then(Option::as_deref_mut);
-        slot.unwrap_or_else(|| absent(&id))
+impl<N, I: Copy + Ord + Debug + Into<usize>, T> NamedArena<N, I, T> {
+    /// A value, marked.
+    fn marked_mut(&mut self, id: I) -> &mut T {
+        let slot = slot_mut(&mut self.slots, id);
+        if !std::mem::replace(&mut slot.marked, true) {
+            self.changed.push(Reverse(id));
+        }
+        &mut slot.value
     }
+}
+
+fn slot_mut<I: Copy + Debug + Into<usize>, T>(
+    slots: &mut [Option<Box<Slot<T>>>],
+    id: I,
+) -> &mut Slot<T> {
+    let slot = slots.get_mut(id.into()).and_then(Option::as_deref_mut);
+    slot.unwrap_or_else(|| absent(&id))
 }
 
 impl<N, I: Ord, T> Default for NamedArena<N, I, T> {
@@ -184,10 +196,7 @@ impl<N, I: Copy + Ord + Debug + Into<usize>, T> Index<I> for NamedArena<N, I, T>
 
 impl<N, I: Copy + Ord + Debug + Into<usize>, T> IndexMut<I> for NamedArena<N, I, T> {
     fn index_mut(&mut self, id: I) -> &mut T {
-        if !std::mem::replace(&mut self.slot_mut(id).marked, true) {
-            self.changed.push(Reverse(id));
-        }
-        &mut self.slot_mut(id).value
+        self.marked_mut(id)
     }
 }
 

@@ -49,7 +49,7 @@ impl Ledger {
             }
         }
         for (id, service) in self.services.iter() {
-            let (id, name) = (id, &service.name);
+            let name = &service.name;
             let counts = by_service.remove(&id).unwrap_or_default();
             if service.counts != counts || service.stock.len() != counts[State::Idle] {
                 return Err(format!("I1: {name} counts {:?}, has {counts:?}", service.counts));
