@@ -154,6 +154,7 @@ where
 pub(crate) mod tests {
     use std::sync::Arc;
 
+    use ganger_pool::testing::ask_every_subscriber;
     use parking_lot::Mutex;
     use tracing::subscriber::DefaultGuard;
 
@@ -176,6 +177,7 @@ pub(crate) mod tests {
     impl Capture {
         /// Captures until the guard is dropped.
         pub(crate) fn install(build: Build) -> (Self, DefaultGuard) {
+            ask_every_subscriber();
             let capture = Self::default();
             let guard = tracing::subscriber::set_default(build(capture.clone()));
             (capture, guard)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ganger_pool::core::{Outcome, Policy, Refusal, ServiceName, Snapshot};
 use ganger_pool::discovery::{DaemonSpec, FleetWatch, fixed};
-use ganger_pool::testing::FakeEngine;
+use ganger_pool::testing::{FakeEngine, ask_every_subscriber};
 use ganger_pool::{Lease, Pool, ServiceOptions};
 use tokio::time::Instant;
 
@@ -50,6 +50,7 @@ impl Bed {
         services: Vec<ServiceOptions<u32>>,
         fleet: FleetWatch<u32>,
     ) -> Self {
+        ask_every_subscriber();
         let pool = Pool::start(services, engine.clone(), engine.probe(), fleet);
         Self { engine: engine.clone(), pool: Arc::new(pool) }
     }

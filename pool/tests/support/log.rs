@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
+use ganger_pool::testing::ask_every_subscriber;
 use parking_lot::Mutex;
 use tracing::subscriber::DefaultGuard;
 
@@ -16,6 +17,7 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Listens until the guard is dropped.
     pub fn listen() -> (Self, DefaultGuard) {
+        ask_every_subscriber();
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
