@@ -162,7 +162,7 @@ fn connections_may_end_in_peace_and_nothing_is_left() {
     ganger.signal(Signal::TERM);
     ganger.signal(Signal::TERM);
     ganger.wait_for_line(DEADLINE, |line| line.contains("stopping"));
-    wait_until(DEADLINE, "nobody else is let in", || Client::try_connect(port).is_err());
+    wait_until(DEADLINE, "nobody else is let in", || !Client::is_listening(port));
     // The stock goes at once; who is served stays.
     wait_until(DEADLINE, "the stock is gone", || labelled(fleet.all(), &ganger.label()).len() == 1);
     client.echo("while it drains");

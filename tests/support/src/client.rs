@@ -1,6 +1,6 @@
 //! Clients of the built program.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -64,6 +64,21 @@ impl Client {
             Err(error) => return Err(error.into()),
         };
         Ok(Self { reset_at_once, ..Self::new(socket.into())? })
+    }
+
+    /// Whether somebody listens on a port of this machine: the kernel is asked, for a connection
+    /// may be let in, and is a client then.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    #[must_use]
+    pub fn is_listening(port: u16) -> bool {
+        let table = fs::read_to_string("/proc/net/tcp").expect("the table of connections");
+        let local = format!(":{port:04X}");
+        table.lines().skip(1).any(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            fields[1].ends_with(&local) && fields[3] == "0A"
+        })
     }
 
     /// Connects to this machine from a host, over its link.
