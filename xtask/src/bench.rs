@@ -5,9 +5,11 @@
 //! The kinds are measured in turn, so that what the machine does meanwhile
 //! falls on all of them; they are compared with each other.
 
+mod beside;
 mod cold;
 mod engine;
 mod figures;
+mod ganger;
 mod refill;
 mod server;
 mod stock;
@@ -44,6 +46,8 @@ const UNANSWERED: Duration = Duration::from_secs(5);
 /// How long the launches and removals of a round may take.
 const REST: Duration = Duration::from_secs(60);
 const PORT: u16 = 7000;
+/// Rounds of leases beside HAProxy.
+const LEASE_ROUNDS: usize = 5;
 
 /// A measured connection.
 struct Sample {
@@ -59,18 +63,26 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     packages::ensure_peers()?;
     let interrupts = Interrupts::take()?;
     let (fleet, socket) = engine_to_use(&interrupts)?;
-    let result = on_engine(args.rounds, socket, &interrupts);
+    let engine = BenchEngine::new(socket);
+    let result = if args.leases {
+        leases(&engine, &interrupts).map(|text| {
+            print!("{text}");
+            None
+        })
+    } else {
+        on_engine(&engine, args.rounds, &interrupts).map(Some)
+    };
     if let Some(fleet) = fleet {
         fleet.down()?;
     }
-    let (first_bytes, mut targets) = result?;
+    let Some((first_bytes, leases, mut targets)) = result? else { return Ok(()) };
     let stocks = stock::measure(&mut targets)?;
     for name in ["lease", "ledger"] {
         interrupts.check()?;
         targets.of_benchmark(name)?;
     }
     let own = format!(
-        "{first_bytes}\n# Targets\n\nOf cold starts and refills, medians of five ratios of what was measured in turn. \
+        "{first_bytes}\n{leases}# Targets\n\nOf cold starts and refills, medians of five ratios of what was measured in turn. \
          Command:\nas above.\n\n{}\n# Stocks\n\nBy `ganger simulate`, of launches that take 250 ms, four at a \
          time.\n\n{stocks}",
         targets.text(),
@@ -123,13 +135,30 @@ fn engine_to_use(interrupts: &Interrupts) -> Result<(Option<Fleet>, PathBuf)> {
     Ok((machine::engine(Site::demo(), interrupts)?, socket))
 }
 
-/// First bytes, and the targets of starts.
-fn on_engine(rounds: u32, socket: PathBuf, interrupts: &Interrupts) -> Result<(String, Targets)> {
-    let (engine, mut targets) = (BenchEngine::new(socket), Targets::default());
-    let (text, recipe) = first_bytes(&engine, rounds, interrupts)?;
+/// First bytes, leases beside HAProxy, and the targets of starts.
+fn on_engine(
+    engine: &BenchEngine,
+    rounds: u32,
+    interrupts: &Interrupts,
+) -> Result<(String, String, Targets)> {
+    let mut targets = Targets::default();
+    let (text, recipe) = first_bytes(engine, rounds, interrupts)?;
+    let leases = leases(engine, interrupts)?;
     cold::measure(engine.socket(), interrupts, &mut targets)?;
-    refill::measure(&engine, &recipe, interrupts, &mut targets)?;
-    Ok((text, targets))
+    refill::measure(engine, &recipe, interrupts, &mut targets)?;
+    Ok((text, leases, targets))
+}
+
+/// Leases of containers beside HAProxy.
+fn leases(engine: &BenchEngine, interrupts: &Interrupts) -> Result<String> {
+    let (machine, version) = (machine()?, engine.version()?);
+    let tables = beside::measure(engine, LEASE_ROUNDS, interrupts)?;
+    Ok(format!(
+        "# Leases beside HAProxy\n\nFrom connect(2) to the echo of one byte, and its close. Ganger leases \
+         reused containers\n(`ganger`), with `preconnect: Tcp` (`hot`) and fresh ones from stock (`strict`); \
+         HAProxy\nleads to the same program on loopback. Command: `cargo xtask bench --leases`, which is a \
+         part of\n`cargo xtask bench`. Machine: {machine}, Docker {version}.\n\n{tables}"
+    ))
 }
 
 /// The figures, and what the containers were made from.

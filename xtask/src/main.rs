@@ -170,8 +170,11 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Writes the figures to docs/benchmarks.md as well.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "leases")]
     write: bool,
+    /// Measures nothing but leases of containers beside HAProxy.
+    #[arg(long)]
+    leases: bool,
 }
 
 /// How long, and which faults.

@@ -25,12 +25,13 @@ const FLEET: &[(&str, &str)] = &[
     ("docker-registry", "docker-registry"),
 ];
 
-/// The same for the proxies that the data path is measured beside.
+/// The same for the proxies that ours is measured beside, and what counts their system calls.
 const PEERS: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("nginx", "nginx-light"),
     ("nginx", "libnginx-mod-stream"),
     ("docker-proxy", DOCKER),
+    ("strace", "strace"),
 ];
 
 /// The same for running programs with the libraries of another Debian suite.

@@ -33,6 +33,12 @@ pub(crate) fn step() {
     sleep(STEP);
 }
 
+/// Lets so much time pass.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only a benchmark needs it"))]
+pub(crate) fn pause(time: Duration) {
+    sleep(time);
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "no runtime here, and nothing announces what we wait for"

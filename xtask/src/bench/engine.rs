@@ -1,5 +1,6 @@
 //! Requests to an engine, and the way into its containers.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
@@ -26,7 +27,7 @@ pub(super) struct BenchEngine {
 pub(super) struct Container {
     /// Its first process.
     pub(super) pid: i32,
-    /// Its address on the bridge.
+    /// Its address on its network.
     pub(super) address: Ipv4Addr,
 }
 
@@ -41,13 +42,19 @@ pub(super) struct Inside {
 #[serde(rename_all = "PascalCase")]
 struct Inspected {
     state: Process,
-    network_settings: Network,
+    network_settings: Networks,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Process {
     pid: i32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Networks {
+    networks: BTreeMap<String, Network>,
 }
 
 #[derive(Deserialize)]
@@ -75,8 +82,9 @@ impl BenchEngine {
 
     pub(super) fn container(&self, id: &str) -> Result<Container> {
         let seen: Inspected = serde_json::from_value(self.get(&format!("/containers/{id}/json"))?)?;
-        let address = seen.network_settings.ip_address;
-        let address = address.parse().with_context(|| format!("address {address:?} of {id}"))?;
+        let mut networks = seen.network_settings.networks.values();
+        let address = networks.find_map(|network| network.ip_address.parse().ok());
+        let address = address.with_context(|| format!("{id} has no address of IPv4"))?;
         Ok(Container { pid: seen.state.pid, address })
     }
 
@@ -88,11 +96,16 @@ impl BenchEngine {
         Ok(states.len() == count && states.iter().all(|state| *state == "running"))
     }
 
+    /// The id of one of an instance's containers.
+    pub(super) fn any(&self, instance: &str) -> Result<String> {
+        let list = self.get(&format!("/containers/json?filters={}", of(instance)))?;
+        Ok(list[0]["Id"].as_str().context("it has no container")?.to_owned())
+    }
+
     /// The recipe of an instance's containers, with the labels that they can be found by: as the
     /// engine describes one that it has.
     pub(super) fn recipe(&self, instance: &str) -> Result<Value> {
-        let list = self.get(&format!("/containers/json?filters={}", of(instance)))?;
-        let id = list[0]["Id"].as_str().context("it has no container")?;
+        let id = self.any(instance)?;
         let seen = self.get(&format!("/containers/{id}/json"))?;
         let (config, host) = (&seen["Config"], &seen["HostConfig"]);
         let wanted = ["Image", "Cmd", "Entrypoint", "Env", "ExposedPorts", "User", "Labels"];

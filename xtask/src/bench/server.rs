@@ -1,23 +1,18 @@
 //! The ganger that is measured.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::engine::BenchEngine;
 use super::figures::FigureKind;
-use crate::command;
+use super::ganger::{Ganger, Line};
 
 /// The first start also loads the image.
 const START: Duration = Duration::from_secs(120);
@@ -27,12 +22,10 @@ const WARM: usize = 6;
 /// came back last.
 const REUSED: usize = 4;
 
-/// The process stops, and removes its containers, when this is dropped.
+/// A ganger whose connections are followed by its log.
 #[derive(Debug)]
 pub(super) struct Server {
-    child: Child,
-    instance: String,
-    config: PathBuf,
+    ganger: Ganger,
     log: Receiver<String>,
     addresses: BTreeMap<String, SocketAddr>,
 }
@@ -47,33 +40,12 @@ pub(super) struct End {
     client: SocketAddr,
 }
 
-#[derive(Debug, Deserialize)]
-struct Line {
-    message: String,
-    #[serde(default)]
-    service: String,
-    address: Option<SocketAddr>,
-}
-
 // === impl Server ===
 
 impl Server {
     /// Starts Ganger, and returns once every stock is full.
     pub(super) fn start(engine: &BenchEngine) -> Result<Self> {
-        let instance = format!("bench-{}", std::process::id());
-        let config = std::env::temp_dir().join(format!("ganger-{instance}.ron"));
-        fs::write(&config, self::config(engine, &instance)?)?;
-        let mut child = command::ganger()
-            .args(["run", "--config"])
-            .arg(&config)
-            .env_remove("GANGER_LOG")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            // Ctrl-C is for us: we stop it once we have what we wait for.
-            .process_group(0)
-            .spawn()
-            .context("the release build of ganger")?;
-        let stderr = child.stderr.take().context("its log")?;
+        let (ganger, stderr) = Ganger::start("bench", |instance| config(engine, instance))?;
         let (sender, log) = channel();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -82,7 +54,7 @@ impl Server {
                 }
             }
         });
-        let mut server = Self { child, instance, config, log, addresses: BTreeMap::new() };
+        let mut server = Self { ganger, log, addresses: BTreeMap::new() };
         let mut full = 0;
         while full < SERVICES.len() {
             let line = server.line(START)?;
@@ -97,7 +69,7 @@ impl Server {
     }
 
     pub(super) fn instance(&self) -> &str {
-        &self.instance
+        self.ganger.instance()
     }
 
     /// How many containers it has when nobody is connected.
@@ -125,37 +97,17 @@ impl Server {
 
     /// Stops it, with all its containers.
     pub(super) fn stop(&mut self) -> Result<()> {
-        self.terminate()?;
-        let status = self.child.wait()?;
-        ensure!(status.success(), "ganger failed ({status})");
-        Ok(())
-    }
-
-    fn terminate(&self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("its pid")?;
-        Ok(kill_process(pid, Signal::TERM)?)
+        self.ganger.stop()
     }
 
     fn line(&mut self, patience: Duration) -> Result<String> {
         match self.log.recv_timeout(patience) {
             Ok(line) => Ok(line),
-            Err(_) => match self.child.try_wait()? {
-                Some(status) => bail!("ganger ended ({status})"),
-                None => bail!("ganger does not log what was waited for"),
-            },
+            Err(_) => {
+                self.ganger.check()?;
+                bail!("ganger does not log what was waited for")
+            }
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Unless it was stopped; it waits for its containers, and so do we.
-        if let Ok(None) = self.child.try_wait()
-            && self.terminate().is_ok()
-        {
-            let _ = self.child.wait();
-        }
-        let _ = fs::remove_file(&self.config);
     }
 }
 
@@ -166,8 +118,7 @@ const SERVICES: [(FigureKind, u32, usize, usize); 3] = [
     (FigureKind::Reused, u32::MAX - 1, REUSED, REUSED),
 ];
 
-fn config(engine: &BenchEngine, instance: &str) -> Result<String> {
-    let socket = engine.socket().to_str().context("a path that is not text")?;
+fn config(engine: &BenchEngine, instance: &str) -> String {
     let services = SERVICES.map(|(kind, reuse, warm, max)| {
         let name = kind.start();
         format!(
@@ -175,9 +126,5 @@ fn config(engine: &BenchEngine, instance: &str) -> Result<String> {
              reuse: {reuse}, warm: {warm}, max: {max}, surplus_after: \"0s\")"
         )
     });
-    Ok(format!(
-        "(daemons: Static([(name: \"local\", url: \"unix://{socket}\", max_containers: 20)]), \
-         services: {{{}}}, instance: {instance:?}, log: (format: Json))",
-        services.join(", ")
-    ))
+    super::ganger::config(engine, instance, 20, &services)
 }
