@@ -3,6 +3,8 @@
 //! Lines are written by a thread of their own. A reader that is gone, or that
 //! has stopped reading, loses them; it must not hold up anything else.
 
+mod writer;
+
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
@@ -11,13 +13,14 @@ use std::sync::OnceLock;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::Subscriber;
-use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
 
-/// Keeps the thread that writes.
-static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+use writer::Writer;
+
+/// The thread that writes.
+static WRITER: Mutex<Option<Writer>> = Mutex::new(None);
 
 /// Whether to use colours, if that was set.
 static COLOURED: OnceLock<bool> = OnceLock::new();
@@ -56,6 +59,9 @@ pub enum TelemetryError {
         /// The word at fault.
         word: String,
     },
+    /// There is no thread for it.
+    #[error("the log has no thread that writes it: {0}")]
+    Thread(#[from] io::Error),
     /// A log is set up already.
     #[error("the log is set up already")]
     Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
@@ -103,9 +109,11 @@ fn wants_no_colour(no_color: Option<&OsStr>) -> bool {
 pub fn init(format: Format, filter: &str) -> Result<(), TelemetryError> {
     let parsed = parse(filter)?;
     let ansi = is_coloured();
-    let (writer, guard) = tracing_appender::non_blocking(io::stderr());
-    tracing::subscriber::set_global_default(subscriber(format, parsed, ansi, writer))?;
-    *WRITER.lock() = Some(guard);
+    let writer = Writer::start(io::stderr())?;
+    let lines = writer.clone();
+    let subscriber = subscriber(format, parsed, ansi, move || lines.clone());
+    tracing::subscriber::set_global_default(subscriber)?;
+    *WRITER.lock() = Some(writer);
     Ok(())
 }
 
@@ -125,7 +133,9 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
 /// Writes out what was logged, for at most a second; what is logged later may
 /// be lost. For the end of the process.
 pub fn flush() {
-    drop(WRITER.lock().take());
+    if let Some(writer) = WRITER.lock().take() {
+        writer.flush();
+    }
 }
 
 fn subscriber<W>(
