@@ -77,6 +77,7 @@ pub use observers::{EngineObserver, EngineRequest, RequestOutcome, Step};
 pub use preflight::{Abilities, ImageLocation, Preflight};
 
 pub use crate::endpoint::Site;
+use crate::reach::hot::HotKeeper;
 use crate::reach::netns::Dialer;
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Spec};
 use daemon::Daemon;
@@ -93,6 +94,8 @@ pub struct Docker {
     calls: Arc<calls::Calls>,
     others: Arc<strays::Others>,
     dialer: Arc<Dialer>,
+    /// The watch over connections that are made ahead.
+    keeper: Arc<HotKeeper<Address>>,
     daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
     /// Daemons that have left the fleet, while sandboxes, a network, or secrets are left there.
     leaving: Arc<Mutex<Vec<Arc<Daemon>>>>,
@@ -181,6 +184,7 @@ impl Docker {
             calls: Arc::default(),
             others: Arc::default(),
             dialer: Arc::default(),
+            keeper: Arc::default(),
             daemons: Arc::default(),
             leaving: Arc::default(),
             abandoned: Arc::default(),

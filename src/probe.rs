@@ -11,6 +11,7 @@ mod log;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::time::Duration;
 
 use ganger_pool::core::Proof;
@@ -87,18 +88,34 @@ impl Probe<Container> for Prober {
             Ready::Started | Ready::Log { .. } => attempt::runs(container).await,
             _ => attempt(container).await,
         };
-        match verdict {
-            Verdict::Ready if container.ran_out_of_memory() => {
-                Err(ProbeError("the kernel killed a process in it for memory".to_owned()))
-            }
-            Verdict::Ready => {
-                // Its banner will be there by the time: the service has begun to send it.
-                let hot = container.preconnect(false).await;
-                hot.map_err(|error| ProbeError(format!("takes no connection: {error}")))?;
-                Ok(proof)
-            }
-            Verdict::NotYet(why) | Verdict::Never(why) => Err(ProbeError(why)),
+        is_unharmed(container, verdict)?;
+        // Its banner will be there by the time: the service has begun to send it.
+        let hot = container.preconnect(false).await;
+        hot.map(|()| proof).map_err(takes_none)
+    }
+
+    fn check_at_once(&self, container: &Container) -> Option<Result<Proof, ProbeError>> {
+        let listens = container.listens_at_once()?;
+        if let Err(error) = is_unharmed(container, Verdict::of(container, listens)) {
+            return Some(Err(error));
         }
+        let made = container.preconnect_at_once()?;
+        Some(made.map(|()| Proof::Itself).map_err(takes_none))
+    }
+}
+
+fn takes_none(error: io::Error) -> ProbeError {
+    ProbeError(format!("takes no connection: {error}"))
+}
+
+/// Whether a container is as good as it was before it was leased.
+fn is_unharmed(container: &Container, verdict: Verdict) -> Result<(), ProbeError> {
+    match verdict {
+        Verdict::Ready if container.ran_out_of_memory() => {
+            Err(ProbeError("the kernel killed a process in it for memory".to_owned()))
+        }
+        Verdict::Ready => Ok(()),
+        Verdict::NotYet(why) | Verdict::Never(why) => Err(ProbeError(why)),
     }
 }
 

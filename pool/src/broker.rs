@@ -16,13 +16,15 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::core::{
-    DaemonName, Event, LaunchId, Ledger, Outcome, Refusal, ServiceName, ServiceView, Snapshot,
-    StartKind, WaiterId,
+    DaemonName, Event, LaunchId, Ledger, Outcome, Proof, Refusal, ServiceName, ServiceView,
+    Snapshot, StartKind, WaiterId,
 };
 use crate::daemon::handle::Daemons;
 use crate::events::{EventKind, Events};
 use crate::options::ServiceOptions;
 use crate::orders::Order;
+use crate::panics::catch_panic_at_once;
+use crate::probe::ProbeError;
 use crate::runtime::ContainerRuntime;
 use crate::services::{Reload, Services};
 use outbox::Outbox;
@@ -40,7 +42,13 @@ pub(crate) struct Broker<R: ContainerRuntime> {
     changes: watch::Sender<u64>,
     /// The next deadline moved ahead of the one the timer sleeps to.
     alarm: Notify,
+    check_at_once: CheckAtOnce<R>,
 }
+
+/// As [`Probe::check_at_once`](crate::probe::Probe::check_at_once).
+pub(crate) type CheckAtOnce<R> = Box<
+    dyn Fn(&<R as ContainerRuntime>::Handle) -> Option<Result<Proof, ProbeError>> + Send + Sync,
+>;
 
 struct Inner<R: ContainerRuntime> {
     ledger: Ledger,
@@ -92,6 +100,7 @@ impl<R: ContainerRuntime> Broker<R> {
         emptied: mpsc::UnboundedSender<DaemonName>,
         services: Arc<Services<R::Spec>>,
         events: Arc<Events>,
+        check_at_once: CheckAtOnce<R>,
     ) -> Self {
         let inner = Inner {
             ledger,
@@ -111,6 +120,7 @@ impl<R: ContainerRuntime> Broker<R> {
             events,
             changes: watch::Sender::new(0),
             alarm: Notify::new(),
+            check_at_once,
         }
     }
 
@@ -222,6 +232,31 @@ impl<R: ContainerRuntime> Broker<R> {
         refusal
     }
 
+    /// Tells of the check of a container that came back.
+    pub(crate) fn checked(&self, launch: LaunchId, checked: Result<Proof, String>) {
+        if let Err(error) = &checked {
+            let reason = error.as_str().into();
+            self.events.tell(EventKind::CheckFailed { launch, reason });
+        }
+        self.tell(Event::Checked { launch, proof: checked.ok() });
+    }
+
+    /// Checks a container in this thread, where that need not wait. Returns whether it did.
+    fn checks_at_once(&self, launch: LaunchId) -> bool {
+        let Some(handle) = self.handle_of(launch) else { return false };
+        match catch_panic_at_once("a check", || (self.check_at_once)(&handle)) {
+            Ok(None) => false,
+            Ok(Some(checked)) => {
+                self.checked(launch, checked.map_err(|error| error.to_string()));
+                true
+            }
+            Err(panic) => {
+                self.checked(launch, Err(panic));
+                true
+            }
+        }
+    }
+
     /// Whether the ledger knows a daemon: it does until that has left and is empty.
     pub(crate) fn knows(&self, daemon: &DaemonName) -> bool {
         self.inner.lock().ledger.daemon_state(daemon).is_some()
@@ -274,8 +309,13 @@ impl<R: ContainerRuntime> Broker<R> {
                 self.returned(grant.launch, Outcome::Unused);
             }
         }
-        // The launcher ends only with the pool, when nobody is left to be told.
         for order in outbox.orders {
+            if let Order::Check(launch) = order
+                && self.checks_at_once(launch)
+            {
+                continue;
+            }
+            // The launcher ends only with the pool, when nobody is left to be told.
             _ = self.launcher.send(order);
         }
         for order in outbox.removals {

@@ -219,11 +219,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             }
             None => Err("it is gone".to_owned()),
         };
-        if let Err(error) = &checked {
-            let reason = error.as_str().into();
-            self.broker.events.tell(EventKind::CheckFailed { launch, reason });
-        }
-        self.broker.tell(Event::Checked { launch, proof: checked.ok() });
+        self.broker.checked(launch, checked);
         None
     }
 }

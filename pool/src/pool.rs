@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, CheckAtOnce};
 use crate::core::{Event, Ledger, Refusal, ServiceName, ServiceView, Snapshot};
 use crate::daemon::TaskContext;
 use crate::daemon::handle::Daemons;
@@ -69,7 +69,12 @@ impl<R: ContainerRuntime> Pool<R> {
         let (known, daemons) = (Arc::new(Services::new()), Arc::new(Daemons::default()));
         let ledger = Ledger::salted(runtime.salt());
         let events = Arc::new(Events::new(observers));
-        let broker = Broker::new(ledger, launcher, daemons.clone(), emptied, known.clone(), events);
+        let check: CheckAtOnce<R> = {
+            let probe = probe.clone();
+            Box::new(move |handle| probe.check_at_once(handle))
+        };
+        let broker =
+            Broker::new(ledger, launcher, daemons.clone(), emptied, known.clone(), events, check);
         let broker = Arc::new(broker);
 
         let mut tasks = JoinSet::new();

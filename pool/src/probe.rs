@@ -36,6 +36,17 @@ pub trait Probe<H>: Send + Sync + 'static {
     /// # Cancel safety
     /// As for [`Probe::ready`].
     fn check(&self, container: &H) -> impl Future<Output = Result<Proof, ProbeError>> + Send;
+
+    /// The same check where it can be made without waiting: in the thread that returns the
+    /// container, so that the next lease waits for no other one. `None` where it cannot, and
+    /// [`Probe::check`] is to be asked.
+    ///
+    /// # Errors
+    /// As for [`Probe::check`].
+    fn check_at_once(&self, container: &H) -> Option<Result<Proof, ProbeError>> {
+        let _ = container;
+        None
+    }
 }
 
 /// Why a container is not ready yet, as far as its probe has found out.

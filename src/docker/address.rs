@@ -94,4 +94,11 @@ impl HotDial for Address {
             }
         }
     }
+
+    fn connect_at_once(&self) -> Option<io::Result<std::net::TcpStream>> {
+        match self {
+            Self::Namespace { namespace, .. } => namespace.dial_at_once(),
+            Self::Published(_) => None,
+        }
+    }
 }

@@ -30,7 +30,7 @@ use crate::reach::hot::{Hot, HotDial};
 use crate::reach::neighbour::Neighbour;
 use crate::reach::process::Process;
 use crate::reach::{self, Backend, Fate, Listens, Unacknowledged};
-use crate::spec::Preconnect;
+use crate::spec::{Preconnect, Ready};
 
 /// How long an engine may take to report the state of a container that may still run.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ pub struct Container {
     pub(super) daemon: Arc<Daemon>,
     pub(super) spec: Arc<Spec>,
     pub(super) address: Arc<Address>,
-    pub(super) hot: Arc<Hot>,
+    pub(super) hot: Arc<Hot<Address>>,
     /// Set if it runs on this machine and is reached by a published port all the same.
     pub(super) neighbour: Option<Neighbour>,
     /// Its output from its start on, where that is wanted, until somebody takes it.
@@ -88,6 +88,17 @@ impl Container {
                 listens => Some(listens),
             },
             (Address::Published(_), None) => None,
+        }
+    }
+
+    /// The same, where it can be told without waiting, of a service that shows by nothing else
+    /// that it can serve.
+    pub(crate) fn listens_at_once(&self) -> Option<Listens> {
+        match (&*self.address, &self.spec.ready) {
+            (Address::Namespace { namespace, .. }, Ready::Tcp { .. }) => {
+                namespace.listens_at_once()
+            }
+            _ => None,
         }
     }
 
@@ -141,17 +152,31 @@ impl Container {
     /// Cancel safe.
     pub(crate) async fn preconnect(&self, first: bool) -> io::Result<()> {
         if self.spec.preconnect == Preconnect::Off {
-            if let Address::Namespace { namespace, .. } = &*self.address {
-                // If this fails, the dial does it itself, or fails with the reason.
-                let _ = namespace.prepare().await;
-            }
+            self.prepare();
             return Ok(());
         }
         let banner = first && self.spec.preconnect == Preconnect::Banner;
-        if !self.hot.make(&self.address, banner).await? && banner {
+        if !self.hot.make(banner).await? && banner {
             tracing::debug!(container = short_id(&self.id), "the container says nothing by itself");
         }
         Ok(())
+    }
+
+    /// The same, of a container that was ready before, where that need not be waited for.
+    pub(crate) fn preconnect_at_once(&self) -> Option<io::Result<()>> {
+        let made = match self.spec.preconnect {
+            Preconnect::Off => Some(Ok(())),
+            Preconnect::Tcp | Preconnect::Banner => self.hot.make_at_once(),
+        };
+        self.prepare();
+        made
+    }
+
+    /// Has sockets made for the next dials, in the background.
+    fn prepare(&self) {
+        if let Address::Namespace { namespace, .. } = &*self.address {
+            namespace.prepare();
+        }
     }
 
     /// The engine's inspection of the container; `None` when it is gone.

@@ -23,6 +23,7 @@ use super::sandboxes::SandboxKind;
 use super::secret_holders::HeldSecrets;
 use super::view::ProcessEnd;
 use super::{Docker, Network, Reach, Ready, Spec};
+use crate::reach::hot::Hot;
 use crate::reach::is_shortage;
 use crate::reach::neighbour::Neighbour;
 use crate::spec::{Publish, Sandbox};
@@ -171,7 +172,8 @@ impl Docker {
         }
         done("inspect");
         let spec = Arc::clone(&order.spec);
-        let (address, hot) = (Arc::new(address), Arc::default());
+        let address = Arc::new(address);
+        let hot = Hot::new(Arc::clone(&address), Arc::clone(&self.keeper));
         let is_seen = reach != Reach::Published && spec.network == Network::Isolated;
         if let Some(ip) = ip.filter(|_| is_seen) {
             daemon.network.attached(&daemon.name, &address, ip);

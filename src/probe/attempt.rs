@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::http::answers;
 use crate::docker::{Address, Container, Executed, Ready};
+use crate::reach::Listens;
 
 /// The outcome of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +32,8 @@ pub(super) async fn attempt(container: &Container) -> Verdict {
             judge(dial(container, |stream| answers(stream, path, *status)).await)
         }
         Ready::Tcp { linger } => match container.listens().await {
-            Some(listens) => judge(listens.and_then(|listens| {
-                listens
-                    .why_not(container.spec().port)
-                    .map_or(Ok(()), |why| Err(io::Error::other(why)))
-            })),
+            Some(Ok(listens)) => Verdict::of(container, listens),
+            Some(Err(error)) => Verdict::NotYet(error.to_string()),
             None => judge(dial(container, |stream| stays(stream, *linger)).await),
         },
         Ready::Banner(banner) => judge(dial(container, |stream| says(stream, banner)).await),
@@ -46,6 +44,15 @@ pub(super) async fn attempt(container: &Container) -> Verdict {
             };
             judge(dial(container, talk).await)
         }
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// The verdict on a container of which the kernel has told whether it listens.
+    pub(super) fn of(container: &Container, listens: Listens) -> Self {
+        listens.why_not(container.spec().port).map_or(Self::Ready, Self::NotYet)
     }
 }
 

@@ -47,17 +47,31 @@ pub fn socket(domain: Domain, between: Between) -> io::Result<Socket> {
 /// # Cancel safety
 /// Dropping the future closes the socket.
 pub async fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
+    let connected = begin(&socket, to)?;
+    let stream = TcpStream::from_std(socket.into())?;
+    if connected {
+        return Ok(stream);
+    }
+    stream.writable().await?;
+    stream.take_error()?.map_or(Ok(stream), Err)
+}
+
+/// Connects a socket if that needs no wait, as where the other end is on this machine; `None` if it
+/// does, after which the socket is closed.
+pub(super) fn connect_at_once(
+    socket: Socket,
+    to: SocketAddr,
+) -> io::Result<Option<std::net::TcpStream>> {
+    Ok(begin(&socket, to)?.then(|| socket.into()))
+}
+
+/// Begins to connect a socket, and returns whether it is connected.
+fn begin(socket: &Socket, to: SocketAddr) -> io::Result<bool> {
     match socket.connect(&to.into()) {
-        Ok(()) => TcpStream::from_std(socket.into()),
+        Ok(()) => Ok(true),
         // The kernel says so even where the connection is made before the call returns.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INPROGRESS) => {
-            let connected = socket.peer_addr().is_ok();
-            let stream = TcpStream::from_std(socket.into())?;
-            if connected {
-                return Ok(stream);
-            }
-            stream.writable().await?;
-            stream.take_error()?.map_or(Ok(stream), Err)
+            Ok(socket.peer_addr().is_ok())
         }
         Err(error) => Err(error),
     }

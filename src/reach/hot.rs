@@ -1,29 +1,29 @@
-//! A connection into a container that is made before anybody wants it.
+//! Connections into containers that are made before anybody wants them.
 //!
-//! A timer looks at it now and then, and no task waits on it: a session that takes it must not
-//! share it with a task that it wakes, and a server's banner stays in the kernel until it is read,
-//! so that the connection would be readable all the time.
+//! One epoll set watches all of them, for their ends alone: nobody is woken while nothing ends, and
+//! a server's banner, which stays in the kernel until it is read, wakes nobody either. A connection
+//! leaves the set when it is taken. See `docs/decisions/0076`.
+
+mod keeper;
 
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, timeout};
 
-/// How often a connection is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(crate) use keeper::HotKeeper;
+
 /// A server that sends something and ends within this time has sent all; a server that ends later
 /// has given up waiting.
 const SOON: Duration = Duration::from_secs(1);
 /// How long a server has to say something first.
 const BANNER: Duration = Duration::from_secs(1);
-/// The number of ends at once, or of failed connects, in a row after which a service is left alone.
-const ENOUGH: u32 = 3;
 
 /// A target of connections that are made ahead.
 pub(crate) trait HotDial: Send + Sync + 'static {
@@ -36,11 +36,23 @@ pub(crate) trait HotDial: Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     fn connect(&self) -> impl Future<Output = io::Result<TcpStream>> + Send;
+
+    /// The same where it can be made without waiting; `None` where it cannot.
+    ///
+    /// # Errors
+    /// As for [`HotDial::connect`].
+    fn connect_at_once(&self) -> Option<io::Result<std::net::TcpStream>> {
+        None
+    }
 }
 
 /// At most one connection, made ahead.
-#[derive(Debug, Default)]
-pub(crate) struct Hot(Mutex<HotState>);
+#[derive(Debug)]
+pub(crate) struct Hot<C: HotDial> {
+    to: Arc<C>,
+    keeper: Arc<HotKeeper<C>>,
+    state: Mutex<HotState>,
+}
 
 #[derive(Debug, Default)]
 struct HotState {
@@ -51,6 +63,8 @@ struct HotState {
 
 #[derive(Debug)]
 struct HotConnection {
+    /// Its number among those that the keeper watches.
+    id: u64,
     /// Of no runtime until it is taken: that of the taker uses it.
     stream: std::net::TcpStream,
     at: Instant,
@@ -58,52 +72,92 @@ struct HotConnection {
     whole: bool,
 }
 
+/// The experience with the server of one container, in one turn.
+#[derive(Debug, Clone, Copy, Default)]
+struct Experience {
+    /// The shortest time after which the server gave up waiting.
+    patience: Option<Duration>,
+    /// How many connections in a row ended at once, or could not be made.
+    in_vain: u32,
+}
+
 // === impl Hot ===
 
-impl Hot {
-    /// Makes a connection and looks after it until it is taken. With `banner`, waits a moment for
-    /// what the server says first, and returns whether it said something.
+impl<C: HotDial> Hot<C> {
+    pub(crate) fn new(to: Arc<C>, keeper: Arc<HotKeeper<C>>) -> Arc<Self> {
+        Arc::new(Self { to, keeper, state: Mutex::default() })
+    }
+
+    /// Makes a connection, which is looked after until it is taken. With `banner`, waits a moment
+    /// for what the server says first, and returns whether it said something.
     ///
     /// # Errors
     /// As for connect(2), or the server hung up.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
-    pub(crate) async fn make<C: HotDial>(
-        self: &Arc<Self>,
-        to: &Arc<C>,
-        banner: bool,
-    ) -> io::Result<bool> {
-        let stream = to.connect().await?;
+    pub(crate) async fn make(self: &Arc<Self>, banner: bool) -> io::Result<bool> {
+        let stream = self.to.connect().await?;
         let said = banner && says_something(&stream).await?;
-        let made = HotConnection::new(stream)?;
-        let turn = {
-            let mut state = self.0.lock();
-            state.turn += 1;
-            state.made = Some(made);
-            state.turn
-        };
-        let renewer = Renewer { hot: Arc::downgrade(self), to: Arc::downgrade(to), turn };
-        tokio::spawn(renewer.run());
+        self.keep(stream.into_std()?);
         Ok(said)
+    }
+
+    /// Makes a connection where that can be done without waiting, and says nothing of a banner;
+    /// `None` where it cannot.
+    ///
+    /// # Errors
+    /// As for connect(2).
+    pub(crate) fn make_at_once(self: &Arc<Self>) -> Option<io::Result<()>> {
+        self.to.connect_at_once().map(|made| made.map(|stream| self.keep(stream)))
     }
 
     /// Whether there is a connection that the server still wants.
     pub(crate) fn holds(&self) -> bool {
-        self.0.lock().made.as_mut().is_some_and(|made| !made.is_over())
+        self.state.lock().made.as_mut().is_some_and(|made| !made.is_over())
     }
 
     /// The connection, if there is one and the server still wants it. Needs a runtime,
     /// which need not be the one it was made in.
     pub(crate) fn take(&self) -> Option<TcpStream> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.turn += 1;
         let mut made = state.made.take()?;
         drop(state);
+        self.keeper.forget(&made);
         if made.is_over() {
             return None;
         }
         TcpStream::from_std(made.stream).ok()
+    }
+
+    /// Keeps a new connection, in a turn of its own.
+    fn keep(self: &Arc<Self>, stream: std::net::TcpStream) {
+        let mut state = self.state.lock();
+        state.turn += 1;
+        let turn = state.turn;
+        self.put(&mut state, turn, stream, Experience::default());
+    }
+
+    fn put(
+        self: &Arc<Self>,
+        state: &mut HotState,
+        turn: u64,
+        stream: std::net::TcpStream,
+        experience: Experience,
+    ) {
+        let made = self.keeper.watch(self, turn, stream, experience);
+        if let Some(before) = state.made.replace(made) {
+            self.keeper.forget(&before);
+        }
+    }
+}
+
+impl<C: HotDial> Drop for Hot<C> {
+    fn drop(&mut self) {
+        if let Some(made) = self.state.get_mut().made.take() {
+            self.keeper.forget(&made);
+        }
     }
 }
 
@@ -119,10 +173,6 @@ async fn says_something(stream: &TcpStream) -> io::Result<bool> {
 // === impl HotConnection ===
 
 impl HotConnection {
-    fn new(stream: TcpStream) -> io::Result<Self> {
-        Ok(Self { stream: stream.into_std()?, at: Instant::now(), whole: false })
-    }
-
     /// Whether the server has ended it, and not because it had said all.
     fn is_over(&mut self) -> bool {
         let mut fd = [PollFd::new(&self.stream, PollFlags::RDHUP)];
@@ -137,85 +187,6 @@ impl HotConnection {
             }
             // The poll tells nothing; a dial does.
             Err(_) => true,
-        }
-    }
-}
-
-/// Looks after one connection, and makes others in its place.
-struct Renewer<C> {
-    hot: Weak<Hot>,
-    to: Weak<C>,
-    turn: u64,
-}
-
-enum Look {
-    Fine,
-    /// A connection could not be made.
-    Missing,
-    Over {
-        after: Duration,
-    },
-    Taken,
-}
-
-// === impl Renewer ===
-
-impl<C: HotDial> Renewer<C> {
-    async fn run(self) {
-        let mut ticks = interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The shortest time after which the server gave up waiting.
-        let mut patience: Option<Duration> = None;
-        let mut in_vain = 0;
-        loop {
-            ticks.tick().await;
-            match self.look(patience) {
-                Look::Fine => continue,
-                Look::Taken => return,
-                Look::Over { after } if after >= SOON => {
-                    in_vain = 0;
-                    patience = Some(patience.map_or(after, |known| known.min(after)));
-                }
-                Look::Over { .. } | Look::Missing => {
-                    in_vain += 1;
-                    if in_vain == ENOUGH {
-                        return;
-                    }
-                }
-            }
-            let Some(to) = self.to.upgrade() else { return };
-            // A connection that cannot be made is missing; a dial of the next session tells why.
-            let Ok(Ok(stream)) = timeout(SOON, to.connect()).await else { continue };
-            let Ok(made) = HotConnection::new(stream) else { continue };
-            let Some(hot) = self.hot.upgrade() else { return };
-            let mut state = hot.0.lock();
-            if state.turn != self.turn {
-                return;
-            }
-            state.made = Some(made);
-        }
-    }
-
-    /// A connection is replaced when it is over, and before that when the server is known to give
-    /// up waiting.
-    fn look(&self, patience: Option<Duration>) -> Look {
-        let Some(hot) = self.hot.upgrade() else { return Look::Taken };
-        let mut state = hot.0.lock();
-        if state.turn != self.turn {
-            return Look::Taken;
-        }
-        let Some(made) = &mut state.made else { return Look::Missing };
-        let age = made.at.elapsed();
-        if made.is_over() {
-            state.made = None;
-            Look::Over { after: age }
-        } else if !made.whole
-            && let Some(after) = patience
-            && age > after.mul_f64(0.8)
-        {
-            Look::Over { after }
-        } else {
-            Look::Fine
         }
     }
 }

@@ -3,7 +3,8 @@
 //! See "memory.oom_control" of control groups version 1 and "memory.events" of
 //! version 2 in the kernel's administration guide: both have a line `oom_kill N`.
 
-use std::fs;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -26,9 +27,14 @@ pub(super) fn counter(groups: &str) -> Option<PathBuf> {
     unified
 }
 
+/// The most bytes of such a file that are looked at: it has about 150.
+const BYTES: usize = 1024;
+
 /// Whether the counter in such a file is above zero. An unreadable one is not.
-pub(super) fn has_killed(counter: &Path) -> bool {
-    fs::read_to_string(counter).is_ok_and(|text| kills(&text) > 0)
+pub(super) fn has_killed(counter: &File) -> bool {
+    let mut text = [0; BYTES];
+    let read = counter.read_at(&mut text, 0).unwrap_or(0);
+    str::from_utf8(&text[..read]).is_ok_and(|text| kills(text) > 0)
 }
 
 fn kills(text: &str) -> u64 {

@@ -1,15 +1,15 @@
 //! Sockets in a container's network namespace.
 //!
 //! A socket belongs for life to the namespace it was made in, whichever thread connects it.
-//! Therefore a thread of its own enters the namespace, makes a socket and comes back, and waits for
-//! nothing in there. A container keeps one socket made ahead, so that a dial is a connect(2) and no
-//! hop to that thread.
+//! Therefore a thread of its own enters the namespace, makes sockets and comes back, and waits for
+//! nothing in there. A container keeps sockets made ahead, so that a dial is a connect(2) and no
+//! hop to that thread, and one to ask the kernel with, so that neither is a look at its listener.
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -17,25 +17,29 @@ use parking_lot::Mutex;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use super::connect::{self, Between, connect};
+use super::connect::{self, Between, connect, connect_at_once};
 use super::listening::{self, Listens};
 use super::peer::{Unacknowledged, asked_with};
 use super::process::network_namespace;
 use super::sock_diag;
 use super::tune::{GIVEN_UP_AFTER, is_paced, watched};
 
+/// Sockets that a visit to a container's namespace makes ahead, once it is known to be dialled again
+/// and again: a visit costs two calls of setns(2) and the wake-up of a thread.
+const AHEAD: usize = 4;
+
 /// Makes sockets in other network namespaces, on a thread of its own.
 #[derive(Debug, Default)]
 pub struct Dialer {
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    visits: Mutex<Option<mpsc::UnboundedSender<Visit>>>,
 }
 
-struct Job {
+/// Work to be done in a namespace, or told why the namespace cannot be entered.
+struct Visit {
     namespace: Arc<OwnedFd>,
-    make: Make,
-    done: Box<dyn FnOnce(io::Result<Socket>) + Send>,
+    work: Box<dyn FnOnce(io::Result<()>) + Send>,
 }
 
 pub(super) type Make = fn() -> io::Result<Socket>;
@@ -45,7 +49,11 @@ pub(super) type Make = fn() -> io::Result<Socket>;
 pub struct NetNs {
     fd: Arc<OwnedFd>,
     dialer: Arc<Dialer>,
-    spare: Mutex<Option<Socket>>,
+    /// Sockets for the next dials.
+    spare: Arc<Mutex<Vec<Socket>>>,
+    /// The socket that asks the kernel about this namespace. None after it failed: a late answer
+    /// must not be taken for that to another question.
+    inquirer: Mutex<Option<Socket>>,
     candidates: Vec<SocketAddr>,
     found: OnceLock<SocketAddr>,
     /// An address where the service listened while it did not at those before, and when that was
@@ -56,74 +64,72 @@ pub struct NetNs {
 // === impl Dialer ===
 
 impl Dialer {
-    /// A socket in a network namespace.
+    /// Makes something in a network namespace.
     ///
     /// # Errors
     /// As for setns(2), or why it could not be made.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn make_in(&self, namespace: &Arc<OwnedFd>, make: Make) -> io::Result<Socket> {
+    pub(super) async fn make_in<T: Send + 'static>(
+        &self,
+        namespace: &Arc<OwnedFd>,
+        make: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let (sender, receiver) = oneshot::channel();
-        self.make(Arc::clone(namespace), make, move |made| {
+        self.visit(namespace, move |entered| {
             // The caller may have given up.
-            let _ = sender.send(made);
+            let _ = sender.send(entered.and_then(|()| make()));
         });
         receiver.await.unwrap_or_else(|_| Err(io::Error::other("the dialling thread ended")))
     }
 
-    fn make(
-        &self,
-        namespace: Arc<OwnedFd>,
-        make: Make,
-        done: impl FnOnce(io::Result<Socket>) + Send + 'static,
-    ) {
-        let mut job = Job { namespace, make, done: Box::new(done) };
-        let mut jobs = self.jobs.lock();
-        if let Some(sender) = &*jobs {
-            match sender.send(job) {
+    /// Has work done in a network namespace, some time soon.
+    fn visit(&self, namespace: &Arc<OwnedFd>, work: impl FnOnce(io::Result<()>) + Send + 'static) {
+        let mut visit = Visit { namespace: Arc::clone(namespace), work: Box::new(work) };
+        let mut visits = self.visits.lock();
+        if let Some(sender) = &*visits {
+            match sender.send(visit) {
                 Ok(()) => return,
                 // The thread could not come back from a namespace, and ended.
-                Err(mpsc::SendError(returned)) => job = returned,
+                Err(mpsc::error::SendError(returned)) => visit = returned,
             }
         }
-        let (sender, receiver) = mpsc::channel();
-        let spawned =
-            thread::Builder::new().name("ganger-netns".to_owned()).spawn(move || work(&receiver));
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let spawned = thread::Builder::new()
+            .name("ganger-netns".to_owned())
+            .spawn(move || work_off(receiver));
         match spawned {
             Ok(_) => {
-                // The receiver is alive: the thread ends only after a job.
-                let _ = sender.send(job);
-                *jobs = Some(sender);
+                // The receiver is alive: the thread ends only after a visit.
+                let _ = sender.send(visit);
+                *visits = Some(sender);
             }
-            Err(error) => (job.done)(Err(error)),
+            Err(error) => (visit.work)(Err(error)),
         }
     }
 }
 
 /// Ends when the dialer does, or when it cannot go back: a thread that is in a container's
 /// namespace must not do anything else.
-fn work(jobs: &mpsc::Receiver<Job>) {
+fn work_off(mut visits: mpsc::UnboundedReceiver<Visit>) {
     let home = match std::fs::File::open("/proc/thread-self/ns/net") {
         Ok(home) => home,
         Err(error) => {
-            // The next job gets another thread, which may have better luck.
-            if let Ok(job) = jobs.recv() {
-                (job.done)(Err(error));
+            // The next visit gets another thread, which may have better luck.
+            if let Some(visit) = visits.blocking_recv() {
+                (visit.work)(Err(error));
             }
             return;
         }
     };
     // Asked here, and not in a container's namespace.
     is_paced();
-    while let Ok(Job { namespace, make, done }) = jobs.recv() {
-        let (made, back) = match enter(namespace.as_fd()) {
-            Ok(()) => (make(), enter(home.as_fd())),
-            // The thread has not left its namespace.
-            Err(error) => (Err(error), Ok(())),
-        };
-        done(made);
-        if let Err(error) = back {
+    while let Some(Visit { namespace, work }) = visits.blocking_recv() {
+        let entered = enter(namespace.as_fd());
+        let is_away = entered.is_ok();
+        work(entered);
+        if is_away && let Err(error) = enter(home.as_fd()) {
             tracing::error!(
                 error = error.to_string(),
                 "cannot leave a container's namespace, replacing the thread"
@@ -176,29 +182,33 @@ impl NetNs {
         let namespace = Self {
             fd: Arc::new(network_namespace(pid)?),
             dialer: Arc::clone(dialer),
-            spare: Mutex::default(),
+            spare: Arc::default(),
+            inquirer: Mutex::default(),
             candidates: candidates.into_iter().flatten().map(|ip| (ip, port).into()).collect(),
             found: OnceLock::new(),
             found_once: Mutex::default(),
         };
         // Shows that the namespace can be entered, too.
-        namespace.prepare().await?;
+        let (spare, inquirer) = namespace.make(|| Ok((tcp_v4()?, sock_diag::socket()))).await?;
+        namespace.spare.lock().push(spare);
+        // A kernel that cannot be asked is no reason to fail.
+        *namespace.inquirer.lock() = inquirer.ok();
         Ok(namespace)
     }
 
-    /// Makes a socket ahead for the next dial, unless there is one.
-    ///
-    /// # Errors
-    /// As for socket(2) and setns(2).
-    ///
-    /// # Cancel safety
-    /// Cancel safe.
-    pub async fn prepare(&self) -> io::Result<()> {
-        if self.spare.lock().is_none() {
-            let socket = self.make(tcp_v4).await?;
-            *self.spare.lock() = Some(socket);
+    /// Has sockets made for the next dials, in the background, unless there are some.
+    pub fn prepare(&self) {
+        if !self.spare.lock().is_empty() {
+            return;
         }
-        Ok(())
+        let spare = Arc::clone(&self.spare);
+        self.dialer.visit(&self.fd, move |entered| {
+            let made = || (0..AHEAD).map_while(|_| tcp_v4().ok());
+            // A dial that finds none makes one itself, or fails with the reason.
+            if entered.is_ok() && spare.lock().is_empty() {
+                spare.lock().extend(made());
+            }
+        });
     }
 
     /// Connects to the service from inside the namespace, with the options that
@@ -229,6 +239,17 @@ impl NetNs {
         Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 
+    /// The same where it can be done without waiting: at the address that it has settled on, with a
+    /// socket that was made ahead. `None` where it cannot.
+    ///
+    /// # Errors
+    /// As for [`NetNs::dial`].
+    pub fn dial_at_once(&self) -> Option<io::Result<std::net::TcpStream>> {
+        let address = self.found.get().filter(|ip| ip.is_ipv4() && ip.ip().is_loopback())?;
+        let socket = self.spare.lock().pop()?;
+        connect_at_once(socket, *address).transpose()
+    }
+
     /// Whether a dial before this one also found it at this address, and not at those before: the
     /// service may have begun to listen everywhere between two connects.
     fn is_found_again(&self, address: SocketAddr, began: Instant) -> bool {
@@ -252,18 +273,61 @@ impl NetNs {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn listens(&self) -> io::Result<Listens> {
+        self.ensure_inquirer().await?;
+        match self.listener()? {
+            // A listener on all addresses is found even where loopback has no IPv6 address.
+            Some(address) if address.is_ipv6() && self.make(reaches_v6).await.is_err() => {
+                Ok(Listens::V6)
+            }
+            Some(_) => Ok(Listens::Yes),
+            None => Ok(Listens::No),
+        }
+    }
+
+    /// The same, where it can be told without waiting.
+    pub fn listens_at_once(&self) -> Option<Listens> {
+        match self.listener().ok()? {
+            Some(address) if address.is_ipv6() => None,
+            Some(_) => Some(Listens::Yes),
+            None => Some(Listens::No),
+        }
+    }
+
+    /// The address at which a dial would find a listener.
+    fn listener(&self) -> io::Result<Option<SocketAddr>> {
+        self.ask(|socket| {
+            for address in &self.candidates {
+                if listening::listens(socket, *address)? {
+                    return Ok(Some(*address));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// Makes a socket to ask the kernel with, where there is none.
+    async fn ensure_inquirer(&self) -> io::Result<()> {
+        if self.inquirer.lock().is_none() {
+            let inquirer = self.make(sock_diag::socket).await?;
+            *self.inquirer.lock() = Some(inquirer);
+        }
+        Ok(())
+    }
+
+    /// Asks the kernel about this namespace. Does not wait.
+    fn ask<T>(&self, question: impl FnOnce(&Socket) -> io::Result<T>) -> io::Result<T> {
         if !listening::can_be_asked() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let socket = self.make(sock_diag::socket).await?;
-        for address in &self.candidates {
-            if listening::listens(&socket, *address)? {
-                // A listener on all addresses is found even where loopback has no IPv6 address.
-                let there = address.is_ipv4() || self.make(reaches_v6).await.is_ok();
-                return Ok(if there { Listens::Yes } else { Listens::V6 });
-            }
+        let mut inquirer = self.inquirer.lock();
+        let Some(socket) = &*inquirer else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let answer = question(socket);
+        if answer.is_err() {
+            *inquirer = None;
         }
-        Ok(Listens::No)
+        answer
     }
 
     /// As [`unacknowledged`](super::unacknowledged), of a connection that was made here.
@@ -274,7 +338,8 @@ impl NetNs {
     /// # Cancel safety
     /// Cancel safe.
     pub async fn unacknowledged(&self, stream: &TcpStream) -> io::Result<Option<Unacknowledged>> {
-        asked_with(&self.make(sock_diag::socket).await?, stream)
+        self.ensure_inquirer().await?;
+        self.ask(|socket| asked_with(socket, stream))
     }
 
     /// Whether an address answers a connection from inside the namespace, be it by a refusal.
@@ -294,8 +359,8 @@ impl NetNs {
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let make = if address.is_ipv4() { tcp_v4 } else { tcp_v6 };
-        let spare = if address.is_ipv4() { self.spare.lock().take() } else { None };
+        let make: Make = if address.is_ipv4() { tcp_v4 } else { tcp_v6 };
+        let spare = if address.is_ipv4() { self.spare.lock().pop() } else { None };
         let socket = match spare {
             Some(socket) => socket,
             None => self.make(make).await?,
@@ -307,7 +372,10 @@ impl NetNs {
         connect(socket, address).await
     }
 
-    async fn make(&self, make: Make) -> io::Result<Socket> {
+    async fn make<T: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         self.dialer.make_in(&self.fd, make).await
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -22,9 +21,11 @@ use crate::reactor;
 pub struct Process {
     pid: i32,
     fd: AsyncFd<OwnedFd>,
-    /// The file with the kernel's counters for its control group; known once that was found to be
+    /// Its /proc/PID/stat, opened once: reading it again is one call. None where it may not be read.
+    stat: Option<File>,
+    /// The file with the kernel's counters for its control group; open once that was found to be
     /// the container's.
-    memory: OnceLock<PathBuf>,
+    memory: OnceLock<File>,
 }
 
 // === impl Process ===
@@ -41,7 +42,11 @@ impl Process {
         let number = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
         let fd = pidfd_open(number, PidfdFlags::NONBLOCK)?;
         let fd = reactor::readable(fd)?;
-        Ok(Self { pid, fd, memory: OnceLock::new() })
+        let stat = File::open(format!("/proc/{pid}/stat")).ok();
+        let process = Self { pid, fd, stat, memory: OnceLock::new() };
+        // Another process may have had the number when the file was opened.
+        let is_its_own = !process.has_ended();
+        Ok(Self { stat: process.stat.filter(|_| is_its_own), ..process })
     }
 
     /// Its number.
@@ -60,7 +65,8 @@ impl Process {
         if !(named || is_kept_for(self.pid, id)) || self.has_ended() {
             return false;
         }
-        if let Some(counter) = memory::counter(&groups).filter(|_| named) {
+        let counter = memory::counter(&groups).filter(|_| named);
+        if let Some(counter) = counter.and_then(|counter| File::open(counter).ok()) {
             self.memory.get_or_init(|| counter);
         }
         true
@@ -82,7 +88,7 @@ impl Process {
     /// far as is known: the engine's event of it comes a little later.
     #[must_use]
     pub fn ran_out_of_memory(&self) -> bool {
-        self.memory.get().is_some_and(|counter| memory::has_killed(counter))
+        self.memory.get().is_some_and(memory::has_killed)
     }
 
     /// Whether its parent, the process that the engine keeps for it, is in our network namespace;
@@ -106,7 +112,15 @@ impl Process {
     /// connections a moment before it has ended; the kernel marks it first.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        self.has_ended() || exiting(self.pid) || self.has_ended()
+        let Some(stat) = &self.stat else {
+            return self.has_ended() || exiting(self.pid) || self.has_ended();
+        };
+        let mut text = [0; STAT_BYTES];
+        match stat.read_at(&mut text, 0) {
+            Ok(read) => is_exiting(&String::from_utf8_lossy(&text[..read])),
+            // The process has been waited for, if nothing else is wrong.
+            Err(_) => self.has_ended(),
+        }
     }
 
     /// Whether it has child processes, or has waited for one, as a start script may have before the
@@ -274,11 +288,18 @@ const FLAGS: usize = 6;
 /// Minor faults of children that it has waited for.
 const CHILDREN_FAULTS: usize = 8;
 
-/// Whether the kernel has begun to end a process: `PF_EXITING` among its flags.
+/// The most bytes of /proc/PID/stat that are looked at, of its first fields.
+const STAT_BYTES: usize = 512;
+
+/// Whether the kernel has begun to end a process.
 fn exiting(pid: i32) -> bool {
+    stat(pid).is_none_or(|stat| is_exiting(&stat))
+}
+
+/// Whether `PF_EXITING` is among the flags of a process.
+fn is_exiting(stat: &str) -> bool {
     const PF_EXITING: u64 = 0x4;
-    let Some(stat) = stat(pid) else { return true };
-    field(&stat, FLAGS).is_some_and(|flags: u64| flags & PF_EXITING != 0)
+    field(stat, FLAGS).is_some_and(|flags: u64| flags & PF_EXITING != 0)
 }
 
 fn stat(pid: i32) -> Option<String> {
@@ -307,7 +328,7 @@ pub(crate) fn shares_network(pid: i32) -> io::Result<bool> {
 /// # Errors
 /// There is no such process, or we lack the right.
 pub(super) fn network_namespace(pid: i32) -> io::Result<OwnedFd> {
-    fs::File::open(format!("/proc/{pid}/ns/net")).map(Into::into)
+    File::open(format!("/proc/{pid}/ns/net")).map(Into::into)
 }
 
 impl fmt::Debug for Process {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use super::keeper::{ENOUGH, PAUSE};
 use super::*;
 
 impl HotDial for SocketAddr {
@@ -20,10 +21,15 @@ async fn listener() -> (TcpListener, Arc<SocketAddr>) {
     (listener, Arc::new(address))
 }
 
+/// A place for a connection to this, with a keeper of its own.
+fn hot<C: HotDial>(to: &Arc<C>) -> Arc<Hot<C>> {
+    Hot::new(Arc::clone(to), Arc::default())
+}
+
 /// Takes the connection, once there is one.
-async fn taken(hot: &Hot) -> TcpStream {
+async fn taken(hot: &Hot<SocketAddr>) -> TcpStream {
     loop {
-        if hot.0.lock().made.is_some() {
+        if hot.state.lock().made.is_some() {
             return hot.take().expect("it is there");
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -33,7 +39,7 @@ async fn taken(hot: &Hot) -> TcpStream {
 #[tokio::test]
 async fn it_is_the_only_connection_and_holds_what_the_server_says_first() {
     let (listener, address) = listener().await;
-    let hot = Arc::new(Hot::default());
+    let hot = hot(&address);
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         drop(listener);
@@ -42,7 +48,7 @@ async fn it_is_the_only_connection_and_holds_what_the_server_says_first() {
         stream.read_exact(&mut word).await.unwrap();
         word
     });
-    assert!(hot.make(&address, true).await.unwrap(), "it has said something");
+    assert!(hot.make(true).await.unwrap(), "it has said something");
     let mut stream = hot.take().unwrap();
     assert!(hot.take().is_none(), "there is one");
     let mut said = [0; 9];
@@ -55,16 +61,16 @@ async fn it_is_the_only_connection_and_holds_what_the_server_says_first() {
 #[tokio::test]
 async fn one_that_waits_for_its_client_is_not_waited_for_long() {
     let (_listener, address) = listener().await;
-    let hot = Arc::new(Hot::default());
-    assert!(!hot.make(&address, true).await.unwrap());
+    let hot = hot(&address);
+    assert!(!hot.make(true).await.unwrap());
     assert!(hot.take().is_some());
 }
 
 #[tokio::test]
 async fn one_that_the_server_has_ended_is_given_to_nobody_and_replaced() {
     let (listener, address) = listener().await;
-    let hot = Arc::new(Hot::default());
-    hot.make(&address, false).await.unwrap();
+    let hot = hot(&address);
+    hot.make(false).await.unwrap();
     drop(listener.accept().await.unwrap());
     let (mut second, _) = listener.accept().await.unwrap();
     let mut stream = taken(&hot).await;
@@ -75,12 +81,12 @@ async fn one_that_the_server_has_ended_is_given_to_nobody_and_replaced() {
 #[tokio::test]
 async fn an_answer_that_was_given_at_once_is_kept_with_its_end() {
     let (listener, address) = listener().await;
-    let hot = Arc::new(Hot::default());
-    hot.make(&address, false).await.unwrap();
+    let hot = hot(&address);
+    hot.make(false).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     server.write_all(b"it is noon").await.unwrap();
     drop(server);
-    // Long enough for several looks.
+    // Long enough for several attempts.
     let again = timeout(Duration::from_millis(350), listener.accept()).await;
     assert!(again.is_err(), "it was asked again");
     let mut answer = String::new();
@@ -91,23 +97,23 @@ async fn an_answer_that_was_given_at_once_is_kept_with_its_end() {
 #[tokio::test]
 async fn a_server_that_hangs_up_at_once_is_left_alone() {
     let (listener, address) = listener().await;
-    let hot = Arc::new(Hot::default());
-    hot.make(&address, false).await.unwrap();
+    let hot = hot(&address);
+    hot.make(false).await.unwrap();
     for _ in 0..ENOUGH {
         let accepted = timeout(Duration::from_secs(20), listener.accept()).await;
         drop(accepted.expect("another").unwrap());
     }
-    assert!(timeout(4 * LOOK_EVERY, listener.accept()).await.is_err(), "and again");
+    assert!(timeout(4 * PAUSE, listener.accept()).await.is_err(), "and again");
     assert!(hot.take().is_none());
 }
 
 #[tokio::test]
 async fn one_is_made_anew_before_the_server_loses_its_patience() {
     let (listener, address) = listener().await;
-    let hot = Arc::new(Hot::default());
-    hot.make(&address, false).await.unwrap();
+    let hot = hot(&address);
+    hot.make(false).await.unwrap();
     let (first, _) = listener.accept().await.unwrap();
-    tokio::time::sleep(SOON + 2 * LOOK_EVERY).await;
+    tokio::time::sleep(SOON + 2 * PAUSE).await;
     drop(first);
     let (_second, _) = listener.accept().await.unwrap();
     let third = timeout(2 * SOON, listener.accept()).await;
@@ -117,13 +123,13 @@ async fn one_is_made_anew_before_the_server_loses_its_patience() {
 #[tokio::test]
 async fn nothing_is_made_for_what_is_gone() {
     let (listener, address) = listener().await;
-    let hot = Arc::new(Hot::default());
-    hot.make(&address, false).await.unwrap();
+    let hot = hot(&address);
+    hot.make(false).await.unwrap();
     let accepted = listener.accept().await.unwrap();
     drop(hot);
     drop(address);
     drop(accepted);
-    assert!(timeout(4 * LOOK_EVERY, listener.accept()).await.is_err());
+    assert!(timeout(4 * PAUSE, listener.accept()).await.is_err());
 }
 
 /// Lets one connection come about.
@@ -141,38 +147,33 @@ impl HotDial for Once {
 #[tokio::test]
 async fn a_server_that_takes_one_connection_ever_is_left_alone_soon() {
     let (listener, address) = listener().await;
-    let (hot, once) = (Arc::new(Hot::default()), Arc::new(Once(*address, AtomicU32::new(0))));
-    hot.make(&once, false).await.unwrap();
+    let once = Arc::new(Once(*address, AtomicU32::new(0)));
+    let hot = hot(&once);
+    hot.make(false).await.unwrap();
     drop(listener.accept().await.unwrap());
-    // Until nobody looks after it any more.
-    while Arc::weak_count(&hot) > 0 {
+    while once.1.load(Relaxed) < ENOUGH {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    tokio::time::sleep(2 * PAUSE).await;
     assert_eq!(once.1.load(Relaxed), ENOUGH);
     assert!(hot.take().is_none());
 }
 
-/// Waits until so many tasks look after connections.
-async fn looked_after_by(hot: &Arc<Hot>, count: usize) {
-    let so = async {
-        while Arc::weak_count(hot) != count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), so).await.expect("others end");
-}
-
 #[tokio::test]
-async fn what_was_taken_or_made_anew_is_looked_after_no_more() {
+async fn what_was_taken_or_made_anew_is_watched_no_more() {
     let (listener, address) = listener().await;
-    let hot = Arc::new(Hot::default());
-    hot.make(&address, false).await.unwrap();
-    hot.make(&address, false).await.unwrap();
-    looked_after_by(&hot, 1).await;
+    let hot = hot(&address);
+    hot.make(false).await.unwrap();
+    hot.make(false).await.unwrap();
+    assert_eq!(hot.keeper.watched(), 1);
     assert!(hot.holds(), "the second is there");
     assert!(hot.take().is_some());
-    looked_after_by(&hot, 0).await;
+    assert_eq!(hot.keeper.watched(), 0);
     assert!(hot.take().is_none(), "nothing was made in its place");
+    hot.make(false).await.unwrap();
+    let keeper = Arc::clone(&hot.keeper);
+    drop(hot);
+    assert_eq!(keeper.watched(), 0);
     drop(listener);
 }
 
@@ -196,8 +197,8 @@ async fn one_that_is_made_while_its_turn_ends_is_nobody_s() {
     let (listener, address) = listener().await;
     let (asked, gate) = (tokio::sync::Notify::new(), tokio::sync::Semaphore::new(1));
     let to = Arc::new(Gated { to: *address, asked, gate });
-    let hot = Arc::new(Hot::default());
-    hot.make(&to, false).await.unwrap();
+    let hot = hot(&to);
+    hot.make(false).await.unwrap();
     to.asked.notified().await;
     // The first is over, and another is on its way when somebody takes one.
     drop(listener.accept().await.unwrap());
