@@ -216,11 +216,25 @@ impl<R: ContainerRuntime> Broker<R> {
         self.send(outbox, rearm);
     }
 
+    /// A container comes back. It is checked in this thread where that need not wait: checks of
+    /// others, which the same event may order, are the launcher's.
     pub(crate) fn returned(&self, launch: LaunchId, outcome: Outcome) {
         if self.events.wants_leases() {
             self.events.tell(EventKind::Returned { launch, outcome });
         }
-        self.tell(Event::Returned { launch, outcome });
+        let mut outbox = self.outbox();
+        let mut inner = self.inner.lock();
+        let rearm = inner.handle(Event::Returned { launch, outcome }, &mut outbox);
+        let handle = inner.handles.get(&launch).filter(|_| outbox.takes_check(launch)).cloned();
+        drop(inner);
+        self.send(outbox, rearm);
+        let Some(handle) = handle else { return };
+        match catch_panic_at_once("a check", || (self.check_at_once)(&handle)) {
+            // The launcher ends only with the pool, when nobody is left to be told.
+            Ok(None) => _ = self.launcher.send(Order::Check(launch)),
+            Ok(Some(checked)) => self.checked(launch, checked.map_err(|error| error.to_string())),
+            Err(panic) => self.checked(launch, Err(panic)),
+        }
     }
 
     /// A connection gets no container, and the ledger was not asked.
@@ -239,22 +253,6 @@ impl<R: ContainerRuntime> Broker<R> {
             self.events.tell(EventKind::CheckFailed { launch, reason });
         }
         self.tell(Event::Checked { launch, proof: checked.ok() });
-    }
-
-    /// Checks a container in this thread, where that need not wait. Returns whether it did.
-    fn checks_at_once(&self, launch: LaunchId) -> bool {
-        let Some(handle) = self.handle_of(launch) else { return false };
-        match catch_panic_at_once("a check", || (self.check_at_once)(&handle)) {
-            Ok(None) => false,
-            Ok(Some(checked)) => {
-                self.checked(launch, checked.map_err(|error| error.to_string()));
-                true
-            }
-            Err(panic) => {
-                self.checked(launch, Err(panic));
-                true
-            }
-        }
     }
 
     /// Whether the ledger knows a daemon: it does until that has left and is empty.
@@ -309,13 +307,8 @@ impl<R: ContainerRuntime> Broker<R> {
                 self.returned(grant.launch, Outcome::Unused);
             }
         }
+        // The launcher ends only with the pool, when nobody is left to be told.
         for order in outbox.orders {
-            if let Order::Check(launch) = order
-                && self.checks_at_once(launch)
-            {
-                continue;
-            }
-            // The launcher ends only with the pool, when nobody is left to be told.
             _ = self.launcher.send(order);
         }
         for order in outbox.removals {

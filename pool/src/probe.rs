@@ -39,7 +39,8 @@ pub trait Probe<H>: Send + Sync + 'static {
 
     /// The same check where it can be made without waiting: in the thread that returns the
     /// container, so that the next lease waits for no other one. `None` where it cannot, and
-    /// [`Probe::check`] is to be asked.
+    /// [`Probe::check`] is to be asked. Called in any thread, also in one without a runtime, while a
+    /// lease is dropped.
     ///
     /// # Errors
     /// As for [`Probe::check`].

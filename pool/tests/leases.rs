@@ -29,6 +29,43 @@ async fn a_lease_from_stock_is_warm_and_the_stock_is_refilled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_container_that_can_be_checked_at_once_is_in_stock_when_its_return_is_over() {
+    let bed = Bed::new(Policy { warm: 1, max: 1, reuse: 9, ..Policy::default() }, &[10]);
+    bed.stocked().await;
+    bed.engine.gate("d1", Op::CheckAtOnce, Gate::Ok);
+    for uses in 1..=3 {
+        let lease = bed.lease().await.unwrap();
+        assert_eq!((lease.launch().0, lease.uses()), (1, uses));
+        clean(lease);
+        // Nothing was waited for since.
+        assert_eq!(bed.pool.snapshot().services[0].counts[State::Idle], 1);
+    }
+    assert_eq!(bed.engine.calls("d1", Op::CheckAtOnce), 3);
+    assert_eq!(bed.engine.calls("d1", Op::Check), 0);
+    // A waiter gets it in the thread of the one before.
+    let first = bed.lease().await.unwrap();
+    let waiter = bed.queue();
+    bed.until(|s| s.services[0].waiting == 1).await;
+    clean(first);
+    assert_eq!(waiter.await.unwrap().unwrap().launch().0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_fails_a_check_at_once_is_replaced_whatever_the_failure() {
+    let bed = Bed::new(Policy { warm: 1, max: 1, reuse: 9, ..Policy::default() }, &[10]);
+    bed.stocked().await;
+    for (gate, launch) in [(Gate::Err, 1), (Gate::Panic, 2)] {
+        bed.engine.gate("d1", Op::CheckAtOnce, gate);
+        let lease = bed.lease().await.unwrap();
+        assert_eq!(lease.launch().0, launch);
+        clean(lease);
+        assert_eq!(bed.pool.snapshot().services[0].counts[State::Idle], 0);
+        bed.stocked().await;
+    }
+    assert_eq!(bed.engine.calls("d1", Op::Check), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_from_stock_does_not_wait_for_a_daemon_that_hangs() {
     let bed = Bed::new(policy(), &[10]);
     bed.stocked().await;

@@ -91,14 +91,14 @@ impl Container {
         }
     }
 
-    /// The same, where it can be told without waiting, of a service that shows by nothing else
-    /// that it can serve.
-    pub(crate) fn listens_at_once(&self) -> Option<Listens> {
+    /// Whether its service certainly listens, as far as that can be told without waiting, and need
+    /// not show by anything else that it can serve.
+    pub(crate) fn listens_at_once(&self) -> bool {
         match (&*self.address, &self.spec.ready) {
             (Address::Namespace { namespace, .. }, Ready::Tcp { .. }) => {
                 namespace.listens_at_once()
             }
-            _ => None,
+            _ => false,
         }
     }
 

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 
 use super::http::answers;
 use crate::docker::{Address, Container, Executed, Ready};
-use crate::reach::Listens;
 
 /// The outcome of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +31,10 @@ pub(super) async fn attempt(container: &Container) -> Verdict {
             judge(dial(container, |stream| answers(stream, path, *status)).await)
         }
         Ready::Tcp { linger } => match container.listens().await {
-            Some(Ok(listens)) => Verdict::of(container, listens),
+            Some(Ok(listens)) => {
+                let why_not = listens.why_not(container.spec().port);
+                why_not.map_or(Verdict::Ready, Verdict::NotYet)
+            }
             Some(Err(error)) => Verdict::NotYet(error.to_string()),
             None => judge(dial(container, |stream| stays(stream, *linger)).await),
         },
@@ -44,15 +46,6 @@ pub(super) async fn attempt(container: &Container) -> Verdict {
             };
             judge(dial(container, talk).await)
         }
-    }
-}
-
-// === impl Verdict ===
-
-impl Verdict {
-    /// The verdict on a container of which the kernel has told whether it listens.
-    pub(super) fn of(container: &Container, listens: Listens) -> Self {
-        listens.why_not(container.spec().port).map_or(Self::Ready, Self::NotYet)
     }
 }
 

@@ -14,9 +14,9 @@ const RESERVE: u64 = 128 + 2 * pipe::MOST as u64;
 const PER_DAEMON: u64 = 64;
 /// A client's socket and a container's.
 const PER_CONNECTION: u64 = 2;
-/// A namespace or the socket that asks about it, a process, a spare socket in the namespace and a
-/// connection made ahead.
-const PER_CONTAINER: u64 = 4;
+/// A namespace and the socket that asks about it; a process, its state and the counter of its
+/// memory; four sockets for dials, and a connection made ahead.
+const PER_CONTAINER: u64 = 10;
 /// The number that "unlimited" counts as.
 const UNLIMITED: u64 = 1 << 20;
 
@@ -74,16 +74,16 @@ mod tests {
 
     #[test]
     fn connections_get_what_containers_daemons_and_the_reserve_leave() {
-        assert_eq!(connection_cap(1024, 16, 2), Ok((1024 - 256 - 64 - 128) / 2));
-        assert_eq!(connection_cap(1 << 20, 1000, 1), Ok(((1 << 20) - 256 - 4000 - 64) / 2));
+        assert_eq!(connection_cap(1024, 16, 2), Ok((1024 - 256 - 160 - 128) / 2));
+        assert_eq!(connection_cap(1 << 20, 1000, 1), Ok(((1 << 20) - 256 - 10_000 - 64) / 2));
         assert_eq!(connection_cap(256 + 2, 0, 0), Ok(1));
         assert_eq!(connection_cap(256 + 3, 0, 0), Ok(1));
     }
 
     #[test]
     fn too_few_is_an_error_that_says_how_many_are_needed() {
-        let error = connection_cap(256 + 64 + 4 * 10 + 1, 10, 1).unwrap_err();
-        assert_eq!(error, TooFewFiles { limit: 361, containers: 10, daemons: 1, needed: 362 });
+        let error = connection_cap(256 + 64 + 10 * 10 + 1, 10, 1).unwrap_err();
+        assert_eq!(error, TooFewFiles { limit: 421, containers: 10, daemons: 1, needed: 422 });
         assert_eq!(connection_cap(error.needed, 10, 1), Ok(1));
         assert!(connection_cap(u64::MAX, u64::MAX, u64::MAX).is_err());
     }

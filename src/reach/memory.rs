@@ -30,11 +30,33 @@ pub(super) fn counter(groups: &str) -> Option<PathBuf> {
 /// The most bytes of such a file that are looked at: it has about 150.
 const BYTES: usize = 1024;
 
-/// Whether the counter in such a file is above zero. An unreadable one is not.
-pub(super) fn has_killed(counter: &File) -> bool {
-    let mut text = [0; BYTES];
-    let read = counter.read_at(&mut text, 0).unwrap_or(0);
-    str::from_utf8(&text[..read]).is_ok_and(|text| kills(text) > 0)
+/// Such a file.
+#[derive(Debug)]
+pub(super) struct KillCounter {
+    path: PathBuf,
+    /// None where it could not be kept open.
+    file: Option<File>,
+}
+
+// === impl KillCounter ===
+
+impl KillCounter {
+    pub(super) fn open(path: PathBuf) -> Self {
+        Self { file: File::open(&path).ok(), path }
+    }
+
+    /// Whether it is above zero. An unreadable one is not.
+    pub(super) fn has_killed(&self) -> bool {
+        let read = |file: &File| {
+            let mut text = [0; BYTES];
+            let read = file.read_at(&mut text, 0).unwrap_or(0);
+            str::from_utf8(&text[..read]).is_ok_and(|text| kills(text) > 0)
+        };
+        match &self.file {
+            Some(file) => read(file),
+            None => File::open(&self.path).is_ok_and(|file| read(&file)),
+        }
+    }
 }
 
 fn kills(text: &str) -> u64 {

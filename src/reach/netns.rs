@@ -203,11 +203,12 @@ impl NetNs {
         }
         let spare = Arc::clone(&self.spare);
         self.dialer.visit(&self.fd, move |entered| {
-            let made = || (0..AHEAD).map_while(|_| tcp_v4().ok());
-            // A dial that finds none makes one itself, or fails with the reason.
-            if entered.is_ok() && spare.lock().is_empty() {
-                spare.lock().extend(made());
+            if entered.is_err() || !spare.lock().is_empty() {
+                return;
             }
+            // A dial that finds none makes one itself, or fails with the reason.
+            let made: Vec<_> = (0..AHEAD).map_while(|_| tcp_v4().ok()).collect();
+            spare.lock().extend(made);
         });
     }
 
@@ -284,13 +285,9 @@ impl NetNs {
         }
     }
 
-    /// The same, where it can be told without waiting.
-    pub fn listens_at_once(&self) -> Option<Listens> {
-        match self.listener().ok()? {
-            Some(address) if address.is_ipv6() => None,
-            Some(_) => Some(Listens::Yes),
-            None => Some(Listens::No),
-        }
+    /// Whether a dial would certainly find the service, as far as that can be told without waiting.
+    pub fn listens_at_once(&self) -> bool {
+        matches!(self.listener(), Ok(Some(address)) if address.is_ipv4())
     }
 
     /// The address at which a dial would find a listener.
@@ -307,7 +304,7 @@ impl NetNs {
 
     /// Makes a socket to ask the kernel with, where there is none.
     async fn ensure_inquirer(&self) -> io::Result<()> {
-        if self.inquirer.lock().is_none() {
+        if listening::can_be_asked() && self.inquirer.lock().is_none() {
             let inquirer = self.make(sock_diag::socket).await?;
             *self.inquirer.lock() = Some(inquirer);
         }

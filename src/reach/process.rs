@@ -23,9 +23,9 @@ pub struct Process {
     fd: AsyncFd<OwnedFd>,
     /// Its /proc/PID/stat, opened once: reading it again is one call. None where it may not be read.
     stat: Option<File>,
-    /// The file with the kernel's counters for its control group; open once that was found to be
-    /// the container's.
-    memory: OnceLock<File>,
+    /// The file with the kernel's counters for its control group, once that was found to be the
+    /// container's.
+    memory: OnceLock<memory::KillCounter>,
 }
 
 // === impl Process ===
@@ -65,9 +65,8 @@ impl Process {
         if !(named || is_kept_for(self.pid, id)) || self.has_ended() {
             return false;
         }
-        let counter = memory::counter(&groups).filter(|_| named);
-        if let Some(counter) = counter.and_then(|counter| File::open(counter).ok()) {
-            self.memory.get_or_init(|| counter);
+        if let Some(counter) = memory::counter(&groups).filter(|_| named) {
+            self.memory.get_or_init(|| memory::KillCounter::open(counter));
         }
         true
     }
@@ -88,7 +87,7 @@ impl Process {
     /// far as is known: the engine's event of it comes a little later.
     #[must_use]
     pub fn ran_out_of_memory(&self) -> bool {
-        self.memory.get().is_some_and(memory::has_killed)
+        self.memory.get().is_some_and(memory::KillCounter::has_killed)
     }
 
     /// Whether its parent, the process that the engine keeps for it, is in our network namespace;

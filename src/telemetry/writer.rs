@@ -17,6 +17,8 @@ const GATHER: Duration = Duration::from_millis(1);
 const MOST: usize = 16 << 20;
 /// The most memory that is kept for the next lines.
 const KEPT: usize = 256 << 10;
+/// The pause before another attempt to write to a reader who has no room.
+const AGAIN: Duration = Duration::from_millis(10);
 /// How long [`Writer::flush`] waits.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -98,13 +100,13 @@ impl Shared {
     fn write_all(&self, mut out: impl Write) {
         let mut lines = Vec::new();
         while let Some(lost) = self.next(&mut lines) {
-            // There is nobody to tell that the log cannot be written.
-            let _ = out.write_all(&lines);
-            lines.clear();
-            lines.shrink_to(KEPT);
             if lost > 0 {
+                // There is room for this line now, and may be none when the others are written.
                 tracing::warn!(lines = lost, "log lines are lost: their reader is too slow");
             }
+            write_out(&mut out, &lines);
+            lines.clear();
+            lines.shrink_to(KEPT);
         }
     }
 
@@ -126,6 +128,22 @@ impl Shared {
         }
         std::mem::swap(&mut state.lines, lines);
         Some(std::mem::take(&mut state.lost))
+    }
+}
+
+/// Writes all, also to a reader who shares its descriptor with others and has made it fail instead
+/// of wait.
+fn write_out(out: &mut impl Write, mut lines: &[u8]) {
+    while !lines.is_empty() {
+        match out.write(lines) {
+            Ok(written) if written > 0 => lines = &lines[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::park_timeout(AGAIN);
+            }
+            // There is nobody to tell that the log cannot be written.
+            Ok(_) | Err(_) => return,
+        }
     }
 }
 

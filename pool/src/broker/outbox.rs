@@ -48,4 +48,11 @@ impl<R: ContainerRuntime> Outbox<R> {
             dropped: Vec::new(),
         }
     }
+
+    /// Takes the order to check a container out, if there is one.
+    pub(super) fn takes_check(&mut self, launch: LaunchId) -> bool {
+        let is_it = |order: &Order| matches!(order, Order::Check(other) if *other == launch);
+        let place = self.orders.iter().position(is_it);
+        place.map(|place| self.orders.remove(place)).is_some()
+    }
 }

@@ -362,4 +362,15 @@ impl Probe<FakeContainer> for FakeProbe {
         let ended = || ProbeError("it ended".into());
         self.0.is_running(container).then_some(Proof::Itself).ok_or_else(ended)
     }
+
+    fn check_at_once(&self, container: &FakeContainer) -> Option<Result<Proof, ProbeError>> {
+        let op = Op::CheckAtOnce;
+        let gate = self.0.world.lock().gates.get(&(container.daemon.clone(), op)).copied()?;
+        *self.0.world.lock().calls.entry((container.daemon.clone(), op)).or_default() += 1;
+        match gate {
+            Gate::Ok => Some(Ok(Proof::Itself)),
+            Gate::Panic => panic!("{op:?} panicked, as it was told to"),
+            _ => Some(Err(ProbeError(format!("{op:?} was refused")))),
+        }
+    }
 }

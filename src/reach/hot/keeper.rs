@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,15 +23,15 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 pub(super) const ENOUGH: u32 = 3;
 /// A connection is replaced after this part of the time after which its server gave up before.
 const IN_TIME: f64 = 0.8;
-/// EndSet that are taken from the kernel by one call.
+/// The most ends that one call takes from the kernel.
 const ENDS: usize = 64;
 
 /// Watches connections, and makes others in place of those that end: in the runtime in which the
 /// first of them is made.
 pub(crate) struct HotKeeper<C: HotDial> {
-    /// The epoll set, itself watched by the runtime's, once it is needed. None where there is none
-    /// to be had: a connection that is not watched is looked at when it is taken.
-    ends: OnceLock<Option<EndSet>>,
+    /// The epoll set, itself watched by the runtime's, once it is needed. A connection that is not
+    /// watched, for lack of a set, is looked at when it is taken.
+    ends: Mutex<Option<EndSet>>,
     kept: Mutex<KeptSlots<C>>,
     /// A connection is due earlier than all others.
     sooner: Notify,
@@ -68,22 +68,22 @@ enum Look {
 
 impl<C: HotDial> HotKeeper<C> {
     /// The epoll set, with a task that waits for it until the runtime ends.
-    fn ends(self: &Arc<Self>) -> Option<&EndSet> {
-        let start = || {
-            let ends = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from);
-            match ends.and_then(reactor::readable).map(Arc::new) {
-                Ok(ends) => {
-                    tokio::spawn(run(Arc::clone(self), Arc::clone(&ends)));
-                    Some(ends)
+    fn ends(self: &Arc<Self>) -> Option<EndSet> {
+        let mut ends = self.ends.lock();
+        if ends.is_none() {
+            let made = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(io::Error::from);
+            match made.and_then(reactor::readable).map(Arc::new) {
+                Ok(made) => {
+                    tokio::spawn(run(Arc::clone(self), Arc::clone(&made)));
+                    *ends = Some(made);
                 }
                 Err(error) => {
                     let error = error.to_string();
-                    tracing::warn!(error, "connections that are made ahead are not renewed");
-                    None
+                    tracing::warn!(error, "a connection that is made ahead is not watched");
                 }
             }
-        };
-        self.ends.get_or_init(start).as_ref()
+        }
+        ends.clone()
     }
 
     /// Watches a connection of a turn.
@@ -104,7 +104,7 @@ impl<C: HotDial> HotKeeper<C> {
         kept.dues.extend(due.map(|due| (due, id)));
         drop(kept);
         if let Some(ends) = self.ends() {
-            let _ = epoll::add(ends, &stream, epoll::EventData::new_u64(id), END);
+            let _ = epoll::add(&*ends, &stream, epoll::EventData::new_u64(id), END);
         }
         if is_next {
             self.sooner.notify_one();
@@ -114,8 +114,9 @@ impl<C: HotDial> HotKeeper<C> {
 
     /// Watches a connection no more.
     pub(super) fn forget(&self, made: &HotConnection) {
-        if let Some(Some(ends)) = self.ends.get() {
-            let _ = epoll::delete(ends, &made.stream);
+        let ends = self.ends.lock().clone();
+        if let Some(ends) = ends {
+            let _ = epoll::delete(&*ends, &made.stream);
         }
         drop(self.kept.lock().take(made.id));
     }
@@ -143,7 +144,9 @@ impl<C: HotDial> HotKeeper<C> {
         match hot.look(&slot) {
             // Its server has said all, and ended: nothing more can happen to it.
             Look::Fine | Look::Taken => {}
-            Look::Over { after } => _ = tokio::spawn(replace(hot, slot, after)),
+            Look::Over { after } => {
+                _ = tokio::spawn(replace(Arc::downgrade(&hot), slot, after));
+            }
         }
     }
 }
@@ -162,6 +165,10 @@ async fn run<C: HotDial>(keeper: Arc<HotKeeper<C>>, ends: EndSet) {
             }
         };
         tokio::select! {
+            // What is cheap first: none of them comes so often that another starves.
+            biased;
+            () = keeper.sooner.notified() => {}
+            () = is_due => keeper.due().into_iter().for_each(|id| keeper.look(id)),
             ready = ends.readable() => {
                 // The runtime is ending.
                 let Ok(mut ready) = ready else { return };
@@ -171,8 +178,6 @@ async fn run<C: HotDial>(keeper: Arc<HotKeeper<C>>, ends: EndSet) {
                 }
                 ended.into_iter().for_each(|id| keeper.look(id));
             }
-            () = is_due => keeper.due().into_iter().for_each(|id| keeper.look(id)),
-            () = keeper.sooner.notified() => {}
         }
     }
 }
@@ -184,8 +189,9 @@ fn ended(ends: &AsyncFd<OwnedFd>) -> Vec<u64> {
     waited.map_or(Vec::new(), |_| events.iter().map(|event| event.data.u64()).collect())
 }
 
-/// Makes another connection in place of one that is over.
-async fn replace<C: HotDial>(hot: Arc<Hot<C>>, slot: KeptSlot<C>, after: Duration) {
+/// Makes another connection in place of one that is over. Holds nothing while it waits: a container
+/// that goes meanwhile lets its namespace go.
+async fn replace<C: HotDial>(hot: Weak<Hot<C>>, slot: KeptSlot<C>, after: Duration) {
     let KeptSlot { turn, mut experience, .. } = slot;
     if after >= SOON {
         experience.in_vain = 0;
@@ -193,19 +199,19 @@ async fn replace<C: HotDial>(hot: Arc<Hot<C>>, slot: KeptSlot<C>, after: Duratio
         experience.patience = Some(known.map_or(after, |known| known.min(after)));
     } else {
         experience.in_vain += 1;
+        sleep(PAUSE).await;
     }
-    let (to, hot) = (Arc::downgrade(&hot.to), Arc::downgrade(&hot));
     while experience.in_vain < ENOUGH {
-        let Some(there) = to.upgrade() else { return };
+        // Whoever has taken it since must not share its server with another connection.
+        let Some(to) = hot.upgrade().and_then(|hot| hot.target_in(turn)) else { return };
         // A connection that cannot be made is missing; a dial of the next session tells why.
-        let made = timeout(SOON, there.connect()).await;
-        drop(there);
-        let Some(hot) = hot.upgrade() else { return };
+        let made = timeout(SOON, to.connect()).await;
+        drop(to);
         let made = made.ok().and_then(|made| made.ok()?.into_std().ok());
-        if !hot.replaces(turn, made, experience) {
+        let missing = hot.upgrade().is_some_and(|hot| hot.replaces(turn, made, experience));
+        if !missing {
             return;
         }
-        drop(hot);
         experience.in_vain += 1;
         sleep(PAUSE).await;
     }
@@ -214,6 +220,11 @@ async fn replace<C: HotDial>(hot: Arc<Hot<C>>, slot: KeptSlot<C>, after: Duratio
 // === impl Hot ===
 
 impl<C: HotDial> Hot<C> {
+    /// The target of connections, unless a turn is over.
+    fn target_in(&self, turn: u64) -> Option<Arc<C>> {
+        (self.state.lock().turn == turn).then(|| Arc::clone(&self.to))
+    }
+
     /// Puts a connection, if it could be made, in place of that of a turn. Returns whether one is
     /// still missing.
     fn replaces(
@@ -271,7 +282,7 @@ impl<C: HotDial> KeptSlots<C> {
 impl<C: HotDial> Default for HotKeeper<C> {
     fn default() -> Self {
         let kept = KeptSlots { slots: HashMap::new(), dues: BTreeSet::new(), last: 0 };
-        Self { ends: OnceLock::new(), kept: Mutex::new(kept), sooner: Notify::new() }
+        Self { ends: Mutex::default(), kept: Mutex::new(kept), sooner: Notify::new() }
     }
 }
 

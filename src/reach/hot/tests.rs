@@ -177,6 +177,34 @@ async fn what_was_taken_or_made_anew_is_watched_no_more() {
     drop(listener);
 }
 
+#[tokio::test]
+async fn what_goes_while_another_connection_is_to_be_made_is_held_by_nobody() {
+    let (listener, address) = listener().await;
+    let hot = hot(&address);
+    hot.make(false).await.unwrap();
+    drop(listener.accept().await.unwrap());
+    // The end was seen, and the pause before another attempt has begun.
+    while hot.keeper.watched() > 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(hot);
+    assert_eq!(Arc::strong_count(&address), 1);
+    assert!(timeout(2 * PAUSE, listener.accept()).await.is_err(), "it was dialled again");
+}
+
+#[tokio::test]
+async fn one_that_is_taken_during_the_pause_is_not_replaced() {
+    let (listener, address) = listener().await;
+    let hot = hot(&address);
+    hot.make(false).await.unwrap();
+    drop(listener.accept().await.unwrap());
+    while hot.keeper.watched() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(hot.take().is_none(), "its server has ended it");
+    assert!(timeout(2 * PAUSE, listener.accept()).await.is_err(), "its server was dialled again");
+}
+
 /// Connects once, and from then on when it is let to.
 struct Gated {
     to: SocketAddr,

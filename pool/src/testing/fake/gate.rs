@@ -21,6 +21,8 @@ pub enum Op {
     Ready,
     /// `Probe::check`.
     Check,
+    /// `Probe::check_at_once`, which cannot answer unless it is gated.
+    CheckAtOnce,
 }
 
 /// The outcome of a call.

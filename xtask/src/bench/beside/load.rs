@@ -31,7 +31,7 @@ struct LoadClient {
     has_sent: bool,
 }
 
-/// LoadClients that are at it at the same time.
+/// The clients that are at work at the same time.
 struct LoadClients<'a> {
     to: &'a [SocketAddr],
     epoll: OwnedFd,
