@@ -136,7 +136,7 @@ mod tests {
         assert!(fits(None, Some(9), 1024).unwrap() > before);
         let error = fits(Some(13), Some(13), 1024).unwrap_err();
         assert!(error.contains("keep 21 containers warm, but the daemons hold 20"), "{error}");
-        let few = 256 + 4 * 18 + 64 + 2;
+        let few = 256 + 10 * 18 + 64 + 2;
         assert!(fits(None, Some(8), few).is_ok());
         let error = fits(None, Some(9), few).unwrap_err();
         assert!(error.contains("the limit on open files is"), "{error}");
