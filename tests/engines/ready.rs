@@ -163,7 +163,10 @@ fn containers_that_die_in_stock_are_no_client_s_loss() {
             if unaware {
                 ganger.signal(Signal::STOP);
             }
-            let _ = fleet.local().docker(&[&[verb][..], &[&stock[0], &stock[1]]].concat());
+            match verb {
+                "pause" => stock.iter().take(2).for_each(|id| fleet.local().pause(id)),
+                _ => _ = fleet.local().docker(&[verb, &stock[0], &stock[1]]),
+            }
             let mut client = Client::connect(port);
             if unaware {
                 ganger.signal(Signal::CONT);

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::fleet::Host;
-use crate::poll::step;
+use crate::poll::{step, wait_until};
 
 /// How long an engine has for a list.
 const LIST: Duration = Duration::from_secs(60);
@@ -239,7 +239,14 @@ impl Host {
     /// # Panics
     /// When it cannot be.
     pub fn pause(&self, id: &str) {
-        let _ = self.docker(&["pause", id]);
+        const PATIENCE: Duration = Duration::from_secs(60);
+
+        // On a machine under load runc gives up freezing, and says so: then it is to be told again.
+        wait_until(PATIENCE, "it is paused", || match self.try_docker(&["pause", id]) {
+            Ok(_) => true,
+            Err(error) if error.contains("unable to freeze") => false,
+            Err(error) => panic!("docker pause {id} on {}: {error}", self.name),
+        });
     }
 
     /// The output of a container, stdout and then stderr.
