@@ -1,6 +1,6 @@
 //! Connections into containers that are made before anybody wants them.
 //!
-//! One epoll set watches all of them, for their ends alone: nobody is woken while nothing ends, and
+//! A single epoll set watches all of them, for their ends alone: nobody is woken while nothing ends, and
 //! a server's banner, which stays in the kernel until it is read, wakes nobody either. A connection
 //! leaves the set when it is taken. See `docs/decisions/0076`.
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::{Experience, Hot, HotConnection, HotDial, SOON};
 use crate::reactor;
 
-/// The pause before another attempt, when a connection could not be made.
+/// The pause before another attempt, when a connection could not be made or was ended at once.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// The number of ends at once, or of failed connects, in a row after which a service is left alone.
 pub(super) const ENOUGH: u32 = 3;
@@ -57,7 +57,7 @@ struct KeptSlot<C: HotDial> {
 /// The outcome of a look at a connection.
 enum Look {
     Fine,
-    /// It is over, or is to be replaced before it is.
+    /// The connection is over, or is to be replaced before it is.
     Over {
         after: Duration,
     },
@@ -165,7 +165,7 @@ async fn run<C: HotDial>(keeper: Arc<HotKeeper<C>>, ends: EndSet) {
             }
         };
         tokio::select! {
-            // What is cheap first: none of them comes so often that another starves.
+            // The cheap ones first: none of them comes so often that another starves.
             biased;
             () = keeper.sooner.notified() => {}
             () = is_due => keeper.due().into_iter().for_each(|id| keeper.look(id)),
@@ -202,7 +202,7 @@ async fn replace<C: HotDial>(hot: Weak<Hot<C>>, slot: KeptSlot<C>, after: Durati
         sleep(PAUSE).await;
     }
     while experience.in_vain < ENOUGH {
-        // Whoever has taken it since must not share its server with another connection.
+        // A client that has taken it since must not share its server with another connection.
         let Some(to) = hot.upgrade().and_then(|hot| hot.target_in(turn)) else { return };
         // A connection that cannot be made is missing; a dial of the next session tells why.
         let made = timeout(SOON, to.connect()).await;

@@ -152,7 +152,7 @@ impl Bench {
                     let odd = ganger::odd_end(&self.log).unwrap_or_default();
                     format!("{}, {clients} at a time {odd}", way.name)
                 })?;
-                // What a proxy does once a client has left belongs to its connection.
+                // The work of a proxy once a client has left belongs to its connection.
                 wait::pause(REST);
                 let note = &mut |what, value| report.note(way.name, (clients, what), value);
                 note("set-up p50", times.quantile(50));

@@ -18,7 +18,7 @@ pub(super) struct Costs {
     pub(super) switches: f64,
 }
 
-/// A system call, and how often it was made for each connection.
+/// System calls, and how often each was made for a connection.
 pub(super) type Calls = Vec<(String, f64)>;
 
 // === impl Costs ===

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::costs::Calls;
 
-/// What was measured, of how many clients at a time.
+/// The clients at a time, and the row that was measured of them.
 type Measurement = (usize, &'static str);
 
 /// Figures by way and by what was measured, one a round; system calls by way and clients.
