@@ -15,7 +15,7 @@ use std::io;
 use std::time::Duration;
 
 use ganger_pool::core::Proof;
-use ganger_pool::probe::{NotYet, Probe, ProbeError};
+use ganger_pool::probe::{CHECK, NotYet, Probe, ProbeError};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::docker::{Container, Ready};
@@ -92,6 +92,17 @@ impl Probe<Container> for Prober {
         // Its banner will be there by the time: the service has begun to send it.
         let hot = container.preconnect(false).await;
         hot.map(|()| proof).map_err(takes_none)
+    }
+
+    fn check_limit(&self, container: &Container) -> Duration {
+        match container.spec().ready {
+            Ready::Exec(_) | Ready::Healthcheck(_) | Ready::Started | Ready::Log { .. } => {
+                EXECUTED.attempt
+            }
+            Ready::Tcp { .. } | Ready::Banner(_) | Ready::Exchange { .. } | Ready::Http { .. } => {
+                CHECK
+            }
+        }
     }
 
     fn check_at_once(&self, container: &Container) -> Option<Result<Proof, ProbeError>> {

@@ -18,7 +18,7 @@ use crate::daemon::handle::Daemons;
 use crate::events::EventKind;
 use crate::orders::Order;
 use crate::panics::catch_panic;
-use crate::probe::{CHECK, NotYet, Probe};
+use crate::probe::{NotYet, Probe};
 use crate::runtime::{
     ContainerRuntime, LaunchError, LaunchFindings, LaunchOrder, LaunchPhase, PostMortem, Target,
 };
@@ -209,11 +209,12 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
     async fn check(self: Arc<Self>, launch: LaunchId) -> Option<LaunchId> {
         let checked = match self.broker.handle_of(launch) {
             Some(handle) => {
-                let check = tokio::time::timeout(CHECK, self.probe.check(&handle));
+                let limit = self.probe.check_limit(&handle);
+                let check = tokio::time::timeout(limit, self.probe.check(&handle));
                 match catch_panic("a check", check).await {
                     Ok(Ok(Ok(proof))) => Ok(proof),
                     Ok(Ok(Err(error))) => Err(error.to_string()),
-                    Ok(Err(_)) => Err(format!("no answer within {CHECK:?}")),
+                    Ok(Err(_)) => Err(format!("no answer within {limit:?}")),
                     Err(panic) => Err(panic),
                 }
             }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::core::Proof;
 
-/// How long the single attempt of [`Probe::check`] may take.
+/// How long the single attempt of [`Probe::check`] may take, unless the probe says otherwise.
 pub const CHECK: Duration = Duration::from_secs(1);
 
 /// Finds out whether a container can serve.
@@ -28,7 +28,7 @@ pub trait Probe<H>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), ProbeError>> + Send;
 
     /// Checks in one attempt whether a container that was ready before can serve
-    /// again, and returns the kind of proof. The pool sets the deadline.
+    /// again, and returns the kind of proof. The pool sets the deadline, [`Probe::check_limit`].
     ///
     /// # Errors
     /// The container cannot serve.
@@ -36,6 +36,13 @@ pub trait Probe<H>: Send + Sync + 'static {
     /// # Cancel safety
     /// As for [`Probe::ready`].
     fn check(&self, container: &H) -> impl Future<Output = Result<Proof, ProbeError>> + Send;
+
+    /// How long the check of this container may take. A check that asks an engine takes as long as
+    /// the engine's other work lets it, which says nothing about the container.
+    fn check_limit(&self, container: &H) -> Duration {
+        let _ = container;
+        CHECK
+    }
 
     /// The same check where it can be made without waiting: in the thread that returns the
     /// container, so that the next lease waits for no other one. `None` where it cannot, and

@@ -51,6 +51,18 @@ async fn a_container_that_can_be_checked_at_once_is_in_stock_when_its_return_is_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_check_has_as_long_as_its_probe_says() {
+    for (limit, launch) in [(10, 1), (2, 2)] {
+        let bed = Bed::new(Policy { warm: 1, max: 1, reuse: 9, ..Policy::default() }, &[10]);
+        bed.stocked().await;
+        bed.engine.gate("d1", Op::Check, Gate::Slow(Duration::from_secs(3)));
+        bed.engine.limit_checks(Duration::from_secs(limit));
+        clean(bed.lease().await.unwrap());
+        assert_eq!(bed.lease().await.unwrap().launch().0, launch, "{limit} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_container_that_fails_a_check_at_once_is_replaced_whatever_the_failure() {
     let bed = Bed::new(Policy { warm: 1, max: 1, reuse: 9, ..Policy::default() }, &[10]);
     bed.stocked().await;

@@ -62,6 +62,22 @@ async fn a_program_is_run_again_until_it_succeeds() {
 }
 
 #[tokio::test]
+async fn a_check_that_asks_an_engine_has_the_time_of_an_engine() {
+    let kinds = [
+        (Ready::Exec(vec!["pg_isready".to_owned()]), EXECUTED.attempt),
+        (Ready::Healthcheck(Healthcheck::default()), EXECUTED.attempt),
+        (Ready::Started, EXECUTED.attempt),
+        (Ready::Log { text: "ready".to_owned(), times: 1 }, EXECUTED.attempt),
+        (Ready::Tcp { linger: Duration::ZERO }, CHECK),
+        (Ready::Banner(b"SSH-".to_vec()), CHECK),
+    ];
+    for (ready, limit) in kinds {
+        let (_engine, container) = container(ready.clone(), waits).await;
+        assert_eq!(Prober.check_limit(&container), limit, "{ready:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_container_that_is_unhealthy_may_get_healthy() {
     let asked = AtomicUsize::new(0);
     let ready = Ready::Healthcheck(Healthcheck::default());

@@ -73,6 +73,11 @@ impl FakeEngine {
         self.world.lock().spec_gates.insert(spec, gate);
     }
 
+    /// Sets how long a check may take from now on.
+    pub fn limit_checks(&self, limit: Duration) {
+        self.world.lock().check_limit = limit;
+    }
+
     /// How often a call was made.
     #[must_use]
     pub fn calls(&self, daemon: &str, op: Op) -> u64 {
@@ -361,6 +366,10 @@ impl Probe<FakeContainer> for FakeProbe {
         self.0.pass(&container.daemon, Op::Check).await.map_err(|e| ProbeError(e.message))?;
         let ended = || ProbeError("it ended".into());
         self.0.is_running(container).then_some(Proof::Itself).ok_or_else(ended)
+    }
+
+    fn check_limit(&self, _: &FakeContainer) -> Duration {
+        self.0.world.lock().check_limit
     }
 
     fn check_at_once(&self, container: &FakeContainer) -> Option<Result<Proof, ProbeError>> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc;
 use super::super::Rng;
 use super::{Gate, Op};
 use crate::core::{ContainerKey, DaemonName, ServiceName};
+use crate::probe::CHECK;
 use crate::runtime::RuntimeEvent;
 
 pub(super) struct FakeWorld {
@@ -18,6 +20,8 @@ pub(super) struct FakeWorld {
     pub(super) prepare_gates: BTreeMap<(DaemonName, ServiceName), Gate>,
     /// Instead of the daemon's, for the readiness of containers with a spec.
     pub(super) spec_gates: BTreeMap<u32, Gate>,
+    /// How long a check may take.
+    pub(super) check_limit: Duration,
     /// How often each was asked for.
     pub(super) calls: BTreeMap<(DaemonName, Op), u64>,
     /// Preparations under way.
@@ -72,6 +76,7 @@ impl FakeWorld {
             gates: BTreeMap::new(),
             prepare_gates: BTreeMap::new(),
             spec_gates: BTreeMap::new(),
+            check_limit: CHECK,
             calls: BTreeMap::new(),
             preparing: BTreeSet::new(),
             overlaps: 0,
