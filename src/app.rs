@@ -173,7 +173,7 @@ async fn run_asked(
     mut stocked: impl FnMut(&ServiceView, &Running) + Send + 'static,
 ) -> Result<Ended, AppError> {
     let Startup { config, instance, mut given, predecessor, stop, load, .. } = startup;
-    let Startup { guardian, mut recorders, mut engines, .. } = startup;
+    let Startup { guardian, keeper, mut recorders, mut engines, .. } = startup;
     let access = Arc::new(AccessFile::default());
     let opening = AccessOpening::default();
     access.set(tokio::select! {
@@ -203,6 +203,10 @@ async fn run_asked(
     told.failures.set_limits(config_in_use::limits(&config));
     engines.push(told.metrics.clone());
     let docker = Docker::new(identity.clone(), builtin()).observed_by(engines);
+    let docker = match keeper {
+        Some(command) => docker.with_cells(command),
+        None => docker,
+    };
     let docker = Arc::new(docker);
     // Before the first list: the containers of these runs in it are not leftovers.
     let before = predecessor.iter().flat_map(Predecessor::boots);

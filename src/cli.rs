@@ -7,6 +7,7 @@ mod contained;
 mod demo;
 mod generate;
 mod guard;
+mod keeper;
 mod out;
 mod parsing;
 mod push;
@@ -147,6 +148,13 @@ enum Verb {
         #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
         quiet: Option<Duration>,
     },
+    /// Keep cells for the process at the other end of standard input
+    #[command(hide = true)]
+    KeepCells {
+        /// The control group of all of them
+        #[arg(long)]
+        group: String,
+    },
     /// Copy an image from one daemon to others, without a registry
     Push {
         /// The image, by its tag
@@ -270,6 +278,7 @@ fn carry_out(Arguments { verb, config, log, color }: Arguments) -> Result<Exit, 
             let quiet = quiet.unwrap_or(app::QUIET);
             start_log(format, &log).and_then(|()| block_on_with(runtime, guard::guard(quiet)))
         }
+        Verb::KeepCells { group } => keeper::keep(&group),
         Verb::Check { file, online, format } => {
             let named = one(file, config)?;
             start_log(LogFormat::Text, &log)

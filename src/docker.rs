@@ -10,6 +10,11 @@ mod address;
 mod belongings;
 mod body;
 mod calls;
+mod carrier;
+mod carriers;
+mod cell_launch;
+mod cell_output;
+mod cells;
 mod clock;
 mod contact;
 mod container;
@@ -76,10 +81,12 @@ pub use naming::{BOOT, DEADLINE, GENERATION, INSTANCE, Identity, LAUNCH, SERVICE
 pub use observers::{EngineObserver, EngineRequest, RequestOutcome, Step};
 pub use preflight::{Abilities, ImageLocation, Preflight};
 
+use crate::cell::Cells;
 pub use crate::endpoint::Site;
 use crate::reach::hot::HotKeeper;
 use crate::reach::netns::Dialer;
 pub use crate::spec::{Mount, Network, Pull, Reach, Ready, Spec};
+use cells::CellLaunches;
 use daemon::Daemon;
 use observers::Observers;
 
@@ -96,6 +103,8 @@ pub struct Docker {
     dialer: Arc<Dialer>,
     /// The watch over connections that are made ahead.
     keeper: Arc<HotKeeper<Address>>,
+    cells: Arc<Cells>,
+    cell_launches: Arc<CellLaunches>,
     daemons: Arc<Mutex<BTreeMap<DaemonName, Arc<Daemon>>>>,
     /// Daemons that have left the fleet, while sandboxes, a network, or secrets are left there.
     leaving: Arc<Mutex<Vec<Arc<Daemon>>>>,
@@ -164,6 +173,15 @@ impl Docker {
         Self { observers: Observers::new(observers), ..self }
     }
 
+    /// The same adapter, which may make cells (`sandbox: Cell`): `command` starts their keeper, once it
+    /// is told their control group.
+    #[must_use]
+    pub fn with_cells(self, mut command: std::process::Command) -> Self {
+        command.args(["--group", self.cells.group()]);
+        let cells = Cells::new(self.cells.group().to_owned(), Some(command));
+        Self { cells: Arc::new(cells), ..self }
+    }
+
     /// Whether there is contact with a daemon, be it only until a daemon that has
     /// left the fleet holds nothing any more.
     #[must_use]
@@ -175,6 +193,7 @@ impl Docker {
     /// A new adapter with these deadlines.
     #[must_use]
     pub fn with_deadlines(identity: Identity, builtin: Vec<Builtin>, deadlines: Deadlines) -> Self {
+        let group = naming::cells(&identity.instance, &identity.boot);
         Self {
             identity: Arc::new(identity),
             scope: Scope::Instance,
@@ -185,6 +204,8 @@ impl Docker {
             others: Arc::default(),
             dialer: Arc::default(),
             keeper: Arc::default(),
+            cells: Arc::new(Cells::new(group, None)),
+            cell_launches: Arc::default(),
             daemons: Arc::default(),
             leaving: Arc::default(),
             abandoned: Arc::default(),
@@ -210,6 +231,7 @@ impl Docker {
             moved.sandboxes = Arc::clone(&known.sandboxes);
             moved.network = Arc::clone(&known.network);
             moved.secrets = Arc::clone(&known.secrets);
+            moved.carriers = Arc::clone(&known.carriers);
             *known = Arc::new(moved);
         }
         Arc::clone(known)
@@ -228,6 +250,7 @@ impl ContainerRuntime for Docker {
 
     async fn connect(&self, daemon: &DaemonName, site: &Site) -> Result<DaemonFacts, CallError> {
         tracing::debug!(%daemon, url = %site.endpoint, "making contact");
+        self.sweep_cells(Scope::Instance);
         self.daemon_at(daemon, site).connect().await
     }
 
@@ -269,10 +292,16 @@ impl ContainerRuntime for Docker {
     }
 
     async fn post_mortem(&self, target: &Target) -> Option<PostMortem> {
+        if let Some(post_mortem) = self.cell_post_mortem(&target.key).await {
+            return Some(post_mortem);
+        }
         self.look_at(target).await
     }
 
     async fn retire(&self, target: &Target) -> Result<Removal, CallError> {
+        if let Some(removal) = self.remove_cell(&target.key).await {
+            return removal;
+        }
         let removal = self.remove(target).await?;
         if let (Removal::Gone, ContainerKey::Launch(launch)) = (removal, &target.key)
             && let Ok(daemon) = self.daemon(&target.daemon)
@@ -286,6 +315,8 @@ impl ContainerRuntime for Docker {
         let daemon = self.daemon(daemon)?;
         self.tidy_sandboxes(&daemon);
         self.tidy_secrets(&daemon);
+        self.tidy_carriers(&daemon);
+        self.sweep_cells(Scope::Run);
         let (all, lost) = self.list_counted(&daemon).await?;
         let count = |listed: &[_]| u32::try_from(listed.len()).unwrap_or(u32::MAX);
         let total = count(&all);
@@ -308,7 +339,8 @@ impl ContainerRuntime for Docker {
             let running = container.state.as_deref() == Some("running") && !cut_off;
             Owned { key, running }
         };
-        let owned: Vec<_> = ours.iter().map(owned).collect();
+        let mut owned: Vec<_> = ours.iter().map(owned).collect();
+        owned.extend(self.listed_cells(&daemon.name));
         Ok(Listing { owned, others })
     }
 
@@ -319,7 +351,10 @@ impl ContainerRuntime for Docker {
         opened: impl FnOnce() + Send,
     ) -> CallError {
         match self.daemon(daemon) {
-            Ok(daemon) => self.follow(&daemon, sink, opened).await,
+            Ok(daemon) => {
+                *daemon.cell_events.lock() = Some(sink.clone());
+                self.follow(&daemon, sink, opened).await
+            }
             Err(error) => error,
         }
     }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 pub use self::echo::{ECHO_PORT, ECHO_REFERENCE, SANDBOX_REFERENCE, echo, sandbox};
+pub(crate) use self::echo::{HOLD, HOLDER};
 
 /// All times in an archive, so that the same input always gives the same bytes
 /// and with them the same image id.

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod app;
 mod aside;
 pub mod bench;
+mod cell;
 mod chart;
 pub mod cli;
 pub mod config;

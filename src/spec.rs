@@ -207,6 +207,8 @@ pub enum Sandbox {
     Fresh,
     /// A namespace made ahead, which other containers had before, one at a time.
     Pooled,
+    /// Its own, made without the engine where that is possible, as all of the container is.
+    Cell,
 }
 
 /// How a container is reached.

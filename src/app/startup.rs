@@ -33,6 +33,8 @@ pub struct Startup {
     /// Starts a process that runs [`guard`](super::guard), which removes the containers should this process
     /// vanish.
     pub guardian: Option<Command>,
+    /// Starts a process that keeps cells (`ganger keep-cells`); without it there are none.
+    pub keeper: Option<Command>,
     /// Are told how connections end, besides the log.
     pub recorders: Vec<Arc<dyn Recorder>>,
     /// Are told how long engines take.
@@ -67,7 +69,17 @@ impl Startup {
     /// A run that is never told to change, has no guardian, and that nobody observes.
     #[must_use]
     pub fn new(config: Config, instance: Instance, stop: Stop) -> Self {
-        let (given, predecessor, load, guardian, recorders, engines) = Default::default();
-        Self { config, instance, given, predecessor, stop, load, guardian, recorders, engines }
+        Self {
+            config,
+            instance,
+            given: GivenSockets::default(),
+            predecessor: None,
+            stop,
+            load: None,
+            guardian: None,
+            keeper: None,
+            recorders: Vec::new(),
+            engines: Vec::new(),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::config::LogFormat;
 use crate::{app, telemetry};
 
 /// The file that this process runs, even if another has taken its place since.
-const SELF: &str = "/proc/self/exe";
+pub(super) const SELF: &str = "/proc/self/exe";
 
 /// Runs as a guardian.
 pub(super) async fn guard(quiet: Duration) -> Result<Exit, Failure> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ganger_pool::core::{ServiceView, State};
 use tracing::info;
 
-use super::{Exit, Failure, guard};
+use super::{Exit, Failure, guard, keeper};
 use crate::app::{
     self, AppError, Ended, GivenSockets, Instance, LoadConfig, NotLoaded, Running, Startup,
 };
@@ -51,6 +51,7 @@ pub(super) async fn run(
         predecessor,
         load: Some(load),
         guardian,
+        keeper: Some(keeper::command()),
         ..Startup::new(config, instance, stop)
     };
     let ended = app::run(startup, |_| (), stocked).await;

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Spec;
 use super::address::Address;
+use super::cells::RunningCell;
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::explain::{self, explain};
@@ -48,6 +49,8 @@ pub struct Container {
     pub(super) neighbour: Option<Neighbour>,
     /// Its output from its start on, where that is wanted, until somebody takes it.
     pub(super) output: Mutex<Option<Output>>,
+    /// Set if it is a cell, which its engine does not know.
+    pub(super) cell: Option<Arc<RunningCell>>,
 }
 
 /// The output of a container, as it comes. Ends when the container or the connection does.
@@ -233,6 +236,10 @@ impl Container {
 
     /// How it ended, once its process has ended: asks until the engine has noticed.
     async fn end(&self) -> ProcessEnd {
+        if let Some(cell) = &self.cell {
+            let end = timeout(self.daemon.deadlines.notice, cell.end()).await;
+            return end.unwrap_or(ProcessEnd::Unknown);
+        }
         match timeout(self.daemon.deadlines.notice, self.daemon.end_of(&self.id)).await {
             Ok(Ok(end)) => end,
             Ok(Err(_)) | Err(_) => ProcessEnd::Unknown,
@@ -304,6 +311,9 @@ impl Backend for Container {
     }
 
     async fn last_lines(&self) -> Vec<String> {
+        if let Some(cell) = &self.cell {
+            return cell.output.last_lines(cell.ended_already().is_some()).await;
+        }
         // Only a few at once, when many die at once. The semaphore is never closed.
         let _permit = self.daemon.post_mortem_slots.acquire().await;
         last_lines(&self.daemon, &self.id).await

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use bollard::errors::Error as EngineError;
 use ganger_pool::core::{DaemonName, ServiceName};
-use ganger_pool::runtime::{CallError, DaemonFacts};
+use ganger_pool::runtime::{CallError, DaemonFacts, RuntimeEvent};
 use http_body_util::Empty;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Request, Response};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::carriers::Carriers;
 use super::clock::Clock;
 use super::contact::{Contact, Greeted};
 use super::explain::{self, explain};
@@ -70,6 +71,10 @@ pub(crate) struct Daemon {
     pub(super) network: Arc<RunNetwork>,
     /// The containers that hold secrets there.
     pub(super) secrets: Arc<SecretHolders>,
+    /// The containers whose specifications cells are made by.
+    pub(super) carriers: Arc<Carriers>,
+    /// Where the ends of cells are told, which the engine does not know.
+    pub(super) cell_events: Mutex<Option<mpsc::UnboundedSender<RuntimeEvent>>>,
     /// The warnings that were logged: the engine repeats them at every create.
     warnings: Mutex<BTreeSet<String>>,
     turns: Arc<Turns>,
@@ -123,6 +128,8 @@ impl Daemon {
             stuck: Mutex::default(),
             network: Arc::default(),
             secrets: Arc::default(),
+            carriers: Arc::default(),
+            cell_events: Mutex::default(),
             warnings: Mutex::default(),
             turns: Arc::default(),
         }
@@ -354,6 +361,13 @@ impl Daemon {
     pub(super) fn warn(&self, service: &ServiceName, warning: &str) {
         if self.warnings.lock().insert(warning.to_owned()) {
             tracing::warn!(daemon = %self.name, %service, warning, "the engine warns");
+        }
+    }
+
+    /// Logs, once, why a service that asks for cells has plain containers.
+    pub(super) fn tell_plain(&self, service: &ServiceName, why: &str) {
+        if self.warnings.lock().insert(format!("{service}: {why}")) {
+            tracing::warn!(daemon = %self.name, %service, why, "its containers are plain ones and no cells");
         }
     }
 

@@ -9,6 +9,7 @@ use ganger_pool::runtime::{CallError, Fault, LaunchError};
 
 use super::calls::CallFailure;
 use super::explain::{explain, late};
+use crate::cell::ENDED_AT_ONCE;
 use crate::endpoint::Endpoint;
 
 /// The call that failed.
@@ -165,6 +166,24 @@ fn said(
     let Error::DockerResponseServerError { status_code, message } = error else {
         return (daemon(format!("{what} failed: {text}")), None);
     };
+    judged(operation, what, (*status_code, message), text)
+}
+
+/// The pool's view of a cell that could not be made, by what its runtime has said.
+pub(super) fn of_cell(why: &str) -> LaunchError {
+    if why.contains(ENDED_AT_ONCE) {
+        return service(format!("the container {why}"));
+    }
+    let (error, hint) = judged(Operation::Start, "the launch of a cell", (500, why), why);
+    LaunchError { hint: hint.map(str::to_owned), ..error }
+}
+
+fn judged(
+    operation: Operation,
+    what: &str,
+    (status_code, message): (u16, &str),
+    text: &str,
+) -> (LaunchError, Option<&'static str>) {
     let lower = message.to_lowercase();
     // Podman's message for this also has the words of storage that fails.
     if lower.contains("storage-opt is supported only") {
@@ -177,7 +196,7 @@ fn said(
     if operation == Operation::Network {
         return (daemon(format!("{what} failed: {text}")), None);
     }
-    if *status_code == 404 && lower.contains("no such container") {
+    if status_code == 404 && lower.contains("no such container") {
         let error = unwanted(format!("{what} failed, somebody removed the container: {text}"));
         return (error, None);
     }

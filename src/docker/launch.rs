@@ -46,6 +46,9 @@ impl Docker {
         order: &LaunchOrder<Spec>,
         begun: &mut LaunchPhase,
     ) -> Result<Arc<Container>, LaunchError> {
+        if let Some((daemon, carrier)) = self.carrier_for(order).await? {
+            return self.start_cell(&daemon, order, carrier).await;
+        }
         // First of all: from here on the container can be found and removed.
         let launch = self.identity.launch(order.launch);
         let name = naming::container(order.service.as_str(), &launch);
@@ -179,7 +182,8 @@ impl Docker {
             daemon.network.attached(&daemon.name, &address, ip);
         }
         let output = Mutex::new(output);
-        Ok(Arc::new(Container { id, daemon, spec, address, hot, neighbour, output }))
+        let cell = None;
+        Ok(Arc::new(Container { id, daemon, spec, address, hot, neighbour, output, cell }))
     }
 
     async fn create(

@@ -122,6 +122,17 @@ pub(super) fn holder(boot: &str, number: &str) -> String {
     format!("ganger-sandbox-{boot}-{number}")
 }
 
+/// The control group of a run's cells.
+pub(super) fn cells(instance: &str, boot: &str) -> String {
+    format!("/ganger-cells-{instance}-{boot}")
+}
+
+/// The boot of the run of an instance whose cells have the control group of this name.
+pub(super) fn run_of_cells<'n>(name: &'n str, instance: &str) -> Option<&'n str> {
+    let boot = name.strip_prefix("ganger-cells-")?.strip_prefix(instance)?.strip_prefix('-')?;
+    (boot.len() == 8 && boot.bytes().all(|b| b.is_ascii_hexdigit())).then_some(boot)
+}
+
 /// Whether an id stands for a network or a volume where a container's could stand.
 pub(super) fn is_belonging(id: &str) -> bool {
     id.starts_with(NETWORK) || id.starts_with(VOLUME)
@@ -165,6 +176,20 @@ mod tests {
         assert_eq!(key("00000000", "00000000-4"), ContainerKey::Stray("id".into()));
         assert_eq!(key("3fa9c1d2", "garbage"), ContainerKey::Stray("id".into()));
         assert_eq!(me().key("id", &BTreeMap::new()), ContainerKey::Stray("id".into()));
+    }
+
+    #[test]
+    fn the_control_groups_of_cells_are_found_again_and_no_other_instances() {
+        let group = cells("edge-1", "3fa9c1d2");
+        let name = group.trim_start_matches('/');
+        assert_eq!(run_of_cells(name, "edge-1"), Some("3fa9c1d2"));
+        for (name, instance) in [
+            (name, "edge"),
+            ("ganger-cells-edge-1-3fa9c1d2", "edge-1-3fa9"),
+            ("edge-1-3fa9c1d2", "edge-1"),
+        ] {
+            assert_eq!(run_of_cells(name, instance), None, "{name} {instance}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::naming::is_id;
 use crate::legible::legible;
 
 /// How many log lines are shown: the cause of an end often stands before the last.
-const LINES: usize = 5;
+pub(super) const LINES: usize = 5;
 /// How many lines are asked for. Empty ones are left out.
 const ASKED: usize = 20;
 /// The width to which each line is cut, in characters.

@@ -7,13 +7,14 @@ use ganger_pool::runtime::CallError;
 
 use super::daemon::Daemon;
 use super::{Docker, Network, Reach, Spec};
+use crate::spec::Sandbox;
 
 // === impl Docker ===
 
 impl Docker {
     pub(super) async fn prepare_service(
         &self,
-        daemon: &Daemon,
+        daemon: &Arc<Daemon>,
         service: &ServiceName,
         spec: &Arc<Spec>,
     ) -> Result<(), CallError> {
@@ -53,7 +54,12 @@ impl Docker {
                 _ => tracing::info!(%daemon, %service, "containers are reached by namespace"),
             }
         }
+        let made_of = image.clone();
         daemon.set_prepared(service, spec, image, reach);
+        if spec.sandbox == Sandbox::Cell {
+            // The first launch does not wait for it then. One that fails is told, and is no refusal.
+            _ = self.carrier(daemon, &contact, service, (spec, &made_of)).await;
+        }
         Ok(())
     }
 }

@@ -136,6 +136,20 @@ impl Docker {
         spec: &Spec,
         publish: Option<IpAddr>,
     ) -> Result<String, LaunchError> {
+        let id = self.create_holder(daemon, contact, number, spec, publish).await?;
+        self.begin_holder(daemon, contact, number, &id).await?;
+        Ok(id)
+    }
+
+    /// Creates a holder by its number, without starting it; returns its id.
+    pub(super) async fn create_holder(
+        &self,
+        daemon: &Daemon,
+        contact: &Contact,
+        number: u64,
+        spec: &Spec,
+        publish: Option<IpAddr>,
+    ) -> Result<String, LaunchError> {
         let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
         let image = daemon.image(&spec.image, spec.pull, builtin).await;
         let image = image.map_err(|error| fault::unprepared(error.message))?;
@@ -146,30 +160,38 @@ impl Docker {
         let network = self.attach_to(daemon, contact, &spec.network, None, network).await?;
         let request = contact.request(spec, &image, labels, publish, network);
         let deadlines = &daemon.deadlines;
-        let failed = |what, late: Duration| {
-            move |result: Option<Error>| {
-                let failure = result.map_or(CallFailure::Late(late), CallFailure::Engine);
-                launch_error(&daemon.endpoint, what, &failure)
-            }
-        };
         let create = contact.client.create_container(Some(options), request);
         let created = timeout(deadlines.create, create).await.map_err(|_| None);
         let created = created.and_then(|created| created.map_err(Some));
-        let created = created.map_err(failed(Operation::Create, deadlines.create))?;
+        let failed = failed(daemon, Operation::Create, deadlines.create);
+        let created = created.map_err(failed)?;
         contact
             .note_ignored(created.warnings.iter().filter_map(|warning| ignored::warned(warning)));
         if !is_id(&created.id) {
             return Err(fault::daemon(format!("\"{}\" is not a container's id", created.id)));
         }
-        let start = contact.client.start_container(&created.id, None::<StartContainerOptions>);
+        Ok(created.id)
+    }
+
+    /// Starts a holder that was created.
+    pub(super) async fn begin_holder(
+        &self,
+        daemon: &Daemon,
+        contact: &Contact,
+        number: u64,
+        id: &str,
+    ) -> Result<(), LaunchError> {
+        let deadlines = &daemon.deadlines;
+        let start = contact.client.start_container(id, None::<StartContainerOptions>);
         let started = timeout(deadlines.start, start).await.map_err(|_| None);
         let started = started.and_then(|started| started.map_err(Some));
         // The next holder is asked for without the limits that this engine cannot set.
-        if let Err(error) = started.map_err(failed(Operation::Start, deadlines.start)) {
+        let failed = failed(daemon, Operation::Start, deadlines.start);
+        if let Err(error) = started.map_err(failed) {
             contact.note_ignored(ignored::failed(&error.message));
-            return Err(self.without_network(daemon, &name, error).await);
+            return Err(self.without_network(daemon, &self.holder_name(number), error).await);
         }
-        Ok(created.id)
+        Ok(())
     }
 
     /// Frees the sandbox of a launch whose container is gone, once it is found to be clean; no
@@ -217,6 +239,7 @@ impl Docker {
         let docker = self.clone();
         tokio::spawn(async move {
             docker.close_secrets(&daemon).await;
+            docker.close_carriers(&daemon).await;
             daemon.sandboxes.until_none(|_| false).await;
             docker.close_network(&daemon, false).await;
             docker.leaving.lock().retain(|other| !Arc::ptr_eq(other, &daemon));
@@ -236,6 +259,7 @@ impl Docker {
         }
         let none = daemons.iter().map(async |daemon| {
             self.close_secrets(daemon).await;
+            self.close_carriers(daemon).await;
             daemon.sandboxes.until_none(|e| e.unreachable).await;
             self.close_network(daemon, true).await;
         });
@@ -247,6 +271,18 @@ impl Docker {
             Some(format!("{} ({})", daemon.name, held.or_else(network)?))
         };
         daemons.iter().filter_map(left).chain(self.abandoned()).collect()
+    }
+}
+
+/// Says why a call for a holder failed: the engine's answer, or none in time.
+fn failed(
+    daemon: &Daemon,
+    operation: Operation,
+    late: Duration,
+) -> impl FnOnce(Option<Error>) -> LaunchError + use<'_> {
+    move |answer| {
+        let failure = answer.map_or(CallFailure::Late(late), CallFailure::Engine);
+        launch_error(&daemon.endpoint, operation, &failure)
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) enum Holds {
     Network,
     /// Secrets, and the volume that has them.
     Secrets,
+    /// The specification of cells, as their carrier.
+    Carrier,
 }
 
 /// A network sandbox.
@@ -232,6 +234,7 @@ impl Sandboxes {
         Some(match holds {
             Holds::Network => format!("a sandbox: {why}"),
             Holds::Secrets => format!("secrets: {why}"),
+            Holds::Carrier => format!("a carrier: {why}"),
         })
     }
 

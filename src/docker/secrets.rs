@@ -204,10 +204,22 @@ async fn put(daemon: &Daemon, holder: &str, secrets: &Secrets) -> Result<(), Cal
     // Any user that the service runs as must be able to read them.
     let files = secrets.0.iter().map(|(path, content)| File { path, mode: 0o444, content });
     let files: Vec<_> = files.collect();
+    upload(daemon, holder, SECRETS, &files, "the files of its secrets").await
+}
+
+/// Puts files into a directory of a container. `what` they are is told where the engine does not
+/// answer.
+pub(super) async fn upload(
+    daemon: &Daemon,
+    container: &str,
+    directory: &str,
+    files: &[File<'_>],
+    what: &str,
+) -> Result<(), CallError> {
     let request = Request::put("/").header(CONTENT_TYPE, "application/x-tar");
-    let request = request.body(Full::new(Bytes::from(image::tarball(&files))));
-    let path = format!("/containers/{holder}/archive?path={SECRETS}");
-    answered(daemon, &path, request, "the files of its secrets").await
+    let request = request.body(Full::new(Bytes::from(image::tarball(files))));
+    let path = format!("/containers/{container}/archive?path={directory}");
+    answered(daemon, &path, request, what).await
 }
 
 /// Whether a container has the files, of which it has all or none.

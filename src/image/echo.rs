@@ -10,20 +10,20 @@ pub const ECHO_REFERENCE: &str = "ganger.local/echo:1";
 pub const SANDBOX_REFERENCE: &str = "ganger.local/sandbox:1";
 
 /// The argument with which the program does nothing for ever.
-const HOLD: &str = "--hold";
+pub(crate) const HOLD: &str = "--hold";
 
 /// The port that the echo service listens on.
 pub const ECHO_PORT: u16 = 7000;
 
 /// Compiled by build.rs.
-static ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo"));
+pub(crate) static HOLDER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo"));
 
 /// The echo service's image, ready to be loaded: its reference and its archive.
 #[must_use]
 pub fn echo() -> (&'static str, Vec<u8>) {
     let image = Image {
         reference: ECHO_REFERENCE,
-        files: &[File { path: "/echo", mode: 0o755, content: ECHO }],
+        files: &[File { path: "/echo", mode: 0o755, content: HOLDER }],
         command: &["/echo"],
         port: Some(ECHO_PORT),
         user: "65534:65534",
@@ -37,7 +37,7 @@ pub fn echo() -> (&'static str, Vec<u8>) {
 pub fn sandbox() -> (&'static str, Vec<u8>) {
     let image = Image {
         reference: SANDBOX_REFERENCE,
-        files: &[File { path: "/hold", mode: 0o755, content: ECHO }],
+        files: &[File { path: "/hold", mode: 0o755, content: HOLDER }],
         entrypoint: &["/hold"],
         command: &[HOLD],
         user: "65534:65534",

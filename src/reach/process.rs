@@ -94,8 +94,7 @@ impl Process {
     /// `false` where that cannot be known.
     #[must_use]
     pub fn is_kept_here(&self) -> bool {
-        let parent = stat(self.pid).and_then(|stat| field(&stat, PARENT));
-        let here = parent.is_some_and(|pid: i32| shares_network(pid).unwrap_or(false));
+        let here = parent(self.pid).is_some_and(|pid| shares_network(pid).unwrap_or(false));
         // Otherwise another process may have had the number just now.
         here && !self.has_ended()
     }
@@ -309,6 +308,11 @@ fn field<T: FromStr>(stat: &str, number: usize) -> Option<T> {
     // The name is in parentheses and may contain anything.
     let (_, after) = stat.rsplit_once(") ")?;
     after.split(' ').nth(number)?.parse().ok()
+}
+
+/// The parent of a process.
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    stat(pid).and_then(|stat| field(&stat, PARENT))
 }
 
 /// Whether a process is in our network namespace. Its namespace file may be another user's, but its

@@ -9,6 +9,7 @@
 mod admin;
 mod bench;
 mod bulk;
+mod cells;
 mod clients;
 mod consul;
 mod database;

@@ -22,6 +22,7 @@ const MACHINE: &str = "machine";
 const APP: &[Layer] = &[
     ("kernel", &["tls", "dyn_eq", "aside", "reactor", "netlink"]),
     ("wire", &["reach", "spec", "endpoint", "image", "registry", "token", "legible", "chart"]),
+    ("cells", &["cell"]),
     ("http", &["http"]),
     ("consul", &["consul"]),
     ("discovery", &["discovery"]),

@@ -346,7 +346,8 @@ fn sandbox(text: &str) -> Result<Sandbox, String> {
     match text {
         "Fresh" => Ok(Sandbox::Fresh),
         "Pooled" => Ok(Sandbox::Pooled),
-        _ => Err(format!("{text} is neither Fresh nor Pooled")),
+        "Cell" => Ok(Sandbox::Cell),
+        _ => Err(format!("{text} is none of Fresh, Pooled and Cell")),
     }
 }
 

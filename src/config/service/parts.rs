@@ -83,11 +83,11 @@ impl Decode for Preconnect {
 }
 
 impl Decode for Sandbox {
-    const WHAT: &'static str = "`Fresh` or `Pooled`";
+    const WHAT: &'static str = "`Fresh`, `Pooled` or `Cell`";
     const TELL: Tell = Tell::Whole;
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
-        cx.choice(node, &[("Fresh", Self::Fresh), ("Pooled", Self::Pooled)])
+        cx.choice(node, &[("Fresh", Self::Fresh), ("Pooled", Self::Pooled), ("Cell", Self::Cell)])
     }
 }
 

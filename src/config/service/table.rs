@@ -131,9 +131,10 @@ keys! {
     .see("See [connections made ahead](services.md#connections-made-ahead).");
     sandbox: Sandbox = or(
         "Fresh",
-        "`Pooled`: containers join network namespaces that are kept ready. It needs `read_only: true`.",
+        "`Pooled`: containers join network namespaces that are kept ready. It needs `read_only: true`. \
+         `Cell`: a runtime makes them without the engine, in milliseconds. It needs `network: Sealed`.",
     )
-    .see("See [network sandboxes](services.md#network-sandboxes).");
+    .see("See [network sandboxes](services.md#network-sandboxes) and [cells](services.md#cells).");
     publish: Publish = or(
         "Own",
         "Where a port is published: loopback, or the daemon's `publish_on`. `Any` is all addresses, so \

@@ -1,0 +1,314 @@
+//! The keeper of cells: a process that makes them, reaps them and removes what they had.
+//!
+//! It is the first process of a namespace of processes, so that the kernel kills every cell when it
+//! ends, however it ends; and it ends when the process that wants cells does. It has one thread: a
+//! mount namespace is entered by a whole process.
+
+mod ground;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process, pidfd_open, wait,
+};
+use rustix::thread::UnshareFlags;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::channel::CellChannel;
+use super::groups::Groups;
+use super::message::{CellExit, KeeperOrder, KeeperReport, Mould};
+use super::specification::PLACE;
+use ground::{Ground, log_file, pid_file, state};
+
+/// The pause before another attempt to remove the group of a cell whose processes have ended.
+const AGAIN: Duration = Duration::from_millis(5);
+/// How long the end of a process is remembered that may be the first one of a cell.
+const EARLY: Duration = Duration::from_secs(30);
+/// How long the last cells have to end, before the kernel ends them with the keeper.
+const LAST: Duration = Duration::from_secs(5);
+/// What is said of a cell that ended before its runtime did.
+pub(crate) const ENDED_AT_ONCE: &str = "as soon as it was started";
+/// The programs of a runtime are found there.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Starts the keeper, as the first process of a new namespace of processes: by a command that calls
+/// [`keep`], and inherits standard input.
+///
+/// # Errors
+/// This process lacks the rights of root.
+pub(crate) fn start_keeper(command: &mut Command) -> io::Result<()> {
+    ground::unshare(UnshareFlags::NEWPID)?;
+    command.spawn().map(drop)
+}
+
+/// Keeps cells in the control group `group`, as the process at the other end of standard input
+/// orders, until that end is closed.
+///
+/// # Errors
+/// This is not the first process of a namespace of processes, or it lacks the rights of root.
+pub(crate) async fn keep(group: &str) -> io::Result<()> {
+    if std::process::id() != 1 {
+        return Err(io::Error::other("a keeper is started by `ganger run`, for `sandbox: Cell`"));
+    }
+    // Else its name would be that of its file, `exe`.
+    _ = fs::write("/proc/self/comm", "ganger-cells");
+    let ground = Ground::new()?;
+    let mut ended = signal(SignalKind::child())?;
+    let end = io::stdin().as_fd().try_clone_to_owned()?;
+    let channel = CellChannel::new(end)?;
+    let mut keeper = CellKeeper {
+        ground,
+        groups: Groups::find(group)?,
+        moulds: HashMap::new(),
+        cells: HashMap::new(),
+        early: Vec::new(),
+        reports: Vec::new(),
+    };
+    keeper.tell(KeeperReport::Ready);
+    loop {
+        for (report, descriptors) in keeper.reports.drain(..) {
+            let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            channel.send(&report, &descriptors).await?;
+        }
+        let is_clearing = keeper.cells.values().any(|cell| cell.stage == CellStage::Clearing);
+        tokio::select! {
+            order = channel.receive() => match order? {
+                Some((order, _)) => keeper.carry_out(order),
+                None => break,
+            },
+            _ = ended.recv() => keeper.reap(),
+            () = sleep(AGAIN), if is_clearing => keeper.clear(),
+        }
+    }
+    keeper.end().await;
+    Ok(())
+}
+
+struct CellKeeper {
+    ground: Ground,
+    groups: Groups,
+    moulds: HashMap<u64, Mould>,
+    cells: HashMap<String, KeptCell>,
+    /// Processes that have ended, and may turn out to be the first ones of cells whose runtime has
+    /// not ended yet.
+    early: Vec<(Instant, Pid, WaitStatus)>,
+    /// The reports to be sent, with their descriptors.
+    reports: Vec<(KeeperReport, Vec<OwnedFd>)>,
+}
+
+struct KeptCell {
+    stage: CellStage,
+    /// What the command of the cell prints, until it is handed on.
+    output: Option<OwnedFd>,
+    /// Its removal was ordered.
+    retired: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CellStage {
+    /// The runtime makes it.
+    Making { runtime: Pid },
+    /// Its first process runs.
+    Running { first: Pid },
+    /// Its first process has ended, or never was.
+    Over,
+    /// Its control group is being removed.
+    Clearing,
+}
+
+// === impl CellKeeper ===
+
+impl CellKeeper {
+    fn tell(&mut self, report: KeeperReport) {
+        self.reports.push((report, Vec::new()));
+    }
+
+    fn carry_out(&mut self, order: KeeperOrder) {
+        match order {
+            KeeperOrder::Adopt(mould) => {
+                let number = mould.number;
+                let refused = self.ground.adopt(&mould).err().map(|error| error.to_string());
+                if refused.is_none() {
+                    self.moulds.insert(number, mould);
+                }
+                self.tell(KeeperReport::Adopted { mould: number, refused });
+            }
+            KeeperOrder::Drop { mould } => {
+                self.moulds.remove(&mould);
+                self.ground.forget(mould);
+            }
+            KeeperOrder::Launch { cell, mould } => match self.launch(&cell, mould) {
+                Ok(kept) => _ = self.cells.insert(cell, kept),
+                Err(error) => {
+                    let (why, end) = (error.to_string(), None);
+                    self.tell(KeeperReport::Failed { cell, why, end });
+                }
+            },
+            KeeperOrder::Retire { cell } => self.retire(cell),
+        }
+    }
+
+    fn launch(&self, cell: &str, mould: u64) -> io::Result<KeptCell> {
+        let mould =
+            self.moulds.get(&mould).ok_or_else(|| io::Error::other("its carrier is gone"))?;
+        let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
+        let runtime = self.ground.lay_out(mould, cell, || {
+            let mut command = Command::new(&mould.runtime);
+            command.arg("--root").arg(state()).arg("--log").arg(log_file(cell));
+            command.args(["--log-format", "json", "run", "--detach", "--bundle", PLACE]);
+            command.arg("--pid-file").arg(pid_file(cell)).arg(cell);
+            command.env_clear().env("PATH", PATH);
+            command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+            // It is waited for like all other children.
+            let child = command.spawn()?;
+            Ok(Pid::from_child(&child))
+        })?;
+        Ok(KeptCell { stage: CellStage::Making { runtime }, output: Some(output), retired: false })
+    }
+
+    fn retire(&mut self, cell: String) {
+        let Some(kept) = self.cells.get_mut(&cell) else {
+            return self.tell(KeeperReport::Gone { cell });
+        };
+        kept.retired = true;
+        match kept.stage {
+            CellStage::Making { runtime: process } | CellStage::Running { first: process } => {
+                _ = kill_process(process, Signal::KILL);
+            }
+            CellStage::Over => kept.stage = CellStage::Clearing,
+            CellStage::Clearing => {}
+        }
+        self.clear();
+    }
+
+    /// Waits for all children that have ended.
+    fn reap(&mut self) {
+        self.early.retain(|(since, ..)| since.elapsed() < EARLY);
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => match (self.made_by(pid), self.first_of(pid)) {
+                    (Some(cell), _) => self.made(cell, status),
+                    (None, Some(cell)) => self.ended(cell, status),
+                    (None, None) => self.early.push((Instant::now(), pid, status)),
+                },
+                Err(Errno::INTR) => {}
+                // Nobody else has ended, or nobody is left.
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.clear();
+    }
+
+    fn ended(&mut self, cell: String, status: WaitStatus) {
+        if let Some(kept) = self.cells.get_mut(&cell) {
+            kept.stage = if kept.retired { CellStage::Clearing } else { CellStage::Over };
+            let end = self.exit(&cell, status);
+            self.tell(KeeperReport::Ended { cell, end });
+        }
+    }
+
+    fn exit(&self, cell: &str, status: WaitStatus) -> CellExit {
+        CellExit { code: code(status), out_of_memory: self.groups.has_run_out_of_memory(cell) }
+    }
+
+    /// The cell whose first process this is.
+    fn first_of(&self, first: Pid) -> Option<String> {
+        self.in_stage(CellStage::Running { first })
+    }
+
+    /// The cell that a runtime makes.
+    fn made_by(&self, runtime: Pid) -> Option<String> {
+        self.in_stage(CellStage::Making { runtime })
+    }
+
+    fn in_stage(&self, stage: CellStage) -> Option<String> {
+        self.cells.iter().find(|(_, kept)| kept.stage == stage).map(|(cell, _)| cell.clone())
+    }
+
+    /// A runtime has ended, after it has made a cell or not.
+    fn made(&mut self, cell: String, status: WaitStatus) {
+        let first = fs::read_to_string(pid_file(&cell)).ok();
+        let first = first.and_then(|pid| pid.trim().parse().ok()).and_then(Pid::from_raw);
+        let early = self.early.iter().find(|(_, pid, _)| Some(*pid) == first);
+        let early = early.map(|(_, _, status)| self.exit(&cell, *status));
+        let Some(kept) = self.cells.get_mut(&cell) else { return };
+        let output: Vec<_> = kept.output.take().into_iter().collect();
+        let is_made = status.exit_status() == Some(0);
+        let process = match (first, early) {
+            (Some(first), None) if is_made && !kept.retired => {
+                pidfd_open(first, PidfdFlags::NONBLOCK).ok().map(|process| (first, process))
+            }
+            _ => None,
+        };
+        if let Some((first, process)) = process {
+            kept.stage = CellStage::Running { first };
+            let descriptors = [process].into_iter().chain(output).collect();
+            return self.reports.push((KeeperReport::Launched { cell }, descriptors));
+        }
+        kept.stage = CellStage::Clearing;
+        if !std::mem::replace(&mut kept.retired, true) {
+            let end = early.filter(|_| is_made);
+            let why = match end {
+                Some(CellExit { code, .. }) => format!("exited with code {code} {ENDED_AT_ONCE}"),
+                None => why_not(&cell, status),
+            };
+            self.reports.push((KeeperReport::Failed { cell, why, end }, output));
+        }
+    }
+
+    /// Removes what is left of cells whose removal was ordered and that have ended.
+    fn clear(&mut self) {
+        let clearing = |kept: &KeptCell| kept.stage == CellStage::Clearing;
+        let all: Vec<_> = self
+            .cells
+            .iter()
+            .filter(|(_, kept)| clearing(kept))
+            .map(|(cell, _)| cell.clone())
+            .collect();
+        for cell in all {
+            if self.groups.remove(&cell).is_err() {
+                continue;
+            }
+            _ = fs::remove_dir_all(state().join(&cell));
+            _ = fs::remove_file(pid_file(&cell));
+            _ = fs::remove_file(log_file(&cell));
+            self.cells.remove(&cell);
+            self.tell(KeeperReport::Gone { cell });
+        }
+    }
+
+    /// Ends every cell, and removes the control groups.
+    async fn end(&mut self) {
+        let gone = async {
+            while self.groups.remove_all().is_err() {
+                _ = wait(WaitOptions::NOHANG);
+                sleep(AGAIN).await;
+            }
+        };
+        _ = timeout(LAST, gone).await;
+    }
+}
+
+/// The exit code of a process, as a shell counts it.
+fn code(status: WaitStatus) -> i32 {
+    let killed = status.terminating_signal().map(|signal| 128 + signal);
+    status.exit_status().or(killed).unwrap_or(-1)
+}
+
+/// Why a runtime has made no cell, by what it has logged.
+fn why_not(cell: &str, status: WaitStatus) -> String {
+    let log = fs::read_to_string(log_file(cell)).unwrap_or_default();
+    let said = log.lines().rev().find_map(|line| {
+        let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+        entry.get("msg")?.as_str().map(str::to_owned)
+    });
+    said.unwrap_or_else(|| format!("the runtime ended with code {} and said nothing", code(status)))
+}

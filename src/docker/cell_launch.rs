@@ -1,0 +1,107 @@
+//! One launch of a container that is a cell.
+
+use std::sync::Arc;
+
+use ganger_pool::core::LaunchId;
+use ganger_pool::runtime::{Fault, LaunchError, LaunchOrder};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout};
+
+use super::address::Address;
+use super::carriers::Carrier;
+use super::cell_output::CellOutput;
+use super::cells::{CellLaunch, EndedAtOnce, RunningCell};
+use super::container::Container;
+use super::daemon::Daemon;
+use super::view::Inspected;
+use super::{Docker, Spec, fault};
+use crate::cell::FailedCell;
+use crate::reach::hot::Hot;
+
+// === impl Docker ===
+
+impl Docker {
+    pub(super) async fn start_cell(
+        &self,
+        daemon: &Arc<Daemon>,
+        order: &LaunchOrder<Spec>,
+        carrier: Arc<Carrier>,
+    ) -> Result<Arc<Container>, LaunchError> {
+        let launch = order.launch;
+        let id = self.cell_id(launch);
+        // First of all: from here on it can be found and removed.
+        let known =
+            CellLaunch { daemon: daemon.name.clone(), id: id.clone(), running: None, failed: None };
+        self.cell_launches.lock().insert(launch, known);
+        let began = Instant::now();
+        let started = timeout(daemon.deadlines.start, self.cells.launch(&carrier.adopted, &id));
+        let (cell, started) = match started.await {
+            Ok(Ok(started)) => started,
+            Ok(Err(failed)) => return Err(self.cell_failed(daemon, order, &carrier, failed).await),
+            Err(_) => {
+                let why = format!("the cell was not made within {:?}", daemon.deadlines.start);
+                return Err(self.cell_failed(daemon, order, &carrier, why.into()).await);
+            }
+        };
+        carrier.note(true);
+        daemon.observers.done("start", &id, began);
+        let output =
+            CellOutput::follow(started.output).map_err(|error| fault::daemon(error.to_string()))?;
+        let running = Arc::new(RunningCell { cell, output, carrier });
+        if let Some(known) = self.cell_launches.lock().get_mut(&launch) {
+            known.running = Some(Arc::clone(&running));
+        }
+        self.tell_of_end(daemon, launch, &running);
+
+        let mut seen = Inspected::default();
+        seen.state.pid = started.pid;
+        let address = Address::in_namespace(&self.dialer, &id, &seen, order.spec.port).await;
+        let address = match address {
+            Ok(address) => Arc::new(address),
+            Err(why) => {
+                let ended = running.ended_already();
+                return Err(match ended {
+                    Some(end) => {
+                        fault::service(format!("the container {end} as soon as it was started"))
+                    }
+                    None => {
+                        fault::daemon(format!("the cell is not reached by namespace: {}", why.why))
+                    }
+                });
+            }
+        };
+        daemon.observers.done("inspect", &id, began);
+        let hot = Hot::new(Arc::clone(&address), Arc::clone(&self.keeper));
+        let (daemon, spec) = (Arc::clone(daemon), Arc::clone(&order.spec));
+        let (neighbour, output, cell) = (None, Mutex::default(), Some(running));
+        Ok(Arc::new(Container { id, daemon, spec, address, hot, neighbour, output, cell }))
+    }
+
+    /// Who is at fault for a cell that was not made. After some that are no service's fault, the
+    /// service gets plain containers.
+    async fn cell_failed(
+        &self,
+        daemon: &Arc<Daemon>,
+        order: &LaunchOrder<Spec>,
+        carrier: &Carrier,
+        failed: FailedCell,
+    ) -> LaunchError {
+        let FailedCell { why, end, output } = failed;
+        let output = output.and_then(|output| CellOutput::follow(output).ok());
+        if let Some(known) = self.cell_launches.lock().get_mut(&order.launch) {
+            known.failed = Some(EndedAtOnce { end, output });
+        }
+        let error = fault::of_cell(&why);
+        if error.fault != Fault::Service && !carrier.note(false) {
+            self.give_up_cells(daemon, &order.service, &order.spec, &error.message).await;
+        }
+        error
+    }
+
+    /// The id of a launch's cell, which looks like an engine's.
+    fn cell_id(&self, launch: LaunchId) -> String {
+        let name = format!("{}/{}", self.identity.instance, self.identity.launch(launch));
+        Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

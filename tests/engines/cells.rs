@@ -1,0 +1,422 @@
+//! Containers that are cells: a runtime runs them without the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ganger_test_support::{
+    AdminClient, Client, Config, Ending, Fleet, Ganger, labelled, wait_until,
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::GANGER;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+/// What makes containers cells.
+const CELL: &str = "network: Sealed, sandbox: Cell";
+/// A crun of a newer suite, as it is unpacked for the fleet.
+const CRUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/suites/podman-trixie/bin");
+/// How programs of the machine are found.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The runtimes of cells, each with the path on which it is found.
+fn runtimes() -> [(&'static str, String); 2] {
+    let crun = Path::new(CRUN).join("crun");
+    assert!(
+        crun.is_file(),
+        "cells need crun: `cargo xtask fleet up --engine 5=podman-trixie --hosts 5`"
+    );
+    [("crun", format!("{CRUN}:{PATH}")), ("runc", PATH.to_owned())]
+}
+
+/// Connects, is told whose host name it has and how many it has served, and leaves.
+fn ask(port: u16) -> (String, u32) {
+    let mut client = Client::connect(port);
+    let line = client.line();
+    assert_eq!(client.line(), "0", "traces of another");
+    assert_eq!(client.finish(), Ending::Closed(Vec::new()));
+    let (name, number) = line.split_once(' ').unwrap();
+    (name.to_owned(), number.parse().unwrap())
+}
+
+/// The control groups whose path has a text in it, in every hierarchy.
+fn groups(part: &str) -> Vec<PathBuf> {
+    fn walk(directory: &Path, part: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name().to_string_lossy().contains(part) {
+                    found.push(entry.path());
+                }
+                walk(&entry.path(), part, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(Path::new("/sys/fs/cgroup"), part, &mut found);
+    found
+}
+
+/// What the control groups of a program's cells have in their names.
+fn group(ganger: &Ganger) -> String {
+    let label = ganger.label();
+    format!("ganger-cells-{}-", label.split_once('=').unwrap().1)
+}
+
+/// The processes of a program's cells.
+fn cells(ganger: &Ganger) -> BTreeSet<i32> {
+    processes_in(&group(ganger))
+}
+
+/// The processes whose control groups have a text in their names.
+fn processes_in(part: &str) -> BTreeSet<i32> {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(part))
+    })
+    .collect()
+}
+
+/// Waits until nothing of a program's cells is left on the machine.
+fn assert_no_cells(ganger: &Ganger) {
+    let name = group(ganger);
+    wait_until(DEADLINE, "no control group is left", || groups(&name).is_empty());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains("ganger-cells"), "{mounts}");
+}
+
+/// The keeper of a program's cells.
+fn keeper(ganger: &Ganger) -> Pid {
+    let name = group(ganger);
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_it = |pid: &i32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("keep-cells") && line.contains(&name)
+    };
+    pids.find(is_it).and_then(Pid::from_raw).unwrap()
+}
+
+fn carriers(fleet: &Fleet, ganger: &Ganger) -> Vec<(String, String)> {
+    let all = labelled(fleet.all(), &ganger.label());
+    all.into_iter().map(|(host, container)| (host.name.clone(), container.id)).collect()
+}
+
+#[test]
+fn every_client_has_a_cell_of_its_own_and_nothing_is_left_of_any() {
+    const CLIENTS: usize = 40;
+
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    for (runtime, path) in runtimes() {
+        let config = Config::new("cells").env("PATH", &path).daemon(fleet.local().daemon(20));
+        let fields = format!("warm: 2, max: 6, {CELL}");
+        let config = config.fixture("cells", &fields, &["identify", "--traces"]);
+        let mut ganger = config.serve(GANGER, &fleet);
+        let port = config.port("cells");
+        let seen: Vec<_> = (0..CLIENTS).map(|_| ask(port)).collect();
+        assert!(seen.iter().all(|(_, number)| *number == 1), "{runtime}: {seen:?}");
+        let names: BTreeSet<_> = seen.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), CLIENTS, "{runtime}: each has a host name of its own");
+        let ends = ganger.wait_for_ends(CLIENTS);
+        assert!(ends.iter().all(|end| end.field("end") == "--"), "{runtime}: {ends:?}");
+        assert!(
+            ends.iter().all(|end| names.contains(end.field("container"))),
+            "{runtime}: {ends:?}"
+        );
+        // The engine has the carrier alone.
+        assert_eq!(carriers(&fleet, &ganger).len(), 1, "{runtime}");
+        assert_eq!(ganger.count("launch failed"), 0, "{runtime}");
+        assert_eq!(ganger.stop(), 0, "{runtime}");
+        ganger.assert_nothing_left();
+        assert_no_cells(&ganger);
+    }
+}
+
+/// The target of a mount, and what keeps a process in there: other words for the same are left out.
+fn mounted(line: &str) -> (String, String) {
+    let (place, kind) = line.split_once(" - ").unwrap();
+    let place: Vec<_> = place.split(' ').collect();
+    let (root, target, flags) = (place[3], place[4], place[5]);
+    if root == "/null" {
+        return (target.to_owned(), "covered by /dev/null".to_owned());
+    }
+    let mut kind = kind.split(' ');
+    let (kind, options) = (kind.next().unwrap(), kind.nth(1).unwrap());
+    let all: Vec<_> =
+        flags.split(',').chain(options.split(',').filter(|one| *one == "ro")).collect();
+    let strict = ["ro", "nosuid", "nodev", "noexec"].map(|flag| (flag, all.contains(&flag)));
+    let shared = place[6..].iter().any(|field| field.starts_with("shared"));
+    // A cell's files are not where an engine's container has them.
+    let own = ["/", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].contains(&target);
+    let covers = ["/proc/", "/sys/"].iter().any(|tree| target.starts_with(tree));
+    let what = match kind {
+        _ if own => String::new(),
+        _ if covers => kind.to_owned(),
+        _ => format!("{kind} {}", options.trim_start_matches(['r', 'o', 'w', ','])),
+    };
+    (target.to_owned(), format!("{strict:?} shared: {shared} {what}"))
+}
+
+/// What the kernel says of how a process is kept in, by subject.
+fn kept_in(pid: i32) -> BTreeMap<String, String> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let mut seen = BTreeMap::new();
+    let fields = [
+        "Uid",
+        "Gid",
+        "Groups",
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
+        "Seccomp",
+        "Seccomp_filters",
+        "Cpus_allowed",
+        "Mems_allowed",
+    ];
+    for line in read("status").lines() {
+        let (field, value) = line.split_once(':').unwrap();
+        if fields.contains(&field) {
+            seen.insert(field.to_owned(), value.trim().to_owned());
+        }
+    }
+    for file in ["limits", "oom_score_adj", "attr/current", "net/dev", "net/route", "net/if_inet6"]
+    {
+        // Counters of a loopback that was used, and tables whose columns follow from them.
+        let text = read(file)
+            .lines()
+            .map(|line| {
+                line.split_whitespace().next().unwrap_or_default().to_owned()
+                    + if file.starts_with("net/") { "" } else { line }
+            })
+            .collect::<Vec<_>>();
+        seen.insert(file.to_owned(), text.join("\n"));
+    }
+    for kind in ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"] {
+        let of = |of: &str| fs::read_link(format!("/proc/{of}/ns/{kind}")).unwrap();
+        let own = of(&pid.to_string()) != of("self");
+        seen.insert(format!("namespace {kind}"), format!("own: {own}"));
+    }
+    for line in read("mountinfo").lines() {
+        let (target, mount) = mounted(line);
+        seen.insert(format!("mount {target}"), mount);
+    }
+    let groups = read("cgroup");
+    let files = [
+        ("memory", "memory.limit_in_bytes"),
+        ("memory", "memory.memsw.limit_in_bytes"),
+        ("pids", "pids.max"),
+        ("cpu", "cpu.cfs_quota_us"),
+        ("cpu", "cpu.cfs_period_us"),
+        ("cpu", "cpu.shares"),
+        ("cpuset", "cpuset.cpus"),
+        ("devices", "devices.list"),
+    ];
+    for (controller, file) in files {
+        let path = groups.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            controllers.split(',').any(|one| one == controller).then_some(path)
+        });
+        let file_of = format!("/sys/fs/cgroup/{controller}{}/{file}", path.unwrap_or_default());
+        let text = fs::read_to_string(&file_of).unwrap_or_else(|error| error.to_string());
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        seen.insert(file.to_owned(), lines.join("\n"));
+    }
+    seen
+}
+
+/// The first processes of the containers whose control groups have a text in their names.
+fn first_processes(part: &str) -> Vec<i32> {
+    let is_first = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1"))
+    };
+    processes_in(part).into_iter().filter(is_first).collect()
+}
+
+/// The container that serves a client, in short.
+fn container_of(instance: &str, client: u16) -> String {
+    let all = AdminClient::of(instance).get("/api/v1/sessions");
+    let own = format!("127.0.0.1:{client}");
+    let session = all.as_array().unwrap().iter().find(|one| one["client"] == own).unwrap();
+    session["container"].as_str().unwrap()[..12].to_owned()
+}
+
+#[test]
+fn a_cell_is_kept_in_as_a_container_of_its_engine_is() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let options = [
+        "",
+        "read_only: true, tmpfs: {\"/tmp\": \"size=1m,mode=1777\"}, user: \"1234:77\", ",
+        "limits: (memory: \"64MiB\", cpus: 0.5, pids: 33), shm_size: \"8MiB\", hostname: \"db\", ",
+        "cap_add: [\"NET_RAW\", \"CHOWN\"], no_new_privileges: false, init: true, ",
+        "ulimits: {\"nofile\": (soft: 99, hard: 100)}, sysctls: {\"net.ipv4.ip_forward\": \"1\"}, ",
+    ];
+    for (runtime, path) in runtimes() {
+        let mut config = Config::new("kept").env("PATH", &path).daemon(fleet.local().daemon(30));
+        for (number, options) in options.iter().enumerate() {
+            let fields =
+                |sandbox| format!("{options}warm: 1, max: 1, network: Sealed, sandbox: {sandbox}");
+            config = config.fixture(&format!("cell-{number}"), &fields("Cell"), &[]);
+            config = config.fixture(&format!("plain-{number}"), &fields("Fresh"), &[]);
+        }
+        let mut ganger = config.serve(GANGER, &fleet);
+        for (number, options) in options.iter().enumerate() {
+            let seen = ["cell", "plain"].map(|kind| {
+                let service = format!("{kind}-{number}");
+                ganger.wait_until_stocked(&service);
+                let mut client = Client::connect(config.port(&service));
+                client.echo("hello");
+                let own = client.port();
+                // The stock is one: whoever is served now has it.
+                let id = container_of(config.instance(), own);
+                let pids = first_processes(&id);
+                assert_eq!(pids.len(), 1, "{runtime}: {service}");
+                let is_cell = cells(&ganger).contains(&pids[0]);
+                assert_eq!(is_cell, kind == "cell", "{runtime}: {service}");
+                kept_in(pids[0])
+            });
+            let [cell, plain] = seen;
+            for (what, plain) in &plain {
+                assert_eq!(cell.get(what), Some(plain), "{runtime}: {what} with {options:?}");
+            }
+            assert_eq!(cell.len(), plain.len(), "{runtime}: {cell:#?} {plain:#?}");
+        }
+        assert_eq!(ganger.stop(), 0, "{runtime}");
+        ganger.assert_nothing_left();
+        assert_no_cells(&ganger);
+    }
+}
+
+#[test]
+fn a_killed_keeper_takes_its_cells_with_it_and_others_serve() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let config = Config::new("keeper").daemon(fleet.local().daemon(20));
+    let config =
+        config.fixture("cells", &format!("warm: 2, max: 6, {CELL}"), &["identify", "--traces"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let before = cells(&ganger);
+    assert_eq!(before.len(), 2);
+    kill_process(keeper(&ganger), Signal::KILL).unwrap();
+    wait_until(DEADLINE, "the stock is another", || {
+        let now = cells(&ganger);
+        now.len() == 2 && now.is_disjoint(&before)
+    });
+    ask(config.port("cells"));
+    let ends = ganger.wait_for_ends(1);
+    assert_eq!(ends[0].field("end"), "--", "{ends:?}");
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+    assert_no_cells(&ganger);
+}
+
+#[test]
+fn a_killed_run_leaves_no_cell_whoever_else_is_killed() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    for with_keeper in [false, true] {
+        let config = Config::new("killed").daemon(fleet.local().daemon(20));
+        let config = config.fixture("cells", &format!("warm: 3, max: 6, {CELL}"), &[]);
+        let mut ganger = config.serve(GANGER, &fleet);
+        ganger.wait_until_stocked("cells");
+        assert_eq!(cells(&ganger).len(), 3);
+        let keeper = keeper(&ganger);
+        ganger.kill();
+        if with_keeper {
+            // It may have seen the end of the other already.
+            _ = kill_process(keeper, Signal::KILL);
+        }
+        wait_until(DEADLINE, "no cell is left", || cells(&ganger).is_empty());
+        ganger.wait_for_guardian(DEADLINE);
+        ganger.assert_nothing_left();
+        assert_no_cells(&ganger);
+    }
+}
+
+#[test]
+fn a_carrier_that_somebody_removes_takes_the_stock_with_it_and_no_client() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let config = Config::new("carrier").daemon(fleet.local().daemon(20));
+    let config =
+        config.fixture("cells", &format!("warm: 2, max: 6, {CELL}"), &["identify", "--traces"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    ganger.wait_until_stocked("cells");
+    let before = cells(&ganger);
+    let carrier = carriers(&fleet, &ganger).remove(0).1;
+    fleet.local().remove(&carrier);
+    wait_until(DEADLINE, "the stock is another", || {
+        let now = cells(&ganger);
+        now.len() == 2 && now.is_disjoint(&before)
+    });
+    assert!((0..10).all(|_| ask(config.port("cells")).1 == 1));
+    let ends = ganger.wait_for_ends(10);
+    assert!(ends.iter().all(|end| end.field("end") == "--"), "{ends:?}");
+    assert_ne!(carriers(&fleet, &ganger).remove(0).1, carrier);
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+    assert_no_cells(&ganger);
+}
+
+#[test]
+fn where_there_can_be_no_cells_containers_are_plain_and_the_log_says_why() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let cases = [
+        ("networked", "sandbox: Cell, network: Bridge", "cells have no network"),
+        (
+            "executed",
+            "sandbox: Cell, network: Sealed, ready: Exec([\"/fixture\", \"--check\"])",
+            "`ready: Exec`",
+        ),
+    ];
+    let mut config = Config::new("plain").daemon(fleet.local().daemon(20));
+    for (service, fields, _) in cases {
+        config = config.fixture(service, &format!("warm: 1, max: 2, {fields}"), &[]);
+    }
+    let mut ganger = config.serve(GANGER, &fleet);
+    for (service, _, why) in cases {
+        ganger.wait_until_stocked(service);
+        Client::connect(config.port(service)).echo("hello");
+        let line = ganger.wait_for_line(DEADLINE, |line| {
+            line.contains("plain ones and no cells")
+                && line.contains(&format!("service={service} "))
+        });
+        assert!(line.contains(why), "{line}");
+    }
+    assert!(cells(&ganger).is_empty());
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+}
+
+#[test]
+fn a_command_that_fails_is_told_as_an_engine_s_container_s_would_be() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let cases: [(&str, &[&str], &str); 2] = [
+        ("absent", &["--exit", "7", "--log", "no such database"], "exited with code 7"),
+        ("late", &["--exit-after", "200ms", "--log", "no such table"], "no such table"),
+    ];
+    let mut config = Config::new("failing").daemon(fleet.local().daemon(20));
+    for (service, command, _) in &cases {
+        config = config.fixture(service, &format!("warm: 1, max: 1, {CELL}"), command);
+    }
+    let mut ganger = config.start(GANGER, &fleet);
+    for (service, _, why) in &cases {
+        let line = ganger.wait_for_line(DEADLINE, |line| {
+            line.contains(&format!("service={service} ")) && line.contains(why)
+        });
+        assert!(!line.contains("plain"), "{line}");
+    }
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+    assert_no_cells(&ganger);
+}
