@@ -18,7 +18,7 @@ use ganger_pool::core::Proof;
 use ganger_pool::probe::{CHECK, NotYet, Probe, ProbeError};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::docker::{Container, Ready};
+use crate::docker::{Address, Container, Ready};
 use attempt::{Verdict, attempt};
 
 /// How a container is tried, again and again.
@@ -38,6 +38,10 @@ const ASKED: ProbePace = ProbePace {
     pauses: (Duration::from_millis(5), Duration::from_millis(250)),
     stalled: "it accepts a connection and says nothing",
 };
+/// The pace of questions to the kernel, which cost some microseconds: a cell listens a moment after it
+/// was started.
+const LOOKED: ProbePace =
+    ProbePace { pauses: (Duration::from_millis(1), Duration::from_millis(250)), ..ASKED };
 /// The pace of programs run in a container: they cost an engine more than any question does, and
 /// take seconds while it starts many containers.
 const EXECUTED: ProbePace = ProbePace {
@@ -155,8 +159,12 @@ async fn listens(
     linger: Duration,
     not_yet: &NotYet,
 ) -> Result<(), ProbeError> {
+    let pace = match container.address() {
+        Address::Namespace { .. } => LOOKED,
+        Address::Published(_) => ASKED,
+    };
     loop {
-        repeat(container, ASKED, not_yet).await?;
+        repeat(container, pace, not_yet).await?;
         if linger.is_zero() || !container.may_be_several() {
             return Ok(());
         }

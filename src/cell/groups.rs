@@ -15,6 +15,8 @@ const CGROUP2: FsWord = 0x6367_7270;
 #[derive(Debug)]
 pub(crate) struct Groups {
     parents: Vec<PathBuf>,
+    /// Where the kernel counts whom it has killed for memory: the place of the group, and the file.
+    kills: Option<(PathBuf, &'static str)>,
 }
 
 // === impl Groups ===
@@ -26,21 +28,20 @@ impl Groups {
     /// The table of mounts cannot be read.
     pub(crate) fn find(name: &str) -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let parents = hierarchies(&mounts).map(|root| root.join(name.trim_start_matches('/')));
-        Ok(Self { parents: parents.collect() })
+        let name = name.trim_start_matches('/');
+        let parents = hierarchies(&mounts).map(|hierarchy| hierarchy.root.join(name)).collect();
+        // A controller is in one hierarchy: in one of its own, or else in that of version 2.
+        let by_memory = hierarchies(&mounts).filter_map(|hierarchy| hierarchy.kills());
+        let kills = by_memory.min_by_key(|(_, file)| *file != FIRST_VERSIONS);
+        Ok(Self { parents, kills: kills.map(|(root, file)| (root.join(name), file)) })
     }
 
     /// Whether the kernel has killed a process of a cell for memory.
     pub(super) fn has_run_out_of_memory(&self, cell: &str) -> bool {
-        // The first version's file, and the second's.
-        let files = ["memory.oom_control", "memory.events"];
-        let mut all =
-            self.parents.iter().flat_map(|parent| files.map(|file| parent.join(cell).join(file)));
-        all.any(|file| {
-            let counters = fs::read_to_string(file).unwrap_or_default();
-            let kills = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
-            kills.and_then(|kills| kills.parse().ok()).is_some_and(|kills: u64| kills > 0)
-        })
+        let Some((parent, file)) = &self.kills else { return false };
+        let counters = fs::read_to_string(parent.join(cell).join(file)).unwrap_or_default();
+        let kills = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        kills.and_then(|kills| kills.parse().ok()).is_some_and(|kills: u64| kills > 0)
     }
 
     /// Kills all that is in the group of a cell, and removes it.
@@ -62,14 +63,58 @@ impl Groups {
     }
 }
 
-/// Where hierarchies are mounted, by a table of mounts.
-fn hierarchies(mounts: &str) -> impl Iterator<Item = PathBuf> {
+/// The file that moves processes into the control group that this one is in.
+pub(super) fn own_processes() -> Option<PathBuf> {
+    let (mounts, own) =
+        ["mountinfo", "cgroup"].map(|file| fs::read_to_string(format!("/proc/self/{file}"))).into();
+    let (mounts, own) = (mounts.ok()?, own.ok()?);
+    let mut all = own.lines().filter_map(|line| {
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        let is_its = |hierarchy: &Hierarchy<'_>| match hierarchy.kind {
+            "cgroup2" => controllers.is_empty(),
+            _ => !controllers.is_empty() && hierarchy.controllers.ends_with(controllers),
+        };
+        let root = hierarchies(&mounts).find(is_its)?.root;
+        Some(root.join(path.trim_start_matches('/')).join("cgroup.procs"))
+    });
+    all.find(|file| file.exists())
+}
+
+/// A hierarchy of control groups.
+#[derive(Debug, PartialEq, Eq)]
+struct Hierarchy<'m> {
+    root: &'m Path,
+    kind: &'m str,
+    controllers: &'m str,
+}
+
+/// The file in which version 1 counts whom the kernel has killed for memory.
+const FIRST_VERSIONS: &str = "memory.oom_control";
+
+// === impl Hierarchy ===
+
+impl<'m> Hierarchy<'m> {
+    /// Where, and in which file, kills for memory are counted, if they may be.
+    fn kills(&self) -> Option<(&'m Path, &'static str)> {
+        match self.kind {
+            "cgroup2" => Some((self.root, "memory.events")),
+            _ => {
+                let has_memory = self.controllers.split(',').any(|one| one == "memory");
+                has_memory.then_some((self.root, FIRST_VERSIONS))
+            }
+        }
+    }
+}
+
+/// The hierarchies that are mounted whole, by a table of mounts.
+fn hierarchies(mounts: &str) -> impl Iterator<Item = Hierarchy<'_>> {
     mounts.lines().filter_map(|line| {
         let (place, kind) = line.split_once(" - ")?;
-        let kind = kind.split(' ').next()?;
-        let mut place = place.split(' ');
-        let (root, target) = (place.nth(3)?, place.next()?);
-        (matches!(kind, "cgroup" | "cgroup2") && root == "/").then(|| PathBuf::from(target))
+        let (mut place, mut kind) = (place.split(' '), kind.split(' '));
+        let (from, root) = (place.nth(3)?, Path::new(place.next()?));
+        let (kind, controllers) = (kind.next()?, kind.nth(1)?);
+        let is_whole = matches!(kind, "cgroup" | "cgroup2") && from == "/";
+        is_whole.then_some(Hierarchy { root, kind, controllers })
     })
 }
 
@@ -77,8 +122,8 @@ fn hierarchies(mounts: &str) -> impl Iterator<Item = PathBuf> {
 /// for one that is not is somebody's.
 pub(crate) fn sweep(is_left: impl Fn(&str) -> bool) {
     let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return };
-    for root in hierarchies(&mounts) {
-        for entry in fs::read_dir(&root).into_iter().flatten().flatten() {
+    for Hierarchy { root, .. } in hierarchies(&mounts) {
+        for entry in fs::read_dir(root).into_iter().flatten().flatten() {
             if entry.file_name().to_str().is_some_and(&is_left) {
                 remove_empty(&entry.path());
             }
@@ -104,6 +149,12 @@ fn is_kernels(group: &Path) -> io::Result<bool> {
 
 /// Removes a group with all groups below it.
 fn clear(group: &Path) -> io::Result<()> {
+    // As a rule nothing is in it.
+    match fs::remove_dir(group) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => {}
+    }
     let entries = match fs::read_dir(group) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -141,10 +192,10 @@ mod tests {
 32 30 0:28 / /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory
 33 30 0:28 /docker/x /var/lib/y rw - cgroup cgroup rw,memory
 ";
-        let found: Vec<_> = hierarchies(mounts).collect();
-        assert_eq!(
-            found,
-            [Path::new("/sys/fs/cgroup/unified"), Path::new("/sys/fs/cgroup/memory")]
-        );
+        let found: Vec<_> = hierarchies(mounts).map(|hierarchy| hierarchy.root).collect();
+        let [unified, memory] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory"].map(Path::new);
+        assert_eq!(found, [unified, memory]);
+        let kills: Vec<_> = hierarchies(mounts).filter_map(|one| one.kills()).collect();
+        assert_eq!(kills, [(unified, "memory.events"), (memory, FIRST_VERSIONS)]);
     }
 }

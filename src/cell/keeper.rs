@@ -81,8 +81,8 @@ pub(crate) async fn keep(group: &str) -> io::Result<()> {
         let is_clearing = keeper.cells.values().any(|cell| cell.stage == CellStage::Clearing);
         tokio::select! {
             order = channel.receive() => match order? {
+                Some((KeeperOrder::End, _)) | None => break,
                 Some((order, _)) => keeper.carry_out(order),
-                None => break,
             },
             _ = ended.recv() => keeper.reap(),
             () = sleep(AGAIN), if is_clearing => keeper.clear(),
@@ -153,6 +153,7 @@ impl CellKeeper {
                 }
             },
             KeeperOrder::Retire { cell } => self.retire(cell),
+            KeeperOrder::End => {}
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) enum KeeperOrder {
         /// The number of its mould.
         mould: u64,
     },
+    /// Remove what is left of all cells, and end.
+    End,
     /// Kill a cell and remove all that it had.
     Retire {
         /// The id of the cell.

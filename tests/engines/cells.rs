@@ -1,9 +1,10 @@
 //! Containers that are cells: a runtime runs them without the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{env, fs, process};
 
 use ganger_test_support::{
     AdminClient, Client, Config, Ending, Fleet, Ganger, labelled, wait_until,
@@ -395,6 +396,62 @@ fn where_there_can_be_no_cells_containers_are_plain_and_the_log_says_why() {
     assert!(cells(&ganger).is_empty());
     assert_eq!(ganger.stop(), 0);
     ganger.assert_nothing_left();
+}
+
+#[test]
+fn a_runtime_that_fails_costs_three_launches_and_no_client() {
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let runtime = "#!/bin/sh\n\
+        case $1 in --version) echo crun version 1.21; exit;; esac\n\
+        echo 'garbage' >> $4; echo '{\"msg\": \"it is out of luck\"}' >> $4; exit 1\n";
+    let directory = env::temp_dir().join(format!("ganger-test-runtime-{}", process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("crun"), runtime).unwrap();
+    fs::set_permissions(directory.join("crun"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{PATH}", directory.display());
+    let config = Config::new("luckless").env("PATH", &path).daemon(fleet.local().daemon(20));
+    let fields = format!("warm: 0, max: 2, {CELL}, queue: (length: 8, timeout: \"60s\")");
+    let config = config.fixture("cells", &fields, &["identify", "--traces"]);
+    let mut ganger = config.start(GANGER, &fleet);
+    ganger.wait_for_line(DEADLINE, |line| line.contains("listening service=cells "));
+    assert_eq!(ask(config.port("cells")).1, 1);
+    let ends = ganger.wait_for_ends(1);
+    assert_eq!(ends[0].field("end"), "--", "{ends:?}");
+    let line = ganger.wait_for_line(DEADLINE, |line| line.contains("plain ones and no cells"));
+    assert!(line.contains("it is out of luck"), "{line}");
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+    assert_no_cells(&ganger);
+    fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn cells_serve_while_their_engine_is_away_and_are_replaced_when_it_is_back() {
+    let fleet = Fleet::take(1);
+    fleet.load_images();
+    let host = fleet.hosts()[0].clone();
+    let config = Config::new("away").daemon(host.daemon(20));
+    let config =
+        config.fixture("cells", &format!("warm: 2, max: 6, {CELL}"), &["identify", "--traces"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    ganger.wait_until_stocked("cells");
+    let before = cells(&ganger);
+    let gone = fleet.kill_daemon(&host);
+    // Two are in stock.
+    assert_eq!(ask(config.port("cells")).1, 1);
+    drop(gone);
+    // The engine has ended the carrier with all other containers.
+    wait_until(DEADLINE, "the stock is another", || {
+        let now = cells(&ganger);
+        now.len() == 2 && now.is_disjoint(&before)
+    });
+    assert_eq!(ask(config.port("cells")).1, 1);
+    let ends = ganger.wait_for_ends(2);
+    assert!(ends.iter().all(|end| end.field("end") == "--"), "{ends:?}");
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+    assert_no_cells(&ganger);
 }
 
 #[test]
