@@ -211,6 +211,7 @@ async fn run_asked(
     // Before the first list: the containers of these runs in it are not leftovers.
     let before = predecessor.iter().flat_map(Predecessor::boots);
     before.for_each(|boot| docker.leave_alone(&boot));
+    docker.sweep_cells();
     let Plan { services, fleet, settings } = plan;
     let (followed, fleet) = tokio::select! {
         // Nothing was begun yet: a stop does not wait for discovery.

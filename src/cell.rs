@@ -14,6 +14,7 @@ mod channel;
 mod groups;
 mod keeper;
 mod message;
+mod rlimits;
 mod runtime;
 mod specification;
 

@@ -232,6 +232,7 @@ impl Docker {
             moved.network = Arc::clone(&known.network);
             moved.secrets = Arc::clone(&known.secrets);
             moved.carriers = Arc::clone(&known.carriers);
+            moved.cell_events = Arc::clone(&known.cell_events);
             *known = Arc::new(moved);
         }
         Arc::clone(known)
@@ -250,7 +251,6 @@ impl ContainerRuntime for Docker {
 
     async fn connect(&self, daemon: &DaemonName, site: &Site) -> Result<DaemonFacts, CallError> {
         tracing::debug!(%daemon, url = %site.endpoint, "making contact");
-        self.sweep_cells(Scope::Instance);
         self.daemon_at(daemon, site).connect().await
     }
 
@@ -287,6 +287,9 @@ impl ContainerRuntime for Docker {
     fn fault_of(&self, launch: LaunchId) -> Fault {
         let daemons: Vec<_> = self.daemons.lock().values().cloned().collect();
         let blame = |daemon: &Arc<Daemon>| self.spoil_sandbox(daemon, launch);
+        if self.lost_its_keeper(launch) {
+            return Fault::Unwanted;
+        }
         // A service does not answer for a sandbox that others had used before.
         if daemons.iter().any(blame) { Fault::Daemon } else { Fault::Service }
     }
@@ -316,7 +319,9 @@ impl ContainerRuntime for Docker {
         self.tidy_sandboxes(&daemon);
         self.tidy_secrets(&daemon);
         self.tidy_carriers(&daemon);
-        self.sweep_cells(Scope::Run);
+        if self.scope == Scope::Run {
+            self.sweep_cells();
+        }
         let (all, lost) = self.list_counted(&daemon).await?;
         let count = |listed: &[_]| u32::try_from(listed.len()).unwrap_or(u32::MAX);
         let total = count(&all);

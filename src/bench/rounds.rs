@@ -17,7 +17,7 @@ use super::records::Recorded;
 use super::report::{Point, Series};
 use super::series::SeriesRecorder;
 use super::setup::{RoundKind, Setup};
-use super::test_bed::{self, BenchError, TestBed};
+use super::test_bed::{self, BenchError, Children, TestBed};
 use crate::docker::Docker;
 use crate::reach::Backend;
 use crate::shutdown::Stop;
@@ -55,10 +55,20 @@ pub struct Surroundings<'s> {
     pub instance: &'s str,
     /// Starts a guardian that logs so much.
     pub guardian: fn(&str) -> Command,
+    /// Starts a keeper of cells.
+    pub keeper: fn() -> Command,
     /// What is logged.
     pub log: &'s str,
     /// Ends the measurement.
     pub stop: &'s Stop,
+}
+
+// === impl Surroundings ===
+
+impl Surroundings<'_> {
+    fn children(&self) -> Children {
+        Children { guardian: (self.guardian)(self.log), keeper: (self.keeper)() }
+    }
 }
 
 /// The figures so far.
@@ -83,9 +93,9 @@ pub async fn rounds(
 ) -> Result<Point, BenchError> {
     let spare = if how.is_alone() { 0 } else { how.stock };
     let config = setup.plan(&how.kinds, how.stock, spare, how.patience);
-    let (guardian, stop) = (Some((with.guardian)(with.log)), with.stop);
+    let (children, stop) = (with.children(), with.stop);
     let (mut tally, mut done) = (Tally::new(&how.kinds), 0);
-    let measured = test_bed::with(config, &how.kinds, with.instance, guardian, stop, async |bed| {
+    let measured = test_bed::with(config, &how.kinds, with.instance, children, stop, async |bed| {
         let direct = match how.kinds.contains(&RoundKind::Direct) {
             true => Some(bed.lease(RoundKind::Direct).await?),
             false => None,
@@ -131,10 +141,10 @@ pub async fn refill(
     let mut setup = setup.clone();
     setup.set_launches(clients);
     let config = setup.plan(&[RoundKind::Cold], clients, clients, patience);
-    let (guardian, stop) = (Some((with.guardian)(with.log)), with.stop);
+    let (children, stop) = (with.children(), with.stop);
     let (mut recorder, mut took) = (SeriesRecorder::new(), Duration::ZERO);
     let measured =
-        test_bed::with(config, &[RoundKind::Cold], with.instance, guardian, stop, async |bed| {
+        test_bed::with(config, &[RoundKind::Cold], with.instance, children, stop, async |bed| {
             let pace = Pace::Closed { concurrency: clients as usize };
             let load = Load { pace, requests: None, duration: Some(duration) };
             let shot = dial(bed, &setup, RoundKind::Cold, patience)?;

@@ -51,6 +51,12 @@ pub enum BenchError {
     },
 }
 
+/// The processes that the program under measurement starts.
+pub(super) struct Children {
+    pub(super) guardian: Command,
+    pub(super) keeper: Command,
+}
+
 /// The program under measurement, while it runs.
 pub(super) struct TestBed {
     running: Running,
@@ -73,7 +79,7 @@ pub(super) async fn with<T>(
     config: Config,
     kinds: &[RoundKind],
     instance: &str,
-    guardian: Option<Command>,
+    children: Children,
     stop: &Stop,
     work: impl AsyncFnOnce(&TestBed) -> Result<T, BenchError>,
 ) -> Result<T, BenchError> {
@@ -88,7 +94,8 @@ pub(super) async fn with<T>(
     let records = Arc::new(Records::default());
     let startup = Startup {
         load: None,
-        guardian,
+        guardian: Some(children.guardian),
+        keeper: Some(children.keeper),
         recorders: vec![records.clone()],
         engines: vec![records.clone()],
         ..Startup::new(config, taken, own)

@@ -6,16 +6,18 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ganger_pool::runtime::{CallError, Removal};
 use parking_lot::Mutex;
+use tokio::process::Command;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::channel::CellChannel;
 use super::groups::{Groups, own_processes};
@@ -36,9 +38,9 @@ pub(crate) struct Cells {
     command: Option<Mutex<Command>>,
     /// Locked while a keeper is started.
     link: tokio::sync::Mutex<Option<Arc<Link>>>,
-    /// The file that moves processes into our own control group, once it was looked for.
-    own_group: Arc<OnceLock<Option<PathBuf>>>,
-    /// It is being written to.
+    /// No more keepers are started.
+    is_closed: AtomicBool,
+    /// The file that moves processes into our own control group is being written to.
     is_waking: Arc<AtomicBool>,
     /// Every cell whose removal was not confirmed.
     known: Arc<Mutex<BTreeMap<String, Arc<CellLife>>>>,
@@ -99,6 +101,8 @@ pub(crate) struct FailedCell {
     pub(crate) end: Option<CellExit>,
     /// What it has printed, if it was begun.
     pub(crate) output: Option<OwnedFd>,
+    /// The runtime has said why, and not the keeper or this process.
+    pub(crate) by_runtime: bool,
 }
 
 /// The connection to one keeper.
@@ -123,11 +127,10 @@ struct LinkWaiters {
 
 impl Cells {
     /// The cells of a run, in the control group of this name. `command` starts a keeper.
-    pub(crate) fn new(group: String, command: Option<Command>) -> Self {
-        let command = command.map(Mutex::new);
-        let (link, known) = Default::default();
-        let (own_group, is_waking) = Default::default();
-        Self { group, command, link, own_group, is_waking, known }
+    pub(crate) fn new(group: String, command: Option<std::process::Command>) -> Self {
+        let command = command.map(|command| Mutex::new(Command::from(command)));
+        let (link, is_closed) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
+        Self { group, command, link, is_closed, is_waking: Arc::default(), known: Arc::default() }
     }
 
     /// The control group of all cells.
@@ -233,9 +236,9 @@ impl Cells {
         if self.is_waking.swap(true, Relaxed) {
             return;
         }
-        let (own_group, is_waking) = (Arc::clone(&self.own_group), Arc::clone(&self.is_waking));
+        let is_waking = Arc::clone(&self.is_waking);
         tokio::task::spawn_blocking(move || {
-            if let Some(file) = own_group.get_or_init(own_processes) {
+            if let Some(file) = own_processes() {
                 // Without the right to it, the first cell takes longer.
                 _ = fs::write(file, OURSELVES);
             }
@@ -252,6 +255,7 @@ impl Cells {
     /// # Cancel safety
     /// Dropping the future leaves the keeper to end by itself.
     pub(crate) async fn close(&self) {
+        self.is_closed.store(true, Relaxed);
         let Some(link) = self.link.lock().await.take() else { return };
         // One that takes no order has ended.
         if link.order(&KeeperOrder::End).await.is_ok() {
@@ -270,37 +274,46 @@ impl Cells {
         if let Some(link) = known.as_ref().filter(|link| !link.waiting.lock().has_ended) {
             return Ok(Arc::clone(link));
         }
+        if self.is_closed.load(Relaxed) {
+            return Err("no more cells are made".to_owned());
+        }
         let command = self.command.as_ref().ok_or("cells are for `ganger run`")?;
         let failed = |error: io::Error| format!("the keeper of cells cannot be started: {error}");
         let (end, its_end) = CellChannel::pair().map_err(failed)?;
-        let child = command.lock().stdin(Stdio::from(its_end)).spawn().map_err(failed)?;
-        // It has started another process by the time, or has told why not.
-        let status = tokio::task::spawn_blocking(move || {
-            let mut child = child;
-            child.wait()
-        })
-        .await;
+        let mut child = command.lock().stdin(Stdio::from(its_end)).spawn().map_err(failed)?;
         // Else the other end would not be closed when the keeper ends.
         command.lock().stdin(Stdio::null());
-        match status {
-            Ok(Ok(status)) if status.success() => {}
-            Ok(Ok(status)) => return Err(format!("the keeper of cells did not start: {status}")),
-            Ok(Err(error)) => return Err(failed(error)),
-            Err(error) => return Err(failed(error.into())),
+        // It starts another process, and ends.
+        let status = timeout(PROMPT, child.wait()).await;
+        let status =
+            status.map_err(|_| format!("the keeper of cells is not there after {PROMPT:?}"));
+        let status = status?.map_err(failed)?;
+        if !status.success() {
+            return Err(format!("the keeper of cells did not start: {status}"));
         }
         let (ready, is_ready) = oneshot::channel();
         let waiting = Mutex::new(LinkWaiters { ready: Some(ready), ..LinkWaiters::default() });
-        let link = Arc::new(Link {
-            channel: CellChannel::new(end).map_err(failed)?,
-            ended: watch::Sender::new(false),
-            waiting,
-        });
-        tokio::spawn(follow(Arc::clone(&link), Arc::clone(&self.known)));
+        let (channel, ended) = (CellChannel::new(end).map_err(failed)?, watch::Sender::new(false));
+        let link = Arc::new(Link { channel, ended, waiting });
+        let following = tokio::spawn(follow(Arc::clone(&link), Arc::clone(&self.known)));
+        // Dropped before the keeper is ready, it ends that.
+        let following = AbortOnDropHandle::new(following);
         match timeout(PROMPT, is_ready).await {
-            Ok(Ok(())) => Ok(Arc::clone(known.insert(link))),
+            Ok(Ok(())) => {
+                _ = following.detach();
+                Ok(Arc::clone(known.insert(link)))
+            }
             Ok(Err(_)) => Err("the keeper of cells ended before it was ready".to_owned()),
             Err(_) => Err(format!("the keeper of cells is not ready after {PROMPT:?}")),
         }
+    }
+
+    /// Makes sure of the keeper.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn ready(&self) -> Result<(), String> {
+        self.link().await.map(drop)
     }
 }
 
@@ -319,6 +332,7 @@ async fn follow(link: Arc<Link>, known: Arc<Mutex<BTreeMap<String, Arc<CellLife>
     let waiting = LinkWaiters { has_ended: true, ..LinkWaiters::default() };
     // Whoever waits is told by that.
     drop(std::mem::replace(&mut *link.waiting.lock(), waiting));
+    link.channel.close();
     link.ended.send_replace(true);
     for cell in known.lock().values() {
         cell.over(CellEnd::Unknown);
@@ -361,11 +375,12 @@ impl Link {
                 let started = started(descriptors.next(), descriptors.next());
                 _ = waiting.launching.remove(&cell).map(|sender| sender.send(started));
             }
-            KeeperReport::Failed { cell, why, end } => {
+            KeeperReport::Failed { cell, why, end, by_runtime } => {
                 if let Some(cell) = known.lock().get(&cell) {
                     cell.over(end.map_or(CellEnd::Unknown, CellEnd::Exited));
                 }
-                let failed = FailedCell { why, end, output: descriptors.next() };
+                let output = descriptors.next();
+                let failed = FailedCell { why, end, output, by_runtime };
                 _ = waiting.launching.remove(&cell).map(|sender| sender.send(Err(failed)));
             }
             KeeperReport::Ended { cell, end } => {
@@ -384,7 +399,7 @@ impl Link {
 
 impl From<String> for FailedCell {
     fn from(why: String) -> Self {
-        Self { why, end: None, output: None }
+        Self { why, end: None, output: None, by_runtime: false }
     }
 }
 
@@ -403,6 +418,7 @@ fn started(process: Option<OwnedFd>, output: Option<OwnedFd>) -> Result<Started,
             why: format!("ended {ENDED_AT_ONCE}"),
             end: None,
             output: Some(output),
+            by_runtime: true,
         }),
     }
 }

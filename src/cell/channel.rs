@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
-    sendmsg, socketpair,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
+    recvmsg, sendmsg, shutdown, socketpair,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,6 +51,12 @@ impl CellChannel {
         // Without the right to it, a large specification is refused.
         _ = set_socket_send_buffer_size_force(&end, 2 * LARGEST);
         Ok(Self { socket: reactor::both_ways(end)? })
+    }
+
+    /// Ends it for both sides, whoever holds it.
+    pub(super) fn close(&self) {
+        // It is closed already, or else.
+        _ = shutdown(self.socket.get_ref(), Shutdown::Both);
     }
 
     /// Sends a message with descriptors.
@@ -123,7 +129,8 @@ fn receive(socket: BorrowedFd<'_>, descriptors: &mut Vec<OwnedFd>) -> Result<Vec
             descriptors.extend(rights);
         }
     }
-    if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    // Descriptors that this process has no room for are missing, and whoever wants them says so.
+    if got.flags.intersects(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
     text.truncate(got.bytes);

@@ -160,10 +160,10 @@ fn clear(group: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            clear(&entry.path())?;
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            // What is left of it keeps this one from being removed, which is told.
+            _ = clear(&entry.path());
         }
     }
     if !is_kernels(group)? {

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use ganger_pool::backoff::Backoff;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -29,7 +30,7 @@ use super::specification::PLACE;
 use ground::{Ground, log_file, pid_file, state};
 
 /// The pause before another attempt to remove the group of a cell whose processes have ended.
-const AGAIN: Duration = Duration::from_millis(5);
+const AGAIN: Backoff = Backoff { first: Duration::from_millis(5), cap: Duration::from_secs(1) };
 /// How long the end of a process is remembered that may be the first one of a cell.
 const EARLY: Duration = Duration::from_secs(30);
 /// How long the last cells have to end, before the kernel ends them with the keeper.
@@ -70,14 +71,19 @@ pub(crate) async fn keep(group: &str) -> io::Result<()> {
         moulds: HashMap::new(),
         cells: HashMap::new(),
         early: Vec::new(),
+        has_cleared: false,
         reports: Vec::new(),
     };
     keeper.tell(KeeperReport::Ready);
+    // Of attempts in a row to remove what does not go.
+    let mut attempts = 1;
     loop {
         for (report, descriptors) in keeper.reports.drain(..) {
             let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
             channel.send(&report, &descriptors).await?;
         }
+        attempts = if keeper.has_cleared { 1 } else { attempts };
+        keeper.has_cleared = false;
         let is_clearing = keeper.cells.values().any(|cell| cell.stage == CellStage::Clearing);
         tokio::select! {
             order = channel.receive() => match order? {
@@ -85,7 +91,10 @@ pub(crate) async fn keep(group: &str) -> io::Result<()> {
                 Some((order, _)) => keeper.carry_out(order),
             },
             _ = ended.recv() => keeper.reap(),
-            () = sleep(AGAIN), if is_clearing => keeper.clear(),
+            () = sleep(AGAIN.after(attempts)), if is_clearing => {
+                attempts = attempts.saturating_add(1);
+                keeper.clear();
+            }
         }
     }
     keeper.end().await;
@@ -100,6 +109,8 @@ struct CellKeeper {
     /// Processes that have ended, and may turn out to be the first ones of cells whose runtime has
     /// not ended yet.
     early: Vec<(Instant, Pid, WaitStatus)>,
+    /// What was left of a cell was removed.
+    has_cleared: bool,
     /// The reports to be sent, with their descriptors.
     reports: Vec<(KeeperReport, Vec<OwnedFd>)>,
 }
@@ -148,8 +159,8 @@ impl CellKeeper {
             KeeperOrder::Launch { cell, mould } => match self.launch(&cell, mould) {
                 Ok(kept) => _ = self.cells.insert(cell, kept),
                 Err(error) => {
-                    let (why, end) = (error.to_string(), None);
-                    self.tell(KeeperReport::Failed { cell, why, end });
+                    let (why, end, by_runtime) = (error.to_string(), None, false);
+                    self.tell(KeeperReport::Failed { cell, why, end, by_runtime });
                 }
             },
             KeeperOrder::Retire { cell } => self.retire(cell),
@@ -176,9 +187,9 @@ impl CellKeeper {
     }
 
     fn retire(&mut self, cell: String) {
-        let Some(kept) = self.cells.get_mut(&cell) else {
-            return self.tell(KeeperReport::Gone { cell });
-        };
+        // One that is not known may have been another keeper's.
+        let unknown = KeptCell { stage: CellStage::Over, output: None, retired: true };
+        let kept = self.cells.entry(cell).or_insert(unknown);
         kept.retired = true;
         match kept.stage {
             CellStage::Making { runtime: process } | CellStage::Running { first: process } => {
@@ -192,6 +203,10 @@ impl CellKeeper {
 
     /// Waits for all children that have ended.
     fn reap(&mut self) {
+        let is_making = |kept: &KeptCell| matches!(kept.stage, CellStage::Making { .. });
+        if !self.cells.values().any(is_making) {
+            self.early.clear();
+        }
         self.early.retain(|(since, ..)| since.elapsed() < EARLY);
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -238,8 +253,9 @@ impl CellKeeper {
     fn made(&mut self, cell: String, status: WaitStatus) {
         let first = fs::read_to_string(pid_file(&cell)).ok();
         let first = first.and_then(|pid| pid.trim().parse().ok()).and_then(Pid::from_raw);
-        let early = self.early.iter().find(|(_, pid, _)| Some(*pid) == first);
-        let early = early.map(|(_, _, status)| self.exit(&cell, *status));
+        let early = self.early.iter().position(|(_, pid, _)| Some(*pid) == first);
+        let early = early.map(|at| self.early.swap_remove(at).2);
+        let early = early.map(|status| self.exit(&cell, status));
         let Some(kept) = self.cells.get_mut(&cell) else { return };
         let output: Vec<_> = kept.output.take().into_iter().collect();
         let is_made = status.exit_status() == Some(0);
@@ -261,7 +277,8 @@ impl CellKeeper {
                 Some(CellExit { code, .. }) => format!("exited with code {code} {ENDED_AT_ONCE}"),
                 None => why_not(&cell, status),
             };
-            self.reports.push((KeeperReport::Failed { cell, why, end }, output));
+            let failed = KeeperReport::Failed { cell, why, end, by_runtime: true };
+            self.reports.push((failed, output));
         }
     }
 
@@ -282,6 +299,7 @@ impl CellKeeper {
             _ = fs::remove_file(pid_file(&cell));
             _ = fs::remove_file(log_file(&cell));
             self.cells.remove(&cell);
+            self.has_cleared = true;
             self.tell(KeeperReport::Gone { cell });
         }
     }
@@ -291,7 +309,7 @@ impl CellKeeper {
         let gone = async {
             while self.groups.remove_all().is_err() {
                 _ = wait(WaitOptions::NOHANG);
-                sleep(AGAIN).await;
+                sleep(AGAIN.first).await;
             }
         };
         _ = timeout(LAST, gone).await;

@@ -82,6 +82,8 @@ pub(super) enum KeeperReport {
         why: String,
         /// The end of its first process, if there was one.
         end: Option<CellExit>,
+        /// The runtime has said so, and not the keeper.
+        by_runtime: bool,
     },
     /// The first process of a cell has ended.
     Ended {

@@ -5,7 +5,11 @@
 //! is but for a few fields, and anything in it that is not known to hold for a second container as
 //! it does for the carrier is refused, with the reason.
 
+use std::path::PathBuf;
+
 use serde_json::{Map, Value, json};
+
+use super::rlimits;
 
 /// Stands for the id of a cell in a [`CellSpec`].
 pub(super) const ID: &str = "@ganger-cell-id@";
@@ -43,8 +47,10 @@ pub(crate) struct CarrierOrder<'a> {
     pub(crate) command: &'a [String],
     /// The control group of all cells, from the root of each hierarchy.
     pub(crate) group: &'a str,
-    /// The kernel has IPv6.
-    pub(crate) has_v6: bool,
+    /// Its limits, as the kernel tells them of its process.
+    pub(crate) limits: &'a str,
+    /// Its network namespace has no IPv6, though the kernel has.
+    pub(crate) without_v6: bool,
 }
 
 /// The specification of all cells of one carrier, with [`ID`] and [`NAME`] where each has its own.
@@ -52,6 +58,8 @@ pub(crate) struct CarrierOrder<'a> {
 pub(crate) struct CellSpec {
     /// The text of `config.json`.
     pub(crate) text: String,
+    /// What of the machine it mounts.
+    pub(crate) sources: Vec<PathBuf>,
     /// The names and sources of the files at `/etc` that each cell gets a copy of.
     pub(crate) files: Vec<(String, String)>,
 }
@@ -63,14 +71,14 @@ pub(crate) struct CellSpec {
 pub(crate) fn for_cells(text: &[u8], carrier: &CarrierOrder<'_>) -> Result<CellSpec, String> {
     let mut spec: Map<String, Value> =
         serde_json::from_slice(text).map_err(|error| format!("it cannot be read: {error}"))?;
-    let mut files = Vec::new();
+    let (mut files, mut sources) = (Vec::new(), Vec::new());
 
     hooks(&spec)?;
     spec.remove("hooks");
     let mounts = list(spec.get("mounts"));
     let mut kept = Vec::new();
     for mount in mounts {
-        kept.extend(cell_mount(mount, carrier, &mut files)?);
+        kept.extend(cell_mount(mount, carrier, (&mut files, &mut sources))?);
     }
     spec.insert("mounts".to_owned(), kept.into());
 
@@ -86,7 +94,7 @@ pub(crate) fn for_cells(text: &[u8], carrier: &CarrierOrder<'_>) -> Result<CellS
     cell_process(process.ok_or("it has no process")?, carrier, is_own.then_some(own_name))?;
     let linux = spec.get_mut("linux").and_then(Value::as_object_mut);
     cell_linux(linux.ok_or("it is not for Linux")?, carrier)?;
-    Ok(CellSpec { text: Value::Object(spec).to_string(), files })
+    Ok(CellSpec { text: Value::Object(spec).to_string(), sources, files })
 }
 
 /// Accepts the hooks of Docker's networks alone, which a sealed container does without.
@@ -107,7 +115,7 @@ fn hooks(spec: &Map<String, Value>) -> Result<(), String> {
 fn cell_mount(
     mount: &Value,
     carrier: &CarrierOrder<'_>,
-    files: &mut Vec<(String, String)>,
+    (files, sources): (&mut Vec<(String, String)>, &mut Vec<PathBuf>),
 ) -> Result<Option<Value>, String> {
     let field = |name| text_of(mount.get(name));
     let (target, source, kind) = (field("destination"), field("source"), field("type"));
@@ -133,6 +141,7 @@ fn cell_mount(
     let is_init = target == INIT && source.ends_with("docker-init");
     let asked = carrier.mounts.iter().any(|(to, from)| to == target && from == source);
     if is_init || asked {
+        sources.push(source.into());
         return Ok(Some(mount.clone()));
     }
     Err(format!("it mounts {source} at {target}, which all its cells would share"))
@@ -158,6 +167,14 @@ fn cell_process(
     let command = carrier.command.iter().map(|arg| Value::from(arg.as_str()));
     let args: Vec<_> = args[..before].iter().cloned().chain(command).collect();
     process.insert("args".to_owned(), args.into());
+    // Limits that the specification does not name come from whoever starts the runtime.
+    let mut limits = list(process.get("rlimits")).to_vec();
+    for limit in rlimits::of_process(carrier.limits) {
+        if !limits.iter().any(|named| named.get("type") == limit.get("type")) {
+            limits.push(limit);
+        }
+    }
+    process.insert("rlimits".to_owned(), limits.into());
     let Some(own_name) = own_name else { return Ok(()) };
     let own = format!("HOSTNAME={own_name}");
     for variable in process.get_mut("env").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -182,9 +199,8 @@ fn cell_linux(linux: &mut Map<String, Value>, carrier: &CarrierOrder<'_>) -> Res
         return Err(format!("its control group is {groups}, which is not Docker's usual one"));
     }
     linux.insert("cgroupsPath".to_owned(), format!("{}/{ID}", carrier.group).into());
-    if carrier.has_v6 {
+    if carrier.without_v6 {
         let sysctls = linux.entry("sysctl").or_insert_with(|| json!({}));
-        // As an engine has it in a container without a network.
         let sysctls = sysctls.as_object_mut().ok_or("its kernel parameters cannot be read")?;
         sysctls.entry(NO_V6).or_insert_with(|| "1".into());
     }

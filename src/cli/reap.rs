@@ -36,6 +36,9 @@ pub(super) async fn reap(config: &Config, name: &str, dry_run: bool) -> Result<E
     // No run has this boot: every container was launched by another.
     let boot = instance.as_ref().map_or("dry-run", Instance::boot).to_owned();
     let docker = Docker::new(Identity { instance: name.to_owned(), boot }, Vec::new());
+    if !dry_run {
+        docker.sweep_cells();
+    }
     remove(config, docker, &format!("instance {name}"), dry_run).await
 }
 

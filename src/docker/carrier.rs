@@ -10,7 +10,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use ganger_pool::core::ServiceName;
 use ganger_pool::runtime::{LaunchError, LaunchOrder};
@@ -20,6 +19,7 @@ use super::carriers::{Carrier, Carrying};
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::holder_removal::Creation;
+use super::ignored;
 use super::kind::EngineKind;
 use super::sandboxes::Holds;
 use super::{Docker, Network, Reach, Ready, Spec, explain, fault};
@@ -28,6 +28,8 @@ use crate::image;
 use crate::reach::process::Process;
 use crate::spec::{Sandbox, Volume};
 
+/// The engine's names of the runtimes whose specifications cells may be run by.
+const RUNTIMES: [&str; 3] = ["runc", "crun", "io.containerd.runc.v2"];
 /// Where a carrier has its volume.
 const PLACE: &str = "/.ganger-carrier";
 /// The program in it.
@@ -76,26 +78,34 @@ impl Docker {
     pub(super) async fn carrier(
         &self,
         daemon: &Arc<Daemon>,
-        contact: &Contact,
+        contact: &Arc<Contact>,
         service: &ServiceName,
         (spec, image): (&Arc<Spec>, &str),
     ) -> Option<Arc<Carrier>> {
         let place = daemon.carriers.place(spec)?;
-        let mut known = place.lock().await;
-        if let Some(carrying) = known.as_ref().filter(|carrying| !carrying.is_over()) {
-            return carrying.clone().carrier();
-        }
-        if let Some(over) = known.take().and_then(Carrying::carrier) {
-            daemon.carriers.keep(over);
-        }
-        let carrying = match self.make_carrier(daemon, contact, spec, image).await {
-            Ok(carrier) => Carrying::Cells(Arc::new(carrier)),
-            Err(why) => {
-                daemon.tell_plain(service, &why);
-                Carrying::Plain(Instant::now())
+        // Whoever wants it may give up; a carrier that is begun has to be known to somebody.
+        let (docker, daemon, contact) = (self.clone(), Arc::clone(daemon), Arc::clone(contact));
+        let (service, spec, image) = (service.clone(), Arc::clone(spec), image.to_owned());
+        let work = tokio::spawn(async move {
+            let mut known = place.lock().await;
+            if let Some(carrying) = known.as_ref().filter(|carrying| !carrying.is_over()) {
+                return carrying.clone().carrier();
             }
-        };
-        known.insert(carrying).clone().carrier()
+            let before = known.take();
+            let pause = before.as_ref().and_then(Carrying::pause);
+            if let Some(over) = before.and_then(Carrying::carrier) {
+                daemon.carriers.keep(over);
+            }
+            let carrying = match docker.make_carrier(&daemon, &contact, &spec, &image).await {
+                Ok(carrier) => Carrying::Cells(Arc::new(carrier)),
+                Err(why) => {
+                    daemon.tell_plain(&service, &why);
+                    Carrying::plain(pause)
+                }
+            };
+            known.insert(carrying).clone().carrier()
+        });
+        work.await.ok().flatten()
     }
 
     /// The carrier of a launch whose container is to be a cell.
@@ -118,15 +128,18 @@ impl Docker {
     pub(super) async fn give_up_cells(
         &self,
         daemon: &Arc<Daemon>,
-        service: &ServiceName,
-        spec: &Arc<Spec>,
+        (service, spec): (&ServiceName, &Arc<Spec>),
+        failing: &Arc<Carrier>,
         why: &str,
     ) {
-        daemon.tell_plain(service, why);
         let Some(place) = daemon.carriers.place(spec) else { return };
         let mut known = place.lock().await;
-        if let Some(Carrying::Cells(carrier)) = known.replace(Carrying::Plain(Instant::now())) {
-            daemon.carriers.keep(carrier);
+        // Another may have taken its place since.
+        let is_it = |carrying: &Carrying| matches!(carrying, Carrying::Cells(it) if Arc::ptr_eq(it, failing));
+        if known.as_ref().is_some_and(is_it) {
+            daemon.tell_plain(service, why);
+            *known = Some(Carrying::plain(None));
+            daemon.carriers.keep(Arc::clone(failing));
         }
     }
 
@@ -137,19 +150,14 @@ impl Docker {
         spec: &Arc<Spec>,
         image: &str,
     ) -> Result<Carrier, String> {
-        why_plain(spec).map_or(Ok(()), |why| Err(why.to_owned()))?;
-        if contact.kind != EngineKind::Docker {
-            return Err("the engine is not Docker".to_owned());
-        }
-        contact.why_published().map_or(Ok(()), Err)?;
-        let runtime = tokio::task::spawn_blocking(runtime).await.ok().flatten();
-        let runtime = runtime.ok_or("neither crun 1.8 or later nor runc is installed here")?;
+        let runtime = self.runtime_of_cells(contact, spec).await?;
+        self.cells.ready().await?;
         let command = self.command_of(daemon, spec, image).await?;
 
         let number = daemon.sandboxes.begin(Holds::Carrier);
-        let made = self.start_carrier(daemon, contact, number, spec).await;
+        let made = self.start_carrier(daemon, contact, number, (spec, image)).await;
         let fits = match made {
-            Ok(id) => self.look_at_carrier(daemon, &id, spec, (&command, runtime)).await,
+            Ok(id) => self.look_at_carrier(daemon, contact, &id, spec, (&command, runtime)).await,
             Err(why) => Err(why),
         };
         match fits {
@@ -165,12 +173,30 @@ impl Docker {
         }
     }
 
+    /// The runtime of the cells of a specification.
+    ///
+    /// # Errors
+    /// Why there can be none, as far as that shows before a carrier is looked at.
+    pub(super) async fn runtime_of_cells(
+        &self,
+        contact: &Contact,
+        spec: &Spec,
+    ) -> Result<PathBuf, String> {
+        why_plain(spec).map_or(Ok(()), |why| Err(why.to_owned()))?;
+        if contact.kind != EngineKind::Docker {
+            return Err("the engine is not Docker".to_owned());
+        }
+        contact.why_published().map_or(Ok(()), Err)?;
+        let runtime = tokio::task::spawn_blocking(runtime).await.ok().flatten();
+        runtime.ok_or_else(|| "neither crun 1.8 or later nor runc is installed here".to_owned())
+    }
+
     async fn start_carrier(
         &self,
         daemon: &Daemon,
         contact: &Contact,
         number: u64,
-        spec: &Spec,
+        (spec, image): (&Spec, &str),
     ) -> Result<String, String> {
         // Without a name the volume is removed with its container.
         let volume = Volume { name: String::new(), read_only: false };
@@ -182,7 +208,7 @@ impl Docker {
             ..spec.clone()
         };
         let files = [image::File { path: PROGRAM, mode: 0o755, content: image::HOLDER }];
-        let id = self.create_holder(daemon, contact, number, &spec, None).await;
+        let id = self.create_holder(daemon, contact, number, (&spec, image), None).await;
         let id = id.map_err(|error| error.message)?;
         super::secrets::upload(daemon, &id, PLACE, &files, "the program of a carrier")
             .await
@@ -194,16 +220,31 @@ impl Docker {
     async fn look_at_carrier(
         &self,
         daemon: &Daemon,
+        contact: &Contact,
         id: &str,
         spec: &Spec,
         (command, runtime): (&[String], PathBuf),
     ) -> Result<(Process, crate::cell::Adopted), String> {
         let seen = daemon.inspect(id).await.map_err(|error| error.message)?;
-        let pid = seen.map_or(0, |seen| seen.state.pid);
+        let seen = seen.unwrap_or_default();
+        let pid = seen.state.pid;
         let gone = || "the carrier ended as soon as it was started".to_owned();
         let process = Process::open(pid).map_err(|_| gone())?;
         if !process.belongs_to(id) {
             return Err("its process is not seen from here".to_owned());
+        }
+        // What the engine has left out of the settings, cells would go without.
+        contact.note_ignored(ignored::read_back(spec, &seen.host_config));
+        if !process.has_own_group(id) {
+            contact.note_ignored(ignored::all_limits());
+        }
+        contact.heeds(spec)?;
+        let own = daemon.runtime_of(id).await.map_err(|error| error.message)?;
+        if !own.as_deref().is_some_and(|own| RUNTIMES.contains(&own)) {
+            let own = own.unwrap_or_else(|| "one that it does not name".to_owned());
+            return Err(format!(
+                "the engine runs containers by {own}, and cells are run by crun or runc"
+            ));
         }
         let path = format!("/containers/{id}/json");
         let layered: Layered =
@@ -227,7 +268,8 @@ impl Docker {
                 mounts: &mounts,
                 command: &command,
                 group: &group,
-                has_v6: Path::new("/proc/sys/net/ipv6").exists(),
+                limits: "",
+                without_v6: false,
             };
             pattern(pid, &order, layered, runtime, size)
         });
@@ -327,28 +369,36 @@ fn pattern(
     // The shim of a container has its bundle for a working directory, wherever that is.
     let shim = crate::reach::process::parent(pid).ok_or("its shim is not seen from here")?;
     let root = PathBuf::from(format!("/proc/{shim}/root"));
-    let read = |path: &Path| -> io::Result<String> { fs::read_to_string(path) };
     let failed = |what: &str| {
         let what = what.to_owned();
         move |error: io::Error| format!("{what} cannot be read: {error}")
     };
     let config = format!("/proc/{shim}/cwd/config.json");
-    let text = read(Path::new(&config)).map_err(failed("the specification of the carrier"))?;
-    let spec = for_cells(text.as_bytes(), order)?;
+    let text = fs::read_to_string(config).map_err(failed("the specification of the carrier"))?;
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits"));
+    let limits = limits.map_err(failed("the limits of the carrier"))?;
+    // Engines differ in what they leave of IPv6 where there is no network.
+    let v6 = fs::read_to_string(format!("/proc/{pid}/net/if_inet6")).unwrap_or_default();
+    let without_v6 = Path::new("/proc/sys/net/ipv6").exists() && v6.is_empty();
+    let order = CarrierOrder { limits: &limits, without_v6, ..*order };
+    let spec = for_cells(text.as_bytes(), &order).map_err(|why| why.replace(order.id, "ID"))?;
     let mut files = Vec::new();
     for (file, source) in spec.files {
         let there = root.join(source.trim_start_matches('/'));
-        files.push((file, read(&there).map_err(failed("a file of the carrier"))?));
+        files.push((file, fs::read_to_string(there).map_err(failed("a file of the carrier"))?));
     }
     let layers: Vec<_> = lower.split(':').map(PathBuf::from).collect();
-    for layer in &layers {
-        let there = root.join(layer.strip_prefix("/").unwrap_or(layer));
+    for place in layers.iter().chain(&spec.sources) {
+        let there = root.join(place.strip_prefix("/").unwrap_or(place));
         let inode = |path: &Path| fs::metadata(path).ok().map(|seen| (seen.dev(), seen.ino()));
-        if inode(layer).is_none() || inode(layer) != inode(&there) {
-            return Err(format!("the engine's layer {} is not found here", layer.display()));
+        if inode(place).is_none() || inode(place) != inode(&there) {
+            return Err(format!(
+                "the engine's {} is not what is here by that name",
+                place.display()
+            ));
         }
     }
-    Ok(Pattern { runtime, spec: spec.text, layers, files: spec_files(files, order), size })
+    Ok(Pattern { runtime, spec: spec.text, layers, files: spec_files(files, &order), size })
 }
 
 /// The own files of cells, with the name of a cell where the carrier's was.

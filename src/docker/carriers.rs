@@ -9,8 +9,8 @@ use super::Spec;
 use crate::cell::Adopted;
 use crate::reach::process::Process;
 
-/// How long a refusal holds, before the reason for it is looked for again.
-const REFUSED: Duration = Duration::from_secs(60);
+/// How long a refusal holds before the reason for it is looked for again: the first one, and at most.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 /// After this many failures in a row that are no service's, a service gets plain containers.
 const FAILURES: u32 = 3;
 
@@ -35,8 +35,8 @@ pub(super) type CarrierSlot = Arc<tokio::sync::Mutex<Option<Carrying>>>;
 pub(super) enum Carrying {
     /// They are cells of this carrier.
     Cells(Arc<Carrier>),
-    /// They are plain containers, since when.
-    Plain(Instant),
+    /// They are plain containers, since when, and for how long until the reason is looked for again.
+    Plain(Instant, Duration),
 }
 
 /// The container whose specification cells are made by.
@@ -107,7 +107,21 @@ impl Carrying {
     pub(super) fn carrier(self) -> Option<Arc<Carrier>> {
         match self {
             Self::Cells(carrier) => Some(carrier),
-            Self::Plain(_) => None,
+            Self::Plain(..) => None,
+        }
+    }
+
+    /// A refusal, after one that held for `before`.
+    pub(super) fn plain(before: Option<Duration>) -> Self {
+        let (first, most) = REFUSED;
+        Self::Plain(Instant::now(), before.map_or(first, |before| (before * 2).min(most)))
+    }
+
+    /// How long a refusal holds.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Cells(_) => None,
+            Self::Plain(_, pause) => Some(*pause),
         }
     }
 
@@ -115,7 +129,7 @@ impl Carrying {
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Cells(carrier) => !carrier.carries(),
-            Self::Plain(since) => since.elapsed() >= REFUSED,
+            Self::Plain(since, pause) => since.elapsed() >= *pause,
         }
     }
 }

@@ -84,17 +84,22 @@ impl Docker {
         &self,
         daemon: &Arc<Daemon>,
         order: &LaunchOrder<Spec>,
-        carrier: &Carrier,
+        carrier: &Arc<Carrier>,
         failed: FailedCell,
     ) -> LaunchError {
-        let FailedCell { why, end, output } = failed;
+        let FailedCell { why, end, output, by_runtime } = failed;
         let output = output.and_then(|output| CellOutput::follow(output).ok());
         if let Some(known) = self.cell_launches.lock().get_mut(&order.launch) {
             known.failed = Some(EndedAtOnce { end, output });
         }
-        let error = fault::of_cell(&why);
+        if !carrier.carries() {
+            // The next launch makes another carrier, or keeper.
+            return fault::unwanted(format!("the launch of a cell failed: {why}"));
+        }
+        let error = fault::of_cell(&why, by_runtime);
         if error.fault != Fault::Service && !carrier.note(false) {
-            self.give_up_cells(daemon, &order.service, &order.spec, &error.message).await;
+            let place = (&order.service, &order.spec);
+            self.give_up_cells(daemon, place, carrier, &error.message).await;
         }
         error
     }

@@ -10,12 +10,16 @@ use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::post_mortem::{LINES, readable};
 
 /// How many bytes are kept, the last ones.
 const KEPT: usize = 16 << 10;
+/// How many bytes a pipe holds.
+const PIPE: usize = 64 << 10;
+/// The pause between two reads.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How long the last bytes of a cell that has ended may be on their way.
 const LAST: Duration = Duration::from_millis(200);
 
@@ -43,13 +47,12 @@ impl CellOutput {
         let kept = Arc::<Mutex<VecDeque<u8>>>::default();
         let output = Self { kept: Arc::clone(&kept), is_whole };
         tokio::spawn(async move {
-            let mut piece = Vec::new();
+            let mut piece = Vec::with_capacity(PIPE);
             // The cell and the runtime have closed it, or it cannot be read.
             while let Ok(1..) = pipe.read_buf(&mut piece).await {
-                let mut kept = kept.lock();
-                kept.extend(piece.drain(..));
-                let excess = kept.len().saturating_sub(KEPT);
-                kept.drain(..excess);
+                keep(&mut kept.lock(), piece.drain(..));
+                // One that prints without end waits for the pipe, and costs others nothing.
+                sleep(PAUSE).await;
             }
             _ = whole.send(true);
         });
@@ -67,6 +70,13 @@ impl CellOutput {
         lines.drain(..excess);
         lines
     }
+}
+
+/// Adds to what is kept, and drops what is more than that.
+fn keep(kept: &mut VecDeque<u8>, more: impl Iterator<Item = u8>) {
+    kept.extend(more);
+    let excess = kept.len().saturating_sub(KEPT);
+    kept.drain(..excess);
 }
 
 #[cfg(test)]

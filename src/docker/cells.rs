@@ -48,15 +48,23 @@ pub(super) struct RunningCell {
 // === impl Docker ===
 
 impl Docker {
-    /// Removes what is left of the control groups of cells whose keeper was killed, if this adapter has
-    /// that scope: those of the run, or of earlier runs of the instance.
-    pub(super) fn sweep_cells(&self, scope: Scope) {
-        if self.scope == scope {
-            let Identity { instance, boot } = &*self.identity;
-            let own = scope == Scope::Run;
-            let is_left = |run: &str| (run == boot) == own;
-            sweep(|name| naming::run_of_cells(name, instance).is_some_and(is_left));
-        }
+    /// Removes what is left of the control groups of cells whose keeper was killed: of earlier runs of
+    /// the instance, whose lock the caller holds, but for those that go on; or of the run that this
+    /// adapter comes after.
+    pub fn sweep_cells(&self) {
+        let Identity { instance, boot } = &*self.identity;
+        let is_over = |run: &str| match self.scope {
+            Scope::Instance => run != boot && !self.goes_on(run),
+            Scope::Run => run == boot,
+            Scope::Overdue => false,
+        };
+        sweep(|name| naming::run_of_cells(name, instance).is_some_and(is_over));
+    }
+
+    /// Whether the cell of a launch was ended by the end of its keeper or carrier, and not by itself.
+    pub(super) fn lost_its_keeper(&self, launch: LaunchId) -> bool {
+        let known = self.cell_launches.lock().get(&launch).and_then(|known| known.running.clone());
+        known.is_some_and(|running| running.lost_its_keeper())
     }
 
     /// Passes on the end of a cell as an engine would.
@@ -68,8 +76,10 @@ impl Docker {
     ) {
         let (cell, daemon) = (Arc::clone(&running.cell), Arc::clone(daemon));
         tokio::spawn(async move {
-            cell.ended().await;
-            daemon.tell_died(launch);
+            match cell.ended().await {
+                CellEnd::Exited(_) => daemon.tell_cell(RuntimeEvent::Died(launch)),
+                CellEnd::Unknown => daemon.tell_cell(RuntimeEvent::Taken(launch)),
+            }
         });
     }
 
@@ -90,7 +100,7 @@ impl Docker {
                 .filter(|(_, known)| of_it(known))
                 .map(|(launch, _)| *launch)
                 .collect();
-            launches.into_iter().for_each(|launch| daemon.tell_died(launch));
+            launches.into_iter().for_each(|launch| daemon.tell_cell(RuntimeEvent::Taken(launch)));
         });
     }
 
@@ -127,6 +137,10 @@ impl Docker {
         let CellLaunch { id, running, failed, .. } = self.cell_launches.lock().get(launch)?.clone();
         let EndedAtOnce { mut end, mut output } = failed.unwrap_or_default();
         if let Some(running) = running {
+            if running.lost_its_keeper() {
+                // Nothing is known of its end.
+                return Some(PostMortem { removed: true, ..PostMortem::default() });
+            }
             end = running.cell.end().and_then(CellEnd::exit);
             output = Some(running.output.clone());
         }
@@ -149,11 +163,11 @@ impl Docker {
 // === impl Daemon ===
 
 impl Daemon {
-    /// Passes the end of a cell on as an event of the engine.
-    pub(super) fn tell_died(&self, launch: LaunchId) {
+    /// Tells what became of a cell as if the engine had.
+    fn tell_cell(&self, event: RuntimeEvent) {
         if let Some(sink) = &*self.cell_events.lock() {
             // Without a reader, the list shows it.
-            _ = sink.send(RuntimeEvent::Died(launch));
+            _ = sink.send(event);
         }
     }
 }
@@ -164,6 +178,10 @@ impl RunningCell {
     /// Waits until it has ended, and says how.
     pub(super) async fn end(&self) -> ProcessEnd {
         as_process_end(self.cell.ended().await)
+    }
+
+    fn lost_its_keeper(&self) -> bool {
+        !self.carrier.carries() || self.cell.end() == Some(CellEnd::Unknown)
     }
 
     /// How it ended, if it has.

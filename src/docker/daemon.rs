@@ -74,7 +74,7 @@ pub(crate) struct Daemon {
     /// The containers whose specifications cells are made by.
     pub(super) carriers: Arc<Carriers>,
     /// Where the ends of cells are told, which the engine does not know.
-    pub(super) cell_events: Mutex<Option<mpsc::UnboundedSender<RuntimeEvent>>>,
+    pub(super) cell_events: Arc<Mutex<Option<mpsc::UnboundedSender<RuntimeEvent>>>>,
     /// The warnings that were logged: the engine repeats them at every create.
     warnings: Mutex<BTreeSet<String>>,
     turns: Arc<Turns>,
@@ -129,7 +129,7 @@ impl Daemon {
             network: Arc::default(),
             secrets: Arc::default(),
             carriers: Arc::default(),
-            cell_events: Mutex::default(),
+            cell_events: Arc::default(),
             warnings: Mutex::default(),
             turns: Arc::default(),
         }

@@ -169,10 +169,15 @@ fn said(
     judged(operation, what, (*status_code, message), text)
 }
 
-/// The pool's view of a cell that could not be made, by what its runtime has said.
-pub(super) fn of_cell(why: &str) -> LaunchError {
+/// The pool's view of a cell that could not be made, by what its runtime has said, or the keeper.
+pub(super) fn of_cell(why: &str, by_runtime: bool) -> LaunchError {
     if why.contains(ENDED_AT_ONCE) {
         return service(format!("the container {why}"));
+    }
+    // Of what is not the service's, the words may be those of a service's mistake.
+    let is_ours = ["/sys/fs/cgroup", "/run/ganger-cells"].iter().any(|place| why.contains(place));
+    if !by_runtime || is_ours {
+        return daemon(format!("the launch of a cell failed: {why}"));
     }
     let (error, hint) = judged(Operation::Start, "the launch of a cell", (500, why), why);
     LaunchError { hint: hint.map(str::to_owned), ..error }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Docker, Network, Reach, Spec, explain};
+use crate::spec::Sandbox;
 
 /// A daemon's answer about one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,13 @@ impl Docker {
         let contact = daemon.contact()?;
         lacks.extend(contact.heeds(spec).err());
         lacks.extend(contact.find_sources(spec).await.err());
+        let mut notes = abilities.notes(spec);
+        notes.extend(contact.doubts(spec));
+        if spec.sandbox == Sandbox::Cell
+            && let Err(why) = self.runtime_of_cells(&contact, spec).await
+        {
+            notes.push(format!("`sandbox: Cell`: its containers would be plain ones: {why}"));
+        }
         let builtin = self.builtin.iter().any(|builtin| builtin.reference == spec.image);
         Ok(Preflight {
             reach: contact.reach(spec),
@@ -102,7 +110,7 @@ impl Docker {
                 Err(error) => return Err(error),
             },
             lacks,
-            notes: abilities.notes(spec).into_iter().chain(contact.doubts(spec)).collect(),
+            notes,
         })
     }
 

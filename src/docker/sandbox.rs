@@ -136,29 +136,29 @@ impl Docker {
         spec: &Spec,
         publish: Option<IpAddr>,
     ) -> Result<String, LaunchError> {
-        let id = self.create_holder(daemon, contact, number, spec, publish).await?;
+        let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
+        let image = daemon.image(&spec.image, spec.pull, builtin).await;
+        let image = image.map_err(|error| fault::unprepared(error.message))?;
+        let id = self.create_holder(daemon, contact, number, (spec, &image), publish).await?;
         self.begin_holder(daemon, contact, number, &id).await?;
         Ok(id)
     }
 
-    /// Creates a holder by its number, without starting it; returns its id.
+    /// Creates a holder of an image by its number, without starting it; returns its id.
     pub(super) async fn create_holder(
         &self,
         daemon: &Daemon,
         contact: &Contact,
         number: u64,
-        spec: &Spec,
+        (spec, image): (&Spec, &str),
         publish: Option<IpAddr>,
     ) -> Result<String, LaunchError> {
-        let builtin = self.builtin.iter().find(|builtin| builtin.reference == spec.image);
-        let image = daemon.image(&spec.image, spec.pull, builtin).await;
-        let image = image.map_err(|error| fault::unprepared(error.message))?;
         let labels = self.identity.holder_labels(number);
         let name = self.holder_name(number);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let network = (name.as_str(), labels.clone());
         let network = self.attach_to(daemon, contact, &spec.network, None, network).await?;
-        let request = contact.request(spec, &image, labels, publish, network);
+        let request = contact.request(spec, image, labels, publish, network);
         let deadlines = &daemon.deadlines;
         let create = contact.client.create_container(Some(options), request);
         let created = timeout(deadlines.create, create).await.map_err(|_| None);

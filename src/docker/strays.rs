@@ -68,6 +68,11 @@ impl Docker {
         self.others.0.lock().living.insert(boot.to_owned());
     }
 
+    /// Whether another run of the instance is known to go on.
+    pub(super) fn goes_on(&self, boot: &str) -> bool {
+        self.others.0.lock().goes_on(boot)
+    }
+
     /// Notes that a run has ended: what it has left is to be removed.
     pub fn is_over(&self, boot: &str) {
         let mut runs = self.others.0.lock();

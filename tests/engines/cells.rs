@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{env, fs, process};
 
 use ganger_test_support::{
-    AdminClient, Client, Config, Ending, Fleet, Ganger, labelled, wait_until,
+    AdminClient, Client, Config, Ending, Fleet, Ganger, Host, labelled, wait_until,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -18,6 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const CELL: &str = "network: Sealed, sandbox: Cell";
 /// A crun of a newer suite, as it is unpacked for the fleet.
 const CRUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/suites/podman-trixie/bin");
+/// The length of a container's id.
+const ID: usize = 64;
 /// How programs of the machine are found.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -126,6 +128,13 @@ fn every_client_has_a_cell_of_its_own_and_nothing_is_left_of_any() {
             ends.iter().all(|end| names.contains(end.field("container"))),
             "{runtime}: {ends:?}"
         );
+        // Of those that have served nothing is left while the others run.
+        wait_until(DEADLINE, "the stock's control groups are left", || {
+            groups(&group(&ganger)).iter().all(|parent| {
+                let inside = fs::read_dir(parent).into_iter().flatten().flatten();
+                inside.filter(|entry| entry.file_name().len() == ID).count() == 2
+            })
+        });
         // The engine has the carrier alone.
         assert_eq!(carriers(&fleet, &ganger).len(), 1, "{runtime}");
         assert_eq!(ganger.count("launch failed"), 0, "{runtime}");
@@ -158,6 +167,39 @@ fn mounted(line: &str) -> (String, String) {
         _ => format!("{kind} {}", options.trim_start_matches(['r', 'o', 'w', ','])),
     };
     (target.to_owned(), format!("{strict:?} shared: {shared} {what}"))
+}
+
+/// The limits of the control groups that a process is in.
+fn limits(groups: &str) -> Vec<(&'static str, String)> {
+    let first = [
+        ("memory", "memory.limit_in_bytes"),
+        ("memory", "memory.memsw.limit_in_bytes"),
+        ("pids", "pids.max"),
+        ("cpu", "cpu.cfs_quota_us"),
+        ("cpu", "cpu.cfs_period_us"),
+        ("cpu", "cpu.shares"),
+        ("cpuset", "cpuset.cpus"),
+        ("devices", "devices.list"),
+    ];
+    let second = ["memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.weight"];
+    let is_second = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let files: Vec<_> = match is_second {
+        true => second.map(|file| ("", file)).into(),
+        false => first.into(),
+    };
+    let read = |(controller, file)| {
+        let path = groups.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':').unwrap().1.split_once(':').unwrap();
+            controllers.split(',').any(|one| one == controller).then_some(path)
+        });
+        let file_of = format!("/sys/fs/cgroup/{controller}{}/{file}", path.unwrap());
+        let text =
+            fs::read_to_string(&file_of).unwrap_or_else(|error| panic!("{file_of}: {error}"));
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        (file, lines.join("\n"))
+    };
+    files.into_iter().map(read).collect()
 }
 
 /// What the kernel says of how a process is kept in, by subject.
@@ -206,28 +248,8 @@ fn kept_in(pid: i32) -> BTreeMap<String, String> {
         let (target, mount) = mounted(line);
         seen.insert(format!("mount {target}"), mount);
     }
-    let groups = read("cgroup");
-    let files = [
-        ("memory", "memory.limit_in_bytes"),
-        ("memory", "memory.memsw.limit_in_bytes"),
-        ("pids", "pids.max"),
-        ("cpu", "cpu.cfs_quota_us"),
-        ("cpu", "cpu.cfs_period_us"),
-        ("cpu", "cpu.shares"),
-        ("cpuset", "cpuset.cpus"),
-        ("devices", "devices.list"),
-    ];
-    for (controller, file) in files {
-        let path = groups.lines().find_map(|line| {
-            let (_, rest) = line.split_once(':')?;
-            let (controllers, path) = rest.split_once(':')?;
-            controllers.split(',').any(|one| one == controller).then_some(path)
-        });
-        let file_of = format!("/sys/fs/cgroup/{controller}{}/{file}", path.unwrap_or_default());
-        let text = fs::read_to_string(&file_of).unwrap_or_else(|error| error.to_string());
-        let mut lines: Vec<_> = text.lines().collect();
-        lines.sort_unstable();
-        seen.insert(file.to_owned(), lines.join("\n"));
+    for (file, text) in limits(&read("cgroup")) {
+        seen.insert(file.to_owned(), text);
     }
     seen
 }
@@ -252,6 +274,18 @@ fn container_of(instance: &str, client: u16) -> String {
 #[test]
 fn a_cell_is_kept_in_as_a_container_of_its_engine_is() {
     let fleet = Fleet::shared();
+    is_kept_in(&fleet, fleet.local());
+}
+
+#[test]
+fn a_cell_is_kept_in_as_a_container_of_a_newer_engine_is() {
+    let fleet = Fleet::other_kinds();
+    let dockers: Vec<_> = fleet.all().iter().filter(|host| !host.is_podman()).collect();
+    assert!(!dockers.is_empty());
+    dockers.into_iter().for_each(|host| is_kept_in(&fleet, host));
+}
+
+fn is_kept_in(fleet: &Fleet, host: &Host) {
     fleet.load_images();
     let options = [
         "",
@@ -261,14 +295,14 @@ fn a_cell_is_kept_in_as_a_container_of_its_engine_is() {
         "ulimits: {\"nofile\": (soft: 99, hard: 100)}, sysctls: {\"net.ipv4.ip_forward\": \"1\"}, ",
     ];
     for (runtime, path) in runtimes() {
-        let mut config = Config::new("kept").env("PATH", &path).daemon(fleet.local().daemon(30));
+        let mut config = Config::new("kept").env("PATH", &path).daemon(host.daemon(30));
         for (number, options) in options.iter().enumerate() {
             let fields =
                 |sandbox| format!("{options}warm: 1, max: 1, network: Sealed, sandbox: {sandbox}");
             config = config.fixture(&format!("cell-{number}"), &fields("Cell"), &[]);
             config = config.fixture(&format!("plain-{number}"), &fields("Fresh"), &[]);
         }
-        let mut ganger = config.serve(GANGER, &fleet);
+        let mut ganger = config.serve(GANGER, fleet);
         for (number, options) in options.iter().enumerate() {
             let seen = ["cell", "plain"].map(|kind| {
                 let service = format!("{kind}-{number}");
@@ -291,6 +325,30 @@ fn a_cell_is_kept_in_as_a_container_of_its_engine_is() {
             assert_eq!(cell.len(), plain.len(), "{runtime}: {cell:#?} {plain:#?}");
         }
         assert_eq!(ganger.stop(), 0, "{runtime}");
+        ganger.assert_nothing_left();
+        assert_no_cells(&ganger);
+    }
+}
+
+#[test]
+fn a_newer_docker_has_cells_and_another_engine_says_that_it_has_none() {
+    let fleet = Fleet::other_kinds();
+    fleet.load_images();
+    for host in fleet.all() {
+        let config = Config::new("kinds").daemon(host.daemon(8));
+        let fields = format!("warm: 2, max: 4, {CELL}");
+        let config = config.fixture("cells", &fields, &["identify", "--traces"]);
+        let mut ganger = config.serve(GANGER, &fleet);
+        ganger.wait_until_stocked("cells");
+        assert!((0..5).all(|_| ask(config.port("cells")).1 == 1), "{}", host.kind);
+        let said = ganger.count("plain ones and no cells");
+        if host.is_podman() {
+            assert_eq!((said, cells(&ganger).len()), (1, 0), "{}", host.kind);
+        } else {
+            assert_eq!((said, ganger.count("launch failed")), (0, 0), "{}", host.kind);
+            assert!(!cells(&ganger).is_empty(), "{}", host.kind);
+        }
+        assert_eq!(ganger.stop(), 0, "{}", host.kind);
         ganger.assert_nothing_left();
         assert_no_cells(&ganger);
     }

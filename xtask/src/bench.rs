@@ -6,6 +6,7 @@
 //! falls on all of them; they are compared with each other.
 
 mod beside;
+mod cells;
 mod cold;
 mod engine;
 mod figures;
@@ -67,6 +68,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let result = if args.leases {
         leases(&engine, &interrupts).map(|text| {
             print!("{text}");
+            None
+        })
+    } else if args.cells {
+        let mut targets = Targets::default();
+        cells::measure(engine.socket(), &interrupts, &mut targets).map(|()| {
+            print!("{}", targets.text());
             None
         })
     } else {
@@ -145,6 +152,7 @@ fn on_engine(
     let (text, recipe) = first_bytes(engine, rounds, interrupts)?;
     let leases = leases(engine, interrupts)?;
     cold::measure(engine.socket(), interrupts, &mut targets)?;
+    cells::measure(engine.socket(), interrupts, &mut targets)?;
     refill::measure(engine, &recipe, interrupts, &mut targets)?;
     Ok((text, leases, targets))
 }

@@ -241,6 +241,13 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// A PATH on which a crun of a newer suite is found, which is made now if it is not there.
+pub(crate) fn path_with_crun() -> Result<String> {
+    let newer = Kind::Unpacked(kind::Engine::Podman, kind::Suite::Trixie);
+    programs::ensure(newer)?;
+    Ok(programs::search_path(newer))
+}
+
 #[cfg(test)]
 mod tests {
     use super::kind::{Engine, Suite};

@@ -170,11 +170,14 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Writes the figures to docs/benchmarks.md as well.
-    #[arg(long, conflicts_with = "leases")]
+    #[arg(long, conflicts_with_all = ["leases", "cells"])]
     write: bool,
     /// Measures nothing but leases of containers beside HAProxy.
     #[arg(long)]
     leases: bool,
+    /// Measures nothing but fresh containers that are cells beside the engine's.
+    #[arg(long, conflicts_with = "leases")]
+    cells: bool,
 }
 
 /// How long, and which faults.

@@ -31,7 +31,7 @@ pub(super) struct Ground {
     home: File,
 }
 
-/// A way to leave a namespace and to come back.
+/// Leaves a namespace for a new one.
 pub(super) fn unshare(what: UnshareFlags) -> io::Result<()> {
     #[expect(
         deprecated,

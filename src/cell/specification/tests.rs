@@ -59,7 +59,8 @@ fn made(spec: &Value) -> Result<(Value, CellSpec), String> {
         mounts: &mounts,
         command: &command,
         group: "/ganger-cells-x",
-        has_v6: true,
+        limits: "Max open files            1024                 2048                 files\n",
+        without_v6: true,
     };
     let cell = for_cells(spec.to_string().as_bytes(), &order)?;
     Ok((serde_json::from_str(&cell.text).unwrap(), cell))
@@ -70,6 +71,8 @@ fn a_cell_differs_from_its_carrier_in_what_is_its_own_and_in_nothing_else() {
     let (cell, spec) = made(&docker()).unwrap();
     let mut expected = docker();
     expected["process"]["args"] = json!(["/server", "--port", "7"]);
+    expected["process"]["rlimits"] =
+        json!([{ "type": "RLIMIT_NOFILE", "soft": 1024, "hard": 2048 }]);
     expected["process"]["env"][1] = format!("HOSTNAME={NAME}").into();
     expected["root"]["path"] = format!("{PLACE}/root").into();
     expected["hostname"] = NAME.into();
@@ -95,6 +98,13 @@ fn kernel_parameters_of_the_users_are_kept() {
 }
 
 #[test]
+fn limits_that_the_specification_names_are_its_own() {
+    let mut spec = docker();
+    spec["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 5, "hard": 6 }]);
+    assert_eq!(made(&spec).unwrap().0["process"]["rlimits"], spec["process"]["rlimits"]);
+}
+
+#[test]
 fn a_host_name_of_the_users_is_kept() {
     let mut spec = docker();
     spec["hostname"] = "db".into();
@@ -110,10 +120,12 @@ fn dockers_init_and_the_mounts_that_were_asked_for_are_kept() {
     let bind = |target: &str, source: &str| json!({ "destination": target, "type": "bind", "source": source });
     let mounts = [bind("/sbin/docker-init", "/usr/bin/docker-init"), bind("/data", "/srv/data")];
     spec["mounts"].as_array_mut().unwrap().extend(mounts.clone());
-    let (cell, _) = made(&spec).unwrap();
+    let (cell, found) = made(&spec).unwrap();
     let args = json!(["/sbin/docker-init", "--", "/server", "--port", "7"]);
     assert_eq!(cell["process"]["args"], args);
     assert!(cell["mounts"].as_array().unwrap().ends_with(&mounts));
+    let sources: Vec<_> = found.sources.iter().map(|path| path.to_str().unwrap()).collect();
+    assert_eq!(sources, ["/usr/bin/docker-init", "/srv/data"]);
 }
 
 /// What is refused, and a part of the reason.

@@ -16,7 +16,7 @@ use crate::bench::{
     Rounds, STEPS, Setup, Skipped, Surroundings, refill, rounds,
 };
 use crate::cli::out::complain;
-use crate::cli::{Exit, Failure, demo, guard, loaded, run};
+use crate::cli::{Exit, Failure, demo, guard, keeper, loaded, run};
 use crate::config::{self, ImageRef, LogFormat, Name, Network, Sandbox};
 use crate::docker::{Docker, Identity};
 use crate::endpoint::Endpoint;
@@ -58,7 +58,8 @@ pub(super) async fn measured(
     let engine = look(&setup).await?;
     let stop = run::stop(HangUp::Stops)?;
     let instance = format!("bench-{}", std::process::id());
-    let with = Surroundings { instance: &instance, guardian, log, stop: &stop };
+    let with =
+        Surroundings { instance: &instance, guardian, keeper: keeper::command, log, stop: &stop };
 
     let what = format!("{} on {engine}", setup.describe());
     // A sweep or a refill says itself how many clients there are.

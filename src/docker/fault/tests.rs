@@ -171,3 +171,17 @@ fn only_a_create_can_miss_an_image() {
     assert!(!missing(Operation::Create, "network nonet not found"));
     assert!(!missing(Operation::Start, "No such image: sha256:abc"));
 }
+
+#[test]
+fn a_cell_that_is_not_made_is_its_services_fault_only_if_its_runtime_says_so() {
+    for (why, by_runtime, fault) in [
+        ("exited with code 7 as soon as it was started", true, Fault::Service),
+        ("executable file `/nope` not found: No such file or directory", true, Fault::Service),
+        ("mkdir /sys/fs/cgroup/pids/x: Read-only file system", true, Fault::Daemon),
+        ("open /run/ganger-cells/cell/root: No such file or directory", true, Fault::Daemon),
+        ("No such file or directory (os error 2)", false, Fault::Daemon),
+        ("Operation not permitted (os error 1)", false, Fault::Daemon),
+    ] {
+        assert_eq!(of_cell(why, by_runtime).fault, fault, "{why}");
+    }
+}

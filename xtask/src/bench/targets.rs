@@ -39,6 +39,7 @@ pub(super) struct Series {
 #[derive(Debug, Deserialize)]
 struct Latency {
     p50: Option<f64>,
+    p99: Option<f64>,
 }
 
 // === impl Targets ===
@@ -75,10 +76,15 @@ impl Targets {
 impl Measured {
     /// The measurements of `ganger bench` with these arguments.
     pub(super) fn by(socket: &Path, args: &[&str]) -> Result<Self> {
+        Self::on(&std::env::var("PATH").unwrap_or_default(), socket, args)
+    }
+
+    /// The same, where programs are found on this path.
+    pub(super) fn on(programs: &str, socket: &Path, args: &[&str]) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("ganger-bench-{}.json", std::process::id()));
         let mut command = command::ganger();
         command.arg("bench").args(args).arg("--docker").arg(format!("unix://{}", socket.display()));
-        command.arg("--json").arg(&path).stdout(Stdio::null());
+        command.arg("--json").arg(&path).env("PATH", programs).stdout(Stdio::null());
         command::run(&mut command)?;
         let text = fs::read(&path).with_context(|| path.display().to_string())?;
         fs::remove_file(&path)?;
@@ -91,7 +97,16 @@ impl Measured {
 impl Series {
     /// The median, in milliseconds.
     pub(super) fn median(&self) -> Result<f64> {
-        Ok(self.latency_us.p50.with_context(|| format!("{}: none was served", self.name))? / 1e3)
+        self.milliseconds(self.latency_us.p50)
+    }
+
+    /// What 99 of 100 are below, in milliseconds.
+    pub(super) fn p99(&self) -> Result<f64> {
+        self.milliseconds(self.latency_us.p99)
+    }
+
+    fn milliseconds(&self, us: Option<f64>) -> Result<f64> {
+        Ok(us.with_context(|| format!("{}: none was served", self.name))? / 1e3)
     }
 }
 
