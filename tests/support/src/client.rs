@@ -5,8 +5,9 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType, connect, socket_with};
@@ -38,6 +39,17 @@ pub enum Ending {
     Reset(Vec<u8>),
 }
 
+/// The connections of this process: their own port, that to which they were made, and since when.
+static CONNECTED: Mutex<Vec<(u16, u16, SystemTime)>> = Mutex::new(Vec::new());
+
+/// Since when there is the latest connection from a port to one of others, as records tell times:
+/// the port of a connection that has ended may be another's.
+pub(crate) fn connected_since(own: u16, to: &[u16]) -> Option<String> {
+    let all = CONNECTED.lock();
+    let latest = all.iter().rev().find(|(from, port, _)| *from == own && to.contains(port));
+    latest.map(|(.., since)| humantime::format_rfc3339_micros(*since).to_string())
+}
+
 // === impl Client ===
 
 impl Client {
@@ -58,12 +70,17 @@ impl Client {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         // With a time-out, a reset right after the accept would most often be an error here.
+        let since = SystemTime::now();
         let reset_at_once = match connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)) {
             Ok(()) => false,
             Err(Errno::CONNRESET) => true,
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { reset_at_once, ..Self::new(socket.into())? })
+        let client = Self { reset_at_once, ..Self::new(socket.into())? };
+        if let Ok(own) = client.stream.local_addr() {
+            CONNECTED.lock().push((own.port(), port, since));
+        }
+        Ok(client)
     }
 
     /// Whether somebody listens on a port of this machine: the kernel is asked, for a connection

@@ -13,6 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
+use crate::client::connected_since;
 use crate::docker::labelled;
 use crate::fleet::{Fleet, Host};
 use crate::poll::wait_until;
@@ -261,14 +262,26 @@ impl Ganger {
     /// When there is none by the deadline.
     pub fn wait_for_end(&self, client: u16) -> ConnEnd {
         let address = format!("127.0.0.1:{client}");
+        let since = connected_since(client, &self.ports()).unwrap_or_default();
+        let is_its = |end: &&ConnEnd| {
+            end.field("client") == address && end.field("timestamp") >= since.as_str()
+        };
         let mut end = None;
         wait_until(END, &format!("there is a record of {address}"), || {
             let mut records = self.records.lock();
             records.read();
-            end = records.ends.iter().find(|end| end.field("client") == address).cloned();
+            end = records.ends.iter().find(is_its).cloned();
             end.is_some()
         });
         end.expect("waited for")
+    }
+
+    /// The ports that its services listen on.
+    fn ports(&self) -> Vec<u16> {
+        let lines = self.lines.lock();
+        let addresses = lines.iter().filter(|line| line.contains(" listening service="));
+        let port = |line: &String| line.rsplit_once(':')?.1.trim().parse().ok();
+        addresses.filter_map(port).collect()
     }
 
     /// How many of the lines that it has printed so far contain this.
