@@ -120,6 +120,8 @@ struct LinkWaiters {
     ready: Option<oneshot::Sender<()>>,
     adopting: HashMap<u64, oneshot::Sender<Option<String>>>,
     launching: HashMap<String, oneshot::Sender<Result<Started, FailedCell>>>,
+    /// The output of cells that had ended when their start was told, until their end is.
+    ended: HashMap<String, Option<OwnedFd>>,
     removing: HashMap<String, Vec<oneshot::Sender<()>>>,
 }
 
@@ -183,7 +185,12 @@ impl Cells {
             waiting.launching.insert(id.to_owned(), sender);
             self.known.lock().insert(id.to_owned(), Arc::clone(&cell));
         })?;
-        link.order(&KeeperOrder::Launch { cell: id.to_owned(), mould: *mould }).await?;
+        let order = KeeperOrder::Launch { cell: id.to_owned(), mould: *mould };
+        if let Err(why) = link.order(&order).await {
+            // Whoever is told so asks next whether the keeper lives.
+            _ = timeout(PROMPT, link.ended.subscribe().wait_for(|ended| *ended)).await;
+            return Err(why.into());
+        }
         match answer.await {
             Ok(started) => started.map(|started| (cell, started)),
             Err(_) => Err(KEEPER_ENDED.to_owned().into()),
@@ -372,8 +379,13 @@ impl Link {
                 _ = waiting.adopting.remove(&mould).map(|sender| sender.send(refused));
             }
             KeeperReport::Launched { cell } => {
-                let started = started(descriptors.next(), descriptors.next());
-                _ = waiting.launching.remove(&cell).map(|sender| sender.send(started));
+                match started(descriptors.next(), descriptors.next()) {
+                    Ok(started) => {
+                        _ = waiting.launching.remove(&cell).map(|sender| sender.send(Ok(started)));
+                    }
+                    // It has ended, and was waited for, meanwhile: how, the keeper tells next.
+                    Err(output) => _ = waiting.ended.insert(cell, output),
+                }
             }
             KeeperReport::Failed { cell, why, end, by_runtime } => {
                 if let Some(cell) = known.lock().get(&cell) {
@@ -384,11 +396,18 @@ impl Link {
                 _ = waiting.launching.remove(&cell).map(|sender| sender.send(Err(failed)));
             }
             KeeperReport::Ended { cell, end } => {
-                if let Some(cell) = known.lock().get(&cell) {
-                    cell.over(CellEnd::Exited(end));
+                if let Some(life) = known.lock().get(&cell) {
+                    life.over(CellEnd::Exited(end));
+                }
+                if let Some(output) = waiting.ended.remove(&cell) {
+                    let why = format!("exited with code {} {ENDED_AT_ONCE}", end.code);
+                    let failed = FailedCell { why, end: Some(end), output, by_runtime: true };
+                    _ = waiting.launching.remove(&cell).map(|sender| sender.send(Err(failed)));
                 }
             }
             KeeperReport::Gone { cell } => {
+                waiting.launching.remove(&cell);
+                waiting.ended.remove(&cell);
                 for sender in waiting.removing.remove(&cell).into_iter().flatten() {
                     _ = sender.send(());
                 }
@@ -403,23 +422,17 @@ impl From<String> for FailedCell {
     }
 }
 
-/// Reads the number of a process from its descriptor: the keeper knows it by another one.
-fn started(process: Option<OwnedFd>, output: Option<OwnedFd>) -> Result<Started, FailedCell> {
-    let (Some(process), Some(output)) = (process, output) else {
-        return Err("the keeper of cells handed no descriptors on".to_owned().into());
-    };
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()));
-    let info = info.map_err(|error| error.to_string())?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
-    match pid {
-        Some(pid) if pid > 0 => Ok(Started { pid, output }),
-        // It has ended and was waited for meanwhile: how, the keeper tells next.
-        _ => Err(FailedCell {
-            why: format!("ended {ENDED_AT_ONCE}"),
-            end: None,
-            output: Some(output),
-            by_runtime: true,
-        }),
+/// Reads the number of a process from its descriptor: the keeper knows it by another one. Returns
+/// the output alone if the process has ended.
+fn started(process: Option<OwnedFd>, output: Option<OwnedFd>) -> Result<Started, Option<OwnedFd>> {
+    let pid = process.and_then(|process| {
+        let info = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
+        let info = fs::read_to_string(info).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+    });
+    match (pid, output) {
+        (Some(pid), Some(output)) if pid > 0 => Ok(Started { pid, output }),
+        (_, output) => Err(output),
     }
 }
 

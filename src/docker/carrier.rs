@@ -15,7 +15,7 @@ use ganger_pool::core::ServiceName;
 use ganger_pool::runtime::{LaunchError, LaunchOrder};
 use serde::Deserialize;
 
-use super::carriers::{Carrier, Carrying};
+use super::carriers::{Carrier, CarrierHistory, Carrying};
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::holder_removal::Creation;
@@ -92,15 +92,22 @@ impl Docker {
                 return carrying.clone().carrier();
             }
             let before = known.take();
-            let pause = before.as_ref().and_then(Carrying::pause);
+            let history = before.as_ref().map(Carrying::history).unwrap_or_default();
             if let Some(over) = before.and_then(Carrying::carrier) {
                 daemon.carriers.keep(over);
             }
-            let carrying = match docker.make_carrier(&daemon, &contact, &spec, &image).await {
-                Ok(carrier) => Carrying::Cells(Arc::new(carrier)),
+            let made = match history.is_hopeless() {
+                true => Err("its carrier, or the keeper of cells, ends again and again".to_owned()),
+                false => docker.make_carrier(&daemon, &contact, (&spec, &image), history).await,
+            };
+            let carrying = match made {
+                Ok(carrier) => {
+                    tracing::info!(daemon = %daemon.name, %service, "its containers are cells");
+                    Carrying::Cells(Arc::new(carrier))
+                }
                 Err(why) => {
                     daemon.tell_plain(&service, &why);
-                    Carrying::plain(pause)
+                    Carrying::plain(history)
                 }
             };
             known.insert(carrying).clone().carrier()
@@ -138,7 +145,8 @@ impl Docker {
         let is_it = |carrying: &Carrying| matches!(carrying, Carrying::Cells(it) if Arc::ptr_eq(it, failing));
         if known.as_ref().is_some_and(is_it) {
             daemon.tell_plain(service, why);
-            *known = Some(Carrying::plain(None));
+            let history = known.as_ref().map(Carrying::history).unwrap_or_default();
+            *known = Some(Carrying::plain(history));
             daemon.carriers.keep(Arc::clone(failing));
         }
     }
@@ -147,8 +155,8 @@ impl Docker {
         &self,
         daemon: &Arc<Daemon>,
         contact: &Contact,
-        spec: &Arc<Spec>,
-        image: &str,
+        (spec, image): (&Arc<Spec>, &str),
+        history: CarrierHistory,
     ) -> Result<Carrier, String> {
         let runtime = self.runtime_of_cells(contact, spec).await?;
         self.cells.ready().await?;
@@ -162,7 +170,7 @@ impl Docker {
         };
         match fits {
             Ok((process, adopted)) => {
-                let carrier = Carrier::new(number, process, adopted);
+                let carrier = Carrier::new(number, process, adopted, history);
                 self.watch_carrier(daemon, &carrier);
                 Ok(carrier)
             }

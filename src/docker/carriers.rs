@@ -11,8 +11,11 @@ use crate::reach::process::Process;
 
 /// How long a refusal holds before the reason for it is looked for again: the first one, and at most.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
-/// After this many failures in a row that are no service's, a service gets plain containers.
+/// After this many failures in a row that are no service's, or carriers in a row that ended soon, a
+/// service gets plain containers.
 const FAILURES: u32 = 3;
+/// A carrier that has lived for so long, with its keeper, has nothing to do with what failed before it.
+const LONG: Duration = Duration::from_secs(60);
 
 /// The carriers on one engine, whatever its address.
 #[derive(Debug, Default)]
@@ -46,8 +49,27 @@ pub(super) struct Carrier {
     pub(super) number: u64,
     pub(super) process: Process,
     pub(super) adopted: Adopted,
-    /// How many of its cells in a row could not be made.
-    failures: Mutex<u32>,
+    since: Instant,
+    history: CarrierHistory,
+    attempts: Mutex<Attempts>,
+}
+
+/// What went before a carrier.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CarrierHistory {
+    /// How long the last refusal held.
+    pause: Option<Duration>,
+    /// How many carriers in a row have ended soon, or their keepers.
+    ended_soon: u32,
+}
+
+/// What came of the cells of a carrier.
+#[derive(Debug, Default)]
+struct Attempts {
+    /// One was made.
+    made: bool,
+    /// How many in a row could not be made.
+    failed: u32,
 }
 
 // === impl Carriers ===
@@ -111,17 +133,21 @@ impl Carrying {
         }
     }
 
-    /// A refusal, after one that held for `before`.
-    pub(super) fn plain(before: Option<Duration>) -> Self {
+    /// A refusal, which holds longer than the last one.
+    pub(super) fn plain(history: CarrierHistory) -> Self {
         let (first, most) = REFUSED;
-        Self::Plain(Instant::now(), before.map_or(first, |before| (before * 2).min(most)))
+        Self::Plain(Instant::now(), history.pause.map_or(first, |before| (before * 2).min(most)))
     }
 
-    /// How long a refusal holds.
-    pub(super) fn pause(&self) -> Option<Duration> {
+    /// What a carrier that is made after it is to know.
+    pub(super) fn history(&self) -> CarrierHistory {
         match self {
-            Self::Cells(_) => None,
-            Self::Plain(_, pause) => Some(*pause),
+            Self::Cells(carrier) if carrier.since.elapsed() >= LONG => CarrierHistory::default(),
+            Self::Cells(carrier) => {
+                let CarrierHistory { pause, ended_soon } = carrier.history;
+                CarrierHistory { pause, ended_soon: ended_soon + 1 }
+            }
+            Self::Plain(_, pause) => CarrierHistory { pause: Some(*pause), ended_soon: 0 },
         }
     }
 
@@ -134,11 +160,31 @@ impl Carrying {
     }
 }
 
+// === impl CarrierHistory ===
+
+impl CarrierHistory {
+    /// Whether carriers end again and again, so that there is no use in another now.
+    pub(super) fn is_hopeless(self) -> bool {
+        self.ended_soon >= FAILURES
+    }
+}
+
 // === impl Carrier ===
 
 impl Carrier {
-    pub(super) fn new(number: u64, process: Process, adopted: Adopted) -> Self {
-        Self { number, process, adopted, failures: Mutex::default() }
+    pub(super) fn new(
+        number: u64,
+        process: Process,
+        adopted: Adopted,
+        history: CarrierHistory,
+    ) -> Self {
+        let (since, attempts) = (Instant::now(), Mutex::default());
+        Self { number, process, adopted, since, history, attempts }
+    }
+
+    /// Whether a cell of it was ever made: until then a runtime may fail of what is not the service's.
+    pub(super) fn has_made_one(&self) -> bool {
+        self.attempts.lock().made
     }
 
     /// Whether cells can be made by it.
@@ -148,8 +194,9 @@ impl Carrier {
 
     /// Notes whether a cell could be made. Returns `false` when it is time to do without.
     pub(super) fn note(&self, made: bool) -> bool {
-        let mut failures = self.failures.lock();
-        *failures = if made { 0 } else { *failures + 1 };
-        *failures < FAILURES
+        let mut attempts = self.attempts.lock();
+        attempts.made |= made;
+        attempts.failed = if made { 0 } else { attempts.failed + 1 };
+        attempts.failed < FAILURES
     }
 }

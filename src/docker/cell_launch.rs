@@ -18,6 +18,7 @@ use super::view::Inspected;
 use super::{Docker, Spec, fault};
 use crate::cell::FailedCell;
 use crate::reach::hot::Hot;
+use crate::reach::process::Process;
 
 // === impl Docker ===
 
@@ -53,6 +54,10 @@ impl Docker {
             known.running = Some(Arc::clone(&running));
         }
         self.tell_of_end(daemon, launch, &running);
+        if running.lost_its_keeper() {
+            let why = "its carrier or keeper ended as soon as it was started";
+            return Err(fault::unwanted(why.to_owned()));
+        }
 
         let mut seen = Inspected::default();
         seen.state.pid = started.pid;
@@ -60,8 +65,15 @@ impl Docker {
         let address = match address {
             Ok(address) => Arc::new(address),
             Err(why) => {
-                let ended = running.ended_already();
-                return Err(match ended {
+                let is_ending = Process::open(started.pid).map_or(true, |first| first.is_ending());
+                let end = match is_ending {
+                    true => timeout(daemon.deadlines.notice, running.end()).await.ok(),
+                    false => running.ended_already(),
+                };
+                return Err(match end {
+                    _ if running.lost_its_keeper() => {
+                        fault::unwanted("the cell ended with its carrier or keeper".to_owned())
+                    }
                     Some(end) => {
                         fault::service(format!("the container {end} as soon as it was started"))
                     }
@@ -97,7 +109,9 @@ impl Docker {
             return fault::unwanted(format!("the launch of a cell failed: {why}"));
         }
         let error = fault::of_cell(&why, by_runtime);
-        if error.fault != Fault::Service && !carrier.note(false) {
+        // Without a right the runtime may fail of what would be a service's mistake elsewhere.
+        let is_its = error.fault == Fault::Service && (end.is_some() || carrier.has_made_one());
+        if !is_its && !carrier.note(false) {
             let place = (&order.service, &order.spec);
             self.give_up_cells(daemon, place, carrier, &error.message).await;
         }

@@ -77,7 +77,12 @@ impl Docker {
         let (cell, daemon) = (Arc::clone(&running.cell), Arc::clone(daemon));
         tokio::spawn(async move {
             match cell.ended().await {
-                CellEnd::Exited(_) => daemon.tell_cell(RuntimeEvent::Died(launch)),
+                CellEnd::Exited(exit) => {
+                    if exit.out_of_memory {
+                        daemon.tell_cell(RuntimeEvent::OutOfMemory(launch));
+                    }
+                    daemon.tell_cell(RuntimeEvent::Died(launch));
+                }
                 CellEnd::Unknown => daemon.tell_cell(RuntimeEvent::Taken(launch)),
             }
         });
@@ -180,7 +185,7 @@ impl RunningCell {
         as_process_end(self.cell.ended().await)
     }
 
-    fn lost_its_keeper(&self) -> bool {
+    pub(super) fn lost_its_keeper(&self) -> bool {
         !self.carrier.carries() || self.cell.end() == Some(CellEnd::Unknown)
     }
 

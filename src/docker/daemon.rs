@@ -364,11 +364,9 @@ impl Daemon {
         }
     }
 
-    /// Logs, once, why a service that asks for cells has plain containers.
+    /// Logs why a service that asks for cells has plain containers.
     pub(super) fn tell_plain(&self, service: &ServiceName, why: &str) {
-        if self.warnings.lock().insert(format!("{service}: {why}")) {
-            tracing::warn!(daemon = %self.name, %service, why, "its containers are plain ones and no cells");
-        }
+        tracing::warn!(daemon = %self.name, %service, why, "its containers are plain ones and no cells");
     }
 
     /// How the newest spec that was prepared reaches its containers.

@@ -372,6 +372,9 @@ fn a_killed_keeper_takes_its_cells_with_it_and_others_serve() {
     ask(config.port("cells"));
     let ends = ganger.wait_for_ends(1);
     assert_eq!(ends[0].field("end"), "--", "{ends:?}");
+    for blame in ["launch failed", "degraded", "plain ones and no cells"] {
+        assert_eq!(ganger.count(blame), 0, "{blame}");
+    }
     assert_eq!(ganger.stop(), 0);
     ganger.assert_nothing_left();
     assert_no_cells(&ganger);
@@ -478,6 +481,7 @@ fn a_runtime_that_fails_costs_three_launches_and_no_client() {
     assert_eq!(ends[0].field("end"), "--", "{ends:?}");
     let line = ganger.wait_for_line(DEADLINE, |line| line.contains("plain ones and no cells"));
     assert!(line.contains("it is out of luck"), "{line}");
+    assert_eq!(ganger.count("launch failed"), 3);
     assert_eq!(ganger.stop(), 0);
     ganger.assert_nothing_left();
     assert_no_cells(&ganger);
@@ -531,6 +535,9 @@ fn a_command_that_fails_is_told_as_an_engine_s_container_s_would_be() {
         });
         assert!(!line.contains("plain"), "{line}");
     }
+    assert_eq!(ganger.count("plain ones and no cells"), 0);
+    assert_eq!(ganger.count("degraded"), 0);
+    assert_eq!(ganger.count("its containers are cells"), cases.len());
     assert_eq!(ganger.stop(), 0);
     ganger.assert_nothing_left();
     assert_no_cells(&ganger);
