@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::channel::CellChannel;
 use super::groups::Groups;
-use super::message::{CellExit, KeeperOrder, KeeperReport, Mould};
+use super::message::{CellExit, KeeperOrder, KeeperReport, Pattern};
 use super::specification::PLACE;
 use ground::{Ground, log_file, pid_file, state};
 
@@ -35,8 +35,6 @@ const AGAIN: Backoff = Backoff { first: Duration::from_millis(5), cap: Duration:
 const EARLY: Duration = Duration::from_secs(30);
 /// How long the last cells have to end, before the kernel ends them with the keeper.
 const LAST: Duration = Duration::from_secs(5);
-/// What is said of a cell that ended before its runtime did.
-pub(crate) const ENDED_AT_ONCE: &str = "as soon as it was started";
 /// The programs of a runtime are found there.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -68,7 +66,7 @@ pub(crate) async fn keep(group: &str) -> io::Result<()> {
     let mut keeper = CellKeeper {
         ground,
         groups: Groups::find(group)?,
-        moulds: HashMap::new(),
+        patterns: HashMap::new(),
         cells: HashMap::new(),
         early: Vec::new(),
         has_cleared: false,
@@ -104,7 +102,7 @@ pub(crate) async fn keep(group: &str) -> io::Result<()> {
 struct CellKeeper {
     ground: Ground,
     groups: Groups,
-    moulds: HashMap<u64, Mould>,
+    patterns: HashMap<u64, Pattern>,
     cells: HashMap<String, KeptCell>,
     /// Processes that have ended, and may turn out to be the first ones of cells whose runtime has
     /// not ended yet.
@@ -144,19 +142,19 @@ impl CellKeeper {
 
     fn carry_out(&mut self, order: KeeperOrder) {
         match order {
-            KeeperOrder::Adopt(mould) => {
-                let number = mould.number;
-                let refused = self.ground.adopt(&mould).err().map(|error| error.to_string());
+            KeeperOrder::Adopt { number, pattern } => {
+                let refused = self.ground.adopt(number, &pattern).err();
+                let refused = refused.map(|error| error.to_string());
                 if refused.is_none() {
-                    self.moulds.insert(number, mould);
+                    self.patterns.insert(number, pattern);
                 }
-                self.tell(KeeperReport::Adopted { mould: number, refused });
+                self.tell(KeeperReport::Adopted { pattern: number, refused });
             }
-            KeeperOrder::Drop { mould } => {
-                self.moulds.remove(&mould);
-                self.ground.forget(mould);
+            KeeperOrder::Drop { pattern } => {
+                self.patterns.remove(&pattern);
+                self.ground.forget(pattern);
             }
-            KeeperOrder::Launch { cell, mould } => match self.launch(&cell, mould) {
+            KeeperOrder::Launch { cell, pattern } => match self.launch(&cell, pattern) {
                 Ok(kept) => _ = self.cells.insert(cell, kept),
                 Err(error) => {
                     let (why, end, by_runtime) = (error.to_string(), None, false);
@@ -168,12 +166,12 @@ impl CellKeeper {
         }
     }
 
-    fn launch(&self, cell: &str, mould: u64) -> io::Result<KeptCell> {
-        let mould =
-            self.moulds.get(&mould).ok_or_else(|| io::Error::other("its carrier is gone"))?;
+    fn launch(&self, cell: &str, number: u64) -> io::Result<KeptCell> {
+        let pattern =
+            self.patterns.get(&number).ok_or_else(|| io::Error::other("its carrier is gone"))?;
         let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
-        let runtime = self.ground.lay_out(mould, cell, || {
-            let mut command = Command::new(&mould.runtime);
+        let runtime = self.ground.lay_out((number, pattern), cell, || {
+            let mut command = Command::new(&pattern.runtime);
             command.arg("--root").arg(state()).arg("--log").arg(log_file(cell));
             command.args(["--log-format", "json", "run", "--detach", "--bundle", PLACE]);
             command.arg("--pid-file").arg(pid_file(cell)).arg(cell);
@@ -273,10 +271,7 @@ impl CellKeeper {
         kept.stage = CellStage::Clearing;
         if !std::mem::replace(&mut kept.retired, true) {
             let end = early.filter(|_| is_made);
-            let why = match end {
-                Some(CellExit { code, .. }) => format!("exited with code {code} {ENDED_AT_ONCE}"),
-                None => why_not(&cell, status),
-            };
+            let why = why_not(&cell, status);
             let failed = KeeperReport::Failed { cell, why, end, by_runtime: true };
             self.reports.push((failed, output));
         }

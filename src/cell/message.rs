@@ -8,18 +8,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum KeeperOrder {
     /// Remember how the cells of a carrier are made.
-    Adopt(Mould),
+    Adopt {
+        /// A number that no other has.
+        number: u64,
+        /// How they are made.
+        pattern: Pattern,
+    },
     /// No more cells of this carrier are made.
     Drop {
-        /// The number of its mould.
-        mould: u64,
+        /// The number of its pattern.
+        pattern: u64,
     },
     /// Make a cell and start its command.
     Launch {
         /// The id of the cell, which no other has.
         cell: String,
-        /// The number of its mould.
-        mould: u64,
+        /// The number of its pattern.
+        pattern: u64,
     },
     /// Remove what is left of all cells, and end.
     End,
@@ -32,19 +37,17 @@ pub(super) enum KeeperOrder {
 
 /// How the cells of a carrier are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mould {
-    /// Its number, which no other has.
-    pub(super) number: u64,
+pub(crate) struct Pattern {
     /// The program that runs containers by a specification.
-    pub(super) runtime: PathBuf,
+    pub(crate) runtime: PathBuf,
     /// The specification: see [`super::specification::CellSpec`].
-    pub(super) spec: String,
+    pub(crate) spec: String,
     /// The layers of the image, the uppermost first.
-    pub(super) layers: Vec<PathBuf>,
-    /// The files at `/etc` by name, with their content.
-    pub(super) files: Vec<(String, String)>,
+    pub(crate) layers: Vec<PathBuf>,
+    /// The own files of cells at `/etc`, by name, with the content.
+    pub(crate) files: Vec<(String, String)>,
     /// The most bytes that a cell may write to its file system; `None` is half of the memory.
-    pub(super) size: Option<u64>,
+    pub(crate) size: Option<u64>,
 }
 
 /// How the first process of a cell has ended.
@@ -61,10 +64,10 @@ pub(crate) struct CellExit {
 pub(super) enum KeeperReport {
     /// The keeper takes orders.
     Ready,
-    /// A mould is remembered, or why it is not.
+    /// A pattern is remembered, or why it is not.
     Adopted {
         /// Its number.
-        mould: u64,
+        pattern: u64,
         /// Why it cannot be used.
         refused: Option<String>,
     },
@@ -78,7 +81,7 @@ pub(super) enum KeeperReport {
     Failed {
         /// The cell.
         cell: String,
-        /// What the runtime says, or the system.
+        /// The words of the runtime, or of the system.
         why: String,
         /// The end of its first process, if there was one.
         end: Option<CellExit>,
@@ -89,7 +92,7 @@ pub(super) enum KeeperReport {
     Ended {
         /// The cell.
         cell: String,
-        /// How.
+        /// The way in which it has.
         end: CellExit,
     },
     /// All that a cell had is removed. Also for a cell that is not known.

@@ -22,7 +22,8 @@ use super::holder_removal::Creation;
 use super::ignored;
 use super::kind::EngineKind;
 use super::sandboxes::Holds;
-use super::{Docker, Network, Reach, Ready, Spec, explain, fault};
+use super::view::GraphDriver;
+use super::{Docker, Network, Reach, Ready, Spec, fault};
 use crate::cell::{CarrierOrder, Pattern, for_cells, runtime};
 use crate::image;
 use crate::reach::process::Process;
@@ -34,26 +35,6 @@ const RUNTIMES: [&str; 3] = ["runc", "crun", "io.containerd.runc.v2"];
 const PLACE: &str = "/.ganger-carrier";
 /// The program in it.
 const PROGRAM: &str = "hold";
-
-/// The layers of a container, in an engine's words.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Layered {
-    graph_driver: GraphDriver,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct GraphDriver {
-    name: String,
-    data: Option<Layers>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Layers {
-    lower_dir: String,
-}
 
 /// The command of an image.
 #[derive(Debug, Default, Deserialize)]
@@ -241,34 +222,27 @@ impl Docker {
         if !process.belongs_to(id) {
             return Err("its process is not seen from here".to_owned());
         }
-        // What the engine has left out of the settings, cells would go without.
+        // Cells would go without a setting that the engine has left out.
         contact.note_ignored(ignored::read_back(spec, &seen.host_config));
         if !process.has_own_group(id) {
             contact.note_ignored(ignored::all_limits());
         }
         contact.heeds(spec)?;
-        let own = daemon.runtime_of(id).await.map_err(|error| error.message)?;
-        if !own.as_deref().is_some_and(|own| RUNTIMES.contains(&own)) {
-            let own = own.unwrap_or_else(|| "one that it does not name".to_owned());
+        let own = seen.host_config.runtime.unwrap_or_default();
+        if !RUNTIMES.contains(&own.as_str()) {
             return Err(format!(
-                "the engine runs containers by {own}, and cells are run by crun or runc"
+                "the engine runs containers by \"{own}\", and cells are run by crun or runc"
             ));
         }
-        let path = format!("/containers/{id}/json");
-        let layered: Layered =
-            daemon.get(&path, daemon.deadlines.inspect).await.map_err(|error| {
-                error
-                    .map_or_else(|late| late, |error| explain::wire(&daemon.endpoint, &error))
-                    .message
-            })?;
         let (id, mounts) = (id.to_owned(), spec.mounts.clone());
         let (command, group) = (command.to_vec(), self.cells.group().to_owned());
-        let size = spec.limits.memory;
+        let (size, layers) = (spec.limits.memory, seen.graph_driver);
         // Files of another process are read, which may be away.
         let read = tokio::task::spawn_blocking(move || {
             let mounts: Vec<_> =
                 mounts.iter().map(|mount| (mount.target.clone(), mount.source.clone())).collect();
             let waits = [&*format!("{PLACE}/{PROGRAM}"), image::HOLD];
+            let (limits, without_v6) = kernels_words(pid)?;
             let order = CarrierOrder {
                 id: &id,
                 waits: &waits,
@@ -276,10 +250,10 @@ impl Docker {
                 mounts: &mounts,
                 command: &command,
                 group: &group,
-                limits: "",
-                without_v6: false,
+                limits: &limits,
+                without_v6,
             };
-            pattern(pid, &order, layered, runtime, size)
+            pattern(pid, &order, layers, runtime, size)
         });
         let pattern = read.await.map_err(|error| error.to_string())??;
         Ok((process, self.cells.adopt(pattern).await?))
@@ -293,12 +267,8 @@ impl Docker {
         image: &str,
     ) -> Result<Vec<String>, String> {
         let path = format!("/images/{image}/json");
-        let seen: ImageCommand =
-            daemon.get(&path, daemon.deadlines.inspect).await.map_err(|error| {
-                error
-                    .map_or_else(|late| late, |error| explain::wire(&daemon.endpoint, &error))
-                    .message
-            })?;
+        let seen: Result<ImageCommand, _> = daemon.read(&path, daemon.deadlines.inspect).await;
+        let seen = seen.map_err(|error| error.message)?;
         let ImageDefaults { entrypoint, cmd, volumes } = seen.config;
         if volumes.is_some_and(|volumes| !volumes.is_empty()) {
             return Err("its image has volumes, which all cells would share".to_owned());
@@ -361,15 +331,24 @@ fn why_plain(spec: &Spec) -> Option<&'static str> {
     reasons.iter().find(|(so, _)| *so).map(|(_, why)| *why)
 }
 
-/// What cells are made of, by the files of a running carrier.
+/// The limits of a process, as the kernel tells them, and whether its network is without IPv6: engines
+/// differ in what they leave of that.
+fn kernels_words(pid: i32) -> Result<(String, bool), String> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits"));
+    let limits = limits.map_err(|error| format!("the carrier's limits cannot be read: {error}"))?;
+    let v6 = fs::read_to_string(format!("/proc/{pid}/net/if_inet6")).unwrap_or_default();
+    Ok((limits, Path::new("/proc/sys/net/ipv6").exists() && v6.is_empty()))
+}
+
+/// The pattern of cells, by the files of a running carrier.
 fn pattern(
     pid: i32,
     order: &CarrierOrder<'_>,
-    layered: Layered,
+    layers: GraphDriver,
     runtime: PathBuf,
     size: Option<u64>,
 ) -> Result<Pattern, String> {
-    let GraphDriver { name, data } = layered.graph_driver;
+    let GraphDriver { name, data } = layers;
     let lower = data.unwrap_or_default().lower_dir;
     if name != "overlay2" || lower.is_empty() {
         return Err(format!("the engine keeps images by {name}, and not by overlay2"));
@@ -383,13 +362,7 @@ fn pattern(
     };
     let config = format!("/proc/{shim}/cwd/config.json");
     let text = fs::read_to_string(config).map_err(failed("the specification of the carrier"))?;
-    let limits = fs::read_to_string(format!("/proc/{pid}/limits"));
-    let limits = limits.map_err(failed("the limits of the carrier"))?;
-    // Engines differ in what they leave of IPv6 where there is no network.
-    let v6 = fs::read_to_string(format!("/proc/{pid}/net/if_inet6")).unwrap_or_default();
-    let without_v6 = Path::new("/proc/sys/net/ipv6").exists() && v6.is_empty();
-    let order = CarrierOrder { limits: &limits, without_v6, ..*order };
-    let spec = for_cells(text.as_bytes(), &order).map_err(|why| why.replace(order.id, "ID"))?;
+    let spec = for_cells(text.as_bytes(), order).map_err(|why| why.replace(order.id, "ID"))?;
     let mut files = Vec::new();
     for (file, source) in spec.files {
         let there = root.join(source.trim_start_matches('/'));
@@ -406,7 +379,7 @@ fn pattern(
             ));
         }
     }
-    Ok(Pattern { runtime, spec: spec.text, layers, files: spec_files(files, &order), size })
+    Ok(Pattern { runtime, spec: spec.text, layers, files: spec_files(files, order), size })
 }
 
 /// The own files of cells, with the name of a cell where the carrier's was.

@@ -142,10 +142,14 @@ impl Carrying {
     /// What a carrier that is made after it is to know.
     pub(super) fn history(&self) -> CarrierHistory {
         match self {
-            Self::Cells(carrier) if carrier.since.elapsed() >= LONG => CarrierHistory::default(),
             Self::Cells(carrier) => {
                 let CarrierHistory { pause, ended_soon } = carrier.history;
-                CarrierHistory { pause, ended_soon: ended_soon + 1 }
+                let was_long = carrier.since.elapsed() >= LONG;
+                CarrierHistory {
+                    // A runtime that hangs takes long, too, and makes none.
+                    pause: pause.filter(|_| !(was_long && carrier.has_made_one())),
+                    ended_soon: if was_long { 0 } else { ended_soon + 1 },
+                }
             }
             Self::Plain(_, pause) => CarrierHistory { pause: Some(*pause), ended_soon: 0 },
         }

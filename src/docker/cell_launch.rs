@@ -11,12 +11,12 @@ use tokio::time::{Instant, timeout};
 use super::address::Address;
 use super::carriers::Carrier;
 use super::cell_output::CellOutput;
-use super::cells::{CellLaunch, EndedAtOnce, RunningCell};
+use super::cells::{CellLaunch, EndedAtOnce, RunningCell, as_process_end};
 use super::container::Container;
 use super::daemon::Daemon;
 use super::view::Inspected;
 use super::{Docker, Spec, fault};
-use crate::cell::FailedCell;
+use crate::cell::{CellEnd, FailedCell};
 use crate::reach::hot::Hot;
 use crate::reach::process::Process;
 
@@ -108,9 +108,13 @@ impl Docker {
             // The next launch makes another carrier, or keeper.
             return fault::unwanted(format!("the launch of a cell failed: {why}"));
         }
+        if let Some(end) = end {
+            let end = as_process_end(CellEnd::Exited(end));
+            return fault::service(format!("the container {end} as soon as it was started"));
+        }
         let error = fault::of_cell(&why, by_runtime);
         // Without a right the runtime may fail of what would be a service's mistake elsewhere.
-        let is_its = error.fault == Fault::Service && (end.is_some() || carrier.has_made_one());
+        let is_its = error.fault == Fault::Service && carrier.has_made_one();
         if !is_its && !carrier.note(false) {
             let place = (&order.service, &order.spec);
             self.give_up_cells(daemon, place, carrier, &error.message).await;

@@ -129,9 +129,10 @@ impl Docker {
         let here = launches.iter().filter(|(_, known)| known.daemon == *daemon);
         let owned = here.map(|(launch, known)| Owned {
             key: ContainerKey::Launch(*launch),
-            running: known.running.as_ref().is_none_or(|running| {
-                self.cells.runs(&known.id) == Some(true) && running.carrier.carries()
-            }),
+            running: known
+                .running
+                .as_ref()
+                .is_none_or(|running| running.cell.end().is_none() && running.carrier.carries()),
         });
         owned.collect()
     }
@@ -195,7 +196,7 @@ impl RunningCell {
     }
 }
 
-fn as_process_end(end: CellEnd) -> ProcessEnd {
+pub(super) fn as_process_end(end: CellEnd) -> ProcessEnd {
     match end.exit() {
         Some(CellExit { code, out_of_memory }) => {
             ProcessEnd::Exited { code: code.into(), out_of_memory }

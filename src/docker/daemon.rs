@@ -249,6 +249,18 @@ impl Daemon {
         }
     }
 
+    /// The same, with every failure in words.
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        deadline: Duration,
+    ) -> Result<T, CallError> {
+        self.get(path, deadline).await.map_err(|error| match error {
+            Ok(error) => explain::wire(&self.endpoint, &error),
+            Err(late) => late,
+        })
+    }
+
     /// A GET on the negotiated version of the API, whose answer is a stream of lines.
     pub(super) async fn follow(&self, path: &str) -> Result<http::Lines, CallError> {
         let path = format!("/v{}{path}", self.contact()?.version);
@@ -293,9 +305,7 @@ impl Daemon {
             // Podman's answer in Docker's words names no runtime.
             EngineKind::Podman => format!("/libpod/containers/{container}/json"),
         };
-        let seen: Inspected = self.get(&path, self.deadlines.inspect).await.map_err(|error| {
-            error.map_or_else(|late| late, |error| explain::wire(&self.endpoint, &error))
-        })?;
+        let seen: Inspected = self.read(&path, self.deadlines.inspect).await?;
         let runtime = seen.oci_runtime.or(seen.host_config.runtime);
         Ok(runtime.filter(|runtime| !runtime.is_empty()))
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::container::Container;
-use super::explain::{self, explain};
+use super::explain::explain;
 use super::post_mortem::readable;
 
 /// How many bytes are kept of a program's output, the last ones.
@@ -67,11 +67,7 @@ impl Container {
         // The outputs end a moment before the engine knows how the program ended.
         let path = format!("/exec/{id}/json");
         loop {
-            let seen = self.daemon.get(&path, self.daemon.deadlines.inspect).await;
-            let seen: Execution = seen.map_err(|error| match error {
-                Ok(error) => explain::wire(endpoint, &error),
-                Err(error) => error,
-            })?;
+            let seen: Execution = self.daemon.read(&path, self.daemon.deadlines.inspect).await?;
             if let (false, Some(code)) = (seen.running, seen.exit_code) {
                 return Ok(Executed { code, said: readable(&printed).pop() });
             }

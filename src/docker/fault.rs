@@ -9,7 +9,6 @@ use ganger_pool::runtime::{CallError, Fault, LaunchError};
 
 use super::calls::CallFailure;
 use super::explain::{explain, late};
-use crate::cell::ENDED_AT_ONCE;
 use crate::endpoint::Endpoint;
 
 /// The call that failed.
@@ -171,9 +170,6 @@ fn said(
 
 /// The pool's view of a cell that could not be made, by what its runtime has said, or the keeper.
 pub(super) fn of_cell(why: &str, by_runtime: bool) -> LaunchError {
-    if why.contains(ENDED_AT_ONCE) {
-        return service(format!("the container {why}"));
-    }
     // Of what is not the service's, the words may be those of a service's mistake.
     let is_ours = ["/sys/fs/cgroup", "/run/ganger-cells"].iter().any(|place| why.contains(place));
     if !by_runtime || is_ours {

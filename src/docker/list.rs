@@ -8,7 +8,7 @@ use ganger_pool::runtime::{CallError, ContainerKey};
 use super::daemon::Daemon;
 use super::naming::{BOOT, DEADLINE, INSTANCE, LAUNCH, SANDBOX, is_id};
 use super::view::Listed;
-use super::{Docker, Scope, explain};
+use super::{Docker, Scope};
 use crate::http;
 
 // === impl Daemon ===
@@ -21,10 +21,7 @@ impl Daemon {
             filters["id"] = serde_json::json!([id]);
         }
         let path = format!("/containers/json?all=1&filters={}", http::escape(&filters.to_string()));
-        self.get(&path, self.deadlines.list).await.map_err(|error| match error {
-            Ok(error) => explain::wire(&self.endpoint, &error),
-            Err(error) => error,
-        })
+        self.read(&path, self.deadlines.list).await
     }
 }
 

@@ -8,7 +8,7 @@ use ganger_pool::runtime::CallError;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Docker, Network, Reach, Spec, explain};
+use super::{Docker, Network, Reach, Spec};
 use crate::spec::Sandbox;
 
 /// A daemon's answer about one service.
@@ -61,10 +61,7 @@ impl Docker {
     pub async fn abilities(&self, daemon: &DaemonName) -> Result<Abilities, CallError> {
         let daemon = self.daemon(daemon)?;
         let deadline = daemon.deadlines.of_info(daemon.contact()?.kind);
-        let said = daemon.get("/info", deadline).await;
-        said.map_err(|error| {
-            error.map_or_else(|late| late, |e| explain::wire(&daemon.endpoint, &e))
-        })
+        daemon.read("/info", deadline).await
     }
 
     /// Asks a daemon that was connected to, and has these abilities, about a service.

@@ -54,6 +54,7 @@ pub(crate) struct Inspected {
     pub(crate) state: ContainerState,
     pub(crate) network_settings: NetworkSettings,
     pub(super) host_config: HostConfig,
+    pub(super) graph_driver: GraphDriver,
     /// The runtime, where Podman is asked by its own API.
     #[serde(rename = "OCIRuntime")]
     pub(super) oci_runtime: Option<String>,
@@ -67,6 +68,21 @@ pub(crate) struct HostConfig {
     pub(super) memory: Option<i64>,
     pub(super) nano_cpus: Option<i64>,
     pub(super) pids_limit: Option<i64>,
+}
+
+/// The driver that keeps the layers of a container.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct GraphDriver {
+    pub(super) name: String,
+    pub(super) data: Option<Layers>,
+}
+
+/// The layers of a container's image and its own lowest one, the uppermost first, with colons between.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Layers {
+    pub(super) lower_dir: String,
 }
 
 /// The state of a container.

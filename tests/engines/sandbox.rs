@@ -14,7 +14,7 @@ const SANDBOX: &str = "io.ganger.sandbox";
 
 /// Connects, is told whose host name it has and how many it has served, and leaves. Before it
 /// nobody has left anything in the files that an engine gives a container.
-fn ask(port: u16) -> (String, u32) {
+pub(crate) fn ask(port: u16) -> (String, u32) {
     let mut client = Client::connect(port);
     let line = client.line();
     assert_eq!(client.line(), "0", "traces of another");

@@ -15,7 +15,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::chdir;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::super::message::Mould;
+use super::super::message::Pattern;
 use super::super::specification::{ID, NAME, PLACE};
 
 /// Where the keeper has its files, in a file system of its own in memory.
@@ -56,8 +56,8 @@ pub(super) fn log_file(cell: &str) -> PathBuf {
     Path::new(BASE).join("logs").join(cell)
 }
 
-fn layers(mould: u64) -> PathBuf {
-    Path::new(BASE).join("layers").join(mould.to_string())
+fn layers(pattern: u64) -> PathBuf {
+    Path::new(BASE).join("layers").join(pattern.to_string())
 }
 
 // === impl Ground ===
@@ -88,42 +88,42 @@ impl Ground {
         Ok(Self { home: File::open("/proc/self/ns/mnt")? })
     }
 
-    /// Links the layers of a mould under short names: what is mounted of them has to be told in one
+    /// Links the layers of a pattern under short names: what is mounted of them has to be told in one
     /// page.
     ///
     /// # Errors
     /// A layer is not there.
-    pub(super) fn adopt(&self, mould: &Mould) -> io::Result<()> {
-        let links = layers(mould.number);
+    pub(super) fn adopt(&self, number: u64, pattern: &Pattern) -> io::Result<()> {
+        let links = layers(number);
         fs::create_dir(&links)?;
-        for (number, layer) in mould.layers.iter().enumerate() {
+        for (place, layer) in pattern.layers.iter().enumerate() {
             if !layer.is_dir() {
                 let what = format!("its layer {} is not there", layer.display());
                 return Err(io::Error::new(io::ErrorKind::NotFound, what));
             }
-            symlink(layer, links.join(number.to_string()))?;
+            symlink(layer, links.join(place.to_string()))?;
         }
         Ok(())
     }
 
-    /// Forgets the layers of a mould.
-    pub(super) fn forget(&self, mould: u64) {
-        _ = fs::remove_dir_all(layers(mould));
+    /// Forgets the layers of a pattern.
+    pub(super) fn forget(&self, pattern: u64) {
+        _ = fs::remove_dir_all(layers(pattern));
     }
 
     /// Lays out the files of a cell in a mount namespace of its own, and has its runtime started
     /// there.
     ///
     /// # Errors
-    /// What could not be mounted, written or started.
+    /// Something could not be mounted, written or started.
     pub(super) fn lay_out<T>(
         &self,
-        mould: &Mould,
+        pattern: (u64, &Pattern),
         cell: &str,
         start: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
         unshare(UnshareFlags::NEWNS)?;
-        let started = fill(mould, cell).and_then(|()| start());
+        let started = fill(pattern, cell).and_then(|()| start());
         let home = Some(LinkNameSpaceType::Mount);
         if let Err(error) = move_into_link_name_space(self.home.as_fd(), home) {
             // Whatever was mounted from now on would be in the way of the next cell.
@@ -133,29 +133,29 @@ impl Ground {
     }
 }
 
-fn fill(mould: &Mould, cell: &str) -> io::Result<()> {
+fn fill((number, pattern): (u64, &Pattern), cell: &str) -> io::Result<()> {
     let place = Path::new(PLACE);
-    let size = mould.size.map_or_else(|| "50%".to_owned(), |size| size.to_string());
+    let size = pattern.size.map_or_else(|| "50%".to_owned(), |size| size.to_string());
     let options = CString::new(format!("mode=0700,size={size}"))?;
     mount("ganger", PLACE, "tmpfs", MountFlags::empty(), Some(&*options))?;
     for directory in ["root", "upper", "work"] {
         fs::create_dir(place.join(directory))?;
     }
-    // What is there of a file system is its uppermost layer's.
+    // The root directory of an overlay has the mode of its uppermost layer.
     fs::set_permissions(place.join("upper"), fs::Permissions::from_mode(0o755))?;
     let name = &cell[..cell.len().min(NAME_LENGTH)];
     let with_names = |text: &str| text.replace(NAME, name).replace(ID, cell);
-    fs::write(place.join("config.json"), with_names(&mould.spec))?;
-    for (file, content) in &mould.files {
+    fs::write(place.join("config.json"), with_names(&pattern.spec))?;
+    for (file, content) in &pattern.files {
         fs::write(place.join(file), with_names(content))?;
         fs::set_permissions(place.join(file), fs::Permissions::from_mode(0o644))?;
     }
-    let lower: Vec<_> = (0..mould.layers.len()).map(|number| number.to_string()).collect();
+    let lower: Vec<_> = (0..pattern.layers.len()).map(|number| number.to_string()).collect();
     let options = CString::new(format!(
         "lowerdir={},upperdir={PLACE}/upper,workdir={PLACE}/work",
         lower.join(":")
     ))?;
-    chdir(layers(mould.number))?;
+    chdir(layers(number))?;
     mount("overlay", place.join("root"), "overlay", MountFlags::empty(), Some(&*options))?;
     Ok(chdir("/")?)
 }

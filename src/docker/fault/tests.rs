@@ -175,7 +175,6 @@ fn only_a_create_can_miss_an_image() {
 #[test]
 fn a_cell_that_is_not_made_is_its_services_fault_only_if_its_runtime_says_so() {
     for (why, by_runtime, fault) in [
-        ("exited with code 7 as soon as it was started", true, Fault::Service),
         ("executable file `/nope` not found: No such file or directory", true, Fault::Service),
         ("mkdir /sys/fs/cgroup/pids/x: Read-only file system", true, Fault::Daemon),
         ("open /run/ganger-cells/cell/root: No such file or directory", true, Fault::Daemon),
