@@ -232,7 +232,8 @@ fn what_cannot_be_sealed_is_not_launched_and_check_says_so() {
         hosts
     };
     assert_eq!(hosts("sealed").join(" "), local.name);
-    assert!(hosts("open").contains(&remote.name));
+    // Moves make up for a daemon that answers late.
+    wait_until(DEADLINE, "both have some of them", || hosts("open").contains(&remote.name));
     assert_eq!(ganger.stop(), 0);
 
     let config = Config::new("sealed").daemon(local.daemon(40)).fixture("sealed", sealed, &[]);
