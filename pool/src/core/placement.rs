@@ -29,6 +29,17 @@ pub(super) type Place = (u32, u64);
 /// Tier, then share of the capacity in use, then containers, then name; and the daemon's id.
 type Rank = (u32, u64, u32, DaemonName, DaemonId);
 
+/// What became of the place of a daemon when its load was noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// It has the place that it had.
+    AsBefore,
+    /// It has another place than it had.
+    Elsewhere,
+    /// It had no place.
+    Anew,
+}
+
 /// The daemons that have room, by tier, least utilised first. Finding one and changing
 /// one both cost O(log n).
 #[derive(Debug, Default)]
@@ -61,16 +72,26 @@ impl Load {
 // === impl Placement ===
 
 impl Placement {
-    /// Notes the load of a daemon. Returns whether that changes anything.
-    pub(super) fn set(&mut self, daemon: DaemonId, name: &DaemonName, load: Load) -> bool {
+    /// Notes the load of a daemon.
+    pub(super) fn set(&mut self, daemon: DaemonId, name: &DaemonName, load: Load) -> Placed {
         let rank = (load.capacity.tier, load.share(), load.used, name.clone(), daemon);
         if self.ranks.get(&daemon) == Some(&rank) {
-            return false;
+            return Placed::AsBefore;
         }
-        if let Some(before) = self.ranks.insert(daemon, rank.clone()) {
-            self.order.remove(&before);
+        let before = self.ranks.insert(daemon, rank.clone());
+        self.order.insert(rank);
+        match before {
+            Some(before) => {
+                self.order.remove(&before);
+                Placed::Elsewhere
+            }
+            None => Placed::Anew,
         }
-        self.order.insert(rank)
+    }
+
+    /// Whether a daemon is in the choice.
+    pub(super) fn has(&self, daemon: DaemonId) -> bool {
+        self.ranks.contains_key(&daemon)
     }
 
     /// Takes a daemon out of the choice. Returns whether it was in it.
@@ -145,7 +166,9 @@ mod tests {
     fn a_daemon_that_was_taken_out_is_not_picked() {
         let mut placement = Placement::default();
         let (a, name) = (DaemonId::from(0), DaemonName::from("a"));
-        assert!(placement.set(a, &name, load(0, 1, 0)) && !placement.set(a, &name, load(0, 1, 0)));
+        assert_eq!(placement.set(a, &name, load(0, 2, 0)), Placed::Anew);
+        assert_eq!(placement.set(a, &name, load(0, 2, 0)), Placed::AsBefore);
+        assert_eq!(placement.set(a, &name, load(1, 2, 0)), Placed::Elsewhere);
         assert_eq!(placement.pick(9, |_| true), Some(a));
         assert!(placement.take_out(a) && !placement.take_out(a));
         assert_eq!(placement.pick(9, |_| true), None);

@@ -127,7 +127,11 @@ impl Ledger {
             && self.services[service].wants_generation(generation)
             && let Some(daemon) = self.daemons.id(name)
         {
-            let (spec, daemon) = ((service, generation), &mut self.daemons[daemon]);
+            let spec = (service, generation);
+            if result.is_ok() && self.placement.has(daemon) {
+                self.unplaceable.remove(&spec);
+            }
+            let daemon = &mut self.daemons[daemon];
             let refusals = daemon.refusals.entry(spec).or_default();
             *refusals = if result.is_err() { refusals.saturating_add(1) } else { 0 };
             daemon.prepared.insert(spec, result);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::super::placement::Placed;
 use super::super::{Refusal, sizing};
 use super::container::Container;
 use super::service::Window;
@@ -189,8 +190,12 @@ impl Ledger {
         let daemon = &self.daemons[id];
         self.spread.changed |= match daemon.open(self.draining) {
             Some(load) => {
-                self.unplaceable.retain(|spec| !daemon.can_launch(*spec));
-                self.placement.set(id, &daemon.name, load)
+                let placed = self.placement.set(id, &daemon.name, load);
+                // One that had a place could launch none of them.
+                if placed == Placed::Anew {
+                    self.unplaceable.retain(|spec| !daemon.can_launch(*spec));
+                }
+                placed != Placed::AsBefore
             }
             None => self.placement.take_out(id),
         };
