@@ -119,6 +119,21 @@ async fn containers_that_fail_of_themselves_in_a_lease_are_replaced_ever_more_sl
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_container_that_somebody_ends_in_a_lease_is_not_held_against_its_service() {
+    let bed = Bed::new(policy(), &[1]);
+    bed.stocked().await;
+    let lease = bed.lease().await.unwrap();
+    bed.engine.stop(lease.handle());
+    // The clock goes on when nobody has anything left to do: the event is known then.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    Lease::finish(lease, Outcome::FailedUnprovoked);
+    let before = tokio::time::Instant::now();
+    bed.stocked().await;
+    assert!(before.elapsed() < Duration::from_millis(100), "{:?}", before.elapsed());
+    assert_eq!(bed.pool.snapshot().services[0].last_error, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_containers_that_die_young_is_told_why() {
     let bed = Bed::new(policy(), &[1]);
     for launch in 1..=3 {

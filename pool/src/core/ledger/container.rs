@@ -13,6 +13,8 @@ use super::{
 /// of its start counts as a failed launch, so that a service whose containers
 /// get ready and then end does not launch without pause.
 const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(10);
+/// A container that ends so long after an interference has ended by itself.
+const INTERFERENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Container {
@@ -127,6 +129,11 @@ impl Container {
     /// How long it has been running, while that is within the crash loop window.
     pub(super) fn early_age(&self, now: Instant) -> Option<Duration> {
         self.seen.map(|seen| now - seen).filter(|age| *age < CRASH_LOOP_WINDOW)
+    }
+
+    /// Whether nobody has interfered with it lately: if it ends, then by itself.
+    pub(super) fn is_left_alone(&self, now: Instant) -> bool {
+        self.interfered_at.is_none_or(|at| now - at >= INTERFERENCE)
     }
 
     pub(super) fn expired(&self, now: Instant) -> bool {

@@ -10,9 +10,6 @@ use super::{
 };
 use crate::backoff::Backoff;
 
-/// A container that ends so long after an interference has ended by itself.
-const INTERFERENCE: Duration = Duration::from_secs(60);
-
 // === impl Ledger ===
 
 impl Ledger {
@@ -168,7 +165,7 @@ impl Ledger {
                 // was ended by its daemon; a missing one was removed.
                 let by_itself = container.state == State::Idle
                     && container.liveness == Liveness::Listed
-                    && container.interfered_at.is_none_or(|at| now - at >= INTERFERENCE)
+                    && container.is_left_alone(now)
                     && reason != RetireReason::Missing;
                 let (spec, born) = ((container.service, container.generation), container.born);
                 let (early_age, unused) = (container.early_age(now), container.uses == 0);

@@ -103,7 +103,7 @@ impl Ledger {
             };
         }
         let Container { service: id, generation, uses, born, .. } = *container;
-        let early_age = container.early_age(now);
+        let early_age = container.early_age(now).filter(|_| container.is_left_alone(now));
         self.used(now, id);
         self.services[id].lease_ended(generation, outcome);
         if outcome != Outcome::FailedUnprovoked {
