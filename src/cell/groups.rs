@@ -15,6 +15,8 @@ const CGROUP2: FsWord = 0x6367_7270;
 #[derive(Debug)]
 pub(crate) struct Groups {
     parents: Vec<PathBuf>,
+    /// The place of the group in the hierarchy of version 1 that freezes, if that is used.
+    freezer: Option<PathBuf>,
     /// Where the kernel counts whom it has killed for memory: the place of the group, and the file.
     kills: Option<(PathBuf, &'static str)>,
 }
@@ -30,10 +32,20 @@ impl Groups {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let name = name.trim_start_matches('/');
         let parents = hierarchies(&mounts).map(|hierarchy| hierarchy.root.join(name)).collect();
+        let freezer = hierarchies(&mounts).find(|hierarchy| hierarchy.has("freezer"));
+        let freezer = freezer.map(|hierarchy| hierarchy.root.join(name));
         // A controller is in one hierarchy: in one of its own, or else in that of version 2.
         let by_memory = hierarchies(&mounts).filter_map(|hierarchy| hierarchy.kills());
         let kills = by_memory.min_by_key(|(_, file)| *file != FIRST_VERSIONS);
-        Ok(Self { parents, kills: kills.map(|(root, file)| (root.join(name), file)) })
+        let kills = kills.map(|(root, file)| (root.join(name), file));
+        Ok(Self { parents, freezer, kills })
+    }
+
+    /// Lets the processes of a cell run again if somebody has frozen them.
+    pub(super) fn thaw(&self, cell: &str) {
+        if let Some(freezer) = &self.freezer {
+            thaw(&freezer.join(cell));
+        }
     }
 
     /// Whether the kernel has killed a process of a cell for memory.
@@ -98,11 +110,13 @@ impl<'m> Hierarchy<'m> {
     fn kills(&self) -> Option<(&'m Path, &'static str)> {
         match self.kind {
             "cgroup2" => Some((self.root, "memory.events")),
-            _ => {
-                let has_memory = self.controllers.split(',').any(|one| one == "memory");
-                has_memory.then_some((self.root, FIRST_VERSIONS))
-            }
+            _ => self.has("memory").then_some((self.root, FIRST_VERSIONS)),
         }
+    }
+
+    /// Whether it is of version 1 and has a controller.
+    fn has(&self, controller: &str) -> bool {
+        self.kind == "cgroup" && self.controllers.split(',').any(|one| one == controller)
     }
 }
 
@@ -147,6 +161,13 @@ fn is_kernels(group: &Path) -> io::Result<bool> {
     Ok(kind == CGROUP || kind == CGROUP2)
 }
 
+/// Lets the processes of a group run again if somebody has frozen them: by version 1 those that were
+/// killed do not end before.
+fn thaw(group: &Path) {
+    // A group that has no such file is not frozen.
+    _ = fs::write(group.join("freezer.state"), "THAWED");
+}
+
 /// Removes a group with all groups below it.
 fn clear(group: &Path) -> io::Result<()> {
     // As a rule nothing is in it.
@@ -174,6 +195,7 @@ fn clear(group: &Path) -> io::Result<()> {
             _ = kill_process(pid, Signal::KILL);
         }
     }
+    thaw(group);
     match fs::remove_dir(group) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -187,11 +187,12 @@ impl CellKeeper {
     fn retire(&mut self, cell: String) {
         // One that is not known may have been another keeper's.
         let unknown = KeptCell { stage: CellStage::Over, output: None, retired: true };
-        let kept = self.cells.entry(cell).or_insert(unknown);
+        let kept = self.cells.entry(cell.clone()).or_insert(unknown);
         kept.retired = true;
         match kept.stage {
             CellStage::Making { runtime: process } | CellStage::Running { first: process } => {
                 _ = kill_process(process, Signal::KILL);
+                self.groups.thaw(&cell);
             }
             CellStage::Over => kept.stage = CellStage::Clearing,
             CellStage::Clearing => {}

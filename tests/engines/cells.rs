@@ -1,5 +1,7 @@
 //! Containers that are cells: a runtime runs them without the engine.
 
+mod worst;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
