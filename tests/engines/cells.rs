@@ -1,5 +1,6 @@
 //! Containers that are cells: a runtime runs them without the engine.
 
+mod kills;
 mod worst;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,8 @@ use crate::GANGER;
 use crate::sandbox::ask;
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// For thousands of clients.
+const LONG: Duration = Duration::from_secs(1200);
 /// What makes containers cells.
 const CELL: &str = "network: Sealed, sandbox: Cell";
 /// A crun of a newer suite, as it is unpacked for the fleet.
