@@ -52,7 +52,7 @@ pub use report::{Remark, Report};
 pub use service::Service;
 use source_text::SourceText;
 
-pub use crate::spec::{Network, Ready, Sandbox};
+pub use crate::spec::{Network, Ready, Sandbox, StockedAs};
 pub(crate) use quantity::time;
 
 /// The largest file that is read, in bytes.

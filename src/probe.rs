@@ -58,6 +58,9 @@ pub struct Prober;
 
 impl Probe<Container> for Prober {
     async fn ready(&self, container: &Container, not_yet: &NotYet) -> Result<(), ProbeError> {
+        if container.waits_for_a_lease() {
+            return Ok(());
+        }
         let began = Instant::now();
         let ready = async {
             match &container.spec().ready {
@@ -73,6 +76,7 @@ impl Probe<Container> for Prober {
         };
         let connected = async {
             ready.await?;
+            container.note_ready(began.elapsed());
             preconnect(container, not_yet).await;
             container.step_done("ready", began);
             Ok(())
@@ -90,6 +94,8 @@ impl Probe<Container> for Prober {
         let proof = if container.is_certain() { Proof::Itself } else { Proof::Address };
         let verdict = match &container.spec().ready {
             Ready::Started | Ready::Log { .. } => attempt::runs(container).await,
+            // It was leased, and nobody has connected.
+            _ if container.waits_for_a_lease() => attempt::runs(container).await,
             _ => attempt(container).await,
         };
         is_unharmed(container, verdict)?;

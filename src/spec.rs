@@ -36,6 +36,8 @@ pub struct Spec {
     pub publish: Publish,
     /// Whose network namespace it has.
     pub sandbox: Sandbox,
+    /// How far containers in stock are.
+    pub stock: StockedAs,
     /// The sign that a container can serve.
     pub ready: Ready,
     /// Whether a connection is made ahead.
@@ -211,6 +213,17 @@ pub enum Sandbox {
     Cell,
 }
 
+/// How far containers in stock are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StockedAs {
+    /// Their command runs, and the service was ready.
+    #[default]
+    Started,
+    /// They are made, and the first lease starts their command, where they are cells of a service that
+    /// is ready at once.
+    Created,
+}
+
 /// How a container is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reach {
@@ -341,6 +354,7 @@ impl Spec {
             reach: Reach::default(),
             publish: Publish::Own,
             ready: Ready::default(),
+            stock: StockedAs::Started,
             preconnect: Preconnect::Off,
             sandbox: Sandbox::Fresh,
             hostname: None,

@@ -14,7 +14,7 @@ use crate::config::{
 };
 use crate::endpoint::Endpoint;
 use crate::image::{ECHO_PORT, ECHO_REFERENCE};
-use crate::spec::{Preconnect, Ready, Sandbox, SessionSettings, Spec};
+use crate::spec::{Preconnect, Ready, Sandbox, SessionSettings, Spec, StockedAs};
 
 /// The configuration that an image is measured with, apart from what differs.
 const TEMPLATE: &str = r#"(
@@ -172,6 +172,14 @@ impl Setup {
         self.config.services.iter_mut().for_each(|s| s.spec.network = network.clone());
     }
 
+    /// Sets how far its containers in stock are, which are cells then.
+    pub fn set_stock(&mut self, stock: StockedAs) {
+        for service in &mut self.config.services {
+            service.spec.sandbox = Sandbox::Cell;
+            service.spec.stock = stock;
+        }
+    }
+
     /// Sets whose network namespace its containers have. Containers that join one have nothing to
     /// write to but what the service says.
     ///
@@ -257,6 +265,11 @@ impl Setup {
                     spec: Spec {
                         overdue_after: None,
                         preconnect: if *kind == RoundKind::Hot { hot } else { Preconnect::Off },
+                        stock: if *kind == RoundKind::Hot {
+                            StockedAs::Started
+                        } else {
+                            base.spec.stock
+                        },
                         ..base.spec.clone()
                     },
                     session: SessionSettings {

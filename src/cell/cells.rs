@@ -88,8 +88,8 @@ impl Cells {
         }
     }
 
-    /// Makes a cell and starts its command. Until its removal is confirmed it is known, whatever
-    /// comes of this.
+    /// Makes a cell, and starts its command unless it `waits` for [`Adopted::begin`]. Until its removal
+    /// is confirmed it is known, whatever comes of this.
     ///
     /// # Errors
     /// Why there is none, in the words of the runtime where it has some.
@@ -100,6 +100,7 @@ impl Cells {
         &self,
         adopted: &Adopted,
         id: &str,
+        waits: bool,
     ) -> Result<(Arc<CellLife>, Started), FailedCell> {
         self.wake_groups();
         let cell = Arc::new(CellLife::default());
@@ -109,7 +110,7 @@ impl Cells {
             waiting.launching.insert(id.to_owned(), sender);
             self.known.lock().insert(id.to_owned(), Arc::clone(&cell));
         })?;
-        let order = KeeperOrder::Launch { cell: id.to_owned(), pattern: *number };
+        let order = KeeperOrder::Launch { cell: id.to_owned(), pattern: *number, waits };
         if let Err(why) = link.order(&order).await {
             // The caller asks next whether the keeper lives.
             _ = timeout(PROMPT, link.ended()).await;
@@ -243,6 +244,25 @@ impl Cells {
 // === impl Adopted ===
 
 impl Adopted {
+    /// Starts the command of a cell that waits for it.
+    ///
+    /// # Errors
+    /// Why it was not started: the cell has ended then, or is about to.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a cell whose command may be started.
+    pub(crate) async fn begin(&self, id: &str) -> Result<(), String> {
+        let (sender, answer) = oneshot::channel();
+        let cell = id.to_owned();
+        self.link.wait_for(|waiting| _ = waiting.beginning.insert(cell.clone(), sender))?;
+        self.link.order(&KeeperOrder::Begin { cell }).await?;
+        match answer.await {
+            Ok(None) => Ok(()),
+            Ok(Some(refused)) => Err(refused),
+            Err(_) => Err(KEEPER_ENDED.to_owned()),
+        }
+    }
+
     /// Whether the keeper that has it runs.
     pub(crate) fn is_kept(&self) -> bool {
         !self.link.has_ended()

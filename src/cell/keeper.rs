@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ganger_pool::backoff::Backoff;
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -117,6 +118,8 @@ struct KeptCell {
     stage: CellStage,
     /// What the command of the cell prints, until it is handed on.
     output: Option<OwnedFd>,
+    /// What keeps the way free for a command that has waited: see [`open_gate`].
+    begun: Option<OwnedFd>,
     /// Its removal was ordered.
     retired: bool,
 }
@@ -154,39 +157,63 @@ impl CellKeeper {
                 self.patterns.remove(&pattern);
                 self.ground.forget(pattern);
             }
-            KeeperOrder::Launch { cell, pattern } => match self.launch(&cell, pattern) {
-                Ok(kept) => _ = self.cells.insert(cell, kept),
-                Err(error) => {
-                    let (why, end, by_runtime) = (error.to_string(), None, false);
-                    self.tell(KeeperReport::Failed { cell, why, end, by_runtime });
+            KeeperOrder::Launch { cell, pattern, waits } => {
+                match self.launch(&cell, pattern, waits) {
+                    Ok(kept) => _ = self.cells.insert(cell, kept),
+                    Err(error) => {
+                        let (why, end, by_runtime) = (error.to_string(), None, false);
+                        self.tell(KeeperReport::Failed { cell, why, end, by_runtime });
+                    }
                 }
-            },
+            }
+            KeeperOrder::Begin { cell } => self.begin(cell),
             KeeperOrder::Retire { cell } => self.retire(cell),
             KeeperOrder::End => {}
         }
     }
 
-    fn launch(&self, cell: &str, number: u64) -> io::Result<KeptCell> {
+    fn launch(&self, cell: &str, number: u64, waits: bool) -> io::Result<KeptCell> {
         let pattern =
             self.patterns.get(&number).ok_or_else(|| io::Error::other("its carrier is gone"))?;
         let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
         let runtime = self.ground.lay_out((number, pattern), cell, || {
             let mut command = Command::new(&pattern.runtime);
             command.arg("--root").arg(state()).arg("--log").arg(log_file(cell));
-            command.args(["--log-format", "json", "run", "--detach", "--bundle", PLACE]);
-            command.arg("--pid-file").arg(pid_file(cell)).arg(cell);
+            command.args(["--log-format", "json"]);
+            command.args(if waits { &["create"][..] } else { &["run", "--detach"] });
+            command.args(["--bundle", PLACE, "--pid-file"]).arg(pid_file(cell)).arg(cell);
             command.env_clear().env("PATH", PATH);
             command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
             // It is waited for like all other children.
             let child = command.spawn()?;
             Ok(Pid::from_child(&child))
         })?;
-        Ok(KeptCell { stage: CellStage::Making { runtime }, output: Some(output), retired: false })
+        let stage = CellStage::Making { runtime };
+        Ok(KeptCell { stage, output: Some(output), begun: None, retired: false })
+    }
+
+    /// Starts the command of a cell as the runtime's own command `start` does, and without another
+    /// process.
+    fn begin(&mut self, cell: String) {
+        let refused = match self.cells.get_mut(&cell).map(|kept| (kept.stage, kept)) {
+            Some((CellStage::Running { first }, kept)) => match open_gate(&cell) {
+                Ok(gate) => {
+                    kept.begun = Some(gate);
+                    None
+                }
+                Err(error) => {
+                    _ = kill_process(first, Signal::KILL);
+                    Some(error.to_string())
+                }
+            },
+            _ => Some("it has ended".to_owned()),
+        };
+        self.tell(KeeperReport::Begun { cell, refused });
     }
 
     fn retire(&mut self, cell: String) {
         // One that is not known may have been another keeper's.
-        let unknown = KeptCell { stage: CellStage::Over, output: None, retired: true };
+        let unknown = KeptCell { stage: CellStage::Over, output: None, begun: None, retired: true };
         let kept = self.cells.entry(cell.clone()).or_insert(unknown);
         kept.retired = true;
         match kept.stage {
@@ -310,6 +337,16 @@ impl CellKeeper {
         };
         _ = timeout(LAST, gone).await;
     }
+}
+
+/// Lets the first process of a cell go on to the command of the cell. Until then it waits at a pipe
+/// with a name: crun's reads from it, and runc's writes to it. Who has both ends serves either, for as
+/// long as it keeps them.
+fn open_gate(cell: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let gate = open(state().join(cell).join("exec.fifo"), flags, Mode::empty())?;
+    rustix::io::write(&gate, b"0")?;
+    Ok(gate)
 }
 
 /// The exit code of a process, as a shell counts it.

@@ -17,7 +17,7 @@ use super::message::{CellExit, KeeperOrder, KeeperReport};
 /// The cells whose removal was not confirmed, by id.
 pub(super) type KnownCells = Arc<Mutex<BTreeMap<String, Arc<CellLife>>>>;
 
-/// A cell that was started.
+/// A cell that was made.
 #[derive(Debug)]
 pub(crate) struct Started {
     /// The number of its first process.
@@ -54,6 +54,7 @@ pub(super) struct LinkWaiters {
     pub(super) ready: Option<oneshot::Sender<()>>,
     pub(super) adopting: HashMap<u64, oneshot::Sender<Option<String>>>,
     pub(super) launching: HashMap<String, oneshot::Sender<Result<Started, FailedCell>>>,
+    pub(super) beginning: HashMap<String, oneshot::Sender<Option<String>>>,
     /// The output of cells that had ended when their start was told, until their end is.
     ended: HashMap<String, Option<OwnedFd>>,
     pub(super) removing: HashMap<String, Vec<oneshot::Sender<()>>>,
@@ -139,6 +140,9 @@ impl Link {
                     Err(output) => _ = waiting.ended.insert(cell, output),
                 }
             }
+            KeeperReport::Begun { cell, refused } => {
+                _ = waiting.beginning.remove(&cell).map(|sender| sender.send(refused));
+            }
             KeeperReport::Failed { cell, why, end, by_runtime } => {
                 if let Some(cell) = known.lock().get(&cell) {
                     cell.over(end.map_or(CellEnd::Unknown, CellEnd::Exited));
@@ -159,6 +163,7 @@ impl Link {
             }
             KeeperReport::Gone { cell } => {
                 waiting.launching.remove(&cell);
+                waiting.beginning.remove(&cell);
                 waiting.ended.remove(&cell);
                 for sender in waiting.removing.remove(&cell).into_iter().flatten() {
                     _ = sender.send(());

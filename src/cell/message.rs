@@ -19,12 +19,19 @@ pub(super) enum KeeperOrder {
         /// The number of its pattern.
         pattern: u64,
     },
-    /// Make a cell and start its command.
+    /// Make a cell, and start its command unless that is to wait for another order.
     Launch {
         /// The id of the cell, which no other has.
         cell: String,
         /// The number of its pattern.
         pattern: u64,
+        /// Its command waits for [`KeeperOrder::Begin`].
+        waits: bool,
+    },
+    /// Start the command of a cell that waits for that.
+    Begin {
+        /// The id of the cell.
+        cell: String,
     },
     /// Remove what is left of all cells, and end.
     End,
@@ -71,10 +78,18 @@ pub(super) enum KeeperReport {
         /// Why it cannot be used.
         refused: Option<String>,
     },
-    /// The command of a cell was started. With its process and its output, as descriptors.
+    /// A cell was made, and its command started if it does not wait. With its process and its output,
+    /// as descriptors.
     Launched {
         /// The cell.
         cell: String,
+    },
+    /// The command of a cell that has waited was started, or could not be: the cell is ended then.
+    Begun {
+        /// The cell.
+        cell: String,
+        /// Why it was not started.
+        refused: Option<String>,
     },
     /// A cell could not be made, or has ended already. It is being removed. With its output, as a
     /// descriptor, if it had one.

@@ -79,7 +79,7 @@ pub(super) struct BenchArguments {
     /// The engine's runtime for containers, such as crun or runsc
     #[arg(long, value_name = "NAME", value_parser = containers::runtime)]
     runtime: Option<Name>,
-    /// Measure everything for each of these: concurrency=1,2,4, network=.., sandbox=.., runtime=.., daemon=..
+    /// Measure everything for each of these: concurrency=1,2,4, network=.., sandbox=.., stock=.., runtime=.., daemon=..
     #[arg(long, value_name = "WHAT=A,B,..", value_parser = containers::Sweep::parse)]
     sweep: Option<containers::Sweep>,
     /// Instead of kinds: measure how many fresh containers a second so many clients at a time get

@@ -507,6 +507,15 @@ fn settings_of_a_service_that_make_no_sense() {
             "sandbox: Pooled",
             "containers in a sandbox share /etc/hosts, /etc/hostname and /etc/resolv.conf",
         ),
+        ("stock: Created", "an engine takes too long to start what it has created"),
+        (
+            "sandbox: Cell, network: Sealed, stock: Created, ready: Banner(\"SSH\")",
+            "a container whose command has not started cannot do what `ready` asks for",
+        ),
+        (
+            "sandbox: Cell, network: Sealed, stock: Created, preconnect: Tcp",
+            "no connection can be made ahead into a container whose command has not started",
+        ),
         ("queue: Long", "expected `queue` in `( )`, found the word `Long`"),
         ("queue: Queue(length: 1)", "`queue` has no name before its bracket"),
         ("ready: Exchange", "`Exchange` lacks `send` and `expect`"),

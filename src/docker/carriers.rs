@@ -1,5 +1,6 @@
 //! The carriers on one engine, and the specifications that have one.
 
+use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,12 @@ use crate::reach::process::Process;
 /// How long a refusal holds before the reason for it is looked for again: the first one, and at most.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 /// After this many failures in a row that are no service's, or carriers in a row that ended soon, a
-/// service gets plain containers.
+/// service gets plain containers. After so many slow starts in a row it is said that they are.
 const FAILURES: u32 = 3;
 /// A carrier that has lived for so long, with its keeper, has nothing to do with what failed before it.
 const LONG: Duration = Duration::from_secs(60);
+/// The longest that a client waits for the start of a command that could have been started before.
+const SOON: Duration = Duration::from_millis(40);
 
 /// The carriers on one engine, whatever its address.
 #[derive(Debug, Default)]
@@ -52,6 +55,35 @@ pub(super) struct Carrier {
     since: Instant,
     history: CarrierHistory,
     attempts: Mutex<Attempts>,
+    pace: Mutex<StartPace>,
+}
+
+/// How soon after their start the cells of a carrier are ready, by the last one that was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StartPace {
+    /// No cell has been ready since one failed.
+    Unknown,
+    /// So soon that a client can wait for it.
+    Quick,
+    /// Not so soon, how often in a row, and whether that was told.
+    Slow(Slowness, u32, bool),
+}
+
+/// Why the command of a cell is not started by the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slowness {
+    /// It takes this long until the cell is ready.
+    Takes(Duration),
+    /// A part of a service of several processes may listen before all of it is ready.
+    IsSeveral,
+}
+
+/// A cell that gets ready while a client waits for it. Dropped before it is, the next cells are tried
+/// without a client.
+#[derive(Debug)]
+pub(super) struct AwaitedCell<'c> {
+    carrier: &'c Carrier,
+    is_ready: bool,
 }
 
 /// What went before a carrier.
@@ -70,6 +102,15 @@ struct Attempts {
     made: bool,
     /// How many in a row could not be made.
     failed: u32,
+}
+
+impl fmt::Display for Slowness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Takes(took) => write!(f, "it is ready {took:.0?} after its start"),
+            Self::IsSeveral => f.write_str("it is several processes"),
+        }
+    }
 }
 
 // === impl Carriers ===
@@ -183,7 +224,45 @@ impl Carrier {
         history: CarrierHistory,
     ) -> Self {
         let (since, attempts) = (Instant::now(), Mutex::default());
-        Self { number, process, adopted, since, history, attempts }
+        let pace = Mutex::new(StartPace::Unknown);
+        Self { number, process, adopted, since, history, attempts, pace }
+    }
+
+    /// Whether its cells are ready so soon after their start that a client can wait for it. Until one
+    /// was, and after one that failed, that is to be found out by one that nobody waits for.
+    pub(super) fn is_quick(&self) -> bool {
+        *self.pace.lock() == StartPace::Quick
+    }
+
+    /// Notes how a cell got ready that nobody waited for.
+    pub(super) fn note_ready(&self, took: Duration, is_several: bool) {
+        let mut pace = self.pace.lock();
+        let slowness = match (is_several, took > SOON) {
+            (true, _) => Slowness::IsSeveral,
+            (false, true) => Slowness::Takes(took),
+            (false, false) => return *pace = StartPace::Quick,
+        };
+        let (before, is_told) = match *pace {
+            StartPace::Slow(_, times, is_told) => (times, is_told),
+            StartPace::Unknown | StartPace::Quick => (0, false),
+        };
+        *pace = StartPace::Slow(slowness, before.saturating_add(1), is_told);
+    }
+
+    /// A cell gets ready while a client waits for it.
+    pub(super) fn awaits_one(&self) -> AwaitedCell<'_> {
+        AwaitedCell { carrier: self, is_ready: false }
+    }
+
+    /// Why clients do not wait for the start of its cells, to be told: once, and not of a cell that was
+    /// slow for once.
+    pub(super) fn slowness(&self) -> Option<Slowness> {
+        match &mut *self.pace.lock() {
+            StartPace::Slow(slowness, FAILURES.., is_told) => {
+                (!std::mem::replace(is_told, true)).then_some(*slowness)
+            }
+            StartPace::Slow(..) | StartPace::Unknown | StartPace::Quick => None,
+        }
     }
 
     /// Whether a cell of it was ever made: until then a runtime may fail of what is not the service's.
@@ -202,5 +281,21 @@ impl Carrier {
         attempts.made |= made;
         attempts.failed = if made { 0 } else { attempts.failed + 1 };
         attempts.failed < FAILURES
+    }
+}
+
+// === impl AwaitedCell ===
+
+impl AwaitedCell<'_> {
+    pub(super) fn got_ready(mut self) {
+        self.is_ready = true;
+    }
+}
+
+impl Drop for AwaitedCell<'_> {
+    fn drop(&mut self) {
+        if !self.is_ready {
+            *self.carrier.pace.lock() = StartPace::Unknown;
+        }
     }
 }

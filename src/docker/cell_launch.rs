@@ -1,6 +1,7 @@
 //! One launch of a container that is a cell.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ganger_pool::core::LaunchId;
 use ganger_pool::runtime::{Fault, LaunchError, LaunchOrder};
@@ -19,6 +20,7 @@ use super::{Docker, Spec, fault};
 use crate::cell::{CellEnd, FailedCell};
 use crate::reach::hot::Hot;
 use crate::reach::process::Process;
+use crate::spec::StockedAs;
 
 // === impl Docker ===
 
@@ -35,8 +37,16 @@ impl Docker {
         let known =
             CellLaunch { daemon: daemon.name.clone(), id: id.clone(), running: None, failed: None };
         self.cell_launches.lock().insert(launch, known);
+        let waits = order.spec.stock == StockedAs::Created && carrier.is_quick();
+        if order.spec.stock == StockedAs::Created
+            && let Some(slowness) = carrier.slowness()
+        {
+            let (daemon, service, why) = (&daemon.name, &order.service, slowness.to_string());
+            tracing::warn!(%daemon, %service, why, "its containers are started before a lease");
+        }
         let began = Instant::now();
-        let started = timeout(daemon.deadlines.start, self.cells.launch(&carrier.adopted, &id));
+        let launched = self.cells.launch(&carrier.adopted, &id, waits);
+        let started = timeout(daemon.deadlines.start, launched);
         let (cell, started) = match started.await {
             Ok(Ok(started)) => started,
             Ok(Err(failed)) => return Err(self.cell_failed(daemon, order, &carrier, failed).await),
@@ -49,7 +59,8 @@ impl Docker {
         daemon.observers.done("start", &id, began);
         let output =
             CellOutput::follow(started.output).map_err(|error| fault::daemon(error.to_string()))?;
-        let running = Arc::new(RunningCell { cell, output, carrier });
+        let waits = AtomicBool::new(waits);
+        let running = Arc::new(RunningCell { cell, output, carrier, waits });
         if let Some(known) = self.cell_launches.lock().get_mut(&launch) {
             known.running = Some(Arc::clone(&running));
         }

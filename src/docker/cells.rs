@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use ganger_pool::core::{DaemonName, LaunchId};
 use ganger_pool::runtime::{CallError, ContainerKey, Owned, PostMortem, Removal, RuntimeEvent};
@@ -24,7 +25,7 @@ pub(super) type CellLaunches = Mutex<BTreeMap<LaunchId, CellLaunch>>;
 pub(super) struct CellLaunch {
     pub(super) daemon: DaemonName,
     pub(super) id: String,
-    /// Once it was started.
+    /// Once it was made.
     pub(super) running: Option<Arc<RunningCell>>,
     /// If it was not, or ended at once.
     pub(super) failed: Option<EndedAtOnce>,
@@ -37,12 +38,14 @@ pub(super) struct EndedAtOnce {
     pub(super) output: Option<CellOutput>,
 }
 
-/// A cell that was started, which keeps its carrier.
+/// A cell that was made, which keeps its carrier.
 #[derive(Debug)]
 pub(super) struct RunningCell {
     pub(super) cell: Arc<CellLife>,
     pub(super) output: CellOutput,
     pub(super) carrier: Arc<Carrier>,
+    /// Its command waits for the first lease.
+    pub(super) waits: AtomicBool,
 }
 
 // === impl Docker ===
@@ -184,6 +187,16 @@ impl RunningCell {
     /// Waits until it has ended, and says how.
     pub(super) async fn end(&self) -> ProcessEnd {
         as_process_end(self.cell.ended().await)
+    }
+
+    /// Whether its command waits for the first lease.
+    pub(super) fn waits(&self) -> bool {
+        self.waits.load(Relaxed)
+    }
+
+    /// Whether its command has waited until now, and is to be started by the caller.
+    pub(super) fn has_waited(&self) -> bool {
+        self.waits() && self.waits.swap(false, Relaxed)
     }
 
     pub(super) fn lost_its_keeper(&self) -> bool {

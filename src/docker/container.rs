@@ -35,6 +35,8 @@ use crate::spec::{Preconnect, Ready};
 
 /// How long an engine may take to report the state of a container that may still run.
 const ANSWER: Duration = Duration::from_secs(2);
+/// The pause between two looks whether a service listens that a client waits for.
+const LOOK: Duration = Duration::from_millis(1);
 /// How long an engine's report may lag behind the end of a published connection.
 const LAG: Duration = Duration::from_millis(50);
 
@@ -131,6 +133,40 @@ impl Container {
     /// Makes a new connection, whether or not there is one made ahead.
     pub(crate) async fn connect(&self) -> io::Result<TcpStream> {
         self.address.connect().await
+    }
+
+    /// Whether its command waits for the first lease.
+    pub(crate) fn waits_for_a_lease(&self) -> bool {
+        self.cell.as_ref().is_some_and(|cell| cell.waits())
+    }
+
+    /// Notes how long its service took to get ready, without a client that waited for it.
+    pub(crate) fn note_ready(&self, took: Duration) {
+        if let Some(cell) = &self.cell {
+            cell.carrier.note_ready(took, self.may_be_several());
+        }
+    }
+
+    /// Starts the command of a cell that was created ahead, and waits until its service listens.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves a cell that is about to listen, or to end.
+    async fn begin(&self, cell: &RunningCell) -> io::Result<()> {
+        let (began, awaited) = (Instant::now(), cell.carrier.awaits_one());
+        cell.carrier.adopted.begin(&self.id).await.map_err(io::Error::other)?;
+        self.step_done("begin", began);
+        if matches!(self.spec.ready, Ready::Tcp { .. }) {
+            while !matches!(self.listens().await, Some(Ok(Listens::Yes))) {
+                if self.process().is_none_or(Process::is_ending) {
+                    let why = "its command ended before it listened";
+                    return Err(io::Error::other(why));
+                }
+                sleep(LOOK).await;
+            }
+            self.step_done("ready", began);
+        }
+        awaited.got_ready();
+        Ok(())
     }
 
     /// Notes that a step of its launch, which began at `began`, is done.
@@ -294,10 +330,13 @@ impl Backend for Container {
     }
 
     async fn dial(&self) -> io::Result<TcpStream> {
-        match self.hot.take() {
-            Some(stream) => Ok(stream),
-            None => self.connect().await,
+        if let Some(stream) = self.hot.take() {
+            return Ok(stream);
         }
+        if let Some(cell) = self.cell.as_ref().filter(|cell| cell.has_waited()) {
+            self.begin(cell).await?;
+        }
+        self.connect().await
     }
 
     async fn runs(&self) -> bool {

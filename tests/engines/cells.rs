@@ -1,5 +1,6 @@
 //! Containers that are cells: a runtime runs them without the engine.
 
+mod created_ahead;
 mod kills;
 mod worst;
 

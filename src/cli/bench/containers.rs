@@ -17,7 +17,7 @@ use crate::bench::{
 };
 use crate::cli::out::complain;
 use crate::cli::{Exit, Failure, demo, guard, keeper, loaded, run};
-use crate::config::{self, ImageRef, LogFormat, Name, Network, Sandbox};
+use crate::config::{self, ImageRef, LogFormat, Name, Network, Sandbox, StockedAs};
 use crate::docker::{Docker, Identity};
 use crate::endpoint::Endpoint;
 use crate::shutdown::{HangUp, Stop};
@@ -245,6 +245,7 @@ fn circumstances(
             "sandbox" => {
                 sandbox(value).and_then(|sandbox| setup.set_sandbox(sandbox)).map_err(wrong)?;
             }
+            "stock" => setup.set_stock(stocked_as(value).map_err(wrong)?),
             "runtime" => setup.set_runtime(&runtime(value).map_err(wrong)?),
             _ => setup.set_daemon(value).map_err(wrong)?,
         }
@@ -352,6 +353,15 @@ fn sandbox(text: &str) -> Result<Sandbox, String> {
     }
 }
 
+/// How far containers in stock are.
+fn stocked_as(text: &str) -> Result<StockedAs, String> {
+    match text {
+        "Started" => Ok(StockedAs::Started),
+        "Created" => Ok(StockedAs::Created),
+        _ => Err(format!("{text} is neither Started nor Created")),
+    }
+}
+
 /// The network that containers can reach.
 pub(super) fn network(text: &str) -> Result<Network, String> {
     Ok(match text {
@@ -366,7 +376,7 @@ pub(super) fn network(text: &str) -> Result<Network, String> {
 
 impl Sweep {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let known = ["concurrency", "network", "sandbox", "runtime", "daemon"];
+        let known = ["concurrency", "network", "sandbox", "stock", "runtime", "daemon"];
         let (what, values) = text.split_once('=').ok_or("write WHAT=A,B,..")?;
         let what = known.into_iter().find(|known| *known == what);
         let what = what.ok_or_else(|| format!("write one of {} before the =", known.join(", ")))?;

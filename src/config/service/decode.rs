@@ -96,6 +96,7 @@ pub(in crate::config) fn service(
                 reach,
                 publish: f.or(SERVICE.publish),
                 sandbox: f.or(SERVICE.sandbox),
+                stock: f.or(SERVICE.stock),
                 ready,
                 preconnect: f.or(SERVICE.preconnect),
                 hostname: f.optional(SERVICE.hostname).map(|name| name.0),
@@ -152,6 +153,10 @@ pub(in crate::config) fn service(
         }
         let unfit = service.as_ref().map_or(Vec::new(), Service::why_not_pooled);
         for (place, (title, help)) in f.place(SERVICE.sandbox).iter().cycle().zip(unfit) {
+            f.cx.report(Mistake::new(place, title).help(help));
+        }
+        let unfit = service.as_ref().map_or(Vec::new(), Service::why_not_created_ahead);
+        for (place, (title, help)) in f.place(SERVICE.stock).iter().cycle().zip(unfit) {
             f.cx.report(Mistake::new(place, title).help(help));
         }
         DecodedService { name: name.value.clone(), listen: found, warm, service }

@@ -9,7 +9,7 @@ use crate::config::name::Name;
 use crate::config::report::Mistake;
 use crate::config::tree::Node;
 use crate::config::value::{AbsolutePath, FilePath, Text};
-use crate::spec::{Env, Mount, Network, Preconnect, Publish, Pull, Reach, Sandbox};
+use crate::spec::{Env, Mount, Network, Preconnect, Publish, Pull, Reach, Sandbox, StockedAs};
 
 /// The name of an environment variable.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -88,6 +88,15 @@ impl Decode for Sandbox {
 
     fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
         cx.choice(node, &[("Fresh", Self::Fresh), ("Pooled", Self::Pooled), ("Cell", Self::Cell)])
+    }
+}
+
+impl Decode for StockedAs {
+    const WHAT: &'static str = "`Started` or `Created`";
+    const TELL: Tell = Tell::Whole;
+
+    fn decode(node: &Node, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.choice(node, &[("Started", Self::Started), ("Created", Self::Created)])
     }
 }
 

@@ -1,7 +1,7 @@
-//! Whose containers can be in pooled sandboxes.
+//! Whose containers can be in pooled sandboxes, and whose can be created ahead.
 
 use super::Service;
-use crate::spec::{Sandbox, has_own_network};
+use crate::spec::{Preconnect, Ready, Sandbox, StockedAs, has_own_network};
 
 impl Service {
     /// Why its containers cannot be in the sandboxes that `sandbox: Pooled` asks for, each with
@@ -50,5 +50,33 @@ impl Service {
             reasons.push((why.to_owned(), help));
         }
         reasons
+    }
+
+    /// Why its containers cannot be in stock as `stock: Created` asks for, each with what to do about
+    /// that.
+    pub(super) fn why_not_created_ahead(&self) -> Vec<(&'static str, &'static str)> {
+        let spec = &self.spec;
+        if spec.stock != StockedAs::Created {
+            return Vec::new();
+        }
+        let reasons = [
+            (
+                spec.sandbox != Sandbox::Cell,
+                "an engine takes too long to start what it has created",
+                "write `sandbox: Cell`, or `stock: Started`",
+            ),
+            (
+                !matches!(spec.ready, Ready::Tcp { .. } | Ready::Started),
+                "a container whose command has not started cannot do what `ready` asks for",
+                "write `ready: Tcp` or `Started`, or `stock: Started`",
+            ),
+            (
+                spec.preconnect != Preconnect::Off,
+                "no connection can be made ahead into a container whose command has not started",
+                "leave `preconnect` out, or write `stock: Started`",
+            ),
+        ];
+        let unmet = reasons.into_iter().filter(|(so, ..)| *so);
+        unmet.map(|(_, why, help)| (why, help)).collect()
     }
 }

@@ -19,6 +19,7 @@ use crate::config::quantity::Size;
 use crate::config::value::{AbsolutePath, Containers, Port, Share};
 use crate::spec::{
     Connect, Gpus, Limits, Network, Preconnect, Publish, Pull, Reach, Ready, Sandbox, Secrets,
+    StockedAs,
 };
 
 keys! {
@@ -135,6 +136,13 @@ keys! {
          `Cell`: a runtime makes them without the engine, in milliseconds. It needs `network: Sealed`.",
     )
     .see("See [network sandboxes](services.md#network-sandboxes) and [cells](services.md#cells).");
+    stock: StockedAs = or(
+        "Started",
+        "How far containers in stock are. `Created`: they are made, and the lease starts their command, in \
+         some milliseconds; so they take no processor and little memory. It needs `sandbox: Cell`, `ready: \
+         Tcp` or `Started`, and `preconnect: Off`.",
+    )
+    .see("See [cells created ahead](services.md#cells-created-ahead).");
     publish: Publish = or(
         "Own",
         "Where a port is published: loopback, or the daemon's `publish_on`. `Any` is all addresses, so \
