@@ -184,7 +184,8 @@ mod tests {
     fn every_test_that_is_chosen_is_there() {
         for case in selected(&[]) {
             let What::Test(engine::Test { name, .. }) = case.what else { continue };
-            let (module, name) = name.split_once("::").unwrap();
+            let (module, name) = name.rsplit_once("::").unwrap();
+            let module = module.replace("::", "/");
             let path = command::root().join(format!("tests/engines/{module}.rs"));
             let text = fs::read_to_string(&path).unwrap();
             assert!(text.contains(&format!("#[test]\nfn {name}()")), "{}: {name}", path.display());

@@ -19,6 +19,7 @@ const SUITE: &str = "trixie";
 const PACKAGES: &[&str] = &[
     "apparmor",
     "ca-certificates",
+    "crun",
     "dbus",
     "docker-cli",
     "docker-compose",
@@ -33,6 +34,10 @@ const PACKAGES: &[&str] = &[
     "systemd-sysv",
     "udev",
 ];
+
+/// Where crun is, away from the places where programs are looked for: who wants cells that runc runs
+/// must not find it.
+pub(super) const CRUN: &str = "/opt/crun/crun";
 
 /// The size of the disk: for the system and for writes of a run, which go elsewhere but need room
 /// in it.
@@ -136,6 +141,8 @@ fn settle(root: &Path) -> Result<()> {
         fs::write(file, text)?;
     }
     fs::create_dir_all(root.join("payload"))?;
+    fs::create_dir_all(root.join("opt/crun"))?;
+    fs::rename(root.join("usr/bin/crun"), root.join(CRUN.trim_start_matches('/')))?;
     let units = root.join("etc/systemd/system");
     fs::write(units.join("ganger-vm.service"), UNIT)?;
     symlink("../ganger-vm.service", units.join("multi-user.target.wants/ganger-vm.service"))?;

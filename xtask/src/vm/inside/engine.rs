@@ -1,6 +1,7 @@
 //! Chosen tests of the application, on the machine's own engine.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use super::said;
+use crate::command;
 use crate::vm::plan::Plan;
+use crate::vm::system::CRUN;
 
 /// Tests that need one engine and no tight deadline, and where something of the kernel's, of
 /// systemd's or of the engine's is at stake.
@@ -20,6 +23,12 @@ pub(super) const TESTS: &[Test] = &[
     other("kinds::every_kind_s_container_that_is_killed_in_stock_is_replaced"),
     other("kinds::every_kind_s_containers_have_their_limits"),
     own("strict::readiness_by_namespace_uses_up_no_connection"),
+    own("cells::every_client_has_a_cell_of_its_own_and_nothing_is_left_of_any"),
+    own("cells::a_cell_is_kept_in_as_a_container_of_its_engine_is"),
+    own("cells::a_killed_keeper_takes_its_cells_with_it_and_others_serve"),
+    own("cells::a_killed_run_leaves_no_cell_whoever_else_is_killed"),
+    own("cells::a_command_that_fails_is_told_as_an_engine_s_container_s_would_be"),
+    own("cells::created_ahead::cells_in_stock_are_created_and_a_lease_starts_them"),
 ];
 
 /// Where the tests find the fleet.
@@ -51,6 +60,7 @@ const fn other(name: &'static str) -> Test {
 /// Runs a test in a process of its own.
 pub(super) fn run(plan: &Plan, test: Test) -> Result<()> {
     record(test.kind)?;
+    place_crun()?;
     let executable = plan.tests.as_ref().context("its executable is not on the disk")?;
     let mut command = Command::new("timeout");
     command.arg(LIMIT).arg(executable).args([test.name, "--exact", "--include-ignored"]);
@@ -66,6 +76,16 @@ pub(super) fn run(plan: &Plan, test: Test) -> Result<()> {
     let all = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
     let lines: Vec<_> = all.lines().collect();
     bail!("{}\n{}", output.status, lines[lines.len().saturating_sub(TAIL)..].join("\n"))
+}
+
+/// Puts crun where the tests find that of the fleet.
+fn place_crun() -> Result<()> {
+    let place = command::root().join("target/suites/podman-trixie/bin/crun");
+    fs::create_dir_all(place.parent().unwrap_or(&place))?;
+    if !place.exists() {
+        symlink(CRUN, place)?;
+    }
+    Ok(())
 }
 
 /// Writes down a fleet of one host: the machine's engine, which the tests take for one without
