@@ -94,7 +94,7 @@ impl Probe<Container> for Prober {
         let proof = if container.is_certain() { Proof::Itself } else { Proof::Address };
         let verdict = match &container.spec().ready {
             Ready::Started | Ready::Log { .. } => attempt::runs(container).await,
-            // It was leased, and nobody has connected.
+            // Its command has not started, so that it does not listen yet.
             _ if container.waits_for_a_lease() => attempt::runs(container).await,
             _ => attempt(container).await,
         };

@@ -173,11 +173,18 @@ impl Setup {
     }
 
     /// Sets how far its containers in stock are, which are cells then.
-    pub fn set_stock(&mut self, stock: StockedAs) {
+    ///
+    /// # Errors
+    /// They cannot be.
+    pub fn set_stock(&mut self, stock: StockedAs) -> Result<(), String> {
+        self.set_sandbox(Sandbox::Cell)?;
         for service in &mut self.config.services {
-            service.spec.sandbox = Sandbox::Cell;
             service.spec.stock = stock;
+            if let Some((why, help)) = service.why_not_created_ahead().first() {
+                return Err(format!("{why}: {help}"));
+            }
         }
+        Ok(())
     }
 
     /// Sets whose network namespace its containers have. Containers that join one have nothing to
@@ -191,6 +198,9 @@ impl Setup {
             service.spec.read_only |= sandbox == Sandbox::Pooled;
             if let Some((why, help)) = service.why_not_pooled().first() {
                 return Err(format!("{why}: {help}"));
+            }
+            if sandbox == Sandbox::Cell && service.spec.network != Network::Sealed {
+                return Err("cells have no network: measure all with `Sealed`".to_owned());
             }
         }
         Ok(())

@@ -72,14 +72,16 @@ async fn follow(link: Arc<Link>, known: KnownCells) {
         }
     };
     tracing::debug!(why = ended, "the keeper of cells is gone");
+    let tell = || known.lock().values().for_each(|cell| cell.over(CellEnd::Unknown));
+    // Before those who wait, who would take it for the end of a cell alone.
+    tell();
     let waiting = LinkWaiters { has_ended: true, ..LinkWaiters::default() };
     // All who wait are told by that.
     drop(std::mem::replace(&mut *link.waiting.lock(), waiting));
     link.channel.close();
     link.ended.send_replace(true);
-    for cell in known.lock().values() {
-        cell.over(CellEnd::Unknown);
-    }
+    // Of those, too, that were ordered meanwhile.
+    tell();
 }
 
 // === impl Link ===

@@ -84,7 +84,8 @@ pub(super) enum KeeperReport {
         /// The cell.
         cell: String,
     },
-    /// The command of a cell that has waited was started, or could not be: the cell is ended then.
+    /// The command of a cell that has waited was started, or could not be started: the cell has ended
+    /// then, or is killed.
     Begun {
         /// The cell.
         cell: String,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use ganger_pool::core::Generation;
 use parking_lot::Mutex;
 
 use super::Spec;
@@ -13,11 +14,11 @@ use crate::reach::process::Process;
 /// How long a refusal holds before the reason for it is looked for again: the first one, and at most.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 /// After this many failures in a row that are no service's, or carriers in a row that ended soon, a
-/// service gets plain containers. After so many slow starts in a row it is said that they are.
+/// service gets plain containers. After so many slow starts in a row the log says so.
 const FAILURES: u32 = 3;
 /// A carrier that has lived for so long, with its keeper, has nothing to do with what failed before it.
 const LONG: Duration = Duration::from_secs(60);
-/// The longest that a client waits for the start of a command that could have been started before.
+/// A service that takes longer until it listens has a started stock.
 const SOON: Duration = Duration::from_millis(40);
 
 /// The carriers on one engine, whatever its address.
@@ -63,8 +64,8 @@ pub(super) struct Carrier {
 enum StartPace {
     /// No cell has been ready since one failed.
     Unknown,
-    /// So soon that a client can wait for it.
-    Quick,
+    /// So soon that a client can wait for it, in this generation of the service and those before.
+    Quick(Generation),
     /// Not so soon, how often in a row, and whether that was told.
     Slow(Slowness, u32, bool),
 }
@@ -78,8 +79,8 @@ pub(super) enum Slowness {
     IsSeveral,
 }
 
-/// A cell that gets ready while a client waits for it. Dropped before it is, the next cells are tried
-/// without a client.
+/// A cell that gets ready while a client waits for it. Dropped before it is, the next cell is started
+/// and tried before anybody has it.
 #[derive(Debug)]
 pub(super) struct AwaitedCell<'c> {
     carrier: &'c Carrier,
@@ -107,8 +108,8 @@ struct Attempts {
 impl fmt::Display for Slowness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Takes(took) => write!(f, "it is ready {took:.0?} after its start"),
-            Self::IsSeveral => f.write_str("it is several processes"),
+            Self::Takes(took) => write!(f, "it listens {took:.0?} after its start"),
+            Self::IsSeveral => f.write_str("the service is several processes"),
         }
     }
 }
@@ -228,25 +229,34 @@ impl Carrier {
         Self { number, process, adopted, since, history, attempts, pace }
     }
 
-    /// Whether its cells are ready so soon after their start that a client can wait for it. Until one
-    /// was, and after one that failed, that is to be found out by one that nobody waits for.
-    pub(super) fn is_quick(&self) -> bool {
-        *self.pace.lock() == StartPace::Quick
+    /// Whether the cells of a generation are ready so soon after their start that a client can wait for
+    /// it. Until one was, and after one that failed, that is to be found out by one that nobody waits
+    /// for: so a generation has to prove itself, also where it runs what the one before runs.
+    pub(super) fn is_quick(&self, generation: Generation) -> bool {
+        matches!(*self.pace.lock(), StartPace::Quick(proven) if generation <= proven)
     }
 
     /// Notes how a cell got ready that nobody waited for.
-    pub(super) fn note_ready(&self, took: Duration, is_several: bool) {
+    pub(super) fn note_ready(&self, generation: Generation, took: Duration, is_several: bool) {
         let mut pace = self.pace.lock();
-        let slowness = match (is_several, took > SOON) {
-            (true, _) => Slowness::IsSeveral,
-            (false, true) => Slowness::Takes(took),
-            (false, false) => return *pace = StartPace::Quick,
+        let slowness = match (is_several, took > SOON, *pace) {
+            (true, ..) => Slowness::IsSeveral,
+            (false, true, _) => Slowness::Takes(took),
+            (false, false, StartPace::Quick(proven)) => {
+                return *pace = StartPace::Quick(proven.max(generation));
+            }
+            (false, false, _) => return *pace = StartPace::Quick(generation),
         };
         let (before, is_told) = match *pace {
             StartPace::Slow(_, times, is_told) => (times, is_told),
-            StartPace::Unknown | StartPace::Quick => (0, false),
+            StartPace::Unknown | StartPace::Quick(_) => (0, false),
         };
         *pace = StartPace::Slow(slowness, before.saturating_add(1), is_told);
+    }
+
+    /// Notes that a cell has failed.
+    pub(super) fn note_failed(&self) {
+        *self.pace.lock() = StartPace::Unknown;
     }
 
     /// A cell gets ready while a client waits for it.
@@ -261,7 +271,7 @@ impl Carrier {
             StartPace::Slow(slowness, FAILURES.., is_told) => {
                 (!std::mem::replace(is_told, true)).then_some(*slowness)
             }
-            StartPace::Slow(..) | StartPace::Unknown | StartPace::Quick => None,
+            StartPace::Slow(..) | StartPace::Unknown | StartPace::Quick(_) => None,
         }
     }
 
@@ -287,15 +297,16 @@ impl Carrier {
 // === impl AwaitedCell ===
 
 impl AwaitedCell<'_> {
-    pub(super) fn got_ready(mut self) {
-        self.is_ready = true;
+    /// It is ready, and took so long. After one that took too long the next one is measured.
+    pub(super) fn got_ready(mut self, took: Duration) {
+        self.is_ready = took <= SOON;
     }
 }
 
 impl Drop for AwaitedCell<'_> {
     fn drop(&mut self) {
         if !self.is_ready {
-            *self.carrier.pace.lock() = StartPace::Unknown;
+            self.carrier.note_failed();
         }
     }
 }

@@ -37,12 +37,12 @@ impl Docker {
         let known =
             CellLaunch { daemon: daemon.name.clone(), id: id.clone(), running: None, failed: None };
         self.cell_launches.lock().insert(launch, known);
-        let waits = order.spec.stock == StockedAs::Created && carrier.is_quick();
+        let waits = order.spec.stock == StockedAs::Created && carrier.is_quick(order.generation);
         if order.spec.stock == StockedAs::Created
             && let Some(slowness) = carrier.slowness()
         {
             let (daemon, service, why) = (&daemon.name, &order.service, slowness.to_string());
-            tracing::warn!(%daemon, %service, why, "its containers are started before a lease");
+            tracing::warn!(%daemon, %service, why, "`stock: Created` is not used: its stock is started");
         }
         let began = Instant::now();
         let launched = self.cells.launch(&carrier.adopted, &id, waits);
@@ -60,7 +60,8 @@ impl Docker {
         let output =
             CellOutput::follow(started.output).map_err(|error| fault::daemon(error.to_string()))?;
         let waits = AtomicBool::new(waits);
-        let running = Arc::new(RunningCell { cell, output, carrier, waits });
+        let (generation, retired) = (order.generation, AtomicBool::new(false));
+        let running = Arc::new(RunningCell { cell, output, carrier, generation, waits, retired });
         if let Some(known) = self.cell_launches.lock().get_mut(&launch) {
             known.running = Some(Arc::clone(&running));
         }

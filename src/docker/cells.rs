@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use ganger_pool::core::{DaemonName, LaunchId};
+use ganger_pool::core::{DaemonName, Generation, LaunchId};
 use ganger_pool::runtime::{CallError, ContainerKey, Owned, PostMortem, Removal, RuntimeEvent};
 use parking_lot::Mutex;
 
@@ -44,8 +44,12 @@ pub(super) struct RunningCell {
     pub(super) cell: Arc<CellLife>,
     pub(super) output: CellOutput,
     pub(super) carrier: Arc<Carrier>,
+    /// The generation of its service.
+    pub(super) generation: Generation,
     /// Its command waits for the first lease.
     pub(super) waits: AtomicBool,
+    /// Its removal was ordered.
+    pub(super) retired: AtomicBool,
 }
 
 // === impl Docker ===
@@ -77,10 +81,14 @@ impl Docker {
         launch: LaunchId,
         running: &Arc<RunningCell>,
     ) {
-        let (cell, daemon) = (Arc::clone(&running.cell), Arc::clone(daemon));
+        let (running, daemon) = (Arc::clone(running), Arc::clone(daemon));
         tokio::spawn(async move {
-            match cell.ended().await {
+            match running.cell.ended().await {
                 CellEnd::Exited(exit) => {
+                    let is_clean = exit.code == 0 && !exit.out_of_memory;
+                    if !is_clean && !running.retired.load(Relaxed) {
+                        running.carrier.note_failed();
+                    }
                     if exit.out_of_memory {
                         daemon.tell_cell(RuntimeEvent::OutOfMemory(launch));
                     }
@@ -118,7 +126,10 @@ impl Docker {
         key: &ContainerKey,
     ) -> Option<Result<Removal, CallError>> {
         let ContainerKey::Launch(launch) = key else { return None };
-        let id = self.cell_launches.lock().get(launch)?.id.clone();
+        let CellLaunch { id, running, .. } = self.cell_launches.lock().get(launch)?.clone();
+        if let Some(running) = running {
+            running.retired.store(true, Relaxed);
+        }
         let removal = self.cells.remove(&id).await;
         if removal == Ok(Removal::Gone) {
             self.cell_launches.lock().remove(launch);
@@ -194,8 +205,8 @@ impl RunningCell {
         self.waits.load(Relaxed)
     }
 
-    /// Whether its command has waited until now, and is to be started by the caller.
-    pub(super) fn has_waited(&self) -> bool {
+    /// Has the caller start its command, if that has waited until now.
+    pub(super) fn take_wait(&self) -> bool {
         self.waits() && self.waits.swap(false, Relaxed)
     }
 

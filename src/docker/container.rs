@@ -31,7 +31,7 @@ use crate::reach::hot::{Hot, HotDial};
 use crate::reach::neighbour::Neighbour;
 use crate::reach::process::Process;
 use crate::reach::{self, Backend, Fate, Listens, Unacknowledged};
-use crate::spec::{Preconnect, Ready};
+use crate::spec::{Preconnect, Ready, StockedAs};
 
 /// How long an engine may take to report the state of a container that may still run.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -142,30 +142,27 @@ impl Container {
 
     /// Notes how long its service took to get ready, without a client that waited for it.
     pub(crate) fn note_ready(&self, took: Duration) {
-        if let Some(cell) = &self.cell {
-            cell.carrier.note_ready(took, self.may_be_several());
+        if let Some(cell) = self.cell.as_ref().filter(|_| self.spec.stock == StockedAs::Created) {
+            cell.carrier.note_ready(cell.generation, took, self.may_be_several());
         }
     }
 
     /// Starts the command of a cell that was created ahead, and waits until its service listens.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves a cell that is about to listen, or to end.
+    /// Dropping the future leaves a cell whose command may never be started: it has to be retired.
     async fn begin(&self, cell: &RunningCell) -> io::Result<()> {
         let (began, awaited) = (Instant::now(), cell.carrier.awaits_one());
         cell.carrier.adopted.begin(&self.id).await.map_err(io::Error::other)?;
         self.step_done("begin", began);
-        if matches!(self.spec.ready, Ready::Tcp { .. }) {
-            while !matches!(self.listens().await, Some(Ok(Listens::Yes))) {
-                if self.process().is_none_or(Process::is_ending) {
-                    let why = "its command ended before it listened";
-                    return Err(io::Error::other(why));
-                }
-                sleep(LOOK).await;
+        while !matches!(self.listens().await, Some(Ok(Listens::Yes))) {
+            if self.process().is_none_or(Process::is_ending) {
+                return Err(io::Error::other("its command ended before it listened"));
             }
-            self.step_done("ready", began);
+            sleep(LOOK).await;
         }
-        awaited.got_ready();
+        self.step_done("ready", began);
+        awaited.got_ready(began.elapsed());
         Ok(())
     }
 
@@ -333,7 +330,7 @@ impl Backend for Container {
         if let Some(stream) = self.hot.take() {
             return Ok(stream);
         }
-        if let Some(cell) = self.cell.as_ref().filter(|cell| cell.has_waited()) {
+        if let Some(cell) = self.cell.as_ref().filter(|cell| cell.take_wait()) {
             self.begin(cell).await?;
         }
         self.connect().await

@@ -63,9 +63,14 @@ fn group(ganger: &Ganger) -> String {
     format!("ganger-cells-{}-", label.split_once('=').unwrap().1)
 }
 
-/// The processes of a program's cells.
+/// What the control groups of this run's cells have in their names.
+fn group_of_run(ganger: &Ganger) -> String {
+    format!("{}{}", group(ganger), ganger.boot().split_once('=').unwrap().1)
+}
+
+/// The processes of this run's cells.
 fn cells(ganger: &Ganger) -> BTreeSet<i32> {
-    processes_in(&group(ganger))
+    processes_in(&group_of_run(ganger))
 }
 
 /// The processes whose control groups have a text in their names.
@@ -86,9 +91,9 @@ fn assert_no_cells(ganger: &Ganger) {
     assert!(!mounts.contains("ganger-cells"), "{mounts}");
 }
 
-/// The keeper of a program's cells.
+/// The keeper of this run's cells.
 fn keeper(ganger: &Ganger) -> Pid {
-    let name = group(ganger);
+    let name = group_of_run(ganger);
     let all = fs::read_dir("/proc").unwrap().flatten();
     let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_it = |pid: &i32| {
@@ -98,9 +103,9 @@ fn keeper(ganger: &Ganger) -> Pid {
     pids.find(is_it).and_then(Pid::from_raw).unwrap()
 }
 
-/// The containers of a program that its engines know.
+/// The containers of this run that its engines know.
 fn carriers(fleet: &Fleet, ganger: &Ganger) -> Vec<String> {
-    let all = labelled(fleet.all(), &ganger.label());
+    let all = labelled(fleet.all(), &ganger.boot());
     all.into_iter().map(|(_, container)| container.id).collect()
 }
 

@@ -245,7 +245,9 @@ fn circumstances(
             "sandbox" => {
                 sandbox(value).and_then(|sandbox| setup.set_sandbox(sandbox)).map_err(wrong)?;
             }
-            "stock" => setup.set_stock(stocked_as(value).map_err(wrong)?),
+            "stock" => {
+                stocked_as(value).and_then(|stock| setup.set_stock(stock)).map_err(wrong)?;
+            }
             "runtime" => setup.set_runtime(&runtime(value).map_err(wrong)?),
             _ => setup.set_daemon(value).map_err(wrong)?,
         }

@@ -54,7 +54,8 @@ impl Service {
 
     /// Why its containers cannot be in stock as `stock: Created` asks for, each with what to do about
     /// that.
-    pub(super) fn why_not_created_ahead(&self) -> Vec<(&'static str, &'static str)> {
+    #[must_use]
+    pub fn why_not_created_ahead(&self) -> Vec<(&'static str, &'static str)> {
         let spec = &self.spec;
         if spec.stock != StockedAs::Created {
             return Vec::new();
@@ -66,9 +67,9 @@ impl Service {
                 "write `sandbox: Cell`, or `stock: Started`",
             ),
             (
-                !matches!(spec.ready, Ready::Tcp { .. } | Ready::Started),
+                !matches!(spec.ready, Ready::Tcp { .. }),
                 "a container whose command has not started cannot do what `ready` asks for",
-                "write `ready: Tcp` or `Started`, or `stock: Started`",
+                "leave `ready` out, or write `stock: Started`",
             ),
             (
                 spec.preconnect != Preconnect::Off,

@@ -139,8 +139,8 @@ keys! {
     stock: StockedAs = or(
         "Started",
         "How far containers in stock are. `Created`: they are made, and the lease starts their command, in \
-         some milliseconds; so they take no processor and little memory. It needs `sandbox: Cell`, `ready: \
-         Tcp` or `Started`, and `preconnect: Off`.",
+         some milliseconds; so they take no processor time and little memory. It needs `sandbox: Cell`, \
+         `ready: Tcp` and `preconnect: Off`.",
     )
     .see("See [cells created ahead](services.md#cells-created-ahead).");
     publish: Publish = or(

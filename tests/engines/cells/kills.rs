@@ -13,7 +13,8 @@ use crate::GANGER;
 
 /// How many clients there are at a time.
 const AT_A_TIME: usize = 4;
-/// The most that are not served for one that was killed: those who are let in, and those who wait.
+/// The most clients that are not served for each process that is killed: those who were let in, and
+/// those who wait.
 const FAILED: usize = 3 * AT_A_TIME;
 /// Clients between two kills: about a minute, if there are so many.
 const BETWEEN: usize = 7500;
@@ -21,7 +22,7 @@ const BETWEEN: usize = 7500;
 /// Clients between two counts of descriptors.
 const VISITS: usize = 60;
 
-/// How many clients are served at least. `GANGER_LONG_CELLS=100000` has so many of them that it takes its time.
+/// How many clients are served at least: a few, or as many as `GANGER_LONG_CELLS=100000` says.
 fn count() -> usize {
     env::var("GANGER_LONG_CELLS").map_or(600, |count| count.parse().unwrap())
 }
@@ -82,7 +83,8 @@ fn whatever_is_killed_nobody_has_a_cell_of_another_and_nothing_is_left() {
     fleet.load_images();
     let [(_, path), _] = runtimes();
     let config = Config::new("kills").env("PATH", &path).daemon(fleet.hosts()[0].daemon(20));
-    let fields = format!("warm: 4, max: 12, {CELL}");
+    // After a cell that was killed the next one is started, so that there are both.
+    let fields = format!("warm: 4, max: 12, {CELL}, stock: Created");
     let config = config.fixture("cells", &fields, &["identify", "--traces"]);
     let mut ganger = config.serve(GANGER, &fleet);
     let (port, count) = (config.port("cells"), count());
@@ -118,7 +120,8 @@ fn whatever_is_killed_nobody_has_a_cell_of_another_and_nothing_is_left() {
         drop(stop);
     });
     let failed = failed.into_inner();
-    assert!(failed <= kills * FAILED, "{failed} clients were not served, for {kills} kills");
+    println!("{served:?} clients were served, {failed} were not, for {kills} kills");
+    assert!(failed <= kills * FAILED);
     assert_eq!(ganger.count("plain ones and no cells"), 0);
 
     // What a visit takes is given back. Sockets made ahead and calls of the engine come and go.
@@ -138,7 +141,7 @@ fn whatever_is_killed_nobody_has_a_cell_of_another_and_nothing_is_left() {
     assert!(super::processes_in(&group(&ganger)).is_empty());
 }
 
-/// Kills it, and waits until there is another one where one comes.
+/// Kills it.
 fn strike(victim: Victim, ganger: &mut Ganger, fleet: &Fleet) {
     let main = Pid::from_raw(i32::try_from(ganger.pid()).unwrap()).unwrap();
     match victim {

@@ -24,8 +24,10 @@ fn what_a_cell_does_at_its_worst_costs_nobody_else_and_leaves_nothing() {
     fleet.load_images();
     let fields = format!("warm: 1, max: 3, {CELL}, limits: (memory: \"64MiB\", pids: 20)");
     let config = Config::new("worst").daemon(fleet.local().daemon(20));
-    let config =
-        config.fixture("forks", &fields, &["--fork"]).fixture("fills", &fields, &["--fill"]);
+    let config = config
+        .fixture("bystander", &fields, &[])
+        .fixture("forks", &fields, &["--fork"])
+        .fixture("fills", &fields, &["--fill"]);
     let mut ganger = config.serve(GANGER, &fleet);
     for attempt in 0..3 {
         // As many processes as it may have, and frozen when it is to end.
@@ -35,6 +37,7 @@ fn what_a_cell_does_at_its_worst_costs_nobody_else_and_leaves_nothing() {
         assert!((5..20).contains(&children), "{children}");
         let id = container_of(config.instance(), client.port());
         freeze(&id);
+        Client::connect(config.port("bystander")).echo("hello");
         client.reset();
         wait_until(DEADLINE, "no control group of it is left", || groups(&id).is_empty());
 
