@@ -64,7 +64,10 @@ fn what_cannot_be_measured_is_said_before_anything_is() {
         (&["--image", "redis"], "--port"),
         (&["--image", "redis", "--port", "6379"], "--send and --expect"),
         (&["--docker", "tcp://192.0.2.7:2375"], "plain tcp to another machine"),
-        (&["--sweep", "colour=red"], "concurrency, network, sandbox, runtime, daemon"),
+        (&["--sweep", "colour=red"], "concurrency, network, sandbox, stock, runtime, daemon"),
+        (&["--sweep", "stock=Created"], "cells have no network: measure all with `Sealed`"),
+        (&["--sweep", "sandbox=Cell"], "cells have no network: measure all with `Sealed`"),
+        (&["--network", "Sealed", "--sweep", "stock=Made"], "neither Started nor Created"),
         (&["--sweep", "concurrency=0"], "0 is not from 1 to 1000"),
         (&["--sweep", "daemon=rack7"], "no daemon rack7; the names are local"),
     ] {
