@@ -13,6 +13,7 @@ mod load;
 mod precise_sleep;
 mod records;
 mod report;
+mod round_kind;
 mod rounds;
 mod series;
 mod setup;
@@ -31,8 +32,9 @@ pub use exchange::{Exchange, Miss, unescape};
 pub use html::page;
 pub use load::{Load, Pace};
 pub use report::{BenchReport, Machine, Point, ReportError, SCHEMA, Series, Skipped};
+pub use round_kind::RoundKind;
 pub use rounds::{REFILL, Rounds, STEPS, Surroundings, refill, rounds};
-pub use setup::{BenchImage, RoundKind, Setup};
+pub use setup::{BenchImage, Setup};
 pub use test_bed::BenchError;
 pub use text::{failures, show};
 

@@ -49,6 +49,7 @@ mod secret_holders;
 mod secrets;
 mod sightings;
 mod sources;
+mod start_pace;
 mod strays;
 mod tags;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use super::records::Records;
-use super::setup::RoundKind;
+use super::round_kind::RoundKind;
 use crate::app::{self, AppError, Ended, Instance, Running, Startup};
 use crate::config::Config;
 use crate::docker::Docker;

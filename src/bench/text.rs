@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
 use super::report::{BenchReport, Point, Series};
-use super::setup::RoundKind;
+use super::round_kind::RoundKind;
 use super::time;
 
 /// The longest bar, in characters.

@@ -5,18 +5,17 @@
 //! mount namespace is entered by a whole process.
 
 mod ground;
+mod kept_cell;
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use ganger_pool::backoff::Backoff;
-use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process, pidfd_open, wait,
 };
@@ -27,8 +26,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::channel::CellChannel;
 use super::groups::Groups;
 use super::message::{CellExit, KeeperOrder, KeeperReport, Pattern};
-use super::specification::PLACE;
 use ground::{Ground, log_file, pid_file, state};
+use kept_cell::{CellStage, KeptCell, code, first_process, why_not};
 
 /// The pause before another attempt to remove the group of a cell whose processes have ended.
 const AGAIN: Backoff = Backoff { first: Duration::from_millis(5), cap: Duration::from_secs(1) };
@@ -36,8 +35,6 @@ const AGAIN: Backoff = Backoff { first: Duration::from_millis(5), cap: Duration:
 const EARLY: Duration = Duration::from_secs(30);
 /// How long the last cells have to end, before the kernel ends them with the keeper.
 const LAST: Duration = Duration::from_secs(5);
-/// The programs of a runtime are found there.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Starts the keeper, as the first process of a new namespace of processes: by a command that calls
 /// [`keep`], and inherits standard input.
@@ -114,28 +111,6 @@ struct CellKeeper {
     reports: Vec<(KeeperReport, Vec<OwnedFd>)>,
 }
 
-struct KeptCell {
-    stage: CellStage,
-    /// What the command of the cell prints, until it is handed on.
-    output: Option<OwnedFd>,
-    /// What keeps the way free for a command that has waited: see [`open_gate`].
-    begun: Option<OwnedFd>,
-    /// Its removal was ordered.
-    retired: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CellStage {
-    /// The runtime makes it.
-    Making { runtime: Pid },
-    /// Its first process runs.
-    Running { first: Pid },
-    /// Its first process has ended, or never was.
-    Over,
-    /// Its control group is being removed.
-    Clearing,
-}
-
 // === impl CellKeeper ===
 
 impl CellKeeper {
@@ -175,46 +150,18 @@ impl CellKeeper {
     fn launch(&self, cell: &str, number: u64, waits: bool) -> io::Result<KeptCell> {
         let pattern =
             self.patterns.get(&number).ok_or_else(|| io::Error::other("its carrier is gone"))?;
-        let (output, input) = pipe_with(PipeFlags::CLOEXEC)?;
-        let runtime = self.ground.lay_out((number, pattern), cell, || {
-            let mut command = Command::new(&pattern.runtime);
-            command.arg("--root").arg(state()).arg("--log").arg(log_file(cell));
-            command.args(["--log-format", "json"]);
-            command.args(if waits { &["create"][..] } else { &["run", "--detach"] });
-            command.args(["--bundle", PLACE, "--pid-file"]).arg(pid_file(cell)).arg(cell);
-            command.env_clear().env("PATH", PATH);
-            command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
-            // It is waited for like all other children.
-            let child = command.spawn()?;
-            Ok(Pid::from_child(&child))
-        })?;
-        let stage = CellStage::Making { runtime };
-        Ok(KeptCell { stage, output: Some(output), begun: None, retired: false })
+        KeptCell::make(&self.ground, (number, pattern), cell, waits)
     }
 
-    /// Starts the command of a cell as the runtime's own command `start` does, and without another
-    /// process.
     fn begin(&mut self, cell: String) {
-        let refused = match self.cells.get_mut(&cell).map(|kept| (kept.stage, kept)) {
-            Some((CellStage::Running { first }, kept)) => match open_gate(&cell) {
-                Ok(gate) => {
-                    kept.begun = Some(gate);
-                    None
-                }
-                Err(error) => {
-                    _ = kill_process(first, Signal::KILL);
-                    Some(error.to_string())
-                }
-            },
-            _ => Some("it has ended".to_owned()),
-        };
-        self.tell(KeeperReport::Begun { cell, refused });
+        let kept = self.cells.get_mut(&cell);
+        let begun = kept.map_or_else(|| Err("it is gone".to_owned()), |kept| kept.begin(&cell));
+        self.tell(KeeperReport::Begun { cell, refused: begun.err() });
     }
 
     fn retire(&mut self, cell: String) {
         // One that is not known may have been another keeper's.
-        let unknown = KeptCell { stage: CellStage::Over, output: None, begun: None, retired: true };
-        let kept = self.cells.entry(cell.clone()).or_insert(unknown);
+        let kept = self.cells.entry(cell.clone()).or_insert_with(KeptCell::unknown);
         kept.retired = true;
         match kept.stage {
             CellStage::Making { runtime: process } | CellStage::Running { first: process } => {
@@ -277,8 +224,7 @@ impl CellKeeper {
 
     /// A runtime has ended, after it has made a cell or not.
     fn made(&mut self, cell: String, status: WaitStatus) {
-        let first = fs::read_to_string(pid_file(&cell)).ok();
-        let first = first.and_then(|pid| pid.trim().parse().ok()).and_then(Pid::from_raw);
+        let first = first_process(&cell);
         let early = self.early.iter().position(|(_, pid, _)| Some(*pid) == first);
         let early = early.map(|at| self.early.swap_remove(at).2);
         let early = early.map(|status| self.exit(&cell, status));
@@ -337,30 +283,4 @@ impl CellKeeper {
         };
         _ = timeout(LAST, gone).await;
     }
-}
-
-/// Lets the first process of a cell go on to the command of the cell. Until then it waits at a pipe
-/// with a name: crun's reads from it, and runc's writes to it. Who has both ends serves either, for as
-/// long as it keeps them.
-fn open_gate(cell: &str) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let gate = open(state().join(cell).join("exec.fifo"), flags, Mode::empty())?;
-    rustix::io::write(&gate, b"0")?;
-    Ok(gate)
-}
-
-/// The exit code of a process, as a shell counts it.
-fn code(status: WaitStatus) -> i32 {
-    let killed = status.terminating_signal().map(|signal| 128 + signal);
-    status.exit_status().or(killed).unwrap_or(-1)
-}
-
-/// Why a runtime has made no cell, by what it has logged.
-fn why_not(cell: &str, status: WaitStatus) -> String {
-    let log = fs::read_to_string(log_file(cell)).unwrap_or_default();
-    let said = log.lines().rev().find_map(|line| {
-        let entry: serde_json::Value = serde_json::from_str(line).ok()?;
-        entry.get("msg")?.as_str().map(str::to_owned)
-    });
-    said.unwrap_or_else(|| format!("the runtime ended with code {} and said nothing", code(status)))
 }

@@ -1,25 +1,22 @@
 //! The carriers on one engine, and the specifications that have one.
 
-use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use ganger_pool::core::Generation;
 use parking_lot::Mutex;
 
 use super::Spec;
+use super::start_pace::StartPace;
 use crate::cell::Adopted;
 use crate::reach::process::Process;
 
 /// How long a refusal holds before the reason for it is looked for again: the first one, and at most.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 /// After this many failures in a row that are no service's, or carriers in a row that ended soon, a
-/// service gets plain containers. After so many slow starts in a row the log says so.
+/// service gets plain containers.
 const FAILURES: u32 = 3;
 /// A carrier that has lived for so long, with its keeper, has nothing to do with what failed before it.
 const LONG: Duration = Duration::from_secs(60);
-/// A service that takes longer until it listens has a started stock.
-const SOON: Duration = Duration::from_millis(40);
 
 /// The carriers on one engine, whatever its address.
 #[derive(Debug, Default)]
@@ -56,35 +53,8 @@ pub(super) struct Carrier {
     since: Instant,
     history: CarrierHistory,
     attempts: Mutex<Attempts>,
-    pace: Mutex<StartPace>,
-}
-
-/// How soon after their start the cells of a carrier are ready, by the last one that was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StartPace {
-    /// No cell has been ready since one failed.
-    Unknown,
-    /// So soon that a client can wait for it, in this generation of the service and those before.
-    Quick(Generation),
-    /// Not so soon, how often in a row, and whether that was told.
-    Slow(Slowness, u32, bool),
-}
-
-/// Why the command of a cell is not started by the lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Slowness {
-    /// It takes this long until the cell is ready.
-    Takes(Duration),
-    /// A part of a service of several processes may listen before all of it is ready.
-    IsSeveral,
-}
-
-/// A cell that gets ready while a client waits for it. Dropped before it is, the next cell is started
-/// and tried before anybody has it.
-#[derive(Debug)]
-pub(super) struct AwaitedCell<'c> {
-    carrier: &'c Carrier,
-    is_ready: bool,
+    /// How soon its cells are ready.
+    pub(super) pace: StartPace,
 }
 
 /// What went before a carrier.
@@ -103,15 +73,6 @@ struct Attempts {
     made: bool,
     /// How many in a row could not be made.
     failed: u32,
-}
-
-impl fmt::Display for Slowness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Takes(took) => write!(f, "it listens {took:.0?} after its start"),
-            Self::IsSeveral => f.write_str("the service is several processes"),
-        }
-    }
 }
 
 // === impl Carriers ===
@@ -224,55 +185,8 @@ impl Carrier {
         adopted: Adopted,
         history: CarrierHistory,
     ) -> Self {
-        let (since, attempts) = (Instant::now(), Mutex::default());
-        let pace = Mutex::new(StartPace::Unknown);
+        let (since, attempts, pace) = (Instant::now(), Mutex::default(), StartPace::default());
         Self { number, process, adopted, since, history, attempts, pace }
-    }
-
-    /// Whether the cells of a generation are ready so soon after their start that a client can wait for
-    /// it. Until one was, and after one that failed, that is to be found out by one that nobody waits
-    /// for: so a generation has to prove itself, also where it runs what the one before runs.
-    pub(super) fn is_quick(&self, generation: Generation) -> bool {
-        matches!(*self.pace.lock(), StartPace::Quick(proven) if generation <= proven)
-    }
-
-    /// Notes how a cell got ready that nobody waited for.
-    pub(super) fn note_ready(&self, generation: Generation, took: Duration, is_several: bool) {
-        let mut pace = self.pace.lock();
-        let slowness = match (is_several, took > SOON, *pace) {
-            (true, ..) => Slowness::IsSeveral,
-            (false, true, _) => Slowness::Takes(took),
-            (false, false, StartPace::Quick(proven)) => {
-                return *pace = StartPace::Quick(proven.max(generation));
-            }
-            (false, false, _) => return *pace = StartPace::Quick(generation),
-        };
-        let (before, is_told) = match *pace {
-            StartPace::Slow(_, times, is_told) => (times, is_told),
-            StartPace::Unknown | StartPace::Quick(_) => (0, false),
-        };
-        *pace = StartPace::Slow(slowness, before.saturating_add(1), is_told);
-    }
-
-    /// Notes that a cell has failed.
-    pub(super) fn note_failed(&self) {
-        *self.pace.lock() = StartPace::Unknown;
-    }
-
-    /// A cell gets ready while a client waits for it.
-    pub(super) fn awaits_one(&self) -> AwaitedCell<'_> {
-        AwaitedCell { carrier: self, is_ready: false }
-    }
-
-    /// Why clients do not wait for the start of its cells, to be told: once, and not of a cell that was
-    /// slow for once.
-    pub(super) fn slowness(&self) -> Option<Slowness> {
-        match &mut *self.pace.lock() {
-            StartPace::Slow(slowness, FAILURES.., is_told) => {
-                (!std::mem::replace(is_told, true)).then_some(*slowness)
-            }
-            StartPace::Slow(..) | StartPace::Unknown | StartPace::Quick(_) => None,
-        }
     }
 
     /// Whether a cell of it was ever made: until then a runtime may fail of what is not the service's.
@@ -291,22 +205,5 @@ impl Carrier {
         attempts.made |= made;
         attempts.failed = if made { 0 } else { attempts.failed + 1 };
         attempts.failed < FAILURES
-    }
-}
-
-// === impl AwaitedCell ===
-
-impl AwaitedCell<'_> {
-    /// It is ready, and took so long. After one that took too long the next one is measured.
-    pub(super) fn got_ready(mut self, took: Duration) {
-        self.is_ready = took <= SOON;
-    }
-}
-
-impl Drop for AwaitedCell<'_> {
-    fn drop(&mut self) {
-        if !self.is_ready {
-            self.carrier.note_failed();
-        }
     }
 }

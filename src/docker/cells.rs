@@ -87,7 +87,7 @@ impl Docker {
                 CellEnd::Exited(exit) => {
                     let is_clean = exit.code == 0 && !exit.out_of_memory;
                     if !is_clean && !running.retired.load(Relaxed) {
-                        running.carrier.note_failed();
+                        running.carrier.pace.note_failed();
                     }
                     if exit.out_of_memory {
                         daemon.tell_cell(RuntimeEvent::OutOfMemory(launch));

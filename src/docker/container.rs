@@ -143,7 +143,7 @@ impl Container {
     /// Notes how long its service took to get ready, without a client that waited for it.
     pub(crate) fn note_ready(&self, took: Duration) {
         if let Some(cell) = self.cell.as_ref().filter(|_| self.spec.stock == StockedAs::Created) {
-            cell.carrier.note_ready(cell.generation, took, self.may_be_several());
+            cell.carrier.pace.note_ready(cell.generation, took, self.may_be_several());
         }
     }
 
@@ -152,7 +152,7 @@ impl Container {
     /// # Cancel safety
     /// Dropping the future leaves a cell whose command may never be started: it has to be retired.
     async fn begin(&self, cell: &RunningCell) -> io::Result<()> {
-        let (began, awaited) = (Instant::now(), cell.carrier.awaits_one());
+        let (began, awaited) = (Instant::now(), cell.carrier.pace.awaits_one());
         cell.carrier.adopted.begin(&self.id).await.map_err(io::Error::other)?;
         self.step_done("begin", began);
         while !matches!(self.listens().await, Some(Ok(Listens::Yes))) {
