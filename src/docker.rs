@@ -71,6 +71,7 @@ use tokio::sync::mpsc;
 
 pub use address::Address;
 pub use belongings::is_container;
+pub(crate) use carrier::why_plain;
 pub use container::Container;
 pub use copy::{Copied, HeldImage};
 pub use deadlines::Deadlines;

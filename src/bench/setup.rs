@@ -11,6 +11,7 @@ use super::round_kind::RoundKind;
 use crate::config::{
     Config, Daemons, ImageRef, LogFormat, Name, Network, Report as Mistakes, Service,
 };
+use crate::docker;
 use crate::endpoint::Endpoint;
 use crate::image::{ECHO_PORT, ECHO_REFERENCE};
 use crate::spec::{Preconnect, Ready, Sandbox, SessionSettings, Spec, StockedAs};
@@ -141,8 +142,10 @@ impl Setup {
             if let Some((why, help)) = service.why_not_pooled().first() {
                 return Err(format!("{why}: {help}"));
             }
-            if sandbox == Sandbox::Cell && service.spec.network != Network::Sealed {
-                return Err("cells have no network: measure all with `Sealed`".to_owned());
+            if sandbox == Sandbox::Cell
+                && let Some(why) = docker::why_plain(&service.spec)
+            {
+                return Err(why.to_owned());
             }
         }
         Ok(())
@@ -194,9 +197,10 @@ impl Setup {
         config.services = kinds
             .iter()
             .filter_map(|kind| {
-                let hot = match base.spec.preconnect {
-                    Preconnect::Off => Preconnect::Tcp,
-                    own => own,
+                let (preconnect, stocked_as) = match (kind, base.spec.preconnect) {
+                    (RoundKind::Hot, Preconnect::Off) => (Preconnect::Tcp, StockedAs::Started),
+                    (RoundKind::Hot, own) => (own, StockedAs::Started),
+                    _ => (Preconnect::Off, base.spec.stock),
                 };
                 let strict = matches!(kind, RoundKind::Cold | RoundKind::Warm);
                 let stock = if *kind == RoundKind::Direct { 1 } else { stock };
@@ -216,12 +220,8 @@ impl Setup {
                     },
                     spec: Spec {
                         overdue_after: None,
-                        preconnect: if *kind == RoundKind::Hot { hot } else { Preconnect::Off },
-                        stock: if *kind == RoundKind::Hot {
-                            StockedAs::Started
-                        } else {
-                            base.spec.stock
-                        },
+                        preconnect,
+                        stock: stocked_as,
                         ..base.spec.clone()
                     },
                     session: SessionSettings {

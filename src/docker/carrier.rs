@@ -300,7 +300,7 @@ impl Docker {
 }
 
 /// Why the containers of a service cannot be cells, whatever the engine.
-fn why_plain(spec: &Spec) -> Option<&'static str> {
+pub(crate) fn why_plain(spec: &Spec) -> Option<&'static str> {
     let reasons = [
         (spec.network != Network::Sealed, "cells have no network: write `network: Sealed`"),
         (

@@ -37,11 +37,9 @@ impl Docker {
         let known =
             CellLaunch { daemon: daemon.name.clone(), id: id.clone(), running: None, failed: None };
         self.cell_launches.lock().insert(launch, known);
-        let waits =
-            order.spec.stock == StockedAs::Created && carrier.pace.is_quick(order.generation);
-        if order.spec.stock == StockedAs::Created
-            && let Some(slowness) = carrier.pace.slowness()
-        {
+        let is_asked_for = order.spec.stock == StockedAs::Created;
+        let waits = is_asked_for && carrier.pace.is_quick(order.generation);
+        if is_asked_for && let Some(slowness) = carrier.pace.slowness() {
             let (daemon, service, why) = (&daemon.name, &order.service, slowness.to_string());
             tracing::warn!(%daemon, %service, why, "`stock: Created` is not used: its stock is started");
         }

@@ -22,7 +22,7 @@ enum SeenPace {
     Unknown,
     /// So soon that a client can wait for it, in this generation of the service and those before.
     Quick(Generation),
-    /// Not so soon, how often in a row, and whether that was told.
+    /// Too late for a client: why, how often in a row, and whether that was told.
     Slow(Slowness, u32, bool),
 }
 
@@ -65,19 +65,19 @@ impl StartPace {
     /// Notes how a cell got ready that nobody waited for.
     pub(super) fn note_ready(&self, generation: Generation, took: Duration, is_several: bool) {
         let mut pace = self.0.lock();
-        let slowness = match (is_several, took > SOON, *pace) {
-            (true, ..) => Slowness::IsSeveral,
-            (false, true, _) => Slowness::Takes(took),
-            (false, false, SeenPace::Quick(proven)) => {
-                return *pace = SeenPace::Quick(proven.max(generation));
+        let slowness = match (is_several, took > SOON) {
+            (true, _) => Some(Slowness::IsSeveral),
+            (false, true) => Some(Slowness::Takes(took)),
+            (false, false) => None,
+        };
+        *pace = match (slowness, *pace) {
+            (None, SeenPace::Quick(proven)) => SeenPace::Quick(proven.max(generation)),
+            (None, _) => SeenPace::Quick(generation),
+            (Some(slowness), SeenPace::Slow(_, times, is_told)) => {
+                SeenPace::Slow(slowness, times.saturating_add(1), is_told)
             }
-            (false, false, _) => return *pace = SeenPace::Quick(generation),
+            (Some(slowness), _) => SeenPace::Slow(slowness, 1, false),
         };
-        let (before, is_told) = match *pace {
-            SeenPace::Slow(_, times, is_told) => (times, is_told),
-            SeenPace::Unknown | SeenPace::Quick(_) => (0, false),
-        };
-        *pace = SeenPace::Slow(slowness, before.saturating_add(1), is_told);
     }
 
     /// Notes that a cell has failed.
@@ -105,7 +105,8 @@ impl StartPace {
 // === impl AwaitedCell ===
 
 impl AwaitedCell<'_> {
-    /// It is ready, and took so long. After one that took too long the next one is measured.
+    /// Notes that it is ready, and how long it took. After one that took too long the next one is
+    /// measured.
     pub(super) fn got_ready(mut self, took: Duration) {
         self.is_ready = took <= SOON;
     }

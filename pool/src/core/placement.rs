@@ -29,14 +29,14 @@ pub(super) type Place = (u32, u64);
 /// Tier, then share of the capacity in use, then containers, then name; and the daemon's id.
 type Rank = (u32, u64, u32, DaemonName, DaemonId);
 
-/// What became of the place of a daemon when its load was noted.
+/// The change of a daemon's place that its load leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Placed {
-    /// It has the place that it had.
+    /// The daemon stays where it was.
     AsBefore,
-    /// It has another place than it had.
+    /// The daemon goes from one place to another.
     Elsewhere,
-    /// It had no place.
+    /// The daemon gets a place, and had none.
     Anew,
 }
 
@@ -89,7 +89,7 @@ impl Placement {
         }
     }
 
-    /// Whether a daemon is in the choice.
+    /// Whether a daemon has a place.
     pub(super) fn has(&self, daemon: DaemonId) -> bool {
         self.ranks.contains_key(&daemon)
     }

@@ -20,9 +20,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 #[derive(Debug)]
 pub(super) struct KeptCell {
     pub(super) stage: CellStage,
-    /// What the command of the cell prints, until it is handed on.
+    /// The output of the cell's command, until it is handed on.
     pub(super) output: Option<OwnedFd>,
-    /// What keeps the way free for a command that has waited: see [`open_gate`].
+    /// The pipe at which its command has waited, kept open: see [`open_gate`].
     begun: Option<OwnedFd>,
     /// Its removal was ordered.
     pub(super) retired: bool,
@@ -44,7 +44,7 @@ pub(super) enum CellStage {
 // === impl KeptCell ===
 
 impl KeptCell {
-    /// One that this keeper has not made, and that is to be removed all the same.
+    /// A cell that this keeper has not made, and that is to be removed all the same.
     pub(super) fn unknown() -> Self {
         Self { stage: CellStage::Over, output: None, begun: None, retired: true }
     }

@@ -231,7 +231,7 @@ fn circumstances(
     let Some(Sweep { what, values }) = &arguments.sweep else {
         return Ok(vec![Circumstances { at: IndexMap::new(), setup: setup.clone(), how }]);
     };
-    let wrong = |why: String| usage(format!("--sweep {what}: {why}"));
+    let wrong = |why: String| usage(format!("--sweep {what}: {}", advised(arguments, why)));
     let each = |value: &String| {
         let (mut setup, mut how) = (setup.clone(), how.clone());
         match *what {

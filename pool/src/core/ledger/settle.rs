@@ -185,13 +185,13 @@ impl Ledger {
     }
 
     /// Derives the state that follows from a daemon: its place in the order of placement, and
-    /// the specs that are not unplaceable any more.
+    /// the specs that are not unplaceable any more when it gets one.
     fn refresh_daemon(&mut self, id: DaemonId) {
         let daemon = &self.daemons[id];
         self.spread.changed |= match daemon.open(self.draining) {
             Some(load) => {
                 let placed = self.placement.set(id, &daemon.name, load);
-                // One that had a place could launch none of them.
+                // A daemon that had a place already could launch none of them.
                 if placed == Placed::Anew {
                     self.unplaceable.retain(|spec| !daemon.can_launch(*spec));
                 }
