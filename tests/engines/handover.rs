@@ -23,15 +23,22 @@ const SHARED: &str =
 
 const LONG: &str = "network: Sealed, warm: 2, max: 250, queue: (length: 250, timeout: \"300s\")";
 
+const STAY: u32 = 24;
+/// For many who stay.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// How many clients stay while one process follows the other: each has a container of its own.
 /// `GANGER_LONG_CLIENTS=200` has so many of them that it takes its time.
 fn stay() -> u32 {
     let told = std::env::var("GANGER_LONG_CLIENTS").ok();
-    told.map_or(24, |count| count.parse().unwrap())
+    told.map_or(STAY, |count| count.parse().unwrap())
 }
 
 /// A service whose containers are shared, and one where each client has its own, on every host.
 fn shared_and_own(name: &str, fleet: &Fleet) -> Config {
+    if stay() > STAY {
+        fleet.allow(HOUR);
+    }
     let daemons = fleet.hosts().iter().map(|host| host.daemon(stay() + 40));
     daemons
         .fold(Config::new(name), Config::daemon)

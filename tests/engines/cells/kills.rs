@@ -88,6 +88,9 @@ fn whatever_is_killed_nobody_has_a_cell_of_another_and_nothing_is_left() {
     let config = config.fixture("cells", &fields, &["identify", "--traces"]);
     let mut ganger = config.serve(GANGER, &fleet);
     let (port, count) = (config.port("cells"), count());
+    if count > BETWEEN {
+        fleet.allow(LONG * 3);
+    }
     let kills = (count / BETWEEN).max(VICTIMS.len());
     let (served, failed, stop) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let (names, mut former) = (Mutex::new(HashSet::new()), Vec::new());

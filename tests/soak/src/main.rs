@@ -48,6 +48,8 @@ use crate::tally::{Tally, listed, say};
 const MINUTE: Duration = Duration::from_secs(60);
 /// Clients at a time, of each service.
 const CLIENTS: u64 = 6;
+/// Minutes, at the most, until all is concluded once the faults are over.
+const CONCLUSION: u32 = 15;
 /// Until the program has drained and removed everything.
 const STOP: Duration = Duration::from_secs(60);
 
@@ -114,6 +116,7 @@ fn main() -> ExitCode {
     // Compiled before the fleet is taken from others.
     let _ = fixture_image();
     let fleet = Fleet::whole();
+    fleet.allow(MINUTE * minutes.saturating_add(CONCLUSION));
     let places = match Places::new(&fleet) {
         Ok(places) => places,
         Err(error) => {

@@ -2,8 +2,14 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use serde_json::Value;
+
+use crate::poll::here;
+
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The admin socket of a running Ganger.
 #[derive(Debug, Clone)]
@@ -27,6 +33,7 @@ impl AdminClient {
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, accept: &str, body: &str) -> (u16, String) {
         let stream = UnixStream::connect(&self.path).expect(&self.path);
+        stream.set_read_timeout(Some(here(PATIENCE))).expect("a time-out");
         let (status, body) = exchange(stream, method, path, accept, body);
         (status, String::from_utf8(body).expect("text"))
     }

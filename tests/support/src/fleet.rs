@@ -5,11 +5,13 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Deserialize;
 
 use crate::fixture::{checked_images, echo_image, fixture_image};
+use crate::hang::UnderWay;
 use crate::poll::step;
 
 /// The last of the hosts that tests share.
@@ -23,6 +25,7 @@ pub struct Fleet {
     pub(crate) exclusive: bool,
     /// A lock for each host, held as long as the test uses it.
     _locks: Vec<File>,
+    test: UnderWay,
 }
 
 /// A daemon of the fleet.
@@ -139,9 +142,14 @@ impl Fleet {
     }
 
     fn with(hosts: Vec<Host>, consul: PathBuf, exclusive: bool, locks: Vec<File>) -> Self {
-        let fleet = Self { hosts, consul, exclusive, _locks: locks };
+        let fleet = Self { hosts, consul, exclusive, _locks: locks, test: UnderWay::begin() };
         fleet.thaw();
         fleet
+    }
+
+    /// Lets the test take so long from now on, where others take ten minutes at most.
+    pub fn allow(&self, limit: Duration) {
+        self.test.allow(limit);
     }
 
     /// The hosts that have an address of their own, lowest number first.

@@ -16,6 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 use crate::client::connected_since;
 use crate::docker::labelled;
 use crate::fleet::{Fleet, Host};
+use crate::hang::{self, Lines};
 use crate::poll::wait_until;
 use crate::records::{ConnEnd, Records};
 
@@ -50,7 +51,7 @@ pub struct Ganger {
     access_log: String,
     hosts: Vec<Host>,
     /// Its output to stdout and stderr, in the order of arrival.
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Arc<Lines>,
     records: Mutex<Records>,
     readers: Vec<JoinHandle<()>>,
     /// Processes that outlive it.
@@ -141,6 +142,7 @@ impl Ganger {
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
         let lines = Arc::default();
+        hang::note(instance, Arc::downgrade(&lines));
         let readers = vec![
             collect(child.stdout.take().expect("piped"), &lines),
             collect(child.stderr.take().expect("piped"), &lines),
@@ -308,9 +310,8 @@ impl Ganger {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         });
-        for reader in self.readers.drain(..) {
-            reader.join().expect("a reader");
-        }
+        // Whoever it has left behind may print still.
+        self.wait_for_guardian(SURE);
         status.expect("waited for")
     }
 
@@ -428,7 +429,7 @@ fn children(parent: u32) -> Vec<(Pid, OwnedFd)> {
     .collect()
 }
 
-fn collect(stream: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+fn collect(stream: impl Read + Send + 'static, lines: &Arc<Lines>) -> JoinHandle<()> {
     let lines = lines.clone();
     thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {

@@ -25,6 +25,7 @@ mod fixture;
 mod fleet;
 mod ganger;
 mod generated;
+mod hang;
 mod message;
 mod own;
 mod packets;

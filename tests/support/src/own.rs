@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fleet::{Host, read};
+use crate::hang::UnderWay;
 
 /// A fleet that is taken down when this is dropped.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct OwnFleet {
     hosts: Vec<Host>,
     /// A name that only one process can have: two tests never take the same number.
     _taken: UnixListener,
+    _test: UnderWay,
 }
 
 // === impl OwnFleet ===
@@ -29,7 +31,8 @@ impl OwnFleet {
     pub fn up(args: &[&str]) -> Self {
         let (number, taken) = (1..10).rev().find_map(take).expect("a number for a fleet");
         let dir = directory(number);
-        let mut own = Self { number, dir, hosts: Vec::new(), _taken: taken };
+        let mut own =
+            Self { number, dir, hosts: Vec::new(), _taken: taken, _test: UnderWay::begin() };
         own.up_again(args);
         own.hosts = read(&own.dir.join("fleet.json")).hosts;
         own
