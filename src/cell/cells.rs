@@ -13,19 +13,21 @@ use parking_lot::Mutex;
 use tokio::process::Command;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::channel::CellChannel;
 use super::groups::{Groups, own_processes};
 use super::life::CellLife;
-use super::link::{FailedCell, KEEPER_ENDED, KnownCells, Link, Started};
+use super::link::{FailedCell, KEEPER_ENDED, KnownCells, Link, PROMPT, Started};
 use super::message::{KeeperOrder, Pattern};
 
 /// The text that stands for the process that writes it.
 const OURSELVES: &str = "0";
-/// How long a keeper has to get ready, and to look at what a carrier's cells are made of.
-const PROMPT: Duration = Duration::from_secs(10);
+/// Until another attempt to remove the groups of cells whose keeper was killed.
+const AGAIN: Duration = Duration::from_millis(10);
+/// How long that is tried at least, however late it is.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How long one attempt to remove a cell waits for its end.
 const REMOVAL: Duration = Duration::from_secs(5);
 
@@ -182,17 +184,32 @@ impl Cells {
         self.known.lock().remove(id);
     }
 
-    /// Ends the keeper, and waits until it has ended: nothing is left of any cell then.
+    /// Ends the keeper, and waits until it has ended and nothing is left of any cell. A keeper that has
+    /// not ended by the deadline, or after as long as none needs, is killed.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the keeper to end by itself.
-    pub(crate) async fn close(&self) {
+    pub(crate) async fn close(&self, deadline: Instant) {
         self.is_closed.store(true, Relaxed);
         let Some(link) = self.link.lock().await.take() else { return };
-        // One that takes no order has ended.
-        if link.order(&KeeperOrder::End).await.is_ok() {
-            link.ended().await;
+        let ended = async {
+            // One that takes no order has ended.
+            if link.order(&KeeperOrder::End).await.is_ok() {
+                link.ended().await;
+            }
+        };
+        if timeout_at(deadline.min(Instant::now() + PROMPT), ended).await.is_err() {
+            link.kill();
         }
+        // A keeper that was killed has left them, empty or about to be.
+        let group = self.group.clone();
+        let clear = move || Groups::find(&group).and_then(|groups| groups.remove_all());
+        let cleared = async {
+            while !matches!(tokio::task::spawn_blocking(clear.clone()).await, Ok(Ok(()))) {
+                sleep(AGAIN).await;
+            }
+        };
+        _ = timeout_at(deadline.max(Instant::now() + MOMENT), cleared).await;
     }
 
     /// The keeper, started now if there is none.

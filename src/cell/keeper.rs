@@ -17,7 +17,7 @@ use std::time::Duration;
 use ganger_pool::backoff::Backoff;
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process, pidfd_open, wait,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, kill_process, pidfd_open, wait,
 };
 use rustix::thread::UnshareFlags;
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,7 +70,8 @@ pub(crate) async fn keep(group: &str) -> io::Result<()> {
         has_cleared: false,
         reports: Vec::new(),
     };
-    keeper.tell(KeeperReport::Ready);
+    let own = pidfd_open(getpid(), PidfdFlags::NONBLOCK)?;
+    keeper.reports.push((KeeperReport::Ready, vec![own]));
     // Of attempts in a row to remove what does not go.
     let mut attempts = 1;
     loop {
@@ -143,6 +144,7 @@ impl CellKeeper {
             }
             KeeperOrder::Begin { cell } => self.begin(cell),
             KeeperOrder::Retire { cell } => self.retire(cell),
+            KeeperOrder::Ping => self.tell(KeeperReport::Alive),
             KeeperOrder::End => {}
         }
     }

@@ -4,15 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::channel::CellChannel;
 use super::life::{CellEnd, CellLife};
 use super::message::{CellExit, KeeperOrder, KeeperReport};
+
+/// How long a keeper has to get ready, to look at what a carrier's cells are made of, and to say that
+/// it answers.
+pub(super) const PROMPT: Duration = Duration::from_secs(10);
 
 /// The cells whose removal was not confirmed, by id.
 pub(super) type KnownCells = Arc<Mutex<BTreeMap<String, Arc<CellLife>>>>;
@@ -42,6 +49,8 @@ pub(crate) struct FailedCell {
 /// The connection to one keeper.
 pub(super) struct Link {
     channel: CellChannel,
+    /// The process of the keeper, once it is ready.
+    process: OnceLock<OwnedFd>,
     /// The keeper has ended.
     ended: watch::Sender<bool>,
     waiting: Mutex<LinkWaiters>,
@@ -62,13 +71,29 @@ pub(super) struct LinkWaiters {
 
 pub(super) const KEEPER_ENDED: &str = "the keeper of cells has ended, and every cell with it";
 
-/// Hears what a keeper reports, until it ends.
+/// Hears what a keeper reports, until it ends. Kills one that somebody waits for and that says nothing,
+/// not even when it is asked.
 async fn follow(link: Arc<Link>, known: KnownCells) {
+    let mut is_asked = false;
     let ended = loop {
-        match link.channel.receive::<KeeperReport>().await {
-            Ok(Some((report, descriptors))) => link.hear(report, descriptors, &known),
-            Ok(None) => break "it has ended".to_owned(),
-            Err(error) => break error.to_string(),
+        match timeout(PROMPT, link.channel.receive::<KeeperReport>()).await {
+            Ok(Ok(Some((report, descriptors)))) => {
+                is_asked = false;
+                link.hear(report, descriptors, &known);
+            }
+            Ok(Ok(None)) => break "it has ended".to_owned(),
+            Ok(Err(error)) => break error.to_string(),
+            Err(_) if !link.waiting.lock().is_anybody() => is_asked = false,
+            Err(_) if !is_asked => {
+                is_asked = true;
+                // One that takes no order does not answer either.
+                _ = timeout(PROMPT, link.order(&KeeperOrder::Ping)).await;
+            }
+            Err(_) => {
+                tracing::warn!("the keeper of cells does not answer: it is killed, with its cells");
+                link.kill();
+                break "it did not answer".to_owned();
+            }
         }
     };
     tracing::debug!(why = ended, "the keeper of cells is gone");
@@ -95,7 +120,8 @@ impl Link {
     ) -> (Arc<Self>, JoinHandle<()>, oneshot::Receiver<()>) {
         let (ready, is_ready) = oneshot::channel();
         let waiting = Mutex::new(LinkWaiters { ready: Some(ready), ..LinkWaiters::default() });
-        let link = Arc::new(Self { channel, ended: watch::Sender::new(false), waiting });
+        let (process, ended) = (OnceLock::new(), watch::Sender::new(false));
+        let link = Arc::new(Self { channel, process, ended, waiting });
         (Arc::clone(&link), tokio::spawn(follow(link, known)), is_ready)
     }
 
@@ -119,6 +145,14 @@ impl Link {
         Ok(())
     }
 
+    /// Kills the keeper, and the kernel kills its cells.
+    pub(super) fn kill(&self) {
+        if let Some(process) = self.process.get() {
+            // It may have ended meanwhile.
+            _ = pidfd_send_signal(process, Signal::KILL);
+        }
+    }
+
     pub(super) async fn order(&self, order: &KeeperOrder) -> Result<(), String> {
         let sent = self.channel.send(order, &[]).await;
         sent.map_err(|error| format!("the keeper of cells takes no order: {error}"))
@@ -129,7 +163,11 @@ impl Link {
         let mut waiting = self.waiting.lock();
         // A caller that has given up does not hear the answer.
         match report {
-            KeeperReport::Ready => _ = waiting.ready.take().map(|ready| ready.send(())),
+            KeeperReport::Ready => {
+                _ = descriptors.next().map(|process| self.process.set(process));
+                _ = waiting.ready.take().map(|ready| ready.send(()));
+            }
+            KeeperReport::Alive => {}
             KeeperReport::Adopted { pattern, refused } => {
                 _ = waiting.adopting.remove(&pattern).map(|sender| sender.send(refused));
             }
@@ -172,6 +210,17 @@ impl Link {
                 }
             }
         }
+    }
+}
+
+// === impl LinkWaiters ===
+
+impl LinkWaiters {
+    fn is_anybody(&self) -> bool {
+        !(self.adopting.is_empty()
+            && self.launching.is_empty()
+            && self.beginning.is_empty()
+            && self.removing.is_empty())
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) enum KeeperOrder {
         /// The id of the cell.
         cell: String,
     },
+    /// Say that the keeper answers.
+    Ping,
     /// Remove what is left of all cells, and end.
     End,
     /// Kill a cell and remove all that it had.
@@ -69,8 +71,10 @@ pub(crate) struct CellExit {
 /// A report of the keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum KeeperReport {
-    /// The keeper takes orders.
+    /// The keeper takes orders. With its process, as a descriptor.
     Ready,
+    /// The keeper answers.
+    Alive,
     /// A pattern is remembered, or why it is not.
     Adopted {
         /// Its number.

@@ -265,7 +265,7 @@ impl Docker {
         });
         // On time or not, the daemons say what is left.
         _ = timeout_at(deadline, join_all(none)).await;
-        _ = timeout_at(deadline, self.cells.close()).await;
+        self.cells.close(deadline).await;
         let left = |daemon: &Arc<Daemon>| {
             let held = daemon.sandboxes.left();
             let network = || daemon.network.left().map(|why| format!("its network: {why}"));

@@ -391,6 +391,35 @@ fn a_killed_keeper_takes_its_cells_with_it_and_others_serve() {
 }
 
 #[test]
+fn a_keeper_that_hangs_is_killed_and_others_serve() {
+    const CLIENTS: usize = 5;
+
+    let fleet = Fleet::shared();
+    fleet.load_images();
+    let config = Config::new("hangs").daemon(fleet.local().daemon(20));
+    let fields = format!("warm: 2, max: 3, {CELL}, queue: (length: 8, timeout: \"60s\")");
+    let config = config.fixture("cells", &fields, &["identify", "--traces"]);
+    let mut ganger = config.serve(GANGER, &fleet);
+    let hung = keeper(&ganger);
+    kill_process(hung, Signal::STOP).unwrap();
+    // More than there are in stock: none is removed, none is made.
+    (0..CLIENTS).for_each(|_| drop(ask(config.port("cells"))));
+    let ends = ganger.wait_for_ends(CLIENTS);
+    assert!(ends.iter().all(|end| end.field("end") == "--"), "{ends:?}");
+    assert_eq!(ganger.count("the keeper of cells does not answer"), 1);
+    assert_ne!(keeper(&ganger), hung);
+    for blame in ["degraded", "plain ones and no cells"] {
+        assert_eq!(ganger.count(blame), 0, "{blame}");
+    }
+
+    // The next one, when it is to end.
+    kill_process(keeper(&ganger), Signal::STOP).unwrap();
+    assert_eq!(ganger.stop(), 0);
+    ganger.assert_nothing_left();
+    assert_no_cells(&ganger);
+}
+
+#[test]
 fn a_killed_run_leaves_no_cell_whoever_else_is_killed() {
     let fleet = Fleet::shared();
     fleet.load_images();
