@@ -23,6 +23,8 @@ const TARGET: f64 = 2.0;
 const HELD: u32 = 20;
 /// Connections at a time.
 const BATCH: u32 = 16;
+/// How often a step is done before it is the turn of the other fleet.
+const TURN: u64 = 1024;
 
 /// A part of the way of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,9 +88,11 @@ fn main() {
         group.finish();
     }
     for (beside, _) in all {
-        for (_, name) in steps {
-            let [few, many] = [10, 1000].map(|daemons| label(name, beside, daemons));
-            costs.compare(&many, &few, Some(TARGET));
+        let daemons = [1000, 10];
+        let mut fleets = daemons.map(|daemons| Fleet::half_full(daemons, beside));
+        for (step, name) in steps {
+            let [many, few] = daemons.map(|daemons| label(name, beside, daemons));
+            costs.compare_in_turns([&many, &few], TARGET, |who| fleets[who].time(step, TURN));
         }
     }
     criterion.final_summary();

@@ -86,7 +86,7 @@ fn compare(
     }
     group.finish();
     for (way, _) in &ways[1..] {
-        costs.compare(&format!("{name} {way}"), &format!("{name} direct"), None);
+        costs.compare(&format!("{name} {way}"), &format!("{name} direct"));
     }
 }
 

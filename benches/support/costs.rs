@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
+/// How often two are compared that take turns.
+const TURNS: usize = 101;
+
 /// Seconds per iteration, one entry a sample, by what was measured.
 #[derive(Debug, Default)]
 pub(crate) struct Costs(BTreeMap<String, Vec<f64>>);
@@ -21,13 +24,40 @@ impl Costs {
     }
 
     /// Prints what `one` costs, in terms of `other`, if both were measured.
-    pub(crate) fn compare(&self, one: &str, other: &str, target: Option<f64>) {
+    pub(crate) fn compare(&self, one: &str, other: &str) {
         let (Some(cost), Some(base)) = (self.median(one), self.median(other)) else {
             return;
         };
-        let (what, ratio) = (format!("{one} / {other}"), format!("{:.2}", cost / base));
-        let target = target.map(|most| (format!("<= {most}"), cost <= most * base));
-        row(&what, &ratio, target);
+        row(&format!("{one} / {other}"), &format!("{:.2}", cost / base), None);
+    }
+
+    /// As [`Self::compare`], but measured anew, in turns: the figure is the median of many ratios,
+    /// each of two measurements of which one directly follows the other. So a machine that
+    /// changes its pace changes no ratio, where it would if minutes were between the two.
+    pub(crate) fn compare_in_turns(
+        &self,
+        both: [&str; 2],
+        most: f64,
+        mut measure: impl FnMut(usize) -> Duration,
+    ) {
+        if both.iter().any(|what| !self.0.contains_key(*what)) {
+            return;
+        }
+        let mut ratios: Vec<_> = (0..TURNS)
+            .map(|turn| {
+                let (first, second) = (turn % 2, (turn + 1) % 2);
+                let mut times = [Duration::ZERO; 2];
+                for who in [first, second] {
+                    times[who] = measure(who);
+                }
+                times[0].as_secs_f64() / times[1].as_secs_f64()
+            })
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let [one, other] = both;
+        let ratio = ratios[TURNS / 2];
+        let target = (format!("<= {most}"), ratio <= most);
+        row(&format!("{one} / {other}"), &format!("{ratio:.2}"), Some(target));
     }
 
     fn median(&self, what: &str) -> Option<f64> {
