@@ -350,7 +350,9 @@ impl Server {
                 // Said already, with the names of the settings.
                 Change::Adjusted => {}
                 Change::RollingOut(generation) => info!(%service, %generation, "rolling out"),
-                Change::GoingBack(generation) => info!(%service, %generation, "going back"),
+                Change::GoingBack(generation) => {
+                    info!(%service, %generation, "the service goes back to this generation")
+                }
                 Change::Removed => {
                     info!(%service, "the service is removed; its connections are being drained")
                 }

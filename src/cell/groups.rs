@@ -132,8 +132,8 @@ fn hierarchies(mounts: &str) -> impl Iterator<Item = Hierarchy<'_>> {
     })
 }
 
-/// Removes what a killed keeper has left of the groups whose names `is_left` accepts: the empty ones,
-/// for one that is not is somebody's.
+/// Removes the empty ones among the groups whose names `is_left` accepts, which killed keepers have
+/// left. A group with processes in it is in use.
 pub(crate) fn sweep(is_left: impl Fn(&str) -> bool) {
     let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return };
     for Hierarchy { root, .. } in hierarchies(&mounts) {

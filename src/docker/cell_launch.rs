@@ -124,7 +124,8 @@ impl Docker {
             return fault::service(format!("the container {end} as soon as it was started"));
         }
         let error = fault::of_cell(&why, by_runtime);
-        // Without a right the runtime may fail of what would be a service's mistake elsewhere.
+        // A runtime that lacks a right fails with errors that elsewhere are a service's mistake: they
+        // are the service's only where the runtime has made a cell before.
         let is_its = error.fault == Fault::Service && carrier.has_made_one();
         if !is_its && !carrier.note(false) {
             let place = (&order.service, &order.spec);

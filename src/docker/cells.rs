@@ -55,9 +55,9 @@ pub(super) struct RunningCell {
 // === impl Docker ===
 
 impl Docker {
-    /// Removes what is left of the control groups of cells whose keeper was killed: of earlier runs of
-    /// the instance, whose lock the caller holds, but for those that go on; or of the run that this
-    /// adapter comes after.
+    /// Removes the control groups that killed keepers of cells have left. In the scope of an instance,
+    /// whose lock the caller holds, they are those of earlier runs, except of runs that go on; in the
+    /// scope of a run they are that run's.
     pub fn sweep_cells(&self) {
         let Identity { instance, boot } = &*self.identity;
         let is_over = |run: &str| match self.scope {

@@ -12,7 +12,7 @@ use rustix::system;
 use super::body::body;
 use super::ignored::{self, Ignored};
 use super::kind::EngineKind;
-use super::sources::{Sources, Turns};
+use super::mount_sources::{MountSources, Turns};
 use super::view::Info;
 use super::{Network, Reach, Ready, Spec};
 use crate::http::Peer;
@@ -31,7 +31,7 @@ pub(super) struct Contact {
     /// The installation of the engine.
     pub(super) id: String,
     /// Where the sources of mounts are looked for, if this engine needs that and it is possible.
-    sources: Option<Sources>,
+    sources: Option<MountSources>,
     /// The settings that the engine leaves out, as far as is known.
     ignored: Mutex<BTreeSet<Ignored>>,
     /// Where ports are published, and dialled.
@@ -77,9 +77,9 @@ impl Contact {
             rootless: info.is_rootless(),
             id: kind.installation(info),
             sources: match peer {
-                Peer::Process(pid) if kind.makes_mount_sources() => {
-                    pid.filter(|pid| sees_process(*pid)).map(|pid| Sources::of(pid, turns.clone()))
-                }
+                Peer::Process(pid) if kind.makes_mount_sources() => pid
+                    .filter(|pid| sees_process(*pid))
+                    .map(|pid| MountSources::of(pid, turns.clone())),
                 _ => None,
             },
             ignored: Mutex::new(ignored::said(info)),
@@ -171,7 +171,7 @@ impl Contact {
     /// where the engine's files are out of sight.
     ///
     /// # Errors
-    /// As of [`Sources::find`].
+    /// As of [`MountSources::find`].
     pub(super) async fn find_sources(&self, spec: &Spec) -> Result<(), String> {
         match &self.sources {
             Some(sources) => sources.find(&spec.mounts).await,

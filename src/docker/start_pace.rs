@@ -56,8 +56,9 @@ impl fmt::Display for Slowness {
 
 impl StartPace {
     /// Whether the cells of a generation are ready so soon after their start that a client can wait for
-    /// it. Until one was, and after one that failed, that is to be found out by one that nobody waits
-    /// for: so a generation has to prove itself, also where it runs what the one before runs.
+    /// it. The answer is no until a cell that no client waited for has got ready in time, and again
+    /// after a cell that failed: so each generation has to prove itself, even one that runs what the
+    /// generation before runs.
     pub(super) fn is_quick(&self, generation: Generation) -> bool {
         matches!(*self.0.lock(), SeenPace::Quick(proven) if generation <= proven)
     }

@@ -16,7 +16,7 @@ pub(super) fn write(kind: &EventKind) {
         | EventKind::ServicePrepared { .. }
         // The caller of the reload logs it.
         | EventKind::ServiceChanged { .. } => {}
-        EventKind::StateChanged { launch, from, to } => trace!(%launch, %from, %to, "moved"),
+        EventKind::StateChanged { launch, from, to } => trace!(%launch, %from, %to, "the container has another state"),
         EventKind::LaunchReady { launch, service, daemon, took } => {
             debug!(%launch, %service, %daemon, ?took, "ready");
         }
@@ -46,7 +46,7 @@ pub(super) fn write(kind: &EventKind) {
             info!(%launch, "the operator has ordered the container to be retired");
         }
         EventKind::Retiring { target, reason } => {
-            debug!(target = %target.key, daemon = %target.daemon, %reason, "retiring");
+            debug!(target = %target.key, daemon = %target.daemon, %reason, "the container is to be removed");
         }
         EventKind::RemovalPending { target } => debug!(target = %target.key, "the container is not removed yet"),
         EventKind::RemovalFailing { target, reason } => {

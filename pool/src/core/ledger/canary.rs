@@ -73,8 +73,9 @@ impl Canary {
     }
 
     /// Leases fail for many reasons, some of them the clients': those affect both
-    /// generations alike. The new one is given up when its leases fail more than twice as
-    /// often as those of the old one in the same time, which is assumed one more failure.
+    /// generations alike. The new generation is given up when its leases fail more than twice
+    /// as often as those of the old one in the same time, counting one failure more for the old
+    /// one than it had.
     pub(super) fn verdict(&self) -> Verdict {
         let (new, old) = (&self.new, &self.old);
         let share = u64::from(new.failed) * (u64::from(old.ended) + 1);

@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The files of an engine's machine, as its process sees them.
 #[derive(Debug)]
-pub(super) struct Sources {
+pub(super) struct MountSources {
     root: PathBuf,
     turns: Arc<Turns>,
 }
@@ -29,9 +29,9 @@ pub(super) struct Sources {
 #[derive(Debug, Default)]
 pub(super) struct Turns(Mutex<BTreeMap<Vec<String>, Arc<Semaphore>>>);
 
-// === impl Sources ===
+// === impl MountSources ===
 
-impl Sources {
+impl MountSources {
     /// The files that the process with this id sees.
     pub(super) fn of(engine: i32, turns: Arc<Turns>) -> Self {
         Self { root: format!("/proc/{engine}/root").into(), turns }
