@@ -91,7 +91,7 @@ impl Service {
     }
 
     /// The generations that may be launched: one, or both until the new one takes over.
-    pub(super) fn launched_generations(&self) -> impl Iterator<Item = Generation> + use<> {
+    pub(super) fn launched_generations(&self) -> impl Iterator<Item = Generation> + Clone + use<> {
         let beside = self.rollout.as_ref().filter(|rollout| !rollout.taking_over());
         std::iter::once(self.current()).chain(beside.map(|rollout| rollout.to))
     }

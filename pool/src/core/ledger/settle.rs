@@ -142,16 +142,20 @@ impl Ledger {
     /// is too large.
     fn refresh_service(&mut self, now: Instant, id: ServiceId) {
         let service = self.services.derived_mut(id);
-        let specs: Vec<SpecKey> =
-            service.launched_generations().map(|generation| (id, generation)).collect();
+        let launched = service.launched_generations();
         let all = (id, Generation(u32::MIN))..=(id, Generation(u32::MAX));
         for derived in [&mut self.short, &mut self.unplaceable] {
-            let former = derived.range(all.clone()).filter(|spec| !specs.contains(spec));
-            let former: Vec<_> = former.copied().collect();
+            // As a rule nothing is short, and this runs for each event.
+            if derived.is_empty() {
+                continue;
+            }
+            let is_former = |spec: &&SpecKey| launched.clone().all(|launched| launched != spec.1);
+            let former: Vec<_> = derived.range(all.clone()).filter(is_former).copied().collect();
             former.iter().for_each(|spec| _ = derived.remove(spec));
         }
-        for spec in specs {
-            if !self.draining && service.deficit(spec.1) > 0 {
+        for generation in launched {
+            let spec = (id, generation);
+            if !self.draining && service.deficit(generation) > 0 {
                 self.short.insert(spec);
             } else {
                 self.short.remove(&spec);
