@@ -45,9 +45,8 @@ impl Costs {
         }
         let mut ratios: Vec<_> = (0..TURNS)
             .map(|turn| {
-                let (first, second) = (turn % 2, (turn + 1) % 2);
                 let mut times = [Duration::ZERO; 2];
-                for who in [first, second] {
+                for who in [turn % 2, (turn + 1) % 2] {
                     times[who] = measure(who);
                 }
                 times[0].as_secs_f64() / times[1].as_secs_f64()

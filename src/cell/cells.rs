@@ -24,9 +24,9 @@ use super::message::{KeeperOrder, Pattern};
 
 /// The text that stands for the process that writes it.
 const OURSELVES: &str = "0";
-/// Until another attempt to remove the groups of cells whose keeper was killed.
+/// The pause before another attempt to remove the groups of cells whose keeper was killed.
 const AGAIN: Duration = Duration::from_millis(10);
-/// How long that is tried at least, however late it is.
+/// The time that these attempts have at least, however late it is.
 const MOMENT: Duration = Duration::from_secs(1);
 /// How long one attempt to remove a cell waits for its end.
 const REMOVAL: Duration = Duration::from_secs(5);
@@ -193,7 +193,7 @@ impl Cells {
         self.is_closed.store(true, Relaxed);
         let Some(link) = self.link.lock().await.take() else { return };
         let ended = async {
-            // One that takes no order has ended.
+            // A keeper that takes no order has ended.
             if link.order(&KeeperOrder::End).await.is_ok() {
                 link.ended().await;
             }
@@ -201,7 +201,7 @@ impl Cells {
         if timeout_at(deadline.min(Instant::now() + PROMPT), ended).await.is_err() {
             link.kill();
         }
-        // A keeper that was killed has left them, empty or about to be.
+        // The groups that a killed keeper has left are empty, or about to be.
         let group = self.group.clone();
         let clear = move || Groups::find(&group).and_then(|groups| groups.remove_all());
         let cleared = async {

@@ -84,12 +84,13 @@ async fn follow(link: Arc<Link>, known: KnownCells) {
             Ok(Ok(None)) => break "it has ended".to_owned(),
             Ok(Err(error)) => break error.to_string(),
             Err(_) if !link.waiting.lock().is_anybody() => is_asked = false,
-            Err(_) if !is_asked => {
-                is_asked = true;
-                // One that takes no order does not answer either.
-                _ = timeout(PROMPT, link.order(&KeeperOrder::Ping)).await;
-            }
             Err(_) => {
+                // A keeper that does not even take the order is not waited for again.
+                let ping = timeout(PROMPT, link.order(&KeeperOrder::Ping));
+                if !is_asked && ping.await.is_ok() {
+                    is_asked = true;
+                    continue;
+                }
                 tracing::warn!("the keeper of cells does not answer: it is killed, with its cells");
                 link.kill();
                 break "it did not answer".to_owned();
@@ -148,7 +149,7 @@ impl Link {
     /// Kills the keeper, and the kernel kills its cells.
     pub(super) fn kill(&self) {
         if let Some(process) = self.process.get() {
-            // It may have ended meanwhile.
+            // The keeper may have ended meanwhile.
             _ = pidfd_send_signal(process, Signal::KILL);
         }
     }

@@ -24,7 +24,7 @@ const SHARED: &str =
 const LONG: &str = "network: Sealed, warm: 2, max: 250, queue: (length: 250, timeout: \"300s\")";
 
 const STAY: u32 = 24;
-/// For many who stay.
+/// The limit of a test in which many clients stay.
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How many clients stay while one process follows the other: each has a container of its own.

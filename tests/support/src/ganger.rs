@@ -310,7 +310,7 @@ impl Ganger {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         });
-        // Whoever it has left behind may print still.
+        // Its guardian may print still.
         self.wait_for_guardian(SURE);
         status.expect("waited for")
     }

@@ -13,6 +13,8 @@ use crate::poll::{here, step};
 
 /// Longer than any test takes once it has its hosts.
 const LIMIT: Duration = Duration::from_secs(600);
+/// How long a lock is waited for.
+const LOCKED: Duration = Duration::from_secs(1);
 /// How much of what a program has printed is shown.
 const LINES: usize = 30;
 
@@ -94,14 +96,15 @@ fn report(test: &str) -> String {
     }
     for (program, lines) in PRINTED.lock().iter() {
         let Some(lines) = lines.upgrade() else { continue };
-        let lines = lines.lock();
+        // The thread that hangs may have them locked.
+        let Some(lines) = lines.try_lock_for(LOCKED) else { continue };
         let last = &lines[lines.len().saturating_sub(LINES)..];
         said += &format!("--- the last that {program} printed:\n{}\n", last.join("\n"));
     }
     said
 }
 
-/// What a task is called, and where in the kernel it waits.
+/// The name of a task, and the place in the kernel where it waits.
 fn at(task: &str) -> String {
     let read = |file| fs::read_to_string(format!("{task}/{file}")).unwrap_or_default();
     let [name, place, call] = ["comm", "wchan", "syscall"].map(read);
