@@ -38,6 +38,7 @@ mod list;
 mod mount_sources;
 mod naming;
 mod network;
+mod network_removal;
 mod observers;
 mod post_mortem;
 mod preflight;

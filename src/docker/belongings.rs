@@ -24,6 +24,11 @@ use crate::http::{self, HttpError};
 /// Statuses of a proxy between us and the engine that hides networks and volumes.
 const HIDDEN: [u16; 4] = [403, 404, 405, 501];
 
+/// The warning of a volume that Docker takes for mounted though no container has it.
+const MOUNTED: &str = "the engine takes a volume for mounted that no container has, as it may after \
+                       a restart with live-restore: the volume stays, empty, and can be removed \
+                       when the engine has been restarted once more";
+
 /// A network in a list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -67,6 +72,7 @@ impl Docker {
             let stray = Some(id.as_str()).filter(|id| naming::is_id(id));
             let stray = stray.and_then(|id| self.stray(format!("{NETWORK}{id}"), name, labels));
             if let Some(stray) = stray
+                && !daemon.has_given_up(&id)
                 && !daemon.is_used(&id).await?
             {
                 strays.push(stray);
@@ -162,7 +168,11 @@ impl Daemon {
             Ok(Err(Error::DockerResponseServerError { message, .. }))
                 if message.contains("active mounts") =>
             {
-                return Ok(if self.is_stuck(&name) { Removal::Gone } else { Removal::Pending });
+                return Ok(if self.is_stuck(&name, MOUNTED) {
+                    Removal::Gone
+                } else {
+                    Removal::Pending
+                });
             }
             Ok(Err(Error::DockerResponseServerError { status_code: 409, .. })) => {
                 return Ok(Removal::Pending);
@@ -173,25 +183,24 @@ impl Daemon {
         Err(explain::call(&self.endpoint, "the removal of a volume", &failure))
     }
 
-    /// Whether a volume that no container has has been mounted for too long.
-    fn is_stuck(&self, volume: &str) -> bool {
+    /// Whether a network or volume that no container has has been kept for too long. The warning
+    /// says why it is not removed.
+    pub(super) fn is_stuck(&self, belonging: &str, warning: &str) -> bool {
         let mut stuck = self.stuck.lock();
-        let since = stuck.entry(volume.to_owned()).or_insert_with(Instant::now);
+        let since = stuck.entry(belonging.to_owned()).or_insert_with(Instant::now);
         let is_stuck = since.elapsed() >= self.deadlines.unmount;
         if is_stuck {
-            tracing::warn!(
-                daemon = %self.name, volume,
-                "the engine takes a volume for mounted that no container has, as it may after a \
-                 restart with live-restore: it stays, empty, and can be removed when the engine has \
-                 been restarted once more"
-            );
+            tracing::warn!(daemon = %self.name, belonging, "{warning}");
         }
         is_stuck
     }
 
-    /// Whether it was found that a volume cannot be removed.
-    fn has_given_up(&self, volume: &str) -> bool {
-        self.stuck.lock().get(volume).is_some_and(|since| since.elapsed() >= self.deadlines.unmount)
+    /// Whether it was found that a network or volume cannot be removed.
+    fn has_given_up(&self, belonging: &str) -> bool {
+        self.stuck
+            .lock()
+            .get(belonging)
+            .is_some_and(|since| since.elapsed() >= self.deadlines.unmount)
     }
 }
 

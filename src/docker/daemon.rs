@@ -64,8 +64,8 @@ pub(crate) struct Daemon {
     pub(super) sightings: Mutex<Option<Sightings>>,
     /// The network namespaces that are kept there.
     pub(super) sandboxes: Arc<Sandboxes>,
-    /// Volumes that no container has and that cannot be removed, since when: see
-    /// [`Daemon::remove_volume`].
+    /// Networks and volumes that no container has and that cannot be removed, since when: see
+    /// [`Daemon::remove_network`] and [`Daemon::remove_volume`].
     pub(super) stuck: Mutex<BTreeMap<String, Instant>>,
     /// The network of this run.
     pub(super) network: Arc<RunNetwork>,

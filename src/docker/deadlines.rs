@@ -32,7 +32,8 @@ pub struct Deadlines {
     /// How long an engine must have answered lists again before a call that was
     /// lost counts as without effect.
     pub ghost_grace: Duration,
-    /// How long an engine may take to unmount a volume that no container has any more.
+    /// How long an engine may take to unmount a volume that no container has any more, or to count
+    /// the last endpoint off a network.
     pub unmount: Duration,
 }
 

@@ -7,31 +7,27 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bollard::errors::Error;
-use ganger_pool::backoff::Backoff;
 use ganger_pool::core::LaunchId;
-use ganger_pool::runtime::{CallError, LaunchError, Removal};
+use ganger_pool::runtime::{CallError, LaunchError};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::calls::CallFailure;
 use super::contact::Contact;
 use super::daemon::Daemon;
 use super::explain;
 use super::fault::{self, Operation, launch_error};
+use super::network_removal::AttachedEndpoint;
 use super::{Docker, Network, naming};
 use crate::http::{self, HttpError, Transport};
 
-/// The pauses between attempts to remove a run's network.
-const PAUSES: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(10) };
 /// The driver's options, in Docker's words.
 const MTU: &str = "com.docker.network.driver.mtu";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
@@ -44,7 +40,7 @@ const ISOLATE: [&str; 2] = ["strict", "true"];
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct NetworkInspected {
     options: Option<HashMap<String, String>>,
-    containers: Option<HashMap<String, IgnoredAny>>,
+    pub(super) containers: Option<HashMap<String, AttachedEndpoint>>,
 }
 
 // === impl Docker ===
@@ -152,58 +148,6 @@ impl Docker {
         *daemon.network.on.lock().await = None;
         fault::unprepared(format!("somebody removed its network: {}", error.message))
     }
-
-    /// Removes the network of this run from an engine, where it may have it. Tries for ever, or
-    /// until the engine is out of reach, if `gives_up`.
-    pub(super) async fn close_network(&self, daemon: &Daemon, gives_up: bool) {
-        daemon.network.close();
-        // Waits until a call that is under way has ended.
-        drop(daemon.network.on.lock().await);
-        let (mut attempts, mut absent) = (0, None);
-        while daemon.network.may_be_there() {
-            if !gives_up && self.is_wanted_elsewhere(daemon) {
-                return daemon.network.gone();
-            }
-            let name = naming::network(&self.identity.boot);
-            let mut removed = daemon.remove_network(&name).await;
-            if removed.as_ref().is_err_and(|error| error.unreachable) {
-                for other in self.by_other_ways(daemon) {
-                    removed = other.remove_network(&name).await.or(removed);
-                }
-            }
-            let kept = match removed {
-                Ok(Removal::Gone) => {
-                    // A call whose answer was lost may be carried out yet.
-                    let since: Instant = *absent.get_or_insert_with(Instant::now);
-                    let grace = daemon.deadlines.ghost_grace;
-                    if !daemon.network.is_lost() || since.elapsed() >= grace {
-                        return daemon.network.gone();
-                    }
-                    CallError::refused("a call to make it may be carried out yet")
-                }
-                Ok(Removal::Pending) => CallError::refused("containers are on it"),
-                Err(error) => error,
-            };
-            let ends = gives_up && kept.unreachable;
-            daemon.network.keep(kept);
-            if ends {
-                return;
-            }
-            attempts += 1;
-            sleep(PAUSES.after(attempts)).await;
-        }
-    }
-
-    /// Whether another daemon of the fleet is the same engine, and has this run's network there: one
-    /// that left and came back, or that is found by another name.
-    fn is_wanted_elsewhere(&self, daemon: &Daemon) -> bool {
-        let Ok(contact) = daemon.contact() else { return false };
-        self.daemons.lock().values().any(|other| {
-            !Arc::ptr_eq(&other.network, &daemon.network)
-                && other.contact().is_ok_and(|its| its.id == contact.id)
-                && other.network.may_be_there()
-        })
-    }
 }
 
 // === impl Daemon ===
@@ -244,13 +188,6 @@ impl Daemon {
         Ok(bridge.and_then(|bridge| bridge.options?.remove(MTU)))
     }
 
-    /// Whether a container is on a network.
-    pub(super) async fn is_used(&self, network: &str) -> Result<bool, CallError> {
-        let network = self.inspect_network(network).await?;
-        let containers = network.and_then(|network| network.containers);
-        Ok(containers.is_some_and(|containers| !containers.is_empty()))
-    }
-
     /// Inspects a network by its name or id; `None` when there is none.
     pub(super) async fn inspect_network(
         &self,
@@ -263,37 +200,6 @@ impl Daemon {
             Err(Ok(error)) => Err(explain::wire(&self.endpoint, &error)),
             Err(Err(late)) => Err(late),
         }
-    }
-
-    /// Removes the network of a container that is gone, if containers have their own there.
-    pub(super) async fn remove_own_network(&self, name: &str) -> Result<Removal, CallError> {
-        if self.contact()?.kind.isolates_networks() {
-            self.remove_network(name).await
-        } else {
-            Ok(Removal::Gone)
-        }
-    }
-
-    /// Removes a network by its name or id. The network is gone, or containers are on it.
-    pub(super) async fn remove_network(&self, network: &str) -> Result<Removal, CallError> {
-        let contact = self.contact()?;
-        let deadline = self.deadlines.remove;
-        let removal = timeout(deadline, contact.client.remove_network(network)).await;
-        let failure = match removal {
-            Ok(Ok(())) => return Ok(Removal::Gone),
-            Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => {
-                return Ok(Removal::Gone);
-            }
-            // Podman answers so with a 500.
-            Ok(Err(Error::DockerResponseServerError { message, .. }))
-                if message.contains("active endpoints") || message.contains("being used") =>
-            {
-                return Ok(Removal::Pending);
-            }
-            Ok(Err(error)) => CallFailure::Engine(error),
-            Err(_) => CallFailure::Late(deadline),
-        };
-        Err(explain::call(&self.endpoint, "the removal of a network", &failure))
     }
 }
 

@@ -4,13 +4,24 @@ use tokio::time::Instant;
 
 use super::*;
 
+/// What an engine that refuses to remove a network has on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum On {
+    Nothing,
+    Container,
+    /// The endpoint of a container that is gone.
+    Orphan,
+    /// Nothing, but the engine has counted something.
+    Miscount,
+}
+
 /// An engine that keeps networks.
 struct Bed {
     engine: Engine,
     docker: Docker,
     networks: Arc<Mutex<Vec<Value>>>,
-    /// A container is on each network.
-    used: Arc<AtomicBool>,
+    /// What is on each network.
+    on: Arc<Mutex<On>>,
 }
 
 /// A network in a list, made by a run of our instance.
@@ -30,9 +41,13 @@ fn isolated() -> Spec {
 impl Bed {
     /// `server` is the engine, in the words of its ping.
     async fn new(server: &'static str, first: Vec<Value>) -> Self {
-        let (networks, used) = (Arc::new(Mutex::new(first)), Arc::new(AtomicBool::new(false)));
-        let (its, on_it) = (Arc::clone(&networks), Arc::clone(&used));
-        let (engine, docker) = connected(Deadlines::default(), move |seen| {
+        Self::with(Deadlines::default(), server, first).await
+    }
+
+    async fn with(deadlines: Deadlines, server: &'static str, first: Vec<Value>) -> Self {
+        let (networks, on) = (Arc::new(Mutex::new(first)), Arc::new(Mutex::new(On::Nothing)));
+        let (its, on_it) = (Arc::clone(&networks), Arc::clone(&on));
+        let (engine, docker) = connected(deadlines, move |seen| {
             let mut networks = its.lock();
             let is = |one: &Value, name: &str| one["Name"] == name || one["Id"] == name;
             if seen.line == "GET /_ping" {
@@ -52,7 +67,7 @@ impl Bed {
                 return Some(Reply::Json(201, json!({"Id": "e".repeat(64)})));
             }
             if let Some(name) = seen.line.strip_prefix("DELETE /networks/") {
-                if on_it.load(Ordering::Relaxed) {
+                if *on_it.lock() != On::Nothing {
                     return no(403, "error while removing network: it has active endpoints");
                 }
                 let before = networks.len();
@@ -69,8 +84,21 @@ impl Bed {
                 return Some(Reply::Json(200, json!({"Options": options})));
             }
             if seen.line.starts_with("GET /networks/") {
-                let on = if on_it.load(Ordering::Relaxed) { json!({"c": {}}) } else { json!({}) };
+                let on = match *on_it.lock() {
+                    On::Nothing | On::Miscount => json!({}),
+                    On::Container => json!({"c": {"Name": "somebody-s"}}),
+                    On::Orphan => json!({"ep-e": {"Name": "ganger-echo-3fa9c1d2-7"}}),
+                };
                 return Some(Reply::Json(200, json!({"Options": null, "Containers": on})));
+            }
+            if seen.line.ends_with("/disconnect") {
+                *on_it.lock() = On::Nothing;
+                return Some(Reply::Json(200, Value::Null));
+            }
+            if seen.line == "GET /containers/ep-e/json"
+                || seen.line == "GET /containers/ganger-echo-3fa9c1d2-7/json"
+            {
+                return no(404, "No such container");
             }
             if seen.line.ends_with("/start") {
                 let there = networks.iter().any(|one| is(one, "ganger-3fa9c1d2"));
@@ -81,7 +109,11 @@ impl Bed {
             listed.then(|| Reply::Json(200, list().collect()))
         })
         .await;
-        Self { engine, docker, networks, used }
+        Self { engine, docker, networks, on }
+    }
+
+    fn set(&self, on: On) {
+        *self.on.lock() = on;
     }
 
     fn names(&self) -> Vec<String> {
@@ -124,11 +156,49 @@ async fn a_run_has_one_network_on_a_docker_engine_and_removes_it_at_the_end() {
     assert_eq!(body["Labels"]["io.ganger.boot"], "3fa9c1d2");
     assert_eq!(bed.docker.list(&"d".into()).await.unwrap().owned, [], "no stray of ours");
 
-    bed.used.store(true, Ordering::Relaxed);
-    assert_eq!(bed.close().await, ["d (its network: containers are on it)"]);
-    bed.used.store(false, Ordering::Relaxed);
+    bed.set(On::Container);
+    assert_eq!(bed.close().await, ["d (its network: containers are on it: somebody-s)"]);
+    bed.set(On::Nothing);
     assert_eq!(bed.close().await, Vec::<String>::new());
     assert_eq!(bed.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_endpoint_whose_container_is_gone_keeps_no_network() {
+    let left = network("00000000", "ganger-00000000", 'a');
+    let bed = Bed::new("Docker/26.1.5 (linux)", vec![left]).await;
+    bed.set(On::Orphan);
+    let listing = bed.docker.list(&"d".into()).await.unwrap();
+    let key = ContainerKey::Stray(format!("network:{}", "a".repeat(64)));
+    assert_eq!(listing.owned, [Owned { key: key.clone(), running: false }]);
+    assert_eq!(bed.retire(key).await, Removal::Gone);
+    assert_eq!(bed.names(), [""; 0]);
+
+    bed.launch(7).await.unwrap();
+    bed.set(On::Orphan);
+    assert_eq!(bed.close().await, [""; 0]);
+    assert_eq!(bed.names(), [""; 0]);
+    let disconnected = bed.engine.requests("POST /networks/ganger-3fa9c1d2/disconnect");
+    let body = json!({"Container": "ganger-echo-3fa9c1d2-7", "Force": true});
+    assert_eq!(disconnected.iter().map(|seen| &seen.body).collect::<Vec<_>>(), [&body]);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_network_whose_endpoints_are_miscounted() {
+    let deadlines = Deadlines { unmount: SHORT, ..Deadlines::default() };
+    let left = network("00000000", "ganger-00000000", 'a');
+    let bed = Bed::with(deadlines, "Docker/26.1.5 (linux)", vec![left]).await;
+    bed.set(On::Miscount);
+    let key = ContainerKey::Stray(format!("network:{}", "a".repeat(64)));
+    assert_eq!(bed.docker.list(&"d".into()).await.unwrap().owned.len(), 1);
+    assert_eq!(bed.retire(key.clone()).await, Removal::Pending, "not at once");
+    let gone = async { while bed.retire(key.clone()).await == Removal::Pending {} };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    assert_eq!(bed.docker.list(&"d".into()).await.unwrap().owned, [], "nor later");
+
+    bed.launch(7).await.unwrap();
+    let left = bed.docker.close(Instant::now() + Duration::from_secs(60)).await;
+    assert_eq!(left, [""; 0]);
 }
 
 #[tokio::test]
@@ -158,9 +228,9 @@ async fn podman_has_a_network_for_each_container_that_goes_with_it() {
         assert_eq!(body["labels"]["io.ganger.launch"], "3fa9c1d2-7");
 
         // A container is not gone before its network is.
-        bed.used.store(true, Ordering::Relaxed);
+        bed.set(On::Container);
         assert_eq!(bed.retire(target().key).await, Removal::Pending);
-        bed.used.store(false, Ordering::Relaxed);
+        bed.set(On::Nothing);
         assert_eq!(bed.retire(target().key).await, Removal::Gone);
         assert_eq!(bed.names(), ["ganger-3fa9c1d2"], "which is none of Podman's");
     }
@@ -177,7 +247,7 @@ async fn a_network_that_an_earlier_run_left_is_a_stray() {
     };
     let key = |id: char| ContainerKey::Stray(format!("network:{}", String::from(id).repeat(64)));
     let bed = Bed::new("Docker/26.1.5 (linux)", first()).await;
-    bed.used.store(true, Ordering::Relaxed);
+    bed.set(On::Container);
     assert_eq!(bed.docker.list(&"d".into()).await.unwrap().owned, [], "what is on it goes first");
     assert_eq!(bed.retire(key('a')).await, Removal::Gone);
     assert_eq!(bed.names().len(), 3, "and nobody is told to remove it");
@@ -227,7 +297,7 @@ async fn a_daemon_that_came_back_keeps_its_network() {
     let bed = Bed::new("Docker/26.1.5 (linux)", Vec::new()).await;
     bed.launch(7).await.unwrap();
     // The network is used until the daemon that left has looked for another.
-    bed.used.store(true, Ordering::Relaxed);
+    bed.set(On::Container);
     bed.docker.forget(&"d".into());
     let site = Site { endpoint: bed.engine.endpoint(), publish_on: None };
     bed.docker.connect(&"d".into(), &site).await.unwrap();
