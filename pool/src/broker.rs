@@ -73,6 +73,14 @@ pub(crate) struct Grant<R: ContainerRuntime> {
 
 pub(crate) type Answer<R> = Result<Grant<R>, Refusal>;
 
+/// What came of a request for a container.
+enum Asking<'a, R: ContainerRuntime> {
+    /// It was granted from stock, or refused.
+    Answered(Answer<R>),
+    /// It has this place in the queue.
+    Queued(Waiting<'a, R>, u32),
+}
+
 /// A place in the queue. Dropping it leaves the queue at once; a container
 /// that was granted in the same moment goes back unused.
 struct Waiting<'a, R: ContainerRuntime> {
@@ -174,35 +182,39 @@ impl<R: ContainerRuntime> Broker<R> {
         deadline: Instant,
         queued: impl Fn(u32),
     ) -> Answer<R> {
-        let (waiter, mut receiver, place) = self.ask(service, deadline);
-        if let Ok(answer) = receiver.try_recv() {
-            return answer;
-        }
-        place.into_iter().for_each(queued);
-        let mut waiting = Waiting { broker: self, waiter, answer: receiver, answered: false };
+        let mut waiting = match self.ask(service, deadline) {
+            Asking::Answered(answer) => return answer,
+            Asking::Queued(waiting, place) => {
+                queued(place);
+                waiting
+            }
+        };
         let answer = (&mut waiting.answer).await;
         waiting.answered = true;
         // The sender lives in `inner`, which `self` holds, unless the ledger had a mistake.
         answer.unwrap_or(Err(Refusal::Draining))
     }
 
-    fn ask(
-        &self,
-        service: &ServiceName,
-        deadline: Instant,
-    ) -> (WaiterId, oneshot::Receiver<Answer<R>>, Option<u32>) {
-        let (sender, receiver) = oneshot::channel();
+    fn ask(&self, service: &ServiceName, deadline: Instant) -> Asking<'_, R> {
         let mut outbox = self.outbox();
         let mut inner = self.inner.lock();
         inner.last_waiter += 1;
         let waiter = WaiterId(inner.last_waiter);
-        inner.waiters.insert(waiter, sender);
+        outbox.asker = Some(waiter);
         let event = Event::Lease { waiter, service: service.clone(), deadline };
         let rearm = inner.handle(event, &mut outbox);
+        let asking = match outbox.answer.take() {
+            Some(answer) => Asking::Answered(answer),
+            None => {
+                let (sender, answer) = oneshot::channel();
+                inner.waiters.insert(waiter, sender);
+                let place = outbox.place.unwrap_or_default();
+                Asking::Queued(Waiting { broker: self, waiter, answer, answered: false }, place)
+            }
+        };
         drop(inner);
-        let place = outbox.place;
         self.send(outbox, rearm);
-        (waiter, receiver, place)
+        asking
     }
 
     /// A waiter gave up. A waiter that was answered meanwhile is not known any more;

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::outbox::Outbox;
-use super::{Grant, Inner};
-use crate::core::{Action, ContainerKey, Event};
+use super::{Answer, Grant, Inner};
+use crate::core::{Action, ContainerKey, Event, Refusal, WaiterId};
 use crate::events::EventKind;
 use crate::orders::{Order, RemovalOrder};
 use crate::panics::catch_panic_at_once;
@@ -20,14 +20,10 @@ impl<R: ContainerRuntime> Inner<R> {
         if self.ledger.next_deadline().is_some_and(|at| at <= now) {
             self.tell(now, Event::Tick, outbox);
         }
-        let asks = match &event {
-            Event::Lease { waiter, .. } => Some(*waiter),
-            _ => None,
-        };
         if !self.tell(now, event, outbox)
-            && let Some(waiter) = asks
-            && self.waiters.remove(&waiter).is_some()
+            && let Some(waiter) = outbox.asker
         {
+            self.answer(waiter, Err(Refusal::Draining), outbox);
             self.tell(now, Event::Abandoned { waiter }, outbox);
         }
         let next = self.ledger.next_deadline();
@@ -78,25 +74,27 @@ impl<R: ContainerRuntime> Inner<R> {
             }
             Action::Queued { place, .. } => outbox.place = Some(place),
             Action::Grant { waiter, launch, daemon, start, uses, ready } => {
-                let handle = self.handles.get(&launch).cloned();
-                if let (Some(sender), Some(handle)) = (self.waiters.remove(&waiter), handle) {
+                let answer = match self.handles.get(&launch).cloned() {
+                    Some(handle) => Ok(Grant { launch, daemon, handle, start, uses, ready }),
+                    // The ledger had a mistake.
+                    None => Err(Refusal::Draining),
+                };
+                let is_granted = answer.is_ok();
+                if self.answer(waiter, answer, outbox) && is_granted {
                     if outbox.detailed {
                         self.note(outbox, EventKind::Granted { launch, start, uses });
                     }
-                    let grant = Grant { launch, daemon, handle, start, uses, ready };
-                    outbox.answers.push((sender, Ok(grant)));
                 } else {
                     self.note(outbox, EventKind::GrantedToNobody { launch });
                     outbox.undeliverable.push(launch);
                 }
             }
             Action::Refuse { waiter, service, refusal } => {
-                if let Some(sender) = self.waiters.remove(&waiter) {
-                    if outbox.detailed {
-                        let refusal = refusal.clone();
-                        self.note(outbox, EventKind::Refused { service, refusal });
-                    }
-                    outbox.answers.push((sender, Err(refusal)));
+                let told = outbox.detailed.then(|| refusal.clone());
+                if self.answer(waiter, Err(refusal), outbox)
+                    && let Some(refusal) = told
+                {
+                    self.note(outbox, EventKind::Refused { service, refusal });
                 }
             }
             Action::Forget { daemon } => outbox.emptied.push(daemon),
@@ -130,6 +128,16 @@ impl<R: ContainerRuntime> Inner<R> {
                 }
             }
         }
+    }
+
+    /// Keeps an answer until the lock is released. Returns false when nobody waits for it.
+    fn answer(&mut self, waiter: WaiterId, answer: Answer<R>, outbox: &mut Outbox<R>) -> bool {
+        if outbox.asker.take_if(|asker| *asker == waiter).is_some() {
+            outbox.answer = Some(answer);
+            return true;
+        }
+        let sender = self.waiters.remove(&waiter);
+        sender.map(|sender| outbox.answers.push((sender, answer))).is_some()
     }
 
     /// Has an event told after the lock is released.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Answer;
-use crate::core::{DaemonName, LaunchId};
+use crate::core::{DaemonName, LaunchId, WaiterId};
 use crate::events::EventKind;
 use crate::orders::{Order, RemovalOrder};
 use crate::runtime::ContainerRuntime;
@@ -13,6 +13,11 @@ use crate::runtime::ContainerRuntime;
 /// Messages to be sent after the lock is released.
 pub(super) struct Outbox<R: ContainerRuntime> {
     pub(super) answers: Vec<(oneshot::Sender<Answer<R>>, Answer<R>)>,
+    /// The waiter that has just asked, until it is answered: it gets a channel only if it has to
+    /// wait.
+    pub(super) asker: Option<WaiterId>,
+    /// The answer to the waiter that has just asked.
+    pub(super) answer: Option<Answer<R>>,
     /// The place in the queue of the waiter that has just asked, if it has to wait.
     pub(super) place: Option<u32>,
     pub(super) orders: Vec<Order>,
@@ -38,6 +43,8 @@ impl<R: ContainerRuntime> Outbox<R> {
         Self {
             detailed,
             answers: Vec::new(),
+            asker: None,
+            answer: None,
             place: None,
             orders: Vec::new(),
             removals: Vec::new(),
