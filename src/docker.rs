@@ -52,6 +52,7 @@ mod secrets;
 mod sightings;
 mod start_pace;
 mod strays;
+mod stuck;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -334,7 +335,8 @@ impl ContainerRuntime for Docker {
         }
         let mut ours: Vec<_> =
             all.into_iter().filter(|listed| self.is_ours(&daemon, listed)).collect();
-        ours.extend(self.stray_belongings(&daemon).await?);
+        let belongings = self.stray_belongings(&daemon, &ours).await?;
+        ours.extend(belongings);
         let ours = self.sort_out(&daemon, ours);
         let besides = ours.iter().filter(|listed| naming::is_belonging(&listed.id)).count();
         let besides = u32::try_from(besides).unwrap_or(u32::MAX);

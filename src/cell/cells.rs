@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use ganger_pool::backoff::Backoff;
 use ganger_pool::runtime::{CallError, Removal};
 use parking_lot::Mutex;
 use tokio::process::Command;
@@ -24,8 +25,8 @@ use super::message::{KeeperOrder, Pattern};
 
 /// The text that stands for the process that writes it.
 const OURSELVES: &str = "0";
-/// The pause before another attempt to remove the groups of cells whose keeper was killed.
-const AGAIN: Duration = Duration::from_millis(10);
+/// The pauses before further attempts to remove the groups of cells whose keeper was killed.
+const PAUSES: Backoff = Backoff { first: Duration::from_millis(10), cap: Duration::from_secs(1) };
 /// The time that these attempts have at least, however late it is.
 const MOMENT: Duration = Duration::from_secs(1);
 /// How long one attempt to remove a cell waits for its end.
@@ -58,7 +59,12 @@ pub(crate) struct Adopted {
 impl Cells {
     /// The cells of a run, in the control group of this name. `command` starts a keeper.
     pub(crate) fn new(group: String, command: Option<std::process::Command>) -> Self {
-        let command = command.map(|command| Mutex::new(Command::from(command)));
+        let command = command.map(|command| {
+            let mut command = Command::from(command);
+            // One that hangs is not left to itself.
+            command.kill_on_drop(true);
+            Mutex::new(command)
+        });
         let (link, is_closed) = (tokio::sync::Mutex::default(), AtomicBool::new(false));
         Self { group, command, link, is_closed, is_waking: Arc::default(), known: Arc::default() }
     }
@@ -184,14 +190,17 @@ impl Cells {
         self.known.lock().remove(id);
     }
 
-    /// Ends the keeper, and waits until it has ended and nothing is left of any cell. A keeper that has
-    /// not ended by the deadline, or after as long as none needs, is killed.
+    /// Ends the keeper, and waits until it has ended and nothing is left of any cell, but not much
+    /// longer than until the deadline. A keeper that has not ended by then, or after as long as none
+    /// needs, is killed. Returns whether nothing is left.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the keeper to end by itself.
-    pub(crate) async fn close(&self, deadline: Instant) {
+    pub(crate) async fn close(&self, deadline: Instant) -> bool {
         self.is_closed.store(true, Relaxed);
-        let Some(link) = self.link.lock().await.take() else { return };
+        // A keeper that is being started may hang.
+        let Ok(mut link) = timeout_at(deadline, self.link.lock()).await else { return false };
+        let Some(link) = link.take() else { return true };
         let ended = async {
             // A keeper that takes no order has ended.
             if link.order(&KeeperOrder::End).await.is_ok() {
@@ -205,11 +214,14 @@ impl Cells {
         let group = self.group.clone();
         let clear = move || Groups::find(&group).and_then(|groups| groups.remove_all());
         let cleared = async {
+            let mut attempts = 0;
             while !matches!(tokio::task::spawn_blocking(clear.clone()).await, Ok(Ok(()))) {
-                sleep(AGAIN).await;
+                attempts += 1;
+                sleep(PAUSES.after(attempts)).await;
             }
         };
-        _ = timeout_at(deadline.max(Instant::now() + MOMENT), cleared).await;
+        let now = Instant::now();
+        timeout_at(deadline.clamp(now + MOMENT, now + PROMPT), cleared).await.is_ok()
     }
 
     /// The keeper, started now if there is none.
@@ -244,7 +256,10 @@ impl Cells {
                 _ = following.detach();
                 Ok(Arc::clone(known.insert(link)))
             }
-            Ok(Err(_)) => Err("the keeper of cells ended before it was ready".to_owned()),
+            Ok(Err(_)) => {
+                Err("the keeper of cells ended before it was ready, or lacks descriptors"
+                    .to_owned())
+            }
             Err(_) => Err(format!("the keeper of cells is not ready after {PROMPT:?}")),
         }
     }

@@ -49,7 +49,7 @@ pub(crate) struct FailedCell {
 /// The connection to one keeper.
 pub(super) struct Link {
     channel: CellChannel,
-    /// The process of the keeper, once it is ready.
+    /// The process of the keeper, from when it is ready.
     process: OnceLock<OwnedFd>,
     /// The keeper has ended.
     ended: watch::Sender<bool>,
@@ -165,8 +165,12 @@ impl Link {
         // A caller that has given up does not hear the answer.
         match report {
             KeeperReport::Ready => {
-                _ = descriptors.next().map(|process| self.process.set(process));
-                _ = waiting.ready.take().map(|ready| ready.send(()));
+                let ready = waiting.ready.take();
+                // A keeper that could not be killed is not used.
+                if let (Some(process), Some(ready)) = (descriptors.next(), ready) {
+                    _ = self.process.set(process);
+                    _ = ready.send(());
+                }
             }
             KeeperReport::Alive => {}
             KeeperReport::Adopted { pattern, refused } => {

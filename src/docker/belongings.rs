@@ -11,7 +11,7 @@ use ganger_pool::runtime::{CallError, ContainerKey, Removal};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::calls::CallFailure;
 use super::daemon::Daemon;
@@ -23,11 +23,6 @@ use crate::http::{self, HttpError};
 
 /// Statuses of a proxy between us and the engine that hides networks and volumes.
 const HIDDEN: [u16; 4] = [403, 404, 405, 501];
-
-/// The warning of a volume that Docker takes for mounted though no container has it.
-const MOUNTED: &str = "the engine takes a volume for mounted that no container has, as it may after \
-                       a restart with live-restore: the volume stays, empty, and can be removed \
-                       when the engine has been restarted once more";
 
 /// A network in a list.
 #[derive(Debug, Deserialize)]
@@ -59,8 +54,12 @@ struct ListedVolume {
 
 impl Docker {
     /// The networks and volumes that Ganger made and that are to be removed, as if they were
-    /// containers.
-    pub(super) async fn stray_belongings(&self, daemon: &Daemon) -> Result<Vec<Listed>, CallError> {
+    /// containers. A network that one of the `listed` containers is on is not.
+    pub(super) async fn stray_belongings(
+        &self,
+        daemon: &Daemon,
+        listed: &[Listed],
+    ) -> Result<Vec<Listed>, CallError> {
         if self.scope == Scope::Overdue {
             return Ok(Vec::new());
         }
@@ -72,8 +71,8 @@ impl Docker {
             let stray = Some(id.as_str()).filter(|id| naming::is_id(id));
             let stray = stray.and_then(|id| self.stray(format!("{NETWORK}{id}"), name, labels));
             if let Some(stray) = stray
-                && !daemon.has_given_up(&id)
-                && !daemon.is_used(&id).await?
+                && !daemon.stuck.is_given_up(&id)
+                && !daemon.is_used(&id, listed).await?
             {
                 strays.push(stray);
             }
@@ -82,7 +81,7 @@ impl Docker {
         let filters = json!({ "label": self.ours(), "driver": ["local"] });
         let volumes = self.made::<ListedVolumes>(daemon, "volumes", &filters).await?.volumes;
         for ListedVolume { name, labels } in volumes.into_iter().flatten() {
-            if !daemon.has_given_up(&name) {
+            if !daemon.stuck.is_given_up(&name) {
                 strays.extend(self.stray(format!("{VOLUME}{name}"), name, labels));
             }
         }
@@ -130,14 +129,17 @@ impl Docker {
         daemon: &Daemon,
         key: &str,
     ) -> Result<Removal, CallError> {
-        let listed = self.stray_belongings(daemon).await?;
+        let listed = self.stray_belongings(daemon, &[]).await?;
         let Some(stray) = listed.iter().find(|listed| listed.id == key) else {
             return Ok(Removal::Gone);
         };
         match self.judge(daemon, stray) {
             Stray::Left => match key.strip_prefix(VOLUME) {
                 Some(name) => daemon.remove_volume(name).await,
-                None => daemon.remove_network(key.strip_prefix(NETWORK).unwrap_or(key)).await,
+                None => {
+                    let network = key.strip_prefix(NETWORK).unwrap_or(key);
+                    daemon.remove_network(network).await.map(Removal::from)
+                }
             },
             Stray::Unclear => Ok(Removal::Pending),
             Stray::Others => Ok(Removal::Gone),
@@ -157,7 +159,10 @@ impl Daemon {
         let name = http::escape(name);
         let removal = contact.client.remove_volume(&name, None::<RemoveVolumeOptions>);
         let failure = match timeout(deadline, removal).await {
-            Ok(Ok(())) => return Ok(Removal::Gone),
+            Ok(Ok(())) => {
+                self.stuck.note_free(&name);
+                return Ok(Removal::Gone);
+            }
             // Where volumes are hidden, none is ours.
             Ok(Err(Error::DockerResponseServerError { status_code, .. }))
                 if HIDDEN.contains(&status_code) =>
@@ -168,11 +173,17 @@ impl Daemon {
             Ok(Err(Error::DockerResponseServerError { message, .. }))
                 if message.contains("active mounts") =>
             {
-                return Ok(if self.is_stuck(&name, MOUNTED) {
-                    Removal::Gone
-                } else {
-                    Removal::Pending
-                });
+                if !self.stuck.is_overdue(&name, self.deadlines.unmount) {
+                    return Ok(Removal::Pending);
+                }
+                self.stuck.give_up(&name);
+                tracing::warn!(
+                    daemon = %self.name, volume = name,
+                    "the engine takes a volume for mounted that no container has, as it may after a \
+                     restart with live-restore: it stays, empty, and can be removed when the engine \
+                     has been restarted once more"
+                );
+                return Ok(Removal::Gone);
             }
             Ok(Err(Error::DockerResponseServerError { status_code: 409, .. })) => {
                 return Ok(Removal::Pending);
@@ -181,26 +192,6 @@ impl Daemon {
             Err(_) => CallFailure::Late(deadline),
         };
         Err(explain::call(&self.endpoint, "the removal of a volume", &failure))
-    }
-
-    /// Whether a network or volume that no container has has been kept for too long. The warning
-    /// says why it is not removed.
-    pub(super) fn is_stuck(&self, belonging: &str, warning: &str) -> bool {
-        let mut stuck = self.stuck.lock();
-        let since = stuck.entry(belonging.to_owned()).or_insert_with(Instant::now);
-        let is_stuck = since.elapsed() >= self.deadlines.unmount;
-        if is_stuck {
-            tracing::warn!(daemon = %self.name, belonging, "{warning}");
-        }
-        is_stuck
-    }
-
-    /// Whether it was found that a network or volume cannot be removed.
-    fn has_given_up(&self, belonging: &str) -> bool {
-        self.stuck
-            .lock()
-            .get(belonging)
-            .is_some_and(|since| since.elapsed() >= self.deadlines.unmount)
     }
 }
 

@@ -28,6 +28,7 @@ use super::run_network::RunNetwork;
 use super::sandboxes::Sandboxes;
 use super::secret_holders::SecretHolders;
 use super::sightings::Sightings;
+use super::stuck::StuckBelongings;
 use super::view::{Info, Inspected, ProcessEnd};
 use super::wire;
 use super::{Deadlines, Reach, Site, Spec};
@@ -64,9 +65,9 @@ pub(crate) struct Daemon {
     pub(super) sightings: Mutex<Option<Sightings>>,
     /// The network namespaces that are kept there.
     pub(super) sandboxes: Arc<Sandboxes>,
-    /// Networks and volumes that no container has and that cannot be removed, since when: see
-    /// [`Daemon::remove_network`] and [`Daemon::remove_volume`].
-    pub(super) stuck: Mutex<BTreeMap<String, Instant>>,
+    /// The networks and volumes that it keeps: see [`Daemon::remove_network`] and
+    /// [`Daemon::remove_volume`].
+    pub(super) stuck: StuckBelongings,
     /// The network of this run.
     pub(super) network: Arc<RunNetwork>,
     /// The containers that hold secrets there.
@@ -125,7 +126,7 @@ impl Daemon {
             clock: Clock::default(),
             sightings: Mutex::default(),
             sandboxes: Arc::default(),
-            stuck: Mutex::default(),
+            stuck: StuckBelongings::default(),
             network: Arc::default(),
             secrets: Arc::default(),
             carriers: Arc::default(),

@@ -130,7 +130,7 @@ pub(super) fn cells(instance: &str, boot: &str) -> String {
 /// The boot of the run of an instance whose cells have the control group of this name.
 pub(super) fn run_of_cells<'n>(name: &'n str, instance: &str) -> Option<&'n str> {
     let boot = name.strip_prefix("ganger-cells-")?.strip_prefix(instance)?.strip_prefix('-')?;
-    (boot.len() == 8 && boot.bytes().all(|b| b.is_ascii_hexdigit())).then_some(boot)
+    Some(boot).filter(|boot| is_boot(boot))
 }
 
 /// Whether an id stands for a network or a volume where a container's could stand.
@@ -141,6 +141,25 @@ pub(super) fn is_belonging(id: &str) -> bool {
 /// The name of a run's network.
 pub(super) fn network(boot: &str) -> String {
     format!("ganger-{boot}")
+}
+
+/// The boot of the run whose network has this name.
+pub(super) fn run_of_network(name: &str) -> Option<&str> {
+    name.strip_prefix("ganger-").filter(|boot| is_boot(boot))
+}
+
+/// Whether a run has given this name to a container, be it a launch's or a holder. No name is given
+/// twice.
+pub(super) fn is_of_run(name: &str, boot: &str) -> bool {
+    let numbered = name.strip_prefix("ganger-").and_then(|rest| rest.rsplit_once('-'));
+    numbered.is_some_and(|(rest, number)| {
+        let own = rest.strip_suffix(boot).is_some_and(|service| service.ends_with('-'));
+        own && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
+fn is_boot(text: &str) -> bool {
+    text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Whether a text is an engine's id of a container, or of a network. Ids become part of a path,
@@ -190,6 +209,26 @@ mod tests {
         ] {
             assert_eq!(run_of_cells(name, instance), None, "{name} {instance}");
         }
+    }
+
+    #[test]
+    fn containers_of_a_run_are_known_by_their_names() {
+        let names = [container("a-b", &me().launch(LaunchId(7))), holder(&me().boot, "12")];
+        for name in &names {
+            assert!(is_of_run(name, "3fa9c1d2"), "{name}");
+            assert!(!is_of_run(name, "00000000"), "{name}");
+        }
+        for name in [
+            "ganger-3fa9c1d2-7",
+            "ganger-a-3fa9c1d2-",
+            "ganger-a-3fa9c1d2-x",
+            "a-3fa9c1d2-7",
+            "ganger-a3fa9c1d2-7",
+        ] {
+            assert!(!is_of_run(name, "3fa9c1d2"), "{name}");
+        }
+        assert_eq!(run_of_network(&network("3fa9c1d2")), Some("3fa9c1d2"));
+        assert_eq!(run_of_network(&names[0]), None);
     }
 
     #[test]

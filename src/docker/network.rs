@@ -15,7 +15,6 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
@@ -24,7 +23,7 @@ use super::contact::Contact;
 use super::daemon::Daemon;
 use super::explain;
 use super::fault::{self, Operation, launch_error};
-use super::network_removal::AttachedEndpoint;
+use super::view::NetworkInspected;
 use super::{Docker, Network, naming};
 use crate::http::{self, HttpError, Transport};
 
@@ -34,14 +33,6 @@ const ICC: &str = "com.docker.network.bridge.enable_icc";
 /// Podman's values of `isolate`, of which the first that it knows counts: apart from all others;
 /// or from networks that are kept apart, too (before netavark 1.6).
 const ISOLATE: [&str; 2] = ["strict", "true"];
-
-/// A network, inspected.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct NetworkInspected {
-    options: Option<HashMap<String, String>>,
-    pub(super) containers: Option<HashMap<String, AttachedEndpoint>>,
-}
 
 // === impl Docker ===
 

@@ -7,35 +7,39 @@ use bollard::errors::Error;
 use bollard::models::NetworkDisconnectRequest;
 use ganger_pool::backoff::Backoff;
 use ganger_pool::runtime::{CallError, Removal};
-use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::calls::CallFailure;
 use super::daemon::Daemon;
+use super::view::Listed;
 use super::{Docker, explain, naming};
 
 /// The pauses between attempts to remove a run's network.
 const PAUSES: Backoff = Backoff { first: Duration::from_millis(100), cap: Duration::from_secs(10) };
 
-/// The warning of a network that Docker takes for used though nothing is on it.
-const MISCOUNTED: &str = "the engine counts a container on a network that is not there: the network \
-                          stays, unused, and can be removed when the engine has been restarted";
+/// The containers on a network that a message names.
+const NAMED: usize = 3;
 
-/// The endpoints of a network, by the names of their containers.
-#[derive(Debug, Default)]
-struct Endpoints {
-    /// The engine has the container.
-    present: Vec<String>,
-    /// The engine has removed the container, and has forgotten the endpoint (moby 17217, 42119).
-    orphaned: Vec<String>,
+/// The outcome of an attempt to remove a network.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NetworkRemoval {
+    /// It is removed, or was not there, or nobody can remove it.
+    Gone,
+    /// Containers are on it: these, where the engine names them.
+    Used(Vec<String>),
+    /// The engine takes it for used, and no container is on it.
+    Pending,
 }
 
-/// An endpoint of an inspected network.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct AttachedEndpoint {
-    /// The name of the container.
-    name: String,
+// === impl NetworkRemoval ===
+
+impl From<NetworkRemoval> for Removal {
+    fn from(removal: NetworkRemoval) -> Self {
+        match removal {
+            NetworkRemoval::Gone => Self::Gone,
+            NetworkRemoval::Used(_) | NetworkRemoval::Pending => Self::Pending,
+        }
+    }
 }
 
 // === impl Docker ===
@@ -60,7 +64,7 @@ impl Docker {
                 }
             }
             let kept = match removed {
-                Ok(Removal::Gone) => {
+                Ok(NetworkRemoval::Gone) => {
                     // A call whose answer was lost may be carried out yet.
                     let since: Instant = *absent.get_or_insert_with(Instant::now);
                     let grace = daemon.deadlines.ghost_grace;
@@ -69,13 +73,10 @@ impl Docker {
                     }
                     CallError::refused("a call to make it may be carried out yet")
                 }
-                Ok(Removal::Pending) => match daemon.endpoints(&name).await {
-                    Ok(Endpoints { present, .. }) => CallError::refused(match &*present {
-                        [] => "the engine takes it for used".to_owned(),
-                        names => format!("containers are on it: {}", names.join(", ")),
-                    }),
-                    Err(error) => error,
-                },
+                Ok(NetworkRemoval::Used(names)) => CallError::refused(used_by(&names)),
+                Ok(NetworkRemoval::Pending) => {
+                    CallError::refused("the engine takes it for used, and no container is on it")
+                }
                 Err(error) => error,
             };
             let ends = gives_up && kept.unreachable;
@@ -103,82 +104,97 @@ impl Docker {
 // === impl Daemon ===
 
 impl Daemon {
-    /// Whether a container is on a network.
-    pub(super) async fn is_used(&self, network: &str) -> Result<bool, CallError> {
-        Ok(!self.endpoints(network).await?.present.is_empty())
-    }
-
-    async fn endpoints(&self, network: &str) -> Result<Endpoints, CallError> {
-        let network = self.inspect_network(network).await?;
-        let attached = network.and_then(|network| network.containers).unwrap_or_default();
-        let mut endpoints = Endpoints::default();
-        for (id, AttachedEndpoint { name }) in attached {
-            // An endpoint without a container is called after itself instead of its container.
-            let is_present =
-                self.inspect(&id).await?.is_some() || self.inspect(&name).await?.is_some();
-            if is_present {
-                endpoints.present.push(name);
-            } else {
-                endpoints.orphaned.push(name);
-            }
-        }
-        Ok(endpoints)
+    /// Whether a container is on a network: one of those that a list shows, or one that the
+    /// network's run has not made.
+    pub(super) async fn is_used(
+        &self,
+        network: &str,
+        listed: &[Listed],
+    ) -> Result<bool, CallError> {
+        let Some(network) = self.inspect_network(network).await? else { return Ok(false) };
+        let (made, others) = network.on_it();
+        let is_there =
+            |name: &String| listed.iter().any(|one| one.own_name().as_ref() == Some(name));
+        Ok(!others.is_empty() || made.iter().any(is_there))
     }
 
     /// Removes the network of a container that is gone, if containers have their own there.
     pub(super) async fn remove_own_network(&self, name: &str) -> Result<Removal, CallError> {
         if self.contact()?.kind.isolates_networks() {
-            self.remove_network(name).await
+            self.remove_network(name).await.map(Removal::from)
         } else {
             Ok(Removal::Gone)
         }
     }
 
-    /// Removes a network by its name or id. The network is gone, or containers are on it, or the
-    /// engine has miscounted its endpoints: then it stays until the engine is restarted, and nobody
-    /// waits for it.
+    /// Removes a network of ours by its name or id.
     ///
-    /// An endpoint whose container is gone is disconnected by force, which is what Docker advises.
-    pub(super) async fn remove_network(&self, network: &str) -> Result<Removal, CallError> {
-        let removal = self.ask_to_remove(network).await?;
+    /// Docker may take a network for used for good though it has removed its containers: it keeps an
+    /// endpoint without a container, or miscounts (moby 17217, 42119). After a while endpoints of
+    /// containers that the network's run has made, and that are gone, are disconnected by force, as
+    /// Docker advises; if that does not help, nobody waits any longer.
+    ///
+    /// # Errors
+    /// The engine cannot be reached, or refuses for another reason.
+    pub(super) async fn remove_network(&self, network: &str) -> Result<NetworkRemoval, CallError> {
+        if self.ask_to_remove(network).await? {
+            return Ok(NetworkRemoval::Gone);
+        }
         // Podman derives from its containers what is on a network.
-        if removal == Removal::Gone || self.contact()?.kind.isolates_networks() {
-            return Ok(removal);
+        if self.contact()?.kind.isolates_networks() {
+            return Ok(NetworkRemoval::Used(Vec::new()));
         }
-        let Endpoints { present, orphaned } = self.endpoints(network).await?;
-        if !present.is_empty() {
-            return Ok(Removal::Pending);
+        let inspected = self.inspect_network(network).await;
+        // The engine has just answered: that it is slow now does not mean that it is away.
+        let inspected = inspected.map_err(|error| CallError::refused(error.message))?;
+        let (made, others) = inspected.unwrap_or_default().on_it();
+        let mut is_used = !others.is_empty();
+        for name in &made {
+            // A container of which the engine does not speak is there.
+            is_used = is_used || !matches!(self.inspect(name).await, Ok(None));
         }
-        if orphaned.is_empty() {
-            let is_stuck = self.is_stuck(network, MISCOUNTED);
-            return Ok(if is_stuck { Removal::Gone } else { Removal::Pending });
+        if is_used {
+            self.stuck.note_free(network);
+            return Ok(NetworkRemoval::Used([others, made].concat()));
         }
-        for container in orphaned {
+        if !self.stuck.is_overdue(network, self.deadlines.unmount) {
+            return Ok(NetworkRemoval::Pending);
+        }
+        for container in made {
+            let disconnected = self.disconnect(network, &container).await;
+            let error = disconnected.err().map(|error| error.message);
             tracing::warn!(
-                daemon = %self.name, network, container,
-                "the engine has removed a container and left its endpoint on the network; it is \
-                 disconnected by force"
+                daemon = %self.name, network, container, error,
+                "the engine has kept the endpoint of a container that it has removed; the endpoint \
+                 is disconnected by force"
             );
-            self.disconnect(network, container).await?;
         }
-        self.ask_to_remove(network).await
+        if !self.ask_to_remove(network).await? {
+            self.stuck.give_up(network);
+            tracing::warn!(
+                daemon = %self.name, network,
+                "the engine takes a network for used that no container is on: the network stays, and \
+                 can be removed when the engine has been restarted"
+            );
+        }
+        Ok(NetworkRemoval::Gone)
     }
 
-    /// Asks the engine once to remove a network. The network is gone, or the engine takes it for used.
-    async fn ask_to_remove(&self, network: &str) -> Result<Removal, CallError> {
+    /// Asks the engine once to remove a network. Returns false if the engine takes it for used.
+    async fn ask_to_remove(&self, network: &str) -> Result<bool, CallError> {
         let contact = self.contact()?;
         let deadline = self.deadlines.remove;
         let removal = timeout(deadline, contact.client.remove_network(network)).await;
         let failure = match removal {
-            Ok(Ok(())) => return Ok(Removal::Gone),
-            Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => {
-                return Ok(Removal::Gone);
+            Ok(Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. })) => {
+                self.stuck.note_free(network);
+                return Ok(true);
             }
             // Podman answers so with a 500.
             Ok(Err(Error::DockerResponseServerError { message, .. }))
                 if message.contains("active endpoints") || message.contains("being used") =>
             {
-                return Ok(Removal::Pending);
+                return Ok(false);
             }
             Ok(Err(error)) => CallFailure::Engine(error),
             Err(_) => CallFailure::Late(deadline),
@@ -187,9 +203,10 @@ impl Daemon {
     }
 
     /// Takes the endpoint of a container that is gone from a network.
-    async fn disconnect(&self, network: &str, container: String) -> Result<(), CallError> {
+    async fn disconnect(&self, network: &str, container: &str) -> Result<(), CallError> {
         let contact = self.contact()?;
         let deadline = self.deadlines.remove;
+        let container = container.to_owned();
         let request = NetworkDisconnectRequest { container, force: Some(true) };
         let failure =
             match timeout(deadline, contact.client.disconnect_network(network, request)).await {
@@ -200,5 +217,16 @@ impl Daemon {
                 Err(_) => CallFailure::Late(deadline),
             };
         Err(explain::call(&self.endpoint, "a disconnection from a network", &failure))
+    }
+}
+
+/// Says which containers are on a network.
+fn used_by(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names[..names.len() - more].join(", ");
+    match (names, more) {
+        ([], _) => "containers are on it".to_owned(),
+        (_, 0) => format!("containers are on it: {named}"),
+        (_, more) => format!("containers are on it: {named}, and {more} more"),
     }
 }

@@ -42,6 +42,8 @@ const MEMORY: u64 = 16 << 20;
 const PIDS: u32 = 8;
 /// A port on which nothing listens.
 const PORT: u16 = 9;
+/// Where containers may be left if a cell does not end.
+const CELLS_LEFT: &str = "this machine (cells that do not end)";
 
 /// The parts of a sandbox that a joining container needs.
 #[derive(Debug)]
@@ -265,13 +267,14 @@ impl Docker {
         });
         // On time or not, the daemons say what is left.
         _ = timeout_at(deadline, join_all(none)).await;
-        self.cells.close(deadline).await;
+        let cells = if self.cells.close(deadline).await { None } else { Some(CELLS_LEFT) };
         let left = |daemon: &Arc<Daemon>| {
             let held = daemon.sandboxes.left();
             let network = || daemon.network.left().map(|why| format!("its network: {why}"));
             Some(format!("{} ({})", daemon.name, held.or_else(network)?))
         };
-        daemons.iter().filter_map(left).chain(self.abandoned()).collect()
+        let cells = cells.map(str::to_owned);
+        daemons.iter().filter_map(left).chain(self.abandoned()).chain(cells).collect()
     }
 }
 

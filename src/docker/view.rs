@@ -1,6 +1,6 @@
 //! The parts of an engine's answers that are read: as few as will do, as loosely as possible.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -43,6 +43,37 @@ impl Listed {
             names.any(|name| name.strip_prefix('/').unwrap_or(name) == own)
         };
         own.as_ref().is_some_and(bears)
+    }
+}
+
+/// A network, inspected.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct NetworkInspected {
+    pub(super) name: Option<String>,
+    pub(super) options: Option<HashMap<String, String>>,
+    /// By the ids of the containers, or of the endpoints of containers that are gone.
+    pub(super) containers: Option<HashMap<String, AttachedEndpoint>>,
+}
+
+/// An endpoint of an inspected network.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct AttachedEndpoint {
+    /// The name of its container.
+    name: Option<String>,
+}
+
+// === impl NetworkInspected ===
+
+impl NetworkInspected {
+    /// The names of the containers on it: of those that its run has made, and of others. Names of
+    /// the former are never given again.
+    pub(super) fn on_it(self) -> (Vec<String>, Vec<String>) {
+        let boot = self.name.as_deref().and_then(naming::run_of_network).map(str::to_owned);
+        let names = self.containers.into_iter().flatten();
+        let names = names.map(|(id, endpoint)| endpoint.name.unwrap_or(id));
+        names.partition(|name| boot.as_ref().is_some_and(|boot| naming::is_of_run(name, boot)))
     }
 }
 

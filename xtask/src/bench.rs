@@ -150,7 +150,9 @@ fn on_engine(
 ) -> Result<(String, String, Targets)> {
     let mut targets = Targets::default();
     let (text, recipe) = first_bytes(engine, rounds, interrupts)?;
+    command::say(&text);
     let leases = leases(engine, interrupts)?;
+    command::say(&leases);
     cold::measure(engine.socket(), interrupts, &mut targets)?;
     cells::measure(engine.socket(), interrupts, &mut targets)?;
     refill::measure(engine, &recipe, interrupts, &mut targets)?;

@@ -4,13 +4,20 @@ use tokio::time::Instant;
 
 use super::*;
 
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
 /// What an engine that refuses to remove a network has on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum On {
     Nothing,
     Container,
-    /// The endpoint of a container that is gone.
-    Orphan,
+    /// The endpoint of a container that is gone, of the run with this boot.
+    Orphan(&'static str),
+    /// A container of this name, of which the engine does not tell.
+    Hidden(&'static str),
+    /// A container whose name the engine does not tell.
+    Unnamed,
     /// Nothing, but the engine has counted something.
     Miscount,
 }
@@ -87,17 +94,21 @@ impl Bed {
                 let on = match *on_it.lock() {
                     On::Nothing | On::Miscount => json!({}),
                     On::Container => json!({"c": {"Name": "somebody-s"}}),
-                    On::Orphan => json!({"ep-e": {"Name": "ganger-echo-3fa9c1d2-7"}}),
+                    On::Orphan(boot) => json!({"ep-e": {"Name": format!("ganger-echo-{boot}-7")}}),
+                    On::Hidden(name) => json!({"c": {"Name": name}}),
+                    On::Unnamed => json!({"c": {}}),
                 };
-                return Some(Reply::Json(200, json!({"Options": null, "Containers": on})));
+                let asked = seen.line.trim_start_matches("GET /networks/");
+                let name = networks.iter().find(|one| is(one, asked)).map(|one| &one["Name"]);
+                let network = json!({"Name": name, "Options": null, "Containers": on});
+                return Some(Reply::Json(200, network));
             }
             if seen.line.ends_with("/disconnect") {
                 *on_it.lock() = On::Nothing;
                 return Some(Reply::Json(200, Value::Null));
             }
-            if seen.line == "GET /containers/ep-e/json"
-                || seen.line == "GET /containers/ganger-echo-3fa9c1d2-7/json"
-            {
+            let is_absent = matches!(*on_it.lock(), On::Orphan(_) | On::Hidden(_) | On::Unnamed);
+            if is_absent && seen.line.ends_with("/json") && seen.line.contains("/containers/") {
                 return no(404, "No such container");
             }
             if seen.line.ends_with("/start") {
@@ -135,6 +146,11 @@ impl Bed {
         self.docker.retire(&Target { daemon: "d".into(), key }).await.unwrap()
     }
 
+    async fn until_gone(&self, key: ContainerKey) {
+        let gone = async { while self.retire(key.clone()).await == Removal::Pending {} };
+        tokio::time::timeout(LONG, gone).await.unwrap();
+    }
+
     async fn close(&self) -> Vec<String> {
         self.docker.close(Instant::now() + SHORT).await
     }
@@ -165,22 +181,39 @@ async fn a_run_has_one_network_on_a_docker_engine_and_removes_it_at_the_end() {
 
 #[tokio::test]
 async fn an_endpoint_whose_container_is_gone_keeps_no_network() {
+    let deadlines = Deadlines { unmount: SHORT, ..Deadlines::default() };
     let left = network("00000000", "ganger-00000000", 'a');
-    let bed = Bed::new("Docker/26.1.5 (linux)", vec![left]).await;
-    bed.set(On::Orphan);
+    let bed = Bed::with(deadlines, "Docker/26.1.5 (linux)", vec![left]).await;
+    bed.set(On::Orphan("00000000"));
     let listing = bed.docker.list(&"d".into()).await.unwrap();
     let key = ContainerKey::Stray(format!("network:{}", "a".repeat(64)));
     assert_eq!(listing.owned, [Owned { key: key.clone(), running: false }]);
-    assert_eq!(bed.retire(key).await, Removal::Gone);
+    // Its engine may be about to forget it.
+    assert_eq!(bed.retire(key.clone()).await, Removal::Pending);
+    bed.until_gone(key).await;
     assert_eq!(bed.names(), [""; 0]);
 
     bed.launch(7).await.unwrap();
-    bed.set(On::Orphan);
-    assert_eq!(bed.close().await, [""; 0]);
+    bed.set(On::Orphan("3fa9c1d2"));
+    assert_eq!(bed.docker.close(Instant::now() + LONG).await, [""; 0]);
     assert_eq!(bed.names(), [""; 0]);
     let disconnected = bed.engine.requests("POST /networks/ganger-3fa9c1d2/disconnect");
     let body = json!({"Container": "ganger-echo-3fa9c1d2-7", "Force": true});
     assert_eq!(disconnected.iter().map(|seen| &seen.body).collect::<Vec<_>>(), [&body]);
+}
+
+#[tokio::test]
+async fn a_container_of_somebody_else_is_never_taken_off_a_network() {
+    let deadlines = Deadlines { unmount: Duration::ZERO, ..Deadlines::default() };
+    let bed = Bed::with(deadlines, "Docker/26.1.5 (linux)", Vec::new()).await;
+    bed.launch(7).await.unwrap();
+    // Also where a proxy hides it, or the engine does not say whose it is.
+    for on in [On::Hidden("somebody-s"), On::Hidden("ganger-echo-00000000-7"), On::Unnamed] {
+        bed.set(on);
+        let left = bed.close().await;
+        assert!(left[0].contains("containers are on it"), "{left:?}");
+    }
+    assert_eq!(bed.engine.requests("/disconnect").len(), 0);
 }
 
 #[tokio::test]
@@ -192,13 +225,12 @@ async fn nobody_waits_for_a_network_whose_endpoints_are_miscounted() {
     let key = ContainerKey::Stray(format!("network:{}", "a".repeat(64)));
     assert_eq!(bed.docker.list(&"d".into()).await.unwrap().owned.len(), 1);
     assert_eq!(bed.retire(key.clone()).await, Removal::Pending, "not at once");
-    let gone = async { while bed.retire(key.clone()).await == Removal::Pending {} };
-    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    bed.until_gone(key).await;
     assert_eq!(bed.docker.list(&"d".into()).await.unwrap().owned, [], "nor later");
+    assert_eq!(bed.names().len(), 1, "the engine keeps it");
 
     bed.launch(7).await.unwrap();
-    let left = bed.docker.close(Instant::now() + Duration::from_secs(60)).await;
-    assert_eq!(left, [""; 0]);
+    assert_eq!(bed.docker.close(Instant::now() + LONG).await, [""; 0]);
 }
 
 #[tokio::test]

@@ -47,7 +47,10 @@ struct Latency {
 impl Targets {
     pub(super) fn note(&mut self, what: &str, figure: &str, target: &str, met: bool) {
         let verdict = if met { "met" } else { "MISSED" };
-        self.0.push(format!("| {what} | {figure} | {target} | {verdict} |"));
+        let row = format!("| {what} | {figure} | {target} | {verdict} |");
+        // At once: what comes later may fail.
+        command::say(&row);
+        self.0.push(row);
     }
 
     /// A ratio that is to be at least this.
