@@ -178,7 +178,7 @@ impl<R: ContainerRuntime, P: Probe<R::Handle>> Launcher<R, P> {
             },
         };
         let post_mortem = self.post_mortem(order).await;
-        if let Some(post_mortem) = post_mortem.as_ref().filter(|post_mortem| post_mortem.removed) {
+        if let Some(post_mortem) = post_mortem.as_ref().filter(|found| found.removed.is_some()) {
             let LaunchOrder { launch, service, daemon, .. } = order;
             let (launch, service, daemon) = (*launch, service.clone(), daemon.clone());
             let container = post_mortem.container.as_deref().map(Arc::from);

@@ -225,8 +225,8 @@ pub struct PostMortem {
     pub out_of_memory: bool,
     /// Whether it is paused.
     pub paused: bool,
-    /// Whether somebody has removed it.
-    pub removed: bool,
+    /// How it was taken away, if it was, for people: nobody is to blame for that.
+    pub removed: Option<&'static str>,
     /// Its last log lines, oldest first: few, cut to size, and with nothing in them that a
     /// terminal obeys.
     pub log: Vec<String>,
@@ -241,11 +241,16 @@ impl fmt::Display for PostMortem {
 }
 
 impl PostMortem {
+    /// Somebody else has removed the container.
+    pub const BY_SOMEBODY: Option<&'static str> = Some("somebody removed it");
+
     /// How the container ended, or is, for people.
     #[must_use]
     pub fn how(&self) -> String {
+        if let Some(removed) = self.removed {
+            return removed.to_owned();
+        }
         let how = match self.exit_code {
-            _ if self.removed => "somebody removed it".to_owned(),
             Some(code) => format!("exited with code {code}"),
             None if self.paused => "paused".to_owned(),
             None => "still running".to_owned(),

@@ -157,9 +157,10 @@ impl Docker {
         let CellLaunch { id, running, failed, .. } = self.cell_launches.lock().get(launch)?.clone();
         let EndedAtOnce { mut end, mut output } = failed.unwrap_or_default();
         if let Some(running) = running {
-            if running.lost_its_keeper() {
+            let removed = running.taken_away();
+            if removed.is_some() {
                 // Nothing is known of its end.
-                return Some(PostMortem { removed: true, ..PostMortem::default() });
+                return Some(PostMortem { container: Some(id), removed, ..PostMortem::default() });
             }
             end = running.cell.end().and_then(CellEnd::exit);
             output = Some(running.output.clone());
@@ -211,7 +212,18 @@ impl RunningCell {
     }
 
     pub(super) fn lost_its_keeper(&self) -> bool {
-        !self.carrier.carries() || self.cell.end() == Some(CellEnd::Unknown)
+        self.taken_away().is_some()
+    }
+
+    /// How it was ended, for people, if it did not end by itself.
+    fn taken_away(&self) -> Option<&'static str> {
+        if self.cell.end() == Some(CellEnd::Unknown) {
+            Some("the keeper of cells has ended, and the cell with it")
+        } else if !self.carrier.carries() {
+            Some("its carrier is gone, and the cell with it")
+        } else {
+            None
+        }
     }
 
     /// How it ended, if it has.

@@ -34,7 +34,11 @@ impl Docker {
             ContainerKey::Stray(id) => Some(id.clone()),
         };
         let Some(seen) = timeout(deadline, daemon.inspect(&container)).await.ok()?.ok()? else {
-            return Some(PostMortem { container: known, removed: true, ..PostMortem::default() });
+            return Some(PostMortem {
+                container: known,
+                removed: PostMortem::BY_SOMEBODY,
+                ..PostMortem::default()
+            });
         };
         let log = last_lines(&daemon, &container).await;
         Some(PostMortem {
@@ -42,7 +46,7 @@ impl Docker {
             exit_code: (!seen.state.running).then_some(seen.state.exit_code),
             out_of_memory: seen.state.oom_killed,
             paused: seen.state.paused,
-            removed: false,
+            removed: None,
             hint: hint(&log, seen.state.oom_killed).filter(|_| !seen.state.running),
             log,
         })

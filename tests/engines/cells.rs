@@ -378,6 +378,9 @@ fn a_killed_keeper_takes_its_cells_with_it_and_others_serve() {
         let now = cells(&ganger);
         now.len() == 2 && now.is_disjoint(&before)
     });
+    ganger.wait_for_line(DEADLINE, |line| {
+        line.contains("the keeper of cells has ended, and the cell")
+    });
     ask(config.port("cells"));
     let ends = ganger.wait_for_ends(1);
     assert_eq!(ends[0].field("end"), "--", "{ends:?}");

@@ -89,7 +89,7 @@ mod tests {
             (Died, Some(PostMortem { paused: true, ..PostMortem::default() }), "paused"),
             (
                 Died,
-                Some(PostMortem { removed: true, ..PostMortem::default() }),
+                Some(PostMortem { removed: PostMortem::BY_SOMEBODY, ..PostMortem::default() }),
                 "somebody removed it",
             ),
         ];

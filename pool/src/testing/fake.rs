@@ -288,7 +288,7 @@ impl ContainerRuntime for FakeEngine {
             world.real.get(&(target.daemon.clone(), target.key.clone())).copied()
         };
         let Some(running) = running else {
-            return Some(PostMortem { removed: true, ..PostMortem::default() });
+            return Some(PostMortem { removed: PostMortem::BY_SOMEBODY, ..PostMortem::default() });
         };
         let exit_code = (!running).then_some(3);
         Some(PostMortem { exit_code, log: vec!["last words".into()], ..PostMortem::default() })

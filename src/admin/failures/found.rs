@@ -40,7 +40,7 @@ pub(super) fn in_event(event: &EventKind) -> Option<FailureBundle> {
                 bundle.container = Some(short(id));
             }
             match post_mortem {
-                Some(PostMortem { removed: true, .. } | PostMortem { paused: true, .. }) => {
+                Some(PostMortem { removed: Some(_), .. } | PostMortem { paused: true, .. }) => {
                     bundle.with_fault(Fault::Unwanted)
                 }
                 Some(_) => bundle.with_fault(Fault::Service),

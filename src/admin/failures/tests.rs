@@ -79,7 +79,10 @@ fn what_ended_in_stock_is_told_as_often_as_it_happened() {
         ended_in_stock(Some(left.clone()), 0),
         ended_in_stock(Some(left), 4),
         ended_in_stock(None, 0),
-        ended_in_stock(Some(PostMortem { removed: true, ..PostMortem::default() }), 0),
+        ended_in_stock(
+            Some(PostMortem { removed: PostMortem::BY_SOMEBODY, ..PostMortem::default() }),
+            0,
+        ),
     ]);
     let faults: Vec<_> = told.iter().map(|it| (it.fault.as_deref(), it.count)).collect();
     assert_eq!(faults, [(Some("service"), 6), (None, 1), (Some("unwanted"), 1)]);

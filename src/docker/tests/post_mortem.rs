@@ -33,7 +33,7 @@ async fn the_end_of_a_container_is_told_with_its_last_words() {
     for target in [target(), stray("c".repeat(64))] {
         let post_mortem = docker.post_mortem(&target).await.unwrap();
         assert_eq!((post_mortem.exit_code, post_mortem.out_of_memory), (Some(3), true));
-        assert!(!post_mortem.removed);
+        assert!(post_mortem.removed.is_none());
         assert_eq!(post_mortem.container, Some("c".repeat(64)));
         assert_eq!(post_mortem.log, ["two", "three", "four", "five", "six"]);
     }
@@ -47,11 +47,11 @@ async fn one_that_runs_has_no_exit_code_and_one_that_is_gone_was_removed() {
     let (_engine, docker) =
         connected(Deadlines::default(), ended(json!({"Running": true, "ExitCode": 0}), &[])).await;
     let post_mortem = docker.post_mortem(&stray("c".repeat(64))).await.unwrap();
-    assert_eq!((post_mortem.exit_code, post_mortem.removed), (None, false));
+    assert_eq!((post_mortem.exit_code, post_mortem.removed), (None, None));
 
     let (_engine, docker) = connected(Deadlines::default(), |seen| {
         seen.line.ends_with("ccc/json").then(|| no(404, "No such container")).flatten()
     })
     .await;
-    assert!(docker.post_mortem(&stray("c".repeat(64))).await.unwrap().removed);
+    assert!(docker.post_mortem(&stray("c".repeat(64))).await.unwrap().removed.is_some());
 }
