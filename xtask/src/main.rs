@@ -74,7 +74,7 @@ enum Verb {
     Ci,
     /// Runs the ledger through random histories and checks its invariants.
     Sim(SimArgs),
-    /// Measures the time to the first byte, cold, warm and direct; needs root.
+    /// Measures all that Ganger is to reach, beside its peers, part by part; needs root.
     /// On the fleet that GANGER_FLEET names, the machine's engine, or its own.
     #[cfg(target_os = "linux")]
     Bench(BenchArgs),
@@ -169,15 +169,12 @@ pub(crate) struct BenchArgs {
     /// container and directly to it.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Writes the figures to docs/benchmarks.md as well.
-    #[arg(long, conflicts_with_all = ["leases", "cells"])]
-    write: bool,
-    /// Measures nothing but leases of containers beside HAProxy.
+    /// Writes the figures to docs/benchmarks.md as well, in the place of those before.
     #[arg(long)]
-    leases: bool,
-    /// Measures nothing but fresh containers that are cells beside the engine's.
-    #[arg(long, conflicts_with = "leases")]
-    cells: bool,
+    write: bool,
+    /// Measures this part alone. May be given several times.
+    #[arg(long)]
+    part: Vec<bench::BenchPart>,
 }
 
 /// How long, and which faults.

@@ -1,5 +1,5 @@
-//! Leases of real containers beside HAProxy, which leads to the same program on loopback: set-ups a
-//! second, times, processor time, context switches and system calls for each connection.
+//! Leases of real containers beside HAProxy, which leads to the same program on loopback, and to the
+//! same containers over their bridge: set-ups a second, times, processor time, context switches and system calls for each connection.
 //!
 //! All ways take turns within a round; ratios are of one round. What changes with the number of
 //! clients is measured at each of [`AT_A_TIME`], and all of it under the machine's congestion
@@ -34,6 +34,8 @@ const SERVICES: [(&str, u32, usize, &str); 3] = [
     (HOT, u32::MAX - 1, 72, ", preconnect: Tcp"),
     (STRICT, 0, 32, ""),
 ];
+/// The port that a container's program listens on.
+const PORT: u16 = 7000;
 const HOT: &str = "hot";
 const STRICT: &str = "strict";
 /// Connections of a burst to the strict service, fewer than it has containers.
@@ -117,6 +119,9 @@ impl Bench {
         let all = &echoes.addresses;
         let (haproxy, at) = peers::haproxy(all, false)?;
         let (splicing, at_splicing) = peers::haproxy(all, true)?;
+        let containers = engine.addresses(ganger.instance(), SERVICES[0].0)?;
+        let containers: Vec<_> = containers.into_iter().map(|ip| (ip, PORT).into()).collect();
+        let (outside, at_outside) = peers::haproxy(&containers, false)?;
         let of = |name, to: Vec<SocketAddr>, pid, most| Way { name, to, pid, most };
         let many = usize::MAX;
         let own = Some(ganger.pid());
@@ -125,12 +130,20 @@ impl Bench {
             of("direct", all.clone(), None, many),
             of("HAProxy", vec![at], Some(haproxy.pid()), many),
             of("HAProxy splice", vec![at_splicing], Some(splicing.pid()), many),
+            of("HAProxy, bridge", vec![at_outside], Some(outside.pid()), many),
             of("ganger", vec![address(reused.0)?], own, reused.2),
             // More clients than containers would wait for each other.
             of("ganger, hot", vec![address(HOT)?], own, hot.2),
         ];
         let strict = address(STRICT)?;
-        Ok(Self { ganger, log, strict, ways, _echoes: echoes, _peers: vec![haproxy, splicing] })
+        Ok(Self {
+            ganger,
+            log,
+            strict,
+            ways,
+            _echoes: echoes,
+            _peers: vec![haproxy, splicing, outside],
+        })
     }
 
     fn round(
@@ -217,7 +230,7 @@ fn containers() -> usize {
 fn config(engine: &BenchEngine, instance: &str) -> String {
     let services = SERVICES.map(|(name, reuse, stock, more)| {
         format!(
-            "{name:?}: (listen: \"127.0.0.1:0\", image: \"ganger.local/echo:1\", port: 7000, \
+            "{name:?}: (listen: \"127.0.0.1:0\", image: \"ganger.local/echo:1\", port: {PORT}, \
              reuse: {reuse}, warm: {stock}, max: {stock}, surplus_after: \"0s\", \
              queue: (length: 1000){more})"
         )

@@ -14,6 +14,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::Deserialize;
 use serde_json::Value;
 
+/// The label of a container's service.
+const SERVICE: &str = "io.ganger.service";
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// An engine's API at a socket.
@@ -100,6 +102,26 @@ impl BenchEngine {
     pub(super) fn any(&self, instance: &str) -> Result<String> {
         let list = self.get(&format!("/containers/json?filters={}", of(instance)))?;
         Ok(list[0]["Id"].as_str().context("it has no container")?.to_owned())
+    }
+
+    /// The addresses of a service's containers on their network.
+    pub(super) fn addresses(&self, instance: &str, service: &str) -> Result<Vec<Ipv4Addr>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Listed {
+            labels: BTreeMap<String, String>,
+            network_settings: Networks,
+        }
+
+        let list = self.get(&format!("/containers/json?filters={}", of(instance)))?;
+        let list: Vec<Listed> = serde_json::from_value(list)?;
+        let is_its =
+            |listed: &&Listed| listed.labels.get(SERVICE).is_some_and(|its| its == service);
+        let address = |listed: &Listed| {
+            let mut networks = listed.network_settings.networks.values();
+            networks.find_map(|network| network.ip_address.parse().ok())
+        };
+        Ok(list.iter().filter(is_its).filter_map(address).collect())
     }
 
     /// The recipe of an instance's containers, with the labels that they can be found by: as the

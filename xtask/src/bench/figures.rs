@@ -73,19 +73,9 @@ impl Figures {
         self.unanswered += 1;
     }
 
-    /// All figures, for people, as measured on this machine.
-    pub(super) fn report(&self, machine: &str) -> Result<String> {
+    /// All figures, for people.
+    pub(super) fn report(&self) -> Result<String> {
         let mut text = String::new();
-        writeln!(
-            text,
-            "# Time to the first byte\n\n\
-             From connect(2) to the echo of one byte, by the echo image in Docker containers on\n\
-             its default network, one connection at a time, nothing being launched or removed\n\
-             meanwhile. `cold`, `warm` and `reused` are through Ganger, `direct` is not. Compare\n\
-             the figures of one run only.\n\n\
-             Command: `{}`. Machine: {machine}.\n",
-            command_line(),
-        )?;
         writeln!(text, "| connection | n | p50 | p99 |\n| --- | ---: | ---: | ---: |")?;
         for kind in self.samples.keys() {
             let (count, half, most) = self.of(*kind)?;
@@ -141,11 +131,6 @@ impl Figures {
 }
 
 /// As it was typed.
-fn command_line() -> String {
-    let words: Vec<_> = std::env::args().skip(1).collect();
-    format!("cargo xtask {}", words.join(" "))
-}
-
 fn ratio(one: Duration, other: Duration) -> f64 {
     one.as_secs_f64() / other.as_secs_f64()
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::engine::BenchEngine;
+use super::server::Server;
 use super::targets::{Measured, Targets, median};
 use crate::child::Interrupts;
 
@@ -20,23 +21,24 @@ const LEAST: f64 = 0.95;
 const NETWORK: &str = "ganger-bench-loop";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 
-/// `recipe` is what the containers are created from.
 pub(super) fn measure(
     engine: &BenchEngine,
-    recipe: &Value,
     interrupts: &Interrupts,
     targets: &mut Targets,
 ) -> Result<()> {
+    let mut server = Server::start(engine)?;
+    let mut recipe = engine.recipe(server.instance())?;
+    server.stop()?;
     // The network of the run that made the recipe's container has gone with it.
     let network = json!({ "Name": NETWORK, "Options": { ICC: "false" } });
     engine.post("/networks/create", &network.to_string())?;
-    let mut recipe = recipe.clone();
     recipe["HostConfig"]["NetworkMode"] = NETWORK.into();
     let measured = compare(engine, &recipe, interrupts, targets);
     engine.delete(&format!("/networks/{NETWORK}"))?;
     measured
 }
 
+/// `recipe` is what the containers of the loop are created from.
 fn compare(
     engine: &BenchEngine,
     recipe: &Value,

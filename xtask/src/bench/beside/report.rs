@@ -15,8 +15,15 @@ pub(super) struct Report {
     calls: Vec<(&'static str, usize, Calls)>,
 }
 
-const WAYS: [&str; 6] =
-    ["direct", "HAProxy", "HAProxy splice", "ganger", "ganger, hot", "ganger, strict"];
+const WAYS: [&str; 7] = [
+    "direct",
+    "HAProxy",
+    "HAProxy splice",
+    "HAProxy, bridge",
+    "ganger",
+    "ganger, hot",
+    "ganger, strict",
+];
 
 /// Rows with their unit, and the factor of their figures.
 const ROWS: [(&str, &str, f64); 6] = [
