@@ -73,11 +73,11 @@ pub(crate) struct Grant<R: ContainerRuntime> {
 
 pub(crate) type Answer<R> = Result<Grant<R>, Refusal>;
 
-/// What came of a request for a container.
+/// The result of a request for a container.
 enum Asking<'a, R: ContainerRuntime> {
-    /// It was granted from stock, or refused.
+    /// A container from stock, or a refusal.
     Answered(Answer<R>),
-    /// It has this place in the queue.
+    /// A place in the queue, and its number.
     Queued(Waiting<'a, R>, u32),
 }
 

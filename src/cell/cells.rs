@@ -61,7 +61,7 @@ impl Cells {
     pub(crate) fn new(group: String, command: Option<std::process::Command>) -> Self {
         let command = command.map(|command| {
             let mut command = Command::from(command);
-            // One that hangs is not left to itself.
+            // A starter that hangs is killed.
             command.kill_on_drop(true);
             Mutex::new(command)
         });

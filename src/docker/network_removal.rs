@@ -23,7 +23,7 @@ const NAMED: usize = 3;
 /// The outcome of an attempt to remove a network.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NetworkRemoval {
-    /// It is removed, or was not there, or nobody can remove it.
+    /// The network is removed, or was not there, or cannot be removed by anybody.
     Gone,
     /// Containers are on it: these, where the engine names them.
     Used(Vec<String>),

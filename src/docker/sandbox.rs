@@ -267,13 +267,12 @@ impl Docker {
         });
         // On time or not, the daemons say what is left.
         _ = timeout_at(deadline, join_all(none)).await;
-        let cells = if self.cells.close(deadline).await { None } else { Some(CELLS_LEFT) };
+        let cells = (!self.cells.close(deadline).await).then(|| CELLS_LEFT.to_owned());
         let left = |daemon: &Arc<Daemon>| {
             let held = daemon.sandboxes.left();
             let network = || daemon.network.left().map(|why| format!("its network: {why}"));
             Some(format!("{} ({})", daemon.name, held.or_else(network)?))
         };
-        let cells = cells.map(str::to_owned);
         daemons.iter().filter_map(left).chain(self.abandoned()).chain(cells).collect()
     }
 }

@@ -112,8 +112,12 @@ impl BenchPart {
         let name = self.to_possible_value().context("a part has a name")?;
         let version = engine.map(BenchEngine::version).transpose()?;
         let version = version.map(|version| format!(", Docker {version}")).unwrap_or_default();
+        let rounds_given = match self {
+            Self::FirstByte => format!(" --rounds {rounds}"),
+            _ => String::new(),
+        };
         let how = format!(
-            "Command: `cargo xtask bench --part {}`. Machine: {}{version}.",
+            "Command: `cargo xtask bench --part {}{rounds_given}`. Machine: {}{version}.",
             name.get_name(),
             machine()?,
         );
@@ -158,7 +162,7 @@ impl BenchPart {
                 "From connect(2) to the echo of one byte, and its close. Ganger leases reused containers\n\
                  (`ganger`), with `preconnect: Tcp` (`hot`) and fresh ones from stock (`strict`); HAProxy\n\
                  leads to the same program on loopback, and over the bridge to the containers that\n\
-                 `ganger` leases (`bridge`). Targets are against the former, as the cheaper one.\n\n"
+                 `ganger` leases (`bridge`). Targets are against the former.\n\n"
             }
             Self::Peers => {
                 "Each is a process of its own in front of one backend on loopback. Compare the figures of\n\

@@ -26,7 +26,7 @@ pub(super) fn in_event(event: &EventKind) -> Option<FailureBundle> {
             bundle.with_fault(*fault)
         }
         EventKind::RemovedBeforeReady { service, container, .. } => {
-            let error = "somebody removed the container before it was ready";
+            let error = "the container was removed before it was ready";
             let bundle = new(FailurePhase::Ready, service, error);
             let container = container.as_deref().map(short);
             FailureBundle { container, ..bundle }.with_fault(Fault::Unwanted)

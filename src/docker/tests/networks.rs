@@ -7,7 +7,7 @@ use super::*;
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What an engine that refuses to remove a network has on it.
+/// The endpoints on a network, with any of which an engine refuses to remove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum On {
     Nothing,
@@ -27,7 +27,7 @@ struct Bed {
     engine: Engine,
     docker: Docker,
     networks: Arc<Mutex<Vec<Value>>>,
-    /// What is on each network.
+    /// The endpoints on each network.
     on: Arc<Mutex<On>>,
 }
 
